@@ -1,0 +1,1 @@
+//! The log: our own append-only segments with group commit. Knows nothing of lanes.

@@ -1,0 +1,1 @@
+//! The state beside the log: SQLite on its own thread.

@@ -1,0 +1,70 @@
+//! What is read back: an event at its position.
+
+use std::fmt;
+
+use millrace_event::{Event, Timestamp};
+
+/// A place in a channel. Positions of one partition are ordered; those of different partitions are not comparable in
+/// any meaningful way (the order derived here only serves sorting).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// The partition; the embedded backend has one, 0.
+    pub partition: u32,
+    /// Counts events in the partition, from 0. A position is never used twice.
+    pub offset: u64,
+}
+
+/// An event at its position.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// When it was appended.
+    pub appended: Timestamp,
+    /// The event, a slice of what was read: not copied.
+    pub event: Event,
+}
+
+/// What one read gave.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// Where to read on; also moves when there were only gaps.
+    pub next: Position,
+    /// Positions between the reader's position and `next` whose events are not there any more.
+    pub gaps: Vec<Gap>,
+}
+
+/// A run of positions that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first that is missing.
+    pub from: Position,
+    /// The first that is there again.
+    pub to: Position,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// Why positions cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// The frame was damaged and has been set aside: a loss, to be counted and reported.
+    Corrupt,
+    /// Dropped to make room (`millrace.dev/on-full: drop-oldest`), or deleted by retention after everybody had settled it.
+    Dropped,
+    /// Never used: positions are skipped where a crash might have given them out.
+    Unused,
+}
+
+impl fmt::Display for Position {
+    /// `partition:offset`, or the offset alone in partition 0.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.partition == 0 {
+            write!(f, "{}", self.offset)
+        } else {
+            write!(f, "{}:{}", self.partition, self.offset)
+        }
+    }
+}

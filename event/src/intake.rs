@@ -1,0 +1,82 @@
+//! Who takes events in: the one door of a broker, for the HTTP ingress, sources and replies alike.
+
+use std::time::Duration;
+
+use crate::{Event, ObjectName};
+
+/// Where an event that asks for admission comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A producer outside: HTTP or a source. It is turned away first when room gets short.
+    Producer,
+    /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve (design §2), so that
+    /// a full disk drains by itself.
+    Mesh,
+}
+
+/// Why a broker did not take an event. `code` is stable and documented in `docs/reference/errors.md`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such broker here.
+    #[error("there is no broker {0}")]
+    UnknownBroker(ObjectName),
+    /// The event (or its batch) is larger than the limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The event went round through brokers more often than `knativebrokerttl` allows.
+    #[error("the event has passed through too many brokers (knativebrokerttl is used up)")]
+    Looping,
+    /// No room now: try again after the given time.
+    #[error("{reason}")]
+    Full {
+        /// A stable word: `backlog-full`, `disk-full`, `append-queue-full`.
+        code: &'static str,
+        /// A sentence for people.
+        reason: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The event could not be made durable, or the process is about to end. Nothing was stored: try again.
+    #[error("{reason}")]
+    Unavailable {
+        /// A stable word: `storage-failed`, `shutting-down`, `broker-not-ready`.
+        code: &'static str,
+        /// A sentence for people.
+        reason: String,
+    },
+}
+
+/// The door of the brokers.
+///
+/// # Guarantees
+/// When `admit` returns `Ok`, every event given is durable in the broker's channel (to the degree the channel's
+/// durability setting promises), in the order given, and will be offered to every trigger of that broker. A batch is
+/// taken as a whole or not at all.
+///
+/// # Caveats
+/// When `admit` returns an error nothing of it will be delivered, but for a failure of the disk after the write: then
+/// the event may turn up although it was refused. The caller may repeat with the same `id`.
+#[async_trait::async_trait]
+pub trait Intake: Send + Sync {
+    /// Takes `events` into `broker`, all or none.
+    async fn admit(&self, broker: &ObjectName, events: Vec<Event>, origin: Origin) -> Result<(), Refusal>;
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The stable code, as in problem+json and in metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownBroker(_) => "unknown-broker",
+            Self::TooLarge(_) => "too-large",
+            Self::Looping => "looping",
+            Self::Full { code, .. } | Self::Unavailable { code, .. } => code,
+        }
+    }
+
+    /// Whether the same event may be taken later. What is final now stays final.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unavailable { .. })
+    }
+}

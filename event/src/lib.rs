@@ -1,0 +1,25 @@
+//! The CloudEvent as a value, and the few traits and types that every other crate shares.
+//!
+//! The files tell the way of an event in order: what it is ([`event`], [`attribute`]), what is wrong with it
+//! ([`invalid`]), how it looks on HTTP ([`http`]) and as JSON ([`json`]), who takes it in ([`intake`]), what a source
+//! remembers ([`checkpoint`]), and what time it is ([`clock`]).
+
+pub mod attribute;
+pub mod checkpoint;
+pub mod clock;
+pub mod event;
+pub mod http;
+pub mod intake;
+pub mod invalid;
+pub mod json;
+pub mod name;
+#[cfg(feature = "sdk")]
+pub mod sdk;
+
+pub use attribute::{Kind, SpecVersion, Value};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use clock::{Clock, Timestamp};
+pub use event::{DataForm, Event, EventBuilder};
+pub use intake::{Intake, Origin, Refusal};
+pub use invalid::Invalid;
+pub use name::ObjectName;

@@ -1,0 +1,18 @@
+//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`]) and what is ([`status`]).
+//!
+//! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
+
+pub mod broker;
+pub mod mesh;
+pub mod policy;
+pub mod status;
+pub mod target;
+pub mod trigger;
+
+pub use broker::{Broker, OnFull, Retention};
+pub use mesh::Mesh;
+pub use millrace_event::ObjectName;
+pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
+pub use status::StatusBoard;
+pub use target::Target;
+pub use trigger::Trigger;

@@ -1,0 +1,35 @@
+//! A trigger as it should be.
+
+use std::sync::Arc;
+
+use millrace_event::ObjectName;
+use millrace_filter::{Compiled, Filter};
+
+use crate::{DeliveryPolicy, Target};
+
+/// A trigger: which events of a broker go to which subscriber, and how.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    /// Its name; in the same namespace as its broker.
+    pub name: ObjectName,
+    /// The uid that Kubernetes gave it; `None` from a file.
+    pub uid: Option<String>,
+    /// The broker it reads.
+    pub broker: ObjectName,
+    /// The filters as written: two triggers with equal filters decide alike.
+    pub filters: Vec<Filter>,
+    /// The filters ready to run.
+    pub compiled: Arc<Compiled>,
+    /// Where events go, or why that is not known (then the trigger is not ready and its events wait).
+    pub subscriber: Result<Target, String>,
+    /// Where events go that were given up on: the trigger's own or its broker's. An unresolved one is kept as its reason.
+    pub dead_letter: Option<Result<Target, String>>,
+    /// Retries, backoff and timeouts, after defaults and precedence.
+    pub delivery: DeliveryPolicy,
+    /// Attempts in flight at once (`millrace.dev/parallelism`, 32).
+    pub parallelism: u32,
+    /// Events waiting for another attempt from which the lane reads no further (`millrace.dev/max-deferred`, 10 000).
+    pub max_deferred: u32,
+    /// Parked events from which the lane reads no further (`millrace.dev/max-parked`, 10 000).
+    pub max_parked: u32,
+}
