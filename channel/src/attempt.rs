@@ -1,5 +1,7 @@
 //! The history of attempts: a bounded ring, not durable, for explanations.
 
+use std::borrow::Cow;
+
 use millrace_event::{ObjectName, Timestamp};
 
 use crate::{Position, Stage};
@@ -22,7 +24,7 @@ pub struct Attempt {
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
     /// What came of it: `delivered`, `replied`, `failed`, ...
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// The first bytes of the answer, or the reason of the failure.
     pub detail: String,
 }

@@ -1,15 +1,26 @@
 //! What is: the board on which owners write the state of brokers and lanes, and others read it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::RwLock;
 
-/// The board. Writers replace whole entries; readers copy them. One lock, held for a copy only.
-#[derive(Debug, Default)]
+/// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
+#[derive(Default)]
 pub struct StatusBoard {
-    triggers: RwLock<BTreeMap<ObjectName, TriggerStatus>>,
-    brokers: RwLock<BTreeMap<ObjectName, BrokerStatus>>,
+    brokers: RwLock<BTreeMap<ObjectName, Arc<dyn Statuses>>>,
+    unserved: RwLock<BTreeMap<ObjectName, TriggerStatus>>,
+}
+
+/// Who can tell the state of one broker and its triggers.
+pub trait Statuses: Send + Sync {
+    /// The broker's own state.
+    fn broker(&self) -> BrokerStatus;
+
+    /// The state of each of its triggers.
+    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)>;
 }
 
 /// The state of one trigger's lane. Counts are since the process started, but for what says otherwise.
@@ -59,33 +70,38 @@ pub struct BrokerStatus {
 // === impl StatusBoard ===
 
 impl StatusBoard {
-    /// Writes one trigger's state.
-    pub fn set_trigger(&self, name: &ObjectName, status: TriggerStatus) {
-        self.triggers.write().insert(name.clone(), status);
+    /// Asks `owner` from now on for the state of this broker and its triggers.
+    pub fn attach(&self, broker: &ObjectName, owner: Arc<dyn Statuses>) {
+        self.brokers.write().insert(broker.clone(), owner);
     }
 
-    /// Forgets a trigger that is gone for good.
-    pub fn remove_trigger(&self, name: &ObjectName) {
-        self.triggers.write().remove(name);
+    /// Forgets a broker.
+    pub fn detach(&self, broker: &ObjectName) {
+        self.brokers.write().remove(broker);
+    }
+
+    /// Replaces the states of the triggers that no broker here serves.
+    pub fn set_unserved(&self, triggers: BTreeMap<ObjectName, TriggerStatus>) {
+        *self.unserved.write() = triggers;
     }
 
     /// All triggers' states, in order of name.
     pub fn triggers(&self) -> BTreeMap<ObjectName, TriggerStatus> {
-        self.triggers.read().clone()
-    }
-
-    /// Writes one broker's state.
-    pub fn set_broker(&self, name: &ObjectName, status: BrokerStatus) {
-        self.brokers.write().insert(name.clone(), status);
-    }
-
-    /// Forgets a broker that is gone for good.
-    pub fn remove_broker(&self, name: &ObjectName) {
-        self.brokers.write().remove(name);
+        let owners: Vec<_> = self.brokers.read().values().cloned().collect();
+        let mut all = self.unserved.read().clone();
+        all.extend(owners.iter().flat_map(|owner| owner.triggers()));
+        all
     }
 
     /// All brokers' states, in order of name.
     pub fn brokers(&self) -> BTreeMap<ObjectName, BrokerStatus> {
-        self.brokers.read().clone()
+        let owners: Vec<_> = self.brokers.read().iter().map(|(name, owner)| (name.clone(), owner.clone())).collect();
+        owners.into_iter().map(|(name, owner)| (name, owner.broker())).collect()
+    }
+}
+
+impl fmt::Debug for StatusBoard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StatusBoard").field("brokers", &self.brokers.read().len()).finish_non_exhaustive()
     }
 }
