@@ -1,0 +1,113 @@
+//! What the log needs of a file system, as a trait, so that tests can put a disk under it that loses power at any moment.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One folder of files. Names are plain file names, without a path.
+pub trait Files: Send + Sync + fmt::Debug {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Makes an empty file, in place of one of the same name.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// Opens a file to read and write.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// Deletes a file. Who has it open reads on.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations and deletions durable.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// One open file.
+pub trait LogFile: Send + Sync + fmt::Debug {
+    /// Writes all the bytes at that place. After an error any part of them may have been written.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Reads up to the buffer's length; fewer bytes only at the file's end.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+    /// Makes content and length durable (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts or extends the file.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// The file's length.
+    fn length(&self) -> io::Result<u64>;
+}
+
+/// A folder of the machine's file system.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// The folder at `path`, which must exist.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+}
+
+impl Files for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            // A name that is not UTF-8 is none of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+impl LogFile for File {
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[filled..], at + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        File::set_len(self, length)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
