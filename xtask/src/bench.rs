@@ -1,0 +1,29 @@
+//! `bench`: builds what is shipped and the benchmark, both with optimisation, and hands over.
+
+use std::process::Command;
+
+use crate::steps::succeed;
+use crate::tree;
+
+/// Passes the options on; `xtask/bench/` documents them.
+pub(crate) fn run(options: &[String]) -> anyhow::Result<()> {
+    let root = tree::root()?;
+    let cargo = || {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&root);
+        command
+    };
+    succeed(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "millrace",
+        "--package",
+        "xtask-bench",
+    ]))?;
+    succeed(
+        cargo()
+            .args(["run", "--quiet", "--release", "--package", "xtask-bench", "--"])
+            .args(options),
+    )
+}

@@ -1,0 +1,219 @@
+//! The real clients that the suites drive, in throw-away environments outside the checkout.
+//!
+//! Each is pinned by a lock file in `tests/peers/` and made once, in the user's cache folder, so that a fresh clone finds
+//! it again. An environment is made beside its place and renamed into it: one that is there is whole.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::steps::succeed;
+use crate::tree;
+
+/// Something that the suites run against.
+struct Peer {
+    /// What people call it; begins the name of its environment.
+    name: &'static str,
+    /// Its lock file, in `tests/peers/`.
+    lock: &'static str,
+    /// What stands before its version in the lock file.
+    version_after: &'static str,
+    /// The programs that make and run it.
+    tools: &'static [&'static str],
+    /// Makes it in the given folder, from the folder of its lock file.
+    make: fn(&Path, &Path) -> anyhow::Result<()>,
+}
+
+const PEERS: [Peer; 2] = [
+    Peer {
+        name: "python-cloudevents",
+        lock: "python/requirements.txt",
+        version_after: "cloudevents==",
+        tools: &["python3"],
+        make: make_python,
+    },
+    Peer {
+        name: "node-cloudevents",
+        lock: "node/package-lock.json",
+        version_after: "\"cloudevents\": \"",
+        tools: &["node", "npm"],
+        make: make_node,
+    },
+];
+
+/// Makes what is missing. A peer that cannot be made is a remark, or an error when peers are required.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let locks = tree::root()?.join("tests/peers");
+    let cache = cache()?;
+    let mut missing = Vec::new();
+    for peer in &PEERS {
+        match ensure(peer, &locks, &cache) {
+            Ok(place) => println!("{}: {}", peer.name, place.display()),
+            Err(error) => {
+                println!("{}: not there: {error:#}", peer.name);
+                missing.push(peer.name);
+            }
+        }
+    }
+    let required = std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    if required && !missing.is_empty() {
+        bail!("MILLRACE_REQUIRE_PEERS=1 and missing: {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+/// `$XDG_CACHE_HOME/millrace/peers`, or the same below `~/.cache`. The suites' harness looks in the same place.
+fn cache() -> anyhow::Result<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("millrace/peers"))
+}
+
+fn ensure(peer: &Peer, locks: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
+    let lock = locks.join(peer.lock);
+    let pinned = fs::read_to_string(&lock).with_context(|| format!("reading {}", lock.display()))?;
+    let version = version(&pinned, peer.version_after)
+        .with_context(|| format!("{} names no version of {}", lock.display(), peer.name))?;
+    let place = cache.join(format!("{}-{version}", peer.name));
+    if is_current(&place, &pinned) {
+        return Ok(place);
+    }
+    for tool in peer.tools {
+        if !is_there(tool) {
+            bail!("it needs `{tool}`, which is not on the PATH");
+        }
+    }
+    let partial = cache.join(format!(".{}-{version}.{}", peer.name, std::process::id()));
+    fs::create_dir_all(&partial)?;
+    let made = make(peer, &lock, &pinned, &partial).and_then(|()| put(&partial, &place, &pinned));
+    if made.is_err() {
+        // What is half made helps nobody; the error that counts is the first one.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    made.map(|()| place)
+}
+
+fn make(peer: &Peer, lock: &Path, pinned: &str, partial: &Path) -> anyhow::Result<()> {
+    let folder = lock.parent().context("invariant: a lock file lies in a folder")?;
+    (peer.make)(folder, partial)?;
+    fs::write(partial.join("LOCK"), pinned)?;
+    Ok(())
+}
+
+/// Moves a whole environment into its place; when somebody else was faster, theirs is as good.
+fn put(partial: &Path, place: &Path, pinned: &str) -> anyhow::Result<()> {
+    if place.exists() && !is_current(place, pinned) {
+        fs::remove_dir_all(place)?;
+    }
+    match fs::rename(partial, place) {
+        Err(_) if is_current(place, pinned) => Ok(fs::remove_dir_all(partial)?),
+        moved => moved.with_context(|| format!("moving the environment to {}", place.display())),
+    }
+}
+
+fn is_current(place: &Path, pinned: &str) -> bool {
+    fs::read_to_string(place.join("LOCK")).is_ok_and(|made_from| made_from == pinned)
+}
+
+fn is_there(tool: &str) -> bool {
+    let quiet = Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+/// The version that follows `after`, up to what cannot be part of one.
+fn version<'a>(pinned: &'a str, after: &str) -> Option<&'a str> {
+    let (_, rest) = pinned.split_once(after)?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|version| !version.is_empty())
+}
+
+fn make_python(lock: &Path, folder: &Path) -> anyhow::Result<()> {
+    let made =
+        succeed(Command::new("python3").args([OsStr::new("-m"), OsStr::new("venv"), folder.as_os_str()]));
+    made.context("python3 cannot make environments (Debian keeps that in the package python3-venv)")?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--requirement",
+    ]);
+    succeed(pip.arg(lock.join("requirements.txt")))
+}
+
+fn make_node(lock: &Path, folder: &Path) -> anyhow::Result<()> {
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(lock.join(file), folder.join(file))?;
+    }
+    succeed(Command::new("npm").current_dir(folder).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_lock_file() {
+        let cases = [
+            (
+                "# x\ncloudevents==2.2.0 --hash=sha256:ab",
+                "cloudevents==",
+                Some("2.2.0"),
+            ),
+            (
+                "\"cloudevents\": \"10.0.0\"\n",
+                "\"cloudevents\": \"",
+                Some("10.0.0"),
+            ),
+            ("nothing", "cloudevents==", None),
+        ];
+        for (pinned, after, expected) in cases {
+            assert_eq!(version(pinned, after), expected, "{pinned}");
+        }
+    }
+
+    #[test]
+    fn every_peer_has_a_lock_file_that_names_its_version() {
+        let locks = tree::root().expect("root").join("tests/peers");
+        for peer in &PEERS {
+            let pinned = fs::read_to_string(locks.join(peer.lock)).expect("lock file");
+            assert!(version(&pinned, peer.version_after).is_some(), "{}", peer.name);
+        }
+    }
+
+    #[test]
+    fn an_environment_made_from_another_lock_is_made_again() {
+        let cache = tempfile::tempdir().expect("folder");
+        let (old, new) = (cache.path().join("old"), cache.path().join("new"));
+        for (folder, lock) in [(&old, "1"), (&new, "2")] {
+            fs::create_dir(folder).expect("folder");
+            fs::write(folder.join("LOCK"), lock).expect("lock");
+        }
+        put(&new, &old, "2").expect("moved");
+        assert!(is_current(&old, "2") && !new.exists());
+    }
+}

@@ -1,0 +1,89 @@
+//! Everything that CI runs, in an order that finds the cheap faults first.
+//!
+//! The suites drive the `dev` build of the binary: its dependencies are compiled for the unit tests anyway, and a second
+//! build with optimisation would cost more than the suites win by it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::steps::Steps;
+use crate::{fuzz, peers, tidy, tree};
+
+/// How long each fuzz target runs with `--long`.
+const FUZZ_SECONDS: u32 = 120;
+
+/// Runs all steps; stops at the first that fails.
+pub(crate) fn run(long: bool) -> anyhow::Result<()> {
+    let root = tree::root()?;
+    let mut steps = Steps::new();
+    steps.command("format", cargo(&root).args(["fmt", "--all", "--check"]))?;
+    steps.step("tidy", tidy::run)?;
+    steps.command(
+        "lints",
+        cargo(&root).args([
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    steps.tests(
+        "unit and property tests",
+        cargo(&root).args([
+            "test",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "millrace-tests",
+            "--no-fail-fast",
+        ]),
+    )?;
+    steps.command(
+        "documentation",
+        cargo(&root)
+            .args([
+                "doc",
+                "--quiet",
+                "--no-deps",
+                "--workspace",
+                "--document-private-items",
+            ])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    steps.step("peers", peers::run)?;
+    steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
+    steps.tests("suites", &mut suites(cargo(&root), long))?;
+    if long {
+        steps.step("fuzz", || fuzz::run(FUZZ_SECONDS))?;
+    }
+    steps.summary();
+    Ok(())
+}
+
+/// The end-to-end suites, one after the other; within a suite a few tests at a time, because each starts servers.
+fn suites(mut cargo: Command, long: bool) -> Command {
+    cargo.args([
+        "test",
+        "--package",
+        "millrace-tests",
+        "--no-fail-fast",
+        "--",
+        "--test-threads",
+        "4",
+    ]);
+    if long {
+        cargo.env("MILLRACE_LONG", "1");
+    }
+    cargo
+}
+
+fn cargo(root: &Path) -> Command {
+    // The cargo that runs us, so that a chosen toolchain stays chosen.
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(root);
+    command
+}
