@@ -1,26 +1,456 @@
 //! Many filters asked at once: work grows with those that match, not with those that exist.
+//!
+//! The filters stand in a tree of buckets. A bucket with few filters asks each of them. One with many splits them by
+//! their next question ([`crate::access`]): the event's attribute is looked up once by its whole text (exact) or by
+//! its first or last bytes (prefix and suffix, once for each length that occurs), and only the buckets that are
+//! found are visited. A filter all of whose questions have been answered on the way is proved, and is not asked again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use millrace_event::Event;
 
+use crate::access::{Access, Accesses, How};
+use crate::clause::Attr;
 use crate::compiled::Compiled;
 
 /// An index over filters, each under a small number of the caller's choosing.
+///
+/// A change of one filter touches that filter's own buckets and nothing else the index holds.
 #[derive(Debug, Default)]
-pub struct Index {}
+pub struct Index {
+    filters: HashMap<u32, Arc<Compiled>>,
+    root: Bucket,
+}
+
+/// Filters whose first questions are answered alike.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Those with nothing left to ask.
+    proved: Vec<u32>,
+    /// Those that are asked as a whole.
+    open: Vec<(u32, Arc<Compiled>)>,
+    /// Those with a next question, once there are so many that asking each costs more.
+    splits: Vec<Split>,
+    /// How many of `open` have a next question; stays at the bound once the bucket is split.
+    waiting: usize,
+}
+
+/// The filters of a bucket whose next question is of one kind to one attribute.
+#[derive(Debug)]
+struct Split {
+    attr: Attr,
+    how: How,
+    by_value: HashMap<Box<[u8]>, Bucket>,
+    /// The lengths of the values, each with the number of values that have it; longest first. Not used for exact.
+    lengths: Vec<(usize, usize)>,
+}
+
+/// So many filters with a next question are asked one by one before the bucket is split.
+const SPLIT_ABOVE: usize = 8;
+
+// === impl Index ===
 
 impl Index {
     /// Puts (or replaces) the filter under `key`.
     pub fn insert(&mut self, key: u32, filter: Arc<Compiled>) {
-        todo!()
+        self.remove(key);
+        self.root.insert(key, &filter, &Accesses::of(&filter), 0);
+        self.filters.insert(key, filter);
     }
+
     /// Takes the filter under `key` out.
     pub fn remove(&mut self, key: u32) {
-        todo!()
+        if let Some(filter) = self.filters.remove(&key) {
+            self.root.remove(key, &Accesses::of(&filter), 0);
+        }
     }
+
     /// Adds to `into` the key of every filter that the event passes, each once, in no particular order.
     pub fn matching(&self, event: &Event, into: &mut Vec<u32>) {
-        todo!()
+        self.root.matching(event, into);
+    }
+
+    /// How many filters it holds.
+    pub fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    /// Puts a filter whose first `level` questions led here.
+    fn insert(&mut self, key: u32, filter: &Arc<Compiled>, accesses: &Accesses<'_>, level: usize) {
+        match accesses.list.get(level) {
+            None if accesses.complete => self.proved.push(key),
+            None => self.open.push((key, filter.clone())),
+            Some(next) if self.is_split() => self.insert_below(key, filter, accesses, level, next),
+            Some(_) => {
+                self.open.push((key, filter.clone()));
+                self.waiting += 1;
+                if self.is_split() {
+                    self.split(level);
+                }
+            }
+        }
+    }
+
+    fn is_split(&self) -> bool {
+        self.waiting > SPLIT_ABOVE
+    }
+
+    /// Moves the filters that have a next question below.
+    fn split(&mut self, level: usize) {
+        for (key, filter) in std::mem::take(&mut self.open) {
+            let accesses = Accesses::of(&filter);
+            match accesses.list.get(level) {
+                Some(next) => self.insert_below(key, &filter, &accesses, level, next),
+                None => self.open.push((key, filter)),
+            }
+        }
+    }
+
+    fn insert_below(
+        &mut self,
+        key: u32,
+        filter: &Arc<Compiled>,
+        accesses: &Accesses<'_>,
+        level: usize,
+        next: &Access<'_>,
+    ) {
+        let at = self
+            .splits
+            .iter()
+            .position(|split| split.asks(next))
+            .unwrap_or_else(|| {
+                self.splits.push(Split::new(next));
+                self.splits.len() - 1
+            });
+        for value in &next.values {
+            self.splits[at]
+                .bucket(value)
+                .insert(key, filter, accesses, level + 1);
+        }
+    }
+
+    /// Takes a filter out by the way on which it was put in.
+    fn remove(&mut self, key: u32, accesses: &Accesses<'_>, level: usize) {
+        match accesses.list.get(level) {
+            None if accesses.complete => take(&mut self.proved, |&proved| proved == key),
+            None => take(&mut self.open, |(open, _)| *open == key),
+            Some(next) if self.is_split() => {
+                let Some(at) = self.splits.iter().position(|split| split.asks(next)) else {
+                    return;
+                };
+                for value in &next.values {
+                    self.splits[at].remove(value, key, accesses, level + 1);
+                }
+                take(&mut self.splits, |split| split.by_value.is_empty());
+                if self.splits.is_empty() {
+                    self.waiting = 0;
+                }
+            }
+            Some(_) => {
+                take(&mut self.open, |(open, _)| *open == key);
+                self.waiting -= 1;
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.proved.is_empty() && self.open.is_empty() && self.splits.is_empty()
+    }
+
+    fn matching(&self, event: &Event, into: &mut Vec<u32>) {
+        into.extend_from_slice(&self.proved);
+        into.extend(
+            self.open
+                .iter()
+                .filter(|(_, filter)| filter.matches(event))
+                .map(|(key, _)| *key),
+        );
+        for split in &self.splits {
+            split.matching(event, into);
+        }
+    }
+}
+
+// === impl Split ===
+
+impl Split {
+    fn new(access: &Access<'_>) -> Self {
+        Self {
+            attr: access.attr.clone(),
+            how: access.how,
+            by_value: HashMap::new(),
+            lengths: Vec::new(),
+        }
+    }
+
+    fn asks(&self, access: &Access<'_>) -> bool {
+        self.attr == *access.attr && self.how == access.how
+    }
+
+    /// The bucket of a value, made when it is new.
+    fn bucket(&mut self, value: &[u8]) -> &mut Bucket {
+        if !self.by_value.contains_key(value) {
+            match self
+                .lengths
+                .binary_search_by(|(length, _)| value.len().cmp(length))
+            {
+                Ok(at) => self.lengths[at].1 += 1,
+                Err(at) => self.lengths.insert(at, (value.len(), 1)),
+            }
+        }
+        self.by_value.entry(value.into()).or_default()
+    }
+
+    /// Takes a filter out of a value's bucket, and the bucket when nothing is left in it.
+    fn remove(&mut self, value: &[u8], key: u32, accesses: &Accesses<'_>, level: usize) {
+        let Some(bucket) = self.by_value.get_mut(value) else {
+            return;
+        };
+        bucket.remove(key, accesses, level);
+        if !bucket.is_empty() {
+            return;
+        }
+        self.by_value.remove(value);
+        if let Ok(at) = self
+            .lengths
+            .binary_search_by(|(length, _)| value.len().cmp(length))
+        {
+            self.lengths[at].1 -= 1;
+            if self.lengths[at].1 == 0 {
+                self.lengths.remove(at);
+            }
+        }
+    }
+
+    fn matching(&self, event: &Event, into: &mut Vec<u32>) {
+        let Some(text) = self.attr.of(event) else { return };
+        let text = text.as_bytes();
+        let mut visit = |part: &[u8]| {
+            if let Some(bucket) = self.by_value.get(part) {
+                bucket.matching(event, into);
+            }
+        };
+        match self.how {
+            How::Exact => visit(text),
+            How::Prefix => self
+                .lengths
+                .iter()
+                .filter_map(|(length, _)| text.get(..*length))
+                .for_each(visit),
+            How::Suffix => self
+                .lengths
+                .iter()
+                .filter_map(|(length, _)| text.len().checked_sub(*length))
+                .for_each(|from| visit(&text[from..])),
+        }
+    }
+}
+
+/// Takes the one element out for which `this` is true, if there is one. Order is not kept.
+fn take<T>(list: &mut Vec<T>, this: impl FnMut(&T) -> bool) {
+    if let Some(at) = list.iter().position(this) {
+        list.swap_remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::SpecVersion;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Filter;
+
+    fn event(attributes: &[(&str, &str)]) -> Event {
+        let mut builder = Event::builder(SpecVersion::V10).attribute("id", "1");
+        for (name, value) in attributes {
+            builder = builder.attribute(name, value);
+        }
+        builder.build().expect("a valid event")
+    }
+
+    fn compiled(filters: &[Filter]) -> Arc<Compiled> {
+        Arc::new(Compiled::new(filters).expect("a valid filter"))
+    }
+
+    fn matching(index: &Index, event: &Event) -> Vec<u32> {
+        let mut keys = Vec::new();
+        index.matching(event, &mut keys);
+        keys.sort_unstable();
+        keys
+    }
+
+    fn pair(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn ten_thousand_filters_leave_few_to_ask() {
+        let mut index = Index::default();
+        for key in 0..10_000 {
+            let ty = Filter::Exact(pair("type", &format!("type.{}", key % 1_000)));
+            let source = Filter::Prefix(pair("source", &format!("/shop/{key}/")));
+            index.insert(key, compiled(&[source, ty]));
+        }
+        let event = event(&[("type", "type.42"), ("source", "/shop/1042/orders")]);
+        assert_eq!(matching(&index, &event), [1_042]);
+        // All are proved by the index: none is asked as a whole.
+        assert!(index.root.open.is_empty());
+        assert_eq!(index.root.splits.len(), 1);
+        assert!(
+            index.root.splits[0]
+                .by_value
+                .values()
+                .all(|bucket| bucket.open.is_empty())
+        );
+    }
+
+    #[test]
+    fn what_is_removed_leaves_nothing_behind() {
+        let mut index = Index::default();
+        for round in 0..3 {
+            for key in 0..100 {
+                let any = Filter::Any(
+                    (0..3)
+                        .map(|n| Filter::Exact(pair("type", &format!("t{}", key + n))))
+                        .collect(),
+                );
+                index.insert(
+                    key,
+                    compiled(&[any, Filter::Suffix(pair("source", &format!("{key}")))]),
+                );
+            }
+            assert_eq!(
+                matching(&index, &event(&[("type", "t7"), ("source", "/6")])),
+                [6],
+                "round {round}"
+            );
+            (0..100).for_each(|key| index.remove(key));
+            assert!(index.is_empty() && index.root.is_empty(), "round {round}");
+        }
+        index.remove(5);
+    }
+
+    const NAMES: [&str; 6] = ["type", "source", "id", "subject", "region", "knativebrokerttl"];
+
+    /// Texts over two letters, so that equal, beginning and ending ones are common.
+    fn text() -> impl Strategy<Value = String> {
+        "[ab]{1,4}"
+    }
+
+    fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
+        let names = proptest::sample::subsequence(NAMES.to_vec(), 1..=2);
+        (names, vec(text(), 2))
+            .prop_map(|(names, values)| names.into_iter().map(str::to_owned).zip(values).collect())
+    }
+
+    fn filter() -> impl Strategy<Value = Filter> {
+        let leaf = prop_oneof![
+            pairs().prop_map(Filter::Exact),
+            pairs().prop_map(Filter::Exact),
+            pairs().prop_map(Filter::Prefix),
+            pairs().prop_map(Filter::Suffix),
+            (text(), vec(text(), 1..4)).prop_map(|(_, values)| {
+                Filter::Any(
+                    values
+                        .iter()
+                        .map(|value| Filter::Exact(pair("type", value)))
+                        .collect(),
+                )
+            }),
+            vec(text(), 1..4).prop_map(|values| {
+                Filter::Any(
+                    values
+                        .iter()
+                        .map(|value| Filter::Prefix(pair("source", value)))
+                        .collect(),
+                )
+            }),
+            vec(text(), 1..4).prop_map(|values| {
+                Filter::Any(
+                    values
+                        .iter()
+                        .map(|value| Filter::Suffix(pair("source", value)))
+                        .collect(),
+                )
+            }),
+            proptest::sample::select(NAMES.to_vec()).prop_map(|name| Filter::Attributes(pair(name, ""))),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 1..3).prop_map(Filter::All),
+                vec(inner.clone(), 1..3).prop_map(Filter::Any),
+                inner.prop_map(|inner| Filter::Not(Box::new(inner))),
+            ]
+        })
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        (
+            text(),
+            text(),
+            text(),
+            proptest::option::of(text()),
+            proptest::option::of(text()),
+        )
+            .prop_map(|(id, ty, source, subject, region)| {
+                let mut all = vec![("id", id), ("type", ty), ("source", source)];
+                all.extend(subject.map(|value| ("subject", value)));
+                all.extend(region.map(|value| ("region", value)));
+                all.push(("knativebrokerttl", "1".to_owned()));
+                event(
+                    &all.iter()
+                        .map(|(name, value)| (*name, value.as_str()))
+                        .collect::<Vec<_>>(),
+                )
+            })
+    }
+
+    proptest! {
+        /// The promise of the index: it decides as asking every filter decides, through every insertion, replacement and removal.
+        #[test]
+        fn the_index_decides_as_a_plain_loop_does(
+            changes in vec((0..40_u32, proptest::option::weighted(0.8, vec(filter(), 0..3))), 1..120),
+            events in vec(any_event(), 1..20),
+        ) {
+            let mut index = Index::default();
+            let mut plain: HashMap<u32, Arc<Compiled>> = HashMap::new();
+            for (key, filters) in changes {
+                match filters {
+                    Some(filters) => {
+                        let filter = compiled(&filters);
+                        plain.insert(key, filter.clone());
+                        index.insert(key, filter);
+                    }
+                    None => {
+                        plain.remove(&key);
+                        index.remove(key);
+                    }
+                }
+            }
+            prop_assert_eq!(index.len(), plain.len());
+            for event in &events {
+                let mut expected: Vec<u32> =
+                    plain.iter().filter(|(_, filter)| filter.matches(event)).map(|(key, _)| *key).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(matching(&index, event), expected);
+                for filter in plain.values() {
+                    prop_assert_eq!(filter.explain(event).matched, filter.matches(event));
+                }
+            }
+            plain.keys().for_each(|key| index.remove(*key));
+            prop_assert!(index.root.is_empty());
+        }
     }
 }

@@ -1,0 +1,407 @@
+//! From what a user wrote to what runs: every rule checked, clauses in the order in which they are cheapest.
+
+use crate::clause::{Ask, Attr, Test};
+use crate::compiled::{Node, What};
+use crate::filter::Filter;
+
+/// How deep `all`, `any` and `not` may be nested.
+pub const MAX_DEPTH: usize = 32;
+/// How many clauses, of all dialects and levels together, one trigger's filters may have.
+pub const MAX_CLAUSES: usize = 1_000;
+/// The longest attribute name, in bytes. CloudEvents asks for 20 at most; longer ones exist.
+pub const MAX_NAME_BYTES: usize = 256;
+/// The longest value to compare with, in bytes.
+pub const MAX_VALUE_BYTES: usize = 4_096;
+
+/// Why a filter cannot be admitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CompileError {
+    /// The path to be put directly behind that of the field: `[1].all[0].exact.Type` behind `spec.filters`, or
+    /// `.attributes.Type` behind `spec.filter` for the older form. Empty when the whole is at fault.
+    pub path: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// A checked filter before it is laid flat.
+pub(crate) struct Tree {
+    what: What,
+    path: String,
+    children: Vec<Tree>,
+}
+
+/// Checks the implicit `all` of these filters and gives it as a tree.
+pub(crate) fn check(filters: &[Filter]) -> Result<Tree, CompileError> {
+    let mut compiler = Compiler { clauses: 0 };
+    if let [Filter::Attributes(pairs)] = filters {
+        return Ok(compiler
+            .pairs(".attributes", pairs, attribute_ask)?
+            .with_root("filter"));
+    }
+    let mut children = Vec::with_capacity(filters.len().min(MAX_CLAUSES));
+    for (i, filter) in filters.iter().enumerate() {
+        children.push(compiler.filter(filter, format!("[{i}]"), 1)?);
+    }
+    Ok(Tree::join(What::All, String::new(), children).with_root("filters"))
+}
+
+/// The tree in preorder: the nodes that run, and where each stands for people.
+pub(crate) fn flatten(tree: Tree) -> (Vec<Node>, Vec<Box<str>>) {
+    let (mut nodes, mut paths) = (Vec::new(), Vec::new());
+    lay(tree, &mut nodes, &mut paths);
+    (nodes, paths)
+}
+
+fn lay(tree: Tree, nodes: &mut Vec<Node>, paths: &mut Vec<Box<str>>) {
+    let at = nodes.len();
+    nodes.push(Node {
+        what: tree.what,
+        end: 0,
+    });
+    paths.push(tree.path.into());
+    for child in tree.children {
+        lay(child, nodes, paths);
+    }
+    nodes[at].end = nodes.len();
+}
+
+/// Counts what it has seen, so that a hostile document costs no more than the bounds.
+struct Compiler {
+    clauses: usize,
+}
+
+impl Compiler {
+    fn filter(&mut self, filter: &Filter, path: String, depth: usize) -> Result<Tree, CompileError> {
+        if depth > MAX_DEPTH {
+            return refuse(
+                path,
+                format!("filters may be nested {MAX_DEPTH} deep, and not deeper"),
+            );
+        }
+        self.count(&path)?;
+        match filter {
+            Filter::Attributes(pairs) => self.pairs(&format!("{path}.attributes"), pairs, attribute_ask),
+            Filter::Exact(pairs) => self.dialect(format!("{path}.exact"), pairs, Ask::Exact),
+            Filter::Prefix(pairs) => self.dialect(format!("{path}.prefix"), pairs, Ask::Prefix),
+            Filter::Suffix(pairs) => self.dialect(format!("{path}.suffix"), pairs, Ask::Suffix),
+            Filter::All(list) => self.list(What::All, format!("{path}.all"), list, depth),
+            Filter::Any(list) => self.list(What::Any, format!("{path}.any"), list, depth),
+            Filter::Not(inner) => {
+                let path = format!("{path}.not");
+                Ok(Tree::negate(self.filter(inner, path.clone(), depth + 1)?, path))
+            }
+        }
+    }
+
+    fn list(
+        &mut self,
+        what: What,
+        path: String,
+        list: &[Filter],
+        depth: usize,
+    ) -> Result<Tree, CompileError> {
+        if list.is_empty() {
+            return refuse(path, "the list is empty: it needs at least one filter".to_owned());
+        }
+        let mut children = Vec::with_capacity(list.len().min(MAX_CLAUSES));
+        for (i, filter) in list.iter().enumerate() {
+            children.push(self.filter(filter, format!("{path}[{i}]"), depth + 1)?);
+        }
+        Ok(Tree::join(what, path, children))
+    }
+
+    /// The map of `exact`, `prefix` or `suffix`.
+    fn dialect(
+        &mut self,
+        path: String,
+        pairs: &[(String, String)],
+        ask: fn(Box<str>) -> Ask,
+    ) -> Result<Tree, CompileError> {
+        if pairs.is_empty() {
+            return refuse(
+                path,
+                "the map is empty: it needs at least one attribute".to_owned(),
+            );
+        }
+        self.pairs(&path, pairs, |value| dialect_ask(value, ask))
+    }
+
+    /// A map of attributes to values: all must hold.
+    fn pairs(
+        &mut self,
+        path: &str,
+        pairs: &[(String, String)],
+        ask: impl Fn(&str) -> Result<Ask, String>,
+    ) -> Result<Tree, CompileError> {
+        let mut children: Vec<Tree> = Vec::with_capacity(pairs.len().min(MAX_CLAUSES));
+        for (name, value) in pairs {
+            let path = format!("{path}.{}", shown(name));
+            self.count(&path)?;
+            let checked = check_name(name).and_then(|()| ask(value));
+            let ask = checked.or_else(|message| refuse(path.clone(), message))?;
+            let test = Test {
+                attr: Attr::new(name),
+                ask,
+            };
+            if children
+                .iter()
+                .any(|other| matches!(&other.what, What::Test(seen) if seen.attr == test.attr))
+            {
+                return refuse(path, format!("the attribute {name} is given twice"));
+            }
+            children.push(Tree::leaf(test, path));
+        }
+        Ok(Tree::join(What::All, path.to_owned(), children))
+    }
+
+    fn count(&mut self, path: &str) -> Result<(), CompileError> {
+        self.clauses += 1;
+        if self.clauses > MAX_CLAUSES {
+            return refuse(
+                path.to_owned(),
+                format!("a trigger may have {MAX_CLAUSES} clauses, and not more"),
+            );
+        }
+        Ok(())
+    }
+}
+
+// === impl Tree ===
+
+impl Tree {
+    fn leaf(test: Test, path: String) -> Self {
+        Self {
+            what: What::Test(test),
+            path,
+            children: Vec::new(),
+        }
+    }
+
+    /// `all` or `any` of the children: alike ones are drawn up, a single one stands for the whole, cheapest first.
+    fn join(what: What, path: String, children: Vec<Tree>) -> Self {
+        let mut flat: Vec<Tree> = Vec::with_capacity(children.len());
+        for child in children {
+            if child.what == what {
+                flat.extend(child.children);
+            } else {
+                flat.push(child);
+            }
+        }
+        if flat.len() == 1 {
+            return flat.remove(0);
+        }
+        flat.sort_by_cached_key(Tree::cost);
+        Self {
+            what,
+            path,
+            children: flat,
+        }
+    }
+
+    /// The contrary; the contrary of the contrary is the thing itself.
+    fn negate(mut inner: Tree, path: String) -> Self {
+        match inner.what {
+            What::Not => inner.children.remove(0),
+            What::Test(_) | What::All | What::Any => Self {
+                what: What::Not,
+                path,
+                children: vec![inner],
+            },
+        }
+    }
+
+    fn cost(&self) -> u32 {
+        match &self.what {
+            What::Test(test) => test.cost(),
+            What::All | What::Any | What::Not => 2 + self.children.iter().map(Tree::cost).sum::<u32>(),
+        }
+    }
+
+    /// Puts the name of the field before every path, for explanations.
+    fn with_root(mut self, root: &str) -> Self {
+        self.path.insert_str(0, root);
+        self.children = self
+            .children
+            .into_iter()
+            .map(|child| child.with_root(root))
+            .collect();
+        self
+    }
+}
+
+// === rules ===
+
+/// Knative's rule for names; `data` is not an attribute.
+fn check_name(name: &str) -> Result<(), String> {
+    let shape = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if name.is_empty() {
+        Err("the name of the attribute is empty".to_owned())
+    } else if name.len() > MAX_NAME_BYTES {
+        Err(format!(
+            "the name of the attribute is longer than {MAX_NAME_BYTES} bytes"
+        ))
+    } else if !shape || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let name = shown(name);
+        Err(format!(
+            "`{name}` is no attribute name: lower-case letters and digits, beginning with a letter"
+        ))
+    } else if name == "data" {
+        Err("`data` is not an attribute: filters see only the attributes of an event".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// The question of `exact`, `prefix` and `suffix`, where an empty value would ask nothing.
+fn dialect_ask(value: &str, ask: fn(Box<str>) -> Ask) -> Result<Ask, String> {
+    if value.is_empty() {
+        return Err("the value is empty: say what the attribute is compared with".to_owned());
+    }
+    check_length(value).map(|()| ask(value.into()))
+}
+
+/// The question of `filter.attributes`, where an empty value asks for presence.
+fn attribute_ask(value: &str) -> Result<Ask, String> {
+    check_length(value).map(|()| {
+        if value.is_empty() {
+            Ask::Present
+        } else {
+            Ask::Exact(value.into())
+        }
+    })
+}
+
+fn check_length(value: &str) -> Result<(), String> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!("the value is longer than {MAX_VALUE_BYTES} bytes"));
+    }
+    Ok(())
+}
+
+/// A name as it can be shown: one line, not endless.
+fn shown(name: &str) -> String {
+    name.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+fn refuse<T>(path: String, message: String) -> Result<T, CompileError> {
+    Err(CompileError { path, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(name: &str, value: &str) -> Filter {
+        Filter::Exact(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    fn refused(filters: &[Filter]) -> (String, String) {
+        match check(filters) {
+            Ok(_) => panic!("{filters:?} was admitted"),
+            Err(error) => (error.path, error.message),
+        }
+    }
+
+    #[test]
+    fn names_are_admitted_as_knative_admits_them() {
+        let twenty = "a2345678901234567890";
+        let core = [
+            "source",
+            "id",
+            "specversion",
+            "type",
+            "subject",
+            "time",
+            "datacontenttype",
+            "dataschema",
+        ];
+        for name in core.iter().chain(&["aaa", "c1d2e3", twenty, "knativebrokerttl"]) {
+            assert!(check(&[exact(name, "x")]).is_ok(), "{name} was refused");
+        }
+        let long = "a".repeat(MAX_NAME_BYTES + 1);
+        for name in [
+            "", "SOURCE", "Source", "souRce", "s pace s", "s_pace_s", "s-pace-s", "123", "1a", "é", "🦀",
+            "a.b", &long,
+        ] {
+            let (path, message) = refused(&[exact(name, "x")]);
+            assert!(path.starts_with("[0].exact."), "{path}");
+            assert!(message.contains("name"), "{name}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_wholly_valid_is_refused_where_it_stands() {
+        let pairs = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        let long = "v".repeat(MAX_VALUE_BYTES + 1);
+        let cases: Vec<(Vec<Filter>, &str, &str)> = vec![
+            (
+                vec![exact("type", "a"), exact("Type", "b")],
+                "[1].exact.Type",
+                "no attribute name",
+            ),
+            (vec![exact("data", "b")], "[0].exact.data", "not an attribute"),
+            (vec![exact("type", "")], "[0].exact.type", "empty"),
+            (
+                vec![Filter::Prefix(pairs(&[("type", "")]))],
+                "[0].prefix.type",
+                "empty",
+            ),
+            (
+                vec![Filter::Suffix(pairs(&[("type", &long)]))],
+                "[0].suffix.type",
+                "longer than",
+            ),
+            (
+                vec![Filter::Attributes(pairs(&[("type", &long)]))],
+                ".attributes.type",
+                "longer than",
+            ),
+            (
+                vec![Filter::Attributes(pairs(&[("Type", "a")]))],
+                ".attributes.Type",
+                "no attribute name",
+            ),
+            (vec![Filter::Exact(vec![])], "[0].exact", "empty"),
+            (vec![Filter::All(vec![])], "[0].all", "empty"),
+            (
+                vec![Filter::Not(Box::new(Filter::Any(vec![])))],
+                "[0].not.any",
+                "empty",
+            ),
+            (
+                vec![Filter::Any(vec![exact("type", "a"), exact("x y", "b")])],
+                "[0].any[1].exact.x y",
+                "no attribute",
+            ),
+            (
+                vec![Filter::Exact(pairs(&[("type", "a"), ("type", "b")]))],
+                "[0].exact.type",
+                "twice",
+            ),
+        ];
+        for (filters, path, message) in cases {
+            let (actual_path, actual) = refused(&filters);
+            assert_eq!(actual_path, path, "{filters:?}");
+            assert!(actual.contains(message), "{filters:?}: {actual}");
+        }
+    }
+
+    #[test]
+    fn depth_and_number_of_clauses_are_bounded() {
+        let nested = |depth| (1..depth).fold(exact("type", "a"), |inner, _| Filter::Not(Box::new(inner)));
+        assert!(check(&[nested(MAX_DEPTH)]).is_ok());
+        assert!(refused(&[nested(MAX_DEPTH + 1)]).1.contains("deep"));
+        // An `exact` and its attribute are two.
+        assert!(check(&vec![exact("type", "a"); MAX_CLAUSES / 2]).is_ok());
+        assert!(
+            refused(&vec![exact("type", "a"); MAX_CLAUSES / 2 + 1])
+                .1
+                .contains("clauses")
+        );
+    }
+}
