@@ -1,1 +1,44 @@
-//! placeholder
+//! What the end-to-end suites share: they drive the real binary from outside, over its public surface only.
+//!
+//! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
+//! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
+//! stands, [`wait_until`] waits for a condition and never for a time, and [`peers`] finds the real clients. Nothing here
+//! uses the product's own crates: what both sides got wrong in the same way would pass.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a test's output is how a failure is understood"
+)]
+
+pub mod admin;
+pub mod client;
+pub mod documents;
+pub mod event;
+pub mod mesh;
+pub mod peers;
+pub mod process;
+pub mod raw;
+pub mod sink;
+pub mod wait;
+
+pub use admin::Admin;
+pub use client::{Answered, Client};
+pub use event::Event;
+pub use mesh::Mesh;
+pub use sink::{Answer, Gate, Received, Sink};
+pub use wait::{wait_until, within};
+
+/// Whether the long versions of the suites are asked for (`cargo xtask test --long`).
+pub fn long() -> bool {
+    std::env::var_os("MILLRACE_LONG").is_some_and(|value| value == "1")
+}
+
+/// A source of chance for a test. Its seed is printed, and `MILLRACE_SEED` repeats a run.
+pub fn chance() -> fastrand::Rng {
+    let given = std::env::var("MILLRACE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("MILLRACE_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}

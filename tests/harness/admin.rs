@@ -1,0 +1,128 @@
+//! The admin API, asked as a user's program would.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+
+use crate::event::Message;
+use crate::{Answered, Client, wait_until};
+
+/// The admin listener of one mesh.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    address: SocketAddr,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// The admin API at this address.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stands at `/api/v1/<what>`.
+    ///
+    /// # Errors
+    /// When the answer is not 200 with JSON.
+    pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
+        let answer = self.ask(&Method::GET, &format!("/api/v1/{what}")).await?;
+        anyhow::ensure!(
+            answer.status == 200,
+            "{what}: {}: {:?}",
+            answer.status,
+            answer.body
+        );
+        answer.json()
+    }
+
+    /// Asks for any path, with the header that changes need.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask(&self, method: &Method, path: &str) -> anyhow::Result<Answered> {
+        let headers = vec![("millrace-request".to_owned(), "1".to_owned())];
+        Client::new(self.address)
+            .send(
+                method,
+                path,
+                &Message {
+                    headers,
+                    body: Bytes::new(),
+                },
+            )
+            .await
+    }
+
+    /// The state of one trigger, `namespace/name`.
+    ///
+    /// # Errors
+    /// When it is not listed.
+    pub async fn trigger(&self, name: &str) -> anyhow::Result<Value> {
+        let triggers = self.get("triggers").await?;
+        let found = triggers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|trigger| trigger["name"] == name);
+        found.cloned().with_context(|| format!("no {name} in {triggers}"))
+    }
+
+    /// Waits until a trigger is as `wanted` says.
+    ///
+    /// # Errors
+    /// When it is not so before the deadline.
+    pub async fn until_trigger(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        wait_until(&format!("{name}: {what}"), || async {
+            let trigger = self.trigger(name).await?;
+            anyhow::ensure!(wanted(&trigger), "{trigger}");
+            Ok(Some(trigger))
+        })
+        .await
+    }
+
+    /// Waits until so many events are parked; gives their list.
+    ///
+    /// # Errors
+    /// When there are not so many before the deadline.
+    pub async fn until_parked(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        wait_until(&format!("{count} parked events"), || async {
+            let parked = self.get("parked").await?;
+            let list = parked
+                .as_array()
+                .with_context(|| format!("not a list: {parked}"))?
+                .clone();
+            Ok(Some(list).filter(|list| list.len() == count))
+        })
+        .await
+    }
+
+    /// The value of a metric summed over its series; 0 when there is none.
+    ///
+    /// # Errors
+    /// When `/metrics` cannot be read.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let answer = self.ask(&Method::GET, "/metrics").await?;
+        let text = String::from_utf8(answer.body.to_vec())?;
+        let series = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+        });
+        Ok(series
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+}

@@ -1,0 +1,130 @@
+//! The documents of a mesh, made short: the usual Knative YAML.
+
+use std::fmt::Write as _;
+
+/// A Broker and Triggers in one namespace, as one multi-document file.
+#[derive(Clone, Debug, Default)]
+pub struct Documents(String);
+
+/// A Trigger to be written.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    name: String,
+    subscriber: String,
+    broker: String,
+    annotations: Vec<(String, String)>,
+    /// Lines below `spec`, in YAML's flow style.
+    spec: Vec<String>,
+}
+
+// === impl Documents ===
+
+impl Documents {
+    /// The Broker `shop/default` without a delivery of its own.
+    pub fn broker() -> Self {
+        Self::default().and_broker("default", "{}")
+    }
+
+    /// The Broker `shop/default` with this `spec.delivery` in flow style.
+    pub fn broker_with(delivery: &str) -> Self {
+        Self::default().and_broker("default", &format!("{{delivery: {delivery}}}"))
+    }
+
+    /// And another Broker in `shop`, with this `spec` in flow style.
+    #[must_use]
+    pub fn and_broker(self, name: &str, spec: &str) -> Self {
+        self.document(
+            "Broker",
+            &format!("{{name: {name}, namespace: shop}}"),
+            &format!("spec: {spec}"),
+        )
+    }
+
+    /// And any other document: its metadata in flow style, and what follows.
+    #[must_use]
+    pub fn document(mut self, kind: &str, metadata: &str, rest: &str) -> Self {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.0,
+            "---\napiVersion: eventing.knative.dev/v1\nkind: {kind}\nmetadata: {metadata}\n{rest}\n"
+        );
+        self
+    }
+
+    /// And a Trigger.
+    #[must_use]
+    pub fn trigger(self, trigger: &Trigger) -> Self {
+        let annotations: Vec<_> = trigger
+            .annotations
+            .iter()
+            .map(|(name, value)| format!("{name}: \"{value}\""))
+            .collect();
+        let metadata = format!(
+            "{{name: {}, namespace: shop, annotations: {{{}}}}}",
+            trigger.name,
+            annotations.join(", ")
+        );
+        let mut spec = vec![format!("broker: {}", trigger.broker)];
+        spec.extend(trigger.spec.iter().cloned());
+        spec.push(format!("subscriber: {{uri: \"{}\"}}", trigger.subscriber));
+        self.document("Trigger", &metadata, &format!("spec:\n  {}", spec.join("\n  ")))
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl Trigger ===
+
+impl Trigger {
+    /// A Trigger on `shop/default` for everything.
+    pub fn new(name: &str, subscriber: &str) -> Self {
+        let (name, subscriber) = (name.to_owned(), subscriber.to_owned());
+        Self {
+            name,
+            subscriber,
+            broker: "default".to_owned(),
+            annotations: Vec::new(),
+            spec: Vec::new(),
+        }
+    }
+
+    /// On another Broker of `shop`.
+    #[must_use]
+    pub fn on(mut self, broker: &str) -> Self {
+        broker.clone_into(&mut self.broker);
+        self
+    }
+
+    /// With `filter.attributes` in flow style.
+    #[must_use]
+    pub fn attributes(self, attributes: &str) -> Self {
+        self.spec(&format!("filter: {{attributes: {attributes}}}"))
+    }
+
+    /// With `filters` in flow style.
+    #[must_use]
+    pub fn filters(self, filters: &str) -> Self {
+        self.spec(&format!("filters: {filters}"))
+    }
+
+    /// With `delivery` in flow style.
+    #[must_use]
+    pub fn delivery(self, delivery: &str) -> Self {
+        self.spec(&format!("delivery: {delivery}"))
+    }
+
+    /// With an annotation.
+    #[must_use]
+    pub fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.annotations.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn spec(mut self, line: &str) -> Self {
+        self.spec.push(line.to_owned());
+        self
+    }
+}

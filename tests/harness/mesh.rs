@@ -1,0 +1,270 @@
+//! A mesh on a folder of its own: `millrace run` started, killed, started again, reloaded.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::event::Message;
+use crate::process::{self, Process};
+use crate::{Admin, Answered, Client, Event, wait_until};
+
+/// One `millrace run` and the folder that it works in.
+#[derive(Debug)]
+pub struct Mesh {
+    // Before the folder, so that the process is gone when the folder is removed.
+    process: Process,
+    setup: Setup,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// How a mesh is to be started.
+#[derive(Debug)]
+pub struct Setup {
+    folder: TempDir,
+    args: Vec<String>,
+    data: PathBuf,
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// A mesh with these documents.
+    ///
+    /// # Errors
+    /// When no folder can be made.
+    pub fn new(documents: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("millrace-test-").tempdir()?;
+        let data = folder.path().join("data");
+        let setup = Self {
+            folder,
+            args: Vec::new(),
+            data,
+        };
+        setup.write(documents)?;
+        Ok(setup)
+    }
+
+    /// With these arguments more.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// With its data in this folder, which the test owns.
+    #[must_use]
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = data.to_path_buf();
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start(self) -> anyhow::Result<Mesh> {
+        let (process, ready) = self.spawn().await?;
+        Ok(Mesh {
+            process,
+            listen: address(&ready, "listen")?,
+            admin: address(&ready, "admin")?,
+            setup: self,
+        })
+    }
+
+    /// Starts it where that is expected to fail, and waits for the end.
+    ///
+    /// # Errors
+    /// When it becomes ready, or does not end before the deadline.
+    pub async fn fail(&self) -> anyhow::Result<(ExitStatus, String)> {
+        let mut process = Process::start(&self.command(), self.folder.path(), &self.stderr_file())?;
+        let status = process.ended().await?;
+        Ok((status, process.stderr()))
+    }
+
+    /// The file of the documents.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("mesh.yaml")
+    }
+
+    /// The folder that holds all of it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data folder.
+    pub fn data_folder(&self) -> &Path {
+        &self.data
+    }
+
+    /// Replaces the documents in one step, as a careful editor does.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, documents: &str) -> anyhow::Result<()> {
+        let next = self.folder.path().join(".mesh.yaml.next");
+        fs::write(&next, documents)?;
+        Ok(fs::rename(next, self.file())?)
+    }
+
+    fn stderr_file(&self) -> PathBuf {
+        self.folder.path().join("stderr")
+    }
+
+    fn command(&self) -> Vec<String> {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let mut command = vec![
+            "run".to_owned(),
+            "-f".to_owned(),
+            path(&self.file()),
+            "--data".to_owned(),
+            path(&self.data),
+        ];
+        command.extend(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"].map(str::to_owned));
+        command.extend(self.args.iter().cloned());
+        command
+    }
+
+    async fn spawn(&self) -> anyhow::Result<(Process, Value)> {
+        let mut process = Process::start(&self.command(), self.folder.path(), &self.stderr_file())?;
+        let line = process.first_line().await?;
+        let ready: Value =
+            serde_json::from_str(&line).with_context(|| format!("not the ready line: {line}"))?;
+        anyhow::ensure!(ready["ready"] == true, "not the ready line: {line}");
+        Ok((process, ready))
+    }
+}
+
+fn address(ready: &Value, name: &str) -> anyhow::Result<SocketAddr> {
+    let address = ready[name]
+        .as_str()
+        .with_context(|| format!("no {name} in {ready}"))?;
+    address.parse().with_context(|| format!("{name} in {ready}"))
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    /// A mesh with these documents and nothing special.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start(documents: &str) -> anyhow::Result<Self> {
+        Setup::new(documents)?.start().await
+    }
+
+    /// Where events go in.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where it is asked how it stands.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.admin)
+    }
+
+    /// How it was set up: its files and folders.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// The URL of a broker, `namespace/name`.
+    pub fn url(&self, broker: &str) -> String {
+        format!("http://{}/{broker}", self.listen)
+    }
+
+    /// Posts a message to a broker on a connection of its own.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&self, broker: &str, message: &Message) -> anyhow::Result<Answered> {
+        Client::new(self.listen)
+            .post(&format!("/{broker}"), message)
+            .await
+    }
+
+    /// Sends events in binary mode, one after the other, and checks that each is accepted.
+    ///
+    /// # Errors
+    /// When one is not answered with 202.
+    pub async fn send(&self, broker: &str, events: &[Event]) -> anyhow::Result<()> {
+        let mut client = Client::new(self.listen);
+        for event in events {
+            let answer = client.post(&format!("/{broker}"), &event.binary()).await?;
+            anyhow::ensure!(
+                answer.status == 202,
+                "{}: {}: {:?}",
+                event.id(),
+                answer.status,
+                answer.body
+            );
+        }
+        Ok(())
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is not gone before the deadline.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill().await
+    }
+
+    /// SIGTERM, and waits for the end of the drain.
+    ///
+    /// # Errors
+    /// When it does not end before the deadline.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.ended().await
+    }
+
+    /// Starts it again on the same data (and other ports).
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let (process, ready) = self.setup.spawn().await?;
+        self.process = process;
+        self.listen = address(&ready, "listen")?;
+        self.admin = address(&ready, "admin")?;
+        Ok(())
+    }
+
+    /// Replaces the documents and waits until the new ones are what runs.
+    ///
+    /// # Errors
+    /// When they are refused or not taken before the deadline.
+    pub async fn reload(&self, documents: &str) -> anyhow::Result<()> {
+        let admin = self.admin();
+        let before = admin.get("mesh").await?["revision"].clone();
+        self.setup.write(documents)?;
+        wait_until("the new documents to run", || async {
+            let mesh = admin.get("mesh").await?;
+            Ok(Some(()).filter(|()| mesh["revision"] != before))
+        })
+        .await
+    }
+
+    /// Runs a client command of the binary against this mesh.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn millrace(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let mut all: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        all.extend(["--admin".to_owned(), format!("http://{}", self.admin)]);
+        process::run(self.setup.folder(), &all, "").await
+    }
+}

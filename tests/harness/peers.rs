@@ -1,0 +1,112 @@
+//! Real clients that other people wrote, found where `cargo xtask peers` put them.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, bail};
+
+/// A real client, and how to run a script with it.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    name: &'static str,
+    environment: PathBuf,
+    program: PathBuf,
+}
+
+/// PyPI's `cloudevents`.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn python() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/python/requirements.txt");
+    let version = version(LOCK, "cloudevents==").context("invariant: the lock names a version")?;
+    found("python-cloudevents", version, |environment| {
+        environment.join("bin/python")
+    })
+}
+
+/// npm's `cloudevents`.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn node() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/node/package-lock.json");
+    let version = version(LOCK, "\"cloudevents\": \"").context("invariant: the lock names a version")?;
+    found("node-cloudevents", version, |_| PathBuf::from("node"))
+}
+
+/// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not required.
+fn found(
+    name: &'static str,
+    version: &str,
+    program: impl Fn(&PathBuf) -> PathBuf,
+) -> anyhow::Result<Option<Peer>> {
+    let environment = cache()?.join(format!("{name}-{version}"));
+    if environment.join("LOCK").exists() {
+        let program = program(&environment);
+        return Ok(Some(Peer {
+            name,
+            environment,
+            program,
+        }));
+    }
+    let reason = format!("the peer {name} {version} is not there; `cargo xtask peers` makes it");
+    if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
+        bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Straight to the terminal, past the capture of the test's output: what was not tested must be seen.
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    Ok(None)
+}
+
+/// The same place as in `xtask/src/peers.rs`.
+fn cache() -> anyhow::Result<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("millrace/peers"))
+}
+
+/// The version that follows `after`, up to what cannot be part of one.
+fn version<'a>(pinned: &'a str, after: &str) -> Option<&'a str> {
+    let (_, rest) = pinned.split_once(after)?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// Runs a script of `tests/peers/` with arguments, to its end.
+    ///
+    /// # Errors
+    /// When it fails; what it said is in the error.
+    pub async fn run(&self, script: &str, args: &[String]) -> anyhow::Result<String> {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("peers")
+            .join(script);
+        let mut command = Command::new(&self.program);
+        command
+            .arg(script)
+            .args(args)
+            .env("NODE_PATH", self.environment.join("node_modules"));
+        let output: Output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        anyhow::ensure!(
+            output.status.success(),
+            "{} ended with {}: {said}",
+            self.name,
+            output.status
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}

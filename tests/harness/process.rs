@@ -1,0 +1,199 @@
+//! The binary as a process: found, started, read, ended.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait_until;
+
+/// A running `millrace`. Dropping it kills it; a test that fails shows the end of what it said.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdout: Arc<Mutex<Vec<String>>>,
+    stderr: PathBuf,
+}
+
+/// The binary under test: `MILLRACE_BIN`, or the one that cargo built beside the tests.
+///
+/// # Errors
+/// When there is none.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("MILLRACE_BIN") {
+        return Ok(PathBuf::from(given));
+    }
+    let test = std::env::current_exe()?;
+    // target/debug/deps/<suite>: the binary lies one folder up.
+    let built = test
+        .ancestors()
+        .nth(2)
+        .context("invariant: tests lie below target/")?
+        .join("millrace");
+    if !built.exists() {
+        bail!(
+            "there is no {}: run `cargo xtask test`, or `cargo build` first",
+            built.display()
+        );
+    }
+    Ok(built)
+}
+
+/// Runs the binary to its end, in `folder`, with `input` on its standard input.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn run<A: AsRef<OsStr>>(folder: &Path, args: &[A], input: &str) -> anyhow::Result<Output> {
+    use std::io::Write as _;
+
+    let mut command = Command::new(binary()?);
+    command
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let input = input.to_owned();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().context("starting millrace")?;
+        let mut stdin = child.stdin.take().context("invariant: stdin is piped")?;
+        // It may end without reading; then the pipe is closed, and that is its right.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        anyhow::Ok(child.wait_with_output()?)
+    });
+    ended.await?
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts the binary. What it says on stderr is added to the file `stderr`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(args: &[A], folder: &Path, stderr: &Path) -> anyhow::Result<Self> {
+        let said = fs::OpenOptions::new().create(true).append(true).open(stderr)?;
+        let mut command = Command::new(binary()?);
+        command
+            .args(args)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(said);
+        let mut child = command.spawn().context("starting millrace")?;
+        let stdout = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stdout.take().context("invariant: stdout is piped")?);
+        let kept = stdout.clone();
+        // Ends with the process, which closes the pipe.
+        std::thread::spawn(move || {
+            lines
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| kept.lock().push(line))
+        });
+        Ok(Self {
+            child,
+            stdout,
+            stderr: stderr.to_path_buf(),
+        })
+    }
+
+    /// What it has said on stdout so far, line by line.
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().clone()
+    }
+
+    /// What it (and who ran before it on the same file) has said on stderr so far.
+    pub fn stderr(&self) -> String {
+        fs::read(&self.stderr)
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the first line on stdout.
+    ///
+    /// # Errors
+    /// When it ends without one, or says nothing before the deadline.
+    pub async fn first_line(&mut self) -> anyhow::Result<String> {
+        let (child, stdout) = (&mut self.child, self.stdout.clone());
+        let came = wait_until("the first line on stdout", || {
+            let ended = child.try_wait();
+            // Looked at second: a line that came before the end is not missed.
+            let line = stdout.lock().first().cloned();
+            async move {
+                Ok(match (line, ended?) {
+                    (Some(line), _) => Some(Ok(line)),
+                    (None, Some(status)) => Some(Err(status)),
+                    (None, None) => None,
+                })
+            }
+        });
+        match came.await? {
+            Ok(line) => Ok(line),
+            Err(status) => bail!(
+                "millrace ended with {status} before it was ready:\n{}",
+                self.stderr()
+            ),
+        }
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("invariant: a process has a number")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// When it goes on beyond the deadline.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        let child = &mut self.child;
+        wait_until("the process to end", || {
+            let status = child.try_wait();
+            async move { Ok(status?) }
+        })
+        .await
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is not gone before the deadline.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.ended().await.map(drop)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let said = self.stderr();
+            let lines: Vec<&str> = said.lines().rev().take(30).collect();
+            println!("--- the last lines of millrace on stderr");
+            lines.iter().rev().for_each(|line| println!("{line}"));
+        }
+    }
+}
