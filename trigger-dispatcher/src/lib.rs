@@ -1,1 +1,38 @@
-//! placeholder
+//! From the channel to the subscribers: router, lanes, retries, dead letters, parking.
+//!
+//! The files tell the way of an event in order. [`dispatcher`] keeps one [`serving`] per broker, and [`admission`] gives
+//! each of its triggers a [`lane`]. The [`router`] reads the log's head and pushes matches into the lanes that keep up;
+//! [`catch_up`] feeds those that do not. A [`worker`] takes from its lane, makes the attempt ([`deliver`]) and decides
+//! what comes next ([`next_step`]). [`progress`] writes down what was settled; [`due`] brings back what is due later.
+//!
+//! # Guarantees
+//! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or parked: at
+//!   least once, also across `kill -9`.
+//! - A slow or dead subscriber costs the other lanes nothing, and memory only up to the lane's bounds.
+//! - What was in flight, and at most one commit interval of outcomes, is delivered again after a crash.
+//!
+//! # Caveats
+//! Order within a lane is the log's only while its parallelism is 1, and not across retries.
+
+mod admission;
+mod budget;
+mod catch_up;
+mod deliver;
+pub mod dispatcher;
+mod due;
+mod lane;
+pub mod metrics;
+mod next_step;
+pub mod observer;
+mod orphans;
+mod progress;
+mod router;
+mod serving;
+mod settings;
+mod status;
+mod window;
+mod worker;
+
+pub use dispatcher::{Dispatcher, DispatcherOptions, Parts};
+pub use metrics::Metrics;
+pub use observer::{Observation, Observer};

@@ -1,0 +1,214 @@
+//! Gives each trigger of a broker its lane: new ones, changed ones, and those that are gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_channel::{ChannelError, LaneSpec, LaneState};
+use millrace_event::ObjectName;
+use millrace_model::{Mesh, Trigger};
+
+use crate::lane::{Halt, Inner, Lane};
+use crate::progress;
+use crate::serving::Serving;
+use crate::settings::Settings;
+
+/// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every event
+/// admitted from now on will be offered to it.
+///
+/// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one counts.
+pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
+    let _gate = serving.gate.lock().await;
+    let wanted: HashMap<ObjectName, Arc<Trigger>> = mesh
+        .triggers_of(&serving.broker)
+        .map(|trigger| (trigger.name.clone(), trigger.clone()))
+        .collect();
+    orphan_missing(serving, &wanted).await?;
+    let mut specs = Vec::new();
+    let mut changed = Vec::new();
+    for trigger in wanted.values() {
+        match present(serving, trigger) {
+            Some(lane) => changed.push((lane, trigger.clone())),
+            None => specs.push(LaneSpec {
+                trigger: trigger.name.clone(),
+                uid: trigger.uid.clone(),
+            }),
+        }
+    }
+    change(serving, changed).await?;
+    if !specs.is_empty() {
+        open(serving, specs, &wanted).await?;
+    }
+    Ok(())
+}
+
+/// The lane of a trigger, if it is there and not orphaned.
+fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
+    let routes = serving.routes.lock();
+    let lane = routes.lanes.get(routes.by_name.get(&trigger.name)?)?.clone();
+    drop(routes);
+    let orphaned = matches!(lane.inner.lock().halt, Some(Halt::Orphaned(_)));
+    (!orphaned).then_some(lane)
+}
+
+/// Lanes whose trigger is gone stop where they are, durably.
+async fn orphan_missing(
+    serving: &Arc<Serving>,
+    wanted: &HashMap<ObjectName, Arc<Trigger>>,
+) -> Result<(), ChannelError> {
+    let now = serving.now();
+    let mut missing = Vec::new();
+    {
+        let mut routes = serving.routes.lock();
+        let gone: Vec<_> = routes
+            .lanes
+            .values()
+            .filter(|lane| !wanted.contains_key(&lane.name))
+            .cloned()
+            .collect();
+        let position = routes.position;
+        for lane in gone {
+            let mut inner = lane.inner.lock();
+            if matches!(inner.halt, Some(Halt::Orphaned(_))) {
+                continue;
+            }
+            inner.halt = Some(Halt::Orphaned(now));
+            inner.leave_router(position);
+            inner.drop_queue(&serving.common.budget, position);
+            inner.drop_due(&serving.common.budget);
+            serving.stir(&lane, &mut inner);
+            routes.index.remove(lane.key);
+            missing.push(lane.id);
+            tracing::info!(broker = %serving.broker, trigger = %lane.name, "the trigger is gone; its debts are kept for the grace period");
+        }
+    }
+    if !missing.is_empty() {
+        progress::commit(serving).await?;
+    }
+    for lane in missing {
+        serving
+            .channel
+            .set_lane_state(lane, LaneState::Orphaned(now))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Triggers that may have changed: a new filter counts from the next event read on, the rest from the next attempt on.
+async fn change(serving: &Arc<Serving>, changed: Vec<(Arc<Lane>, Arc<Trigger>)>) -> Result<(), ChannelError> {
+    let filter_changed =
+        |lane: &Lane, trigger: &Trigger| lane.inner.lock().settings.trigger.filters != trigger.filters;
+    if changed
+        .iter()
+        .any(|(lane, trigger)| filter_changed(lane, trigger))
+    {
+        progress::commit(serving).await?;
+    }
+    for (lane, trigger) in changed {
+        let new_filter = filter_changed(&lane, &trigger);
+        if new_filter {
+            serving
+                .routes
+                .lock()
+                .index
+                .insert(lane.key, trigger.compiled.clone());
+        }
+        let settings = Arc::new(Settings::new(trigger, serving.common.own_ingress));
+        let mut inner = lane.inner.lock();
+        if !Arc::ptr_eq(&inner.settings.trigger, &settings.trigger) {
+            inner.settings = settings;
+            serving.stir(&lane, &mut inner);
+        }
+    }
+    Ok(())
+}
+
+/// Opens the lanes of triggers that are new, or back.
+async fn open(
+    serving: &Arc<Serving>,
+    specs: Vec<LaneSpec>,
+    wanted: &HashMap<ObjectName, Arc<Trigger>>,
+) -> Result<(), ChannelError> {
+    for stored in serving.channel.open_lanes(specs).await? {
+        let Some(trigger) = wanted.get(&stored.trigger) else {
+            continue;
+        };
+        let settings = Arc::new(Settings::new(trigger.clone(), serving.common.own_ingress));
+        let mut routes = serving.routes.lock();
+        let known = routes
+            .by_name
+            .get(&stored.trigger)
+            .and_then(|key| routes.lanes.get(key))
+            .cloned();
+        let lane = match known {
+            Some(lane) if lane.id == stored.id => {
+                lane.inner.lock().settings = settings;
+                lane
+            }
+            other => {
+                if let Some(lane) = other {
+                    routes.index.remove(lane.key);
+                    routes.lanes.remove(&lane.key);
+                }
+                let key = routes.next_key;
+                routes.next_key += 1;
+                let router = routes.position;
+                let inner = Inner::restore(&stored, settings, router, serving.suspects_below, serving.now());
+                let lane = Arc::new(Lane::new(&stored, key, inner));
+                routes.lanes.insert(key, lane.clone());
+                routes.by_name.insert(stored.trigger.clone(), key);
+                lane
+            }
+        };
+        routes.index.insert(lane.key, trigger.compiled.clone());
+        let position = routes.position;
+        drop(routes);
+        let mut inner = lane.inner.lock();
+        set_halt(&mut inner, stored.state, position);
+        if let Some(due) = stored.next_due {
+            serving.schedule(lane.key, due);
+        }
+        serving.stir(&lane, &mut inner);
+    }
+    Ok(())
+}
+
+/// After a command: the numbers of rows, due times and states as they are stored now.
+pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> {
+    let committing = serving.committing.lock().await;
+    let stored = serving.channel.lanes().await?;
+    drop(committing);
+    for stored in stored {
+        let (lane, position) = {
+            let routes = serving.routes.lock();
+            let lane = routes
+                .by_name
+                .get(&stored.trigger)
+                .and_then(|key| routes.lanes.get(key))
+                .cloned();
+            (lane, routes.position)
+        };
+        let Some(lane) = lane.filter(|lane| lane.id == stored.id) else {
+            continue;
+        };
+        let mut inner = lane.inner.lock();
+        inner.deferred.set_stored(stored.deferred);
+        inner.parked.set_stored(stored.parked);
+        set_halt(&mut inner, stored.state, position);
+        if let Some(due) = stored.next_due {
+            serving.schedule(lane.key, due);
+        }
+        serving.stir(&lane, &mut inner);
+    }
+    Ok(())
+}
+
+fn set_halt(inner: &mut Inner, state: LaneState, router: u64) {
+    inner.halt = match state {
+        LaneState::Active => None,
+        LaneState::Paused => Some(Halt::Paused),
+        LaneState::Orphaned(since) => Some(Halt::Orphaned(since)),
+    };
+    if inner.halt.is_some() {
+        inner.leave_router(router);
+    }
+}

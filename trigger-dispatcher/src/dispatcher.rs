@@ -1,0 +1,318 @@
+//! Keeps one serving per broker of the mesh.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_channel::{Channel, ChannelError, Channels};
+use millrace_delivery::Connector;
+use millrace_event::{Clock, Intake, ObjectName};
+use millrace_model::status::TriggerStatus;
+use millrace_model::{Mesh, StatusBoard};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budget;
+use crate::metrics::Metrics;
+use crate::observer::Observer;
+use crate::serving::{Common, Routes, Serving};
+use crate::{admission, catch_up, due, orphans, progress, router};
+
+/// An attempt open for so long is written down (design §1.6).
+const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
+/// How often lanes are looked over: open attempts, queues that stand still.
+const LOOK_OVER: Duration = Duration::from_millis(250);
+/// How often orphaned lanes are looked at.
+const ORPHAN_SWEEP: Duration = Duration::from_secs(10);
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct DispatcherOptions {
+    /// How long a worker and its connection stay when there is nothing to do; 5 s.
+    pub linger: Duration,
+    /// Bytes of events queued in all lanes together; 32 MiB.
+    pub queue_bytes: usize,
+    /// How long the debts of a trigger that is gone are kept; 24 h.
+    pub orphan_grace: Duration,
+    /// How long attempts in flight may take to end at shutdown; 30 s.
+    pub drain_timeout: Duration,
+}
+
+/// What the dispatcher works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The mesh as it should be. Channels of its brokers are open before it says so.
+    pub mesh: watch::Receiver<Arc<Mesh>>,
+    /// The open channels.
+    pub channels: Channels,
+    /// Makes connections.
+    pub connector: Connector,
+    /// Takes replies, and deliveries to Brokers of this mesh.
+    pub intake: Arc<dyn Intake>,
+    /// Where states are shown.
+    pub board: Arc<StatusBoard>,
+    /// The clock.
+    pub clock: Clock,
+    /// Who watches.
+    pub observer: Option<Observer>,
+    /// The address of our own ingress: a URL of it counts as a Broker of the mesh.
+    pub own_ingress: Option<SocketAddr>,
+    /// The metrics.
+    pub metrics: Metrics,
+}
+
+/// The dispatcher of all brokers.
+pub struct Dispatcher {
+    parts: Parts,
+    common: Common,
+    applied: watch::Sender<u64>,
+    served: HashMap<ObjectName, Served>,
+}
+
+/// One broker's serving with its tasks.
+struct Served {
+    serving: Arc<Serving>,
+    tasks: TaskTracker,
+}
+
+// === impl DispatcherOptions ===
+
+impl Default for DispatcherOptions {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(5),
+            queue_bytes: 32 << 20,
+            orphan_grace: Duration::from_secs(24 * 3600),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    /// A dispatcher that does nothing yet.
+    pub fn new(parts: Parts, options: DispatcherOptions) -> Self {
+        let common = Common {
+            connector: parts.connector.clone(),
+            intake: parts.intake.clone(),
+            clock: parts.clock.clone(),
+            budget: Arc::new(Budget::new(options.queue_bytes)),
+            options: Arc::new(options),
+            observer: parts.observer.clone(),
+            own_ingress: parts.own_ingress,
+        };
+        Self {
+            parts,
+            common,
+            applied: watch::Sender::new(0),
+            served: HashMap::new(),
+        }
+    }
+
+    /// The revision of the mesh that is in effect: its triggers' start positions are durable.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Serves until `shutdown`; then ends what is in flight, up to the drain timeout, and writes down what is settled.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut mesh = self.parts.mesh.clone();
+        mesh.mark_changed();
+        let mut look_over = tokio::time::interval(LOOK_OVER);
+        look_over.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sweep = tokio::time::interval(ORPHAN_SWEEP);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                changed = mesh.changed() => match changed {
+                    Ok(()) => {
+                        let newest = mesh.borrow_and_update().clone();
+                        self.apply(&newest).await;
+                    }
+                    Err(_) => break,
+                },
+                _ = look_over.tick() => self.served.values().for_each(|served| look_lanes_over(&served.serving)),
+                _ = sweep.tick() => self.sweep_orphans().await,
+            }
+        }
+        let served: Vec<_> = self.served.drain().collect();
+        for (broker, served) in served {
+            self.parts.board.detach(&broker);
+            served.end(self.common.options.drain_timeout).await;
+        }
+    }
+
+    async fn apply(&mut self, mesh: &Mesh) {
+        let gone: Vec<_> = self
+            .served
+            .keys()
+            .filter(|broker| !mesh.brokers.contains_key(broker))
+            .cloned()
+            .collect();
+        for broker in gone {
+            self.parts.board.detach(&broker);
+            if let Some(served) = self.served.remove(&broker) {
+                tracing::info!(%broker, "the broker is gone; its channel is kept");
+                served.end(self.common.options.drain_timeout).await;
+            }
+        }
+        for broker in mesh.brokers.keys() {
+            if let Err(error) = self.serve(broker, mesh).await {
+                tracing::error!(%broker, %error, "the broker's triggers cannot be served");
+            }
+        }
+        self.show_unserved(mesh);
+        self.applied.send_replace(mesh.revision);
+    }
+
+    async fn serve(&mut self, broker: &ObjectName, mesh: &Mesh) -> Result<(), ChannelError> {
+        if let Some(served) = self.served.get(broker) {
+            return admission::apply(&served.serving, mesh).await;
+        }
+        let Some(channel) = self.parts.channels.get(broker) else {
+            return Err(ChannelError::Storage("its channel is not open".to_owned()));
+        };
+        let served = Served::begin(broker, channel, &self.common, &self.parts, mesh).await?;
+        self.parts.board.attach(broker, served.serving.clone());
+        self.served.insert(broker.clone(), served);
+        Ok(())
+    }
+
+    /// Triggers whose broker is not here are shown all the same.
+    fn show_unserved(&self, mesh: &Mesh) {
+        let unserved: BTreeMap<_, _> = mesh
+            .triggers
+            .values()
+            .filter(|trigger| !self.served.contains_key(&trigger.broker))
+            .map(|trigger| {
+                let reason = Some(format!("there is no broker {}", trigger.broker));
+                (
+                    trigger.name.clone(),
+                    TriggerStatus {
+                        state: "not-ready",
+                        reason,
+                        ..TriggerStatus::default()
+                    },
+                )
+            })
+            .collect();
+        self.parts.board.set_unserved(unserved);
+    }
+
+    async fn sweep_orphans(&self) {
+        for served in self.served.values() {
+            if let Err(error) = orphans::sweep(&served.serving).await {
+                tracing::error!(broker = %served.serving.broker, %error, "orphaned triggers cannot be looked at");
+            }
+        }
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    async fn begin(
+        broker: &ObjectName,
+        channel: Arc<dyn Channel>,
+        common: &Common,
+        parts: &Parts,
+        mesh: &Mesh,
+    ) -> Result<Self, ChannelError> {
+        let position = channel.router().await?.offset;
+        let suspects_below = if channel.recovered_uncleanly() {
+            channel.head().offset
+        } else {
+            0
+        };
+        let serving = Arc::new(Serving {
+            broker: broker.clone(),
+            channel,
+            common: common.clone(),
+            metrics: parts.metrics.of(broker),
+            gate: tokio::sync::Mutex::default(),
+            routes: Mutex::new(Routes {
+                position,
+                ..Routes::default()
+            }),
+            dirty: Mutex::default(),
+            dirty_waker: Notify::new(),
+            commit_now: Notify::new(),
+            committing: tokio::sync::Mutex::default(),
+            hungry: Mutex::default(),
+            hungry_waker: Notify::new(),
+            due: Mutex::default(),
+            due_waker: Notify::new(),
+            workers: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            suspects_below,
+        });
+        // The lanes come before the router: it passes nothing that they should have seen.
+        admission::apply(&serving, mesh).await?;
+        orphans::sweep(&serving).await?;
+        let tasks = TaskTracker::new();
+        tasks.spawn(router::run(serving.clone()));
+        tasks.spawn(catch_up::run(serving.clone()));
+        tasks.spawn(due::run(serving.clone()));
+        tasks.spawn(progress::run(serving.clone()));
+        tasks.spawn(watch_commands(serving.clone()));
+        Ok(Self { serving, tasks })
+    }
+
+    async fn end(self, drain_timeout: Duration) {
+        self.serving.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.serving.workers.close();
+        if tokio::time::timeout(drain_timeout, self.serving.workers.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(broker = %self.serving.broker, "attempts are still in flight after the drain timeout; they will be made again");
+        }
+        if let Err(error) = progress::commit(&self.serving).await {
+            tracing::error!(broker = %self.serving.broker, %error, "the last progress cannot be written down");
+        }
+    }
+}
+
+/// Takes over what commands changed in the stored state.
+async fn watch_commands(serving: Arc<Serving>) {
+    let mut commands = serving.channel.commands();
+    loop {
+        tokio::select! {
+            () = serving.stop.cancelled() => return,
+            changed = commands.changed() => if changed.is_err() { return },
+        }
+        if let Err(error) = admission::refresh(&serving).await {
+            tracing::error!(broker = %serving.broker, %error, "a command cannot be taken over");
+        }
+    }
+}
+
+/// Writes long attempts down, and drops queues that stand still while memory is short.
+fn look_lanes_over(serving: &Arc<Serving>) {
+    let now = serving.now();
+    let then = millrace_event::Timestamp(now.0 - i64::try_from(WRITTEN_DOWN_AFTER.as_millis()).unwrap_or(0));
+    let (position, lanes) = {
+        let routes = serving.routes.lock();
+        (
+            routes.position,
+            routes.lanes.values().cloned().collect::<Vec<_>>(),
+        )
+    };
+    let tight = serving.common.budget.is_tight();
+    for lane in lanes {
+        let mut inner = lane.inner.lock();
+        lane.write_down_open(&mut inner, then, now);
+        if tight && inner.stands_still_since(then) {
+            inner.drop_queue(&serving.common.budget, position);
+        }
+        if inner.dirty {
+            serving.stir(&lane, &mut inner);
+        }
+    }
+}

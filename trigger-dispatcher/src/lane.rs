@@ -1,0 +1,566 @@
+//! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last commit.
+//!
+//! Everything is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's rules; who
+//! calls them decides when.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use millrace_channel::{Change, LaneId, Position, Stage, Work, WorkKey};
+use millrace_event::{Event, ObjectName, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::budget::Budget;
+use crate::next_step::{Attempted, Next};
+use crate::settings::Settings;
+use crate::window::Window;
+
+/// Outcomes after which a lane waits for the next commit (design §1.8): the most that a crash repeats.
+pub(crate) const MAX_UNCOMMITTED: usize = 1000;
+/// Outcomes after which a lane asks for a commit, so that it seldom has to wait.
+pub(crate) const ASK_FOR_COMMIT: usize = 750;
+/// Events queued in a lane.
+const MAX_QUEUED: usize = 1024;
+/// Bytes queued in a lane.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// Due rows held in memory, so that they and new events can take turns.
+pub(crate) const MAX_DUE: usize = 64;
+/// Bytes of due rows' events held in memory.
+pub(crate) const MAX_DUE_BYTES: usize = 2 << 20;
+
+/// A lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) id: LaneId,
+    pub(crate) name: ObjectName,
+    /// Its number in the index.
+    pub(crate) key: u32,
+    /// Wakes a worker that waits for something to take.
+    pub(crate) wake: Notify,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// Where the lane reads on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Fed by the router, with positions from `from` on.
+    Live { from: u64 },
+    /// Fed by the catch-up reader, from `cursor` on.
+    Behind { cursor: u64 },
+}
+
+/// Why a lane stands still on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    Paused,
+    Orphaned(Timestamp),
+}
+
+/// A row of work with its event, ready to be attempted.
+#[derive(Debug)]
+struct DueJob {
+    work: Work,
+    event: Event,
+}
+
+/// Something to attempt.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) attempted: Attempted,
+    pub(crate) event: Event,
+    /// Read from the log just now; it has no row of work yet.
+    pub(crate) is_new: bool,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What a lane has done since the process started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) delivered: u64,
+    pub(crate) failed_attempts: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) last_failure: Option<(Timestamp, String)>,
+    pub(crate) odd_answer_told: bool,
+}
+
+/// A number of rows: those stored, and the changes on their way there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    stored: i64,
+    committing: i64,
+    pending: i64,
+}
+
+/// What goes into the next commit.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) progress: Option<Change>,
+    /// Its stored cursor is ahead of the router, which feeds it nevertheless.
+    pub(crate) is_ahead: bool,
+    pub(crate) outcomes: usize,
+    pub(crate) released: Vec<WorkKey>,
+    /// The earliest due time among the rows put.
+    pub(crate) next_due: Option<Timestamp>,
+}
+
+/// The state of a lane.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) place: Place,
+    pub(crate) halt: Option<Halt>,
+    pub(crate) window: Window,
+    due: VecDeque<DueJob>,
+    due_bytes: usize,
+    /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
+    taken: HashSet<WorkKey>,
+    released: Vec<WorkKey>,
+    pending: Vec<Change>,
+    next_due: Option<Timestamp>,
+    pub(crate) uncommitted: usize,
+    pub(crate) dirty: bool,
+    /// It stands in the list of lanes to commit.
+    pub(crate) marked: bool,
+    pub(crate) workers: u32,
+    pub(crate) idle: u32,
+    due_turn: bool,
+    pub(crate) deferred: Count,
+    pub(crate) parked: Count,
+    /// More rows may be due than are held.
+    pub(crate) due_waiting: bool,
+    /// The catch-up reader has been asked.
+    pub(crate) asked: bool,
+    /// Positions below this, as many as `suspects_left`, may have been attempted before an unclean stop.
+    suspects_below: u64,
+    suspects_left: usize,
+    last_taken: Timestamp,
+    pub(crate) tally: Tally,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    pub(crate) fn new(stored: &millrace_channel::Lane, key: u32, inner: Inner) -> Self {
+        Self {
+            id: stored.id,
+            name: stored.trigger.clone(),
+            key,
+            wake: Notify::new(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    fn work_key(&self, offset: u64, stage: Stage) -> WorkKey {
+        WorkKey {
+            lane: self.id,
+            position: at(offset),
+            stage,
+        }
+    }
+
+    /// The next thing to attempt, if the lane may attempt anything now.
+    pub(crate) fn take(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
+        if !inner.may_attempt() {
+            return None;
+        }
+        inner.due_turn = !inner.due_turn;
+        if inner.due_turn
+            && let Some(job) = inner.take_due(budget)
+        {
+            inner.last_taken = now;
+            return Some(job);
+        }
+        let job = self
+            .take_new(inner, budget, now)
+            .or_else(|| inner.take_due(budget))?;
+        inner.last_taken = now;
+        Some(job)
+    }
+
+    fn take_new(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
+        while !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED {
+            let queued = inner.window.pop()?;
+            budget.give_back(queued.event.stored().len());
+            let key = self.work_key(queued.offset, Stage::Subscriber);
+            if inner.is_suspect(queued.offset) {
+                inner.put_suspect(key, now);
+                continue;
+            }
+            inner.window.begin(queued.offset, now);
+            let attempted = Attempted {
+                key,
+                attempt: 0,
+                crashes: 0,
+                suspect: false,
+                failures: Vec::new(),
+                body: None,
+            };
+            return Some(Job {
+                attempted,
+                event: queued.event,
+                is_new: true,
+                settings: inner.settings.clone(),
+            });
+        }
+        None
+    }
+
+    /// Writes down every first attempt that has been open since `then`, so that it holds up nothing.
+    pub(crate) fn write_down_open(&self, inner: &mut Inner, then: Timestamp, now: Timestamp) {
+        for offset in inner.window.give_rows(then) {
+            let key = self.work_key(offset, Stage::Subscriber);
+            inner.taken.insert(key);
+            inner.deferred.add(1);
+            inner.pending.push(Change::Put(Work {
+                key,
+                attempt: 0,
+                due: now,
+                open: true,
+                crashes: 0,
+                suspect: false,
+                failures: Vec::new(),
+                body: None,
+            }));
+            inner.dirty = true;
+        }
+    }
+
+    /// What goes into the next commit; the lane is clean afterwards.
+    pub(crate) fn snapshot(&self, inner: &mut Inner, router: u64) -> Snapshot {
+        let cursor = match inner.place {
+            Place::Live { from } if from > router => Some(at(from)),
+            Place::Live { .. } => None,
+            Place::Behind { cursor } => Some(at(cursor)),
+        };
+        inner.dirty = false;
+        inner.marked = false;
+        inner.deferred.begin_commit();
+        inner.parked.begin_commit();
+        let unsettled = inner.window.unsettled().into_iter().map(at).collect();
+        Snapshot {
+            changes: std::mem::take(&mut inner.pending),
+            is_ahead: matches!(inner.place, Place::Live { .. }) && cursor.is_some(),
+            progress: Some(Change::Progress {
+                lane: self.id,
+                cursor,
+                unsettled,
+            }),
+            outcomes: inner.uncommitted,
+            released: std::mem::take(&mut inner.released),
+            next_due: inner.next_due.take(),
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The state of a lane as it was stored; `router` is the router's stored position.
+    pub(crate) fn restore(
+        stored: &millrace_channel::Lane,
+        settings: Arc<Settings>,
+        router: u64,
+        suspects_below: u64,
+        now: Timestamp,
+    ) -> Self {
+        let follows = stored
+            .cursor
+            .map_or(router, |cursor| cursor.offset)
+            .max(stored.start.offset);
+        let place = if stored.cursor.is_none() && stored.unsettled.is_empty() {
+            Place::Live { from: follows }
+        } else {
+            Place::Behind { cursor: follows }
+        };
+        let parallelism = settings.trigger.parallelism as usize;
+        Self {
+            settings,
+            place,
+            halt: None,
+            window: Window::with_owed(stored.unsettled.iter().map(|position| position.offset)),
+            due: VecDeque::new(),
+            due_bytes: 0,
+            taken: HashSet::new(),
+            released: Vec::new(),
+            pending: Vec::new(),
+            next_due: None,
+            uncommitted: 0,
+            dirty: false,
+            marked: false,
+            workers: 0,
+            idle: 0,
+            due_turn: false,
+            deferred: Count::stored(stored.deferred),
+            parked: Count::stored(stored.parked),
+            due_waiting: false,
+            asked: false,
+            suspects_below,
+            suspects_left: if suspects_below == 0 {
+                0
+            } else {
+                MAX_UNCOMMITTED + parallelism + MAX_QUEUED
+            },
+            last_taken: now,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Whether anything may be attempted: not halted, a known subscriber.
+    fn may_attempt(&self) -> bool {
+        self.halt.is_none() && self.settings.subscriber.is_ok()
+    }
+
+    /// At a bound of rows: nothing new is read (due work goes on).
+    pub(crate) fn is_blocked(&self) -> bool {
+        let trigger = &self.settings.trigger;
+        self.deferred.get() >= u64::from(trigger.max_deferred)
+            || self.parked.get() >= u64::from(trigger.max_parked)
+    }
+
+    /// Whether a worker would find something to take.
+    pub(crate) fn has_work(&self) -> bool {
+        let new = self.window.queued() > 0 && !self.is_blocked();
+        self.may_attempt() && (!self.due.is_empty() || new) && self.uncommitted < MAX_UNCOMMITTED
+    }
+
+    /// Whether the catch-up reader should feed it.
+    pub(crate) fn is_hungry(&self) -> bool {
+        matches!(self.place, Place::Behind { .. })
+            && self.may_attempt()
+            && !self.is_blocked()
+            && self.window.queued() <= MAX_QUEUED / 2
+            && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2
+    }
+
+    /// Queues an event if there is room; `false`: the lane is full.
+    pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
+        let bytes = event.stored().len();
+        let empty = self.window.queued() == 0;
+        let room =
+            self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
+        if !empty && !(room && budget.take(bytes)) {
+            return false;
+        }
+        if empty {
+            // One event at least, or a lane could never go on while others hold the budget.
+            budget.take_anyway(bytes);
+        }
+        self.window.push(offset, event.clone());
+        self.dirty = true;
+        true
+    }
+
+    /// Gives the queue up: what it held is read again later. A live lane leaves the router at `router`.
+    pub(crate) fn drop_queue(&mut self, budget: &Budget, router: u64) {
+        budget.give_back(self.window.queued_bytes());
+        self.window.drop_queue();
+        self.leave_router(router);
+    }
+
+    /// A live lane leaves the router: it reads on from `at_position` by itself.
+    pub(crate) fn leave_router(&mut self, at_position: u64) {
+        if let Place::Live { from } = self.place {
+            self.place = Place::Behind {
+                cursor: from.max(at_position),
+            };
+            self.dirty = true;
+        }
+    }
+
+    /// Whether its queue has not moved since `then`.
+    pub(crate) fn stands_still_since(&self, then: Timestamp) -> bool {
+        self.window.queued() > 0 && self.last_taken <= then
+    }
+
+    fn is_suspect(&mut self, offset: u64) -> bool {
+        let suspect = self.suspects_left > 0 && offset < self.suspects_below;
+        if suspect {
+            self.suspects_left -= 1;
+        }
+        suspect
+    }
+
+    /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
+    fn put_suspect(&mut self, key: WorkKey, now: Timestamp) {
+        self.deferred.add(1);
+        self.uncommitted += 1;
+        self.dirty = true;
+        self.put(Change::Put(Work {
+            key,
+            attempt: 0,
+            due: now,
+            open: false,
+            crashes: 0,
+            suspect: true,
+            failures: Vec::new(),
+            body: None,
+        }));
+    }
+
+    fn put(&mut self, change: Change) {
+        if let Change::Put(work) | Change::Advance { to: work, .. } = &change {
+            self.next_due = Some(self.next_due.map_or(work.due, |due| due.min(work.due)));
+        }
+        self.pending.push(change);
+    }
+
+    fn take_due(&mut self, budget: &Budget) -> Option<Job> {
+        if self.uncommitted >= MAX_UNCOMMITTED {
+            return None;
+        }
+        let DueJob { work, event } = self.due.pop_front()?;
+        self.due_bytes -= event.stored().len();
+        budget.give_back(event.stored().len());
+        let attempted = Attempted {
+            key: work.key,
+            attempt: work.attempt,
+            crashes: work.crashes,
+            suspect: work.suspect,
+            failures: work.failures,
+            body: work.body,
+        };
+        Some(Job {
+            attempted,
+            event,
+            is_new: false,
+            settings: self.settings.clone(),
+        })
+    }
+
+    /// Whether a fetched row is not already held, and there is room for it.
+    pub(crate) fn has_room_for_due(&self) -> bool {
+        self.due.len() < MAX_DUE && self.due_bytes < MAX_DUE_BYTES
+    }
+
+    pub(crate) fn is_taken(&self, key: &WorkKey) -> bool {
+        self.taken.contains(key)
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Holds a due row with its event until a worker takes it.
+    pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) {
+        budget.take_anyway(event.stored().len());
+        self.due_bytes += event.stored().len();
+        self.taken.insert(work.key);
+        self.due.push_back(DueJob { work, event });
+    }
+
+    /// A due row whose event is gone for good.
+    pub(crate) fn lose_due(&mut self, key: WorkKey) {
+        self.deferred.add(-1);
+        self.taken.insert(key);
+        self.released.push(key);
+        self.pending.push(Change::Complete(key));
+        self.dirty = true;
+    }
+
+    /// Gives the held rows back: they are fetched again when they are wanted.
+    pub(crate) fn drop_due(&mut self, budget: &Budget) {
+        budget.give_back(self.due_bytes);
+        self.due_bytes = 0;
+        for job in self.due.drain(..) {
+            self.taken.remove(&job.work.key);
+        }
+        self.due_waiting = true;
+    }
+
+    /// An attempt ended: what comes next is put into the next commit.
+    pub(crate) fn settle(&mut self, key: WorkKey, is_new: bool, next: Next, now: Timestamp) {
+        let has_row = if is_new {
+            self.window.end(key.position.offset)
+        } else {
+            true
+        };
+        self.uncommitted += 1;
+        self.dirty = true;
+        if has_row {
+            self.released.push(key);
+        }
+        match next {
+            Next::Done if has_row => {
+                self.deferred.add(-1);
+                self.pending.push(Change::Complete(key));
+            }
+            Next::Done => {}
+            Next::Put(work) => {
+                self.deferred.add(i64::from(!has_row));
+                let moves = has_row && work.key != key;
+                self.put(if moves {
+                    Change::Advance { from: key, to: *work }
+                } else {
+                    Change::Put(*work)
+                });
+            }
+            Next::Park {
+                reason,
+                attempts,
+                failures,
+                body,
+            } => {
+                self.deferred.add(-i64::from(has_row));
+                self.parked.add(1);
+                self.pending.push(Change::Park {
+                    key,
+                    reason,
+                    since: now,
+                    attempts,
+                    failures,
+                    body,
+                });
+            }
+        }
+    }
+
+    /// The snapshot is durable: its rows may be fetched again, its outcomes no longer count.
+    pub(crate) fn committed(&mut self, outcomes: usize, released: &[WorkKey]) {
+        self.uncommitted -= outcomes;
+        self.deferred.end_commit();
+        self.parked.end_commit();
+        for key in released {
+            self.taken.remove(key);
+        }
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    fn stored(rows: u64) -> Self {
+        Self {
+            stored: i64::try_from(rows).unwrap_or(i64::MAX),
+            ..Self::default()
+        }
+    }
+
+    /// All rows, those on their way included.
+    pub(crate) fn get(self) -> u64 {
+        u64::try_from(self.stored + self.committing + self.pending).unwrap_or(0)
+    }
+
+    fn add(&mut self, rows: i64) {
+        self.pending += rows;
+    }
+
+    fn begin_commit(&mut self) {
+        self.committing += std::mem::take(&mut self.pending);
+    }
+
+    fn end_commit(&mut self) {
+        self.stored += std::mem::take(&mut self.committing);
+    }
+
+    /// Takes over the number that is stored, after a command changed it. No commit may be under way.
+    pub(crate) fn set_stored(&mut self, rows: u64) {
+        self.stored = i64::try_from(rows).unwrap_or(i64::MAX);
+    }
+}
+
+/// A position in the embedded channel's only partition.
+pub(crate) fn at(offset: u64) -> Position {
+    Position { partition: 0, offset }
+}

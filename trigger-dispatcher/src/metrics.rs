@@ -1,0 +1,144 @@
+//! Metrics of the dispatcher: one series a broker, none for a trigger, so that 10 000 idle triggers cost nothing.
+
+use millrace_event::ObjectName;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// The label of every series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BrokerLabel {
+    /// `namespace/name`.
+    pub broker: String,
+}
+
+/// The dispatcher's metrics, for all brokers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    routed: Family<BrokerLabel, Counter>,
+    matched: Family<BrokerLabel, Counter>,
+    delivered: Family<BrokerLabel, Counter>,
+    replies: Family<BrokerLabel, Counter>,
+    refused_replies: Family<BrokerLabel, Counter>,
+    odd_answers: Family<BrokerLabel, Counter>,
+    failed_attempts: Family<BrokerLabel, Counter>,
+    dead_lettered: Family<BrokerLabel, Counter>,
+    parked: Family<BrokerLabel, Counter>,
+    lost: Family<BrokerLabel, Counter>,
+    dropped: Family<BrokerLabel, Counter>,
+    fell_behind: Family<BrokerLabel, Counter>,
+}
+
+/// The counters of one broker.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokerMetrics {
+    pub(crate) routed: Counter,
+    pub(crate) matched: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) replies: Counter,
+    pub(crate) refused_replies: Counter,
+    pub(crate) odd_answers: Counter,
+    pub(crate) failed_attempts: Counter,
+    pub(crate) dead_lettered: Counter,
+    pub(crate) parked: Counter,
+    pub(crate) lost: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) fell_behind: Counter,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Registers the metrics; call once.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let all = [
+            (
+                "millrace_dispatch_routed_events",
+                "Events read at the log's head",
+                &metrics.routed,
+            ),
+            (
+                "millrace_dispatch_matches",
+                "Events given to a trigger by the router",
+                &metrics.matched,
+            ),
+            (
+                "millrace_dispatch_delivered_events",
+                "Events a subscriber took",
+                &metrics.delivered,
+            ),
+            (
+                "millrace_dispatch_replies",
+                "Replies stored as new events",
+                &metrics.replies,
+            ),
+            (
+                "millrace_dispatch_refused_replies",
+                "Replies refused for good (loop, size)",
+                &metrics.refused_replies,
+            ),
+            (
+                "millrace_dispatch_odd_answers",
+                "2xx answers whose body is no CloudEvent",
+                &metrics.odd_answers,
+            ),
+            (
+                "millrace_dispatch_failed_attempts",
+                "Attempts that failed",
+                &metrics.failed_attempts,
+            ),
+            (
+                "millrace_dispatch_dead_lettered_events",
+                "Events a dead-letter sink took",
+                &metrics.dead_lettered,
+            ),
+            (
+                "millrace_dispatch_parked_events",
+                "Events parked",
+                &metrics.parked,
+            ),
+            (
+                "millrace_dispatch_lost_events",
+                "Owed events that could not be read back",
+                &metrics.lost,
+            ),
+            (
+                "millrace_dispatch_dropped_debts",
+                "Debts of triggers that stayed away too long",
+                &metrics.dropped,
+            ),
+            (
+                "millrace_dispatch_fell_behind",
+                "Times a lane left the router",
+                &metrics.fell_behind,
+            ),
+        ];
+        for (name, help, family) in all {
+            registry.register(name, help, family.clone());
+        }
+        metrics
+    }
+
+    pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
+        let label = BrokerLabel {
+            broker: broker.to_string(),
+        };
+        let counter = |family: &Family<BrokerLabel, Counter>| family.get_or_create(&label).clone();
+        BrokerMetrics {
+            routed: counter(&self.routed),
+            matched: counter(&self.matched),
+            delivered: counter(&self.delivered),
+            replies: counter(&self.replies),
+            refused_replies: counter(&self.refused_replies),
+            odd_answers: counter(&self.odd_answers),
+            failed_attempts: counter(&self.failed_attempts),
+            dead_lettered: counter(&self.dead_lettered),
+            parked: counter(&self.parked),
+            lost: counter(&self.lost),
+            dropped: counter(&self.dropped),
+            fell_behind: counter(&self.fell_behind),
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is a row of a table.
+
+use std::time::Duration;
+
+use millrace_channel::{Failure, Stage, Work, WorkKey};
+use millrace_delivery::{Verdict, backoff};
+use millrace_event::{Event, Timestamp};
+
+use crate::settings::Settings;
+
+/// How often the process may end uncleanly during attempts of one event before the event is held responsible.
+pub(crate) const MAX_CRASHES: u32 = 5;
+
+/// The event being attempted, as far as its next step depends on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempted {
+    pub(crate) key: WorkKey,
+    pub(crate) attempt: u32,
+    pub(crate) crashes: u32,
+    pub(crate) suspect: bool,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) body: Option<Event>,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Nothing: it is settled.
+    Done,
+    /// This row of work (of the same key, or of the next stage).
+    Put(Box<Work>),
+    /// It is given up on and kept for somebody to decide.
+    Park {
+        reason: String,
+        attempts: u32,
+        failures: Vec<Failure>,
+        body: Option<Event>,
+    },
+}
+
+/// The next step after a failed attempt that ended `now`; `random` in 0..1 is for the jitter.
+pub(crate) fn after_failure(
+    settings: &Settings,
+    mut attempted: Attempted,
+    failure: &millrace_delivery::Failure,
+    target: &str,
+    millis: u64,
+    now: Timestamp,
+    random: f64,
+) -> Next {
+    remember(
+        &mut attempted.failures,
+        Failure {
+            at: now,
+            stage: attempted.key.stage,
+            attempt: attempted.attempt,
+            target: target.to_owned(),
+            status: failure.status,
+            reason: failure.reason.clone(),
+            body: failure.body.to_vec(),
+            millis,
+        },
+    );
+    let policy = &settings.trigger.delivery;
+    if failure.verdict == Verdict::Again && attempted.attempt < policy.retry {
+        let wait = backoff::wait(policy, attempted.attempt, failure.retry_after, random);
+        return Next::Put(Box::new(again_in(attempted, wait, now)));
+    }
+    let reason = if failure.verdict == Verdict::Final {
+        failure.reason.clone()
+    } else {
+        format!("{} after {} attempts", failure.reason, attempted.attempt + 1)
+    };
+    give_up(settings, attempted, reason, now)
+}
+
+/// The next step for an event whose attempts the process did not survive too often.
+pub(crate) fn after_crashes(settings: &Settings, attempted: Attempted, now: Timestamp) -> Next {
+    let reason = format!(
+        "the process ended uncleanly during {} attempts of this event",
+        attempted.crashes
+    );
+    let mut attempted = attempted;
+    remember(
+        &mut attempted.failures,
+        Failure {
+            at: now,
+            stage: attempted.key.stage,
+            attempt: attempted.attempt,
+            target: settings.subscriber_text.to_string(),
+            status: None,
+            reason: reason.clone(),
+            body: Vec::new(),
+            millis: 0,
+        },
+    );
+    attempted.crashes = 0;
+    give_up(settings, attempted, reason, now)
+}
+
+/// The row for a reply that intake refused for good: it goes to the dead-letter sink in the event's place.
+pub(crate) fn refused_reply(
+    settings: &Settings,
+    key: WorkKey,
+    reply: Event,
+    reason: &str,
+    now: Timestamp,
+) -> Work {
+    Work {
+        key: WorkKey {
+            stage: Stage::Reply,
+            ..key
+        },
+        attempt: 0,
+        due: now,
+        open: false,
+        crashes: 0,
+        suspect: false,
+        failures: vec![Failure {
+            at: now,
+            stage: Stage::Reply,
+            attempt: 0,
+            target: settings.subscriber_text.to_string(),
+            status: None,
+            reason: format!("the reply was refused: {reason}"),
+            body: Vec::new(),
+            millis: 0,
+        }],
+        body: Some(reply),
+    }
+}
+
+/// To the dead-letter sink when there is one and this was not it; else parked.
+pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String, now: Timestamp) -> Next {
+    let sink = matches!(settings.dead_letter, Some(Ok(_)));
+    if attempted.key.stage == Stage::Subscriber && sink {
+        let key = WorkKey {
+            stage: Stage::DeadLetter,
+            ..attempted.key
+        };
+        return Next::Put(Box::new(Work {
+            key,
+            attempt: 0,
+            due: now,
+            open: false,
+            crashes: attempted.crashes,
+            suspect: attempted.suspect,
+            failures: attempted.failures,
+            body: None,
+        }));
+    }
+    let reason = match (&settings.dead_letter, attempted.key.stage) {
+        (Some(Err(why)), _) => format!("{reason}; the dead-letter sink is not known: {why}"),
+        (Some(Ok(_)), Stage::DeadLetter | Stage::Reply) => {
+            format!("the dead-letter sink failed too: {reason}")
+        }
+        _ => reason,
+    };
+    let attempts = attempts_made(&attempted);
+    Next::Park {
+        reason,
+        attempts,
+        failures: attempted.failures,
+        body: attempted.body,
+    }
+}
+
+/// Attempts at the subscriber and, where it came to that, at the dead-letter sink.
+fn attempts_made(attempted: &Attempted) -> u32 {
+    let here = attempted.attempt.saturating_add(1);
+    if attempted.key.stage == Stage::Subscriber {
+        return here;
+    }
+    let before = attempted
+        .failures
+        .iter()
+        .rev()
+        .find(|failure| failure.stage == Stage::Subscriber);
+    here.saturating_add(before.map_or(0, |failure| failure.attempt.saturating_add(1)))
+}
+
+fn again_in(attempted: Attempted, wait: Duration, now: Timestamp) -> Work {
+    Work {
+        key: attempted.key,
+        attempt: attempted.attempt + 1,
+        due: now.after(wait),
+        open: false,
+        crashes: attempted.crashes,
+        suspect: attempted.suspect,
+        failures: attempted.failures,
+        body: attempted.body,
+    }
+}
+
+/// Keeps the last failures. The last one in stage `Subscriber` is kept whatever comes after it: the dead letter tells it.
+fn remember(failures: &mut Vec<Failure>, failure: Failure) {
+    failures.push(failure);
+    if failures.len() > Work::KEPT_FAILURES {
+        let told = failures
+            .iter()
+            .rposition(|failure| failure.stage == Stage::Subscriber);
+        failures.remove(usize::from(told == Some(0)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use millrace_channel::{LaneId, Position};
+    use millrace_event::ObjectName;
+    use millrace_filter::Compiled;
+    use millrace_model::{DeliveryPolicy, Target, Trigger};
+
+    use super::*;
+
+    fn settings(retry: u32, sink: Option<Result<&str, &str>>) -> Settings {
+        let http = |uri: &str| Target::Http(uri.parse().expect("a uri"));
+        let trigger = Trigger {
+            name: ObjectName::new("shop", "ship"),
+            uid: None,
+            broker: ObjectName::new("shop", "default"),
+            filters: Vec::new(),
+            compiled: Arc::new(Compiled::new(&[]).expect("no filter compiles")),
+            subscriber: Ok(http("http://127.0.0.1:9001/ship")),
+            dead_letter: sink.map(|sink| sink.map(http).map_err(str::to_owned)),
+            delivery: DeliveryPolicy {
+                retry,
+                ..DeliveryPolicy::default()
+            },
+            parallelism: 32,
+            max_deferred: 10,
+            max_parked: 10,
+        };
+        Settings::new(Arc::new(trigger), None)
+    }
+
+    fn attempted(stage: Stage, attempt: u32) -> Attempted {
+        let key = WorkKey {
+            lane: LaneId(1),
+            position: Position {
+                partition: 0,
+                offset: 7,
+            },
+            stage,
+        };
+        Attempted {
+            key,
+            attempt,
+            crashes: 0,
+            suspect: false,
+            failures: Vec::new(),
+            body: None,
+        }
+    }
+
+    fn failure(verdict: Verdict) -> millrace_delivery::Failure {
+        millrace_delivery::Failure {
+            verdict,
+            status: Some(503),
+            reason: "503 Service Unavailable".to_owned(),
+            body: Bytes::from_static(b"busy"),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn each_failure_has_one_next_step() {
+        let sink = Some(Ok("http://127.0.0.1:9009/dead"));
+        let cases = [
+            (
+                "a retry is left",
+                Stage::Subscriber,
+                0,
+                1,
+                Verdict::Again,
+                sink,
+                "put Subscriber 1",
+            ),
+            (
+                "no retry is left",
+                Stage::Subscriber,
+                1,
+                1,
+                Verdict::Again,
+                sink,
+                "put DeadLetter 0",
+            ),
+            (
+                "final at once",
+                Stage::Subscriber,
+                0,
+                5,
+                Verdict::Final,
+                sink,
+                "put DeadLetter 0",
+            ),
+            ("no sink", Stage::Subscriber, 1, 1, Verdict::Again, None, "park"),
+            (
+                "an unknown sink",
+                Stage::Subscriber,
+                0,
+                0,
+                Verdict::Again,
+                Some(Err("no such Service")),
+                "park",
+            ),
+            (
+                "the sink is retried too",
+                Stage::DeadLetter,
+                0,
+                1,
+                Verdict::Again,
+                sink,
+                "put DeadLetter 1",
+            ),
+            (
+                "the sink refuses for good",
+                Stage::DeadLetter,
+                0,
+                1,
+                Verdict::Final,
+                sink,
+                "park",
+            ),
+            (
+                "a refused reply's sink is exhausted",
+                Stage::Reply,
+                1,
+                1,
+                Verdict::Again,
+                sink,
+                "park",
+            ),
+        ];
+        for (name, stage, attempt, retry, verdict, sink, expected) in cases {
+            let settings = settings(retry, sink);
+            let next = after_failure(
+                &settings,
+                attempted(stage, attempt),
+                &failure(verdict),
+                "t",
+                3,
+                Timestamp(1000),
+                0.0,
+            );
+            let said = match next {
+                Next::Done => "done".to_owned(),
+                Next::Put(work) => format!("put {:?} {}", work.key.stage, work.attempt),
+                Next::Park { .. } => "park".to_owned(),
+            };
+            assert_eq!(said, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_failure_that_a_dead_letter_tells_is_never_forgotten() {
+        let settings = settings(100, Some(Ok("http://127.0.0.1:9009/dead")));
+        let mut next = attempted(Stage::Subscriber, 0);
+        next.attempt = 100;
+        let mut step = after_failure(
+            &settings,
+            next,
+            &failure(Verdict::Again),
+            "t",
+            0,
+            Timestamp(0),
+            0.0,
+        );
+        for _ in 0..50 {
+            let Next::Put(work) = step else {
+                panic!("retried 100 times")
+            };
+            let again = Attempted {
+                key: work.key,
+                attempt: work.attempt,
+                crashes: 0,
+                suspect: false,
+                failures: work.failures,
+                body: None,
+            };
+            step = after_failure(
+                &settings,
+                again,
+                &failure(Verdict::Again),
+                "t",
+                0,
+                Timestamp(0),
+                0.0,
+            );
+        }
+        let Next::Put(work) = step else {
+            panic!("retried 100 times")
+        };
+        assert_eq!(work.failures.len(), Work::KEPT_FAILURES);
+        assert!(
+            work.failures
+                .iter()
+                .any(|failure| failure.stage == Stage::Subscriber)
+        );
+    }
+}

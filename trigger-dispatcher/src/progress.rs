@@ -1,0 +1,128 @@
+//! Writes down what was settled: the router's position, each lane's progress and its rows, in one atomic commit.
+//!
+//! # Guarantees
+//! The router's position passes p only together with the rows and the progress of every lane that has p unsettled.
+//! A commit comes 100 ms after the first change, or as soon as a lane has many outcomes. A failed commit is tried
+//! again; until it succeeds lanes stop at their bound of uncommitted outcomes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_channel::{Change, ChannelError, WorkKey};
+use millrace_event::Timestamp;
+
+use crate::lane::{Lane, at};
+use crate::serving::Serving;
+
+/// The longest that an outcome waits for its commit.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Row changes of commits that failed: they go into the next one, before what has come since.
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    changes: Vec<Change>,
+    lanes: Vec<OwedLane>,
+}
+
+#[derive(Debug)]
+struct OwedLane {
+    lane: Arc<Lane>,
+    outcomes: usize,
+    released: Vec<WorkKey>,
+    next_due: Option<Timestamp>,
+}
+
+/// Commits until the broker is no longer served; the caller then makes the last commit.
+pub(crate) async fn run(serving: Arc<Serving>) {
+    loop {
+        tokio::select! {
+            () = serving.stop.cancelled() => return,
+            () = serving.dirty_waker.notified() => {}
+        }
+        tokio::select! {
+            () = serving.stop.cancelled() => return,
+            () = serving.commit_now.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if let Err(error) = commit(&serving).await {
+            tracing::error!(broker = %serving.broker, %error, "progress cannot be written down; trying again in a second");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            serving.dirty_waker.notify_one();
+        }
+    }
+}
+
+/// Makes everything durable that has happened up to now.
+pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
+    let mut owed = serving.committing.lock().await;
+    let mut changes = owed.changes.clone();
+    let (rows, progress) = snapshot(serving, &mut owed);
+    changes.extend(rows.iter().cloned());
+    changes.extend(progress);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if let Err(error) = serving.channel.commit(changes).await {
+        // Progress is taken anew for the next try; rows must not be forgotten.
+        owed.changes.extend(rows);
+        serving
+            .dirty
+            .lock()
+            .extend(owed.lanes.iter().map(|owed| owed.lane.key));
+        serving.routes.lock().position_moved = true;
+        return Err(error);
+    }
+    owed.changes.clear();
+    for OwedLane {
+        lane,
+        outcomes,
+        released,
+        next_due,
+    } in owed.lanes.drain(..)
+    {
+        let mut inner = lane.inner.lock();
+        inner.committed(outcomes, &released);
+        if let Some(due) = next_due {
+            serving.schedule(lane.key, due);
+        }
+        serving.stir(&lane, &mut inner);
+    }
+    Ok(())
+}
+
+/// The row changes, and the progress of router and lanes, as they stand together at this moment.
+fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> (Vec<Change>, Vec<Change>) {
+    let mut rows = Vec::new();
+    let mut progress = Vec::new();
+    let mut routes = serving.routes.lock();
+    let mut dirty = std::mem::take(&mut *serving.dirty.lock());
+    dirty.append(&mut routes.ahead);
+    let mut ahead = BTreeSet::new();
+    for lane in dirty.iter().filter_map(|key| routes.lanes.get(key)) {
+        let mut inner = lane.inner.lock();
+        let already: usize = owed
+            .lanes
+            .iter()
+            .filter(|o| Arc::ptr_eq(&o.lane, lane))
+            .map(|o| o.outcomes)
+            .sum();
+        let snapshot = lane.snapshot(&mut inner, routes.position);
+        if snapshot.is_ahead {
+            ahead.insert(lane.key);
+        }
+        rows.extend(snapshot.changes);
+        progress.extend(snapshot.progress);
+        owed.lanes.push(OwedLane {
+            lane: lane.clone(),
+            outcomes: snapshot.outcomes - already,
+            released: snapshot.released,
+            next_due: snapshot.next_due,
+        });
+    }
+    if std::mem::take(&mut routes.position_moved) {
+        progress.push(Change::Router(at(routes.position)));
+    }
+    routes.ahead = ahead;
+    (rows, progress)
+}

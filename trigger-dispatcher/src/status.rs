@@ -1,0 +1,87 @@
+//! The state of a broker and its lanes, computed when somebody asks.
+
+use millrace_event::ObjectName;
+use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
+
+use crate::lane::{Halt, Inner, Place};
+use crate::serving::Serving;
+
+impl Statuses for Serving {
+    fn broker(&self) -> BrokerStatus {
+        let usage = self.channel.usage();
+        BrokerStatus {
+            state: "ready",
+            reason: None,
+            head: usage.head.offset,
+            oldest: usage.oldest.offset,
+            log_bytes: usage.log_bytes,
+            refusing: usage.refusing,
+        }
+    }
+
+    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+        let head = self.channel.head().offset;
+        let (position, lanes) = {
+            let routes = self.routes.lock();
+            (
+                routes.position,
+                routes.lanes.values().cloned().collect::<Vec<_>>(),
+            )
+        };
+        lanes
+            .iter()
+            .map(|lane| (lane.name.clone(), of_lane(&lane.inner.lock(), position, head)))
+            .collect()
+    }
+}
+
+fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
+    let reads_at = match inner.place {
+        Place::Live { from } => from.max(router),
+        Place::Behind { cursor } => cursor,
+    };
+    let (state, reason) = state(inner);
+    TriggerStatus {
+        state,
+        reason,
+        cursor: inner.window.first_unsettled().unwrap_or(reads_at),
+        backlog: head.saturating_sub(reads_at),
+        queued: (inner.window.queued() + inner.window.in_flight()) as u64,
+        deferred: inner.deferred.get(),
+        parked: inner.parked.get(),
+        delivered: inner.tally.delivered,
+        failed_attempts: inner.tally.failed_attempts,
+        dead_lettered: inner.tally.dead_lettered,
+        last_failure: inner.tally.last_failure.clone(),
+    }
+}
+
+fn state(inner: &Inner) -> (&'static str, Option<String>) {
+    let trigger = &inner.settings.trigger;
+    match (inner.halt, &inner.settings.subscriber) {
+        (Some(Halt::Paused), _) => ("paused", None),
+        (Some(Halt::Orphaned(_)), _) => (
+            "orphaned",
+            Some("its trigger is gone; its debts are kept for the grace period".to_owned()),
+        ),
+        (None, Err(why)) => ("not-ready", Some(why.clone())),
+        (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
+            "blocked",
+            Some(format!(
+                "{} events are parked, as many as allowed",
+                inner.parked.get()
+            )),
+        ),
+        (None, Ok(_)) if inner.deferred.get() >= u64::from(trigger.max_deferred) => (
+            "blocked",
+            Some(format!(
+                "{} events wait for another attempt, as many as allowed",
+                inner.deferred.get()
+            )),
+        ),
+        (None, Ok(_)) => match inner.place {
+            Place::Live { .. } => ("live", None),
+            Place::Behind { .. } => ("behind", None),
+        },
+    }
+}

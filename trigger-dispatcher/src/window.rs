@@ -1,0 +1,188 @@
+//! What a lane owes below the position it reads on from: queued, in flight, or to be read again.
+//!
+//! Pure bookkeeping: no time, no I/O. Every position that matched is in exactly one place until it is settled or has
+//! a durable row of work.
+
+use std::collections::VecDeque;
+
+use millrace_event::{Event, Timestamp};
+
+/// An event waiting in the lane.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) offset: u64,
+    pub(crate) event: Event,
+}
+
+/// An event being attempted for the first time.
+#[derive(Debug)]
+struct InFlight {
+    offset: u64,
+    since: Timestamp,
+    /// It has a row of work by now, which is what owes it.
+    has_row: bool,
+}
+
+/// The window of a lane.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    in_flight: Vec<InFlight>,
+    /// Positions owed from before a restart (or a dropped queue), not yet read again; in order.
+    owed: VecDeque<u64>,
+}
+
+// === impl Window ===
+
+impl Window {
+    pub(crate) fn with_owed(owed: impl IntoIterator<Item = u64>) -> Self {
+        Self {
+            owed: owed.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, offset: u64, event: Event) {
+        self.queued_bytes += event.stored().len();
+        self.queue.push_back(Queued { offset, event });
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.queued_bytes -= queued.event.stored().len();
+        Some(queued)
+    }
+
+    pub(crate) fn begin(&mut self, offset: u64, now: Timestamp) {
+        self.in_flight.push(InFlight {
+            offset,
+            since: now,
+            has_row: false,
+        });
+    }
+
+    /// Takes an attempt out; says whether it has a row of work.
+    pub(crate) fn end(&mut self, offset: u64) -> bool {
+        match self.in_flight.iter().position(|flight| flight.offset == offset) {
+            Some(index) => self.in_flight.swap_remove(index).has_row,
+            None => false,
+        }
+    }
+
+    /// Gives a row to every attempt that began at or before `then` and has none; returns their positions.
+    pub(crate) fn give_rows(&mut self, then: Timestamp) -> Vec<u64> {
+        let late = self
+            .in_flight
+            .iter_mut()
+            .filter(|flight| !flight.has_row && flight.since <= then);
+        late.map(|flight| {
+            flight.has_row = true;
+            flight.offset
+        })
+        .collect()
+    }
+
+    /// Drops the queue; what it held is owed and read again, before what was owed already (which comes later in the log).
+    pub(crate) fn drop_queue(&mut self) {
+        for queued in self.queue.drain(..).rev() {
+            self.owed.push_front(queued.offset);
+        }
+        self.queued_bytes = 0;
+    }
+
+    pub(crate) fn next_owed(&mut self) -> Option<u64> {
+        self.owed.pop_front()
+    }
+
+    /// Puts a position back that could not be fed now.
+    pub(crate) fn owe(&mut self, offset: u64) {
+        self.owed.push_front(offset);
+    }
+
+    pub(crate) fn owes_from_before(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Everything that is owed without a row of work, in order.
+    pub(crate) fn unsettled(&self) -> Vec<u64> {
+        let flying = self
+            .in_flight
+            .iter()
+            .filter(|flight| !flight.has_row)
+            .map(|flight| flight.offset);
+        let mut all: Vec<u64> = flying
+            .chain(self.owed.iter().copied())
+            .chain(self.queue.iter().map(|queued| queued.offset))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(crate) fn first_unsettled(&self) -> Option<u64> {
+        let flying = self
+            .in_flight
+            .iter()
+            .filter(|flight| !flight.has_row)
+            .map(|flight| flight.offset);
+        flying
+            .chain(self.owed.front().copied())
+            .chain(self.queue.front().map(|queued| queued.offset))
+            .min()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::SpecVersion;
+
+    use super::*;
+
+    fn event() -> Event {
+        Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("a valid event")
+    }
+
+    #[test]
+    fn owes_each_position_until_it_ends_or_has_a_row() {
+        let mut window = Window::with_owed([3, 5]);
+        window.push(9, event());
+        window.push(12, event());
+        let first = window.pop().expect("queued");
+        window.begin(first.offset, Timestamp(100));
+        assert_eq!(window.unsettled(), [3, 5, 9, 12]);
+        assert_eq!(window.give_rows(Timestamp(99)), Vec::<u64>::new());
+        assert_eq!(window.give_rows(Timestamp(100)), [9]);
+        assert_eq!(window.unsettled(), [3, 5, 12]);
+        assert!(window.end(9), "it has a row");
+        assert_eq!(window.next_owed(), Some(3));
+        assert_eq!(window.first_unsettled(), Some(5));
+    }
+
+    #[test]
+    fn a_dropped_queue_is_owed_in_order() {
+        let mut window = Window::with_owed([9]);
+        window.push(7, event());
+        window.push(8, event());
+        window.drop_queue();
+        assert_eq!((window.queued(), window.queued_bytes()), (0, 0));
+        assert_eq!(window.unsettled(), [7, 8, 9]);
+        assert_eq!(window.next_owed(), Some(7));
+    }
+}
