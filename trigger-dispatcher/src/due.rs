@@ -1,21 +1,29 @@
 //! Brings rows of work back when they are due: a timer for all lanes of a broker, and the fetch for one.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use millrace_channel::{ChannelError, Work};
-use millrace_event::Event;
+use millrace_event::{Event, Timestamp};
 
 use crate::lane::{Lane, MAX_DUE};
 use crate::serving::Serving;
 
+/// When which lane is to be looked at: one time a lane, the earliest; the fetch then sets the next.
+#[derive(Debug, Default)]
+pub(crate) struct Timetable {
+    in_order: BTreeSet<(Timestamp, u32)>,
+    of_lane: HashMap<u32, Timestamp>,
+}
+
 /// Fetches due rows until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
     loop {
-        let next = serving.due.lock().first().copied();
+        let next = serving.due.lock().first();
         let now = serving.now();
         match next {
             Some((due, key)) if due <= now => {
-                serving.due.lock().remove(&(due, key));
+                serving.due.lock().remove(key);
                 if let Some(lane) = serving.lane(key)
                     && let Err(error) = fetch(&serving, &lane).await
                 {
@@ -96,4 +104,48 @@ async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Resul
     }
     serving.stir(lane, &mut inner);
     Ok(())
+}
+
+// === impl Timetable ===
+
+impl Timetable {
+    /// Looks at the lane at `due` unless it is to be looked at earlier anyway. Says whether this is now the first of all.
+    pub(crate) fn set(&mut self, key: u32, due: Timestamp) -> bool {
+        match self.of_lane.get(&key) {
+            Some(earlier) if *earlier <= due => return false,
+            Some(later) => self.in_order.remove(&(*later, key)),
+            None => false,
+        };
+        self.of_lane.insert(key, due);
+        self.in_order.insert((due, key));
+        self.first() == Some((due, key))
+    }
+
+    fn first(&self) -> Option<(Timestamp, u32)> {
+        self.in_order.first().copied()
+    }
+
+    fn remove(&mut self, key: u32) {
+        if let Some(due) = self.of_lane.remove(&key) {
+            self.in_order.remove(&(due, key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_looked_at_once_at_its_earliest_time() {
+        let mut times = Timetable::default();
+        assert!(times.set(1, Timestamp(50)));
+        assert!(!times.set(1, Timestamp(70)), "50 comes first anyway");
+        assert!(!times.set(2, Timestamp(60)));
+        assert!(times.set(2, Timestamp(10)));
+        assert_eq!(times.first(), Some((Timestamp(10), 2)));
+        times.remove(2);
+        times.remove(1);
+        assert_eq!(times.first(), None);
+    }
 }

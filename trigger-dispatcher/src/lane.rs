@@ -337,15 +337,15 @@ impl Inner {
     /// Queues an event if there is room; `false`: the lane is full.
     pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
         let bytes = event.stored().len();
-        let empty = self.window.queued() == 0;
-        let room =
-            self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
-        if !empty && !(room && budget.take(bytes)) {
-            return false;
-        }
-        if empty {
+        if self.window.queued() == 0 {
             // One event at least, or a lane could never go on while others hold the budget.
             budget.take_anyway(bytes);
+        } else {
+            let room =
+                self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
+            if !room || !budget.take(bytes) {
+                return false;
+            }
         }
         self.window.push(offset, event.clone());
         self.dirty = true;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
 use crate::dispatcher::DispatcherOptions;
+use crate::due::Timetable;
 use crate::lane::{Inner, Lane};
 use crate::metrics::BrokerMetrics;
 use crate::observer::Observer;
@@ -52,7 +53,7 @@ pub(crate) struct Serving {
     pub(crate) hungry: Mutex<BTreeSet<u32>>,
     pub(crate) hungry_waker: Notify,
     /// When which lane has rows due.
-    pub(crate) due: Mutex<BTreeSet<(Timestamp, u32)>>,
+    pub(crate) due: Mutex<Timetable>,
     pub(crate) due_waker: Notify,
     pub(crate) workers: TaskTracker,
     /// No new attempts; those in flight end.
@@ -118,8 +119,7 @@ impl Serving {
 
     /// Looks at the lane's due rows at this time.
     pub(crate) fn schedule(&self, key: u32, due: Timestamp) {
-        let mut all = self.due.lock();
-        if all.insert((due, key)) && all.first() == Some(&(due, key)) {
+        if self.due.lock().set(key, due) {
             self.due_waker.notify_one();
         }
     }
