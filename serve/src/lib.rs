@@ -1,1 +1,22 @@
-//! placeholder
+//! What every HTTP listener of Millrace shares, so that each of them is bounded, drains and answers alike.
+//!
+//! The files follow a request: the numbers that bound it ([`options`]), how connections are taken ([`accept`]) and
+//! served (`connection`, with the times it is watched by in `progress`), how a body is read ([`body`]), what a
+//! refusal looks like ([`problem`]), and what is counted ([`metrics`]).
+//!
+//! HTTP/1.1 only: it is what the CloudEvents and Knative contracts ask of a receiver. A service is any
+//! `hyper::service::Service`; an axum router becomes one by `hyper_util::service::TowerToHyperService`.
+
+pub mod accept;
+pub mod body;
+mod connection;
+pub mod metrics;
+pub mod options;
+pub mod problem;
+mod progress;
+
+pub use accept::{BindError, Drained, Listener, serve};
+pub use body::{BodyBudget, BodyError, Reserved, discard, read_body};
+pub use metrics::{ListenerMetrics, ServeMetrics};
+pub use options::ServeOptions;
+pub use problem::{Problem, empty};

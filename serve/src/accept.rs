@@ -1,0 +1,254 @@
+//! The accept loop: takes connections within a bound, and lets those in hand finish when the process is to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::connection::{self, Drain, Shared};
+use crate::metrics::ListenerMetrics;
+use crate::options::ServeOptions;
+
+/// A bound address that is listened on. Clients may connect from now on; they are served once [`serve`] runs.
+#[derive(Debug)]
+pub struct Listener {
+    inner: TcpListener,
+    address: SocketAddr,
+}
+
+/// The address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// How the end of a listener went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were open when shutdown began and ended by themselves.
+    pub finished: usize,
+    /// Connections that were cut off after [`ServeOptions::drain_timeout`].
+    pub aborted: usize,
+}
+
+/// Connections that the kernel completes and keeps for us while we are busy.
+const BACKLOG: u32 = 4096;
+/// How long to wait after an error that the next accept would only repeat (no file descriptors, no memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// At most one log line in that time about accept errors or the connection limit.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds and listens. Port 0 gives a free one, see [`Listener::address`]. Needs a running tokio.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        Self::open(address).map_err(|source| BindError { address, source })
+    }
+
+    fn open(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // So that a restart does not wait for the connections of the process before it.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let inner = socket.listen(BACKLOG)?;
+        Ok(Self {
+            address: inner.local_addr()?,
+            inner,
+        })
+    }
+
+    /// The address with the port that was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves `listener` until `shutdown`, then lets what is in hand finish.
+///
+/// # Flow
+/// Each connection is one task; requests on it run in that task, one after the other. On shutdown the listener is
+/// closed, idle connections end, requests in hand are finished and answered with `Connection: close`.
+///
+/// # Guarantees
+/// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a request
+/// only then. An error or a panic in one connection touches no other.
+///
+/// # Caveats
+/// A request that arrives on an idle connection in the moment of shutdown is not read; clients see the connection
+/// closed without an answer and may repeat. What hyper finds broken it answers itself, with an empty body: 400, 414, 431.
+pub async fn serve<S, B>(
+    listener: Listener,
+    options: ServeOptions,
+    metrics: ListenerMetrics,
+    service: S,
+    shutdown: CancellationToken,
+) -> Drained
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let shared = Arc::new(Shared {
+        options,
+        protocol: options.protocol(),
+        metrics,
+        drain: Drain::default(),
+    });
+    let mut connections = JoinSet::new();
+    let mut said = Said::default();
+    loop {
+        let room = connections.len() < options.max_connections;
+        if !room && said.may() {
+            warn!(
+                limit = options.max_connections,
+                "no more connections are taken until one ends"
+            );
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = connections.join_next() => note(ended, &shared.metrics),
+            accepted = listener.inner.accept(), if room => match accepted {
+                Ok((stream, _)) => {
+                    prepare(&stream, &shared.metrics);
+                    connections.spawn(connection::run(stream, service.clone(), shared.clone()));
+                }
+                Err(error) => {
+                    shared.metrics.accept_errors.inc();
+                    pause_after(&error, &mut said, &shutdown).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    drain(connections, &shared).await
+}
+
+fn prepare(stream: &TcpStream, metrics: &ListenerMetrics) {
+    // Answers are small and complete when written: waiting for more would only delay them.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "TCP_NODELAY was not set");
+    }
+    metrics.accepted.inc();
+    metrics.connections.inc();
+}
+
+fn note(ended: Result<(), JoinError>, metrics: &ListenerMetrics) {
+    metrics.connections.dec();
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a connection's task panicked");
+    }
+}
+
+/// Errors of one connection (it was reset before we took it) are passed over; others would come again at once.
+async fn pause_after(error: &io::Error, said: &mut Said, shutdown: &CancellationToken) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    ) {
+        debug!(%error, "a connection ended before it was accepted");
+        return;
+    }
+    if said.may() {
+        warn!(%error, "connections cannot be accepted now; trying on");
+    }
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, shared: &Shared) -> Drained {
+    let open = connections.len();
+    shared.drain.begin();
+    let finish = async {
+        while let Some(ended) = connections.join_next().await {
+            note(ended, &shared.metrics);
+        }
+    };
+    let _ = tokio::time::timeout(shared.options.drain_timeout, finish).await;
+    let aborted = connections.len();
+    if aborted > 0 {
+        warn!(
+            aborted,
+            "connections were cut off: they did not finish within the drain timeout"
+        );
+        connections.abort_all();
+        while let Some(ended) = connections.join_next().await {
+            note(ended, &shared.metrics);
+        }
+    }
+    let drained = Drained {
+        finished: open - aborted,
+        aborted,
+    };
+    info!(finished = drained.finished, aborted, "listener closed");
+    drained
+}
+
+/// When something was last said, so that a lasting trouble does not fill the log.
+#[derive(Debug, Default)]
+struct Said(Option<Instant>);
+
+// === impl Said ===
+
+impl Said {
+    fn may(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self.0.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
+        if may {
+            self.0 = Some(now);
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named_in_the_error() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = Listener::bind(first.address()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("cannot listen on {}: ", first.address())),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lasting_trouble_is_said_once_a_minute() {
+        let mut said = Said::default();
+        assert!(said.may());
+        assert!(!said.may());
+        tokio::time::advance(LOG_EVERY).await;
+        assert!(said.may());
+    }
+}

@@ -1,0 +1,120 @@
+//! What a listener counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::progress::Expired;
+
+/// The metrics of all listeners, told apart by the label `listener`. Made once a process.
+#[derive(Clone, Debug, Default)]
+pub struct ServeMetrics {
+    connections: Family<ListenerLabel, Gauge>,
+    accepted: Family<ListenerLabel, Counter>,
+    accept_errors: Family<ListenerLabel, Counter>,
+    expired: Family<ExpiredLabels, Counter>,
+}
+
+/// The metrics of one listener; the default counts into the void.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerMetrics {
+    pub(crate) connections: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) accept_errors: Counter,
+    expired_idle: Counter,
+    expired_header: Counter,
+    expired_write: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiredLabels {
+    listener: &'static str,
+    reason: &'static str,
+}
+
+// === impl ServeMetrics ===
+
+impl ServeMetrics {
+    /// Registers the families `millrace_http_*`.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "millrace_http_connections",
+            "Connections open now",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "millrace_http_connections_accepted",
+            "Connections accepted",
+            metrics.accepted.clone(),
+        );
+        registry.register(
+            "millrace_http_accept_errors",
+            "Connections that could not be accepted, as when the process has no file descriptor left",
+            metrics.accept_errors.clone(),
+        );
+        registry.register(
+            "millrace_http_connections_expired",
+            "Connections ended because the client was idle, sent its header or took its answer too slowly",
+            metrics.expired.clone(),
+        );
+        metrics
+    }
+
+    /// The metrics of the listener of that name (`ingress`, `admin`).
+    pub fn listener(&self, listener: &'static str) -> ListenerMetrics {
+        let label = ListenerLabel { listener };
+        let expired = |reason| {
+            self.expired
+                .get_or_create_owned(&ExpiredLabels { listener, reason })
+        };
+        ListenerMetrics {
+            connections: self.connections.get_or_create_owned(&label),
+            accepted: self.accepted.get_or_create_owned(&label),
+            accept_errors: self.accept_errors.get_or_create_owned(&label),
+            expired_idle: expired("idle"),
+            expired_header: expired("header"),
+            expired_write: expired("write"),
+        }
+    }
+}
+
+// === impl ListenerMetrics ===
+
+impl ListenerMetrics {
+    pub(crate) fn expired(&self, what: Expired) {
+        match what {
+            Expired::Idle => self.expired_idle.inc(),
+            Expired::Header => self.expired_header.inc(),
+            Expired::Write => self.expired_write.inc(),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_share_families_and_keep_their_own_numbers() {
+        let mut registry = Registry::default();
+        let metrics = ServeMetrics::new(&mut registry);
+        metrics.listener("ingress").connections.inc();
+        metrics.listener("admin").expired(Expired::Header);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains("millrace_http_connections{listener=\"ingress\"} 1"),
+            "{text}"
+        );
+        let expired = "millrace_http_connections_expired_total{listener=\"admin\",reason=\"header\"} 1";
+        assert!(text.contains(expired), "{text}");
+    }
+}
