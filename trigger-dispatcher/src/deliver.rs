@@ -91,8 +91,9 @@ fn row(job: &Job, due: Timestamp, open: bool) -> Work {
 
 async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection: &mut Connection) -> Next {
     let stage = job.attempted.key.stage;
-    let target = match (stage, &job.settings.subscriber, &job.settings.dead_letter) {
-        (Stage::Subscriber, Ok(target), _) | (_, _, Some(Ok(target))) => target.clone(),
+    let settings = job.settings.clone();
+    let target = match (stage, &settings.subscriber, &settings.dead_letter) {
+        (Stage::Subscriber, Ok(target), _) | (_, _, Some(Ok(target))) => target,
         (Stage::Subscriber, Err(why), _) | (_, _, Some(Err(why))) => {
             return next_step::give_up(&job.settings, job.attempted.clone(), why.clone(), serving.now());
         }
@@ -103,7 +104,7 @@ async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection:
     };
     let began = serving.now();
     let extra = extra_attributes(&job);
-    let outcome = match &target {
+    let outcome = match target {
         Target::Http(uri) => {
             let extra: Vec<_> = extra
                 .iter()
@@ -140,19 +141,19 @@ async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection:
 }
 
 /// What is known when an attempt has ended.
-struct Concluding {
-    target: Target,
+struct Concluding<'a> {
+    target: &'a Target,
     began: Timestamp,
     outcome: Outcome,
     /// The delivery is done, but its reply was refused for good.
     reply_row: Option<Work>,
 }
 
-fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding) -> Next {
+fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) -> Next {
     let now = serving.now();
     let millis = u64::try_from(now.since(end.began).as_millis()).unwrap_or(u64::MAX);
     let subscriber = job.attempted.key.stage == Stage::Subscriber;
-    let target: Cow<'_, str> = match &end.target {
+    let target: Cow<'_, str> = match end.target {
         Target::Http(_) if subscriber => Cow::Borrowed(&*job.settings.subscriber_text),
         target => Cow::Owned(target.to_string()),
     };

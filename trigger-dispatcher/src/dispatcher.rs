@@ -25,8 +25,8 @@ use crate::{admission, catch_up, due, orphans, progress, router};
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
 const LOOK_OVER: Duration = Duration::from_millis(250);
-/// How often orphaned lanes are looked at.
-const ORPHAN_SWEEP: Duration = Duration::from_secs(10);
+/// Orphaned lanes are looked at four times in a grace period, between these bounds.
+const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -124,7 +124,9 @@ impl Dispatcher {
         mesh.mark_changed();
         let mut look_over = tokio::time::interval(LOOK_OVER);
         look_over.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sweep = tokio::time::interval(ORPHAN_SWEEP);
+        let grace = self.common.options.orphan_grace;
+        let mut sweep = tokio::time::interval((grace / 4).clamp(ORPHAN_SWEEP.0, ORPHAN_SWEEP.1));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
