@@ -40,6 +40,9 @@ pub enum OnFull {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { age: Duration::from_secs(24 * 3600), bytes: 1 << 30 }
+        Self {
+            age: Duration::from_secs(24 * 3600),
+            bytes: 1 << 30,
+        }
     }
 }

@@ -21,6 +21,70 @@ pub struct Mesh {
 impl Mesh {
     /// The triggers of one broker.
     pub fn triggers_of<'a>(&'a self, broker: &'a ObjectName) -> impl Iterator<Item = &'a Arc<Trigger>> {
-        self.triggers.values().filter(move |trigger| trigger.broker == *broker)
+        self.triggers
+            .values()
+            .filter(move |trigger| trigger.broker == *broker)
+    }
+
+    /// This mesh as the successor of `before`: parts that are equal are shared, and the revision counts up when
+    /// anything differs.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        let brokers = share(&mut self.brokers, &before.brokers);
+        let triggers = share(&mut self.triggers, &before.triggers);
+        self.revision = before.revision + u64::from(!(brokers && triggers));
+        self
+    }
+}
+
+/// Takes equal parts over from before; says whether everything is equal.
+fn share<T: PartialEq>(
+    new: &mut BTreeMap<ObjectName, Arc<T>>,
+    before: &BTreeMap<ObjectName, Arc<T>>,
+) -> bool {
+    let mut same = new.len() == before.len();
+    for (name, part) in new {
+        match before.get(name) {
+            Some(old) if old == part => *part = old.clone(),
+            _ => same = false,
+        }
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{OnFull, Retention};
+
+    fn mesh(brokers: &[&str]) -> Mesh {
+        let broker = |name: &&str| {
+            let name = ObjectName::new("shop", *name);
+            let broker = Broker {
+                name: name.clone(),
+                uid: None,
+                retention: Retention::default(),
+                backlog_bytes: None,
+                on_full: OnFull::Refuse,
+            };
+            (name, Arc::new(broker))
+        };
+        Mesh {
+            brokers: brokers.iter().map(broker).collect(),
+            ..Mesh::default()
+        }
+    }
+
+    #[test]
+    fn the_revision_counts_changes_and_equal_parts_are_shared() {
+        let first = mesh(&["a", "b"]).succeeding(&Mesh::default());
+        assert_eq!(first.revision, 1);
+        let same = mesh(&["a", "b"]).succeeding(&first);
+        assert_eq!(same.revision, 1);
+        let other = mesh(&["a", "c"]).succeeding(&same);
+        assert_eq!(other.revision, 2);
+        let a = ObjectName::new("shop", "a");
+        assert!(Arc::ptr_eq(&first.brokers[&a], &other.brokers[&a]));
+        assert_eq!(mesh(&["a"]).succeeding(&other).revision, 3);
     }
 }

@@ -52,7 +52,11 @@ impl Default for DeliveryPolicy {
     fn default() -> Self {
         Self {
             retry: 10,
-            backoff: Backoff { policy: BackoffPolicy::Exponential, delay: Duration::from_millis(200), max: None },
+            backoff: Backoff {
+                policy: BackoffPolicy::Exponential,
+                delay: Duration::from_millis(200),
+                max: None,
+            },
             timeout: Duration::from_secs(30),
             retry_after_max: Duration::from_secs(600),
             format: Format::Binary,

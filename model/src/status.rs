@@ -95,13 +95,23 @@ impl StatusBoard {
 
     /// All brokers' states, in order of name.
     pub fn brokers(&self) -> BTreeMap<ObjectName, BrokerStatus> {
-        let owners: Vec<_> = self.brokers.read().iter().map(|(name, owner)| (name.clone(), owner.clone())).collect();
-        owners.into_iter().map(|(name, owner)| (name, owner.broker())).collect()
+        let owners: Vec<_> = self
+            .brokers
+            .read()
+            .iter()
+            .map(|(name, owner)| (name.clone(), owner.clone()))
+            .collect();
+        owners
+            .into_iter()
+            .map(|(name, owner)| (name, owner.broker()))
+            .collect()
     }
 }
 
 impl fmt::Debug for StatusBoard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusBoard").field("brokers", &self.brokers.read().len()).finish_non_exhaustive()
+        f.debug_struct("StatusBoard")
+            .field("brokers", &self.brokers.read().len())
+            .finish_non_exhaustive()
     }
 }

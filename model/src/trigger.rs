@@ -33,3 +33,32 @@ pub struct Trigger {
     /// Parked events from which the lane reads no further (`millrace.dev/max-parked`, 10 000).
     pub max_parked: u32,
 }
+
+/// Two triggers are equal when they behave alike; the compiled filter follows from the written one.
+impl PartialEq for Trigger {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            uid,
+            broker,
+            filters,
+            compiled: _,
+            subscriber,
+            dead_letter,
+            delivery,
+            parallelism,
+            max_deferred,
+            max_parked,
+        } = self;
+        *name == other.name
+            && *uid == other.uid
+            && *broker == other.broker
+            && *filters == other.filters
+            && *subscriber == other.subscriber
+            && *dead_letter == other.dead_letter
+            && *delivery == other.delivery
+            && *parallelism == other.parallelism
+            && *max_deferred == other.max_deferred
+            && *max_parked == other.max_parked
+    }
+}
