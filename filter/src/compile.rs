@@ -9,7 +9,7 @@ pub const MAX_DEPTH: usize = 32;
 /// How many clauses, of all dialects and levels together, one trigger's filters may have.
 pub const MAX_CLAUSES: usize = 1_000;
 /// The longest attribute name, in bytes. CloudEvents asks for 20 at most; longer ones exist.
-pub const MAX_NAME_BYTES: usize = 256;
+pub const MAX_NAME_BYTES: usize = 255;
 /// The longest value to compare with, in bytes.
 pub const MAX_VALUE_BYTES: usize = 4_096;
 
