@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::invalid::{Fault, Invalid};
+
 /// The version of the specification an event says it follows. It is never changed on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SpecVersion {
@@ -41,6 +43,18 @@ impl SpecVersion {
         match self {
             Self::V03 => "0.3",
             Self::V10 => "1.0",
+        }
+    }
+
+    /// The version that the text on the wire names.
+    pub(crate) fn from_wire(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "1.0" => Ok(Self::V10),
+            "0.3" => Ok(Self::V03),
+            _ => {
+                let message = "the specversion is neither 1.0 nor 0.3";
+                Err(Invalid::of(Fault::UnsupportedSpecversion, "specversion", message))
+            }
         }
     }
 }

@@ -27,5 +27,6 @@ pub trait Checkpoint: Send + Sync {
     async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError>;
 
     /// Replaces the value under `key`, durably, if its version is still `expected` (0: there is none yet). Returns the new version.
-    async fn compare_and_set(&self, key: &str, expected: u64, value: Vec<u8>) -> Result<u64, CheckpointError>;
+    async fn compare_and_set(&self, key: &str, expected: u64, value: Vec<u8>)
+    -> Result<u64, CheckpointError>;
 }

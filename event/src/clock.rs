@@ -36,7 +36,10 @@ impl Timestamp {
     /// This time and a while; saturates instead of overflowing.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long from `earlier` to this time; zero when `earlier` is later.
@@ -50,7 +53,10 @@ impl Timestamp {
 impl Clock {
     /// A manual clock that stands at `start`.
     pub fn manual(start: Timestamp) -> Self {
-        Self::Manual(Arc::new(Manual { now: AtomicI64::new(start.0), moved: Notify::new() }))
+        Self::Manual(Arc::new(Manual {
+            now: AtomicI64::new(start.0),
+            moved: Notify::new(),
+        }))
     }
 
     /// The time now.

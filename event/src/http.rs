@@ -1,20 +1,22 @@
 //! The HTTP protocol binding (CloudEvents HTTP 1.0.2): binary, structured and batched content mode.
+//!
+//! The folder follows a message: which mode it is in ([`mode`]), what its header values spell (`percent`), how a binary
+//! message becomes an event (`read`), which other headers go along (`passed`), and how an event is written (`write`).
+
+mod mode;
+mod names;
+mod passed;
+mod percent;
+mod read;
+mod write;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::{Event, Invalid};
+use crate::{Event, Invalid, json};
 
-/// The three content modes of a request, told by its Content-Type (case-insensitive, batch first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Attributes in `ce-` headers, data in the body.
-    Binary,
-    /// One event as JSON in the body.
-    Structured,
-    /// An array of events as JSON in the body.
-    Batch,
-}
+pub use mode::{Mode, mode};
+pub use write::{write_binary, write_structured};
 
 /// What is not to be exceeded while decoding.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,7 @@ pub struct Limits {
     pub event_bytes: usize,
     /// Events of a batch.
     pub batch_events: usize,
-    /// Depth of nesting of a JSON body.
+    /// Depth of nesting of a JSON body: how many objects and arrays may be open at once.
     pub json_depth: usize,
 }
 
@@ -32,23 +34,82 @@ pub struct Limits {
 pub struct Outgoing<'a> {
     /// Keep `knativebrokerttl` (only for Brokers of this mesh), with this value when given; else it is left out.
     pub ttl: Option<u32>,
-    /// Attributes to add to the event's own, replacing those of the same name.
+    /// Attributes to add to the event's own, replacing those of the same name. One whose name is not `[a-z0-9]+` is left out.
     pub extra: &'a [(&'a str, &'a str)],
 }
 
-/// The mode of a message with these headers; `None` when it is no CloudEvent at all (no CloudEvents media type and no `ce-specversion`-like header).
-pub fn mode(headers: &HeaderMap) -> Result<Option<Mode>, Invalid> {
-    todo!()
+/// The attribute that ends circles of brokers. It is the mesh's own business and not shown to subscribers.
+pub(crate) const TTL: &str = "knativebrokerttl";
+
+// === impl Limits ===
+
+impl Default for Limits {
+    /// The limits of the design §6: 1 MiB of data, 1 000 events a batch, and 128 levels of nesting.
+    fn default() -> Self {
+        Self {
+            event_bytes: 1024 * 1024,
+            batch_events: 1000,
+            json_depth: 128,
+        }
+    }
 }
+
+// === impl Outgoing ===
+
+impl Outgoing<'_> {
+    /// Whether the event's own attribute of that name is written: it is neither replaced nor the mesh's own business.
+    fn keeps(&self, name: &str) -> bool {
+        name != TTL && !self.replaces(name)
+    }
+
+    fn replaces(&self, name: &str) -> bool {
+        self.extra.iter().any(|(extra, _)| *extra == name)
+    }
+
+    /// The event's own attributes that are written, but for `specversion`.
+    pub(crate) fn own<'e>(&self, event: &'e Event) -> impl Iterator<Item = crate::stored::Row> + use<'e, '_> {
+        let this = *self;
+        let rows = event.layout().rows(event.stored());
+        rows.filter(move |row| this.keeps(event.text(row.name.clone())))
+    }
+
+    /// The attributes that are added, each name once: the last one counts.
+    pub(crate) fn added(&self) -> impl Iterator<Item = (&str, &str)> {
+        let extra = self.extra;
+        extra
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, &(name, value))| {
+                let last = !extra[index + 1..].iter().any(|(later, _)| *later == name);
+                let good = crate::rules::check_name(name).is_ok() && !matches!(name, TTL | "specversion");
+                (last && good).then_some((name, value))
+            })
+    }
+}
+
 /// Decodes one message; a batch gives several events (or none).
+///
+/// Headers of the mesh's list (design §6) are kept with each event, to be passed on to subscribers.
+///
+/// # Errors
+/// [`Invalid`] with the header or JSON member at fault. A message without any mark of a CloudEvent is
+/// [`Fault::NotAnEvent`](crate::invalid::Fault::NotAnEvent).
 pub fn decode(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
-    todo!()
-}
-/// Adds the `ce-` headers, Content-Type and passed-on headers of binary mode; the body is `event.data()`.
-pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) {
-    todo!()
-}
-/// The body of structured mode; Content-Type is `application/cloudevents+json; charset=utf-8`.
-pub fn write_structured(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
-    todo!()
+    match mode(headers)? {
+        None => Err(mode::not_an_event()),
+        Some(Mode::Binary) => {
+            mode::check_coding(headers)?;
+            Ok(vec![read::binary(headers, body, limits)?])
+        }
+        Some(Mode::Structured) => {
+            mode::check_coding(headers)?;
+            let passed = passed::list(headers);
+            Ok(vec![json::decode_one(body, limits, &passed)?])
+        }
+        Some(Mode::Batch) => {
+            mode::check_coding(headers)?;
+            let passed = passed::list(headers);
+            json::decode_many(body, limits, &passed)
+        }
+    }
 }

@@ -21,7 +21,10 @@ pub struct NotAName(String);
 impl ObjectName {
     /// A name of its two parts, taken as they are.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The namespace.

@@ -1,0 +1,178 @@
+//! What the value of a `ce-` header spells, and how text is spelled in one (CloudEvents HTTP 1.0.2 §3.1.3.2).
+//!
+//! The rule is plain, but most clients do not encode and do not decode. So the written policy is: a value that holds
+//! neither quotes nor percent signs is text as it stands, and leaves as it came, whoever receives it. One that does is
+//! decoded whole by the rule, and encoded by the rule when it leaves.
+
+use std::borrow::Cow;
+
+use crate::attribute::Kind;
+
+/// What is wrong with the octets of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The octets as they came are not UTF-8.
+    Raw,
+    /// What the percent signs spell is not UTF-8.
+    Decoded,
+}
+
+/// The text of a header's value, and whether it may leave as it came.
+pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), Fault> {
+    let octets = octets.trim_ascii();
+    let raw = str::from_utf8(octets).map_err(|_| Fault::Raw)?;
+    if !octets.iter().any(|b| matches!(b, b'"' | b'%')) {
+        return Ok((Kind::RawHeader, Cow::Borrowed(raw)));
+    }
+    let unquoted = unquote(octets).map_or(Cow::Borrowed(octets), Cow::Owned);
+    let decoded = String::from_utf8(unescape(&unquoted)).map_err(|_| Fault::Decoded)?;
+    Ok((Kind::String, Cow::Owned(decoded)))
+}
+
+/// What a quoted-string of RFC 7230 §3.2.6 holds, if the value is one from its first octet to its last.
+fn unquote(octets: &[u8]) -> Option<Vec<u8>> {
+    let [b'"', inner @ .., b'"'] = octets else {
+        return None;
+    };
+    let mut out = Vec::with_capacity(inner.len());
+    let mut rest = inner.iter();
+    while let Some(&octet) = rest.next() {
+        match octet {
+            b'\\' => out.push(*rest.next()?),
+            b'"' => return None,
+            octet => out.push(octet),
+        }
+    }
+    Some(out)
+}
+
+/// One round of percent-decoding. A percent sign without two hexadecimal digits behind stands for itself.
+fn unescape(mut octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len());
+    while let [first, rest @ ..] = octets {
+        octets = match (first, rest) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                out.push(hex(*high) << 4 | hex(*low));
+                after
+            }
+            _ => {
+                out.push(*first);
+                rest
+            }
+        };
+    }
+    out
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        letter => (letter | 0x20) - b'a' + 10,
+    }
+}
+
+/// Whether the text must be spelled with percent signs in a header.
+pub(super) fn needs_encoding(text: &str) -> bool {
+    text.bytes().any(is_encoded)
+}
+
+/// The text as it is spelled in a header: upper-case hexadecimal digits.
+pub(super) fn encode(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len() + text.len() / 2);
+    for octet in text.bytes() {
+        if is_encoded(octet) {
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(octet >> 4)]));
+            out.push(char::from(DIGITS[usize::from(octet & 15)]));
+        } else {
+            out.push(char::from(octet));
+        }
+    }
+    out
+}
+
+/// Space, quote, percent sign, and all that is not a visible ASCII character.
+fn is_encoded(octet: u8) -> bool {
+    matches!(octet, b'"' | b'%') || !octet.is_ascii_graphic()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_value_without_quotes_and_percent_signs_is_text_as_it_stands() {
+        for text in ["", "plain", "a b", "é", "日本", "a\\b", "{a: 5}", "+"] {
+            assert_eq!(
+                decode(text.as_bytes()),
+                Ok((Kind::RawHeader, Cow::Borrowed(text))),
+                "{text}"
+            );
+        }
+        assert_eq!(decode(b"  a b\t "), Ok((Kind::RawHeader, Cow::Borrowed("a b"))));
+    }
+
+    #[test]
+    fn a_value_with_quotes_or_percent_signs_is_decoded_once() {
+        let table = [
+            ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+            ("%c3%a9", "é"),
+            ("%41%42", "AB"),
+            ("a%2525", "a%25"),
+            ("100%", "100%"),
+            ("100%zz", "100%zz"),
+            ("%4", "%4"),
+            ("%%41", "%A"),
+            ("\"quoted\"", "quoted"),
+            ("\"a \\\"b\\\" \\\\\"", "a \"b\" \\"),
+            ("\"a%20b\"", "a b"),
+            ("\"\"", ""),
+            ("\"", "\""),
+            ("\"a\" and \"b\"", "\"a\" and \"b\""),
+            ("\"a\\\"", "\"a\\\""),
+            ("{\"othervalue\": 5}", "{\"othervalue\": 5}"),
+            ("é%20é", "é é"),
+        ];
+        for (octets, text) in table {
+            assert_eq!(
+                decode(octets.as_bytes()),
+                Ok((Kind::String, Cow::Borrowed(text))),
+                "{octets}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused_overlong_forms_included() {
+        for octets in ["%C0%A0", "%FF", "%E2%82", "%ED%A0%80", "a%80", "\"%C0%AF\""] {
+            assert_eq!(decode(octets.as_bytes()), Err(Fault::Decoded), "{octets}");
+        }
+        assert_eq!(decode(b"\xe9"), Err(Fault::Raw));
+        assert_eq!(decode(b"%C3\xa9"), Err(Fault::Raw));
+    }
+
+    #[test]
+    fn text_is_spelled_as_the_specification_shows() {
+        assert_eq!(encode("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+        assert_eq!(encode("a\"b%c\u{7f}~!"), "a%22b%25c%7F~!");
+        assert!(!needs_encoding("com.example!~{}'\\"));
+        assert!(needs_encoding("a b"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_decodes_to_the_same(text in any::<String>()) {
+            let encoded = encode(&text);
+            let (_, decoded) = decode(encoded.as_bytes()).unwrap();
+            prop_assert_eq!(decoded.as_ref(), text.as_str());
+        }
+
+        #[test]
+        fn any_octets_decode_or_are_refused(octets in any::<Vec<u8>>()) {
+            let _ = decode(&octets);
+        }
+    }
+}

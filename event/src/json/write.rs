@@ -1,0 +1,144 @@
+//! An event is written as JSON, its data byte for byte wherever JSON can hold it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use crate::attribute::{Kind, SpecVersion};
+use crate::builder::is_json;
+use crate::event::{DataForm, Event};
+use crate::http::{Outgoing, TTL};
+use crate::rules::media;
+
+/// How the data stands in the JSON form.
+enum Member<'a> {
+    /// As its own text.
+    Json(&'a [u8]),
+    /// As a JSON string.
+    Text(&'a str),
+    /// As a JSON string of Base64.
+    Base64(&'a [u8]),
+}
+
+/// The JSON form of the event.
+pub(super) fn event(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
+    let member = event.data_ref().map(|data| member(event, data));
+    let mut base64_untold =
+        event.specversion() == SpecVersion::V03 && matches!(member, Some(Member::Base64(_)));
+    let data = event.data_ref().map_or(0, <[u8]>::len);
+    let mut out = Vec::with_capacity(event.stored().len() + data / 2 + 256);
+    out.extend_from_slice(b"{\"specversion\":");
+    string(&mut out, event.specversion().as_str());
+    for row in outgoing.own(event) {
+        let (name, mut text) = (event.text(row.name), event.text(row.value));
+        if base64_untold && name == ENCODING {
+            base64_untold = false;
+            if !text.eq_ignore_ascii_case("base64") {
+                text = "base64";
+            }
+        }
+        key(&mut out, name);
+        match row.kind {
+            Kind::String | Kind::RawHeader => string(&mut out, text),
+            Kind::Boolean | Kind::Integer => out.extend_from_slice(text.as_bytes()),
+        }
+    }
+    for (name, text) in outgoing.added() {
+        key(&mut out, name);
+        string(&mut out, text);
+    }
+    if let Some(ttl) = outgoing.ttl {
+        key(&mut out, TTL);
+        out.extend_from_slice(ttl.to_string().as_bytes());
+    }
+    if base64_untold {
+        key(&mut out, ENCODING);
+        string(&mut out, "base64");
+    }
+    if let Some(member) = member {
+        data_member(&mut out, event.specversion(), &member);
+    }
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+/// The attribute by which version 0.3 tells that `data` is Base64.
+const ENCODING: &str = "datacontentencoding";
+
+/// How the event's data stands in its JSON form.
+fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
+    if let Some(member) = told_base64(event, data) {
+        return member;
+    }
+    let form = event.data_form();
+    if form == DataForm::Json {
+        return Member::Json(data);
+    }
+    let Some(media_type) = event.get("datacontenttype") else {
+        return Member::Base64(data);
+    };
+    if media::is_json(media_type.text) {
+        return if is_json(data) {
+            Member::Json(data)
+        } else {
+            Member::Base64(data)
+        };
+    }
+    match str::from_utf8(data) {
+        Ok(text) if form == DataForm::Text || media::is_text(media_type.text) => Member::Text(text),
+        _ => Member::Base64(data),
+    }
+}
+
+/// The data of an event of version 0.3 that says it is Base64. If that came as a header, the body may be Base64 already.
+fn told_base64<'a>(event: &Event, data: &'a [u8]) -> Option<Member<'a>> {
+    let told = event
+        .get(ENCODING)
+        .filter(|told| told.text.eq_ignore_ascii_case("base64"))?;
+    if event.specversion() != SpecVersion::V03 {
+        return None;
+    }
+    match str::from_utf8(data) {
+        Ok(text) if told.kind == Kind::RawHeader && STANDARD.decode(text).is_ok() => Some(Member::Text(text)),
+        _ => Some(Member::Base64(data)),
+    }
+}
+
+fn data_member(out: &mut Vec<u8>, version: SpecVersion, member: &Member<'_>) {
+    match (member, version) {
+        (Member::Json(data), _) => {
+            key(out, "data");
+            out.extend_from_slice(data);
+        }
+        (Member::Text(text), _) => {
+            key(out, "data");
+            string(out, text);
+        }
+        (Member::Base64(data), version) => {
+            key(
+                out,
+                if version == SpecVersion::V03 {
+                    "data"
+                } else {
+                    "data_base64"
+                },
+            );
+            let start = out.len() + 1;
+            out.resize(start + data.len().div_ceil(3) * 4, b'"');
+            STANDARD
+                .encode_slice(data, &mut out[start..])
+                .expect("invariant: the room is exactly what Base64 needs");
+            out.push(b'"');
+        }
+    }
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.push(b',');
+    string(out, name);
+    out.push(b':');
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("invariant: a buffer in memory takes every string");
+}
