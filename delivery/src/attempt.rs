@@ -1,10 +1,14 @@
-//! The request of an attempt.
+//! The request of an attempt: what the dispatcher asks for, and how it stands on the wire.
 
 use std::time::Duration;
 
-use http::Uri;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http_body_util::Full;
 use millrace_event::Event;
-use millrace_event::http::Outgoing;
+use millrace_event::http::{Outgoing, write_binary, write_structured};
 use millrace_model::Format;
 
 /// What to send, and how.
@@ -24,4 +28,89 @@ pub struct Request<'a> {
     pub wants_reply: bool,
     /// The longest the attempt may take, connecting included.
     pub timeout: Duration,
+}
+
+const KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const REPLY: HeaderValue = HeaderValue::from_static("reply");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("millrace/", env!("CARGO_PKG_VERSION")));
+const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+
+// === impl Request ===
+
+impl Request<'_> {
+    /// The HTTP request, in origin form. `headers` is an empty map to fill: the connection hands in its last one, which
+    /// saves growing a new one for each delivery.
+    pub(crate) fn http(&self, host: HeaderValue, mut headers: HeaderMap) -> http::Request<Full<Bytes>> {
+        let body = match self.format {
+            Format::Binary => {
+                write_binary(self.event, &self.outgoing, &mut headers);
+                self.event.data().unwrap_or_default()
+            }
+            Format::Json => {
+                pass_headers(self.event, &mut headers);
+                headers.insert(CONTENT_TYPE, STRUCTURED);
+                write_structured(self.event, &self.outgoing)
+            }
+        };
+        // Ours come last, so that no header which an event brought along can stand in for them.
+        headers.insert(HOST, host);
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let Ok(namespace) = HeaderValue::from_str(self.namespace) {
+            headers.insert(KN_NAMESPACE, namespace);
+        }
+        if self.wants_reply {
+            headers.insert(PREFER, REPLY);
+        }
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = origin_form(self.uri);
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// The headers that came with the event and are passed on (binary mode writes them by itself).
+fn pass_headers(event: &Event, headers: &mut HeaderMap) {
+    for (name, value) in event.headers() {
+        // What the stored form holds was a header once; if it is none any more it is not worth a delivery.
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value),
+        ) {
+            headers.append(name, value);
+        }
+    }
+}
+
+/// Path and query, as they stand after a request's method; `/` where the URL has none.
+fn origin_form(uri: &Uri) -> Uri {
+    Uri::from(
+        uri.path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_line_carries_path_and_query_only() {
+        for (url, expected) in [
+            ("http://a.example", "/"),
+            ("http://a.example/", "/"),
+            ("http://a.example?x=1", "/?x=1"),
+            ("http://a.example:81/b/c?x=1&y=%20", "/b/c?x=1&y=%20"),
+            ("https://u:p@a.example/b", "/b"),
+        ] {
+            assert_eq!(
+                origin_form(&url.parse().expect(url)).to_string(),
+                expected,
+                "{url}"
+            );
+        }
+    }
 }

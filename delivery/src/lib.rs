@@ -1,18 +1,27 @@
 //! One attempt at one target, and its outcome. Stateless: only the dispatcher stores.
 //!
-//! The files tell an attempt in order: may we connect there ([`guard`]), connect ([`connection`]), write the request
-//! and read the answer ([`attempt`]), what it means ([`outcome`], [`reply`]), when to try again ([`backoff`]), and what a
-//! dead letter carries ([`dead_letter`]).
+//! The files tell an attempt in order: what to send ([`attempt`]), where that is (`place`), may we connect there
+//! ([`guard`]), connect (`connect`, `tls`, `stream`), keep the connection ([`connection`]), send and read (`exchange`),
+//! what the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
+//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
 
 pub mod attempt;
 pub mod backoff;
+mod connect;
 pub mod connection;
 pub mod dead_letter;
+mod exchange;
 pub mod guard;
 pub mod metrics;
+mod no_answer;
 pub mod outcome;
+mod place;
 pub mod reply;
+mod retry_after;
+mod stream;
+mod tls;
 
 pub use attempt::Request;
 pub use connection::{Connection, Connector, ConnectorOptions};
-pub use outcome::{Failure, Outcome, Verdict};
+pub use metrics::Metrics;
+pub use outcome::{BODY_KEPT, Failure, Outcome, Verdict};

@@ -1,1 +1,141 @@
-//! Metrics of attempts.
+//! Metrics of attempts. None is labelled with a trigger: a lane with nothing to do owns no series (design §5.9).
+
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Bounds of the duration's buckets, in seconds: from a subscriber in the same rack to the default timeout.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// What an attempt is counted as: a closed set, the values of the label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A 2xx without a reply.
+    Delivered,
+    /// A 2xx whose body is no CloudEvent where one could have been.
+    DeliveredOddBody,
+    /// A 200 with a reply.
+    Reply,
+    /// A status that is final.
+    Rejected,
+    /// A status that is worth another attempt.
+    Failed,
+    /// No name, no connection, no TLS.
+    Unreachable,
+    /// Not in time.
+    TimedOut,
+    /// Closed or garbled.
+    Broken,
+    /// The guard, or a URL that is none.
+    NotAllowed,
+}
+
+const CLASSES: [(Class, &str); 9] = [
+    (Class::Delivered, "delivered"),
+    (Class::DeliveredOddBody, "delivered_odd_body"),
+    (Class::Reply, "reply"),
+    (Class::Rejected, "rejected"),
+    (Class::Failed, "failed"),
+    (Class::Unreachable, "unreachable"),
+    (Class::TimedOut, "timed_out"),
+    (Class::Broken, "broken"),
+    (Class::NotAllowed, "not_allowed"),
+];
+
+/// The metrics of all attempts of a process. Cheap to clone; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    family: Family<[(&'static str, &'static str); 1], Counter>,
+    // The family's own counters, looked up once: an attempt takes no lock to count itself.
+    attempts: [Counter; CLASSES.len()],
+    seconds: Histogram,
+    pub(crate) connections: Counter,
+    pub(crate) stale: Counter,
+}
+
+// === impl Metrics ===
+
+impl Default for Metrics {
+    /// Metrics that no registry shows.
+    fn default() -> Self {
+        let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        let attempts = CLASSES.map(|(_, name)| family.get_or_create_owned(&[("outcome", name)]));
+        Self {
+            family,
+            attempts,
+            seconds: Histogram::new(BUCKETS),
+            connections: Counter::default(),
+            stale: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics that `registry` shows, under `millrace_delivery_`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "millrace_delivery_attempts",
+            "Attempts to deliver an event, by outcome",
+            metrics.family.clone(),
+        );
+        registry.register_with_unit(
+            "millrace_delivery_attempt_duration",
+            "How long an attempt took, from connecting to the end of the answer",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "millrace_delivery_connections",
+            "Connections opened to targets",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "millrace_delivery_stale_connections",
+            "Kept-alive connections that the target had closed when they were used again",
+            metrics.stale.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn attempt(&self, class: Class, took: Duration) {
+        if let Some(index) = CLASSES.iter().position(|(listed, _)| *listed == class) {
+            self.attempts[index].inc();
+        }
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_counted_under_its_own_name() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for (class, _) in CLASSES {
+            metrics.attempt(class, Duration::from_millis(3));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        for (_, name) in CLASSES {
+            let line = format!("millrace_delivery_attempts_total{{outcome=\"{name}\"}} 1");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        assert!(
+            text.contains("millrace_delivery_attempt_duration_seconds_count 9"),
+            "{text}"
+        );
+        assert!(text.contains("millrace_delivery_connections_total 0"), "{text}");
+        assert!(
+            text.contains("millrace_delivery_stale_connections_total 0"),
+            "{text}"
+        );
+    }
+}

@@ -1,9 +1,17 @@
-//! What an attempt came to.
+//! What an attempt came to: the table of statuses (Knative data plane, "Status codes"; CloudEvents webhook for 410 and 415).
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_event::Event;
+use http::StatusCode;
+use millrace_event::{Event, Timestamp};
+
+use crate::exchange::Answer;
+use crate::metrics::Class;
+use crate::{reply, retry_after};
+
+/// How much of an answer's body is kept, in bytes: for the history, and for `knativeerrordata`.
+pub const BODY_KEPT: usize = 1_024;
 
 /// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,9 +20,10 @@ pub enum Outcome {
     Done {
         /// The status.
         status: u16,
-        /// The answer had a body that is not a CloudEvent (or a broken one), which counts as success.
+        /// The answer had a body that was not taken for a reply although it may have been meant as one: it is not a
+        /// CloudEvent, a broken one, more than one, longer than we read, or it came with another status than 200.
         odd_body: bool,
-        /// The first bytes of the answer's body, for the history.
+        /// The first 1 024 bytes of the answer's body, for the history.
         body: Bytes,
     },
     /// Delivered, and the 200 carried a CloudEvent.
@@ -33,7 +42,7 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The status, where there was an answer.
     pub status: Option<u16>,
-    /// A sentence for people, e.g. `connection refused`, `no answer within 30s`, `503 Service Unavailable`.
+    /// A sentence for people, e.g. `connection refused`, `no answer within 30 s`, `503 Service Unavailable`.
     pub reason: String,
     /// The first 1 024 bytes of the answer's body.
     pub body: Bytes,
@@ -48,4 +57,116 @@ pub enum Verdict {
     Again,
     /// Any other answer (1xx, 3xx, 400, 401, 403, 410, 415, ...), or a target we refuse to connect to: final.
     Final,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// What a dead letter tells of this failure (`knativeerrordata`): the answer's body, or the reason where there is none.
+    pub fn error_data(&self) -> &[u8] {
+        if self.body.is_empty() {
+            self.reason.as_bytes()
+        } else {
+            &self.body
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// What an answer means. `now` is the time that a Retry-After date is held against.
+    pub(crate) fn of(answer: &Answer, wants_reply: bool, max_answer_bytes: usize, now: Timestamp) -> Self {
+        match verdict(answer.status) {
+            None => reply::accepted(answer, wants_reply, max_answer_bytes),
+            Some(verdict) => Self::Failed(Failure {
+                verdict,
+                status: Some(answer.status.as_u16()),
+                reason: in_words(answer.status),
+                body: answer.body.first_bytes(),
+                retry_after: retry_after::asked(answer.status, &answer.headers, now),
+            }),
+        }
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Done { odd_body: false, .. } => Class::Delivered,
+            Self::Done { odd_body: true, .. } => Class::DeliveredOddBody,
+            Self::Reply { .. } => Class::Reply,
+            Self::Failed(Failure {
+                verdict: Verdict::Again,
+                ..
+            }) => Class::Failed,
+            Self::Failed(Failure {
+                verdict: Verdict::Final,
+                ..
+            }) => Class::Rejected,
+        }
+    }
+}
+
+/// The table: `None` is delivered. Codes of 600 and above are unknown to everybody, so they may pass.
+fn verdict(status: StatusCode) -> Option<Verdict> {
+    match status.as_u16() {
+        200..=299 => None,
+        404 | 408 | 409 | 429 | 500.. => Some(Verdict::Again),
+        _ => Some(Verdict::Final),
+    }
+}
+
+/// `503 Service Unavailable`, or the number alone where it has no name.
+fn in_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        let again = [404, 408, 409, 429];
+        for code in 100..=999_u16 {
+            let expected = match code {
+                200..=299 => None,
+                code if again.contains(&code) || code >= 500 => Some(Verdict::Again),
+                _ => Some(Verdict::Final),
+            };
+            assert_eq!(
+                verdict(StatusCode::from_u16(code).expect("a status")),
+                expected,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_is_told_by_number_and_name() {
+        for (code, expected) in [
+            (503, "503 Service Unavailable"),
+            (410, "410 Gone"),
+            (599, "599"),
+            (799, "799"),
+        ] {
+            assert_eq!(in_words(StatusCode::from_u16(code).expect("a status")), expected);
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_tells_the_body_or_else_the_reason() {
+        let mut failure = Failure {
+            verdict: Verdict::Final,
+            status: Some(422),
+            reason: "422 Unprocessable Entity".to_owned(),
+            body: Bytes::from_static(b"no such order"),
+            retry_after: None,
+        };
+        assert_eq!(failure.error_data(), b"no such order");
+        failure.body = Bytes::new();
+        assert_eq!(failure.error_data(), b"422 Unprocessable Entity");
+    }
 }

@@ -1,0 +1,301 @@
+//! One request and its answer on an open connection.
+//!
+//! hyper's connection is a future that somebody must poll. It is polled here, by the attempt itself, instead of by a
+//! task of its own: that saves two changes of task for each delivery, and a slot that is dropped takes its connection
+//! with it. Between attempts nobody polls; a close by the peer is noticed when the connection is used next.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::no_answer::NoAnswer;
+use crate::outcome::BODY_KEPT;
+use crate::place::Place;
+use crate::reply;
+use crate::stream::{Heard, Stream, Wire};
+
+/// Bytes of an answer's head that are read at most; as much as our own ingress reads of a request's. hyper itself
+/// stops at 100 header lines.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// An open connection.
+pub(crate) struct Open {
+    place: Place,
+    heard: Heard,
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
+    /// The driver has completed and must not be polled again.
+    over: bool,
+}
+
+/// What came back. It is filled while it comes, so that an attempt that runs out of time still knows the status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+/// The body as far as it was read and kept.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    // Most bodies come in one piece, which is kept as it is; `joined` takes over with the second one.
+    piece: Bytes,
+    joined: BytesMut,
+    read: usize,
+    end: End,
+}
+
+/// How the reading ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// Not yet, or with a fault.
+    #[default]
+    Open,
+    /// At the body's end.
+    Whole,
+    /// At our limit.
+    Cut,
+}
+
+// === impl Open ===
+
+impl Open {
+    /// Speaks HTTP/1.1 on a new connection to `place`.
+    pub(crate) async fn new(place: Place, wire: Wire) -> Result<Self, NoAnswer> {
+        let heard = Heard::default();
+        let io = TokioIo::new(Stream::new(wire, heard.clone()));
+        let handshake = http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .handshake(io)
+            .await;
+        let (sender, driver) = handshake.map_err(|error| NoAnswer::from_hyper(&error, false))?;
+        Ok(Self {
+            place,
+            heard,
+            sender,
+            driver,
+            over: false,
+        })
+    }
+
+    /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing is left
+    /// over of the last answer.
+    pub(crate) async fn takes(&mut self, uri: &Uri) -> bool {
+        self.place.is(uri) && self.is_idle().await
+    }
+
+    /// Whether the last exchange is over and done with.
+    pub(crate) async fn is_idle(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.drive(cx);
+            Poll::Ready(())
+        })
+        .await;
+        !self.over && self.sender.is_ready()
+    }
+
+    /// Whether the peer has sent anything since the last request.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.heard.anything()
+    }
+
+    /// The Host header of this place.
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.place.host_header.clone()
+    }
+
+    /// Sends a request and reads the answer into `answer`: its head whole, of its body at most `max` bytes. Of a body
+    /// that is not announced as a reply only the first kilobyte is kept.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: http::Request<Full<Bytes>>,
+        wants_reply: bool,
+        max: usize,
+        answer: &mut Option<Answer>,
+    ) -> Result<(), NoAnswer> {
+        self.heard.reset();
+        let response = self
+            .send(request)
+            .await
+            .map_err(|error| NoAnswer::from_hyper(&error, self.was_heard()))?;
+        let (parts, mut incoming) = response.into_parts();
+        let keep = if reply::announced(parts.status, &parts.headers, wants_reply) {
+            max
+        } else {
+            BODY_KEPT.min(max)
+        };
+        let answer = answer.insert(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: Body::default(),
+        });
+        while let Some(piece) = self.next_piece(&mut incoming).await? {
+            if !answer.body.take(piece, keep, max) {
+                return Ok(());
+            }
+        }
+        answer.body.end = End::Whole;
+        Ok(())
+    }
+
+    async fn send(&mut self, request: http::Request<Full<Bytes>>) -> hyper::Result<http::Response<Incoming>> {
+        let mut response = pin!(self.sender.send_request(request));
+        poll_fn(|cx| {
+            drive(&mut self.driver, &mut self.over, cx);
+            response.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// The next piece of the body; `None` at its end.
+    async fn next_piece(&mut self, incoming: &mut Incoming) -> Result<Option<Bytes>, NoAnswer> {
+        let piece = poll_fn(|cx| {
+            // The first question tells the driver that more is wanted, then it reads, and the second one takes that or
+            // registers for what is still to come.
+            if let Poll::Ready(piece) = poll_data(incoming, cx) {
+                return Poll::Ready(piece);
+            }
+            self.drive(cx);
+            poll_data(incoming, cx)
+        });
+        piece.await.map_err(|error| NoAnswer::from_hyper(&error, true))
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, &mut self.over, cx);
+    }
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open")
+            .field("place", &self.place)
+            .field("over", &self.over)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets hyper do what can be done now. How it ended, if it does, the request's own future tells.
+fn drive(
+    driver: &mut http1::Connection<TokioIo<Stream>, Full<Bytes>>,
+    over: &mut bool,
+    cx: &mut Context<'_>,
+) {
+    if !*over && Pin::new(driver).poll(cx).is_ready() {
+        *over = true;
+    }
+}
+
+fn poll_data(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<hyper::Result<Option<Bytes>>> {
+    loop {
+        match ready!(Pin::new(&mut *incoming).poll_frame(cx)).transpose()? {
+            None => return Poll::Ready(Ok(None)),
+            Some(frame) => {
+                // Trailers are nothing to us.
+                if let Ok(data) = frame.into_data() {
+                    return Poll::Ready(Ok(Some(data)));
+                }
+            }
+        }
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Takes a piece and keeps of it what fits into `keep`. `false`: that was more than `max` altogether, read no further.
+    fn take(&mut self, piece: Bytes, keep: usize, max: usize) -> bool {
+        self.read = self.read.saturating_add(piece.len());
+        let room = keep.saturating_sub(self.piece.len() + self.joined.len());
+        let piece = if piece.len() > room {
+            piece.slice(..room)
+        } else {
+            piece
+        };
+        if self.piece.is_empty() && self.joined.is_empty() {
+            self.piece = piece;
+        } else if !piece.is_empty() {
+            if self.joined.is_empty() {
+                self.joined.extend_from_slice(&std::mem::take(&mut self.piece));
+            }
+            self.joined.extend_from_slice(&piece);
+        }
+        if self.read > max {
+            self.end = End::Cut;
+        }
+        self.end != End::Cut
+    }
+
+    /// The body came to its end within the limit.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.end == End::Whole
+    }
+
+    /// Nothing came.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read == 0
+    }
+
+    /// What was kept.
+    pub(crate) fn bytes(&self) -> Bytes {
+        if self.joined.is_empty() {
+            self.piece.clone()
+        } else {
+            Bytes::copy_from_slice(&self.joined)
+        }
+    }
+
+    /// At most [`BODY_KEPT`] bytes from the beginning; a copy, so that a kilobyte in the history does not keep a
+    /// connection's whole buffer.
+    pub(crate) fn first_bytes(&self) -> Bytes {
+        let kept = if self.joined.is_empty() {
+            &self.piece[..]
+        } else {
+            &self.joined[..]
+        };
+        Bytes::copy_from_slice(&kept[..kept.len().min(BODY_KEPT)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_keeps_its_beginning_and_reads_no_further_than_its_limit() {
+        let cases: [(&[&str], usize, usize, bool, &str); 7] = [
+            (&[], 8, 8, true, ""),
+            (&["abc"], 8, 8, true, "abc"),
+            (&["abc", "def"], 8, 8, true, "abcdef"),
+            (&["abcd", "efgh"], 8, 8, true, "abcdefgh"),
+            (&["abcd", "efgh", "i"], 8, 8, false, "abcdefgh"),
+            (&["abc", "def", "g"], 2, 8, true, "ab"),
+            (&["a", "b", "cdef"], 3, 8, true, "abc"),
+        ];
+        for (pieces, keep, max, goes_on, kept) in cases {
+            let mut body = Body::default();
+            let all = pieces
+                .iter()
+                .all(|piece| body.take(Bytes::copy_from_slice(piece.as_bytes()), keep, max));
+            assert_eq!((all, &body.bytes()[..]), (goes_on, kept.as_bytes()), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_are_a_kilobyte() {
+        let mut body = Body::default();
+        assert!(body.take(Bytes::from(vec![7; 1_000]), 5_000, 5_000));
+        assert!(body.take(Bytes::from(vec![8; 1_000]), 5_000, 5_000));
+        assert_eq!(body.first_bytes().len(), BODY_KEPT);
+        assert_eq!(body.bytes().len(), 2_000);
+    }
+}
