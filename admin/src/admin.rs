@@ -1,0 +1,94 @@
+//! What is served, from what, and where.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use hyper_util::service::TowerToHyperService;
+use millrace_channel::Channels;
+use millrace_event::Timestamp;
+use millrace_model::{Mesh, StatusBoard};
+use millrace_serve::{Drained, Listener, ListenerMetrics, ServeOptions};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{brokers, guard, health, mesh, metrics, parked, refused, triggers};
+
+/// How the last load of documents went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadState {
+    /// The revision that runs since then: a refused load leaves the one before.
+    pub revision: u64,
+    /// When it was.
+    pub at: Timestamp,
+    /// Why it was refused; `None` when it was taken.
+    pub error: Option<String>,
+}
+
+/// The parts that the admin listener reads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The mesh as it should be.
+    pub mesh: watch::Receiver<Arc<Mesh>>,
+    /// How the last load went.
+    pub reload: watch::Receiver<ReloadState>,
+    /// The mesh as it is.
+    pub board: Arc<StatusBoard>,
+    /// The channels, for parked events.
+    pub channels: Channels,
+    /// Every metric of the process.
+    pub registry: Arc<Registry>,
+    /// Whether the process accepts events.
+    pub ready: watch::Receiver<bool>,
+    /// The version of the program.
+    pub version: &'static str,
+    /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this listener
+    /// beside its own address: for a proxy or a tunnel before it.
+    pub allowed_hosts: Vec<String>,
+    /// Ends the listener.
+    pub shutdown: CancellationToken,
+}
+
+/// How the admin listener differs from others: few clients, small requests.
+const MAX_CONNECTIONS: usize = 512;
+/// What one request's header may take, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+// === impl Admin ===
+
+impl Admin {
+    /// Everything this listener answers, for an `address` at which it can be called.
+    pub fn router(&self, address: SocketAddr) -> Router {
+        let guard = Arc::new(guard::Guard::new(address, &self.allowed_hosts));
+        Router::new()
+            .route("/", get(health::index))
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::scrape))
+            .route("/api/v1/mesh", get(mesh::show))
+            .route("/api/v1/brokers", get(brokers::list))
+            .route("/api/v1/triggers", get(triggers::list))
+            .route("/api/v1/triggers/{namespace}/{name}", get(triggers::show))
+            .route("/api/v1/sources", get(mesh::sources))
+            .route("/api/v1/parked", get(parked::list))
+            .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))
+            .route("/api/v1/parked/{id}/redrive", post(parked::redrive))
+            .fallback(refused::unknown_path)
+            .layer(from_fn_with_state(guard, guard::admit))
+            .with_state(self.clone())
+    }
+
+    /// Serves until [`Admin::shutdown`].
+    pub async fn serve(self, listener: Listener, metrics: ListenerMetrics) -> Drained {
+        let options = ServeOptions {
+            max_connections: MAX_CONNECTIONS,
+            max_header_bytes: MAX_HEADER_BYTES,
+            ..ServeOptions::default()
+        };
+        let service = TowerToHyperService::new(self.router(listener.address()));
+        millrace_serve::serve(listener, options, metrics, service, self.shutdown).await
+    }
+}

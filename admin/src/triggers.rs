@@ -1,0 +1,176 @@
+//! `GET /api/v1/triggers` and one of them: each trigger as it should be and as its lane is.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use millrace_model::status::TriggerStatus;
+use millrace_model::{BackoffPolicy, Format, ObjectName, Target, Trigger};
+use serde::Serialize;
+
+use crate::Admin;
+use crate::refused::Refused;
+use crate::wire::{Rfc3339, shown};
+
+/// One trigger. Counts are since the process started, but for `deferred` and `parked`, which are stored.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TriggerView {
+    /// `namespace/name`.
+    name: String,
+    /// The broker it reads; null when its document is gone.
+    broker: Option<String>,
+    /// Where its events go; null when that is not known.
+    subscriber: Option<String>,
+    /// `live`, `behind`, `paused`, `orphaned`, `not-ready` or `blocked`.
+    state: &'static str,
+    /// Why, where that needs saying.
+    reason: Option<String>,
+    /// The position up to which everything is settled.
+    cursor: u64,
+    /// Positions not read yet.
+    backlog: u64,
+    /// Always true: its filter has not seen them, so it may want fewer.
+    backlog_is_upper_bound: bool,
+    /// Events queued or in flight.
+    queued: u64,
+    /// Events waiting for another attempt.
+    deferred: u64,
+    /// Events given up on, waiting for somebody to decide.
+    parked: u64,
+    /// Events delivered.
+    delivered: u64,
+    /// Failed attempts.
+    failed_attempts: u64,
+    /// Events given to the dead-letter sink.
+    dead_lettered: u64,
+    /// The last failed attempt.
+    last_failure: Option<LastFailure>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastFailure {
+    at: Rfc3339,
+    reason: String,
+}
+
+/// One trigger with what its document says.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TriggerDetail {
+    #[serde(flatten)]
+    view: TriggerView,
+    /// Null when its document is gone.
+    settings: Option<Settings>,
+}
+
+/// What a trigger's document says, after defaults and what it takes from its broker.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    dead_letter_sink: Option<String>,
+    dead_letter_sink_error: Option<String>,
+    retry: u32,
+    backoff_policy: &'static str,
+    backoff_delay_millis: u64,
+    backoff_max_millis: Option<u64>,
+    timeout_millis: u64,
+    retry_after_max_millis: u64,
+    format: &'static str,
+    parallelism: u32,
+    max_deferred: u32,
+    max_parked: u32,
+}
+
+pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
+    let mesh = admin.mesh.borrow().clone();
+    let mut statuses = admin.board.triggers();
+    let names: BTreeSet<ObjectName> = mesh.triggers.keys().chain(statuses.keys()).cloned().collect();
+    let views = names.into_iter().map(|name| {
+        let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
+        view(&name, statuses.remove(&name), trigger)
+    });
+    Json(views.collect())
+}
+
+pub(crate) async fn show(
+    State(admin): State<Admin>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<TriggerDetail>, Refused> {
+    let unknown = || Refused::unknown("unknown-trigger", "there is no trigger of that name");
+    let Path((namespace, name)) = path.map_err(|_| unknown())?;
+    let name = ObjectName::new(namespace, name);
+    let mesh = admin.mesh.borrow().clone();
+    let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
+    let status = admin.board.triggers().remove(&name);
+    if trigger.is_none() && status.is_none() {
+        return Err(unknown());
+    }
+    Ok(Json(TriggerDetail {
+        view: view(&name, status, trigger),
+        settings: trigger.map(settings),
+    }))
+}
+
+fn view(name: &ObjectName, status: Option<TriggerStatus>, trigger: Option<&Trigger>) -> TriggerView {
+    let status = status.unwrap_or_else(|| TriggerStatus {
+        state: "not-ready",
+        reason: trigger.and_then(why_not_served),
+        ..Default::default()
+    });
+    TriggerView {
+        name: name.to_string(),
+        broker: trigger.map(|trigger| trigger.broker.to_string()),
+        subscriber: trigger
+            .and_then(|trigger| trigger.subscriber.as_ref().ok())
+            .map(shown),
+        state: status.state,
+        reason: status.reason,
+        cursor: status.cursor,
+        backlog: status.backlog,
+        backlog_is_upper_bound: true,
+        queued: status.queued,
+        deferred: status.deferred,
+        parked: status.parked,
+        delivered: status.delivered,
+        failed_attempts: status.failed_attempts,
+        dead_lettered: status.dead_lettered,
+        last_failure: status.last_failure.map(|(at, reason)| LastFailure {
+            at: Rfc3339(at),
+            reason,
+        }),
+    }
+}
+
+/// Why a trigger that should be has no lane yet.
+fn why_not_served(trigger: &Trigger) -> Option<String> {
+    let reason = trigger.subscriber.as_ref().err().cloned();
+    reason.or_else(|| Some(format!("it is not served yet by the broker {}", trigger.broker)))
+}
+
+fn settings(trigger: &Trigger) -> Settings {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let delivery = &trigger.delivery;
+    let sink: Option<&Result<Target, String>> = trigger.dead_letter.as_ref();
+    Settings {
+        dead_letter_sink: sink.and_then(|sink| sink.as_ref().ok()).map(shown),
+        dead_letter_sink_error: sink.and_then(|sink| sink.as_ref().err()).cloned(),
+        retry: delivery.retry,
+        backoff_policy: match delivery.backoff.policy {
+            BackoffPolicy::Linear => "linear",
+            BackoffPolicy::Exponential => "exponential",
+        },
+        backoff_delay_millis: millis(delivery.backoff.delay),
+        backoff_max_millis: delivery.backoff.max.map(millis),
+        timeout_millis: millis(delivery.timeout),
+        retry_after_max_millis: millis(delivery.retry_after_max),
+        format: match delivery.format {
+            Format::Binary => "binary",
+            Format::Json => "json",
+        },
+        parallelism: trigger.parallelism,
+        max_deferred: trigger.max_deferred,
+        max_parked: trigger.max_parked,
+    }
+}

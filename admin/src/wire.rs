@@ -1,0 +1,74 @@
+//! How times and targets are written for those who read this API.
+
+use http::Uri;
+use millrace_event::Timestamp;
+use millrace_model::Target;
+use serde::{Serialize, Serializer};
+
+/// A time as RFC 3339 text in UTC, to the millisecond.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rfc3339(pub(crate) Timestamp);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // What lies outside the years that the calendar knows is damage; it is shown as its nearest end.
+        let time = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(if self.0.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        });
+        serializer.collect_str(&format_args!("{time:.3}"))
+    }
+}
+
+/// A target as it may be shown: credentials in its URL stay out.
+pub(crate) fn shown(target: &Target) -> String {
+    match target {
+        Target::Http(uri)
+            if uri
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@')) =>
+        {
+            without_credentials(uri)
+        }
+        other => other.to_string(),
+    }
+}
+
+fn without_credentials(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let path = uri.path_and_query().map_or("", |path| path.as_str());
+    format!("{}://***@{host}{path}", uri.scheme_str().unwrap_or("http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_and_never_fail() {
+        let cases = [
+            (0, "\"1970-01-01T00:00:00.000Z\""),
+            (1_766_000_000_120, "\"2025-12-17T19:33:20.120Z\""),
+            (i64::MAX, "\"9999-12-30T22:00:00.999Z\""),
+        ];
+        for (millis, expected) in cases {
+            assert_eq!(
+                serde_json::to_string(&Rfc3339(Timestamp(millis))).unwrap(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_target_are_not_shown() {
+        let cases = [
+            ("http://user:secret@host:9001/a?b=c", "http://***@host:9001/a?b=c"),
+            ("http://host:9001/a@b", "http://host:9001/a@b"),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(shown(&Target::Http(uri.parse().unwrap())), expected);
+        }
+    }
+}
