@@ -86,3 +86,187 @@ fn encoded(text: &str) -> Option<HeaderValue> {
 fn plain(event: &Event, range: std::ops::Range<usize>) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(event.stored().slice(range)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::Value;
+    use crate::{Event, EventBuilder};
+
+    fn minimal(version: SpecVersion) -> EventBuilder {
+        Event::builder(version)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+    }
+
+    /// The headers of binary mode without those of the minimal event.
+    fn written(builder: EventBuilder, outgoing: &Outgoing<'_>) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        write_binary(&builder.build().unwrap(), outgoing, &mut headers);
+        let mut list: Vec<_> = headers
+            .iter()
+            .filter(|(name, _)| {
+                !matches!(
+                    name.as_str(),
+                    "ce-specversion" | "ce-id" | "ce-source" | "ce-type"
+                )
+            })
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    String::from_utf8(value.as_bytes().to_vec()).unwrap(),
+                )
+            })
+            .collect();
+        list.sort();
+        list
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_minimal_event_is_four_headers() {
+        let mut headers = HeaderMap::new();
+        write_binary(
+            &minimal(SpecVersion::V10).build().unwrap(),
+            &Outgoing::default(),
+            &mut headers,
+        );
+        let get = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(headers.len(), 4);
+        assert_eq!(
+            [
+                get("ce-specversion"),
+                get("ce-id"),
+                get("ce-source"),
+                get("ce-type")
+            ],
+            ["1.0", "1", "/s", "t"]
+        );
+    }
+
+    #[test]
+    fn values_leave_as_they_came_or_encoded() {
+        let raw = |text| Value {
+            kind: Kind::RawHeader,
+            text,
+        };
+        let builder = minimal(SpecVersion::V10)
+            .value("araw", raw("a b é"))
+            .attribute("btext", "a b \"é\" 100%")
+            .value(
+                "ctrue",
+                Value {
+                    kind: Kind::Boolean,
+                    text: "true",
+                },
+            )
+            .value(
+                "dnumber",
+                Value {
+                    kind: Kind::Integer,
+                    text: "-5",
+                },
+            )
+            .attribute("eempty", "")
+            .value("datacontenttype", raw("text/plain; charset=\"utf-8\""));
+        let expected = pairs(&[
+            ("ce-araw", "a b é"),
+            ("ce-btext", "a%20b%20%22%C3%A9%22%20100%25"),
+            ("ce-ctrue", "true"),
+            ("ce-dnumber", "-5"),
+            ("ce-eempty", ""),
+            ("content-type", "text/plain; charset=\"utf-8\""),
+        ]);
+        assert_eq!(written(builder, &Outgoing::default()), expected);
+    }
+
+    #[test]
+    fn the_ttl_is_written_only_when_asked_for_and_with_the_value_given() {
+        let builder = || minimal(SpecVersion::V10).attribute(TTL, "9");
+        assert_eq!(written(builder(), &Outgoing::default()), []);
+        let outgoing = Outgoing {
+            ttl: Some(7),
+            extra: &[],
+        };
+        assert_eq!(
+            written(builder(), &outgoing),
+            pairs(&[("ce-knativebrokerttl", "7")])
+        );
+        assert_eq!(
+            written(minimal(SpecVersion::V10), &outgoing),
+            pairs(&[("ce-knativebrokerttl", "7")])
+        );
+        let outgoing = Outgoing {
+            ttl: None,
+            extra: &[(TTL, "3")],
+        };
+        assert_eq!(written(builder(), &outgoing), []);
+    }
+
+    #[test]
+    fn extra_attributes_replace_those_of_the_same_name() {
+        let builder = minimal(SpecVersion::V10).attribute("a", "1").attribute("b", "2");
+        let outgoing = Outgoing {
+            ttl: None,
+            extra: &[("a", "x y"), ("c", "1"), ("c", "2"), ("B", "no"), ("", "no")],
+        };
+        assert_eq!(
+            written(builder, &outgoing),
+            pairs(&[("ce-a", "x%20y"), ("ce-b", "2"), ("ce-c", "2")])
+        );
+    }
+
+    #[test]
+    fn json_data_without_a_media_type_leaves_as_json() {
+        let outgoing = Outgoing::default();
+        let json = minimal(SpecVersion::V10).data(DataForm::Json, b"1");
+        assert_eq!(
+            written(json, &outgoing),
+            pairs(&[("content-type", "application/json")])
+        );
+        let bytes = minimal(SpecVersion::V10).data(DataForm::Bytes, b"1");
+        assert_eq!(written(bytes, &outgoing), []);
+    }
+
+    #[test]
+    fn passed_on_headers_leave_in_their_order() {
+        let builder = minimal(SpecVersion::V10)
+            .header("tracestate", b"a=1")
+            .header("knative-x", b"1")
+            .header("tracestate", b"b=2");
+        let mut headers = HeaderMap::new();
+        write_binary(&builder.build().unwrap(), &Outgoing::default(), &mut headers);
+        assert_eq!(
+            headers.get_all("tracestate").iter().collect::<Vec<_>>(),
+            ["a=1", "b=2"]
+        );
+        assert_eq!(headers["knative-x"], "1");
+    }
+
+    #[test]
+    fn base64_of_version_0_3_is_not_told_of_a_body_that_is_decoded() {
+        let outgoing = Outgoing::default();
+        let spelled = minimal(SpecVersion::V03).attribute("datacontentencoding", "base64");
+        assert_eq!(written(spelled, &outgoing), []);
+        let raw = Value {
+            kind: Kind::RawHeader,
+            text: "base64",
+        };
+        let came = minimal(SpecVersion::V03).value("datacontentencoding", raw);
+        assert_eq!(
+            written(came, &outgoing),
+            pairs(&[("ce-datacontentencoding", "base64")])
+        );
+        let later = minimal(SpecVersion::V10).attribute("datacontentencoding", "base64");
+        assert_eq!(
+            written(later, &outgoing),
+            pairs(&[("ce-datacontentencoding", "base64")])
+        );
+    }
+}

@@ -80,3 +80,76 @@ impl<'de> Visitor<'de> for Elements {
         Ok((!too_many).then_some(list))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::http::Limits;
+    use crate::invalid::Fault;
+    use crate::json::decode_batch;
+
+    const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":[1]}"#;
+
+    fn read(body: &str) -> Result<usize, (Fault, Option<String>)> {
+        let limits = Limits {
+            batch_events: 3,
+            event_bytes: 8,
+            ..Limits::default()
+        };
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        decode_batch(&body, &limits)
+            .map(|events| events.len())
+            .map_err(|invalid| (invalid.fault, invalid.field))
+    }
+
+    #[test]
+    fn a_batch_is_all_of_its_events() {
+        assert_eq!(read("[]"), Ok(0));
+        assert_eq!(read(&format!(" [ {EVENT} ,{EVENT}]\n")), Ok(2));
+    }
+
+    #[test]
+    fn the_first_fault_is_told_with_its_place() {
+        let table = [
+            (
+                EVENT.replace(r#""id":"1""#, r#""id":"""#),
+                Fault::BadAttributeValue,
+                "[1].id",
+            ),
+            (
+                EVENT.replace(r#""id":"1","#, ""),
+                Fault::MissingAttribute,
+                "[1].id",
+            ),
+            (EVENT.replace("1.0", "0.3"), Fault::MixedBatch, "[1].specversion"),
+            (
+                EVENT.replace("[1]", "\"more than eight\""),
+                Fault::EventTooLarge,
+                "[1].data",
+            ),
+            ("1".to_owned(), Fault::BadJson, "[1]"),
+        ];
+        for (second, fault, field) in table {
+            assert_eq!(
+                read(&format!("[{EVENT},{second}]")),
+                Err((fault, Some(field.to_owned()))),
+                "{second}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_an_array_is_refused() {
+        for body in ["", "{}", EVENT, "[", "[] []", "[1,]"] {
+            assert_eq!(read(body), Err((Fault::BadJson, None)), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_events_is_bounded() {
+        assert_eq!(read(&format!("[{EVENT},{EVENT},{EVENT}]")), Ok(3));
+        assert_eq!(
+            read(&format!("[{EVENT},{EVENT},{EVENT},{EVENT}]")),
+            Err((Fault::BatchTooLarge, None))
+        );
+    }
+}

@@ -179,3 +179,305 @@ fn octets(name: &str, value: &str, limits: &Limits) -> Result<Bytes, Invalid> {
 fn bad_data(name: &str, reason: &str) -> Invalid {
     Invalid::of(Fault::BadData, name, format!("the member `{name}` {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::decode;
+
+    const MINIMAL: &str = r#""specversion":"1.0","id":"1","source":"/s","type":"t""#;
+
+    fn read(members: &str) -> Result<Event, Invalid> {
+        decode(&Bytes::from(format!("{{{members}}}")), &Limits::default())
+    }
+
+    fn with(members: &str) -> Result<Event, Invalid> {
+        read(&format!("{MINIMAL},{members}"))
+    }
+
+    #[test]
+    fn attributes_keep_their_text_and_type() {
+        let event = with(r#""text":"a \"b\" \u00e9","yes":true,"number":-7,"zero":-0,"none":null"#).unwrap();
+        let value = |name: &str| event.get(name).map(|value| (value.kind, value.text.to_owned()));
+        assert_eq!(value("text"), Some((Kind::String, "a \"b\" é".to_owned())));
+        assert_eq!(value("yes"), Some((Kind::Boolean, "true".to_owned())));
+        assert_eq!(value("number"), Some((Kind::Integer, "-7".to_owned())));
+        assert_eq!(value("zero"), Some((Kind::Integer, "0".to_owned())));
+        assert_eq!(value("none"), None);
+        assert_eq!(event.data(), None);
+    }
+
+    #[test]
+    fn data_keeps_its_octets_in_the_form_its_media_type_gives_it() {
+        use DataForm::{Bytes as Octets, Json, Text};
+        let table: [(&str, DataForm, &[u8]); 13] = [
+            (
+                r#""data":{"b": 1.10,"a":1e2,"a":123456789012345678901234567890}"#,
+                Json,
+                br#"{"b": 1.10,"a":1e2,"a":123456789012345678901234567890}"#,
+            ),
+            (r#""data":"x\u00e9""#, Json, br#""x\u00e9""#),
+            (r#""data":null"#, Json, b"null"),
+            (r#""data":"\ud800""#, Json, br#""\ud800""#),
+            (
+                r#""datacontenttype":"Application/Vnd.X+JSON;v=1","data":[ 1 ]"#,
+                Json,
+                b"[ 1 ]",
+            ),
+            (
+                r#""data":"<a/>","datacontenttype":"application/xml""#,
+                Text,
+                b"<a/>",
+            ),
+            (
+                r#""data":"a\n\u00e9","datacontenttype":"text/plain""#,
+                Text,
+                "a\né".as_bytes(),
+            ),
+            (r#""data":"","datacontenttype":"text/plain""#, Text, b""),
+            (
+                r#""data":{"a":1},"datacontenttype":"text/plain""#,
+                Json,
+                br#"{"a":1}"#,
+            ),
+            (r#""data_base64":"AAH/""#, Octets, b"\x00\x01\xff"),
+            (
+                r#""data_base64":"e30=","datacontenttype":"application/json""#,
+                Octets,
+                b"{}",
+            ),
+            (r#""data_base64":"""#, Octets, b""),
+            (r#""data":1,"data_base64":null"#, Json, b"1"),
+        ];
+        for (members, form, data) in table {
+            let event = with(members).unwrap();
+            assert_eq!(
+                (event.data_form(), event.data_ref()),
+                (form, Some(data)),
+                "{members}"
+            );
+        }
+        assert_eq!(with(r#""data_base64":null"#).unwrap().data(), None);
+    }
+
+    #[test]
+    fn every_broken_member_is_refused_and_named() {
+        let table = [
+            (r#""time":"yesterday""#, Fault::BadAttributeValue, "time"),
+            (r#""subject":"""#, Fault::BadAttributeValue, "subject"),
+            (r#""a":1.0"#, Fault::BadAttributeValue, "a"),
+            (r#""a":1e2"#, Fault::BadAttributeValue, "a"),
+            (r#""a":2147483648"#, Fault::BadAttributeValue, "a"),
+            (r#""a":{}"#, Fault::BadAttributeValue, "a"),
+            (r#""a":[1]"#, Fault::BadAttributeValue, "a"),
+            (r#""a":"\u0000""#, Fault::BadAttributeValue, "a"),
+            (r#""a":"\ud800""#, Fault::BadAttributeValue, "a"),
+            (r#""subject":5"#, Fault::BadAttributeValue, "subject"),
+            (
+                r#""datacontenttype":true"#,
+                Fault::BadAttributeValue,
+                "datacontenttype",
+            ),
+            (r#""A":"x""#, Fault::BadAttributeName, "A"),
+            (r#""foo_bar":"x""#, Fault::BadAttributeName, "foo_bar"),
+            (r#""":"x""#, Fault::BadAttributeName, ""),
+            (r#""id":"2""#, Fault::DuplicateAttribute, "id"),
+            (r#""specversion":"1.0""#, Fault::DuplicateAttribute, "specversion"),
+            (r#""data":1,"data":1"#, Fault::DuplicateAttribute, "data"),
+            (
+                r#""data":1,"data_base64":"AA==""#,
+                Fault::BothDataMembers,
+                "data_base64",
+            ),
+            (r#""data_base64":1"#, Fault::BadData, "data_base64"),
+            (r#""data_base64":"A""#, Fault::BadData, "data_base64"),
+            (r#""data_base64":"AA== ""#, Fault::BadData, "data_base64"),
+            (r#""data_base64":"__8=""#, Fault::BadData, "data_base64"),
+            (
+                r#""data":"\ud800","datacontenttype":"text/plain""#,
+                Fault::BadData,
+                "data",
+            ),
+        ];
+        for (members, fault, field) in table {
+            let invalid = with(members).unwrap_err();
+            assert_eq!(
+                (invalid.fault, invalid.field.as_deref()),
+                (fault, Some(field)),
+                "{members}"
+            );
+        }
+    }
+
+    #[test]
+    fn required_members_must_be_there_as_strings() {
+        let table = [
+            (
+                r#""id":"1","source":"/s","type":"t""#,
+                Fault::MissingAttribute,
+                "specversion",
+            ),
+            (
+                r#""specversion":null,"id":"1","source":"/s","type":"t""#,
+                Fault::MissingAttribute,
+                "specversion",
+            ),
+            (
+                r#""specversion":1.0,"id":"1","source":"/s","type":"t""#,
+                Fault::BadAttributeValue,
+                "specversion",
+            ),
+            (
+                r#""specversion":"2.0","id":"1","source":"/s","type":"t""#,
+                Fault::UnsupportedSpecversion,
+                "specversion",
+            ),
+            (
+                r#""specversion":"1.0","source":"/s","type":"t""#,
+                Fault::MissingAttribute,
+                "id",
+            ),
+            (
+                r#""specversion":"1.0","id":null,"source":"/s","type":"t""#,
+                Fault::MissingAttribute,
+                "id",
+            ),
+            (
+                r#""specversion":"1.0","id":5,"source":"/s","type":"t""#,
+                Fault::BadAttributeValue,
+                "id",
+            ),
+            (
+                r#""specversion":"1.0","id":"1","type":"t""#,
+                Fault::MissingAttribute,
+                "source",
+            ),
+            (
+                r#""specversion":"1.0","id":"1","source":"/s","type":"""#,
+                Fault::BadAttributeValue,
+                "type",
+            ),
+        ];
+        for (members, fault, field) in table {
+            let invalid = read(members).unwrap_err();
+            assert_eq!(
+                (invalid.fault, invalid.field.as_deref()),
+                (fault, Some(field)),
+                "{members}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_one_json_object_is_refused() {
+        let bodies: [&[u8]; 9] = [
+            b"",
+            b"{",
+            b"[]",
+            b"1",
+            b"{}{}",
+            b"{\"a\":01}",
+            b"\xef\xbb\xbf{}",
+            b"{'a':1}",
+            b"{\"a\":1,}",
+        ];
+        for body in bodies {
+            let invalid = decode(&Bytes::from_static(body), &Limits::default()).unwrap_err();
+            assert_eq!(
+                (invalid.fault, invalid.status()),
+                (Fault::BadJson, 400),
+                "{}",
+                body.escape_ascii()
+            );
+        }
+        let invalid = decode(&Bytes::from_static(b"{\"a\":\"\xff\"}"), &Limits::default()).unwrap_err();
+        assert_eq!(invalid.fault, Fault::NotUtf8);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let limits = Limits {
+            json_depth: 3,
+            ..Limits::default()
+        };
+        let nested = |depth: usize| {
+            let data = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            decode(&Bytes::from(format!(r#"{{{MINIMAL},"data":{data}}}"#)), &limits)
+        };
+        assert!(nested(2).is_ok());
+        assert_eq!(nested(3).unwrap_err().fault, Fault::JsonTooDeep);
+        assert_eq!(nested(1_000_000).unwrap_err().fault, Fault::JsonTooDeep);
+    }
+
+    #[test]
+    fn decoded_data_is_bounded() {
+        let limits = Limits {
+            event_bytes: 3,
+            ..Limits::default()
+        };
+        let size =
+            |members: &str| decode(&Bytes::from(format!("{{{MINIMAL},{members}}}")), &limits).map(|_| ());
+        for members in [
+            r#""data":123"#,
+            r#""data_base64":"AAAA""#,
+            r#""data":"\u0041BC","datacontenttype":"text/plain""#,
+        ] {
+            assert_eq!(size(members), Ok(()), "{members}");
+        }
+        for members in [
+            r#""data":1234"#,
+            r#""data_base64":"AAAAAA==""#,
+            r#""data":"abcd","datacontenttype":"text/plain""#,
+        ] {
+            let invalid = size(members).unwrap_err();
+            assert_eq!(
+                (invalid.fault, invalid.status()),
+                (Fault::EventTooLarge, 413),
+                "{members}"
+            );
+        }
+    }
+
+    #[test]
+    fn members_are_bounded() {
+        let members: Vec<_> = (0..100_000).map(|n| format!("\"a{n}\":null")).collect();
+        assert_eq!(
+            with(&members.join(",")).unwrap_err().fault,
+            Fault::AttributesTooLarge
+        );
+        let large = format!(r#""a":"{}""#, "x".repeat(64 * 1024));
+        assert_eq!(with(&large).unwrap_err().fault, Fault::AttributesTooLarge);
+    }
+
+    #[test]
+    fn version_0_3_spells_octets_in_data() {
+        let read = |members: &str| {
+            read(&format!(
+                r#""specversion":"0.3","id":"1","source":"/s","type":"t",{members}"#
+            ))
+        };
+        let event = read(r#""data":"AAH/","datacontentencoding":"Base64""#).unwrap();
+        assert_eq!(
+            (event.data_form(), event.data_ref()),
+            (DataForm::Bytes, Some(b"\x00\x01\xff".as_slice()))
+        );
+        assert_eq!(event.get("datacontentencoding").unwrap().text, "Base64");
+        assert_eq!(event.specversion(), SpecVersion::V03);
+        assert_eq!(
+            read(r#""data":"A","datacontentencoding":"base64""#)
+                .unwrap_err()
+                .fault,
+            Fault::BadData
+        );
+        assert_eq!(
+            read(r#""data":{},"datacontentencoding":"base64""#)
+                .unwrap_err()
+                .fault,
+            Fault::BadData
+        );
+        assert_eq!(
+            read(r#""data_base64":"AA==""#).unwrap_err().fault,
+            Fault::BadAttributeName
+        );
+    }
+}

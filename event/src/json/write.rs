@@ -142,3 +142,181 @@ fn key(out: &mut Vec<u8>, name: &str) {
 fn string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("invariant: a buffer in memory takes every string");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventBuilder;
+    use crate::attribute::Value;
+
+    fn minimal(version: SpecVersion) -> EventBuilder {
+        Event::builder(version)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+    }
+
+    /// What is written behind the members of the minimal event.
+    fn written(builder: EventBuilder, outgoing: &Outgoing<'_>) -> String {
+        let event = builder.build().unwrap();
+        let text = String::from_utf8(super::event(&event, outgoing).to_vec()).unwrap();
+        assert!(is_json(text.as_bytes()), "{text}");
+        let version = event.specversion();
+        let head = format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"t""#);
+        text.strip_prefix(&head)
+            .unwrap()
+            .strip_suffix('}')
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn attributes_are_members_of_their_type() {
+        let builder = minimal(SpecVersion::V10)
+            .attribute("a", "x \"é\"")
+            .value(
+                "b",
+                Value {
+                    kind: Kind::RawHeader,
+                    text: "5",
+                },
+            )
+            .value(
+                "c",
+                Value {
+                    kind: Kind::Integer,
+                    text: "5",
+                },
+            )
+            .value(
+                "d",
+                Value {
+                    kind: Kind::Boolean,
+                    text: "true",
+                },
+            );
+        assert_eq!(
+            written(builder, &Outgoing::default()),
+            r#","a":"x \"é\"","b":"5","c":5,"d":true"#
+        );
+    }
+
+    #[test]
+    fn data_stands_as_json_text_or_base64() {
+        use DataForm::{Bytes as Octets, Json, Text};
+        let table: [(Option<&str>, DataForm, &[u8], &str); 14] = [
+            (
+                Some("application/json"),
+                Octets,
+                br#"{ "b": 1.10 }"#,
+                r#","data":{ "b": 1.10 }"#,
+            ),
+            (Some("Model/X+JSON; v=1"), Octets, b"[1,2]", r#","data":[1,2]"#),
+            (
+                Some("application/json"),
+                Octets,
+                b"{broken",
+                r#","data_base64":"e2Jyb2tlbg==""#,
+            ),
+            (
+                Some("application/json"),
+                Octets,
+                b"\"\xff\"",
+                r#","data_base64":"Iv8i""#,
+            ),
+            (
+                Some("application/json"),
+                Octets,
+                b"\xef\xbb\xbf1",
+                r#","data_base64":"77u/MQ==""#,
+            ),
+            (Some("text/plain"), Octets, "a\né".as_bytes(), r#","data":"a\né""#),
+            (Some("text/plain"), Octets, b"\xff", r#","data_base64":"/w==""#),
+            (
+                Some("text/plain; charset=iso-8859-1"),
+                Octets,
+                b"a",
+                r#","data_base64":"YQ==""#,
+            ),
+            (Some("application/xml"), Octets, b"<a/>", r#","data":"<a/>""#),
+            (
+                Some("application/octet-stream"),
+                Octets,
+                b"a",
+                r#","data_base64":"YQ==""#,
+            ),
+            (None, Octets, b"1", r#","data_base64":"MQ==""#),
+            (None, Json, b"null", r#","data":null"#),
+            (Some("image/png"), Text, b"x", r#","data":"x""#),
+            (Some("application/json"), Text, b"x", r#","data_base64":"eA==""#),
+        ];
+        for (media_type, form, data, expected) in table {
+            let mut builder = minimal(SpecVersion::V10).data(form, data);
+            let mut head = String::new();
+            if let Some(media_type) = media_type {
+                builder = builder.attribute("datacontenttype", media_type);
+                head = format!(r#","datacontenttype":"{media_type}""#);
+            }
+            assert_eq!(
+                written(builder, &Outgoing::default()),
+                format!("{head}{expected}"),
+                "{media_type:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_goes_out_follows_the_orders_for_it() {
+        let builder = || minimal(SpecVersion::V10).attribute("a", "1").attribute(TTL, "9");
+        assert_eq!(written(builder(), &Outgoing::default()), r#","a":"1""#);
+        let outgoing = Outgoing {
+            ttl: Some(7),
+            extra: &[("a", "2"), ("b", "3"), ("Bad", "4")],
+        };
+        assert_eq!(
+            written(builder(), &outgoing),
+            r#","a":"2","b":"3","knativebrokerttl":7"#
+        );
+    }
+
+    #[test]
+    fn version_0_3_tells_base64_by_an_attribute() {
+        let outgoing = Outgoing::default();
+        let octets = minimal(SpecVersion::V03).data(DataForm::Bytes, b"\xff");
+        assert_eq!(
+            written(octets, &outgoing),
+            r#","datacontentencoding":"base64","data":"/w==""#
+        );
+        let told = || minimal(SpecVersion::V03).attribute(ENCODING, "Base64");
+        let kept = told()
+            .data(DataForm::Bytes, b"{}")
+            .attribute("datacontenttype", "application/json");
+        let expected =
+            r#","datacontentencoding":"Base64","datacontenttype":"application/json","data":"e30=""#;
+        assert_eq!(written(kept, &outgoing), expected);
+        let wrong = minimal(SpecVersion::V03)
+            .attribute(ENCODING, "8bit")
+            .data(DataForm::Bytes, b"\xff");
+        assert_eq!(
+            written(wrong, &outgoing),
+            r#","datacontentencoding":"base64","data":"/w==""#
+        );
+        let raw = Value {
+            kind: Kind::RawHeader,
+            text: "base64",
+        };
+        let came = |data| {
+            minimal(SpecVersion::V03)
+                .value(ENCODING, raw)
+                .data(DataForm::Bytes, data)
+        };
+        assert_eq!(
+            written(came(b"/w=="), &outgoing),
+            r#","datacontentencoding":"base64","data":"/w==""#
+        );
+        assert_eq!(
+            written(came(b"\xff"), &outgoing),
+            r#","datacontentencoding":"base64","data":"/w==""#
+        );
+    }
+}
