@@ -258,6 +258,43 @@ impl Mesh {
         .await
     }
 
+    /// Waits until every trigger has settled everything that its broker has taken.
+    ///
+    /// # Errors
+    /// When that is not so before the deadline.
+    pub async fn until_settled(&self) -> anyhow::Result<()> {
+        let admin = self.admin();
+        wait_until("every trigger to settle everything", || async {
+            let (brokers, triggers) = (admin.get("brokers").await?, admin.get("triggers").await?);
+            let head = |name: &Value| {
+                let found = brokers
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .find(|broker| broker["name"] == *name);
+                found
+                    .and_then(|broker| broker["head"].as_u64())
+                    .unwrap_or_default()
+            };
+            let is_settled = |trigger: &Value| {
+                let idle = ["backlog", "queued", "deferred"]
+                    .iter()
+                    .all(|count| trigger[count] == 0);
+                idle && trigger["cursor"]
+                    .as_u64()
+                    .is_some_and(|cursor| cursor >= head(&trigger["broker"]))
+            };
+            let open = triggers
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|trigger| !is_settled(trigger));
+            anyhow::ensure!(open.is_none(), "{}; {brokers}", open.cloned().unwrap_or_default());
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Runs a client command of the binary against this mesh.
     ///
     /// # Errors
