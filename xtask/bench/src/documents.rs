@@ -1,0 +1,36 @@
+//! The documents of the meshes under test.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+/// More than any backlog here, so that no producer is turned away.
+const ROOM: u64 = 64 << 30;
+
+/// The Broker `bench/default` without triggers.
+pub(crate) fn broker() -> String {
+    format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: default\n  namespace: bench\n  \
+         annotations: {{millrace.dev/backlog-bytes: \"{ROOM}\"}}\nspec: {{}}\n"
+    )
+}
+
+/// Adds the trigger number `n` for events of the type `bench.t<of>`, which the load sends as `bench.t0`.
+pub(crate) fn add_trigger(documents: &mut String, n: usize, of: usize, subscriber: SocketAddr) {
+    // Writing to a string cannot fail. The policy keeps trying, and never for long apart: what is measured is not backoff.
+    let _ = write!(
+        documents,
+        "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t{n}, namespace: bench}}\nspec:\n  \
+         broker: default\n  filters: [{{exact: {{type: bench.t{of}}}}}]\n  \
+         delivery: {{retry: 100000, backoffPolicy: exponential, backoffDelay: PT0.5S, backoffMax: PT2S}}\n  \
+         subscriber: {{uri: \"http://{subscriber}/{n}\"}}\n"
+    );
+}
+
+/// `count` triggers, all for one sink, of which the first `matching` match.
+pub(crate) fn triggers(count: usize, matching: usize, sink: SocketAddr) -> String {
+    let mut documents = broker();
+    for n in 0..count {
+        add_trigger(&mut documents, n, if n < matching { 0 } else { n }, sink);
+    }
+    documents
+}

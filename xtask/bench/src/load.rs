@@ -1,0 +1,194 @@
+//! The load: so many connections, each with one request under way at any time, made before and only numbered while it runs.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, LocalSet};
+
+/// Connections of the load, and so requests under way.
+const CONNECTIONS: usize = 64;
+
+/// Bytes of an event's data.
+const DATA: usize = 1024;
+
+/// Digits of an event's id.
+const ID: &str = "000000000000";
+
+/// What ends the load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// After so long.
+    Time(Duration),
+    /// When so many were accepted (and those that were under way then).
+    Count(u64),
+}
+
+/// What became of the load.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    /// Requests answered with 202.
+    pub(crate) accepted: u64,
+    /// Requests answered with 503.
+    pub(crate) refused: u64,
+    /// How long each accepted request took, in microseconds, in order of size.
+    pub(crate) micros: Vec<u32>,
+    /// How long it all took.
+    pub(crate) took: Duration,
+}
+
+/// What the connections share. They run on one thread.
+struct Shared {
+    address: SocketAddr,
+    until: Until,
+    began: Instant,
+    next: Cell<u64>,
+    accepted: Cell<u64>,
+}
+
+/// Posts events, numbered from `first`, to `/bench/default` at `address`.
+pub(crate) fn run(address: SocketAddr, until: Until, first: u64) -> anyhow::Result<Loaded> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, all(address, until, first))
+}
+
+async fn all(address: SocketAddr, until: Until, first: u64) -> anyhow::Result<Loaded> {
+    let began = Instant::now();
+    let shared = Rc::new(Shared {
+        address,
+        until,
+        began,
+        next: Cell::new(first),
+        accepted: Cell::new(0),
+    });
+    let mut connections = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        connections.spawn_local(one(shared.clone()));
+    }
+    let mut loaded = Loaded::default();
+    while let Some(part) = connections.join_next().await {
+        let part = part??;
+        loaded.accepted += part.accepted;
+        loaded.refused += part.refused;
+        loaded.micros.extend(part.micros);
+    }
+    loaded.micros.sort_unstable();
+    loaded.took = began.elapsed();
+    Ok(loaded)
+}
+
+/// One connection: a request, its answer, the next.
+async fn one(shared: Rc<Shared>) -> anyhow::Result<Loaded> {
+    let mut stream = TcpStream::connect(shared.address)
+        .await
+        .context("the load cannot connect")?;
+    stream.set_nodelay(true)?;
+    let (mut request, id) = request(shared.address)?;
+    let mut buffer = vec![0; 4096];
+    let mut loaded = Loaded::default();
+    while shared.goes_on() {
+        let number = shared.next.replace(shared.next.get() + 1);
+        write_number(&mut request[id..id + ID.len()], number);
+        let began = Instant::now();
+        stream.write_all(&request).await?;
+        match answer(&mut stream, &mut buffer).await? {
+            202 => {
+                loaded.accepted += 1;
+                shared.accepted.set(shared.accepted.get() + 1);
+                loaded
+                    .micros
+                    .push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+            503 => {
+                loaded.refused += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            status => bail!("the load got {status}"),
+        }
+    }
+    Ok(loaded)
+}
+
+impl Shared {
+    fn goes_on(&self) -> bool {
+        match self.until {
+            Until::Time(time) => self.began.elapsed() < time,
+            Until::Count(count) => self.accepted.get() < count,
+        }
+    }
+}
+
+/// A request, and where its number stands.
+fn request(address: SocketAddr) -> anyhow::Result<(Vec<u8>, usize)> {
+    let head = format!(
+        "POST /bench/default HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {DATA}\r\n\
+         ce-specversion: 1.0\r\nce-source: /bench\r\nce-type: bench.t0\r\nce-time: 2026-11-22T20:00:00Z\r\nce-id: {ID}\r\n\r\n"
+    );
+    let id = head.find(ID).context("invariant: the head holds the id")?;
+    let mut data = b"{\"text\":\"".to_vec();
+    data.resize(DATA - 2, b'x');
+    data.extend_from_slice(b"\"}");
+    Ok(([head.into_bytes(), data].concat(), id))
+}
+
+fn write_number(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).expect("invariant: a digit");
+        number /= 10;
+    }
+}
+
+/// Reads one whole answer; gives its status.
+async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<u16> {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        filled += read;
+        let Some(end) = buffer[..filled]
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+        else {
+            continue;
+        };
+        let head = std::str::from_utf8(&buffer[..end])?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>())
+        });
+        if filled >= end + 4 + length.transpose()?.unwrap_or(0) {
+            return head
+                .get(9..12)
+                .context("not an answer")?
+                .parse()
+                .context("not a status");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_numbered_in_place() {
+        let (mut bytes, id) = request("127.0.0.1:1".parse().expect("address")).expect("request");
+        write_number(&mut bytes[id..id + ID.len()], 1_234_567);
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(text.contains("ce-id: 000001234567\r\n\r\n{\"text\""), "{text}");
+        assert_eq!(
+            text.split_once("\r\n\r\n").map(|(_, data)| data.len()),
+            Some(DATA)
+        );
+    }
+}

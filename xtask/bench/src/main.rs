@@ -1,0 +1,63 @@
+//! `cargo xtask bench`: Millrace beside a bare forwarder on this machine, under the same load, in one run.
+//!
+//! Absolute figures say more about a machine than about a program; what is compared is what ran side by side, in turns.
+//! Load generator and sink are part of this process and the same for all; they speak plain HTTP/1.1 over sockets, so
+//! that little of the two cores goes to them. The contenders are processes of their own, so that their processor time and
+//! memory can be told apart.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool speaks on its streams"
+)]
+
+mod backlog;
+mod compare;
+mod contender;
+mod documents;
+mod forwarder;
+mod load;
+mod measure;
+mod options;
+mod process;
+mod queue;
+mod report;
+mod sink;
+mod triggers;
+
+use std::process::ExitCode;
+
+use options::{Command, Options, Scenario};
+use report::Report;
+
+fn main() -> ExitCode {
+    let outcome = match options::parse(std::env::args().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", options::USAGE);
+            Ok(())
+        }
+        Ok(Command::Forward(forward)) => forwarder::run(&forward),
+        Ok(Command::Bench(options)) => bench(&options),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(options: &Options) -> anyhow::Result<()> {
+    let mut report = Report::new(options);
+    for scenario in &options.scenarios {
+        match scenario {
+            Scenario::Compare => compare::run(options, &mut report)?,
+            Scenario::Triggers => triggers::matching_one(options, &mut report)?,
+            Scenario::Match => triggers::matching_many(options, &mut report)?,
+            Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
+            Scenario::Backlog => backlog::run(options, &mut report)?,
+        }
+    }
+    report.finish()
+}

@@ -1,0 +1,124 @@
+//! What the benchmark is told on its command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// What people get who ask.
+pub(crate) const USAGE: &str = "\
+cargo xtask bench [options]
+
+  --only SCENARIO   one of compare, triggers, match, dead, backlog; may be repeated (all)
+  --quick           one short round instead of three long ones, and a tenth of the backlog
+  --seconds N       how long the load of one run lasts (8)
+  --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
+  --output FORMAT   table (default) or json
+
+  compare    (a) a bare forwarder, (a') the same on its own connections, (b) millrace, (c) millrace --durability os
+  triggers   1, 10, 1 000 and 10 000 triggers of which one matches
+  match      1 and 10 triggers that all match
+  dead       ten triggers that match; one subscriber refuses connections, or never answers
+  backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
+";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Bench(Options),
+    /// Be the bare forwarder (this program starts itself so).
+    Forward(Forward),
+}
+
+/// How to measure.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) rounds: usize,
+    pub(crate) run: Duration,
+    pub(crate) backlog: u64,
+    pub(crate) data: PathBuf,
+    pub(crate) json: bool,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Compare,
+    Triggers,
+    Match,
+    Dead,
+    Backlog,
+}
+
+/// How the bare forwarder works.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) target: SocketAddr,
+    /// hyper-util's pooled client, or a connection of its own for each worker.
+    pub(crate) pooled: bool,
+}
+
+const ALL: [(&str, Scenario); 5] = [
+    ("compare", Scenario::Compare),
+    ("triggers", Scenario::Triggers),
+    ("match", Scenario::Match),
+    ("dead", Scenario::Dead),
+    ("backlog", Scenario::Backlog),
+];
+
+/// Reads the command line.
+pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Command> {
+    let mut options = Options {
+        scenarios: Vec::new(),
+        rounds: 3,
+        run: Duration::from_secs(8),
+        backlog: 1_000_000,
+        data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
+        json: false,
+    };
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--only" => options.scenarios.push(scenario(&value()?)?),
+            "--quick" => {
+                options.rounds = 1;
+                options.run = Duration::from_secs(2);
+                options.backlog = 100_000;
+            }
+            "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
+            "--data" => options.data = PathBuf::from(value()?),
+            "--output" => options.json = is_json(&value()?)?,
+            "--help" | "-h" => return Ok(Command::Help),
+            "forward" => {
+                let pooled = value()? == "pooled";
+                return Ok(Command::Forward(Forward {
+                    pooled,
+                    target: value()?.parse()?,
+                }));
+            }
+            other => bail!("no such option: {other}\n{USAGE}"),
+        }
+    }
+    if options.scenarios.is_empty() {
+        options.scenarios = ALL.iter().map(|(_, scenario)| *scenario).collect();
+    }
+    Ok(Command::Bench(options))
+}
+
+fn scenario(name: &str) -> anyhow::Result<Scenario> {
+    let found = ALL.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, scenario)| *scenario)
+        .with_context(|| format!("no such scenario: {name}"))
+}
+
+fn is_json(format: &str) -> anyhow::Result<bool> {
+    match format {
+        "json" => Ok(true),
+        "table" => Ok(false),
+        other => bail!("no such output: {other}"),
+    }
+}
