@@ -71,21 +71,22 @@ fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
         return member;
     }
     let form = event.data_form();
-    if form == DataForm::Json {
-        return Member::Json(data);
-    }
-    let Some(media_type) = event.get("datacontenttype") else {
-        return Member::Base64(data);
-    };
-    if media::is_json(media_type.text) {
-        return if is_json(data) {
+    let media_type = event.get("datacontenttype").map(|value| value.text);
+    let foreign = media_type.is_some_and(|media_type| !media::is_json(media_type));
+    // Under another media type a JSON string would be read as the text that it spells.
+    let valid = form == DataForm::Json && !(foreign && data.starts_with(b"\""));
+    let Some(media_type) = media_type else {
+        return if valid {
             Member::Json(data)
         } else {
             Member::Base64(data)
         };
+    };
+    if valid || (!foreign && is_json(data)) {
+        return Member::Json(data);
     }
     match str::from_utf8(data) {
-        Ok(text) if form == DataForm::Text || media::is_text(media_type.text) => Member::Text(text),
+        Ok(text) if foreign && (form != DataForm::Bytes || media::is_text(media_type)) => Member::Text(text),
         _ => Member::Base64(data),
     }
 }
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn data_stands_as_json_text_or_base64() {
         use DataForm::{Bytes as Octets, Json, Text};
-        let table: [(Option<&str>, DataForm, &[u8], &str); 14] = [
+        let table: [(Option<&str>, DataForm, &[u8], &str); 16] = [
             (
                 Some("application/json"),
                 Octets,
@@ -247,6 +248,8 @@ mod tests {
             ),
             (None, Octets, b"1", r#","data_base64":"MQ==""#),
             (None, Json, b"null", r#","data":null"#),
+            (Some("image/png"), Json, b"[1]", r#","data":[1]"#),
+            (Some("image/png"), Json, b"\"x\"", r#","data":"\"x\"""#),
             (Some("image/png"), Text, b"x", r#","data":"x""#),
             (Some("application/json"), Text, b"x", r#","data_base64":"eA==""#),
         ];
