@@ -1,1 +1,31 @@
-//! placeholder
+//! The documents that users write: Knative's Broker and Trigger, loaded from files into the model.
+//!
+//! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
+//! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger` and their parts (`filters`,
+//! `destination`, `delivery`, [`duration`], [`quantity`]) say what the fields mean, and [`mod@load`] puts the mesh together.
+//! [`mod@share`] keeps what did not change.
+//!
+//! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
+//! documents are to be told at once.
+
+mod broker;
+mod delivery;
+mod destination;
+pub mod duration;
+mod field;
+mod filters;
+pub mod input;
+pub mod load;
+mod metadata;
+mod node;
+mod parse;
+pub mod problem;
+pub mod quantity;
+pub mod share;
+mod suggest;
+mod trigger;
+
+pub use input::{Input, read};
+pub use load::{Loaded, load, load_text};
+pub use problem::{Code, Mark, Problem, Remark};
+pub use share::{same_mesh, share};

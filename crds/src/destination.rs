@@ -1,0 +1,281 @@
+//! Knative's Destination and KReference: where events go, as a document says it.
+
+use http::Uri;
+use millrace_event::ObjectName;
+use millrace_model::Target;
+
+use crate::field::{Field, Report};
+use crate::metadata::{label, subdomain};
+use crate::problem::{Code, shown};
+
+/// The group and version of Brokers and Triggers.
+pub(crate) const EVENTING_V1: &str = "eventing.knative.dev/v1";
+
+/// Where events go, before references are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Url(Uri),
+    Broker(ObjectName),
+    /// What cannot be found without Kubernetes, and the sentence that says so.
+    Unresolvable(String),
+}
+
+/// A reference to another resource.
+pub(crate) struct Reference {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) name: ObjectName,
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// Reads a destination of a document in `namespace`.
+    pub(crate) fn read(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Self> {
+        let mut object = field.object(report)?;
+        let reference = object.take("ref");
+        let uri = object.take("uri");
+        for name in ["CACerts", "audience"] {
+            if let Some(field) = object.take(name)
+                && field.text(report).is_some_and(|text| !text.is_empty())
+            {
+                field.refuse(
+                    report,
+                    Code::NotSupported,
+                    format!("`{name}` is not supported by this version"),
+                );
+            }
+        }
+        if reference.is_none() && uri.is_none() {
+            report.problem(
+                object.at(),
+                &field.path,
+                Code::MissingField,
+                "a destination needs `uri` or `ref`",
+            );
+        }
+        object.close(report);
+        match (reference, uri) {
+            (None, None) => None,
+            (None, Some(uri)) => absolute(&uri, report).map(Self::Url),
+            (Some(reference), uri) => Self::refer(&reference, uri.as_ref(), namespace, report),
+        }
+    }
+
+    fn refer(
+        field: &Field<'_>,
+        uri: Option<&Field<'_>>,
+        namespace: &str,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let reference = Reference::read(field, namespace, report);
+        if let Some(uri) = uri {
+            let text = uri.text(report)?;
+            if text.contains("://") {
+                let message = "an absolute URL and `ref` exclude each other";
+                uri.refuse(report, Code::ConflictingFields, message);
+                return None;
+            }
+            if reference.as_ref().is_some_and(Reference::is_broker) && !text.is_empty() {
+                uri.refuse(
+                    report,
+                    Code::NotSupported,
+                    "a path relative to a Broker is not supported",
+                );
+                return None;
+            }
+        }
+        let reference = reference?;
+        if reference.is_broker() {
+            return Some(Self::Broker(reference.name));
+        }
+        let Reference {
+            api_version,
+            kind,
+            name,
+        } = reference;
+        Some(Self::Unresolvable(format!(
+            "the address of {kind} {name} ({api_version}) is known to Kubernetes only; without it, write a `uri`"
+        )))
+    }
+
+    /// The target, with Brokers looked up.
+    pub(crate) fn resolve(&self, is_broker: impl Fn(&ObjectName) -> bool) -> Result<Target, String> {
+        match self {
+            Self::Url(uri) => Ok(Target::Http(uri.clone())),
+            Self::Broker(name) if is_broker(name) => Ok(Target::Broker(name.clone())),
+            Self::Broker(name) => Err(format!("there is no Broker {name}")),
+            Self::Unresolvable(why) => Err(why.clone()),
+        }
+    }
+}
+
+// === impl Reference ===
+
+impl Reference {
+    /// Reads a reference of a document in `namespace`.
+    pub(crate) fn read(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Self> {
+        let mut object = field.object(report)?;
+        let kind = object
+            .require("kind", report)
+            .and_then(|kind| word(&kind, report));
+        let name = object
+            .require("name", report)
+            .and_then(|name| subdomain(&name, report));
+        let namespace = match object.take("namespace") {
+            Some(field) => label(&field, report),
+            None => Some(namespace),
+        };
+        let _picks_one_of_several_addresses = object.text("address", report);
+        if let Some(group) = object.take("group") {
+            group.refuse(
+                report,
+                Code::NotSupported,
+                "`group` is not supported by this version: write `apiVersion`",
+            );
+        }
+        let api_version = object
+            .require("apiVersion", report)
+            .and_then(|version| word(&version, report));
+        object.close(report);
+        let (api_version, kind) = (api_version?.to_owned(), kind?.to_owned());
+        let reference = Self {
+            api_version,
+            kind,
+            name: ObjectName::new(namespace?, name?),
+        };
+        reference.checked(field, report)
+    }
+
+    /// Refuses what looks like a Broker but is of no version that there is.
+    fn checked(self, field: &Field<'_>, report: &mut Report) -> Option<Self> {
+        if self.api_version.starts_with("eventing.knative.dev/") && self.kind == "Broker" && !self.is_broker()
+        {
+            let message = format!(
+                "there is no Broker of {}; write {EVENTING_V1}",
+                shown(&self.api_version)
+            );
+            field.refuse(report, Code::BadReference, message);
+            return None;
+        }
+        Some(self)
+    }
+
+    pub(crate) fn is_broker(&self) -> bool {
+        self.kind == "Broker" && self.api_version == EVENTING_V1
+    }
+}
+
+/// A text without spaces or control characters, and not longer than such words are.
+fn word<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
+    let text = field.text(report)?;
+    if !text.is_empty() && text.len() <= 253 && text.bytes().all(|c| c.is_ascii_graphic()) {
+        return Some(text);
+    }
+    field.refuse(
+        report,
+        Code::BadReference,
+        format!("`{}` is not the name of a kind or version", shown(text)),
+    );
+    None
+}
+
+/// An absolute URL that events can be sent to. What is wrong is said without repeating the URL: it may hold a secret.
+fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
+    match url(field.text(report)?) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            field.refuse(report, Code::BadUri, message);
+            None
+        }
+    }
+}
+
+fn url(text: &str) -> Result<Uri, &'static str> {
+    if !text.bytes().all(|c| c.is_ascii_graphic()) {
+        return Err("a URL has no spaces and no characters beyond ASCII: percent-encode them");
+    }
+    if text.contains('#') {
+        return Err("a fragment (`#...`) is never sent: leave it out");
+    }
+    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    if !lower.starts_with("http://") && !lower.starts_with("https://") {
+        return Err("an absolute URL with http:// or https:// is expected");
+    }
+    let uri: Uri = text.parse().map_err(|_| "this is not a URL")?;
+    let authority = uri.authority().ok_or("the URL has no host")?;
+    if authority.as_str().contains('@') {
+        return Err("a URL must not hold a user name or password");
+    }
+    if authority.host().is_empty() {
+        return Err("the URL has no host");
+    }
+    let port = authority
+        .as_str()
+        .strip_prefix(authority.host())
+        .unwrap_or_default();
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err("the port of a URL is a number from 1 to 65535");
+    }
+    Ok(uri)
+}
+
+/// A `brokerRef`: a Broker of the document's own namespace.
+pub(crate) fn broker_ref(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<ObjectName> {
+    let reference = Reference::read(field, namespace, report)?;
+    if !reference.is_broker() {
+        field.refuse(
+            report,
+            Code::BadReference,
+            format!("a `brokerRef` is a Broker of {EVENTING_V1}"),
+        );
+        return None;
+    }
+    if reference.name.namespace() != namespace {
+        let message = "a Broker of another namespace is not supported by this version: the Trigger goes into the namespace of its Broker";
+        field.refuse(report, Code::NotSupported, message);
+        return None;
+    }
+    Some(reference.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn a_url_is_absolute_and_says_where_to_connect() {
+        for text in [
+            "http://127.0.0.1:9001/ship",
+            "https://a.example",
+            "http://[::1]:80/x?y=z",
+            "HTTP://a/",
+            "http://a/%20?q",
+            "http://localhost",
+        ] {
+            assert!(url(text).is_ok(), "{text}: {:?}", url(text));
+        }
+        for text in [
+            "",
+            "/ship",
+            "a",
+            "a:80",
+            "ftp://a/",
+            "http:/a",
+            "http:///x",
+            "http://",
+            "http://:80/",
+            "http://a:0/",
+            "http://a:/",
+            "http://a:99999/",
+            "http://u:p@a/",
+            "http://@a/",
+            "http://a/#f",
+            "http://a b/",
+            "http://a/ä",
+            "http://[::1/",
+        ] {
+            assert!(url(text).is_err(), "{text}: {:?}", url(text));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Reading the fields of a document: every fault is noted with its place and path, and reading goes on.
+
+use crate::node::{Entry, Kind, Node, ReadsAs};
+use crate::problem::{Code, Mark, Problem, Remark, shown};
+use crate::suggest;
+
+/// Problems that are listed; a hostile file could have millions.
+pub(crate) const MAX_PROBLEMS: usize = 1_000;
+
+/// What has been found so far, and the document that is being read.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) file: String,
+    pub(crate) document: Option<String>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) remarks: Vec<Remark>,
+}
+
+/// A value with its path.
+#[derive(Clone, Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) path: String,
+}
+
+/// A mapping whose fields are taken one by one; what nobody took is unknown.
+pub(crate) struct Object<'a> {
+    at: Mark,
+    path: String,
+    entries: &'a [Entry],
+    known: Vec<&'static str>,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Whether as many problems have been found as are listed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_PROBLEMS
+    }
+
+    pub(crate) fn problem(&mut self, at: Mark, path: &str, code: Code, message: impl Into<String>) {
+        if self.is_full() {
+            return;
+        }
+        self.problems.push(Problem {
+            file: self.file.clone(),
+            at: Some(at),
+            document: self.document.clone(),
+            path: path.to_owned(),
+            code,
+            message: message.into(),
+        });
+    }
+
+    pub(crate) fn remark(&mut self, at: Mark, path: &str, message: impl Into<String>) {
+        if self.remarks.len() >= MAX_PROBLEMS {
+            return;
+        }
+        self.remarks.push(Remark {
+            file: self.file.clone(),
+            at: Some(at),
+            document: self.document.clone(),
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+}
+
+// === impl Field ===
+
+impl<'a> Field<'a> {
+    /// Notes a problem of this value.
+    pub(crate) fn refuse(&self, report: &mut Report, code: Code, message: impl Into<String>) {
+        report.problem(self.node.at, &self.path, code, message);
+    }
+
+    /// The value as a text.
+    pub(crate) fn text(&self, report: &mut Report) -> Option<&'a str> {
+        if let Kind::Scalar(scalar) = &self.node.kind {
+            if scalar.reads_as == ReadsAs::Text {
+                return Some(&scalar.text);
+            }
+            let message = match scalar.reads_as {
+                ReadsAs::Null | ReadsAs::Text => {
+                    "a text is expected here, but there is nothing; write \"\" for an empty one".to_owned()
+                }
+                ReadsAs::Bool | ReadsAs::Number => {
+                    let text = shown(&scalar.text);
+                    format!(
+                        "a text is expected, but YAML reads {text} as {}; write it in quotes: \"{text}\"",
+                        self.node.what()
+                    )
+                }
+            };
+            self.refuse(report, Code::NotAString, message);
+            return None;
+        }
+        self.wrong_type(report, "a text");
+        None
+    }
+
+    /// The value as a whole number within bounds.
+    pub(crate) fn whole(&self, report: &mut Report, bounds: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let Kind::Scalar(scalar) = &self.node.kind else {
+            self.wrong_type(report, "a whole number");
+            return None;
+        };
+        match scalar.reads_as {
+            ReadsAs::Number => whole(self, report, &scalar.text, bounds),
+            ReadsAs::Text if scalar.text.parse::<i64>().is_ok() => {
+                self.refuse(
+                    report,
+                    Code::WrongType,
+                    "a whole number is expected: write it without quotes",
+                );
+                None
+            }
+            ReadsAs::Text | ReadsAs::Bool | ReadsAs::Null => {
+                self.wrong_type(report, "a whole number");
+                None
+            }
+        }
+    }
+
+    /// The value as a list.
+    pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
+        let Kind::List(items) = &self.node.kind else {
+            self.wrong_type(report, "a list");
+            return None;
+        };
+        let item = |(i, node)| Field {
+            node,
+            path: format!("{}[{i}]", self.path),
+        };
+        Some(items.iter().enumerate().map(item).collect())
+    }
+
+    /// The value as a mapping.
+    pub(crate) fn object(&self, report: &mut Report) -> Option<Object<'a>> {
+        let entries = self.entries(report)?;
+        Some(Object {
+            at: self.node.at,
+            path: self.path.clone(),
+            entries,
+            known: Vec::new(),
+        })
+    }
+
+    /// The value as a mapping whose keys are the user's.
+    pub(crate) fn entries(&self, report: &mut Report) -> Option<&'a [Entry]> {
+        if let Kind::Map(entries) = &self.node.kind {
+            return Some(entries);
+        }
+        self.wrong_type(report, "a mapping");
+        None
+    }
+
+    fn wrong_type(&self, report: &mut Report, expected: &str) {
+        self.refuse(
+            report,
+            Code::WrongType,
+            format!("{expected} is expected, but this is {}", self.node.what()),
+        );
+    }
+}
+
+/// A whole number in decimal digits within bounds.
+pub(crate) fn whole(
+    field: &Field<'_>,
+    report: &mut Report,
+    text: &str,
+    bounds: std::ops::RangeInclusive<u32>,
+) -> Option<u32> {
+    let (low, high) = (*bounds.start(), *bounds.end());
+    match text.parse::<i128>() {
+        Ok(number) if i128::from(low) <= number && number <= i128::from(high) => u32::try_from(number).ok(),
+        Ok(_) => {
+            field.refuse(
+                report,
+                Code::OutOfRange,
+                format!("{} is not between {low} and {high}", shown(text)),
+            );
+            None
+        }
+        Err(_) => {
+            field.refuse(
+                report,
+                Code::BadNumber,
+                format!("`{}` is not a whole number", shown(text)),
+            );
+            None
+        }
+    }
+}
+
+// === impl Object ===
+
+impl<'a> Object<'a> {
+    pub(crate) fn at(&self) -> Mark {
+        self.at
+    }
+
+    /// The path of a field of this name.
+    pub(crate) fn path_of(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// The field of that name. A field that is null is as good as absent, as in Kubernetes.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
+        self.known.push(name);
+        let entry = self.entries.iter().find(|entry| entry.key.text == name)?;
+        (!entry.value.is_null()).then(|| Field {
+            node: &entry.value,
+            path: self.path_of(name),
+        })
+    }
+
+    /// The field of that name as a text.
+    pub(crate) fn text(&mut self, name: &'static str, report: &mut Report) -> Option<&'a str> {
+        self.take(name)?.text(report)
+    }
+
+    /// The field of that name, which must be there.
+    pub(crate) fn require(&mut self, name: &'static str, report: &mut Report) -> Option<Field<'a>> {
+        let field = self.take(name);
+        if field.is_none() {
+            report.problem(
+                self.at,
+                &self.path_of(name),
+                Code::MissingField,
+                "this field is required",
+            );
+        }
+        field
+    }
+
+    /// Notes every field that nobody took.
+    pub(crate) fn close(self, report: &mut Report) {
+        for entry in self.entries {
+            let name = entry.key.text.as_str();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let message = match suggest::nearest(name, &self.known) {
+                Some(near) => format!("there is no such field; did you mean `{near}`?"),
+                None => format!("there is no such field; there are {}", self.known.join(", ")),
+            };
+            report.problem(
+                entry.key_at,
+                &join(&self.path, &shown(name)),
+                Code::UnknownField,
+                message,
+            );
+        }
+    }
+}
+
+/// `path.name`, or `name` at the top.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}

@@ -1,0 +1,208 @@
+//! The filters of a Trigger: `filter.attributes` and the dialects of `filters[]`, read with the place of every fault.
+//!
+//! The filter crate checks its rules again when it compiles and is the last word; here all faults are found at once
+//! and each has its line. Where Knative lets a broken filter pass everything, the document is refused.
+
+use std::sync::Arc;
+
+use millrace_filter::{Compiled, Filter};
+
+use crate::field::{Field, Object, Report};
+use crate::node::{Node, ReadsAs};
+use crate::problem::{Code, shown};
+use crate::suggest;
+
+/// The dialects of this version, as fields of a filter element.
+const DIALECTS: &[&str] = &["exact", "prefix", "suffix", "all", "any", "not"];
+/// The dialects that Knative has and this version has not.
+const LATER: &[&str] = &["cesql", "jsonpath"];
+
+/// Reads `filter` and `filters` of a Trigger's spec; `None` when something is wrong with them.
+pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Filter>, Arc<Compiled>)> {
+    let older = spec.take("filter");
+    let newer = spec.take("filters");
+    let before = report.problems.len();
+    let attributes = older.as_ref().and_then(|field| filter(field, report));
+    let list = newer
+        .as_ref()
+        .and_then(|field| many(field, report))
+        .unwrap_or_default();
+    if report.problems.len() != before {
+        return None;
+    }
+    let (filters, field) = match (newer, attributes) {
+        (Some(newer), attributes) if !list.is_empty() => {
+            if let (Some(_), Some(older)) = (attributes, older) {
+                report.remark(
+                    older.node.at,
+                    &older.path,
+                    "`filter` is ignored, because there are `filters`",
+                );
+            }
+            (list, Some(newer))
+        }
+        (_, Some(attributes)) => (vec![attributes], older),
+        _ => (Vec::new(), None),
+    };
+    match Compiled::new(&filters) {
+        Ok(compiled) => Some((filters, Arc::new(compiled))),
+        Err(error) => {
+            let (at, path) = match field {
+                Some(field) => (field.node.locate(&error.path), field.path),
+                None => (crate::problem::Mark { line: 1, column: 1 }, "spec".to_owned()),
+            };
+            report.problem(
+                at,
+                &format!("{path}{}", error.path),
+                Code::BadFilter,
+                error.message,
+            );
+            None
+        }
+    }
+}
+
+/// The older `filter: {attributes: {...}}`. No attributes are no filter.
+fn filter(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
+    let mut object = field.object(report)?;
+    let attributes = object.take("attributes");
+    object.close(report);
+    let pairs = pairs(&attributes?, true, report);
+    (!pairs.is_empty()).then_some(Filter::Attributes(pairs))
+}
+
+fn many(field: &Field<'_>, report: &mut Report) -> Option<Vec<Filter>> {
+    let items = field.list(report)?;
+    // Every element is read, so that every fault is found; `None` for a faulty one.
+    let read: Vec<Option<Filter>> = items.iter().map(|item| element(item, report)).collect();
+    read.into_iter().collect()
+}
+
+/// One element: a mapping with exactly one dialect. Recursion is bounded by the depth of documents.
+fn element(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
+    let entries = field.entries(report)?;
+    let mut dialects = Vec::new();
+    for entry in entries.iter().filter(|entry| !entry.value.is_null()) {
+        let name = entry.key.text.as_str();
+        let path = format!("{}.{}", field.path, shown(name));
+        if DIALECTS.contains(&name) {
+            dialects.push((
+                name,
+                Field {
+                    node: &entry.value,
+                    path,
+                },
+            ));
+        } else if LATER.contains(&name) {
+            let message = format!("{name} filters are not supported by this version");
+            report.problem(entry.key_at, &path, Code::NotSupported, message);
+            return None;
+        } else {
+            let message = match suggest::nearest(name, DIALECTS) {
+                Some(near) => format!("there is no such filter dialect; did you mean `{near}`?"),
+                None => format!(
+                    "there is no such filter dialect; there are {}",
+                    DIALECTS.join(", ")
+                ),
+            };
+            report.problem(entry.key_at, &path, Code::UnknownDialect, message);
+            return None;
+        }
+    }
+    match dialects.as_slice() {
+        [(name, value)] => dialect(name, value, report),
+        [] => {
+            let message = format!("a filter needs one dialect: {}", DIALECTS.join(", "));
+            field.refuse(report, Code::EmptyFilter, message);
+            None
+        }
+        [(first, _), (second, _), ..] => {
+            let message = format!(
+                "a filter has only one dialect, but here are `{first}` and `{second}`: make them two elements"
+            );
+            field.refuse(report, Code::ManyDialects, message);
+            None
+        }
+    }
+}
+
+fn dialect(name: &str, value: &Field<'_>, report: &mut Report) -> Option<Filter> {
+    match name {
+        "not" => element(value, report).map(|inner| Filter::Not(Box::new(inner))),
+        "all" | "any" => {
+            let filters = many(value, report)?;
+            if filters.is_empty() {
+                value.refuse(
+                    report,
+                    Code::EmptyFilter,
+                    "the list is empty: it needs at least one filter",
+                );
+                return None;
+            }
+            Some(if name == "all" {
+                Filter::All(filters)
+            } else {
+                Filter::Any(filters)
+            })
+        }
+        _ => {
+            let before = report.problems.len();
+            let pairs = pairs(value, false, report);
+            if pairs.is_empty() {
+                if report.problems.len() == before {
+                    let message = "the mapping is empty: it needs at least one attribute";
+                    value.refuse(report, Code::EmptyFilter, message);
+                }
+                return None;
+            }
+            Some(match name {
+                "exact" => Filter::Exact(pairs),
+                "prefix" => Filter::Prefix(pairs),
+                _ => Filter::Suffix(pairs),
+            })
+        }
+    }
+}
+
+/// The attributes and values of a clause. An empty value has a meaning only in the older form.
+fn pairs(field: &Field<'_>, may_be_empty: bool, report: &mut Report) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for entry in field.entries(report).unwrap_or_default() {
+        let name = &entry.key.text;
+        let path = format!("{}.{}", field.path, shown(name));
+        if entry.key.reads_as != ReadsAs::Text && is_name(name) {
+            let message = format!("YAML does not read {name} as a text; write it in quotes: \"{name}\"");
+            report.problem(entry.key_at, &path, Code::NotAString, message);
+            continue;
+        }
+        if !is_name(name) {
+            let message = "attribute names are lower-case letters and digits, and begin with a letter";
+            report.problem(entry.key_at, &path, Code::BadAttributeName, message);
+            continue;
+        }
+        if let Some(value) = value(&entry.value, path, may_be_empty, report) {
+            pairs.push((name.clone(), value));
+        }
+    }
+    pairs
+}
+
+fn value(node: &Node, path: String, may_be_empty: bool, report: &mut Report) -> Option<String> {
+    let field = Field { node, path };
+    let text = field.text(report)?;
+    if text.is_empty() && !may_be_empty {
+        field.refuse(
+            report,
+            Code::EmptyValue,
+            "an empty value compares with nothing; leave the attribute out",
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Names as Knative's filters have them: narrower than CloudEvents' by the first character.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
