@@ -46,7 +46,9 @@ pub struct Folder {
 impl Folder {
     /// The folder at `path`, which must exist.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 }
 
@@ -63,13 +65,22 @@ impl Files for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.path.join(name))?;
         Ok(Arc::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+        Ok(Arc::new(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.path.join(name))?,
+        ))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -1,16 +1,53 @@
 //! The log: our own append-only segments with group commit. Knows nothing of lanes.
+//!
+//! # Flow
+//! Producers put appends in the [`queue`]; the [`writer`] writes what waits as [`frame`]s of a [`segment`], syncs once,
+//! shows them to readers through the [`tail`] and answers. Who is behind reads from disk ([`reader`], [`walk`]).
+//! [`recover`] makes sense of the folder at opening, [`damage`] sets aside what cannot be read.
+//!
+//! # Guarantees
+//! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or none.
+//! - Only durable events are read, in order. An offset is never used twice.
+//! - One damaged place costs the events of the frames that it touches, no others.
+//!
+//! # Assumptions
+//! One process has the folder open; the disk keeps what it has synced.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use millrace_event::{Clock, Event, Timestamp};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
 
 use crate::embedded::Durability;
-use crate::{Batch, ChannelError, Position, Record};
+use crate::{Batch, Record};
 
+mod answers;
+mod damage;
 pub mod files;
+pub mod frame;
+mod header;
+mod metrics;
+mod queue;
+mod reader;
+mod recover;
+mod segment;
+mod shared;
+#[cfg(test)]
+mod simulated;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod writer;
 
 pub use files::{Files, Folder, LogFile};
+pub use metrics::LogMetrics;
+pub use reader::LogReader;
+
+use queue::Order;
+use shared::Shared;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -120,95 +157,196 @@ pub struct SegmentInfo {
     pub sealed: bool,
 }
 
-/// An open log. Cheap to clone: clones are the same log.
+/// An open log. Cheap to clone: clones are the same log. The last one to go ends the writer, as `close` does.
 #[derive(Clone, Debug)]
-pub struct Log {}
+pub struct Log {
+    inner: Arc<Inner>,
+}
 
-/// Reads on from an offset, from memory at the head and from disk behind it.
 #[derive(Debug)]
-pub struct LogReader {}
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+// === impl Log ===
 
 impl Log {
     /// Opens the folder: recovers, and syncs what it found before serving it. The next offset is at least `at_least`
-    /// (one more than the highest that state names). Blocking.
-    pub fn open(files: Arc<dyn Files>, options: LogOptions, at_least: u64) -> Result<(Self, Recovery), LogError> {
-        todo!()
+    /// (one more than the highest that state names). Blocking. Within a runtime, that one gives out the answers.
+    pub fn open(
+        files: Arc<dyn Files>,
+        options: LogOptions,
+        at_least: u64,
+    ) -> Result<(Self, Recovery), LogError> {
+        let metrics = LogMetrics::default();
+        let recovered = recover::recover(&*files, &options.clock, &metrics, at_least)?;
+        let (head, head_seen) = watch::channel(recovered.next);
+        let shared = Shared::new(files, options, metrics, recovered.segments, head_seen);
+        let shared = Arc::new(shared);
+        let writer = writer::Writer::new(
+            Arc::clone(&shared),
+            head,
+            Some(recovered.active),
+            recovered.end,
+            recovered.next,
+        );
+        let thread = std::thread::Builder::new()
+            .name("millrace-log".to_owned())
+            .spawn(|| writer.run());
+        let thread = thread.map_err(|error| io_error("start", "the writer", &error))?;
+        let inner = Inner {
+            shared,
+            writer: Mutex::new(Some(thread)),
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            recovered.recovery,
+        ))
     }
-    /// Stores the events, all or none; returns the first one's offset when they are durable.
+
+    /// Stores the events, all or none; returns the first one's offset when they are durable. Dropping the future after it
+    /// has been polled does not take the events back. No events are no append: the answer is the head.
     pub async fn append(&self, events: Vec<Event>) -> Result<u64, LogError> {
-        todo!()
+        if events.is_empty() {
+            return Ok(self.head());
+        }
+        let answered = self.inner.shared.queue.append(events)?;
+        answered.await.unwrap_or(Err(LogError::Closed))
     }
+
     /// The next offset; everything below it is durable.
     pub fn head(&self) -> u64 {
-        todo!()
+        self.inner.shared.head()
     }
+
     /// The oldest offset that is retained.
     pub fn oldest(&self) -> u64 {
-        todo!()
+        self.inner.shared.oldest()
     }
+
     /// Follows the head; its sender goes when the log is closed.
     pub fn head_changed(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.inner.shared.head_changed()
     }
-    /// From memory only, without I/O; `None` when `from` is not there.
+
+    /// From memory only, without I/O, at least one record however large; empty at the head; `None` when `from` is not in memory.
     pub fn read(&self, from: u64, max_events: usize, max_bytes: usize) -> Option<Batch> {
-        todo!()
+        self.inner.shared.tail.lock().read(from, max_events, max_bytes)
     }
-    /// From disk. Blocking.
+
+    /// From disk, at most what one read gives, at least one record or gap; empty at the head. Blocking.
     pub fn read_disk(&self, from: u64, max_events: usize, max_bytes: usize) -> Result<Batch, LogError> {
-        todo!()
+        let (mut chunk, _) = self.inner.shared.read_chunk(from, max_events.max(1), None)?;
+        Ok(chunk.take(max_events, max_bytes))
     }
+
     /// A reader that begins at `from`.
     pub fn reader(&self, from: u64) -> LogReader {
-        todo!()
+        LogReader::new(Arc::clone(&self.inner.shared), from)
     }
-    /// One event. Blocking.
+
+    /// One event; `None` when it is not there (any more, or yet). Blocking.
     pub fn get(&self, offset: u64) -> Result<Option<Record>, LogError> {
-        todo!()
+        if let Some(batch) = self.read(offset, 1, usize::MAX) {
+            return Ok(batch.records.into_iter().next());
+        }
+        let batch = self.read_disk(offset, 1, usize::MAX)?;
+        Ok(batch
+            .records
+            .into_iter()
+            .next()
+            .filter(|record| record.position.offset == offset))
     }
-    /// The segments in order; the last is the one that is written.
+
+    /// The segments in order. The last one that is not sealed is being written.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        todo!()
+        self.inner
+            .shared
+            .segments()
+            .iter()
+            .map(|segment| segment.info())
+            .collect()
     }
-    /// Deletes whole sealed segments that end at or below `base`; returns the bytes freed. Blocking.
+
+    /// Deletes whole sealed segments that end at or below `base`, but never the last one; returns the bytes freed. Blocking.
     pub fn delete_before(&self, base: u64) -> Result<u64, LogError> {
-        todo!()
+        self.inner.shared.delete_before(base)
     }
+
     /// Seals the segment that is written, if it holds anything, so that it can be deleted.
     pub async fn roll(&self) -> Result<(), LogError> {
-        todo!()
+        let (answer, answered) = oneshot::channel();
+        self.inner.shared.queue.order(Order::Roll(answer))?;
+        answered.await.unwrap_or(Err(LogError::Closed))
     }
-    /// The first offset appended at or after `time`; the head when there is none. Blocking.
+
+    /// The first offset appended at or after `time`; the head when there is none. Supposes that the clock was not set
+    /// back; where it was, the answer is a place near. Blocking.
     pub fn offset_at(&self, time: Timestamp) -> Result<u64, LogError> {
-        todo!()
+        self.inner.shared.offset_at(time)
     }
+
     /// Makes everything below the head survive a power failure. At once unless `Durability::Os` left something. Blocking.
     pub fn sync(&self) -> Result<(), LogError> {
-        todo!()
+        if self.inner.shared.is_synced() {
+            return Ok(());
+        }
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.inner.shared.queue.order(Order::Sync(answer))?;
+        answered.recv().unwrap_or(Err(LogError::Closed))
     }
-    /// Bytes on disk.
+
+    /// Bytes of all segments on disk.
     pub fn bytes(&self) -> u64 {
-        todo!()
+        self.inner
+            .shared
+            .segments()
+            .iter()
+            .map(|segment| segment.bytes())
+            .sum()
     }
+
     /// Bytes of appends that are not answered yet.
     pub fn waiting_bytes(&self) -> usize {
-        todo!()
+        self.inner.shared.queue.waiting_bytes()
     }
-    /// Takes no more appends, finishes those that wait, syncs and ends the writer.
+
+    /// What the log counts.
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.inner.shared.metrics
+    }
+
+    /// Takes no more appends, finishes those that wait, syncs and ends the writer. Closed again, it is closed already.
     pub async fn close(&self) -> Result<(), LogError> {
-        todo!()
+        let (answer, answered) = oneshot::channel();
+        match self.inner.shared.queue.order(Order::Close(answer)) {
+            Ok(()) => answered.await.unwrap_or(Err(LogError::Closed)),
+            Err(_) => Ok(()),
+        }
     }
 }
 
-#[async_trait::async_trait]
-impl crate::Reader for LogReader {
-    async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
-        todo!()
+impl Drop for Inner {
+    /// Waits for the writer, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has said so.
+            let _ = writer.join();
+        }
     }
-    async fn try_next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
-        todo!()
-    }
-    fn position(&self) -> Position {
-        todo!()
+}
+
+fn io_error(operation: &'static str, file: &str, error: &std::io::Error) -> LogError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::DiskFull,
+        _ => LogError::Io {
+            operation,
+            file: file.to_owned(),
+            reason: error.to_string(),
+        },
     }
 }

@@ -1,0 +1,178 @@
+//! What waits for the writer: appends, bounded in bytes, and the few orders beside them.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use millrace_event::Event;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::{LogError, frame};
+
+/// One group holds at most so many appends.
+const GROUP_APPENDS: usize = 1024;
+/// One group holds at most about so many bytes: an append larger than this is a group of its own.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// One append on its way.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) events: Vec<Event>,
+    /// Bytes of its frame.
+    pub(super) bytes: usize,
+    pub(super) answer: oneshot::Sender<Result<u64, LogError>>,
+}
+
+/// What else the writer does.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Seal the segment that is written.
+    Roll(oneshot::Sender<Result<(), LogError>>),
+    /// Make everything durable.
+    Sync(SyncSender<Result<(), LogError>>),
+    /// End. No order or append comes after it.
+    Close(oneshot::Sender<Result<(), LogError>>),
+}
+
+/// What the writer takes at once.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) appends: Vec<Append>,
+    pub(super) orders: Vec<Order>,
+}
+
+/// The queue between the producers and the writer.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    appends: VecDeque<Append>,
+    orders: Vec<Order>,
+    /// Bytes of appends that are not answered yet.
+    bytes: usize,
+    closed: bool,
+}
+
+impl Waiting {
+    fn closing(&self) -> bool {
+        matches!(self.orders.last(), Some(Order::Close(_)))
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            max_bytes,
+        }
+    }
+
+    /// Puts an append in the queue; its answer comes through the receiver.
+    pub(super) fn append(
+        &self,
+        events: Vec<Event>,
+    ) -> Result<oneshot::Receiver<Result<u64, LogError>>, LogError> {
+        let bytes = frame::encoded_bytes(&events).ok_or_else(|| LogError::TooLarge {
+            bytes: events.iter().map(|event| event.stored().len()).sum(),
+            events: events.len(),
+        })?;
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Err(LogError::Closed);
+        }
+        // One that is larger than the bound passes when nothing else waits: otherwise it never would.
+        if waiting.bytes > 0 && waiting.bytes.saturating_add(bytes) > self.max_bytes {
+            return Err(LogError::QueueFull);
+        }
+        waiting.bytes += bytes;
+        waiting.appends.push_back(Append {
+            events,
+            bytes,
+            answer,
+        });
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(answered)
+    }
+
+    /// Gives an order; a closed log takes none.
+    pub(super) fn order(&self, order: Order) -> Result<(), LogError> {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Err(LogError::Closed);
+        }
+        waiting.closed = matches!(order, Order::Close(_));
+        waiting.orders.push(order);
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Ends the queue without an answer; for the last handle's end.
+    pub(super) fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Takes nothing more and drops what waits: its answers come as [`LogError::Closed`]. For the writer's end.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        let left = (
+            std::mem::take(&mut waiting.appends),
+            std::mem::take(&mut waiting.orders),
+        );
+        waiting.bytes = 0;
+        drop(waiting);
+        drop(left);
+    }
+
+    /// The next work, in order; waits for it, `at_most` so long when that is given. `None`: closed, and nothing waits.
+    pub(super) fn take(&self, at_most: Option<Duration>) -> Option<Work> {
+        let mut waiting = self.waiting.lock();
+        while waiting.appends.is_empty() && waiting.orders.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            match at_most {
+                None => self.arrived.wait(&mut waiting),
+                Some(at_most) => {
+                    if self.arrived.wait_for(&mut waiting, at_most).timed_out() {
+                        return Some(Work::default());
+                    }
+                }
+            }
+        }
+        let mut bytes = 0;
+        let fits = waiting.appends.iter().take(GROUP_APPENDS).take_while(|append| {
+            bytes += append.bytes;
+            bytes <= GROUP_BYTES
+        });
+        let count = fits.count().max(1).min(waiting.appends.len());
+        let appends: Vec<Append> = waiting.appends.drain(..count).collect();
+        // Orders do not wait for a queue that never empties; only the end comes after everything else.
+        let last = waiting.orders.len() - usize::from(waiting.closing() && !waiting.appends.is_empty());
+        let orders = waiting.orders.drain(..last).collect();
+        Some(Work { appends, orders })
+    }
+
+    /// These bytes of appends have been answered.
+    pub(super) fn answered(&self, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+}

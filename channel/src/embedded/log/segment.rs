@@ -1,0 +1,315 @@
+//! What is known in memory of one segment: its bounds, its file while somebody reads it, and a sparse index.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use millrace_event::Timestamp;
+use parking_lot::Mutex;
+
+use super::SegmentInfo;
+use super::files::{Files, LogFile};
+use super::header::{self, HEAD_BYTES, Head};
+use super::walk::{Damage, Extent, Item, Walk};
+
+/// A place in the index for about so many bytes of frames.
+const INDEX_BYTES: u64 = 256 << 10;
+
+/// One segment. The writer moves the bounds of the one that it writes; everybody else only reads.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) name: String,
+    pub(super) base: u64,
+    /// `None` when the header is lost.
+    marker: Option<u32>,
+    end: AtomicU64,
+    bytes: AtomicU64,
+    first_time: AtomicI64,
+    last_time: AtomicI64,
+    sealed: AtomicBool,
+    index: Mutex<Index>,
+    /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
+    file: Mutex<Option<Weak<dyn LogFile>>>,
+}
+
+/// Some of the frames, and the damage that has been reported.
+#[derive(Debug, Default)]
+struct Index {
+    entries: Vec<Entry>,
+    complete: bool,
+    reported: Vec<u64>,
+}
+
+/// Where a frame begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) at: u64,
+    pub(super) offset: u64,
+    pub(super) time: Timestamp,
+}
+
+/// What a walk over a whole segment found.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) entries: Vec<Entry>,
+    pub(super) damages: Vec<Damage>,
+    /// The byte behind the last good frame.
+    pub(super) end_byte: u64,
+    /// The offset after the last event.
+    pub(super) end: u64,
+    /// The times of the first and the last frame.
+    pub(super) times: Option<(Timestamp, Timestamp)>,
+    /// The highest number of durable bytes that a frame names.
+    pub(super) synced: u64,
+    /// The last good frame is the mark of a clean end.
+    pub(super) marked: bool,
+}
+
+/// What a segment is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) base: u64,
+    pub(super) marker: Option<u32>,
+    pub(super) end: u64,
+    pub(super) bytes: u64,
+    pub(super) first_time: Timestamp,
+    pub(super) last_time: Timestamp,
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// A sealed segment that has not been read yet.
+    pub(super) fn found(bounds: Bounds) -> Self {
+        Self {
+            name: header::file_name(bounds.base),
+            base: bounds.base,
+            marker: bounds.marker,
+            end: AtomicU64::new(bounds.end),
+            bytes: AtomicU64::new(bounds.bytes),
+            first_time: AtomicI64::new(bounds.first_time.0),
+            last_time: AtomicI64::new(bounds.last_time.0),
+            sealed: AtomicBool::new(true),
+            index: Mutex::default(),
+            file: Mutex::default(),
+        }
+    }
+
+    /// A segment whose frames are all in `entries`, to be written on.
+    pub(super) fn written(bounds: Bounds, entries: Vec<Entry>, file: &Arc<dyn LogFile>) -> Self {
+        let segment = Self::found(bounds);
+        *segment.index.lock() = Index {
+            entries,
+            complete: true,
+            reported: Vec::new(),
+        };
+        *segment.file.lock() = Some(Arc::downgrade(file));
+        segment.sealed.store(false, Ordering::Release);
+        segment
+    }
+
+    /// The empty segment of that header.
+    pub(super) fn begun(head: &Head, file: &Arc<dyn LogFile>) -> Self {
+        let bounds = Bounds {
+            base: head.base,
+            marker: Some(head.marker),
+            end: head.base,
+            bytes: HEAD_BYTES as u64,
+            first_time: head.created,
+            last_time: head.created,
+        };
+        Self::written(bounds, Vec::new(), file)
+    }
+
+    pub(super) fn marker(&self) -> Option<u32> {
+        self.marker
+    }
+
+    /// The offset after its last readable event.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Its bytes on disk, as far as they are written to stay.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn first_time(&self) -> Timestamp {
+        Timestamp(self.first_time.load(Ordering::Acquire))
+    }
+
+    pub(super) fn last_time(&self) -> Timestamp {
+        Timestamp(self.last_time.load(Ordering::Acquire))
+    }
+
+    pub(super) fn sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.end() == self.base
+    }
+
+    pub(super) fn info(&self) -> SegmentInfo {
+        SegmentInfo {
+            base: self.base,
+            end: self.end(),
+            bytes: self.bytes(),
+            first_time: self.first_time(),
+            last_time: self.last_time(),
+            sealed: self.sealed(),
+        }
+    }
+
+    /// The writer's next group is readable: `bytes` and `end` are the bounds now, `frames` where its frames begin.
+    pub(super) fn grow(&self, frames: &[Entry], bytes: u64, end: u64) {
+        let mut index = self.index.lock();
+        for frame in frames {
+            if index
+                .entries
+                .last()
+                .is_none_or(|last| frame.at - last.at >= INDEX_BYTES)
+            {
+                index.entries.push(*frame);
+            }
+        }
+        drop(index);
+        if let (Some(first), Some(last)) = (frames.first(), frames.last()) {
+            if self.is_empty() {
+                self.first_time.store(first.time.0, Ordering::Release);
+            }
+            self.last_time.store(last.time.0, Ordering::Release);
+        }
+        // Readers load the end first, so the bytes they load then hold it.
+        self.bytes.store(bytes, Ordering::Release);
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// No more frames come.
+    pub(super) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// Its file, opened if nobody has it open.
+    pub(super) fn file(&self, files: &dyn Files) -> io::Result<Arc<dyn LogFile>> {
+        let mut slot = self.file.lock();
+        if let Some(file) = slot.as_ref().and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let file = files.open(&self.name)?;
+        *slot = Some(Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    /// What of it may be read now.
+    pub(super) fn extent(&self) -> Extent {
+        let until = Some(self.end());
+        Extent {
+            marker: self.marker,
+            bytes: self.bytes(),
+            until,
+        }
+    }
+
+    /// A frame at or before the one that holds `offset`: its place and offset. Walks over the segment if that has not been
+    /// done since it was found; hands what that showed to `report`.
+    pub(super) fn locate(
+        &self,
+        file: &dyn LogFile,
+        offset: u64,
+        report: impl FnMut(Damage),
+    ) -> io::Result<(u64, u64)> {
+        if offset <= self.base {
+            return Ok((HEAD_BYTES as u64, self.base));
+        }
+        self.search(file, |entry| entry.offset <= offset, report)
+    }
+
+    /// A frame before the first one that was appended at or after `time`.
+    pub(super) fn locate_time(
+        &self,
+        file: &dyn LogFile,
+        time: Timestamp,
+        report: impl FnMut(Damage),
+    ) -> io::Result<(u64, u64)> {
+        self.search(file, |entry| entry.time < time, report)
+    }
+
+    fn search(
+        &self,
+        file: &dyn LogFile,
+        before: impl Fn(&Entry) -> bool,
+        mut report: impl FnMut(Damage),
+    ) -> io::Result<(u64, u64)> {
+        let mut damages = Vec::new();
+        let mut index = self.index.lock();
+        if !index.complete {
+            let survey = Survey::of(file, self.extent(), self.base)?;
+            index.entries = survey.entries;
+            index.complete = true;
+            damages = survey.damages;
+        }
+        let behind = index.entries.partition_point(before);
+        let entry = behind.checked_sub(1).and_then(|at| index.entries.get(at));
+        let place = entry.map_or((HEAD_BYTES as u64, self.base), |entry| (entry.at, entry.offset));
+        drop(index);
+        damages.drain(..).for_each(&mut report);
+        Ok(place)
+    }
+
+    /// Whether this damage is seen for the first time.
+    pub(super) fn first_sight(&self, damage: &Damage) -> bool {
+        let mut index = self.index.lock();
+        if index.reported.contains(&damage.at) {
+            return false;
+        }
+        index.reported.push(damage.at);
+        true
+    }
+}
+
+// === impl Survey ===
+
+impl Survey {
+    /// Walks over a segment from its first frame on.
+    pub(super) fn of(file: &dyn LogFile, extent: Extent, base: u64) -> io::Result<Self> {
+        let mut walk = Walk::new(file, extent, HEAD_BYTES as u64, base);
+        let mut survey = Self {
+            entries: Vec::new(),
+            damages: Vec::new(),
+            end_byte: HEAD_BYTES as u64,
+            end: base,
+            times: None,
+            synced: 0,
+            marked: false,
+        };
+        loop {
+            match walk.next()? {
+                Item::Frame { at, frame, .. } => {
+                    if survey
+                        .entries
+                        .last()
+                        .is_none_or(|last| at - last.at >= INDEX_BYTES)
+                    {
+                        survey.entries.push(Entry {
+                            at,
+                            offset: frame.offset,
+                            time: frame.time,
+                        });
+                    }
+                    let first = survey.times.map_or(frame.time, |(first, _)| first);
+                    survey.times = Some((first, frame.time));
+                    survey.synced = survey.synced.max(u64::from(frame.synced));
+                    survey.marked = frame.count == 0;
+                }
+                Item::Damage(damage) => survey.damages.push(damage),
+                Item::End(at) => {
+                    survey.end_byte = at;
+                    survey.end = walk.expected();
+                    return Ok(survey);
+                }
+            }
+        }
+    }
+}
