@@ -176,6 +176,8 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Why producers are turned away now; `None` while they are not.
     pub refusing: Option<String>,
+    /// Positions skipped since the opening to make room, although a lane had not settled them (`drop-oldest`).
+    pub dropped: u64,
 }
 
 /// Why events were not stored.

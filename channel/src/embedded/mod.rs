@@ -1,7 +1,62 @@
 //! The default backend: files on the local disk, no other server (design §2, "Embedded").
+//!
+//! A data folder ([`store`], [`folder`]) has a channel for each broker: the events ([`log`]), progress and debts beside
+//! them ([`state`]), and what makes a [`crate::Channel`] of the two ([`channel`]). The volume under it may fill up:
+//! [`disk`] knows how much room there is, [`ballast`] keeps some for writing progress down.
 
+mod ballast;
+mod channel;
+mod checkpoints;
+mod disk;
+mod folder;
 pub mod log;
+mod metrics;
 pub mod state;
 pub mod store;
 
+
 pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::channel::testing::{OPTIONS, broker};
+    use super::*;
+    use crate::Channel;
+    use crate::conformance::{self, Place};
+
+    struct Folder {
+        temp: tempfile::TempDir,
+        durability: Durability,
+    }
+
+    #[async_trait::async_trait]
+    impl Place for Folder {
+        async fn open(&mut self) -> Arc<dyn Channel> {
+            let options = StoreOptions { durability: self.durability, ..StoreOptions::default() };
+            let store = loop {
+                match Store::open(self.temp.path(), options.clone()) {
+                    // The upkeep of the one before has it in hand for a moment.
+                    Err(OpenError::Locked(_)) => tokio::task::yield_now().await,
+                    opened => break opened.unwrap(),
+                }
+            };
+            store.channel(&broker(), OPTIONS).await.unwrap()
+        }
+    }
+
+    async fn conforms(durability: Durability) {
+        conformance::all(|| Folder { temp: tempfile::tempdir().unwrap(), durability }).await;
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract_when_every_append_is_synced() {
+        conforms(Durability::Sync).await;
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract_when_the_system_syncs() {
+        conforms(Durability::Os).await;
+    }
+}

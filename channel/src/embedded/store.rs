@@ -1,10 +1,22 @@
 //! One data folder: its format, its lock, its brokers' channels and its checkpoints.
 
+use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use millrace_event::{Checkpoint, Clock, ObjectName};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 
+use super::ballast::Ballast;
+use super::channel::{Embedded, Surroundings};
+use super::checkpoints::Checkpoints;
+use super::disk::{Disk, FolderVolume};
+use super::folder::{DataFolder, fault};
+use super::log::LogError;
+use super::metrics::Metrics;
+use super::state;
 use crate::Channel;
 
 /// When an append counts as durable.
@@ -24,7 +36,7 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// The clock.
     pub clock: Clock,
-    /// Throw unreadable state databases away and begin every lane at the oldest retained event.
+    /// Set unreadable state databases aside and begin every lane at the oldest retained event.
     pub rebuild_state: bool,
 }
 
@@ -41,38 +53,306 @@ pub struct ChannelOptions {
     pub drop_oldest: bool,
 }
 
-/// Why a data folder could not be opened.
+/// Why a data folder or a channel in it could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it (exit code 4).
     #[error("the data folder {} is in use by another process", .0.display())]
     Locked(PathBuf),
-    // the helper completes this list
+    /// The folder was written by another version, or is no data folder.
+    #[error(
+        "the data folder {} has a format that this Millrace does not read (found: {found}); \
+         use the version that wrote it, or another folder", .folder.display()
+    )]
+    Format {
+        /// The folder.
+        folder: PathBuf,
+        /// What its FORMAT file says.
+        found: String,
+    },
+    /// A database cannot be relied on.
+    #[error(
+        "the database {} is corrupt: {reason}. Start with --rebuild-state to set it aside and begin every \
+         trigger at the oldest event that is still kept", .file.display()
+    )]
+    StateUnreadable {
+        /// The database.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A database was written by a later version, or SQLite failed for a reason that is not damage.
+    #[error("the database {} could not be opened: {reason}", .file.display())]
+    State {
+        /// The database.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The log could not be opened.
+    #[error("the log of broker {broker} could not be opened: {source}")]
+    Log {
+        /// The broker.
+        broker: ObjectName,
+        /// What is wrong.
+        source: LogError,
+    },
+    /// An operation on a file failed.
+    #[error("could not {operation} {}: {source}", .path.display())]
+    Files {
+        /// What was tried: `open`, `make`, `sync`, ...
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A name that cannot be a folder.
+    #[error("`{0}` cannot be stored: names consist of letters, digits, `-`, `.` and `_`")]
+    BadName(ObjectName),
+    /// The channel is to be removed but still open.
+    #[error("the channel of broker {0} is still open")]
+    StillOpen(ObjectName),
+    /// The work of opening was cut off by the end of the process.
+    #[error("the process is about to end")]
+    Interrupted,
 }
 
 /// An open data folder. Holds the lock until it is dropped.
 #[derive(Debug)]
-pub struct Store {}
+pub struct Store {
+    folder: Arc<DataFolder>,
+    surroundings: Surroundings,
+    metrics: Metrics,
+    checkpoints: Arc<Checkpoints>,
+    open: Mutex<HashMap<ObjectName, Weak<Embedded>>>,
+    /// One channel is opened at a time: asking twice at once gives the same one.
+    opening: tokio::sync::Mutex<()>,
+}
+
+// === impl Store ===
 
 impl Store {
-    /// Opens (or makes) the folder and takes its lock.
+    /// Opens (or makes) the folder and takes its lock. Blocking, for a moment.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Self, OpenError> {
-        todo!()
+        let folder = Arc::new(DataFolder::open(folder)?);
+        let disk = Arc::new(Disk::new(Box::new(FolderVolume::new(folder.path()))));
+        let ballast = Arc::new(Ballast::new(folder.path()));
+        if let Some(space) = disk.space() {
+            ballast.restore(space);
+        }
+        let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state)?);
+        Ok(Self {
+            surroundings: Surroundings { options, disk, ballast, folder: folder.clone() },
+            folder,
+            metrics: Metrics::default(),
+            checkpoints,
+            open: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        })
     }
+
+    /// Makes the metrics of all channels known.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
     /// Opens a broker's channel (makes it when new), or applies new options to the open one.
     pub async fn channel(&self, broker: &ObjectName, options: ChannelOptions) -> Result<Arc<dyn Channel>, OpenError> {
-        todo!()
+        Ok(self.embedded(broker, options).await?)
     }
+
+    pub(crate) async fn embedded(
+        &self,
+        broker: &ObjectName,
+        options: ChannelOptions,
+    ) -> Result<Arc<Embedded>, OpenError> {
+        let _one = self.opening.lock().await;
+        let known = self.open.lock().get(broker).and_then(Weak::upgrade);
+        if let Some(channel) = known {
+            if !channel.is_closing() {
+                channel.set_options(options);
+                return Ok(channel);
+            }
+            // Its files are free once its closing has come to an end, well or not.
+            let _ = channel.close().await;
+        }
+        let (surroundings, metrics) = (self.surroundings.clone(), self.metrics.of(broker));
+        let name = broker.clone();
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&name, options, surroundings, metrics)).await;
+        let channel = opened.map_err(|_| OpenError::Interrupted)??;
+        self.open.lock().insert(broker.clone(), Arc::downgrade(&channel));
+        Ok(channel)
+    }
+
     /// The brokers that have a folder here, also those that are in no document any more.
     pub fn brokers(&self) -> Result<Vec<ObjectName>, OpenError> {
-        todo!()
+        self.folder.brokers()
     }
+
     /// Deletes a broker's folder with everything in it. Its channel must be closed.
     pub fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
-        todo!()
+        let mut open = self.open.lock();
+        if open.get(broker).and_then(Weak::upgrade).is_some_and(|channel| !channel.is_closed()) {
+            return Err(OpenError::StillOpen(broker.clone()));
+        }
+        open.remove(broker);
+        self.folder.remove(broker)?;
+        self.metrics.forget(broker);
+        Ok(())
     }
+
     /// The checkpoints of sources, in `<data>/sources.db`.
     pub fn checkpoints(&self) -> Arc<dyn Checkpoint> {
-        todo!()
+        self.checkpoints.clone()
+    }
+}
+
+fn open_checkpoints(folder: &Path, rebuild: bool) -> Result<Checkpoints, OpenError> {
+    let file = folder.join("sources.db");
+    match Checkpoints::open(&file) {
+        Ok(checkpoints) => Ok(checkpoints),
+        Err(error) if rebuild => {
+            let aside = state::set_aside(&file).map_err(|error| fault("rename", &file, error))?;
+            tracing::warn!(%error, file = %file.display(), ?aside, "the checkpoints of sources are corrupt; sources begin anew");
+            Checkpoints::open(&file).map_err(|error| OpenError::State { file, reason: error.to_string() })
+        }
+        Err(error) => Err(OpenError::StateUnreadable { file, reason: error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::channel::testing::{OPTIONS, append, broker, event, events_from, spec};
+    use crate::{Position, Reader};
+
+    fn at(offset: u64) -> Position {
+        Position { partition: 0, offset }
+    }
+
+    fn open(folder: &Path) -> Store {
+        Store::open(folder, StoreOptions::default()).unwrap()
+    }
+
+    fn open_rebuilding(folder: &Path) -> Store {
+        Store::open(folder, StoreOptions { rebuild_state: true, ..StoreOptions::default() }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn asking_again_gives_the_same_channel_and_a_closed_one_is_opened_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let first = store.embedded(&broker(), OPTIONS).await.unwrap();
+        let again = store.embedded(&broker(), ChannelOptions { backlog_bytes: Some(1), ..OPTIONS }).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(first.options().backlog_bytes, Some(1), "new options apply to the open channel");
+        assert!(matches!(store.remove(&broker()), Err(OpenError::StillOpen(_))));
+        first.close().await.unwrap();
+        let anew = store.embedded(&broker(), OPTIONS).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &anew));
+        assert_eq!(store.brokers().unwrap(), [broker()]);
+        anew.close().await.unwrap();
+        store.remove(&broker()).unwrap();
+        assert_eq!(store.brokers().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_state_refuses_the_start_in_words_and_is_rebuilt_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        channel.open_lanes(vec![spec("a")]).await.unwrap();
+        append(&*channel, &["one", "two"]).await;
+        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        channel.close().await.unwrap();
+        drop((channel, store));
+        let file = folder.path().join("brokers/shop/default/state.db");
+        std::fs::write(&file, vec![b'x'; 10_000]).unwrap();
+
+        let error = open(folder.path()).channel(&broker(), OPTIONS).await.unwrap_err();
+        let words = error.to_string();
+        assert!(matches!(error, OpenError::StateUnreadable { .. }), "{words}");
+        for part in ["corrupt", "state.db", "--rebuild-state"] {
+            assert!(words.contains(part), "{part} in: {words}");
+        }
+
+        let store = open_rebuilding(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        let lanes = channel.open_lanes(vec![spec("a")]).await.unwrap();
+        assert_eq!((lanes[0].start, channel.router().await.unwrap()), (at(0), at(0)));
+        assert!(channel.recovered_uncleanly(), "nothing says what was attempted");
+        assert_eq!(events_from(&*channel, 0).await, ["one", "two"]);
+        assert!(file.with_file_name("state.db.unreadable-1").exists());
+        // A trigger admitted later in that run begins there too, behind the router.
+        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        assert_eq!(channel.open_lanes(vec![spec("b")]).await.unwrap()[0].cursor, Some(at(0)));
+    }
+
+    #[tokio::test]
+    async fn a_state_that_vanished_beside_its_log_is_not_taken_for_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        append(&*channel, &["one"]).await;
+        channel.close().await.unwrap();
+        drop((channel, store));
+        std::fs::remove_file(folder.path().join("brokers/shop/default/state.db")).unwrap();
+        let error = open(folder.path()).channel(&broker(), OPTIONS).await.unwrap_err();
+        assert!(matches!(error, OpenError::StateUnreadable { .. }), "{error}");
+        let store = open_rebuilding(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        assert_eq!(events_from(&*channel, 0).await, ["one"]);
+    }
+
+    #[tokio::test]
+    async fn a_sound_state_is_kept_even_when_rebuilding_is_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        append(&*channel, &["one", "two"]).await;
+        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        channel.close().await.unwrap();
+        drop((channel, store));
+        let store = open_rebuilding(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        assert_eq!(channel.router().await.unwrap(), at(2));
+        assert_eq!(channel.open_lanes(vec![spec("a")]).await.unwrap()[0].start, at(2));
+    }
+
+    #[tokio::test]
+    async fn the_lock_goes_with_the_store_and_with_every_channel_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        drop(store);
+        // Somebody still writes there.
+        assert!(matches!(Store::open(folder.path(), StoreOptions::default()), Err(OpenError::Locked(_))));
+        drop(channel);
+    }
+
+    #[tokio::test]
+    async fn damaged_checkpoints_refuse_the_start_and_begin_anew_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        store.checkpoints().compare_and_set("a", 0, b"x".to_vec()).await.unwrap();
+        drop(store);
+        std::fs::write(folder.path().join("sources.db"), vec![b'x'; 9_000]).unwrap();
+        let error = Store::open(folder.path(), StoreOptions::default()).unwrap_err();
+        assert!(matches!(error, OpenError::StateUnreadable { .. }), "{error}");
+        let store = open_rebuilding(folder.path());
+        assert_eq!(store.checkpoints().get("a").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_outlives_neither_close_nor_truth() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
+        let mut reader: Box<dyn Reader> = channel.reader(at(0));
+        channel.append(vec![event("one")], crate::Class::Producer).await.unwrap();
+        assert_eq!(reader.next(10, 1_000).await.unwrap().records.len(), 1);
+        channel.close().await.unwrap();
+        assert_eq!(reader.next(10, 1_000).await.unwrap_err(), crate::ChannelError::Closed);
     }
 }

@@ -1,1 +1,479 @@
-//! The state beside the log: SQLite on its own thread.
+//! The state beside the log: progress, work, parked events and copies, in SQLite.
+//!
+//! One thread writes and groups what waits into one transaction ([`worker`]); a second connection reads. The files
+//! below are the tables, one by one; [`holds`] mirrors in memory what the log must keep.
+
+mod change;
+mod codec;
+mod copies;
+mod holds;
+mod lanes;
+mod parked;
+mod schema;
+mod work;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use millrace_event::{ObjectName, Timestamp};
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+
+use crate::{Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Work};
+use codec::{from_db, offsets_from_db};
+use holds::{Held, Holds};
+use worker::{Effects, Job, Task, Worker};
+
+pub(crate) use codec::{stage_from_db, stage_to_db};
+pub(crate) use lanes::Admission;
+pub(crate) use schema::{SchemaError, set_aside};
+
+/// What the writing thread calls outside of the database.
+pub(crate) struct Hooks {
+    /// Makes the log durable up to everything that a change can name. Before each transaction.
+    pub(crate) before_commit: Box<dyn Fn() -> Result<(), String> + Send>,
+    /// The volume is full: gives free what is kept for this.
+    pub(crate) on_full: Box<dyn Fn() + Send>,
+    /// Counts transactions.
+    pub(crate) commits: Counter,
+}
+
+/// Why state was not read or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// SQLite failed.
+    #[error("the state database failed: {0}")]
+    Sql(#[from] rusqlite::Error),
+    /// The log could not be made durable first.
+    #[error("the log could not be made durable before state: {0}")]
+    Barrier(String),
+    /// A value that no Millrace writes.
+    #[error("the state database is corrupt: {0}")]
+    Damaged(String),
+    /// The lane of a parked event is gone.
+    #[error("the trigger {0} is gone")]
+    LaneGone(ObjectName),
+    /// The state has been closed.
+    #[error("the state database is closed")]
+    Closed,
+}
+
+/// A database that has been read but is not yet written to: the log is opened in between.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    db: Connection,
+    file: PathBuf,
+    holds: Holds,
+    /// The last run did not close it.
+    pub(crate) unclean: bool,
+    /// One more than the highest position that is named.
+    pub(crate) at_least: u64,
+}
+
+/// The open state. Dropping it ends its thread without marking the stop as clean.
+#[derive(Debug)]
+pub(crate) struct State {
+    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    reads: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writing thread shares with everybody.
+#[derive(Debug)]
+struct Shared {
+    holds: Mutex<Holds>,
+    commands: watch::Sender<u64>,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// Opens or makes the database and notes durably that this run has not ended yet. Blocking.
+    pub(crate) fn open(file: &Path, must_exist: bool) -> Result<Self, SchemaError> {
+        let found = schema::open(file, must_exist)?;
+        let damaged = |error: StateError| match error {
+            StateError::Sql(error) => SchemaError::Other(error),
+            other => SchemaError::Unreadable(other.to_string()),
+        };
+        let clean: bool = found.db.query_row("SELECT clean FROM channel WHERE id = 1", [], |row| row.get(0))?;
+        let (holds, at_least) = survey(&found.db).map_err(damaged)?;
+        found.db.execute("UPDATE channel SET clean = 0 WHERE id = 1", [])?;
+        Ok(Self { db: found.db, file: file.to_owned(), holds, unclean: !found.fresh && !clean, at_least })
+    }
+
+    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again. Blocking.
+    pub(crate) fn begin_at(&mut self, oldest: u64) -> Result<(), StateError> {
+        let mut effects = Effects::default();
+        change::apply(&self.db, &Change::Router(Position { partition: 0, offset: oldest }), &mut effects)?;
+        self.holds.apply(&effects.holds);
+        Ok(())
+    }
+
+    /// Starts the thread that writes.
+    pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
+        let reads = schema::open_reader(&self.file)?;
+        let (sender, jobs) = mpsc::channel(worker::QUEUE);
+        let shared = Arc::new(Shared {
+            holds: Mutex::new(self.holds),
+            commands: watch::Sender::new(0),
+        });
+        let worker = Worker { db: self.db, jobs, shared: shared.clone(), hooks };
+        let thread = std::thread::Builder::new()
+            .name("channel-state".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| StateError::Damaged(format!("no thread for it: {error}")))?;
+        Ok(State {
+            jobs: Mutex::new(Some(sender)),
+            reads: Arc::new(tokio::sync::Mutex::new(Some(reads))),
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+}
+
+/// What the lanes hold, and one more than the highest position that any row names.
+fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
+    const HIGHEST: &str = "
+        SELECT max(
+            (SELECT coalesce(max(router), 0) FROM channel),
+            (SELECT coalesce(max(start), 0) FROM lanes),
+            (SELECT coalesce(max(cursor), 0) FROM lanes),
+            (SELECT coalesce(max(position) + 1, 0) FROM work),
+            (SELECT coalesce(max(position) + 1, 0) FROM parked),
+            (SELECT coalesce(max(position) + 1, 0) FROM events))";
+    let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
+    let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
+    let mut held = vec![Held::Router(from_db(router))];
+    let mut statement = db.prepare("SELECT id, cursor, unsettled FROM lanes")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let cursor = row.get::<_, Option<i64>>(1)?.map(codec::position);
+        let unsettled = offsets_from_db(&row.get::<_, Vec<u8>>(2)?)?;
+        highest = unsettled.last().map_or(highest, |last| highest.max(last.offset + 1));
+        held.push(change::held(LaneId(row.get(0)?), cursor, &unsettled));
+    }
+    let mut holds = Holds::default();
+    holds.apply(&held);
+    Ok((holds, highest))
+}
+
+// === impl State: changes ===
+
+impl State {
+    /// Applies all changes or none; durable when it returns.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), StateError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.write(move |db, effects| changes.iter().try_for_each(|change| change::apply(db, change, effects))).await
+    }
+
+    /// Finds or makes a lane for each spec, in one step.
+    pub(crate) async fn open_lanes(&self, specs: Vec<LaneSpec>, admission: Admission) -> Result<Vec<Lane>, StateError> {
+        self.write(move |db, effects| lanes::open(db, &specs, admission, effects)).await
+    }
+
+    /// Forgets a lane and its work; says how many rows went.
+    pub(crate) async fn drop_lane(&self, lane: LaneId) -> Result<u64, StateError> {
+        self.write(move |db, effects| lanes::drop_lane(db, lane, effects)).await
+    }
+
+    /// Sets a lane's state.
+    pub(crate) async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), StateError> {
+        self.write(move |db, effects| lanes::set_state(db, lane, state, effects)).await
+    }
+
+    /// Makes work of a parked event again.
+    pub(crate) async fn redrive(&self, id: &str, now: Timestamp) -> Result<bool, StateError> {
+        let id = id.to_owned();
+        self.write(move |db, effects| parked::redrive(db, &id, now, effects)).await
+    }
+
+    /// Drops a parked event.
+    pub(crate) async fn drop_parked(&self, id: &str) -> Result<bool, StateError> {
+        let id = id.to_owned();
+        self.write(move |db, effects| parked::drop_parked(db, &id, effects)).await
+    }
+
+    /// Copies what rows name in `from..to`, as `read` gives it, then calls `then`. No row can be committed between the
+    /// copies and `then`, so that a segment deleted there takes no event with it that somebody still names. Says how many were copied.
+    pub(crate) async fn keep_named(
+        &self,
+        from: u64,
+        to: u64,
+        read: impl Fn(u64) -> Result<Option<Record>, StateError> + Send + 'static,
+        then: impl Fn() + Send + Sync + 'static,
+    ) -> Result<u64, StateError> {
+        let then = Arc::new(then);
+        self.write(move |db, effects| {
+            let mut copied = 0;
+            for offset in copies::named(db, from, to)? {
+                if let Some(record) = read(offset)? {
+                    copies::keep(db, &record)?;
+                    copied += 1;
+                }
+            }
+            let then = then.clone();
+            effects.then = Some(Box::new(move || then()));
+            Ok(copied)
+        })
+        .await
+    }
+
+    /// Gives pages that are free back to the volume, some at a time.
+    pub(crate) async fn give_back(&self) -> Result<(), StateError> {
+        const WORTH_IT: i64 = 256;
+        let free: i64 =
+            self.read(|db| Ok(db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?)).await?;
+        if free <= WORTH_IT {
+            return Ok(());
+        }
+        self.write(|db, _| Ok(db.execute_batch("PRAGMA incremental_vacuum(1024)")?)).await
+    }
+
+    /// Marks the stop as clean and ends the thread. Closing twice is fine.
+    pub(crate) async fn close(&self) -> Result<(), StateError> {
+        let Some(sender) = self.jobs.lock().take() else { return Ok(()) };
+        // The one that writes must go last: only it can move the write-ahead log into the database.
+        self.reads.lock().await.take();
+        let (job, answer) = Task::new(|db, _| {
+            db.execute("UPDATE channel SET clean = 1 WHERE id = 1", [])?;
+            Ok(())
+        });
+        sender.send(job).await.map_err(|_| StateError::Closed)?;
+        drop(sender);
+        let outcome = answer.await.map_err(|_| StateError::Closed)?;
+        let thread = self.thread.lock().take();
+        let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+        outcome
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StateError>
+    where
+        F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let sender = self.jobs.lock().clone().ok_or(StateError::Closed)?;
+        let (job, answer) = Task::new(work);
+        sender.send(job).await.map_err(|_| StateError::Closed)?;
+        drop(sender);
+        answer.await.map_err(|_| StateError::Closed)?
+    }
+}
+
+// === impl State: questions ===
+
+impl State {
+    /// The router's position.
+    pub(crate) fn router(&self) -> u64 {
+        self.shared.holds.lock().router()
+    }
+
+    /// The first offset that the router or a lane still needs.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.shared.holds.lock().lowest()
+    }
+
+    /// Another number whenever `lowest` may have changed.
+    pub(crate) fn holds_version(&self) -> u64 {
+        self.shared.holds.lock().version()
+    }
+
+    /// Follows the count of commands.
+    pub(crate) fn commands(&self) -> watch::Receiver<u64> {
+        self.shared.commands.subscribe()
+    }
+
+    /// Every lane.
+    pub(crate) async fn lanes(&self) -> Result<Vec<Lane>, StateError> {
+        self.read(lanes::all).await
+    }
+
+    /// Rows due at or before `until`.
+    pub(crate) async fn due(&self, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, StateError> {
+        self.read(move |db| work::due(db, lane, until, limit)).await
+    }
+
+    /// The earliest due time later than `after`.
+    pub(crate) async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, StateError> {
+        self.read(move |db| work::next_due(db, lane, after)).await
+    }
+
+    /// A page of parked rows, whose events are still to be found unless they are replies.
+    pub(crate) async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, StateError> {
+        self.read(move |db| parked::list(db, &query)).await
+    }
+
+    /// One parked row.
+    pub(crate) async fn parked_by_id(&self, id: &str) -> Result<Option<Parked>, StateError> {
+        let id = id.to_owned();
+        self.read(move |db| parked::get(db, &id)).await
+    }
+
+    /// The copy of an event.
+    pub(crate) async fn copy(&self, offset: u64) -> Result<Option<Record>, StateError> {
+        self.read(move |db| copies::get(db, offset)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let connection = self.reads.clone().lock_owned().await;
+        tokio::task::spawn_blocking(move || match connection.as_ref() {
+            Some(db) => question(db),
+            None => Err(StateError::Closed),
+        })
+        .await
+        .map_err(|_| StateError::Closed)?
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.jobs.lock().take();
+        // The file must not be in use any more when who dropped it opens it again.
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn held(&self, changes: &[Held]) {
+        if !changes.is_empty() {
+            self.holds.lock().apply(changes);
+        }
+    }
+
+    fn command(&self) {
+        self.commands.send_modify(|count| *count += 1);
+    }
+}
+
+// === impl StateError ===
+
+impl From<StateError> for ChannelError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::LaneGone(trigger) => Self::LaneGone(trigger),
+            StateError::Closed => Self::Closed,
+            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+/// What the tests of the tables share.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::path::Path;
+
+    use millrace_event::{Event, SpecVersion};
+
+    use super::*;
+    use crate::{Stage, WorkKey};
+
+    pub(crate) fn at(offset: u64) -> Position {
+        Position { partition: 0, offset }
+    }
+
+    pub(crate) fn event(id: &str) -> Event {
+        let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/test");
+        builder.attribute("type", "test").build().unwrap()
+    }
+
+    pub(crate) fn spec(trigger: &str) -> LaneSpec {
+        LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+    }
+
+    pub(crate) fn admission(start: u64) -> Admission {
+        Admission { start, now: Timestamp(1_000) }
+    }
+
+    pub(crate) fn work(lane: LaneId, offset: u64, attempt: u32, due: i64) -> Work {
+        Work {
+            key: WorkKey { lane, position: at(offset), stage: Stage::Subscriber },
+            attempt,
+            due: Timestamp(due),
+            open: false,
+            crashes: 0,
+            suspect: false,
+            failures: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn idle_hooks() -> Hooks {
+        Hooks { before_commit: Box::new(|| Ok(())), on_full: Box::new(|| ()), commits: Counter::default() }
+    }
+
+    pub(crate) fn start(folder: &Path) -> State {
+        Opened::open(&folder.join("state.db"), false).unwrap().start(idle_hooks()).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_position_is_above_everything_that_state_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let progress = |lane: LaneId, cursor: Option<u64>, unsettled: &[u64]| Change::Progress {
+            lane,
+            cursor: cursor.map(at),
+            unsettled: unsettled.iter().copied().map(at).collect(),
+        };
+        let mut lane = None;
+        let steps: [(u64, &dyn Fn(LaneId) -> Change); 4] = [
+            (7, &|_| Change::Router(at(7))),
+            (9, &|lane| progress(lane, Some(9), &[])),
+            (13, &|lane| progress(lane, Some(9), &[3, 12])),
+            (21, &|lane| Change::Put(work(lane, 20, 0, 0))),
+        ];
+        for (at_least, change) in steps {
+            let state = start(folder.path());
+            let id = match lane {
+                Some(id) => id,
+                None => state.open_lanes(vec![spec("a")], admission(5)).await.unwrap()[0].id,
+            };
+            lane = Some(id);
+            state.commit(vec![change(id)]).await.unwrap();
+            drop(state);
+            assert_eq!(Opened::open(&file, true).unwrap().at_least, at_least);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_close_makes_a_clean_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let first = Opened::open(&file, false).unwrap();
+        assert!(!first.unclean, "a new database has no last run");
+        drop(first.start(idle_hooks()).unwrap());
+        let second = Opened::open(&file, false).unwrap();
+        assert!(second.unclean);
+        second.start(idle_hooks()).unwrap().close().await.unwrap();
+        let third = Opened::open(&file, false).unwrap();
+        assert!(!third.unclean);
+    }
+
+    #[tokio::test]
+    async fn a_closed_state_says_so_and_closes_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = start(folder.path());
+        state.close().await.unwrap();
+        state.close().await.unwrap();
+        assert!(matches!(state.lanes().await, Err(StateError::Closed)));
+        assert!(matches!(state.commit(vec![Change::Router(at(1))]).await, Err(StateError::Closed)));
+    }
+}

@@ -1,1 +1,0 @@
-//! The suite that every backend passes: each sentence of the contract once.

@@ -1,0 +1,146 @@
+//! The suite that every backend passes: each sentence of the contract ([`crate::contract`]) once.
+//!
+//! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they promise, by what
+//! they speak of: [`events`], [`lanes`], [`work`], [`parked`].
+
+#![allow(clippy::unwrap_used, reason = "a suite fails by panicking")]
+
+mod events;
+mod lanes;
+mod parked;
+mod work;
+
+use std::sync::Arc;
+
+use millrace_event::{DataForm, Event, ObjectName, SpecVersion, Timestamp};
+
+use crate::{Channel, Class, Failure, Lane, LaneId, LaneSpec, Position, Stage, Work, WorkKey};
+
+/// Where one channel is kept.
+#[async_trait::async_trait]
+pub trait Place: Send {
+    /// Opens the channel: the first time a new one, later what is kept. Whoever calls has closed or dropped the one before;
+    /// dropped without being closed stands for a crash.
+    async fn open(&mut self) -> Arc<dyn Channel>;
+}
+
+/// Runs every check, each in a new place.
+///
+/// # Panics
+/// When the backend breaks the contract.
+pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
+    macro_rules! each {
+        ($($module:ident: $($check:ident),+;)+) => {
+            $($(
+                tracing::info!(check = stringify!($check), "conformance");
+                $module::$check(&mut make()).await;
+            )+)+
+        };
+    }
+    each! {
+        events:
+            appended_events_are_read_back_in_order,
+            a_batch_takes_consecutive_positions,
+            durable_events_survive_a_close_and_a_crash,
+            a_position_is_never_used_twice,
+            a_reader_follows_the_head,
+            a_reader_gives_what_is_asked_for_and_at_least_one_record,
+            a_read_that_is_given_up_loses_nothing,
+            one_event_is_found_by_its_position,
+            a_time_leads_to_the_first_position_at_or_after_it,
+            replies_go_the_same_way_as_producers_events,
+            noted_attempts_are_found_by_position,
+            usage_tells_what_can_be_read,
+            a_closed_channel_takes_nothing;
+        lanes:
+            a_new_channel_has_no_past,
+            a_lane_starts_at_the_head_and_is_found_again,
+            another_uid_is_another_lane,
+            a_lane_is_never_numbered_twice,
+            progress_comes_back_as_it_was_committed,
+            the_router_comes_back_where_it_was_committed,
+            a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger,
+            only_a_crash_is_an_unclean_stop;
+        work:
+            a_row_comes_back_as_it_was_put,
+            changes_can_be_committed_again_without_effect,
+            changes_of_one_call_are_applied_in_order,
+            an_attempt_count_only_rises,
+            due_rows_come_earliest_first,
+            a_row_moves_to_another_stage_in_one_step,
+            a_lane_knows_its_debts,
+            a_dropped_lane_takes_its_work_along_and_leaves_what_is_parked,
+            changes_for_a_lane_that_is_gone_do_nothing;
+        parked:
+            a_parked_event_keeps_its_history,
+            parking_again_keeps_the_id,
+            parked_events_are_listed_by_pages_in_order,
+            a_redriven_event_begins_again_with_its_history,
+            a_redriven_reply_keeps_its_body,
+            what_is_parked_outlives_its_trigger_but_cannot_be_redriven,
+            a_dropped_parked_event_is_gone,
+            commands_are_seen_by_who_watches;
+    }
+}
+
+fn at(offset: u64) -> Position {
+    Position { partition: 0, offset }
+}
+
+fn event(id: &str) -> Event {
+    let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/conformance");
+    builder.attribute("type", "test").data(DataForm::Bytes, id.as_bytes()).build().expect("a valid event")
+}
+
+fn spec(trigger: &str) -> LaneSpec {
+    LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+}
+
+async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
+    channel.append(ids.iter().map(|id| event(id)).collect(), Class::Producer).await.expect("an append")
+}
+
+async fn lane(channel: &dyn Channel, trigger: &str) -> LaneId {
+    channel.open_lanes(vec![spec(trigger)]).await.expect("a lane").remove(0).id
+}
+
+/// The lane as it is stored now.
+async fn stored(channel: &dyn Channel, id: LaneId) -> Lane {
+    let lanes = channel.lanes().await.expect("the lanes");
+    lanes.into_iter().find(|lane| lane.id == id).expect("the lane")
+}
+
+/// All rows of a lane.
+async fn rows(channel: &dyn Channel, lane: LaneId) -> Vec<Work> {
+    channel.due(lane, Timestamp(i64::MAX), 1_000).await.expect("the rows")
+}
+
+fn key(lane: LaneId, position: Position, stage: Stage) -> WorkKey {
+    WorkKey { lane, position, stage }
+}
+
+fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> Work {
+    Work {
+        key: key(lane, position, Stage::Subscriber),
+        attempt,
+        due: Timestamp(due),
+        open: false,
+        crashes: 0,
+        suspect: false,
+        failures: Vec::new(),
+        body: None,
+    }
+}
+
+fn failure(attempt: u32) -> Failure {
+    Failure {
+        at: Timestamp(7),
+        stage: Stage::Subscriber,
+        attempt,
+        target: "http://subscriber.example/".to_owned(),
+        status: (attempt > 0).then_some(500),
+        reason: "it said no".to_owned(),
+        body: vec![0, 0xff, b'"'],
+        millis: 12,
+    }
+}

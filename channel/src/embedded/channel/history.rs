@@ -1,0 +1,317 @@
+//! The history of attempts: two files of bounded size, the older of which goes when the newer is full.
+//!
+//! Off the event's way: noting an attempt is a push into memory, a task writes them some at a time, and when it does not keep
+//! up they are left out. Nothing is synced, and a line that cannot be read is skipped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_event::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::embedded::state::{stage_from_db, stage_to_db};
+use crate::{Attempt, ChannelError, Position};
+
+/// The size of one of the two files.
+const FILE: u64 = 8 << 20;
+
+/// Attempts that may wait to be written.
+const WAITING: usize = 8_192;
+
+/// How long attempts gather before they are written.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// The longest detail and outcome that are kept.
+const LONGEST_TEXT: usize = 1_024;
+
+/// An attempt as a line of JSON; the position comes first, so that a scan can pass lines of others by.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    p: u64,
+    trigger: String,
+    stage: i64,
+    attempt: u32,
+    at: i64,
+    millis: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    outcome: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    detail: String,
+}
+
+/// The bounded history of a channel.
+#[derive(Debug)]
+pub(super) struct History {
+    ring: Arc<Ring>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    waiting: Mutex<Vec<Attempt>>,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug)]
+struct Files {
+    folder: PathBuf,
+    limit: u64,
+    open: Option<(File, u64)>,
+}
+
+// === impl History ===
+
+impl History {
+    /// The history in `folder`, which is made when something is written. Within a runtime.
+    pub(super) fn open(folder: &Path) -> Self {
+        Self::with_limit(folder, FILE)
+    }
+
+    fn with_limit(folder: &Path, limit: u64) -> Self {
+        let files = Mutex::new(Files { folder: folder.to_owned(), limit, open: None });
+        let history = Self {
+            ring: Arc::new(Ring { waiting: Mutex::default(), files }),
+            wake: Arc::default(),
+        };
+        let (ring, wake) = (Arc::downgrade(&history.ring), history.wake.clone());
+        drop(tokio::spawn(async move {
+            loop {
+                wake.notified().await;
+                tokio::time::sleep(GATHER).await;
+                let Some(ring) = ring.upgrade() else { return };
+                let _ = tokio::task::spawn_blocking(move || ring.flush()).await;
+            }
+        }));
+        history
+    }
+
+    /// Notes an attempt; `false`: too many wait, it is left out.
+    pub(super) fn record(&self, attempt: Attempt) -> bool {
+        let mut waiting = self.ring.waiting.lock();
+        if waiting.len() >= WAITING {
+            return false;
+        }
+        waiting.push(attempt);
+        if waiting.len() == 1 {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    /// What is kept of a position's attempts, oldest first.
+    pub(super) async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError> {
+        let ring = self.ring.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            ring.flush();
+            ring.scan(of)
+        });
+        found.await.map_err(|_| ChannelError::Closed)
+    }
+
+    /// Writes what waits.
+    pub(super) async fn flush(&self) {
+        let ring = self.ring.clone();
+        let _ = tokio::task::spawn_blocking(move || ring.flush()).await;
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+    }
+}
+
+// === impl Ring ===
+
+impl Ring {
+    fn flush(&self) {
+        let mut files = self.files.lock();
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        if waiting.is_empty() {
+            return;
+        }
+        let mut lines = Vec::with_capacity(waiting.len() * 160);
+        for attempt in &waiting {
+            if serde_json::to_writer(&mut lines, &Line::from(attempt)).is_ok() {
+                lines.push(b'\n');
+            }
+        }
+        if let Err(error) = files.write(&lines) {
+            tracing::debug!(%error, attempts = waiting.len(), "the history of attempts was not written");
+            files.open = None;
+        }
+    }
+
+    fn scan(&self, of: Position) -> Vec<Attempt> {
+        let files = self.files.lock();
+        let wanted = format!("{{\"p\":{},", of.offset);
+        let mut found = Vec::new();
+        for path in [files.previous(), files.current()] {
+            // Absent or unreadable: then nothing is kept there.
+            if let Ok(file) = File::open(path) {
+                scan_file(file, wanted.as_bytes(), &mut found);
+            }
+        }
+        found
+    }
+}
+
+fn scan_file(file: File, wanted: &[u8], found: &mut Vec<Attempt>) {
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) if !line.starts_with(wanted) => {}
+            Ok(_) => found.extend(serde_json::from_slice::<Line>(&line).ok().and_then(|line| line.try_into().ok())),
+        }
+    }
+}
+
+// === impl Files ===
+
+impl Files {
+    fn current(&self) -> PathBuf {
+        self.folder.join("attempts.jsonl")
+    }
+
+    fn previous(&self) -> PathBuf {
+        self.folder.join("attempts.old.jsonl")
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(|(_, length)| *length >= self.limit) {
+            self.open = None;
+            std::fs::rename(self.current(), self.previous())?;
+        }
+        let (file, length) = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(open(&self.folder, &self.folder.join("attempts.jsonl"))?),
+        };
+        file.write_all(lines)?;
+        *length += lines.len() as u64;
+        Ok(())
+    }
+}
+
+fn open(folder: &Path, path: &Path) -> io::Result<(File, u64)> {
+    std::fs::create_dir_all(folder)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let length = file.metadata()?.len();
+    if length > 0 {
+        // The last run may have ended in the middle of a line.
+        file.write_all(b"\n")?;
+    }
+    Ok((file, length))
+}
+
+// === impl Line ===
+
+impl From<&Attempt> for Line {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            p: attempt.position.offset,
+            trigger: attempt.trigger.to_string(),
+            stage: stage_to_db(attempt.stage),
+            attempt: attempt.attempt,
+            at: attempt.at.0,
+            millis: attempt.millis,
+            status: attempt.status,
+            outcome: shortened(&attempt.outcome),
+            detail: shortened(&attempt.detail),
+        }
+    }
+}
+
+impl TryFrom<Line> for Attempt {
+    type Error = ();
+
+    fn try_from(line: Line) -> Result<Self, ()> {
+        Ok(Self {
+            position: Position { partition: 0, offset: line.p },
+            trigger: line.trigger.parse().map_err(|_| ())?,
+            stage: stage_from_db(line.stage).map_err(|_| ())?,
+            attempt: line.attempt,
+            at: Timestamp(line.at),
+            millis: line.millis,
+            status: line.status,
+            outcome: line.outcome.into(),
+            detail: line.detail,
+        })
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::ObjectName;
+
+    use super::*;
+    use crate::Stage;
+
+    fn attempt(offset: u64, attempt: u32) -> Attempt {
+        Attempt {
+            position: Position { partition: 0, offset },
+            trigger: ObjectName::new("shop", "ship"),
+            stage: Stage::Subscriber,
+            attempt,
+            at: Timestamp(1),
+            millis: 2,
+            status: Some(503),
+            outcome: "failed".into(),
+            detail: "line\nbreak \u{1F980}".to_owned(),
+        }
+    }
+
+    fn of(offset: u64) -> Position {
+        Position { partition: 0, offset }
+    }
+
+    #[tokio::test]
+    async fn attempts_are_found_by_position_in_order_also_by_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path());
+        for n in 0..3 {
+            assert!(history.record(attempt(1, n)));
+            assert!(history.record(attempt(11, n)));
+        }
+        let expected: Vec<_> = (0..3).map(|n| attempt(1, n)).collect();
+        assert_eq!(history.attempts(of(1)).await.unwrap(), expected);
+        drop(history);
+        assert_eq!(History::open(folder.path()).attempts(of(1)).await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn it_stays_within_its_bound_and_forgets_the_oldest() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::with_limit(folder.path(), 2_000);
+        for n in 0..100 {
+            history.record(attempt(n, 0));
+            history.flush().await;
+        }
+        let size: u64 = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        assert!(size < 4_500, "{size}");
+        assert_eq!(history.attempts(of(0)).await.unwrap(), []);
+        assert_eq!(history.attempts(of(99)).await.unwrap(), [attempt(99, 0)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_is_left_out_and_wrong_bytes_are_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("attempts.jsonl"), b"{\"p\":5,\xff\n{\"p\":5,\"trig").unwrap();
+        let history = History::open(folder.path());
+        let taken = (0..WAITING + 10).filter(|_| history.record(attempt(5, 0))).count();
+        assert!(taken >= WAITING);
+        assert_eq!(history.attempts(of(5)).await.unwrap().len(), taken);
+    }
+}

@@ -1,0 +1,317 @@
+//! The channel of one broker: log and state put together, with what neither knows alone.
+//!
+//! [`open`] puts it together, [`room`] says whether there is room for an append, [`retention`] deletes what nobody needs,
+//! [`read`] finds events wherever they are kept, [`history`] keeps the attempts.
+
+mod history;
+mod open;
+mod read;
+mod retention;
+mod room;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use millrace_event::{Clock, Event, ObjectName, Timestamp};
+use parking_lot::RwLock;
+use tokio::sync::{Notify, watch};
+
+use super::ballast::Ballast;
+use super::disk::Disk;
+use super::folder::DataFolder;
+use super::log::{Log, LogError};
+use super::metrics::BrokerMetrics;
+use super::state::{Admission, State};
+use super::store::{ChannelOptions, StoreOptions};
+use crate::{
+    AppendError, Attempt, Change, Channel, ChannelError, Class, Lane, LaneId, LaneSpec, LaneState, Parked,
+    ParkedQuery, Position, Reader, Record, Usage, Work,
+};
+use history::History;
+use room::Backlog;
+
+/// When who found the queue of the log full may come back.
+const QUEUE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the channels of one data folder share.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) options: StoreOptions,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) ballast: Arc<Ballast>,
+    pub(crate) folder: Arc<DataFolder>,
+}
+
+/// The channel of one broker on the local disk.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    broker: ObjectName,
+    log: Log,
+    state: State,
+    history: History,
+    backlog: Backlog,
+    options: RwLock<ChannelOptions>,
+    metrics: Arc<BrokerMetrics>,
+    disk: Arc<Disk>,
+    ballast: Arc<Ballast>,
+    clock: Clock,
+    unclean: bool,
+    /// Where new lanes begin in a run that rebuilds state; otherwise at the head.
+    rebuilt_from: Option<u64>,
+    damage: Arc<read::Damage>,
+    retaining: tokio::sync::Mutex<()>,
+    /// Wakes the upkeep early.
+    upkeep: Arc<Notify>,
+    closing: AtomicBool,
+    /// Whether closing has come to an end.
+    closed: tokio::sync::Mutex<Option<Result<(), ChannelError>>>,
+    is_closed: AtomicBool,
+    /// The lock of the data folder lives as long as the last channel in it. Dropped last.
+    _folder: Arc<DataFolder>,
+}
+
+// === impl Embedded ===
+
+impl Embedded {
+    pub(crate) fn options(&self) -> ChannelOptions {
+        *self.options.read()
+    }
+
+    /// Applies new options at once.
+    pub(crate) fn set_options(&self, options: ChannelOptions) {
+        *self.options.write() = options;
+        self.upkeep.notify_one();
+    }
+
+    /// Whether it is being closed or has been.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether its files are free.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    async fn store(&self, events: Vec<Event>, bytes: u64) -> Result<Position, AppendError> {
+        let count = events.len() as u64;
+        match self.log.append(events).await {
+            Ok(offset) => {
+                self.disk.wrote(bytes);
+                self.backlog.appended(bytes);
+                self.metrics.appended_events.inc_by(count);
+                self.metrics.append_bytes.inc_by(bytes);
+                Ok(Position { partition: 0, offset })
+            }
+            Err(LogError::QueueFull) => Err(AppendError::Full {
+                code: "append-queue-full",
+                reason: "too many events wait to be written to the disk".to_owned(),
+                retry_after: QUEUE_RETRY,
+            }),
+            Err(LogError::DiskFull) => {
+                self.disk.look_again();
+                self.upkeep.notify_one();
+                Err(room::disk_full("the volume of the data folder is full".to_owned()))
+            }
+            Err(LogError::Closed) => Err(AppendError::Closed),
+            Err(error @ (LogError::TooLarge { .. } | LogError::Format { .. } | LogError::Io { .. })) => {
+                Err(AppendError::Storage(error.to_string()))
+            }
+        }
+    }
+
+    async fn close_once(&self) -> Result<(), ChannelError> {
+        self.log.close().await.map_err(read::log_fault)?;
+        self.state.close().await?;
+        self.history.flush().await;
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Channel for Embedded {
+    async fn append(&self, events: Vec<Event>, class: Class) -> Result<Position, AppendError> {
+        if self.is_closing() {
+            return Err(AppendError::Closed);
+        }
+        if events.is_empty() {
+            return Ok(self.head());
+        }
+        let bytes = events.iter().map(|event| event.stored().len() as u64).sum();
+        let outcome = match self.admit(class, bytes).await {
+            Ok(()) => self.store(events, bytes).await,
+            Err(refused) => Err(refused),
+        };
+        if let Err(AppendError::Full { code, .. }) = &outcome {
+            self.metrics.refused(code);
+        }
+        outcome
+    }
+
+    fn head(&self) -> Position {
+        Position { partition: 0, offset: self.log.head() }
+    }
+
+    fn reader(&self, from: Position) -> Box<dyn Reader> {
+        self.counting_reader(from)
+    }
+
+    async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
+        self.record_at(at.offset).await
+    }
+
+    async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError> {
+        self.first_since(time).await
+    }
+
+    fn recovered_uncleanly(&self) -> bool {
+        self.unclean
+    }
+
+    async fn router(&self) -> Result<Position, ChannelError> {
+        Ok(Position { partition: 0, offset: self.state.router() })
+    }
+
+    async fn lanes(&self) -> Result<Vec<Lane>, ChannelError> {
+        Ok(self.state.lanes().await?)
+    }
+
+    async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError> {
+        let start = self.rebuilt_from.map_or(self.log.head(), |from| from.max(self.log.oldest()));
+        let admission = Admission { start, now: self.clock.now() };
+        Ok(self.state.open_lanes(specs, admission).await?)
+    }
+
+    async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError> {
+        let rows = self.state.drop_lane(lane).await?;
+        self.upkeep.notify_one();
+        Ok(rows)
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
+        Ok(self.state.commit(changes).await?)
+    }
+
+    async fn due(&self, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, ChannelError> {
+        Ok(self.state.due(lane, until, limit).await?)
+    }
+
+    async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
+        Ok(self.state.next_due(lane, after).await?)
+    }
+
+    async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {
+        let mut page = self.state.parked(query).await?;
+        for parked in &mut page {
+            self.find_event(parked).await?;
+        }
+        Ok(page)
+    }
+
+    async fn parked_by_id(&self, id: &str) -> Result<Option<Parked>, ChannelError> {
+        let mut found = self.state.parked_by_id(id).await?;
+        if let Some(parked) = &mut found {
+            self.find_event(parked).await?;
+        }
+        Ok(found)
+    }
+
+    async fn redrive(&self, id: &str) -> Result<bool, ChannelError> {
+        Ok(self.state.redrive(id, self.clock.now()).await?)
+    }
+
+    async fn drop_parked(&self, id: &str) -> Result<bool, ChannelError> {
+        Ok(self.state.drop_parked(id).await?)
+    }
+
+    async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError> {
+        Ok(self.state.set_lane_state(lane, state).await?)
+    }
+
+    fn commands(&self) -> watch::Receiver<u64> {
+        self.state.commands()
+    }
+
+    fn record(&self, attempt: Attempt) {
+        if !self.history.record(attempt) {
+            self.metrics.history_dropped.inc();
+        }
+    }
+
+    async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError> {
+        self.history.attempts(of).await
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            head: self.head(),
+            oldest: Position { partition: 0, offset: self.log.oldest() },
+            log_bytes: self.log.bytes(),
+            refusing: self.refusing(),
+            dropped: self.metrics.dropped_events.get(),
+        }
+    }
+
+    async fn close(&self) -> Result<(), ChannelError> {
+        self.closing.store(true, Ordering::Release);
+        self.upkeep.notify_one();
+        let mut closed = self.closed.lock().await;
+        if let Some(outcome) = &*closed {
+            return outcome.clone();
+        }
+        let outcome = self.close_once().await;
+        *closed = Some(outcome.clone());
+        self.is_closed.store(true, Ordering::Release);
+        outcome
+    }
+}
+
+/// What the tests of the backend share.
+#[cfg(test)]
+pub(crate) mod testing {
+    use millrace_event::SpecVersion;
+
+    use super::*;
+
+    pub(crate) const OPTIONS: ChannelOptions = ChannelOptions {
+        retention_age: Duration::from_secs(24 * 3600),
+        retention_bytes: 1 << 30,
+        backlog_bytes: None,
+        drop_oldest: false,
+    };
+
+    pub(crate) fn broker() -> ObjectName {
+        ObjectName::new("shop", "default")
+    }
+
+    pub(crate) fn event(id: &str) -> Event {
+        sized(id, 0)
+    }
+
+    /// An event with so many bytes of data.
+    pub(crate) fn sized(id: &str, bytes: usize) -> Event {
+        let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/test");
+        let builder = builder.attribute("type", "test");
+        builder.data(millrace_event::DataForm::Bytes, &vec![b'.'; bytes]).build().unwrap()
+    }
+
+    pub(crate) fn spec(trigger: &str) -> LaneSpec {
+        LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+    }
+
+    pub(crate) async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
+        channel.append(ids.iter().map(|id| event(id)).collect(), Class::Producer).await.unwrap()
+    }
+
+    /// The ids of all events from an offset to the head.
+    pub(crate) async fn events_from(channel: &dyn Channel, from: u64) -> Vec<String> {
+        let mut reader = channel.reader(Position { partition: 0, offset: from });
+        let mut ids = Vec::new();
+        while reader.position() < channel.head() {
+            let batch = reader.try_next(100, 1 << 20).await.unwrap();
+            ids.extend(batch.records.iter().map(|record| record.event.id().to_owned()));
+        }
+        ids
+    }
+}

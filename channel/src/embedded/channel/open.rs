@@ -1,0 +1,203 @@
+//! How a channel comes up: state first, then the log from the position that state demands, then the upkeep.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use millrace_event::ObjectName;
+
+use super::history::History;
+use super::read::Damage;
+use super::room::Backlog;
+use super::{Embedded, Surroundings};
+use crate::Channel;
+use crate::embedded::folder::{fault, sync_dir};
+use crate::embedded::log::{Folder, Log, LogError, LogOptions, Recovery};
+use crate::embedded::metrics::BrokerMetrics;
+use crate::embedded::state::{Hooks, Opened, SchemaError, StateError, set_aside};
+use crate::embedded::store::{ChannelOptions, OpenError};
+
+/// Time between two rounds of upkeep, unless something asks for one earlier.
+const UPKEEP: Duration = Duration::from_secs(2);
+
+/// A segment's size where nothing asks for smaller ones, and the least.
+const SEGMENT: (u64, u64) = (64 << 20, 256 << 10);
+
+impl Embedded {
+    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. Blocking; within a runtime.
+    pub(crate) fn open(
+        broker: &ObjectName,
+        options: ChannelOptions,
+        surroundings: Surroundings,
+        metrics: BrokerMetrics,
+    ) -> Result<Arc<Self>, OpenError> {
+        let Surroundings { options: store, disk, ballast, folder } = surroundings;
+        let path = folder.make_broker(broker)?;
+        let logs = path.join("log");
+        let has_log = std::fs::read_dir(&logs).map_err(|error| fault("list", &logs, error))?.next().is_some();
+        let file = path.join("state.db");
+        let open = |must_exist| open_state(&file, must_exist, || ballast.release());
+        let (mut state, rebuilt) = match open(has_log) {
+            Err(OpenError::StateUnreadable { reason, .. }) if store.rebuild_state => {
+                let aside = set_aside(&file).map_err(|error| fault("rename", &file, error))?;
+                tracing::warn!(%broker, reason, ?aside, "the state database was corrupt; every trigger begins at the oldest event");
+                (open(false)?, true)
+            }
+            opened => (opened?, false),
+        };
+        sync_dir(&path)?;
+        let total = disk.space().map_or(u64::MAX, |space| space.total);
+        let log_options = LogOptions {
+            segment_bytes: segment_bytes(&options, total),
+            durability: store.durability,
+            clock: store.clock.clone(),
+            ..LogOptions::default()
+        };
+        let files = Arc::new(Folder::new(&logs));
+        let log_fault = |source: LogError| OpenError::Log { broker: broker.clone(), source };
+        let (log, recovery) = Log::open(files, log_options, state.at_least).map_err(log_fault)?;
+        report(broker, &recovery, &metrics);
+        let state_fault = |error: StateError| OpenError::State { file: file.clone(), reason: error.to_string() };
+        if rebuilt {
+            state.begin_at(log.oldest()).map_err(state_fault)?;
+        }
+        let unclean = state.unclean || rebuilt;
+        let ballast_of_state = ballast.clone();
+        let log_of_state = log.clone();
+        let hooks = Hooks {
+            before_commit: Box::new(move || match log_of_state.sync() {
+                // A closed log has synced everything.
+                Ok(()) | Err(LogError::Closed) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }),
+            on_full: Box::new(move || ballast_of_state.release()),
+            commits: metrics.state_commits.clone(),
+        };
+        let state = state.start(hooks).map_err(state_fault)?;
+        let metrics = Arc::new(metrics);
+        let channel = Arc::new(Self {
+            broker: broker.clone(),
+            rebuilt_from: rebuilt.then(|| log.oldest()),
+            damage: Arc::new(Damage::new(log.clone(), metrics.clone(), &recovery)),
+            log,
+            state,
+            history: History::open(&path.join("history")),
+            backlog: Backlog::default(),
+            options: parking_lot::RwLock::new(options),
+            metrics,
+            disk,
+            ballast,
+            clock: store.clock,
+            unclean,
+            retaining: tokio::sync::Mutex::default(),
+            upkeep: Arc::default(),
+            closing: AtomicBool::new(false),
+            closed: tokio::sync::Mutex::default(),
+            is_closed: AtomicBool::new(false),
+            _folder: folder,
+        });
+        keep_up(&channel);
+        Ok(channel)
+    }
+}
+
+/// Opens the state; a full disk gets the room that is kept for it.
+fn open_state(file: &Path, must_exist: bool, on_full: impl Fn()) -> Result<Opened, OpenError> {
+    let opened = match Opened::open(file, must_exist) {
+        Err(SchemaError::Other(error)) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+            on_full();
+            Opened::open(file, must_exist)
+        }
+        opened => opened,
+    };
+    opened.map_err(|error| match error {
+        SchemaError::Unreadable(reason) => OpenError::StateUnreadable { file: file.to_owned(), reason },
+        SchemaError::TooNew { .. } | SchemaError::Other(_) => {
+            OpenError::State { file: file.to_owned(), reason: error.to_string() }
+        }
+    })
+}
+
+/// Only whole segments can be deleted, so a segment is a small part of whatever limits the log.
+fn segment_bytes(options: &ChannelOptions, volume: u64) -> u64 {
+    let limits = [volume / 64, options.retention_bytes / 4, options.backlog_bytes.unwrap_or(u64::MAX) / 8];
+    limits.into_iter().fold(SEGMENT.0, u64::min).max(SEGMENT.1)
+}
+
+/// Says and counts what opening the log found.
+fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
+    if recovery.torn_bytes > 0 {
+        tracing::info!(%broker, bytes = recovery.torn_bytes, "cut a torn tail off the log: appends that were never answered");
+        metrics.torn_bytes.inc_by(recovery.torn_bytes);
+    }
+    if let Some((from, to)) = recovery.skipped {
+        tracing::warn!(%broker, from, to, "state names positions that the log does not have; they are skipped, their events are lost");
+        metrics.lost_events.inc_by(to.saturating_sub(from));
+    }
+}
+
+/// Looks after the channel until it is closed or dropped.
+fn keep_up(channel: &Arc<Embedded>) {
+    let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
+    drop(tokio::spawn(async move {
+        loop {
+            let Some(channel) = weak.upgrade() else { return };
+            if channel.is_closing() {
+                return;
+            }
+            channel.keep_up_once().await;
+            drop(channel);
+            let _ = tokio::time::timeout(UPKEEP, wake.notified()).await;
+        }
+    }));
+}
+
+impl Embedded {
+    async fn keep_up_once(&self) {
+        let missing = self.disk.space().map_or(0, |space| space.missing(0));
+        if let Err(error) = self.retain(missing).await {
+            tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
+        }
+        if let Err(error) = self.state.give_back().await {
+            tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");
+        }
+        if let Some(space) = self.disk.space() {
+            let ballast = self.ballast.clone();
+            let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
+        }
+        self.damage.count_frames();
+        self.metrics.log_bytes.set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        // Ends the upkeep at once.
+        self.upkeep.notify_one();
+        if !self.is_closed() {
+            tracing::debug!(broker = %self.broker, head = %self.head(), "the channel was dropped without being closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::channel::testing::OPTIONS;
+
+    #[test]
+    fn a_segment_is_a_small_part_of_whatever_limits_the_log() {
+        let with = |retention_bytes, backlog_bytes| ChannelOptions { retention_bytes, backlog_bytes, ..OPTIONS };
+        let cases = [
+            (with(1 << 30, None), 1 << 40, 64 << 20),
+            (with(1 << 30, None), 64 << 20, 1 << 20),
+            (with(8 << 20, None), 1 << 40, 2 << 20),
+            (with(1 << 30, Some(16 << 20)), 1 << 40, 2 << 20),
+            (with(0, Some(0)), 0, 256 << 10),
+        ];
+        for (options, volume, bytes) in cases {
+            assert_eq!(segment_bytes(&options, volume), bytes, "{options:?} on {volume}");
+        }
+    }
+}

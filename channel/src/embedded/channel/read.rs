@@ -1,0 +1,148 @@
+//! Finds events wherever they are kept: in memory, in the log, among the copies beside it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use millrace_event::Timestamp;
+use parking_lot::Mutex;
+
+use super::Embedded;
+use crate::embedded::log::{Log, LogError, LogReader, Recovery};
+use crate::embedded::metrics::BrokerMetrics;
+use crate::{Batch, ChannelError, Gap, GapReason, Parked, Position, Reader, Record, Stage};
+
+/// What is known of damage, so that several readers that come across one place do not count it several times.
+#[derive(Debug)]
+pub(super) struct Damage {
+    log: Log,
+    metrics: Arc<BrokerMetrics>,
+    places: Mutex<BTreeSet<u64>>,
+    frames: Mutex<u64>,
+}
+
+/// A reader that counts the damage it comes across. The log has already reported it.
+#[derive(Debug)]
+struct CountingReader {
+    reader: LogReader,
+    damage: Arc<Damage>,
+}
+
+/// What a fault of the log is to who asked the channel.
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+pub(super) fn log_fault(error: LogError) -> ChannelError {
+    match error {
+        LogError::Closed => ChannelError::Closed,
+        LogError::DiskFull | LogError::QueueFull | LogError::TooLarge { .. } | LogError::Format { .. } | LogError::Io { .. } => {
+            ChannelError::Storage(error.to_string())
+        }
+    }
+}
+
+// === impl Damage ===
+
+impl Damage {
+    /// Places remembered at most; beyond that one may be counted again.
+    const KEPT: usize = 10_000;
+
+    /// Begins with what opening the log found.
+    pub(super) fn new(log: Log, metrics: Arc<BrokerMetrics>, recovery: &Recovery) -> Self {
+        let damage = Self { log, metrics, places: Mutex::default(), frames: Mutex::default() };
+        for found in &recovery.corrupt {
+            damage.lost(found.from_offset, found.to_offset);
+        }
+        damage.count_frames();
+        damage
+    }
+
+    /// Takes over what the log has counted since the last time.
+    pub(super) fn count_frames(&self) {
+        let mut seen = self.frames.lock();
+        let now = self.log.metrics().corrupt_frames.get();
+        self.metrics.corrupt_frames.inc_by(now.saturating_sub(*seen));
+        *seen = now;
+    }
+
+    fn lost(&self, from: u64, to: u64) {
+        let mut places = self.places.lock();
+        if places.len() >= Self::KEPT {
+            places.pop_first();
+        }
+        if places.insert(from) {
+            self.metrics.lost_events.inc_by(to.saturating_sub(from));
+        }
+    }
+
+    fn count(&self, gaps: &[Gap]) {
+        for gap in gaps.iter().filter(|gap| gap.reason == GapReason::Corrupt) {
+            self.lost(gap.from.offset, gap.to.offset);
+            self.count_frames();
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Reader for CountingReader {
+    async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
+        let batch = self.reader.next(max_events, max_bytes).await?;
+        self.damage.count(&batch.gaps);
+        Ok(batch)
+    }
+
+    async fn try_next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
+        let batch = self.reader.try_next(max_events, max_bytes).await?;
+        self.damage.count(&batch.gaps);
+        Ok(batch)
+    }
+
+    fn position(&self) -> Position {
+        self.reader.position()
+    }
+}
+
+// === impl Embedded ===
+
+impl Embedded {
+    pub(super) fn counting_reader(&self, from: Position) -> Box<dyn Reader> {
+        Box::new(CountingReader { reader: self.log.reader(from.offset), damage: self.damage.clone() })
+    }
+
+    /// One event, from memory, from the log or from the copies.
+    pub(super) async fn record_at(&self, offset: u64) -> Result<Option<Record>, ChannelError> {
+        if offset >= self.log.head() {
+            return Ok(None);
+        }
+        let near = self.log.read(offset, 1, usize::MAX).and_then(|batch| batch.records.into_iter().next());
+        if let Some(record) = near.filter(|record| record.position.offset == offset) {
+            return Ok(Some(record));
+        }
+        if offset >= self.log.oldest() {
+            let log = self.log.clone();
+            if let Some(record) = blocking(move || log.get(offset)).await? {
+                return Ok(Some(record));
+            }
+        }
+        // Its segment may have gone meanwhile: what rows name was copied before.
+        Ok(self.state.copy(offset).await?)
+    }
+
+    /// Fills in the event of a parked row, unless the row has its own.
+    pub(super) async fn find_event(&self, parked: &mut Parked) -> Result<(), ChannelError> {
+        if parked.event.is_none() && parked.stage != Stage::Reply {
+            parked.event = self.record_at(parked.position.offset).await?.map(|record| record.event);
+        }
+        Ok(())
+    }
+
+    /// The first position appended at or after a time.
+    pub(super) async fn first_since(&self, time: Timestamp) -> Result<Position, ChannelError> {
+        let log = self.log.clone();
+        let offset = blocking(move || log.offset_at(time)).await?;
+        Ok(Position { partition: 0, offset })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, ChannelError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ChannelError::Closed)?.map_err(log_fault)
+}

@@ -1,0 +1,199 @@
+//! Deletes segments: settled history that is old or too much, more of it when room is short, and with `drop-oldest`
+//! what is not settled either.
+
+use std::sync::Arc;
+
+use millrace_event::Timestamp;
+use parking_lot::Mutex;
+
+use super::room::Shortage;
+use super::{Embedded, read};
+use crate::ChannelError;
+use crate::embedded::log::SegmentInfo;
+use crate::embedded::state::StateError;
+use crate::embedded::store::ChannelOptions;
+
+/// What is to be done to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// So many of the oldest segments go.
+    delete: usize,
+    /// The segment that is written is sealed first, so that it can go.
+    roll: bool,
+}
+
+/// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are freed.
+fn plan(segments: &[SegmentInfo], lowest: u64, now: Timestamp, options: &ChannelOptions, missing: u64) -> Plan {
+    let settled = |segment: &&SegmentInfo| segment.end <= lowest;
+    let history: u64 = segments.iter().take_while(settled).map(|segment| segment.bytes).sum();
+    let (mut delete, mut freed) = (0, 0);
+    for segment in segments.iter().take_while(settled) {
+        let expired = segment.last_time.after(options.retention_age) <= now;
+        if !expired && history - freed <= options.retention_bytes && freed >= missing {
+            break;
+        }
+        if !segment.sealed {
+            // The last one. Sealing it for the bytes alone would make a new file for every few events.
+            let roll = segment.end > segment.base && (expired || freed < missing);
+            return Plan { delete: delete + usize::from(roll), roll };
+        }
+        delete += 1;
+        freed += segment.bytes;
+    }
+    Plan { delete, roll: false }
+}
+
+// === impl Embedded ===
+
+impl Embedded {
+    /// Deletes settled history by the broker's limits, and more of it until `missing` bytes are freed.
+    pub(crate) async fn retain(&self, missing: u64) -> Result<(), ChannelError> {
+        let _one = self.retaining.lock().await;
+        self.retain_alone(missing).await
+    }
+
+    async fn retain_alone(&self, missing: u64) -> Result<(), ChannelError> {
+        let plan = plan(&self.log.segments(), self.state.lowest(), self.clock.now(), &self.options(), missing);
+        if plan.roll {
+            self.log.roll().await.map_err(read::log_fault)?;
+        }
+        for segment in self.log.segments().into_iter().take(plan.delete).filter(|segment| segment.sealed) {
+            self.delete(&segment).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for a producer that would be turned away, as far as that may be.
+    pub(super) async fn make_room(&self, shortage: &Shortage, bytes: u64) {
+        if !self.can_make_room(shortage) {
+            return;
+        }
+        let _one = self.retaining.lock().await;
+        // Who waited before has perhaps made the room.
+        while let Some(shortage) = self.shortage(bytes) {
+            let before = self.log.bytes();
+            let outcome = match &shortage {
+                Shortage::Disk { missing, .. } if self.settled_bytes() > 0 => self.retain_alone(*missing).await,
+                Shortage::Disk { .. } | Shortage::Backlog { .. } => self.drop_oldest().await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(broker = %self.broker, %error, "no room could be made");
+                return;
+            }
+            self.disk.look_again();
+            if self.log.bytes() >= before {
+                return;
+            }
+        }
+    }
+
+    /// Whether deleting could help at all: cheap, because it is asked for every append that is turned away.
+    pub(super) fn can_make_room(&self, shortage: &Shortage) -> bool {
+        let drop_oldest = self.options().drop_oldest && self.log.segments().len() > 1;
+        match shortage {
+            Shortage::Disk { .. } => drop_oldest || self.settled_bytes() > 0,
+            Shortage::Backlog { above, .. } => drop_oldest && *above > 0,
+        }
+    }
+
+    /// Bytes of segments that everybody has settled.
+    fn settled_bytes(&self) -> u64 {
+        let lowest = self.state.lowest();
+        let settled = |segment: &SegmentInfo| segment.end <= lowest && segment.end > segment.base;
+        self.log.segments().iter().filter(|segment| settled(segment)).map(|segment| segment.bytes).sum()
+    }
+
+    /// Deletes the oldest segment although somebody still holds it; the one that is written stays.
+    async fn drop_oldest(&self) -> Result<(), ChannelError> {
+        if !self.options().drop_oldest {
+            return Ok(());
+        }
+        let Some(segment) = self.log.segments().into_iter().next().filter(|segment| segment.sealed) else {
+            return Ok(());
+        };
+        let from = segment.base.max(self.state.lowest());
+        self.delete(&segment).await?;
+        let dropped = segment.end.saturating_sub(from);
+        self.metrics.dropped_events.inc_by(dropped);
+        tracing::warn!(
+            broker = %self.broker, from, to = segment.end,
+            "dropped the oldest events to make room (millrace.dev/on-full: drop-oldest); the triggers that are furthest behind skip them"
+        );
+        Ok(())
+    }
+
+    /// Deletes a sealed segment after what rows still name in it has been copied.
+    async fn delete(&self, segment: &SegmentInfo) -> Result<(), ChannelError> {
+        let log = self.log.clone();
+        let read = move |offset| log.get(offset).map_err(|error| StateError::Barrier(error.to_string()));
+        let (log, end) = (self.log.clone(), segment.end);
+        let deleted = Arc::new(Mutex::new(Ok(0)));
+        let outcome = deleted.clone();
+        let delete = move || *outcome.lock() = log.delete_before(end);
+        let copied = self.state.keep_named(segment.base, end, read, delete).await?;
+        self.metrics.copied_events.inc_by(copied);
+        self.disk.look_again();
+        self.backlog.count_again();
+        let freed = deleted.lock().clone().map_err(read::log_fault)?;
+        tracing::debug!(broker = %self.broker, from = segment.base, to = end, freed, copied, "deleted a segment of the log");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    pub(in crate::embedded::channel) fn segment(base: u64, end: u64, bytes: u64) -> SegmentInfo {
+        let (first_time, last_time) = (Timestamp(0), Timestamp(0));
+        SegmentInfo { base, end, bytes, first_time, last_time, sealed: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::embedded::channel::testing::OPTIONS;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// Three sealed segments of 100 bytes and 10 events, an hour apart, and the one that is written.
+    fn segments() -> Vec<SegmentInfo> {
+        (0..4)
+            .map(|n| SegmentInfo {
+                base: n * 10,
+                end: n * 10 + 10,
+                bytes: 100,
+                first_time: Timestamp(0),
+                last_time: Timestamp(i64::try_from(n).unwrap() * HOUR),
+                sealed: n < 3,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn settled_history_goes_by_age_by_size_and_by_need_and_nothing_else_goes() {
+        let age = |hours: u64| ChannelOptions { retention_age: Duration::from_secs(hours * 3600), ..OPTIONS };
+        let bytes = |retention_bytes| ChannelOptions { retention_bytes, ..age(1_000) };
+        let hours = |hours: i64| Timestamp(hours * HOUR);
+        let delete = |delete| Plan { delete, roll: false };
+        let cases = [
+            ("all is wanted", 40, hours(3), age(24), 0, delete(0)),
+            ("two are old", 40, hours(25), age(24), 0, delete(2)),
+            ("old, but one is held", 15, hours(100), age(24), 0, delete(1)),
+            ("old, but all is held", 0, hours(100), age(24), 0, delete(0)),
+            ("all is old", 40, hours(100), age(24), 0, Plan { delete: 4, roll: true }),
+            ("above the bytes", 40, hours(3), bytes(250), 0, delete(2)),
+            ("no history wanted: the last stays", 40, hours(3), bytes(0), 0, delete(3)),
+            ("unsettled bytes do not count", 20, hours(3), bytes(250), 0, delete(0)),
+            ("room is short", 40, hours(3), age(24), 150, delete(2)),
+            ("room is very short", 40, hours(3), age(24), 350, Plan { delete: 4, roll: true }),
+            ("room is short, but all is held", 5, hours(3), age(24), 350, delete(0)),
+        ];
+        for (case, lowest, now, options, missing, expected) in cases {
+            assert_eq!(plan(&segments(), lowest, now, &options, missing), expected, "{case}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The data folder on disk: its format, its lock, and where each broker's files are.
+//!
+//! ```text
+//! FORMAT  LOCK  ballast  sources.db
+//! brokers/<namespace>/<name>/state.db
+//! brokers/<namespace>/<name>/log/
+//! brokers/<namespace>/<name>/history/
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use millrace_event::ObjectName;
+
+use super::OpenError;
+
+/// What FORMAT says in this version.
+const FORMAT: &str = "millrace data 1\n";
+
+/// Kubernetes' bound on names; also keeps within what file systems take.
+const LONGEST_NAME: usize = 253;
+
+/// A data folder whose lock is held as long as this lives.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+// === impl DataFolder ===
+
+impl DataFolder {
+    /// Opens or makes the folder, takes the lock, checks the format. Blocking.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(path).map_err(|error| fault("make", path, error))?;
+        let lock = lock(path)?;
+        check_format(path)?;
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        // What a removal could not finish.
+        match std::fs::remove_dir_all(folder.trash()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault("delete", &folder.trash(), error)),
+            _ => Ok(folder),
+        }
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a broker's files are. A name can never lead out of the data folder.
+    pub(crate) fn broker(&self, broker: &ObjectName) -> Result<PathBuf, OpenError> {
+        if !is_plain(broker.namespace()) || !is_plain(broker.name()) {
+            return Err(OpenError::BadName(broker.clone()));
+        }
+        Ok(self.path.join("brokers").join(broker.namespace()).join(broker.name()))
+    }
+
+    /// Makes a broker's folders, durably, from the outside in. Blocking.
+    pub(crate) fn make_broker(&self, broker: &ObjectName) -> Result<PathBuf, OpenError> {
+        let path = self.broker(broker)?;
+        let mut within = self.path.clone();
+        for part in ["brokers", broker.namespace(), broker.name(), "log"] {
+            let inner = within.join(part);
+            if !inner.is_dir() {
+                std::fs::create_dir(&inner).map_err(|error| fault("make", &inner, error))?;
+                sync_dir(&within)?;
+            }
+            within = inner;
+        }
+        Ok(path)
+    }
+
+    /// The brokers that have a folder, in order. Blocking.
+    pub(crate) fn brokers(&self) -> Result<Vec<ObjectName>, OpenError> {
+        let mut brokers = Vec::new();
+        for namespace in entries(&self.path.join("brokers"))? {
+            for name in entries(&self.path.join("brokers").join(&namespace))? {
+                brokers.push(ObjectName::new(namespace.as_str(), name));
+            }
+        }
+        brokers.sort();
+        Ok(brokers)
+    }
+
+    /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its name. Blocking.
+    pub(crate) fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
+        let path = self.broker(broker)?;
+        if !path.exists() {
+            return Ok(());
+        }
+        let trash = self.trash();
+        std::fs::create_dir_all(&trash).map_err(|error| fault("make", &trash, error))?;
+        let away = trash.join(format!("{:016x}", fastrand::u64(..)));
+        std::fs::rename(&path, &away).map_err(|error| fault("move", &path, error))?;
+        if let Some(namespace) = path.parent() {
+            sync_dir(namespace)?;
+            // Goes only when it is empty.
+            let _ = std::fs::remove_dir(namespace);
+        }
+        std::fs::remove_dir_all(&away).map_err(|error| fault("delete", &away, error))
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.path.join("trash")
+    }
+}
+
+/// An operation on a file or folder that failed.
+pub(crate) fn fault(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
+    OpenError::Files { operation, path: path.to_owned(), source }
+}
+
+/// Makes what was created or renamed in a folder durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), OpenError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| fault("sync", path, error))
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("LOCK");
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(|error| fault("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(fault("lock", &path, error)),
+    }
+    // Only for people who look: the lock itself is the system's, and goes with the process. A full disk must not stop the start.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn check_format(folder: &Path) -> Result<(), OpenError> {
+    let path = folder.join("FORMAT");
+    match std::fs::read(&path) {
+        Ok(found) if found == FORMAT.as_bytes() => Ok(()),
+        Ok(found) => {
+            let found: String = String::from_utf8_lossy(&found).chars().take(40).collect();
+            Err(OpenError::Format { folder: folder.to_owned(), found: found.trim_end().to_owned() })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if folder.join("brokers").exists() {
+                return Err(OpenError::Format { folder: folder.to_owned(), found: "no FORMAT file".to_owned() });
+            }
+            write_format(folder, &path)
+        }
+        Err(error) => Err(fault("read", &path, error)),
+    }
+}
+
+/// Complete or not at all: a crash never leaves half a format.
+fn write_format(folder: &Path, path: &Path) -> Result<(), OpenError> {
+    let draft = folder.join("FORMAT.new");
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(FORMAT.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| fault("write", &draft, error))?;
+    std::fs::rename(&draft, path).map_err(|error| fault("write", path, error))?;
+    sync_dir(folder)
+}
+
+/// The plain folder names in a folder that may be absent.
+fn entries(path: &Path) -> Result<Vec<String>, OpenError> {
+    let listed = match std::fs::read_dir(path) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fault("list", path, error)),
+    };
+    let mut names = Vec::new();
+    for entry in listed {
+        let entry = entry.map_err(|error| fault("list", path, error))?;
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if let Some(name) = entry.file_name().to_str().filter(|name| is_folder && is_plain(name)) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// A Kubernetes name (letters, digits, `-`, `.`, not beginning with a dot), which is also a harmless file name. Capitals and
+/// `_` do no harm in a mesh from files.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= LONGEST_NAME
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(temp.path()).unwrap();
+        let long = "x".repeat(254);
+        for name in ["..", ".", "", "a/b", "a\\b", "a\0b", ".hidden", "ä", long.as_str()] {
+            for broker in [ObjectName::new(name, "default"), ObjectName::new("shop", name)] {
+                assert!(matches!(folder.broker(&broker), Err(OpenError::BadName(_))), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_of_another_format_is_refused_in_words() {
+        for found in [&b"millrace data 2\n"[..], b"", b"\xff\xfe"] {
+            let temp = tempfile::tempdir().unwrap();
+            std::fs::write(temp.path().join("FORMAT"), found).unwrap();
+            let error = DataFolder::open(temp.path()).unwrap_err();
+            assert!(matches!(error, OpenError::Format { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn brokers_without_a_format_are_not_taken_for_a_new_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("brokers")).unwrap();
+        assert!(matches!(DataFolder::open(temp.path()), Err(OpenError::Format { .. })));
+    }
+
+    #[test]
+    fn one_holder_at_a_time_also_within_a_process() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(temp.path()).unwrap();
+        assert!(matches!(DataFolder::open(temp.path()), Err(OpenError::Locked(path)) if path == temp.path()));
+        let holder = std::fs::read_to_string(temp.path().join("LOCK")).unwrap();
+        assert_eq!(holder.trim(), std::process::id().to_string());
+        drop(first);
+        DataFolder::open(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn brokers_are_listed_and_removed_with_everything_in_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(temp.path()).unwrap();
+        assert_eq!(folder.brokers().unwrap(), []);
+        let (a, b) = (ObjectName::new("shop", "a"), ObjectName::new("shop", "b"));
+        for broker in [&b, &a] {
+            let path = folder.make_broker(broker).unwrap();
+            std::fs::write(path.join("log").join("x"), b"x").unwrap();
+        }
+        assert_eq!(folder.brokers().unwrap(), [a.clone(), b.clone()]);
+        folder.remove(&a).unwrap();
+        folder.remove(&a).unwrap();
+        assert_eq!(folder.brokers().unwrap(), [b]);
+        // What a crash left of a removal goes at the next start.
+        std::fs::create_dir_all(temp.path().join("trash/half")).unwrap();
+        drop(folder);
+        DataFolder::open(temp.path()).unwrap();
+        assert!(!temp.path().join("trash").exists());
+    }
+}

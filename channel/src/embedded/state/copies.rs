@@ -1,0 +1,59 @@
+//! Copies of events whose segment was deleted while rows of work or parked rows still name them.
+
+use millrace_event::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::{self, from_db, to_db};
+use super::StateError;
+use crate::{Position, Record};
+
+/// The offsets in `from..to` that rows name.
+pub(super) fn named(db: &Connection, from: u64, to: u64) -> Result<Vec<u64>, StateError> {
+    const NAMED: &str = "
+        SELECT position FROM work WHERE position >= ?1 AND position < ?2
+        UNION SELECT position FROM parked WHERE position >= ?1 AND position < ?2";
+    let mut statement = db.prepare_cached(NAMED)?;
+    let rows = statement.query_map([to_db(from), to_db(to)], |row| row.get(0))?;
+    Ok(rows.map(|offset| offset.map(from_db)).collect::<Result<_, _>>()?)
+}
+
+/// Keeps an event; what is kept already stays as it is.
+pub(super) fn keep(db: &Connection, record: &Record) -> Result<(), StateError> {
+    db.prepare_cached("INSERT OR IGNORE INTO events (position, appended, event) VALUES (?1, ?2, ?3)")?
+        .execute(params![to_db(record.position.offset), record.appended.0, record.event.stored().as_ref()])?;
+    Ok(())
+}
+
+/// Drops the copy at an offset unless a row still names it.
+pub(super) fn release(db: &Connection, offset: u64) -> Result<(), StateError> {
+    const RELEASE: &str = "
+        DELETE FROM events WHERE position = ?1
+            AND NOT EXISTS (SELECT 1 FROM work WHERE work.position = ?1)
+            AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = ?1)";
+    db.prepare_cached(RELEASE)?.execute([to_db(offset)])?;
+    Ok(())
+}
+
+/// Drops every copy that no row names any more.
+pub(super) fn sweep(db: &Connection) -> Result<(), StateError> {
+    const SWEEP: &str = "
+        DELETE FROM events
+            WHERE NOT EXISTS (SELECT 1 FROM work WHERE work.position = events.position)
+            AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = events.position)";
+    db.prepare_cached(SWEEP)?.execute([])?;
+    Ok(())
+}
+
+/// The copy at an offset.
+pub(super) fn get(db: &Connection, offset: u64) -> Result<Option<Record>, StateError> {
+    let found: Option<(i64, Vec<u8>)> = db
+        .prepare_cached("SELECT appended, event FROM events WHERE position = ?1")?
+        .query_row([to_db(offset)], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((appended, stored)) = found else { return Ok(None) };
+    Ok(codec::event(stored, "events").map(|event| Record {
+        position: Position { partition: 0, offset },
+        appended: Timestamp(appended),
+        event,
+    }))
+}

@@ -1,0 +1,200 @@
+//! Lanes as rows: found or made when triggers are admitted, forgotten when they are gone for good.
+
+use millrace_event::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::codec::{from_db, lane_state, offsets_from_db, position, to_db, trigger};
+use super::holds::Held;
+use super::worker::Effects;
+use super::{StateError, copies};
+use crate::{Lane, LaneId, LaneSpec, LaneState};
+
+/// Everything of a lane, with its counts: each is a range of an index.
+const SELECT: &str = "
+    SELECT id, trigger, uid, start, cursor, unsettled, paused, orphaned,
+        (SELECT count(*) FROM work WHERE work.lane = lanes.id),
+        (SELECT count(*) FROM parked WHERE parked.lane = lanes.id),
+        (SELECT min(due) FROM work WHERE work.lane = lanes.id)
+    FROM lanes";
+
+/// Where new lanes begin, and what time it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    /// The first position that is a new lane's own.
+    pub(crate) start: u64,
+    /// Now: since when a lane that another one replaces is orphaned.
+    pub(crate) now: Timestamp,
+}
+
+/// Every lane.
+pub(super) fn all(db: &Connection) -> Result<Vec<Lane>, StateError> {
+    let mut statement = db.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
+    let mut rows = statement.query([])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        lanes.push(lane(row)?);
+    }
+    Ok(lanes)
+}
+
+/// Finds or makes the lane of each spec and sets it active unless it is paused.
+pub(super) fn open(
+    db: &Connection,
+    specs: &[LaneSpec],
+    admission: Admission,
+    effects: &mut Effects,
+) -> Result<Vec<Lane>, StateError> {
+    let router: i64 = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
+    specs
+        .iter()
+        .map(|spec| {
+            let id = match find(db, spec)? {
+                Some(id) => id,
+                None => make(db, spec, admission, router, effects)?,
+            };
+            db.prepare_cached("UPDATE lanes SET orphaned = NULL WHERE id = ?1 AND orphaned IS NOT NULL")?.execute([id])?;
+            load(db, id)
+        })
+        .collect()
+}
+
+/// The lane of that identity: the uid where there is one, else the newest of that name.
+fn find(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
+    let found = db
+        .prepare_cached("SELECT id FROM lanes WHERE trigger = ?1 AND (?2 IS NULL OR uid = ?2) ORDER BY id DESC LIMIT 1")?
+        .query_row(params![spec.trigger.to_string(), spec.uid], |row| row.get(0))
+        .optional()?;
+    Ok(found)
+}
+
+/// A new lane. One of the same name with another uid is orphaned: its trigger was deleted and made anew.
+fn make(
+    db: &Connection,
+    spec: &LaneSpec,
+    admission: Admission,
+    router: i64,
+    effects: &mut Effects,
+) -> Result<i64, StateError> {
+    let name = spec.trigger.to_string();
+    db.prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE trigger = ?1 AND orphaned IS NULL")?
+        .execute(params![name, admission.now.0])?;
+    let start = to_db(admission.start);
+    // Begins behind the router only when it shall read what the router has passed.
+    let cursor = (start < router).then_some(start);
+    let uid = spec.uid.clone().unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+    db.prepare_cached("INSERT INTO lanes (trigger, uid, start, cursor, unsettled, paused) VALUES (?1, ?2, ?3, ?4, x'', 0)")?
+        .execute(params![name, uid, start, cursor])?;
+    let id = db.last_insert_rowid();
+    effects.holds.push(Held::Lane(LaneId(id), cursor.map(|_| admission.start)));
+    Ok(id)
+}
+
+/// Forgets a lane; says how many rows of work went with it.
+pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<u64, StateError> {
+    let rows = db.prepare_cached("DELETE FROM work WHERE lane = ?1")?.execute([id.0])?;
+    let gone = db.prepare_cached("DELETE FROM lanes WHERE id = ?1")?.execute([id.0])?;
+    if rows > 0 {
+        copies::sweep(db)?;
+    }
+    effects.holds.push(Held::Lane(id, None));
+    effects.command = gone > 0;
+    Ok(rows as u64)
+}
+
+/// Sets a lane's state; says whether there is such a lane.
+pub(super) fn set_state(
+    db: &Connection,
+    id: LaneId,
+    state: LaneState,
+    effects: &mut Effects,
+) -> Result<(), StateError> {
+    let changed = match state {
+        LaneState::Active => {
+            db.prepare_cached("UPDATE lanes SET paused = 0, orphaned = NULL WHERE id = ?1")?.execute([id.0])?
+        }
+        LaneState::Paused => {
+            db.prepare_cached("UPDATE lanes SET paused = 1, orphaned = NULL WHERE id = ?1")?.execute([id.0])?
+        }
+        LaneState::Orphaned(since) => {
+            db.prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE id = ?1")?.execute([id.0, since.0])?
+        }
+    };
+    effects.command = changed > 0;
+    Ok(())
+}
+
+fn load(db: &Connection, id: i64) -> Result<Lane, StateError> {
+    let mut statement = db.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    let mut rows = statement.query([id])?;
+    let row = rows.next()?.ok_or_else(|| StateError::Damaged(format!("lane {id} is not there")))?;
+    lane(row)
+}
+
+fn lane(row: &Row<'_>) -> Result<Lane, StateError> {
+    Ok(Lane {
+        id: LaneId(row.get(0)?),
+        trigger: trigger(row.get_ref(1)?.as_str().map_err(|error| StateError::Damaged(error.to_string()))?)?,
+        uid: row.get(2)?,
+        start: position(row.get(3)?),
+        cursor: row.get::<_, Option<i64>>(4)?.map(position),
+        unsettled: offsets_from_db(&row.get::<_, Vec<u8>>(5)?)?,
+        state: lane_state(row.get(6)?, row.get(7)?),
+        deferred: from_db(row.get(8)?),
+        parked: from_db(row.get(9)?),
+        next_due: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Opened;
+    use super::super::testing::*;
+    use super::*;
+    use crate::Change;
+
+    #[tokio::test]
+    async fn ten_thousand_lanes_open_in_one_step_and_are_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let hooks = idle_hooks();
+        let commits = hooks.commits.clone();
+        let state = Opened::open(&folder.path().join("state.db"), false).unwrap().start(hooks).unwrap();
+        let specs: Vec<_> = (0..10_000).map(|n| spec(&format!("t{n}"))).collect();
+        let made = state.open_lanes(specs.clone(), admission(3)).await.unwrap();
+        assert_eq!(commits.get(), 1);
+        let rows = made.iter().step_by(2).map(|lane| Change::Put(work(lane.id, 1, 0, 50))).collect();
+        state.commit(rows).await.unwrap();
+        let again = state.open_lanes(specs, admission(9)).await.unwrap();
+        for (n, (made, again)) in made.iter().zip(&again).enumerate() {
+            assert_eq!((made.id, &made.uid, made.start), (again.id, &again.uid, at(3)));
+            assert_eq!(again.deferred, u64::from(n % 2 == 0));
+            assert_eq!(again.next_due, (n % 2 == 0).then_some(Timestamp(50)));
+        }
+        assert_eq!(state.lanes().await.unwrap(), again);
+    }
+
+    #[tokio::test]
+    async fn a_new_uid_is_a_new_lane_and_orphans_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = start(folder.path());
+        let named = |uid: &str| LaneSpec { uid: Some(uid.to_owned()), ..spec("a") };
+        let old = state.open_lanes(vec![named("one")], admission(0)).await.unwrap().remove(0);
+        let new = state.open_lanes(vec![named("two")], admission(8)).await.unwrap().remove(0);
+        assert_ne!(old.id, new.id);
+        assert_eq!((new.start, new.state), (at(8), LaneState::Active));
+        let all = state.lanes().await.unwrap();
+        assert_eq!(all[0].state, LaneState::Orphaned(Timestamp(1_000)));
+        // By name alone it is the newest.
+        assert_eq!(state.open_lanes(vec![spec("a")], admission(9)).await.unwrap()[0].id, new.id);
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_begins_behind_the_router_reads_on_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = start(folder.path());
+        state.commit(vec![Change::Router(at(10))]).await.unwrap();
+        let lanes = state.open_lanes(vec![spec("late")], admission(4)).await.unwrap();
+        assert_eq!((lanes[0].cursor, state.lowest()), (Some(at(4)), 4));
+        state.drop_lane(lanes[0].id).await.unwrap();
+        assert_eq!(state.lowest(), 10);
+    }
+}

@@ -1,0 +1,275 @@
+//! The database file: how it is opened, what is in it, and how an unreadable one is refused or set aside.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::StateError;
+
+/// The version of the tables below, kept in `user_version`.
+const VERSION: i64 = 1;
+
+/// A whole check of the file is quick up to this size; a larger file is believed until a read says otherwise.
+const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
+
+/// What the state consists of.
+///
+/// Lanes are never numbered twice (AUTOINCREMENT), nor are parked events. `work_due` gives due rows in order, `work_position` says
+/// whether an event is still named before its copy or its segment goes.
+const TABLES: &str = "
+CREATE TABLE channel (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    router INTEGER NOT NULL,
+    clean INTEGER NOT NULL
+) STRICT;
+CREATE TABLE lanes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    trigger TEXT NOT NULL,
+    uid TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    cursor INTEGER,
+    unsettled BLOB NOT NULL,
+    paused INTEGER NOT NULL,
+    orphaned INTEGER
+) STRICT;
+CREATE INDEX lanes_trigger ON lanes (trigger);
+CREATE TABLE work (
+    lane INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    stage INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    due INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    suspect INTEGER NOT NULL,
+    failures BLOB NOT NULL,
+    body BLOB,
+    PRIMARY KEY (lane, position, stage)
+) STRICT;
+CREATE INDEX work_due ON work (lane, due, position);
+CREATE INDEX work_position ON work (position);
+CREATE TABLE parked (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    salt INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    trigger TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    stage INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    failures BLOB NOT NULL,
+    body BLOB,
+    UNIQUE (lane, position, stage)
+) STRICT;
+CREATE INDEX parked_trigger ON parked (trigger);
+CREATE INDEX parked_position ON parked (position);
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    appended INTEGER NOT NULL,
+    event BLOB NOT NULL
+) STRICT;
+INSERT INTO channel (id, router, clean) VALUES (1, 0, 0);
+";
+
+/// What was found at opening.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The connection that writes.
+    pub(super) db: Connection,
+    /// There was no state before.
+    pub(super) fresh: bool,
+}
+
+/// Why the file was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SchemaError {
+    /// The content is not a database that can be relied on.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It was written by a later version.
+    #[error("it has version {found} and this Millrace reads up to version {VERSION}")]
+    TooNew {
+        /// The version found.
+        found: i64,
+    },
+    /// The file system or SQLite failed for another reason.
+    #[error(transparent)]
+    Other(#[from] rusqlite::Error),
+}
+
+/// Opens the database, or makes it. `must_exist` (the log holds events): an absent or empty file is unreadable, not new.
+pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> {
+    let db = connect(file).map_err(unreadable)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unreadable)?;
+    if version > VERSION {
+        return Err(SchemaError::TooNew { found: version });
+    }
+    let fresh = version == 0;
+    if fresh && must_exist {
+        return Err(SchemaError::Unreadable("it is missing or empty although the log holds events".to_owned()));
+    }
+    if fresh {
+        // Must come before the first table, and before WAL makes the header.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(unreadable)?;
+    }
+    settings(&db).map_err(unreadable)?;
+    if fresh {
+        create(&db).map_err(unreadable)?;
+    } else {
+        check(&db, file)?;
+    }
+    Ok(Found { db, fresh })
+}
+
+/// A second connection that only reads, so that a list for a person never waits for a sync, nor makes a commit wait.
+pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "cache_size", -512)?;
+    db.set_prepared_statement_cache_capacity(32);
+    Ok(db)
+}
+
+/// Renames an unreadable database and its companions aside, under the first number that is free; says to which name.
+pub(crate) fn set_aside(file: &Path) -> std::io::Result<Option<PathBuf>> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let aside = (1u32..).map(|n| with_suffix(file, &format!(".unreadable-{n}"))).find(|path| !path.exists());
+    let aside = aside.expect("invariant: an unbounded range has a free number");
+    // The companions first: a crash in between leaves the database where the next start finds it again.
+    for companion in ["-wal", "-shm"] {
+        let from = with_suffix(file, companion);
+        if from.exists() {
+            std::fs::rename(&from, with_suffix(&aside, companion))?;
+        }
+    }
+    std::fs::rename(file, &aside)?;
+    Ok(Some(aside))
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+fn settings(db: &Connection) -> Result<(), rusqlite::Error> {
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // What a large transaction made of the write-ahead log is given back at the next checkpoint.
+    db.pragma_update(None, "journal_size_limit", 4 * 1024 * 1024)?;
+    Ok(())
+}
+
+fn create(db: &Connection) -> Result<(), rusqlite::Error> {
+    db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+}
+
+fn check(db: &Connection, file: &Path) -> Result<(), SchemaError> {
+    if std::fs::metadata(file).is_ok_and(|meta| meta.len() <= CHECKED_UP_TO) {
+        let verdict: String =
+            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(unreadable)?;
+        if verdict != "ok" {
+            return Err(SchemaError::Unreadable(verdict));
+        }
+    }
+    db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get::<_, i64>(0))
+        .map(|_| ())
+        .map_err(|error| SchemaError::Unreadable(error.to_string()))
+}
+
+/// Tells damage from a disk that is full or a folder that may not be written.
+fn unreadable(error: rusqlite::Error) -> SchemaError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::Unknown
+            | ErrorCode::SchemaChanged
+            | ErrorCode::TypeMismatch,
+        ) => SchemaError::Unreadable(error.to_string()),
+        _ => SchemaError::Other(error),
+    }
+}
+
+/// Whether a failure came from a volume without room.
+pub(super) fn is_full(error: &StateError) -> bool {
+    matches!(error, StateError::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_gets_its_tables_and_gives_space_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = open(&folder.path().join("state.db"), false).unwrap();
+        assert!(found.fresh);
+        let pragma = |name: &str| found.db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(pragma("auto_vacuum"), 2);
+        assert_eq!(pragma("synchronous"), 2);
+        assert_eq!(pragma("user_version"), VERSION);
+    }
+
+    #[test]
+    fn what_is_not_a_sound_database_is_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let cases: [(&str, &dyn Fn()); 4] = [
+            ("text", &|| std::fs::write(&file, vec![b'x'; 8192]).unwrap()),
+            ("empty beside a log", &|| std::fs::write(&file, b"").unwrap()),
+            ("another database", &|| {
+                let db = Connection::open(&file).unwrap();
+                db.execute_batch("CREATE TABLE t (a); PRAGMA user_version = 1;").unwrap();
+            }),
+            ("holes in the middle", &|| {
+                drop(open(&file, false).unwrap());
+                let mut bytes = std::fs::read(&file).unwrap();
+                bytes[4096..].fill(0xA5);
+                std::fs::write(&file, bytes).unwrap();
+            }),
+        ];
+        for (case, prepare) in cases {
+            let _ = set_aside(&file).unwrap();
+            prepare();
+            let outcome = open(&file, true).map(|_| ());
+            assert!(matches!(outcome, Err(SchemaError::Unreadable(_))), "{case}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        open(&file, false).unwrap().db.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(open(&file, false), Err(SchemaError::TooNew { found }) if found == VERSION + 1));
+    }
+
+    #[test]
+    fn what_is_set_aside_keeps_its_companions_and_never_overwrites() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        for n in 1..=2 {
+            std::fs::write(&file, b"x").unwrap();
+            std::fs::write(folder.path().join("state.db-wal"), b"w").unwrap();
+            let aside = set_aside(&file).unwrap().unwrap();
+            assert_eq!(aside, folder.path().join(format!("state.db.unreadable-{n}")));
+            assert!(folder.path().join(format!("state.db.unreadable-{n}-wal")).exists());
+            assert!(!file.exists());
+        }
+        assert_eq!(set_aside(&file).unwrap(), None);
+    }
+}

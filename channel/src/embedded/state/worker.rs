@@ -1,0 +1,273 @@
+//! The one thread that writes state: it takes every change that waits and makes one transaction of them.
+//!
+//! Two files that sync on one disk wait for each other, so commits are few: what arrives while one commit syncs is the
+//! next one. Each job stands or falls alone (a savepoint each), and when the transaction as a whole cannot be
+//! committed each is tried again by itself.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::holds::Held;
+use super::{Hooks, StateError, schema};
+
+/// Jobs that may wait; a caller beyond that waits for room.
+pub(super) const QUEUE: usize = 1_024;
+
+/// Jobs of one transaction: bounds what one commit writes and how long the first of them waits.
+const GROUP: usize = 128;
+
+/// What a job brings about beyond the database, once it is durable.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Changes of what holds the log's segments.
+    pub(super) holds: Vec<Held>,
+    /// A command changed something: the dispatcher shall look.
+    pub(super) command: bool,
+    /// Done on this thread after the commit and before the next job, so that nothing can be committed in between.
+    pub(super) then: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// One change that waits. It may be run again when the transaction around it failed.
+pub(super) trait Job: Send {
+    fn run(&mut self, db: &Connection) -> Result<Effects, StateError>;
+    fn answer(self: Box<Self>, outcome: Result<(), StateError>);
+}
+
+/// A job made of a closure, with who waits for its value.
+pub(super) struct Task<F, T> {
+    work: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, StateError>>,
+}
+
+/// What the thread works with.
+pub(super) struct Worker {
+    pub(super) db: Connection,
+    pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
+    pub(super) shared: Arc<super::Shared>,
+    pub(super) hooks: Hooks,
+}
+
+// === impl Task ===
+
+impl<F, T> Task<F, T>
+where
+    F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send + 'static,
+    T: Send + 'static,
+{
+    /// The job and where its answer comes.
+    pub(super) fn new(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StateError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Self { work, value: None, reply }), answer)
+    }
+}
+
+impl<F, T> Job for Task<F, T>
+where
+    F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send,
+    T: Send,
+{
+    fn run(&mut self, db: &Connection) -> Result<Effects, StateError> {
+        let mut effects = Effects::default();
+        self.value = Some((self.work)(db, &mut effects)?);
+        Ok(effects)
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StateError>) {
+        let Self { value, reply, .. } = *self;
+        // Who asked may have gone; the change is made all the same.
+        let _ = reply.send(outcome.and_then(|()| value.ok_or(StateError::Closed)));
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Works until every sender is gone.
+    pub(super) fn run(mut self) {
+        let mut waiting = Vec::with_capacity(GROUP);
+        while let Some(first) = self.jobs.blocking_recv() {
+            waiting.push(first);
+            while waiting.len() < GROUP {
+                let Ok(next) = self.jobs.try_recv() else { break };
+                waiting.push(next);
+            }
+            self.group(std::mem::take(&mut waiting));
+        }
+    }
+
+    fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if let Err(reason) = (self.hooks.before_commit)() {
+            for job in jobs {
+                job.answer(Err(StateError::Barrier(reason.clone())));
+            }
+            return;
+        }
+        match self.together(&mut jobs) {
+            Ok(outcomes) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    self.finish(job, outcome);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, jobs = jobs.len(), "a group of changes was not committed; each is tried alone");
+                for job in jobs {
+                    self.alone(job);
+                }
+            }
+        }
+    }
+
+    /// One transaction; an error is of the transaction, an outcome of its job.
+    fn together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Result<Effects, StateError>>, StateError> {
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let mut transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for job in jobs {
+            let savepoint = transaction.savepoint()?;
+            match job.run(&savepoint) {
+                Ok(effects) => {
+                    savepoint.commit()?;
+                    outcomes.push(Ok(effects));
+                }
+                // The transaction itself may be gone: all of it is done again, one by one.
+                Err(StateError::Sql(error)) => return Err(StateError::Sql(error)),
+                Err(refused) => {
+                    // Takes back what the job did.
+                    drop(savepoint);
+                    outcomes.push(Err(refused));
+                }
+            }
+        }
+        transaction.commit()?;
+        self.hooks.commits.inc();
+        Ok(outcomes)
+    }
+
+    /// One job by itself; when the disk is full, once more with the room that is kept for this.
+    fn alone(&mut self, mut job: Box<dyn Job>) {
+        let mut outcome = self.attempt(&mut job);
+        if outcome.as_ref().is_err_and(schema::is_full) {
+            tracing::warn!("the disk is full: state is written into the room kept for it");
+            (self.hooks.on_full)();
+            self.shrink();
+            outcome = self.attempt(&mut job);
+        }
+        self.finish(job, outcome);
+    }
+
+    fn attempt(&mut self, job: &mut Box<dyn Job>) -> Result<Effects, StateError> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let effects = job.run(&transaction)?;
+        transaction.commit()?;
+        self.hooks.commits.inc();
+        Ok(effects)
+    }
+
+    /// Moves the write-ahead log into the database and gives its space back. Best effort: a reader may be in the way.
+    fn shrink(&self) {
+        let outcome = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "the write-ahead log was not cut");
+        }
+    }
+
+    fn finish(&self, job: Box<dyn Job>, outcome: Result<Effects, StateError>) {
+        let outcome = outcome.map(|effects| {
+            self.shared.held(&effects.holds);
+            if let Some(then) = effects.then {
+                then();
+            }
+            if effects.command {
+                self.shared.command();
+            }
+        });
+        job.answer(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::testing::*;
+    use super::super::{Opened, State};
+    use super::*;
+    use crate::{Change, ChannelError, LaneId};
+
+    fn start_with(folder: &std::path::Path, hooks: Hooks) -> State {
+        Opened::open(&folder.join("state.db"), false).unwrap().start(hooks).unwrap()
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_together_become_one_transaction_and_stand_or_fall_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let hooks = Hooks {
+            before_commit: Box::new(move || {
+                gate.recv().ok();
+                Ok(())
+            }),
+            ..idle_hooks()
+        };
+        let state = start_with(folder.path(), hooks);
+        // The first holds the thread at the gate while the others gather behind it.
+        let first = state.commit(vec![Change::Router(at(1))]);
+        let refused = state.write(|db, _| {
+            db.execute("UPDATE channel SET router = 99", [])?;
+            Err::<(), _>(StateError::Damaged("refused".to_owned()))
+        });
+        let rest: Vec<_> = (2..=50).map(|n| state.commit(vec![Change::Router(at(n))])).collect();
+        let all = async {
+            tokio::join!(first, refused, async {
+                for commit in rest {
+                    commit.await.unwrap();
+                }
+            })
+        };
+        let (first, refused, ()) = {
+            drop(open);
+            all.await
+        };
+        first.unwrap();
+        assert!(matches!(refused, Err(StateError::Damaged(_))));
+        assert_eq!(state.router(), 50);
+        drop(state);
+        assert_eq!(Opened::open(&folder.path().join("state.db"), false).unwrap().at_least, 50);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_committed_while_the_log_cannot_be_made_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let hooks = Hooks { before_commit: Box::new(|| Err("no disk".to_owned())), ..idle_hooks() };
+        let commits = hooks.commits.clone();
+        let state = start_with(folder.path(), hooks);
+        let outcome = state.commit(vec![Change::Router(at(1))]).await.map_err(ChannelError::from);
+        assert!(matches!(outcome, Err(ChannelError::Storage(reason)) if reason.contains("no disk")));
+        assert_eq!((state.router(), commits.get()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_gives_free_what_is_kept_and_tries_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let freed = Arc::new(AtomicU32::new(0));
+        let count = freed.clone();
+        let on_full = Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let hooks = Hooks { on_full, ..idle_hooks() };
+        let state = start_with(folder.path(), hooks);
+        let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
+        // SQLite's own limit on the file's size stands for the volume's.
+        let full = state.write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1)?)).await;
+        full.unwrap();
+        let rows = (0..2_000).map(|n| Change::Put(work(lane, n, 0, 0))).collect();
+        let outcome = state.commit(rows).await;
+        assert!(outcome.is_err_and(|error| schema::is_full(&error)));
+        assert_eq!(freed.load(Ordering::Relaxed), 1);
+        state.write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1_000_000)?)).await.unwrap();
+        state.commit(vec![Change::Put(work(lane, 1, 0, 0))]).await.unwrap();
+        assert_eq!(state.due(LaneId(lane.0), millrace_event::Timestamp(0), 10).await.unwrap().len(), 1);
+    }
+}
