@@ -1,1 +1,17 @@
-//! placeholder
+//! The door of the brokers: who may put an event into a channel, and how producers reach that door over HTTP.
+//!
+//! The files follow an event. Over HTTP it comes through [`ingress`]; then [`admission`], which knows no HTTP, finds
+//! the broker's door (`doors`), holds the event against the [`limits`], stops it if it goes round in circles
+//! (`loop_guard`), and appends it to the broker's channel. [`metrics`] counts what came of it.
+
+pub mod admission;
+mod doors;
+pub mod ingress;
+pub mod limits;
+mod loop_guard;
+pub mod metrics;
+
+pub use admission::{Admission, AdmissionParts, Observer};
+pub use ingress::{Ingress, IngressConfig};
+pub use limits::Limits;
+pub use metrics::BrokerMetrics;

@@ -85,7 +85,7 @@ impl BodyBudget {
         }
     }
 
-    /// Reads as [`read_body`] does, within the budget.
+    /// Reads as [`read_body`] does, within the budget. Waiting for room takes at most `timeout`, and so does reading.
     pub async fn read<B>(
         &self,
         body: B,
@@ -96,7 +96,9 @@ impl BodyBudget {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        within(timeout, read(body, limit, Some(self))).await
+        let length = announced(&body, limit)?;
+        let reserved = self.reserve(length.unwrap_or(0), timeout).await?;
+        within(timeout, read(body, limit, length, Some((self, reserved)))).await
     }
 
     /// Bytes that are free now.
@@ -104,21 +106,21 @@ impl BodyBudget {
         self.units.available_permits() * UNIT
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<Reserved, BodyError> {
+    async fn reserve(&self, bytes: usize, timeout: Duration) -> Result<Reserved, BodyError> {
         let wanted = units(bytes);
+        if wanted == 0 {
+            return Ok(Reserved::default());
+        }
+        if let Ok(permit) = self.units.clone().try_acquire_many_owned(wanted) {
+            return Ok(Reserved(Some(permit)));
+        }
         if wanted > self.total {
             return Err(BodyError::NoMemory);
         }
-        let permit = match self.units.clone().try_acquire_many_owned(wanted) {
-            Ok(permit) => permit,
-            Err(_) => self
-                .units
-                .clone()
-                .acquire_many_owned(wanted)
-                .await
-                .map_err(|_| BodyError::NoMemory)?,
-        };
-        Ok(Reserved(Some(permit)))
+        match tokio::time::timeout(timeout, self.units.clone().acquire_many_owned(wanted)).await {
+            Ok(Ok(permit)) => Ok(Reserved(Some(permit))),
+            Ok(Err(_)) | Err(_) => Err(BodyError::NoMemory),
+        }
     }
 
     fn grow(&self, reserved: &mut Reserved, bytes: usize) -> Result<(), BodyError> {
@@ -154,9 +156,18 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    within(timeout, read(body, limit, None))
-        .await
-        .map(|(bytes, _)| bytes)
+    let length = announced(&body, limit)?;
+    let (bytes, _) = within(timeout, read(body, limit, length, None)).await?;
+    Ok(bytes)
+}
+
+/// The length that the request announces, if it does and it is within the limit.
+fn announced(body: &impl Body, limit: usize) -> Result<Option<usize>, BodyError> {
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
+        return Err(BodyError::TooLarge { limit });
+    }
+    Ok(hint.exact().and_then(|length| usize::try_from(length).ok()))
 }
 
 /// A timer is set only when the body is not already there: most are.
@@ -172,21 +183,14 @@ async fn within<T>(
 async fn read<B>(
     mut body: B,
     limit: usize,
-    budget: Option<&BodyBudget>,
+    length: Option<usize>,
+    budget: Option<(&BodyBudget, Reserved)>,
 ) -> Result<(Bytes, Reserved), BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let known = body.size_hint().exact();
-    if body.size_hint().lower() > limit as u64 {
-        return Err(BodyError::TooLarge { limit });
-    }
-    let length = known.and_then(|length| usize::try_from(length).ok());
-    let mut reserved = match (budget, length) {
-        (Some(budget), Some(length)) if length > 0 => budget.reserve(length).await?,
-        _ => Reserved::default(),
-    };
+    let (budget, mut reserved) = budget.map_or((None, Reserved::default()), |(a, b)| (Some(a), b));
     let Some(first) = next_data(&mut body).await? else {
         return Ok((Bytes::new(), reserved));
     };
@@ -370,7 +374,7 @@ mod tests {
             .await
             .unwrap();
         let known = budget.read(Full::new(Bytes::from_static(b"a")), UNIT, LONG).await;
-        assert!(matches!(known, Err(BodyError::Timeout(_))), "waited in vain");
+        assert!(matches!(known, Err(BodyError::NoMemory)), "waited in vain");
         let grown = budget.read(pieces(&[b"a", b"b"]), UNIT, LONG).await;
         assert!(matches!(grown, Err(BodyError::NoMemory)));
         let waiting = tokio::spawn({

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
@@ -26,7 +26,8 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     field: Option<String>,
-    headers: HeaderMap,
+    /// A list and not a map: there are hardly ever two, and a map would make the value too large to hand around.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +55,7 @@ impl Problem {
             code,
             detail: detail.into(),
             field: None,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -87,7 +88,8 @@ impl Problem {
     /// Adds or replaces a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.retain(|(other, _)| *other != name);
+        self.headers.push((name, value));
         self
     }
 
@@ -114,7 +116,9 @@ impl Problem {
         let body = serde_json::to_vec(&wire).expect("invariant: strings and numbers are always JSON");
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response
+            .headers_mut()
+            .extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(CONTENT_TYPE, problem);
         response

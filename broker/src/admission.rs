@@ -1,0 +1,163 @@
+//! Admission: the one way into a broker's channel, for the HTTP ingress, sources and replies alike.
+
+use std::fmt;
+use std::sync::Arc;
+
+use millrace_channel::{AppendError, Channels, Class};
+use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_model::Mesh;
+use tokio::sync::watch;
+
+use crate::doors::{Door, Doors};
+use crate::limits::Limits;
+use crate::loop_guard;
+use crate::metrics::BrokerMetrics;
+
+/// Is told of events once they are durable, before the producer is answered. It must not block: it runs on the
+/// producer's way.
+pub type Observer = Arc<dyn Fn(&ObjectName, &[Event]) + Send + Sync>;
+
+/// What admission is made of.
+pub struct AdmissionParts {
+    /// The mesh: its brokers are those that have a door.
+    pub mesh: watch::Receiver<Arc<Mesh>>,
+    /// The open channels. A broker of the mesh whose channel is not here (yet) is not ready.
+    pub channels: Channels,
+    /// How large events and batches may be.
+    pub limits: Limits,
+    /// Who is told what was accepted; `None` costs nothing.
+    pub observer: Option<Observer>,
+    /// Where it is counted.
+    pub metrics: BrokerMetrics,
+}
+
+/// The door of all brokers of the mesh.
+///
+/// # Flow
+/// Known broker, size, loop guard, channel: in this order, and the first that refuses decides.
+///
+/// # Guarantees
+/// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains by itself.
+/// An event is stored as it is given, without a copy, unless it carries a `knativebrokerttl` that is a number: then
+/// that number is stored one lower. An event without it may pass 255 brokers; whoever sends it on within the mesh
+/// writes the number.
+///
+/// # Caveats
+/// When the future of `admit` is dropped the events may be stored all the same.
+pub struct Admission {
+    doors: Doors,
+    channels: Channels,
+    limits: Limits,
+    observer: Option<Observer>,
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// Wires it up. Nothing runs by itself.
+    pub fn new(parts: AdmissionParts) -> Self {
+        Self {
+            doors: Doors::new(parts.mesh, parts.metrics),
+            channels: parts.channels,
+            limits: parts.limits,
+            observer: parts.observer,
+        }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// Takes events in through a door that was found already. Refusals are counted by the caller.
+    pub(crate) async fn admit_at(
+        &self,
+        door: &Door,
+        mut events: Vec<Event>,
+        origin: Origin,
+    ) -> Result<(), Refusal> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let count = events.len();
+        let bytes = self.limits.check(&events)?;
+        loop_guard::pass(&mut events)?;
+        let channel = self
+            .channels
+            .get(&door.name)
+            .ok_or_else(|| not_ready(&door.name))?;
+        let shown = self.observer.as_ref().map(|observer| (observer, events.clone()));
+        channel.append(events, class(origin)).await.map_err(refusal)?;
+        door.metrics.accepted(count, bytes);
+        if let Some((observer, events)) = shown {
+            observer(&door.name, &events);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Intake for Admission {
+    async fn admit(&self, broker: &ObjectName, events: Vec<Event>, origin: Origin) -> Result<(), Refusal> {
+        let Some(door) = self.doors.of(broker) else {
+            let refusal = Refusal::UnknownBroker(broker.clone());
+            self.doors.metrics().refused_elsewhere(refusal.code());
+            return Err(refusal);
+        };
+        let admitted = self.admit_at(&door, events, origin).await;
+        if let Err(refusal) = &admitted {
+            door.refused(refusal.code());
+        }
+        admitted
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Replies and what one broker of the mesh sends another must find room when producers do not.
+fn class(origin: Origin) -> Class {
+    match origin {
+        Origin::Producer => Class::Producer,
+        Origin::Mesh => Class::Reserve,
+    }
+}
+
+fn not_ready(broker: &ObjectName) -> Refusal {
+    let reason = format!("the broker {broker} is not ready yet");
+    Refusal::Unavailable {
+        code: "broker-not-ready",
+        reason,
+    }
+}
+
+fn refusal(error: AppendError) -> Refusal {
+    match error {
+        AppendError::Full {
+            code,
+            reason,
+            retry_after,
+        } => Refusal::Full {
+            code,
+            reason,
+            retry_after,
+        },
+        AppendError::Storage(reason) => Refusal::Unavailable {
+            code: "storage-failed",
+            reason: format!("the event could not be made durable: {reason}"),
+        },
+        AppendError::Closed => Refusal::Unavailable {
+            code: "shutting-down",
+            reason: "the broker is shutting down; nothing was stored".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,221 @@
+//! The HTTP ingress: `POST /{namespace}/{broker}` takes an event or a batch, 202 says that it is durable.
+//!
+//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`), and how a
+//! refusal is told (`refuse`); this one leads it through.
+
+mod handshake;
+mod refuse;
+mod route;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, Request, Response, StatusCode, request};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use millrace_event::{Origin, http as binding};
+use millrace_serve::{
+    BindError, BodyBudget, Drained, Listener, ListenerMetrics, Problem, ServeOptions, discard, empty, serve,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::doors::Door;
+
+/// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngressConfig {
+    /// The address (`--listen`); port 0 gives a free one.
+    pub listen: SocketAddr,
+    /// The bounds of connections and headers.
+    pub serve: ServeOptions,
+    /// How long a whole body may take to arrive; then 408. 30 s.
+    pub body_timeout: Duration,
+    /// Bytes of memory that all bodies being read or stored may take together. 256 MiB. A body that finds no room
+    /// waits for it within its timeout. At least as much as the largest single body is always used.
+    pub body_memory: usize,
+}
+
+/// The ingress, bound to its address. Clients may connect from now on; [`Ingress::run`] serves them.
+///
+/// # Guarantees
+/// Checks go from cheap to dear: method, path, broker, media type and announced length are decided before any of the
+/// body is read. 202 is answered only when everything of the request is durable; any other answer but 503 `storage-failed`
+/// means that nothing of it is stored.
+#[derive(Debug)]
+pub struct Ingress {
+    listener: Listener,
+    options: ServeOptions,
+    metrics: ListenerMetrics,
+    handler: Arc<Handler>,
+}
+
+#[derive(Debug)]
+struct Handler {
+    admission: Arc<Admission>,
+    budget: BodyBudget,
+    body_timeout: Duration,
+}
+
+/// What is left unread of a refused request up to this size is read and dropped, so that its connection can be used
+/// again; beyond it the connection is closed.
+const DISCARD_BYTES: usize = 64 * 1024;
+/// And only as long as this.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+// === impl IngressConfig ===
+
+impl IngressConfig {
+    /// The configuration that Millrace ships, on this address.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            serve: ServeOptions::default(),
+            body_timeout: Duration::from_secs(30),
+            body_memory: 256 * 1024 * 1024,
+        }
+    }
+}
+
+// === impl Ingress ===
+
+impl Ingress {
+    /// Binds the address. Needs a running tokio.
+    pub fn build(
+        config: &IngressConfig,
+        admission: Arc<Admission>,
+        metrics: ListenerMetrics,
+    ) -> Result<Self, BindError> {
+        let limits = admission.limits();
+        let modes = [
+            binding::Mode::Binary,
+            binding::Mode::Structured,
+            binding::Mode::Batch,
+        ];
+        let largest = modes
+            .map(|mode| limits.body_bytes(mode))
+            .into_iter()
+            .fold(0, usize::max);
+        let handler = Handler {
+            budget: BodyBudget::new(config.body_memory.max(largest)),
+            body_timeout: config.body_timeout,
+            admission,
+        };
+        let listener = Listener::bind(config.listen)?;
+        Ok(Self {
+            listener,
+            options: config.serve,
+            metrics,
+            handler: Arc::new(handler),
+        })
+    }
+
+    /// The address with the port that was given.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Serves until `shutdown`, then finishes what is in hand within the drain timeout.
+    pub async fn run(self, shutdown: CancellationToken) -> Drained {
+        let handler = self.handler;
+        let service = service_fn(move |request| {
+            let handler = handler.clone();
+            async move { Ok::<_, Infallible>(handler.answer(request).await) }
+        });
+        serve(self.listener, self.options, self.metrics, service, shutdown).await
+    }
+}
+
+// === impl Handler ===
+
+impl Handler {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let door = match self.open(&head) {
+            Ok(door) => door,
+            Err(problem) => return self.refuse(problem, None, &head, body).await,
+        };
+        if head.method == Method::OPTIONS {
+            return handshake::answer(&head.headers);
+        }
+        let mode = match mode_of(&head) {
+            Ok(mode) => mode,
+            Err(problem) => return self.refuse(problem, Some(&door), &head, body).await,
+        };
+        match self.take(&door, mode, &head, body).await {
+            Ok(()) => empty(StatusCode::ACCEPTED),
+            Err(problem) => {
+                door.refused(problem.code());
+                problem.into_response()
+            }
+        }
+    }
+
+    /// Method, path and broker.
+    fn open(&self, head: &request::Parts) -> Result<Arc<Door>, Problem> {
+        if head.method != Method::POST && head.method != Method::OPTIONS {
+            return Err(refuse::method());
+        }
+        let broker = route::broker_of(head.uri.path()).ok_or_else(refuse::path)?;
+        self.admission
+            .doors()
+            .at(broker)
+            .ok_or_else(refuse::unknown_broker)
+    }
+
+    /// Reads, decodes and admits. What is read is counted against the budget until it is stored.
+    async fn take(
+        &self,
+        door: &Door,
+        mode: binding::Mode,
+        head: &request::Parts,
+        body: Incoming,
+    ) -> Result<(), Problem> {
+        let limits = self.admission.limits();
+        let read = self
+            .budget
+            .read(body, limits.body_bytes(mode), self.body_timeout)
+            .await;
+        let (bytes, _reserved) = read.map_err(|error| refuse::body(&error, mode))?;
+        let decoded = binding::decode(&head.headers, &bytes, &limits.decoding());
+        // The events have their own copy by now; the connection's buffer is free while they are stored.
+        drop(bytes);
+        let events = decoded.map_err(refuse::invalid)?;
+        let admitted = self.admission.admit_at(door, events, Origin::Producer).await;
+        admitted.map_err(|refusal| refuse::refusal(&refusal))
+    }
+
+    /// Refuses before the body was read, and sees to the body.
+    async fn refuse(
+        &self,
+        problem: Problem,
+        door: Option<&Door>,
+        head: &request::Parts,
+        body: Incoming,
+    ) -> Response<Full<Bytes>> {
+        match door {
+            Some(door) => door.refused(problem.code()),
+            None => self.admission.doors().metrics().refused_elsewhere(problem.code()),
+        }
+        // A client that waits for `100 Continue` must not get it now.
+        let waits = head.headers.contains_key(EXPECT) && !body.is_end_stream();
+        if waits || !discard(body, DISCARD_BYTES, DISCARD_TIME).await {
+            return problem.closing().into_response();
+        }
+        problem.into_response()
+    }
+}
+
+/// The content mode, or why the request is no event that can be read.
+fn mode_of(head: &request::Parts) -> Result<binding::Mode, Problem> {
+    match binding::mode(&head.headers) {
+        Ok(Some(mode)) => Ok(mode),
+        Ok(None) => Err(refuse::not_an_event()),
+        Err(fault) => Err(refuse::invalid(fault)),
+    }
+}

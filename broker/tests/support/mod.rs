@@ -1,0 +1,304 @@
+//! A mesh of two brokers (one of which is not ready) over a channel in memory, and raw HTTP to talk to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
+use millrace_channel::{
+    AppendError, Attempt, Change, Channel, ChannelError, Channels, Class, Lane, LaneId, LaneSpec, LaneState,
+    Parked, ParkedQuery, Position, Reader, Record, Usage, Work,
+};
+use millrace_event::{Event, ObjectName, Timestamp};
+use millrace_model::{Broker, Mesh, OnFull, Retention};
+use millrace_serve::{Drained, ListenerMetrics};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A channel that keeps what is appended in memory, fails when told to, and knows nothing else.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) appended: Mutex<Vec<(Event, Class)>>,
+    pub(crate) appends: Mutex<usize>,
+    pub(crate) failing: Mutex<Option<AppendError>>,
+    /// Appends wait for a permit each; closed: they do not wait.
+    pub(crate) gate: Semaphore,
+    /// Gets a permit when an append has begun.
+    pub(crate) begun: Semaphore,
+}
+
+/// A running ingress and what is behind it.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) mesh: watch::Sender<Arc<Mesh>>,
+    pub(crate) registry: Registry,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<Drained>,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub(crate) fn new() -> Arc<Self> {
+        let gate = Semaphore::new(0);
+        gate.close();
+        Arc::new(Self {
+            appended: Mutex::default(),
+            appends: Mutex::default(),
+            failing: Mutex::default(),
+            gate,
+            begun: Semaphore::new(0),
+        })
+    }
+
+    /// The same, but every append waits for a permit of `gate`.
+    pub(crate) fn gated() -> Arc<Self> {
+        Arc::new(Self {
+            appended: Mutex::default(),
+            appends: Mutex::default(),
+            failing: Mutex::default(),
+            gate: Semaphore::new(0),
+            begun: Semaphore::new(0),
+        })
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.appended
+            .lock()
+            .iter()
+            .map(|(event, _)| event.clone())
+            .collect()
+    }
+}
+
+fn absent<T>() -> Result<T, ChannelError> {
+    Err(ChannelError::Storage("this channel only takes events".to_owned()))
+}
+
+#[async_trait::async_trait]
+impl Channel for Memory {
+    async fn append(&self, events: Vec<Event>, class: Class) -> Result<Position, AppendError> {
+        self.begun.add_permits(1);
+        if let Ok(permit) = self.gate.acquire().await {
+            permit.forget();
+        }
+        if let Some(error) = self.failing.lock().clone() {
+            return Err(error);
+        }
+        *self.appends.lock() += 1;
+        self.appended
+            .lock()
+            .extend(events.into_iter().map(|event| (event, class)));
+        Ok(Position::default())
+    }
+    fn head(&self) -> Position {
+        Position::default()
+    }
+    fn reader(&self, _: Position) -> Box<dyn Reader> {
+        panic!("nobody reads here")
+    }
+    async fn get(&self, _: Position) -> Result<Option<Record>, ChannelError> {
+        absent()
+    }
+    async fn position_at(&self, _: Timestamp) -> Result<Position, ChannelError> {
+        absent()
+    }
+    fn recovered_uncleanly(&self) -> bool {
+        false
+    }
+    async fn router(&self) -> Result<Position, ChannelError> {
+        absent()
+    }
+    async fn lanes(&self) -> Result<Vec<Lane>, ChannelError> {
+        absent()
+    }
+    async fn open_lanes(&self, _: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError> {
+        absent()
+    }
+    async fn drop_lane(&self, _: LaneId) -> Result<u64, ChannelError> {
+        absent()
+    }
+    async fn commit(&self, _: Vec<Change>) -> Result<(), ChannelError> {
+        absent()
+    }
+    async fn due(&self, _: LaneId, _: Timestamp, _: usize) -> Result<Vec<Work>, ChannelError> {
+        absent()
+    }
+    async fn next_due(&self, _: LaneId, _: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
+        absent()
+    }
+    async fn parked(&self, _: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {
+        absent()
+    }
+    async fn parked_by_id(&self, _: &str) -> Result<Option<Parked>, ChannelError> {
+        absent()
+    }
+    async fn redrive(&self, _: &str) -> Result<bool, ChannelError> {
+        absent()
+    }
+    async fn drop_parked(&self, _: &str) -> Result<bool, ChannelError> {
+        absent()
+    }
+    async fn set_lane_state(&self, _: LaneId, _: LaneState) -> Result<(), ChannelError> {
+        absent()
+    }
+    fn commands(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+    fn record(&self, _: Attempt) {}
+    async fn attempts(&self, _: Position) -> Result<Vec<Attempt>, ChannelError> {
+        absent()
+    }
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+    async fn close(&self) -> Result<(), ChannelError> {
+        Ok(())
+    }
+}
+
+/// `shop/default`, whose channel is open, and `shop/unready`, whose is not.
+pub(crate) fn mesh() -> Arc<Mesh> {
+    let brokers = ["shop/default", "shop/unready"].map(|name| {
+        let name: ObjectName = name.parse().unwrap();
+        let broker = Broker {
+            name: name.clone(),
+            uid: None,
+            retention: Retention::default(),
+            backlog_bytes: None,
+            on_full: OnFull::Refuse,
+        };
+        (name, Arc::new(broker))
+    });
+    Arc::new(Mesh {
+        revision: 1,
+        brokers: brokers.into_iter().collect(),
+        ..Mesh::default()
+    })
+}
+
+pub(crate) fn admission(
+    memory: &Arc<Memory>,
+    observer: Option<Observer>,
+) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
+    let (sender, receiver) = watch::channel(mesh());
+    let channels = Channels::default();
+    channels.insert("shop/default".parse().unwrap(), memory.clone());
+    let mut registry = Registry::default();
+    let admission = Admission::new(AdmissionParts {
+        mesh: receiver,
+        channels,
+        limits: Limits::default(),
+        observer,
+        metrics: BrokerMetrics::new(&mut registry),
+    });
+    (Arc::new(admission), sender, registry)
+}
+
+pub(crate) fn start(memory: Arc<Memory>) -> Served {
+    start_with(memory, |_| {})
+}
+
+pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressConfig)) -> Served {
+    let (admission, mesh, registry) = admission(&memory, None);
+    let mut config = IngressConfig::new("127.0.0.1:0".parse().unwrap());
+    change(&mut config);
+    let ingress = Ingress::build(&config, admission.clone(), ListenerMetrics::default()).unwrap();
+    let address = ingress.address();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(ingress.run(shutdown.clone()));
+    Served {
+        address,
+        admission,
+        memory,
+        mesh,
+        registry,
+        shutdown,
+        task,
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    /// Sends bytes on a connection of its own and reads one answer.
+    pub(crate) async fn exchange(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_ref()).await.unwrap();
+        answer(&mut stream).await
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+}
+
+/// Reads one answer, by its Content-Length.
+pub(crate) async fn answer(stream: &mut TcpStream) -> Answer {
+    let read = tokio::time::timeout(Duration::from_secs(60), read(stream)).await;
+    read.expect("an answer within a minute")
+}
+
+async fn read(stream: &mut TcpStream) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = stream.read_u8().await;
+        head.push(byte.unwrap_or_else(|_| panic!("closed after {:?}", String::from_utf8_lossy(&head))));
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).await.unwrap();
+    let status = head[9..12].parse().unwrap();
+    Answer {
+        status,
+        head,
+        body: String::from_utf8(body).unwrap(),
+    }
+}
+
+/// A request with a body and its length.
+pub(crate) fn request(line: &str, headers: &[&str], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut text = format!("{line} HTTP/1.1\r\nhost: x\r\n");
+    for header in headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let mut request = text.into_bytes();
+    request.extend_from_slice(body);
+    request
+}
+
+/// The headers of a good binary event.
+pub(crate) const BINARY: [&str; 5] = [
+    "ce-specversion: 1.0",
+    "ce-id: 1",
+    "ce-source: /shop/orders",
+    "ce-type: order.paid",
+    "content-type: application/octet-stream",
+];
