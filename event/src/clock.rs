@@ -106,3 +106,42 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_time_is_woken_when_a_test_moves_the_clock_there() {
+        let clock = Clock::manual(Timestamp(1_000));
+        let waiter = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                clock.sleep_until(Timestamp(3_000)).await;
+                clock.now()
+            }
+        });
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(waiter.await.unwrap(), Timestamp(3_000));
+    }
+
+    #[tokio::test]
+    async fn a_time_that_is_past_is_not_waited_for() {
+        Clock::manual(Timestamp(5)).sleep_until(Timestamp(5)).await;
+        Clock::System.sleep_until(Timestamp(0)).await;
+    }
+
+    #[test]
+    fn times_saturate_instead_of_overflowing() {
+        assert_eq!(Timestamp(i64::MAX).after(Duration::MAX), Timestamp(i64::MAX));
+        assert_eq!(Timestamp(5).since(Timestamp(10)), Duration::ZERO);
+        assert_eq!(
+            Timestamp(i64::MAX).since(Timestamp(i64::MIN)),
+            Duration::from_millis(i64::MAX as u64)
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! The HTTP protocol binding (CloudEvents HTTP 1.0.2): binary, structured and batched content mode.
 //!
-//! The folder follows a message: which mode it is in ([`mode`]), what its header values spell (`percent`), how a binary
+//! The folder follows a message: which mode it is in ([`mode()`]), what its header values spell (`percent`), how a binary
 //! message becomes an event (`read`), which other headers go along (`passed`), and how an event is written (`write`).
 
 mod mode;

@@ -26,5 +26,5 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use clock::{Clock, Timestamp};
 pub use event::{DataForm, Event};
 pub use intake::{Intake, Origin, Refusal};
-pub use invalid::Invalid;
+pub use invalid::{Fault, Invalid};
 pub use name::ObjectName;

@@ -56,3 +56,20 @@ impl FromStr for ObjectName {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_two_parts_and_reads_back_as_written() {
+        let name: ObjectName = "shop/default".parse().unwrap();
+        assert_eq!(
+            (name.namespace(), name.name(), name.to_string().as_str()),
+            ("shop", "default", "shop/default")
+        );
+        for text in ["", "/", "a/", "/b", "a", "a/b/c"] {
+            assert!(text.parse::<ObjectName>().is_err(), "{text}");
+        }
+    }
+}
