@@ -12,6 +12,9 @@ const CODES: [&str; 3] = [
     "channel/src/contract.rs",
 ];
 
+/// The folders whose crates answer requests.
+const ANSWERING: [&str; 4] = ["admin", "broker", "channel", "serve"];
+
 /// Every stable code is documented in `docs/reference/errors.md`.
 pub(super) fn codes(house: &House) -> anyhow::Result<Vec<String>> {
     let mut found = BTreeSet::new();
@@ -20,7 +23,13 @@ pub(super) fn codes(house: &House) -> anyhow::Result<Vec<String>> {
         if CODES.iter().any(|known| Path::new(known) == file) {
             found.extend(literals(code).filter(|word| is_kebab(word)).map(str::to_owned));
         }
-        found.extend(marked(code).map(str::to_owned));
+        if file
+            .iter()
+            .next()
+            .is_some_and(|folder| ANSWERING.iter().any(|known| folder == *known))
+        {
+            found.extend(marked(code));
+        }
     }
     missing(house, "docs/reference/errors.md", &found)
 }
@@ -61,18 +70,30 @@ fn literals(text: &str) -> impl Iterator<Item = &str> {
     lines.flat_map(|line| line.split('"').skip(1).step_by(2))
 }
 
-/// The codes that stand right where an answer is made: `code: "disk-full"`, `Problem::new(status, "disk-full"`.
-fn marked(text: &str) -> impl Iterator<Item = &str> {
+/// What stands before a code where an answer is made.
+const MAKERS: [&str; 5] = [
+    "Problem::new(",
+    "Refused::new(",
+    "Refused::unknown(",
+    "Self::new(",
+    "code: ",
+];
+
+/// The codes that stand right where an answer is made: the first kebab-case literal of the call.
+fn marked(text: &str) -> BTreeSet<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines
-        .filter(|line| line.contains("code: \"") || line.contains("Problem::new("))
-        .flat_map(|line| line.split('"').skip(1).step_by(2))
-        .filter(|word| is_kebab(word))
+    let code: String = lines.flat_map(|line| [line, " "]).collect();
+    let calls = MAKERS.iter().flat_map(|maker| code.split(maker).skip(1));
+    let calls = calls.map(|call| call.split([';', '{']).next().unwrap_or_default());
+    calls
+        .filter_map(|call| literals(call).find(|word| is_kebab(word)).map(str::to_owned))
+        .collect()
 }
 
 fn is_kebab(word: &str) -> bool {
     let parts: Vec<&str> = word.split('-').collect();
-    let plain = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let plain =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'));
     parts.len() > 1 && parts.iter().all(plain)
 }
 
@@ -105,8 +126,9 @@ mod tests {
 
     #[test]
     fn words_in_comments_do_not_count() {
-        let text = "// \"no-code\"\nlet x = \"a-code\";\nlet y = Problem::new(404, \"b-code\", \"text\");\n";
+        let text =
+            "// \"no-code\"\nlet x = \"a-code\";\nlet y = Problem::new(\n404,\n\"b-code\", \"text\");\n";
         assert_eq!(literals(text).collect::<Vec<_>>(), ["a-code", "b-code", "text"]);
-        assert_eq!(marked(text).collect::<Vec<_>>(), ["b-code"]);
+        assert_eq!(marked(text).into_iter().collect::<Vec<_>>(), ["b-code"]);
     }
 }
