@@ -83,13 +83,8 @@ impl Guard {
             return Err(Refused::new(StatusCode::BAD_REQUEST, "bad-host", detail).field("Host"));
         };
         let named = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-        let known = named.is_some_and(|host| self.is_own(&host));
-        if known
-            && request
-                .uri()
-                .authority()
-                .is_none_or(|authority| self.is_own(authority))
-        {
+        let absolute = request.uri().authority();
+        if named.is_some_and(|host| self.is_own(&host)) && absolute.is_none_or(|host| self.is_own(host)) {
             return Ok(());
         }
         let detail = "this listener is not called by that name; call it by its address, or allow the name";

@@ -1,7 +1,7 @@
 //! Many filters asked at once: work grows with those that match, not with those that exist.
 //!
 //! The filters stand in a tree of buckets. A bucket with few filters asks each of them. One with many splits them by
-//! their next question ([`crate::access`]): the event's attribute is looked up once by its whole text (exact) or by
+//! their next question (`access`): the event's attribute is looked up once by its whole text (exact) or by
 //! its first or last bytes (prefix and suffix, once for each length that occurs), and only the buckets that are
 //! found are visited. A filter all of whose questions have been answered on the way is proved, and is not asked again.
 

@@ -1,0 +1,139 @@
+//! A served admin listener and a client that speaks plain HTTP to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use millrace_admin::{Admin, ReloadState};
+use millrace_channel::Channels;
+use millrace_event::ObjectName;
+use millrace_model::{Mesh, StatusBoard};
+use millrace_serve::{Drained, Listener, ListenerMetrics};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A served admin listener, and the ends of what it reads.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) mesh: watch::Sender<Arc<Mesh>>,
+    pub(crate) reload: watch::Sender<ReloadState>,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) channels: Channels,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<Drained>,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+pub(crate) fn name(text: &str) -> ObjectName {
+    text.parse().expect("a name")
+}
+
+pub(crate) async fn serve() -> Served {
+    let (mesh, mesh_receiver) = watch::channel(Arc::new(Mesh::default()));
+    let (reload, reload_receiver) = watch::channel(ReloadState::default());
+    let (ready, ready_receiver) = watch::channel(false);
+    let mut registry = Registry::default();
+    let counter: Counter = Counter::default();
+    registry.register("millrace_test", "A test", counter.clone());
+    counter.inc();
+    let admin = Admin {
+        mesh: mesh_receiver,
+        reload: reload_receiver,
+        board: Arc::default(),
+        channels: Channels::default(),
+        registry: Arc::new(registry),
+        ready: ready_receiver,
+        version: "0.0.0-test",
+        allowed_hosts: vec!["allowed.example".to_owned()],
+        shutdown: CancellationToken::new(),
+    };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).expect("a free port");
+    Served {
+        address: listener.address(),
+        mesh,
+        reload,
+        ready,
+        board: admin.board.clone(),
+        channels: admin.channels.clone(),
+        shutdown: admin.shutdown.clone(),
+        task: tokio::spawn(admin.serve(listener, ListenerMetrics::default())),
+    }
+}
+
+impl Served {
+    pub(crate) async fn raw(&self, request: String) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        });
+        Answer {
+            status,
+            headers: headers.collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let host = self.address;
+        self.raw(format!(
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n"
+        ))
+        .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "").await
+    }
+
+    pub(crate) async fn change(&self, method: &str, path: &str) -> Answer {
+        self.send(method, path, "millrace-request: 1\r\n").await
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.headers["content-type"], "application/json", "{self:?}");
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// Asserts that it is a problem of this status and code.
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{self:?}"
+        );
+        let problem: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(
+            (&problem["status"], &problem["code"]),
+            (&json!(status), &json!(code)),
+            "{self:?}"
+        );
+        assert!(
+            problem["detail"].is_string() && problem["title"].is_string(),
+            "{self:?}"
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The admin listener as a client sees it: raw HTTP to a real listener, with a real channel behind it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod harness;
+mod health;
+mod mesh;
+mod parked;
+mod protection;

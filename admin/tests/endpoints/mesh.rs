@@ -1,0 +1,170 @@
+//! The mesh, its brokers and its triggers, as they should be and as they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_admin::ReloadState;
+use millrace_event::Timestamp;
+use millrace_filter::{Compiled, Filter};
+use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
+use millrace_model::{Broker, DeliveryPolicy, Mesh, ObjectName, OnFull, Retention, Target, Trigger};
+use serde_json::{Value, json};
+
+use crate::harness::{name, serve};
+
+/// A broker `shop/default` and its triggers `shop/ship` (with credentials in its URL) and `shop/lost` (unresolved).
+fn mesh() -> Mesh {
+    let broker = Broker {
+        name: name("shop/default"),
+        uid: None,
+        retention: Retention::default(),
+        backlog_bytes: None,
+        on_full: OnFull::Refuse,
+    };
+    let filters = vec![Filter::Exact(vec![("type".to_owned(), "order.paid".to_owned())])];
+    let ship = Trigger {
+        name: name("shop/ship"),
+        uid: None,
+        broker: name("shop/default"),
+        compiled: Arc::new(Compiled::new(&filters).unwrap()),
+        filters,
+        subscriber: Ok(Target::Http(
+            "http://me:secret@127.0.0.1:9001/ship".parse().unwrap(),
+        )),
+        dead_letter: Some(Ok(Target::Broker(name("shop/dead")))),
+        delivery: DeliveryPolicy::default(),
+        parallelism: 32,
+        max_deferred: 10_000,
+        max_parked: 10_000,
+    };
+    let subscriber = Err("the ref names a Service, which only Kubernetes knows".to_owned());
+    let lost = Trigger {
+        name: name("shop/lost"),
+        subscriber,
+        dead_letter: None,
+        ..ship.clone()
+    };
+    Mesh {
+        revision: 7,
+        brokers: BTreeMap::from([(broker.name.clone(), Arc::new(broker))]),
+        triggers: [ship, lost]
+            .into_iter()
+            .map(|trigger| (trigger.name.clone(), Arc::new(trigger)))
+            .collect(),
+    }
+}
+
+/// What a dispatcher would say of the broker and of `shop/ship`, and of an orphan.
+pub(crate) struct Owner;
+
+impl Statuses for Owner {
+    fn broker(&self) -> BrokerStatus {
+        BrokerStatus {
+            state: "ready",
+            head: 12,
+            oldest: 3,
+            log_bytes: 4_096,
+            ..Default::default()
+        }
+    }
+
+    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+        let last_failure = Some((Timestamp(1_766_000_000_120), "503 Service Unavailable".to_owned()));
+        let live = TriggerStatus {
+            state: "behind",
+            cursor: 5,
+            backlog: 7,
+            last_failure,
+            ..Default::default()
+        };
+        let orphan = TriggerStatus {
+            state: "orphaned",
+            ..Default::default()
+        };
+        vec![(name("shop/ship"), live), (name("shop/old"), orphan)]
+    }
+}
+
+#[tokio::test]
+async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
+    let served = serve().await;
+    let before = served.get("/api/v1/mesh").await.json();
+    assert_eq!(
+        (&before["revision"], &before["lastReload"]),
+        (&json!(0), &Value::Null)
+    );
+    served.mesh.send(Arc::new(mesh())).unwrap();
+    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    let error = Some("mesh.yaml:3: spec.broker is missing".to_owned());
+    served
+        .reload
+        .send(ReloadState {
+            revision: 7,
+            at: Timestamp(1_766_000_000_000),
+            error,
+        })
+        .unwrap();
+    assert_eq!(
+        served.get("/api/v1/mesh").await.json(),
+        json!({
+            "version": "0.0.0-test", "revision": 7, "lastReload": "2025-12-17T19:33:20.000Z",
+            "lastReloadError": "mesh.yaml:3: spec.broker is missing",
+            "brokers": 1, "triggers": 2, "sources": 0, "ready": false,
+        })
+    );
+    assert_eq!(served.get("/api/v1/sources").await.json(), json!([]));
+    assert_eq!(
+        served.get("/api/v1/brokers").await.json(),
+        json!([{
+            "name": "shop/default", "state": "ready", "reason": null, "head": 12, "oldest": 3, "logBytes": 4096,
+            "refusing": null,
+            "settings": {
+                "retentionAgeSeconds": 86_400, "retentionBytes": 1 << 30, "backlogBytes": null, "onFull": "refuse",
+            },
+        }])
+    );
+}
+
+#[tokio::test]
+async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
+    let served = serve().await;
+    served.mesh.send(Arc::new(mesh())).unwrap();
+    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    let triggers = served.get("/api/v1/triggers").await.json();
+    let states: Vec<_> = triggers
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["name"], &one["state"]))
+        .collect();
+    assert_eq!(
+        json!(states),
+        json!([
+            ["shop/lost", "not-ready"],
+            ["shop/old", "orphaned"],
+            ["shop/ship", "behind"]
+        ])
+    );
+    assert_eq!(
+        triggers[0]["reason"],
+        "the ref names a Service, which only Kubernetes knows"
+    );
+    let ship = &triggers[2];
+    assert_eq!(ship["subscriber"], "http://***@127.0.0.1:9001/ship");
+    assert_eq!(
+        (&ship["backlog"], &ship["backlogIsUpperBound"]),
+        (&json!(7), &json!(true))
+    );
+    assert_eq!(
+        ship["lastFailure"],
+        json!({"at": "2025-12-17T19:33:20.120Z", "reason": "503 Service Unavailable"})
+    );
+    let detail = served.get("/api/v1/triggers/shop/ship").await.json();
+    assert_eq!(detail["state"], "behind");
+    assert_eq!(detail["settings"]["deadLetterSink"], "broker:shop/dead");
+    assert_eq!(detail["settings"]["backoffDelayMillis"], 200);
+    assert_eq!(
+        served.get("/api/v1/triggers/shop/old").await.json()["settings"],
+        Value::Null
+    );
+}
