@@ -1,5 +1,7 @@
 //! Every source file begins with what it is and why, and stays short enough to be read in one go.
 
+use std::path::Path;
+
 use super::House;
 
 /// Lines a file may have before its tests. 300 is the norm; this is where it stops.
@@ -11,7 +13,11 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
         if !text.starts_with("//!") {
             findings.push(format!("{} does not begin with `//!`", file.display()));
         }
-        let lines = lines_before_tests(&text);
+        let lines = if is_tests(file) {
+            0
+        } else {
+            lines_before_tests(&text)
+        };
         if lines > LONGEST {
             findings.push(format!(
                 "{} has {lines} lines before its tests; {LONGEST} is the limit",
@@ -20,6 +26,16 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(findings)
+}
+
+/// Whether a file is tests and nothing else: a crate's `tests.rs`, or what lies in its `tests/`. The suites are no
+/// exception to the limit: they are read as the list of what is promised.
+fn is_tests(file: &Path) -> bool {
+    let inside = file
+        .iter()
+        .skip(1)
+        .any(|part| part == "tests" || part == "tests.rs");
+    inside && !file.starts_with("tests")
 }
 
 /// What of a file is not its inline tests.
@@ -34,6 +50,18 @@ fn lines_before_tests(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_tests_are_told_from_the_suites() {
+        for (file, expected) in [
+            ("broker/tests/a.rs", true),
+            ("event/src/json/tests.rs", true),
+            ("tests/suites/a.rs", false),
+            ("a/src/b.rs", false),
+        ] {
+            assert_eq!(is_tests(Path::new(file)), expected, "{file}");
+        }
+    }
 
     #[test]
     fn only_what_stands_before_the_tests_counts() {
