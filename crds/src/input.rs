@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,11 +28,29 @@ pub struct Input {
     pub text: String,
 }
 
+/// Files that cannot be read: one problem each. Its `Display` is one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// The problems.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ReadError {}
+
 /// Reads these files and folders, each file once; `-` is the standard input.
 ///
 /// # Errors
 /// Every file that cannot be read, is too large or is not UTF-8.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<Input>, Vec<Problem>> {
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Input>, ReadError> {
     let mut problems = Vec::new();
     let mut inputs = Vec::new();
     let mut total = 0;
@@ -45,7 +64,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Input>, Vec<Problem>> {
     if problems.is_empty() {
         Ok(inputs)
     } else {
-        Err(problems)
+        Err(ReadError { problems })
     }
 }
 
@@ -226,7 +245,9 @@ mod tests {
             .and_then(|file| file.set_len(MAX_FILE_BYTES + 1))
             .expect("made");
         let missing = folder.path().join("missing.yaml");
-        let problems = read(&[latin, large, missing]).expect_err("none is readable");
+        let problems = read(&[latin, large, missing])
+            .expect_err("none is readable")
+            .problems;
         let found: Vec<_> = problems
             .iter()
             .map(|problem| (problem.code, problem.at))

@@ -25,7 +25,7 @@ pub mod share;
 mod suggest;
 mod trigger;
 
-pub use input::{Input, read};
+pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
 pub use share::{same_mesh, share};

@@ -1,0 +1,130 @@
+//! Asking a running Millrace by its admin API, and what its refusals mean.
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use serde_json::Value;
+
+use crate::cli::client::{Answer, Ask, NoAnswer, below, url};
+use crate::cli::exit::Exit;
+use crate::cli::{out, usage};
+
+/// Says that a change is meant, which no page of a browser can say.
+const MEANT: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("millrace-request"),
+    HeaderValue::from_static("1"),
+);
+
+/// The admin API of one Millrace.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminApi {
+    base: Uri,
+}
+
+/// Why the API did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDone {
+    /// Nothing came back.
+    #[error("{0}. Is Millrace running there? --admin or MILLRACE_ADMIN say where it is")]
+    NoAnswer(#[from] NoAnswer),
+    /// It refused, with its sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// It answered something else.
+    #[error("this is not the answer of a Millrace: {0}")]
+    Nonsense(String),
+}
+
+// === impl AdminApi ===
+
+impl AdminApi {
+    /// The API below that URL; says so when it is none.
+    pub(crate) fn new(base: &str) -> Result<Self, Exit> {
+        match url("--admin", base) {
+            Ok(base) => Ok(Self { base }),
+            Err(error) => Err(usage(&format!("{error:#}"))),
+        }
+    }
+
+    /// What is at a path below `/api/v1/`.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, NotDone> {
+        let answer = self.ask(Method::GET, path).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| NotDone::Nonsense(error.to_string()))
+    }
+
+    /// What is at a path, which must be a list.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, NotDone> {
+        match self.get(path).await? {
+            Value::Array(list) => Ok(list),
+            _ => Err(NotDone::Nonsense("a list is expected".to_owned())),
+        }
+    }
+
+    /// Changes something.
+    pub(crate) async fn change(&self, method: Method, path: &str) -> Result<(), NotDone> {
+        self.ask(method, path).await.map(drop)
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Answer, NotDone> {
+        let url = below(&self.base, &format!("api/v1/{path}"))
+            .map_err(|error| NotDone::Nonsense(error.to_string()))?;
+        let mut ask = Ask::new(method, url);
+        ask.headers.insert(MEANT.0, MEANT.1);
+        let answer = ask.make().await?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let detail = answer.refusal().detail.map(|detail| out::plain(&detail));
+        Err(match (detail, answer.status) {
+            (Some(detail), _) => NotDone::Refused(detail),
+            (None, StatusCode::NOT_FOUND) => {
+                NotDone::Nonsense(format!("{} has no {}", self.base, ask.url.path()))
+            }
+            (None, _) => NotDone::Nonsense(answer.status_line()),
+        })
+    }
+}
+
+// === impl NotDone ===
+
+impl NotDone {
+    /// Says what went wrong, for the exit code that it has.
+    pub(crate) fn report(&self) -> Exit {
+        out::remark(&format!("error: {self}"));
+        match self {
+            Self::NoAnswer(_) => Exit::Unreachable,
+            Self::Refused(_) | Self::Nonsense(_) => Exit::Failed,
+        }
+    }
+}
+
+/// A part of a path, with everything encoded that does not stand for itself in one.
+pub(crate) fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// A text or number of an answer as a cell of a table.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_cannot_leave_their_place_in_a_path() {
+        assert_eq!(segment("a-1.b_c~"), "a-1.b_c~");
+        assert_eq!(segment("../x?y=1#é/"), "..%2Fx%3Fy%3D1%23%C3%A9%2F");
+    }
+}

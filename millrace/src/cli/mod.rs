@@ -1,0 +1,176 @@
+//! The command line: what it says, and which command is run. Data goes to the standard output, remarks to the standard
+//! error, and the exit code says how it ended.
+//!
+//! [`serving`] holds the flags of the commands that serve; [`check`], [`send`], [`triggers`] and [`parked`] are commands
+//! of their own, the latter two asking a running Millrace by [`admin`] over [`client`].
+
+mod admin;
+mod check;
+mod client;
+pub(crate) mod exit;
+mod logs;
+pub(crate) mod out;
+mod parked;
+mod send;
+mod serving;
+mod triggers;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tokio::runtime;
+
+use exit::Exit;
+use out::Output;
+
+/// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to the services
+/// that want it.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = exit::HELP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// How data is printed
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
+    output: Output,
+    /// The admin API of the Millrace to ask
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "MILLRACE_ADMIN",
+        default_value = "http://127.0.0.1:9090"
+    )]
+    admin: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Brokers and Triggers of these documents
+    Run(serving::RunArgs),
+    /// Serve a sample mesh and show every event as it passes; needs no documents
+    Dev(serving::DevArgs),
+    /// Say what is wrong with documents, and exit
+    Check(check::CheckArgs),
+    /// Send an event, and say what the answer means
+    Send(send::SendArgs),
+    /// Show the Triggers of a running Millrace: state, backlog, cursor, last failure
+    Triggers(triggers::TriggersArgs),
+    /// Show, redrive or drop the events that were given up on
+    #[command(subcommand)]
+    Parked(parked::ParkedCommand),
+    /// Print the version
+    Version,
+    /// Print a script that completes commands and flags in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What all of the program does.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match cli.execute() {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            out::remark(&format!("error: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Says what does not make sense, for the exit code of usage.
+fn usage(message: &str) -> Exit {
+    out::remark(&format!(
+        "error: {message}\n\nFor more information, try '--help'."
+    ));
+    Exit::Usage
+}
+
+// === impl Cli ===
+
+impl Cli {
+    fn execute(self) -> anyhow::Result<Exit> {
+        let Global { output, admin } = self.global;
+        match self.command {
+            Command::Run(args) => match args.serving.config(args.data) {
+                Ok(config) => serve(
+                    args.serving.log_format,
+                    "info",
+                    crate::run::run(config, args.files),
+                ),
+                Err(message) => Ok(usage(&message)),
+            },
+            Command::Dev(args) => match args.serving.config(args.data) {
+                Ok(config) => serve(args.serving.log_format, "warn", crate::dev::dev(config)),
+                Err(message) => Ok(usage(&message)),
+            },
+            Command::Check(args) => Ok(check::check(&args, output)),
+            Command::Send(args) => ask(send::send(args, output)),
+            Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),
+            Command::Parked(command) => ask(parked::parked(command, admin, output)),
+            Command::Version => {
+                version(output);
+                Ok(Exit::Ok)
+            }
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "millrace", &mut script);
+                out::data(&String::from_utf8_lossy(&script));
+                Ok(Exit::Ok)
+            }
+        }
+    }
+}
+
+fn version(output: Output) {
+    match output {
+        Output::Table => out::data(concat!("millrace ", env!("CARGO_PKG_VERSION"))),
+        Output::Json => out::json(&serde_json::json!({"version": env!("CARGO_PKG_VERSION")})),
+    }
+}
+
+/// Runs a command that serves, on all processors.
+fn serve(
+    format: logs::LogFormat,
+    filter: &str,
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    if let Err(message) = logs::begin(format, filter) {
+        return Ok(usage(&message));
+    }
+    runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
+}
+
+/// Runs a command that asks somebody else.
+fn ask(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    if let Err(message) = logs::begin(logs::LogFormat::Text, "warn") {
+        return Ok(usage(&message));
+    }
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! What is printed: data on the standard output, remarks on the standard error, in tables for people or as JSON.
+//!
+//! A reader that goes away early (`millrace parked list | head`) is no error.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Prints a text and a line's end on the standard output.
+pub(crate) fn data(text: &str) {
+    let mut out = io::stdout().lock();
+    // Nobody is left to be told when this fails.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints a text and a line's end on the standard error.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints a value as JSON on the standard output.
+pub(crate) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => data(&text),
+        Err(error) => remark(&format!("error: this cannot be written as JSON: {error}")),
+    }
+}
+
+/// A text from elsewhere as it may go to a terminal: in one line and without control characters.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Rows in columns as wide as their widest cell, under a head.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
+    let width = |column: usize| {
+        let cells = std::iter::once(&head)
+            .chain(&rows)
+            .filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    std::iter::once(&head)
+        .chain(&rows)
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_columns_as_wide_as_their_widest_cell() {
+        let rows = vec![
+            vec!["shop/ship".to_owned(), "live".to_owned()],
+            vec!["a".to_owned(), "be\u{1b}hind".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "STATE"], &rows),
+            "NAME       STATE\nshop/ship  live\na          be\u{fffd}hind"
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! `millrace parked`: the events that were given up on, and what becomes of them.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use millrace_event::ObjectName;
+use serde_json::{Value, json};
+
+use crate::cli::admin::{AdminApi, NotDone, cell, segment};
+use crate::cli::exit::Exit;
+use crate::cli::out::{self, Output};
+use crate::cli::triggers::flatten;
+use crate::cli::values::parse_name;
+
+/// `millrace parked ...`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ParkedCommand {
+    /// List parked events, oldest first
+    List(ListArgs),
+    /// Show one parked event with its failures
+    Show {
+        /// Its id, as `list` shows it
+        id: String,
+    },
+    /// Give parked events back to their subscribers, as if they had just come
+    Redrive(Selection),
+    /// Drop parked events for good
+    Drop(Selection),
+}
+
+/// `millrace parked list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArgs {
+    /// Only of this Trigger: namespace/name
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    trigger: Option<ObjectName>,
+    /// At most so many
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// Which parked events a command is about.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Selection {
+    /// Their ids, as `list` shows them
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// All of this Trigger: namespace/name
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    trigger: Option<ObjectName>,
+    /// All there are
+    #[arg(long)]
+    all: bool,
+}
+
+/// What is done with parked events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Redrive,
+    Drop,
+}
+
+/// The most that one request lists.
+const PAGE: usize = 1000;
+
+/// Runs one of the commands.
+pub(crate) async fn parked(command: ParkedCommand, admin: String, output: Output) -> anyhow::Result<Exit> {
+    let api = match AdminApi::new(&admin) {
+        Ok(api) => api,
+        Err(exit) => return Ok(exit),
+    };
+    let ended = match command {
+        ParkedCommand::List(args) => list(&api, &args, output).await,
+        ParkedCommand::Show { id } => show(&api, &id, output).await,
+        ParkedCommand::Redrive(selection) => act(&api, Deed::Redrive, &selection, output).await,
+        ParkedCommand::Drop(selection) => act(&api, Deed::Drop, &selection, output).await,
+    };
+    Ok(ended.unwrap_or_else(|refused| refused.report()))
+}
+
+async fn list(api: &AdminApi, args: &ListArgs, output: Output) -> Result<Exit, NotDone> {
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let rows = rows(api, args.trigger.as_ref(), limit).await?;
+    if rows.len() == limit {
+        out::remark(&format!(
+            "There may be more than these {limit}; --limit raises the number."
+        ));
+    }
+    match output {
+        Output::Json => out::json(&rows),
+        Output::Table if rows.is_empty() => out::remark("No events are parked."),
+        Output::Table => out::data(&table(&rows)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// The first rows, asked for page by page.
+async fn rows(api: &AdminApi, trigger: Option<&ObjectName>, limit: usize) -> Result<Vec<Value>, NotDone> {
+    let mut rows: Vec<Value> = Vec::new();
+    while rows.len() < limit {
+        let asked = PAGE.min(limit - rows.len());
+        let mut path = format!("parked?limit={asked}");
+        if let Some(trigger) = trigger {
+            path.push_str(&format!("&trigger={}", segment(&trigger.to_string())));
+        }
+        if let Some(last) = rows.last().and_then(|row| row["id"].as_str()) {
+            path.push_str(&format!("&after={}", segment(last)));
+        }
+        let page = api.list(&path).await?;
+        let ended = page.len() < asked;
+        rows.extend(page);
+        if ended {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+fn table(rows: &[Value]) -> String {
+    let row = |row: &Value| {
+        let event = &row["event"];
+        let members = [
+            &row["id"],
+            &row["trigger"],
+            &row["since"],
+            &row["attempts"],
+            &event["type"],
+            &event["id"],
+            &row["reason"],
+        ];
+        members.into_iter().map(cell).collect::<Vec<String>>()
+    };
+    let head = [
+        "ID",
+        "TRIGGER",
+        "SINCE",
+        "ATTEMPTS",
+        "EVENT TYPE",
+        "EVENT ID",
+        "REASON",
+    ];
+    out::table(&head, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+async fn show(api: &AdminApi, id: &str, output: Output) -> Result<Exit, NotDone> {
+    let parked = api.get(&format!("parked/{}", segment(id))).await?;
+    match output {
+        Output::Json => out::json(&parked),
+        Output::Table => out::data(&describe(&parked)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Everything of one parked event: what it is, and a table of its failures.
+fn describe(parked: &Value) -> String {
+    let mut rows = Vec::new();
+    let mut failures: &[Value] = &[];
+    for (name, member) in parked.as_object().into_iter().flatten() {
+        match (name.as_str(), member) {
+            ("failures", Value::Array(list)) => failures = list,
+            (name, member) => flatten(name, member, &mut rows),
+        }
+    }
+    let mut text = out::table(&["FIELD", "VALUE"], &rows);
+    let row = |failure: &Value| {
+        let members = ["at", "stage", "attempt", "target", "status", "reason", "body"];
+        members
+            .iter()
+            .map(|member| cell(&failure[*member]))
+            .collect::<Vec<String>>()
+    };
+    if !failures.is_empty() {
+        let head = ["AT", "STAGE", "ATTEMPT", "TARGET", "STATUS", "REASON", "ANSWER"];
+        text.push_str("\n\n");
+        text.push_str(&out::table(&head, &failures.iter().map(row).collect::<Vec<_>>()));
+    }
+    text
+}
+
+/// Does it to each, and says what became of each.
+async fn act(api: &AdminApi, deed: Deed, selection: &Selection, output: Output) -> Result<Exit, NotDone> {
+    let ids = match selection.ids.as_slice() {
+        // All ids first: what is redriven may come back, and must not be redriven for ever.
+        [] => {
+            let rows = rows(api, selection.trigger.as_ref(), usize::MAX).await?;
+            rows.iter()
+                .filter_map(|row| row["id"].as_str().map(str::to_owned))
+                .collect()
+        }
+        ids => ids.to_vec(),
+    };
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for id in ids {
+        match deed.request(api, &id).await {
+            Ok(()) => {
+                if output == Output::Table {
+                    out::data(&format!("{} {}", deed.done(), out::plain(&id)));
+                }
+                done.push(id);
+            }
+            Err(NotDone::NoAnswer(error)) => return Err(NotDone::NoAnswer(error)),
+            Err(refused) => {
+                out::remark(&format!("error: {}: {refused}", out::plain(&id)));
+                failed.push(json!({"id": id, "reason": refused.to_string()}));
+            }
+        }
+    }
+    match output {
+        Output::Json => out::json(&json!({deed.done(): done, "failed": failed})),
+        Output::Table if done.is_empty() && failed.is_empty() => out::remark("No events are parked."),
+        Output::Table => {}
+    }
+    Ok(if failed.is_empty() { Exit::Ok } else { Exit::Failed })
+}
+
+// === impl Deed ===
+
+impl Deed {
+    async fn request(self, api: &AdminApi, id: &str) -> Result<(), NotDone> {
+        let id = segment(id);
+        match self {
+            Self::Redrive => api.change(Method::POST, &format!("parked/{id}/redrive")).await,
+            Self::Drop => api.change(Method::DELETE, &format!("parked/{id}")).await,
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Redrive => "redriven",
+            Self::Drop => "dropped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_event_is_shown_with_its_failures() {
+        let parked = json!({
+            "id": "x1", "trigger": "shop/ship", "reason": "status 500 after 2 attempts", "attempts": 2,
+            "event": {"id": "1", "type": "a", "source": "/s", "data": {"b": [1]}},
+            "failures": [{"at": "t0", "stage": "subscriber", "attempt": 0, "target": "http://a/", "status": 500, "reason": "status 500", "millis": 3}],
+        });
+        let text = describe(&parked);
+        assert!(text.contains("event.data.b  [1]"), "{text}");
+        assert!(
+            text.ends_with("t0  subscriber  0        http://a/  500     status 500"),
+            "{text}"
+        );
+        assert!(
+            table(&[parked])
+                .lines()
+                .nth(1)
+                .is_some_and(|line| line.starts_with("x1  shop/ship"))
+        );
+    }
+}

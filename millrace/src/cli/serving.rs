@@ -1,0 +1,120 @@
+//! The flags of `run` and `dev`, and the configuration that they make.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use millrace_channel::embedded::Durability;
+
+use crate::cli::logs::LogFormat;
+use crate::cli::values::{parse_address, parse_duration, parse_event_bytes};
+use crate::run::node::NodeConfig;
+
+/// `millrace run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a restart
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The data folder; created where it is not there
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "MILLRACE_DATA",
+        default_value = "./millrace-data"
+    )]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+}
+
+/// `millrace dev`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DevArgs {
+    /// The data folder; created where it is not there
+    #[arg(long, value_name = "DIR", default_value = "./.millrace-dev")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+}
+
+/// What both have.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServingArgs {
+    /// Where events come in; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_address)]
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API, health and metrics are; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = parse_address)]
+    pub(crate) admin_listen: SocketAddr,
+    /// Listen also where other machines reach it, although nobody has to say who they are
+    #[arg(long)]
+    pub(crate) allow_anonymous: bool,
+    /// When an event counts as stored
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) durability: DurabilityArg,
+    /// The most data that one event may have
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_event_bytes)]
+    pub(crate) max_event_bytes: usize,
+    /// How long what is in hand may take to end at shutdown
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) drain_timeout: Duration,
+    /// How long the place of a Trigger that is gone from the documents is kept
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) orphan_grace: Duration,
+    /// Throw a state database away that cannot be read: every Trigger then begins at the oldest event that is kept
+    #[arg(long)]
+    pub(crate) rebuild_state: bool,
+    /// How log lines look
+    #[arg(long, value_enum, env = "MILLRACE_LOG_FORMAT", default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// When an event counts as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DurabilityArg {
+    /// Once the disk has it: survives a power failure
+    #[default]
+    Sync,
+    /// Once the operating system has it: faster; survives the end of the process, not of the machine
+    Os,
+}
+
+// === impl ServingArgs ===
+
+impl ServingArgs {
+    /// The configuration of a node on this data folder.
+    ///
+    /// # Errors
+    /// A sentence, when the flags do not go together.
+    pub(crate) fn config(&self, data: PathBuf) -> Result<NodeConfig, String> {
+        for (flag, address) in [("--listen", self.listen), ("--admin-listen", self.admin_listen)] {
+            if !address.ip().is_loopback() && !self.allow_anonymous {
+                return Err(format!(
+                    "{flag} {address} can be reached from other machines, and nobody has to say who they are. \
+                     If that is what you want, add --allow-anonymous; else listen on 127.0.0.1 or [::1]"
+                ));
+            }
+        }
+        if self.listen == self.admin_listen && self.listen.port() != 0 {
+            return Err(format!(
+                "--listen and --admin-listen are both {}; each needs its own",
+                self.listen
+            ));
+        }
+        Ok(NodeConfig {
+            data,
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            durability: match self.durability {
+                DurabilityArg::Sync => Durability::Sync,
+                DurabilityArg::Os => Durability::Os,
+            },
+            rebuild_state: self.rebuild_state,
+            max_event_bytes: self.max_event_bytes,
+            drain_timeout: self.drain_timeout,
+            orphan_grace: self.orphan_grace,
+        })
+    }
+}

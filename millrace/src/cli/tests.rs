@@ -1,0 +1,178 @@
+//! Which command lines make sense, and what `check` makes of documents.
+
+use super::*;
+
+fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from([&["millrace"], line].concat())
+}
+
+fn run(line: &[&str]) -> serving::RunArgs {
+    match parse(line).unwrap_or_else(|error| panic!("{error}")).command {
+        Command::Run(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn command_lines_that_make_sense_are_taken() {
+    let lines: &[&[&str]] = &[
+        &["run", "-f", "mesh.yaml"],
+        &[
+            "run",
+            "-f",
+            "a",
+            "--file",
+            "b",
+            "--data",
+            "d",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "[::1]:0",
+        ],
+        &[
+            "run",
+            "-f",
+            "a",
+            "--durability",
+            "os",
+            "--max-event-bytes",
+            "2MiB",
+            "--drain-timeout",
+            "PT5S",
+            "--orphan-grace",
+            "0s",
+            "--rebuild-state",
+        ],
+        &["dev"],
+        &["dev", "--listen", "localhost:0", "--log-format", "json"],
+        &["check", "-f", "a", "--output", "json"],
+        &["send", "--type", "a"],
+        &["send", "event.json", "--mode", "binary", "--retry", "3"],
+        &["triggers", "--admin", "http://127.0.0.1:1"],
+        &["triggers", "shop/ship", "-o", "json"],
+        &["parked", "list", "--trigger", "shop/ship", "--output", "json"],
+        &["parked", "show", "x"],
+        &["parked", "redrive", "x", "y"],
+        &["parked", "redrive", "--all"],
+        &["parked", "drop", "--trigger", "shop/ship"],
+        &["version"],
+        &["completion", "bash"],
+    ];
+    for line in lines {
+        assert!(
+            parse(line).is_ok(),
+            "{line:?}: {}",
+            parse(line)
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()
+        );
+    }
+}
+
+#[test]
+fn command_lines_that_make_no_sense_are_refused() {
+    let lines: &[&[&str]] = &[
+        &[],
+        &["run"],
+        &["run", "-f", "a", "--listen", "8080"],
+        &["run", "-f", "a", "--durability", "none"],
+        &["run", "-f", "a", "--drain-timeout", "30"],
+        &["run", "-f", "a", "--max-event-bytes", "0"],
+        &["check"],
+        &["send", "--ext", "x"],
+        &["send", "event.json", "--type", "a"],
+        &["send", "--type", "a", "--data", "x", "--data-file", "y"],
+        &["parked"],
+        &["parked", "redrive"],
+        &["parked", "drop", "x", "--all"],
+        &["parked", "list", "--limit", "0"],
+        &["completion", "cobol"],
+        &["serve"],
+    ];
+    for line in lines {
+        assert!(parse(line).is_err_and(|error| error.exit_code() == 2), "{line:?}");
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let args = run(&["run", "-f", "mesh.yaml"]);
+    let config = args.serving.config(args.data).expect("they go together");
+    assert_eq!(config.data.to_str(), Some("./millrace-data"));
+    assert_eq!(
+        (config.listen.to_string(), config.admin_listen.to_string()),
+        ("127.0.0.1:8080".into(), "127.0.0.1:9090".into())
+    );
+    assert_eq!((config.max_event_bytes, config.rebuild_state), (1 << 20, false));
+    assert_eq!(
+        (config.drain_timeout.as_secs(), config.orphan_grace.as_secs()),
+        (30, 86_400)
+    );
+}
+
+#[test]
+fn other_machines_are_let_in_only_when_it_is_said() {
+    for (flag, address) in [
+        ("--listen", "0.0.0.0:0"),
+        ("--listen", "[::]:0"),
+        ("--admin-listen", "192.0.2.1:9090"),
+    ] {
+        let closed = run(&["run", "-f", "a", flag, address]);
+        assert!(
+            closed
+                .serving
+                .config("d".into())
+                .is_err_and(|message| message.contains("--allow-anonymous")),
+            "{flag} {address}"
+        );
+        let open = run(&["run", "-f", "a", flag, address, "--allow-anonymous"]);
+        assert!(open.serving.config("d".into()).is_ok(), "{flag} {address}");
+    }
+    let both = run(&[
+        "run",
+        "-f",
+        "a",
+        "--listen",
+        "127.0.0.1:1",
+        "--admin-listen",
+        "127.0.0.1:1",
+    ]);
+    assert!(both.serving.config("d".into()).is_err());
+}
+
+#[test]
+fn check_tells_valid_documents_from_others_by_its_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mesh.yaml");
+    let file = path.to_str().expect("a path").to_owned();
+    let cases = [
+        (
+            "{apiVersion: eventing.knative.dev/v1, kind: Broker, metadata: {name: b}}",
+            Exit::Ok,
+        ),
+        (
+            "{apiVersion: eventing.knative.dev/v1, kind: Broker, metadata: {name: B}}",
+            Exit::Invalid,
+        ),
+        (
+            "{apiVersion: eventing.knative.dev/v1, kind: Trigger, metadata: {name: t}, spec: {broker: lost, subscriber: {uri: \"http://a/\"}}}",
+            Exit::Ok,
+        ),
+    ];
+    for (text, exit) in cases {
+        std::fs::write(&path, text).expect("written");
+        for output in ["table", "json"] {
+            let cli = parse(&["check", "-f", &file, "--output", output]).expect("it makes sense");
+            assert_eq!(cli.execute().expect("checked"), exit, "{text}");
+        }
+    }
+    let cli = parse(&["check", "-f", "no/such/file.yaml"]).expect("it makes sense");
+    assert_eq!(cli.execute().expect("checked"), Exit::Invalid);
+}

@@ -1,0 +1,145 @@
+//! `millrace triggers`: how the Triggers of a running Millrace stand.
+
+use clap::Args;
+use millrace_event::ObjectName;
+use serde_json::Value;
+
+use crate::cli::admin::{AdminApi, cell};
+use crate::cli::exit::Exit;
+use crate::cli::out::{self, Output};
+use crate::cli::values::parse_name;
+
+/// `millrace triggers`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TriggersArgs {
+    /// Only this one, with its settings: namespace/name
+    #[arg(value_name = "NAME", value_parser = parse_name)]
+    name: Option<ObjectName>,
+}
+
+/// The columns, and the members of the answer that stand in them.
+const COLUMNS: &[(&str, &str)] = &[
+    ("NAME", "name"),
+    ("BROKER", "broker"),
+    ("STATE", "state"),
+    ("BACKLOG", "backlog"),
+    ("QUEUED", "queued"),
+    ("DEFERRED", "deferred"),
+    ("PARKED", "parked"),
+    ("CURSOR", "cursor"),
+];
+
+/// Lists the Triggers, or shows one.
+pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
+    let api = match AdminApi::new(&admin) {
+        Ok(api) => api,
+        Err(exit) => return Ok(exit),
+    };
+    let path = match &args.name {
+        Some(name) => format!("triggers/{name}"),
+        None => "triggers".to_owned(),
+    };
+    let answer = match api.get(&path).await {
+        Ok(answer) => answer,
+        Err(refused) => return Ok(refused.report()),
+    };
+    match (output, &answer) {
+        (Output::Json, _) => out::json(&answer),
+        (Output::Table, Value::Array(list)) if list.is_empty() => out::remark("There are no Triggers."),
+        (Output::Table, Value::Array(list)) => out::data(&table(list)),
+        (Output::Table, one) => out::data(&describe(one)),
+    }
+    Ok(Exit::Ok)
+}
+
+fn table(triggers: &[Value]) -> String {
+    let head: Vec<&str> = COLUMNS
+        .iter()
+        .map(|(head, _)| *head)
+        .chain(["LAST FAILURE"])
+        .collect();
+    let row = |trigger: &Value| {
+        let cells = COLUMNS.iter().map(|(_, member)| match *member {
+            // A count of positions that the filter has not seen: it may want fewer.
+            "backlog" => at_most(&trigger["backlog"]),
+            member => cell(&trigger[member]),
+        });
+        cells.chain([last(trigger)]).collect::<Vec<String>>()
+    };
+    out::table(&head, &triggers.iter().map(row).collect::<Vec<_>>())
+}
+
+fn at_most(backlog: &Value) -> String {
+    match backlog.as_u64() {
+        Some(0) => "0".to_owned(),
+        Some(backlog) => format!("<={backlog}"),
+        None => String::new(),
+    }
+}
+
+/// The last failure, or why the Trigger is not in order.
+fn last(trigger: &Value) -> String {
+    let failure = &trigger["lastFailure"];
+    match (trigger["reason"].as_str(), failure["reason"].as_str()) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, Some(reason)) => format!("{} {reason}", cell(&failure["at"])),
+        (None, None) => String::new(),
+    }
+}
+
+/// All members of one Trigger, one a line.
+fn describe(trigger: &Value) -> String {
+    let mut rows = Vec::new();
+    flatten("", trigger, &mut rows);
+    out::table(&["FIELD", "VALUE"], &rows)
+}
+
+/// The members of a value as rows of a path and a text.
+pub(crate) fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+    let Value::Object(members) = value else {
+        if !value.is_null() {
+            rows.push(vec![path.to_owned(), cell(value)]);
+        }
+        return;
+    };
+    for (name, member) in members {
+        let below = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        flatten(&below, member, rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_shows_what_somebody_on_call_needs() {
+        let list = [
+            json!({"name": "shop/ship", "broker": "shop/default", "state": "live", "reason": null, "cursor": 7, "backlog": 0,
+                   "queued": 1, "deferred": 2, "parked": 3, "lastFailure": {"at": "2026-11-22T10:00:00.000Z", "reason": "status 500"}}),
+            json!({"name": "shop/late", "broker": null, "state": "not-ready", "reason": "there is no Broker shop/x", "cursor": 0, "backlog": 12,
+                   "queued": 0, "deferred": 0, "parked": 0, "lastFailure": null}),
+        ];
+        assert_eq!(
+            table(&list),
+            "\
+NAME       BROKER        STATE      BACKLOG  QUEUED  DEFERRED  PARKED  CURSOR  LAST FAILURE
+shop/ship  shop/default  live       0        1       2         3       7       2026-11-22T10:00:00.000Z status 500
+shop/late                not-ready  <=12     0       0         0       0       there is no Broker shop/x"
+        );
+    }
+
+    #[test]
+    fn one_trigger_is_shown_member_by_member() {
+        let shown = describe(&json!({"name": "a/b", "broker": null, "settings": {"retry": 5}}));
+        assert_eq!(
+            shown,
+            "FIELD           VALUE\nname            a/b\nsettings.retry  5"
+        );
+    }
+}

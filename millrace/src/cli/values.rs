@@ -1,0 +1,164 @@
+//! Values of flags as people write them: durations, sizes, addresses, names of brokers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use millrace_crds::{duration, quantity};
+use millrace_event::ObjectName;
+
+/// The units of durations, in milliseconds. `ms` comes before `m` and `s`, which it begins and ends with.
+const UNITS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+/// A duration: `500ms`, `30s`, `1h30m`, `2d`, or ISO 8601.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with(['P', '-', '+']) {
+        return duration::parse(text).map_err(|error| error.to_string());
+    }
+    let mut rest = text;
+    let mut millis = 0_u64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, unit) = rest.split_at(end);
+        let found = UNITS.iter().find(|(name, _)| unit.starts_with(name));
+        let (Some((name, factor)), false) = (found, digits.is_empty()) else {
+            return Err("write a number and a unit: 500ms, 30s, 5m, 24h or 2d".to_owned());
+        };
+        let part = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(*factor));
+        millis = part
+            .and_then(|part| millis.checked_add(part))
+            .ok_or("this is too long")?;
+        rest = &unit[name.len()..];
+    }
+    let duration = Duration::from_millis(millis);
+    match text {
+        "" => Err("write a number and a unit, for example 30s".to_owned()),
+        _ if duration > duration::MAX_DURATION => Err("at most 366 days".to_owned()),
+        _ => Ok(duration),
+    }
+}
+
+/// The largest `--max-event-bytes`: what the log keeps in one frame, with room for attributes and a base64 copy.
+const MAX_EVENT_BYTES: u64 = 32 << 20;
+
+/// A size of an event: `1048576`, `512Ki`, `1MiB`.
+pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
+    let short = text
+        .strip_suffix('B')
+        .filter(|rest| rest.ends_with('i'))
+        .unwrap_or(text);
+    let bytes = quantity::parse(short).map_err(|error| error.to_string())?;
+    if !(1..=MAX_EVENT_BYTES).contains(&bytes) {
+        return Err(format!("from 1 byte to {} MiB", MAX_EVENT_BYTES >> 20));
+    }
+    usize::try_from(bytes).map_err(|error| error.to_string())
+}
+
+/// An address with a port; `localhost` is 127.0.0.1.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| {
+        "an IP address and a port are expected, for example 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
+}
+
+/// The name of a broker or trigger: `namespace/name`, or a name in the namespace `default`.
+pub(crate) fn parse_name(text: &str) -> Result<ObjectName, String> {
+    let full = if text.contains('/') {
+        text.to_owned()
+    } else {
+        format!("default/{text}")
+    };
+    let plain = full
+        .bytes()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-./".contains(&c));
+    match full.parse() {
+        Ok(name) if plain => Ok(name),
+        _ => Err("a name of the form namespace/name is expected".to_owned()),
+    }
+}
+
+/// An attribute of an event: `name=value`.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write name=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_people_write_them_or_iso() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("1m5ms", 60_005),
+            ("2d", 172_800_000),
+            ("0s", 0),
+            ("PT0.5S", 500),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "1.5h",
+            "-1s",
+            "1 h",
+            "30sec",
+            "400d",
+            "99999999999999999999s",
+            "é",
+            "5µs",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_addresses_and_names_are_checked() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("1048576", 1 << 20),
+            ("1Mi", 1 << 20),
+            ("1MiB", 1 << 20),
+            ("64k", 64_000),
+        ] {
+            assert_eq!(parse_event_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["0", "33Mi", "B", "iB", "1B", "-1", "1e6"] {
+            assert!(parse_event_bytes(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            parse_address("localhost:0").map(|a| a.to_string()),
+            Ok("127.0.0.1:0".to_owned())
+        );
+        assert!(parse_address("8080").is_err() && parse_address("example.com:80").is_err());
+        assert_eq!(
+            parse_name("shop/default").map(|n| n.to_string()),
+            Ok("shop/default".to_owned())
+        );
+        assert_eq!(parse_name("b").map(|n| n.to_string()), Ok("default/b".to_owned()));
+        for text in ["", "/", "a/", "a/b/c", "A/b", "a/b?x", "a b"] {
+            assert!(parse_name(text).is_err(), "{text}");
+        }
+        assert!(parse_pair("a=b=c").is_ok_and(|pair| pair.1 == "b=c"));
+        assert!(parse_pair("=b").is_err() && parse_pair("a").is_err());
+    }
+}
