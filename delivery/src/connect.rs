@@ -1,74 +1,20 @@
-//! Making a connection: resolve the name, ask the guard about each address, connect, speak TLS.
+//! Making a connection: ask the guard about each address of the place, connect, speak TLS.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 
 use crate::guard::Guard;
 use crate::no_answer::NoAnswer;
 use crate::place::Place;
+use crate::resolve::Resolver;
 use crate::stream::Wire;
 use crate::tls::Tls;
 
 /// Addresses of one name that are tried at most; a name with more is not a target but a flood.
 const ADDRESSES_TRIED: usize = 16;
-
-/// Names resolved at the same time at most. A lookup holds a thread for as long as the resolver likes, also when the
-/// attempt that wanted it has long timed out.
-const LOOKUPS: usize = 64;
-
-/// What resolving needs beside the name. Clones share the bound.
-#[derive(Clone, Debug)]
-pub(crate) struct Resolver {
-    permits: Arc<Semaphore>,
-}
-
-// === impl Resolver ===
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(LOOKUPS)),
-        }
-    }
-}
-
-impl Resolver {
-    /// The addresses of a place, in the resolver's order.
-    async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, NoAnswer> {
-        if let Ok(ip) = place.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, place.port)]);
-        }
-        let not_found = |cause: String| NoAnswer::Name {
-            name: place.host.clone(),
-            cause,
-        };
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(|e| not_found(e.to_string()))?;
-        let name = (place.host.clone(), place.port);
-        // Not `lookup_host`: there a lookup given up on no longer counts, though its thread is still taken.
-        let looked_up = tokio::task::spawn_blocking(move || {
-            let addresses = name.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-            drop(permit);
-            addresses
-        });
-        let addresses = looked_up
-            .await
-            .map_err(io::Error::other)
-            .and_then(|result| result);
-        match addresses {
-            Ok(addresses) if addresses.is_empty() => Err(not_found("it has no address".to_owned())),
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(not_found(error.to_string())),
-        }
-    }
-}
 
 /// A connection to `place`, ready for HTTP. Where a name has several addresses none may use up the whole `timeout`.
 pub(crate) async fn connect(
@@ -161,33 +107,5 @@ mod tests {
             .await
             .expect_err("fails");
         assert!(matches!(none, NoAnswer::Refused(_)), "{none}");
-    }
-
-    #[tokio::test]
-    async fn literal_addresses_need_no_resolver() {
-        let resolver = Resolver {
-            permits: Arc::new(Semaphore::new(0)),
-        };
-        for (url, expected) in [
-            ("http://[::1]:7/", "[::1]:7"),
-            ("http://127.0.0.1/", "127.0.0.1:80"),
-        ] {
-            let place = Place::of(&url.parse().expect(url)).expect(url);
-            let addresses = resolver.addresses(&place).await.expect("addresses");
-            assert_eq!(addresses, [expected.parse().expect("an address")]);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_without_address_is_worth_another_attempt() {
-        let place = Place::of(&"http://nowhere.invalid/".parse().expect("a URL")).expect("a place");
-        let error = Resolver::default()
-            .addresses(&place)
-            .await
-            .expect_err("not found");
-        assert!(
-            error.to_string().starts_with("name not found: nowhere.invalid"),
-            "{error}"
-        );
     }
 }

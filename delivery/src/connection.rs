@@ -4,18 +4,19 @@
 //! connections. So each slot of a lane has its own, and whoever owns the slot decides how long it lives.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use millrace_event::Clock;
 use rustls::RootCertStore;
 
-use crate::connect::{Resolver, connect};
+use crate::connect::connect;
 use crate::exchange::{Answer, Open};
 use crate::guard::Guard;
 use crate::metrics::{Class, Metrics};
 use crate::no_answer::NoAnswer;
 use crate::place::Place;
+use crate::resolve::Resolver;
 use crate::tls::Tls;
 use crate::{Outcome, Request, reply};
 
@@ -52,6 +53,13 @@ struct Shared {
     tls: Tls,
     clock: Clock,
     metrics: Metrics,
+}
+
+/// How far an attempt has come: it outlives the future that makes it, for when time runs out.
+#[derive(Debug, Default)]
+struct Progress {
+    connected: bool,
+    answer: Option<Answer>,
 }
 
 // === impl ConnectorOptions ===
@@ -125,14 +133,13 @@ impl Connection {
     /// rest of the answer comes. A head that announces one binds us to its body: without it the attempt has failed.
     pub async fn attempt(&mut self, request: &Request<'_>) -> Outcome {
         let began = Instant::now();
-        let mut answer = None;
-        let result = match tokio::time::timeout(request.timeout, self.deliver(request, &mut answer)).await {
+        let mut progress = Progress::default();
+        let result = match tokio::time::timeout(request.timeout, self.deliver(request, &mut progress)).await {
             Ok(result) => result,
-            Err(_) if answer.is_some() => Err(NoAnswer::LateMidway(request.timeout)),
-            Err(_) => Err(NoAnswer::Late(request.timeout)),
+            Err(_) => Err(progress.too_late(request.timeout)),
         };
-        let (outcome, class) = self.judge(request, result, answer.as_ref());
-        if let Some(answer) = answer {
+        let (outcome, class) = self.judge(request, result, progress.answer.as_ref());
+        if let Some(answer) = progress.answer {
             self.headers = answer.headers;
             self.headers.clear();
         }
@@ -151,7 +158,7 @@ impl Connection {
     }
 
     /// Sends the request on the kept connection or a new one, and keeps the connection if it can be used again.
-    async fn deliver(&mut self, request: &Request<'_>, answer: &mut Option<Answer>) -> Result<(), NoAnswer> {
+    async fn deliver(&mut self, request: &Request<'_>, progress: &mut Progress) -> Result<(), NoAnswer> {
         let max = self.shared.options.max_answer_bytes;
         let mut kept = self.open.take();
         if let Some(open) = &mut kept
@@ -161,17 +168,26 @@ impl Connection {
         }
         loop {
             let reused = kept.is_some();
+            progress.connected = false;
             let mut open = match kept.take() {
                 Some(open) => open,
-                None => self.connect(request).await?,
+                // Boxed: connecting is rare, and its state should not make every attempt's future larger.
+                None => Box::pin(self.connect(request)).await?,
             };
+            progress.connected = true;
             let http = request.http(open.host(), std::mem::take(&mut self.headers));
-            match open.exchange(http, request.wants_reply, max, answer).await {
+            match open
+                .exchange(http, request.wants_reply, max, &mut progress.answer)
+                .await
+            {
                 // The peer closed it while it was idle and our request crossed that on the way: nobody's failure.
                 Err(_) if reused && !open.was_heard() => self.shared.metrics.stale.inc(),
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let whole = answer.as_ref().is_some_and(|answer| answer.body.is_whole());
+                    let whole = progress
+                        .answer
+                        .as_ref()
+                        .is_some_and(|answer| answer.body.is_whole());
                     if whole && open.is_idle().await {
                         self.open = Some(open);
                     }
@@ -217,6 +233,18 @@ impl Connection {
                 (outcome, class)
             }
             (Ok(()), None) => (Outcome::Failed(NoAnswer::Closed.failure()), Class::Broken),
+        }
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn too_late(&self, timeout: Duration) -> NoAnswer {
+        match (self.connected, &self.answer) {
+            (false, _) => NoAnswer::NotConnected(timeout),
+            (true, None) => NoAnswer::Late(timeout),
+            (true, Some(_)) => NoAnswer::LateMidway(timeout),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! https: certificates are checked, and what is wrong with them is said.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_delivery::{Connector, ConnectorOptions, Verdict};
+use millrace_delivery::{Connector, ConnectorOptions, Request, Verdict};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
@@ -97,4 +98,20 @@ async fn plain_text_on_a_tls_port_is_a_failed_attempt() {
     let uri = format!("https://{}/", server.address).parse().expect("a URL");
     let failure = failure(trusting(&LOOPBACK).slot().attempt(&request(&uri, &event())).await);
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_no_connection() {
+    let server = Server::start(vec![vec![Step::Hold]]).await;
+    let uri = format!("https://{}/", server.address).parse().expect("a URL");
+    let event = event();
+    let request = Request {
+        timeout: Duration::from_millis(50),
+        ..request(&uri, &event)
+    };
+    let failure = failure(trusting(&LOOPBACK).slot().attempt(&request).await);
+    assert_eq!(
+        (failure.verdict, failure.reason.as_str()),
+        (Verdict::Again, "no connection within 50 ms")
+    );
 }
