@@ -5,16 +5,15 @@ use serde::de::IgnoredAny;
 
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::event::{DataForm, Event};
-use crate::invalid::{Fault, Invalid, excerpt};
+use crate::invalid::{Fault, Invalid};
 use crate::rules;
-use crate::stored::{FIRST, Parts};
+use crate::stored::{Entry, FIRST, Parts, push_header};
 
 /// The most attributes a decoder takes: as many as a request may have headers.
 pub(crate) const MAX_ATTRIBUTES: usize = 256;
 /// The most bytes of names and values a decoder takes: as many as a request may have of header.
 pub(crate) const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
-/// The most passed-on headers that an event keeps, and the most bytes of them.
-const MAX_HEADERS: usize = 256;
+/// The most bytes of passed-on headers that an event keeps.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// Builds an [`Event`], checking every rule of the specification as it goes. The first fault is kept and returned by `build`.
@@ -26,33 +25,22 @@ pub struct EventBuilder {
     version: SpecVersion,
     /// Names and values, one after the other; what was replaced stays as a gap.
     text: String,
-    rows: Vec<Row>,
-    /// Names and values of headers, one after the other.
-    header_octets: Vec<u8>,
-    header_rows: Vec<(u8, u32)>,
+    entries: Vec<Entry>,
+    headers: Vec<u8>,
     data: Option<(DataForm, Bytes)>,
     fault: Option<Invalid>,
-}
-
-/// Where an attribute is in the text: its name at `at`, its value right behind.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    kind: Kind,
-    name_len: u8,
-    at: u32,
-    value_len: u32,
 }
 
 // === impl EventBuilder ===
 
 impl EventBuilder {
     pub(crate) fn new(version: SpecVersion) -> Self {
+        let (text, entries) = (String::new(), Vec::new());
         Self {
             version,
-            text: String::new(),
-            rows: Vec::new(),
-            header_octets: Vec::new(),
-            header_rows: Vec::new(),
+            text,
+            entries,
+            headers: Vec::new(),
             data: None,
             fault: None,
         }
@@ -62,7 +50,7 @@ impl EventBuilder {
     pub(crate) fn with_room(version: SpecVersion) -> Self {
         Self {
             text: String::with_capacity(512),
-            rows: Vec::with_capacity(16),
+            entries: Vec::with_capacity(16),
             ..Self::new(version)
         }
     }
@@ -73,16 +61,14 @@ impl EventBuilder {
         let mut builder = Self::new(event.specversion());
         builder.text.reserve_exact(layout.text().len() + 64);
         builder.text.push_str(event.text(layout.text()));
-        builder.rows.reserve_exact(layout.attributes() + 2);
-        builder.rows.extend(layout.rows(stored).map(|row| Row {
+        builder.entries.reserve_exact(layout.attributes() + 2);
+        builder.entries.extend(layout.rows(stored).map(|row| Entry {
             kind: row.kind,
             name_len: u8::try_from(row.name.len()).expect("invariant: the layout keeps it in a byte"),
             at: offset(row.name.start - base),
             value_len: offset(row.value.len()),
         }));
-        for (name, value) in event.headers() {
-            builder.add_header(name, value);
-        }
+        builder.headers.extend_from_slice(&stored[layout.headers()]);
         builder.data = event.data().map(|data| (event.data_form(), data));
         builder
     }
@@ -113,7 +99,7 @@ impl EventBuilder {
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         let text = &self.text;
-        self.rows.retain(|row| row.name(text) != name);
+        self.entries.retain(|entry| entry.name(text) != name);
         self
     }
 
@@ -135,8 +121,8 @@ impl EventBuilder {
         self
     }
 
-    /// Adds a transport header to pass on. The name is lower case. Past 256 headers or 64 KiB, or with a name that is
-    /// empty or longer than 255 bytes, it is left out: such headers are a courtesy, no part of the event.
+    /// Adds a transport header to pass on. The name is lower case. Past 64 KiB, or with a name that is empty or longer
+    /// than 255 bytes, it is left out: such headers are a courtesy, no part of the event.
     #[must_use]
     pub fn header(mut self, name: &str, value: &[u8]) -> Self {
         self.add_header(name, value);
@@ -150,22 +136,11 @@ impl EventBuilder {
         }
         self.check_size(2)?;
         self.first_to_front()?;
-        let mut at = 0;
-        let (text, octets) = (self.text.as_str(), self.header_octets.as_slice());
         let parts = Parts {
             version: self.version,
-            attributes: self
-                .rows
-                .iter()
-                .map(|row| (row.kind, row.name(text), row.value(text))),
-            headers: self.header_rows.iter().map(move |&(name_len, value_len)| {
-                let (name, value) = (at, at + usize::from(name_len));
-                at = value + value_len as usize;
-                (
-                    str::from_utf8(&octets[name..value]).unwrap_or_default(),
-                    &octets[value..at],
-                )
-            }),
+            entries: &self.entries,
+            text: &self.text,
+            headers: &self.headers,
             data: self.data.as_ref().map(|(form, data)| (*form, data.as_ref())),
         };
         let (stored, layout) = parts.write()?;
@@ -178,14 +153,9 @@ impl EventBuilder {
         self.build()
     }
 
-    /// Adds an attribute; a second one of the same name is a fault.
+    /// Adds an attribute of a name that is known to be new: decoders look for repeated names in their own way.
     pub(crate) fn add(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
-        rules::check_name(name)?;
-        if self.position(name).is_some() {
-            let message = format!("the attribute `{}` is there more than once", excerpt(name));
-            return Err(Invalid::of(Fault::DuplicateAttribute, name, message));
-        }
-        rules::check_value(self.version, name, value)?;
+        rules::check(self.version, name, value)?;
         self.push(name, value)
     }
 
@@ -202,21 +172,14 @@ impl EventBuilder {
     /// The value of an attribute that was set.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.position(name)
-            .map(|index| self.rows[index].value(&self.text))
+            .map(|index| self.entries[index].value(&self.text))
     }
 
     /// Adds a header if it fits.
     pub(crate) fn add_header(&mut self, name: &str, value: &[u8]) {
-        let size = self.header_octets.len() + name.len() + value.len();
-        let full = self.header_rows.len() >= MAX_HEADERS || size > MAX_HEADER_BYTES;
-        let (Ok(name_len @ 1..), Ok(value_len), false) =
-            (u8::try_from(name.len()), u32::try_from(value.len()), full)
-        else {
-            return;
-        };
-        self.header_octets.extend_from_slice(name.as_bytes());
-        self.header_octets.extend_from_slice(value);
-        self.header_rows.push((name_len, value_len));
+        if self.headers.len() + name.len() + value.len() <= MAX_HEADER_BYTES {
+            push_header(&mut self.headers, name, value);
+        }
     }
 
     fn set(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
@@ -231,47 +194,44 @@ impl EventBuilder {
                 ))
             };
         }
-        rules::check_name(name)?;
-        rules::check_value(self.version, name, value)?;
-        let Some(index) = self.position(name) else {
-            return self.push(name, value);
-        };
+        rules::check(self.version, name, value)?;
+        let earlier = self.position(name);
         self.push(name, value)?;
-        self.rows.swap_remove(index);
+        if let Some(earlier) = earlier {
+            self.entries.swap_remove(earlier);
+        }
         Ok(())
     }
 
     /// Appends a checked attribute.
     fn push(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
-        let too_large = self.rows.len() > 2 * MAX_ATTRIBUTES
+        let too_large = self.entries.len() > 2 * MAX_ATTRIBUTES
             || value.text.len() > 2 * MAX_ATTRIBUTE_BYTES
             || self.text.len() > 64 * MAX_ATTRIBUTE_BYTES;
         let (Ok(name_len), false) = (u8::try_from(name.len()), too_large) else {
             return Err(too_many(2));
         };
-        let row = Row {
+        let (at, value_len) = (offset(self.text.len()), offset(value.text.len()));
+        self.entries.push(Entry {
             kind: value.kind,
             name_len,
-            at: offset(self.text.len()),
-            value_len: offset(value.text.len()),
-        };
-        self.rows.push(row);
+            at,
+            value_len,
+        });
         self.text.push_str(name);
         self.text.push_str(value.text);
         Ok(())
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.rows.iter().position(|row| row.name(&self.text) == name)
+        self.entries
+            .iter()
+            .position(|entry| entry.name(&self.text) == name)
     }
 
     fn check_size(&self, times: usize) -> Result<(), Invalid> {
-        let bytes: usize = self
-            .rows
-            .iter()
-            .map(|row| usize::from(row.name_len) + row.value_len as usize)
-            .sum();
-        if self.rows.len() > times * MAX_ATTRIBUTES || bytes > times * MAX_ATTRIBUTE_BYTES {
+        let bytes: usize = self.entries.iter().map(|entry| entry.len()).sum();
+        if self.entries.len() > times * MAX_ATTRIBUTES || bytes > times * MAX_ATTRIBUTE_BYTES {
             return Err(too_many(times));
         }
         Ok(())
@@ -283,22 +243,9 @@ impl EventBuilder {
             let Some(found) = self.position(name) else {
                 return Err(missing(name));
             };
-            self.rows[index..=found].rotate_right(1);
+            self.entries[index..=found].rotate_right(1);
         }
         Ok(())
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    fn name(self, text: &str) -> &str {
-        &text[self.at as usize..self.at as usize + usize::from(self.name_len)]
-    }
-
-    fn value(self, text: &str) -> &str {
-        let start = self.at as usize + usize::from(self.name_len);
-        &text[start..start + self.value_len as usize]
     }
 }
 
@@ -318,7 +265,7 @@ fn too_many(times: usize) -> Invalid {
 }
 
 fn offset(at: usize) -> u32 {
-    u32::try_from(at).expect("invariant: attributes are bounded far below 4 GiB")
+    u32::try_from(at).expect("invariant: a stored form and the text of a builder are smaller than 4 GiB")
 }
 
 /// Whether octets are one JSON value in UTF-8. Nested as deep as may be: nothing here recurses.

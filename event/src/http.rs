@@ -95,21 +95,12 @@ impl Outgoing<'_> {
 /// [`Invalid`] with the header or JSON member at fault. A message without any mark of a CloudEvent is
 /// [`Fault::NotAnEvent`](crate::invalid::Fault::NotAnEvent).
 pub fn decode(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
-    match mode(headers)? {
-        None => Err(mode::not_an_event()),
-        Some(Mode::Binary) => {
-            mode::check_coding(headers)?;
-            Ok(vec![read::binary(headers, body, limits)?])
-        }
-        Some(Mode::Structured) => {
-            mode::check_coding(headers)?;
-            let passed = passed::list(headers);
-            Ok(vec![json::decode_one(body, limits, &passed)?])
-        }
-        Some(Mode::Batch) => {
-            mode::check_coding(headers)?;
-            let passed = passed::list(headers);
-            json::decode_many(body, limits, &passed)
-        }
+    let (mode, content_type) = mode::examine(headers)?;
+    let mode = mode.ok_or_else(mode::not_an_event)?;
+    mode::check_coding(headers)?;
+    match mode {
+        Mode::Binary => Ok(vec![read::binary(headers, content_type, body, limits)?]),
+        Mode::Structured => Ok(vec![json::decode_one(body, limits, &passed::list(headers))?]),
+        Mode::Batch => json::decode_many(body, limits, &passed::list(headers)),
     }
 }

@@ -13,6 +13,12 @@ use crate::invalid::{Fault, Invalid, excerpt};
 /// The longest name of an attribute, in bytes. The specification asks for 20 or less but demands nothing.
 pub(crate) const MAX_NAME: usize = 255;
 
+/// Checks an attribute.
+pub(crate) fn check(version: SpecVersion, name: &str, value: Value<'_>) -> Result<(), Invalid> {
+    check_name(name)?;
+    check_value(version, name, value)
+}
+
 /// Checks an attribute's name: `[a-z0-9]+`, and not `data`.
 pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
     let reason = if name.is_empty() {
@@ -21,7 +27,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
         "is longer than 255 bytes"
     } else if name == "data" {
         "is the name of the event's data and cannot be an attribute's"
-    } else if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+    } else if !name.bytes().fold(true, |good, b| {
+        good & (b.is_ascii_lowercase() | b.is_ascii_digit())
+    }) {
         "may hold only lower-case letters a to z and digits"
     } else {
         return Ok(());

@@ -6,14 +6,14 @@
 //! |---|---|---|
 //! | format | 1 | the version of this layout: 1 |
 //! | flags | 1 | bit 0: specversion 1.0 (else 0.3); bits 1 and 2: form of the data (0 none, 1 bytes, 2 JSON, 3 text) |
-//! | counts | 2 + 2 | number of attributes, number of passed-on headers |
-//! | attribute table | 6 each | kind (1), length of the name (1), length of the value (4) |
-//! | header table | 5 each | length of the name (1), length of the value (4) |
+//! | attributes | 2 | their number |
+//! | headers | 4 | the length of the part of that name |
+//! | table | 6 each | kind of an attribute (1), length of its name (1), length of its value (4) |
 //! | text | | names and values of the attributes: `id`, `source`, `type`, then the others as they came; all UTF-8 |
-//! | headers | | names (UTF-8) and values (octets) of the headers |
+//! | headers | | the passed-on headers: length of the name (1), length of the value (4), name (UTF-8), value (octets) |
 //! | data | | to the end |
 //!
-//! The tables stand before the text so that reading an event back is a sum over a short table and one check of UTF-8,
+//! The table stands before the text so that reading an event back is a sum over a short table and one check of UTF-8,
 //! whatever the number of attributes, and so that looking for a name touches the text only where the length fits.
 
 use std::ops::Range;
@@ -24,12 +24,12 @@ use crate::invalid::{Fault, Invalid};
 
 /// The version of the layout.
 const FORMAT: u8 = 1;
-/// Bytes before the attribute table.
-const HEAD: usize = 6;
-/// Bytes of a row of the attribute table.
-const ATTRIBUTE_ROW: usize = 6;
-/// Bytes of a row of the header table.
-const HEADER_ROW: usize = 5;
+/// Bytes before the table.
+const HEAD: usize = 8;
+/// Bytes of a row of the table.
+const ROW: usize = 6;
+/// Bytes before the name of a header.
+const HEADER_HEAD: usize = 5;
 /// The attributes that come first, in this order.
 pub(crate) const FIRST: [&str; 3] = ["id", "source", "type"];
 
@@ -37,7 +37,6 @@ pub(crate) const FIRST: [&str; 3] = ["id", "source", "type"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     attributes: u16,
-    headers: u16,
     text_at: u32,
     /// The ends of the values of `id`, `source` and `type`.
     first_ends: [u32; 3],
@@ -52,88 +51,87 @@ pub(crate) struct Row {
     pub(crate) value: Range<usize>,
 }
 
+/// One attribute of an event that is being built: its name is at `at` of a text, its value right behind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) name_len: u8,
+    pub(crate) at: u32,
+    pub(crate) value_len: u32,
+}
+
 /// What a stored form is made of.
-pub(crate) struct Parts<'a, A, H> {
+pub(crate) struct Parts<'a> {
     pub(crate) version: SpecVersion,
-    /// `id`, `source` and `type` first.
-    pub(crate) attributes: A,
-    pub(crate) headers: H,
+    /// The attributes, `id`, `source` and `type` first.
+    pub(crate) entries: &'a [Entry],
+    /// The text that the entries point into.
+    pub(crate) text: &'a str,
+    /// The headers, put together by [`push_header`].
+    pub(crate) headers: &'a [u8],
     pub(crate) data: Option<(DataForm, &'a [u8])>,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(crate) fn name(self, text: &str) -> &str {
+        &text[self.at as usize..self.at as usize + usize::from(self.name_len)]
+    }
+
+    pub(crate) fn value(self, text: &str) -> &str {
+        &text[self.at as usize + usize::from(self.name_len)..self.at as usize + self.len()]
+    }
+
+    /// Bytes of the name and the value.
+    pub(crate) fn len(self) -> usize {
+        usize::from(self.name_len) + self.value_len as usize
+    }
 }
 
 // === impl Parts ===
 
-impl<'a, A, H> Parts<'a, A, H>
-where
-    A: Iterator<Item = (Kind, &'a str, &'a str)> + Clone,
-    H: Iterator<Item = (&'a str, &'a [u8])> + Clone,
-{
-    /// Writes the stored form. The caller has checked that it is complete and that names are short enough.
-    pub(crate) fn write(self) -> Result<(Vec<u8>, Layout), Invalid> {
-        let (attributes, headers) = (self.attributes.clone().count(), self.headers.clone().count());
-        let text: usize = self
-            .attributes
-            .clone()
-            .map(|(_, name, value)| name.len() + value.len())
-            .sum();
-        let octets: usize = self
-            .headers
-            .clone()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        let data = self.data.map_or(0, |(_, data)| data.len());
-        let size = HEAD + attributes * ATTRIBUTE_ROW + headers * HEADER_ROW + text + octets + data;
-        if u32::try_from(size).is_err() {
-            return Err(Invalid::new(
-                Fault::EventTooLarge,
-                "the event is larger than 4 GiB",
-            ));
-        }
+impl Parts<'_> {
+    /// Writes the stored form. The caller has checked that the first three entries are what they must be.
+    pub(crate) fn write(&self) -> Result<(Vec<u8>, Layout), Invalid> {
+        let text: usize = self.entries.iter().map(|entry| entry.len()).sum();
+        let (form, data) = self
+            .data
+            .map_or((None, &[][..]), |(form, data)| (Some(form), data));
+        let size = HEAD + self.entries.len() * ROW + text + self.headers.len() + data.len();
+        let too_large = || Invalid::new(Fault::EventTooLarge, "the event is larger than 4 GiB");
+        u32::try_from(size).map_err(|_| too_large())?;
+        let attributes = u16::try_from(self.entries.len()).map_err(|_| too_large())?;
+        let headers = u32::try_from(self.headers.len()).map_err(|_| too_large())?;
+
         let mut out = Vec::with_capacity(size);
-        out.extend([FORMAT, flags(self.version, self.data.map(|(form, _)| form))]);
-        out.extend(row_count(attributes)?);
-        out.extend(row_count(headers)?);
-        for (kind, name, value) in self.attributes.clone() {
-            out.extend([kind_code(kind), name_len(name)]);
-            out.extend(value_len(value.len()));
+        out.extend_from_slice(&[FORMAT, flags(self.version, form)]);
+        out.extend_from_slice(&attributes.to_le_bytes());
+        out.extend_from_slice(&headers.to_le_bytes());
+        for entry in self.entries {
+            let [v0, v1, v2, v3] = entry.value_len.to_le_bytes();
+            out.extend_from_slice(&[kind_code(entry.kind), entry.name_len, v0, v1, v2, v3]);
         }
-        for (name, value) in self.headers.clone() {
-            out.push(name_len(name));
-            out.extend(value_len(value.len()));
+        for entry in self.entries {
+            out.extend_from_slice(&self.text.as_bytes()[entry.at as usize..entry.at as usize + entry.len()]);
         }
-        for (_, name, value) in self.attributes {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(value.as_bytes());
-        }
-        for (name, value) in self.headers {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(value);
-        }
-        if let Some((_, data)) = self.data {
-            out.extend_from_slice(data);
-        }
+        out.extend_from_slice(self.headers);
+        out.extend_from_slice(data);
         let layout = Layout::measure(&out).ok_or_else(damaged)?;
         Ok((out, layout))
     }
 }
 
-fn row_count(count: usize) -> Result<[u8; 2], Invalid> {
-    u16::try_from(count).map(u16::to_le_bytes).map_err(|_| {
-        Invalid::new(
-            Fault::AttributesTooLarge,
-            "the event has more than 65535 attributes or headers",
-        )
-    })
-}
-
-fn name_len(name: &str) -> u8 {
-    u8::try_from(name.len()).expect("invariant: names of more than 255 bytes are refused before")
-}
-
-fn value_len(len: usize) -> [u8; 4] {
-    u32::try_from(len)
-        .expect("invariant: the whole is less than 4 GiB")
-        .to_le_bytes()
+/// Puts a header behind others. One with an empty or too long name, or a value past 4 GiB, is left out.
+pub(crate) fn push_header(headers: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let (Ok(name_len @ 1..), Ok(value_len)) = (u8::try_from(name.len()), u32::try_from(value.len())) else {
+        return;
+    };
+    let [v0, v1, v2, v3] = value_len.to_le_bytes();
+    headers.reserve(HEADER_HEAD + name.len() + value.len());
+    headers.extend_from_slice(&[name_len, v0, v1, v2, v3]);
+    headers.extend_from_slice(name.as_bytes());
+    headers.extend_from_slice(value);
 }
 
 // === impl Layout ===
@@ -155,70 +153,68 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Sums up the tables.
+    /// Sums up the table.
     fn measure(stored: &[u8]) -> Option<Self> {
         // Offsets are kept in 32 bits, and no sum below can leave 64 bits.
         u32::try_from(stored.len()).ok()?;
-        let &[_, _, a0, a1, h0, h1] = stored.first_chunk::<HEAD>()?;
-        let (attributes, headers) = (u16::from_le_bytes([a0, a1]), u16::from_le_bytes([h0, h1]));
-        let headers_table = HEAD + usize::from(attributes) * ATTRIBUTE_ROW;
-        let text_at = headers_table + usize::from(headers) * HEADER_ROW;
-        let attribute_rows = stored.get(HEAD..headers_table)?;
-        let header_rows = stored.get(headers_table..text_at)?;
+        let &[_, _, a0, a1, h0, h1, h2, h3] = stored.first_chunk::<HEAD>()?;
+        let attributes = u16::from_le_bytes([a0, a1]);
+        let text_at = HEAD + usize::from(attributes) * ROW;
+        let (rows, _) = stored.get(HEAD..text_at)?.as_chunks::<ROW>();
 
         let mut first_ends = [0; 3];
         let mut at = text_at as u64;
-        for (index, row) in attribute_rows.chunks_exact(ATTRIBUTE_ROW).enumerate() {
-            at += u64::from(row[1]) + u64::from(le32(&row[2..]));
+        for (index, &[_, name_len, v0, v1, v2, v3]) in rows.iter().enumerate() {
+            at += u64::from(name_len) + u64::from(u32::from_le_bytes([v0, v1, v2, v3]));
             if let Some(end) = first_ends.get_mut(index) {
                 *end = u32::try_from(at).ok()?;
             }
         }
         let headers_at = u32::try_from(at).ok()?;
-        for row in header_rows.chunks_exact(HEADER_ROW) {
-            at += u64::from(row[0]) + u64::from(le32(&row[1..]));
-        }
-        let data_at = u32::try_from(at).ok()?;
-        (data_at as usize <= stored.len()).then_some(Self {
+        let data_at = headers_at.checked_add(u32::from_le_bytes([h0, h1, h2, h3]))?;
+        let text_at = u32::try_from(text_at).ok()?;
+        let layout = Self {
             attributes,
-            headers,
-            text_at: u32::try_from(text_at).ok()?,
+            text_at,
             first_ends,
             headers_at,
             data_at,
-        })
+        };
+        (data_at as usize <= stored.len()).then_some(layout)
     }
 
     /// Checks what the accessors rely on.
     fn check(&self, stored: &[u8]) -> Option<()> {
         let flags = stored[1];
         let without_data = flags & 0b110 == 0;
-        if flags & !0b111 != 0 || (without_data && self.data_at as usize != stored.len()) {
+        if flags & !0b111 != 0 || (without_data && self.data_at() != stored.len()) {
             return None;
         }
-        let text_at = self.text_at as usize;
-        let text = str::from_utf8(&stored[text_at..self.headers_at as usize]).ok()?;
+        let (text_at, mut index) = (self.text_at as usize, 0);
+        let text = str::from_utf8(&stored[self.text()]).ok()?;
         for row in self.rows(stored) {
-            if !text.is_char_boundary(row.name.end - text_at)
-                || !text.is_char_boundary(row.value.end - text_at)
-            {
+            let split = !text.is_char_boundary(row.name.end - text_at)
+                || !text.is_char_boundary(row.value.end - text_at);
+            let misplaced = FIRST
+                .get(index)
+                .is_some_and(|first| &stored[row.name] != first.as_bytes());
+            if split || misplaced {
                 return None;
             }
+            index += 1;
         }
-        let table = &stored[HEAD..HEAD + self.attributes() * ATTRIBUTE_ROW];
-        if !table
-            .chunks_exact(ATTRIBUTE_ROW)
-            .all(|row| kind_from(row[0]).is_some())
-        {
+        if index < FIRST.len() || !self.table(stored).iter().all(|row| kind_from(row[0]).is_some()) {
             return None;
         }
-        let mut names = self.rows(stored).map(|row| &stored[row.name]);
-        if !FIRST.iter().all(|first| names.next() == Some(first.as_bytes())) {
-            return None;
-        }
-        self.header_rows(stored)
-            .all(|(name, _)| str::from_utf8(&stored[name]).is_ok())
-            .then_some(())
+        let mut headers = Headers {
+            stored,
+            at: self.headers_at as usize,
+            end: self.data_at(),
+        };
+        let good = headers
+            .by_ref()
+            .all(|(name, _)| str::from_utf8(&stored[name]).is_ok());
+        (good && headers.at == headers.end).then_some(())
     }
 
     /// The range of the value of `FIRST[index]`.
@@ -233,18 +229,19 @@ impl Layout {
 
     /// The attributes in order.
     pub(crate) fn rows<'a>(&self, stored: &'a [u8]) -> impl Iterator<Item = Row> + use<'a> {
-        let table = &stored[HEAD..HEAD + usize::from(self.attributes) * ATTRIBUTE_ROW];
         let mut at = self.text_at as usize;
-        table.chunks_exact(ATTRIBUTE_ROW).map(move |row| {
-            let name = at..at + usize::from(row[1]);
-            let value = name.end..name.end + le32(&row[2..]) as usize;
-            at = value.end;
-            Row {
-                kind: kind_from(row[0]).unwrap_or(Kind::String),
-                name,
-                value,
-            }
-        })
+        self.table(stored)
+            .iter()
+            .map(move |&[kind, name_len, v0, v1, v2, v3]| {
+                let name = at..at + usize::from(name_len);
+                let value = name.end..name.end + u32::from_le_bytes([v0, v1, v2, v3]) as usize;
+                at = value.end;
+                Row {
+                    kind: kind_from(kind).unwrap_or(Kind::String),
+                    name,
+                    value,
+                }
+            })
     }
 
     /// The headers in order: ranges of name and value.
@@ -252,15 +249,11 @@ impl Layout {
         &self,
         stored: &'a [u8],
     ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<'a> {
-        let table = HEAD + usize::from(self.attributes) * ATTRIBUTE_ROW;
-        let table = &stored[table..table + usize::from(self.headers) * HEADER_ROW];
-        let mut at = self.headers_at as usize;
-        table.chunks_exact(HEADER_ROW).map(move |row| {
-            let name = at..at + usize::from(row[0]);
-            let value = name.end..name.end + le32(&row[1..]) as usize;
-            at = value.end;
-            (name, value)
-        })
+        Headers {
+            stored,
+            at: self.headers_at as usize,
+            end: self.data_at(),
+        }
     }
 
     /// How many attributes there are besides `specversion`.
@@ -273,9 +266,42 @@ impl Layout {
         self.text_at as usize..self.headers_at as usize
     }
 
+    /// All headers.
+    pub(crate) fn headers(&self) -> Range<usize> {
+        self.headers_at as usize..self.data_at()
+    }
+
     /// Where the data begins.
     pub(crate) fn data_at(&self) -> usize {
         self.data_at as usize
+    }
+
+    fn table<'a>(&self, stored: &'a [u8]) -> &'a [[u8; ROW]] {
+        stored[HEAD..self.text_at as usize].as_chunks().0
+    }
+}
+
+/// Walks over the headers, and stops at one that does not fit.
+struct Headers<'a> {
+    stored: &'a [u8],
+    at: usize,
+    end: usize,
+}
+
+impl Iterator for Headers<'_> {
+    type Item = (Range<usize>, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.stored.get(self.at..self.end)?;
+        let &[name_len, v0, v1, v2, v3] = rest.first_chunk::<HEADER_HEAD>()?;
+        let value_len = u32::from_le_bytes([v0, v1, v2, v3]) as usize;
+        let name = self.at + HEADER_HEAD..self.at + HEADER_HEAD + usize::from(name_len);
+        let value = name.end..name.end.checked_add(value_len)?;
+        if value.end > self.end {
+            return None;
+        }
+        self.at = value.end;
+        Some((name, value))
     }
 }
 
@@ -327,14 +353,6 @@ fn kind_from(code: u8) -> Option<Kind> {
     }
 }
 
-fn le32(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .take(4)
-        .rev()
-        .fold(0, |number, &byte| number << 8 | u32::from(byte))
-}
-
 fn damaged() -> Invalid {
     Invalid::new(Fault::Damaged, "the stored event is damaged")
 }
@@ -362,12 +380,12 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let expected = [
-            &[1, 0b101, 4, 0, 1, 0][..],
+            &[1, 0b101, 4, 0, 19, 0, 0, 0][..],
             &[
                 0, 2, 1, 0, 0, 0, 0, 6, 2, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 7, 2, 0, 0, 0,
             ],
-            &[12, 2, 0, 0, 0],
             "id1source/stypetsubjecté".as_bytes(),
+            &[12, 2, 0, 0, 0],
             b"x-request-id\xff1{}",
         ];
         assert_eq!(sample().stored().as_ref(), expected.concat());
@@ -397,7 +415,7 @@ mod tests {
     fn octets_that_would_split_a_character_are_refused() {
         let mut stored = sample().stored().to_vec();
         // One byte of the subject's `é` moves into the headers.
-        stored[HEAD + 3 * ATTRIBUTE_ROW + 2] = 1;
+        stored[HEAD + 3 * ROW + 2] = 1;
         assert!(Event::from_stored(Bytes::from(stored)).is_err());
     }
 

@@ -28,15 +28,21 @@ const PREFIX: &str = "application/cloudevents";
 /// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given twice or
 /// not in UTF-8 (400).
 pub fn mode(headers: &HeaderMap) -> Result<Option<Mode>, Invalid> {
-    if let Some(text) = content_type(headers)? {
-        let essence = media::essence(text);
-        let prefix = essence.as_bytes().get(..PREFIX.len());
+    examine(headers).map(|(mode, _)| mode)
+}
+
+/// The mode, and the Content-Type that it was told by.
+pub(super) fn examine(headers: &HeaderMap) -> Result<(Option<Mode>, Option<&str>), Invalid> {
+    let content_type = content_type(headers)?;
+    if let Some(text) = content_type {
+        let prefix = text.as_bytes().get(..PREFIX.len());
         if prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX.as_bytes())) {
-            return format(&essence[PREFIX.len()..], text).map(Some);
+            return format(&media::essence(text)[PREFIX.len()..], text)
+                .map(|mode| (Some(mode), content_type));
         }
     }
     let binary = headers.keys().any(|name| name.as_str().starts_with("ce-"));
-    Ok(binary.then_some(Mode::Binary))
+    Ok((binary.then_some(Mode::Binary), content_type))
 }
 
 /// The mode of a CloudEvents media type, by what follows the prefix.
@@ -61,7 +67,7 @@ fn format(suffix: &str, text: &str) -> Result<Mode, Invalid> {
 }
 
 /// The one Content-Type, if there is one.
-pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
+fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(first) = values.next() else {
         return Ok(None);
@@ -101,7 +107,7 @@ pub(super) fn not_an_event() -> Invalid {
 }
 
 /// The text of a header's value without blanks around, if it is UTF-8.
-pub(super) fn utf8(value: &HeaderValue) -> Option<&str> {
+fn utf8(value: &HeaderValue) -> Option<&str> {
     str::from_utf8(value.as_bytes().trim_ascii()).ok()
 }
 

@@ -21,7 +21,11 @@ pub(super) enum Fault {
 pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), Fault> {
     let octets = octets.trim_ascii();
     let raw = str::from_utf8(octets).map_err(|_| Fault::Raw)?;
-    if !octets.iter().any(|b| matches!(b, b'"' | b'%')) {
+    // Without an early end this is a few vector instructions.
+    let marked = octets
+        .iter()
+        .fold(false, |marked, &b| marked | (b == b'"') | (b == b'%'));
+    if !marked {
         return Ok((Kind::RawHeader, Cow::Borrowed(raw)));
     }
     let unquoted = unquote(octets).map_or(Cow::Borrowed(octets), Cow::Owned);

@@ -5,28 +5,38 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 
-use super::{Limits, mode, passed, percent};
+use super::{Limits, passed, percent};
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};
 use crate::event::{DataForm, Event};
-use crate::invalid::{Fault, Invalid};
+use crate::invalid::{Fault, Invalid, excerpt};
 use crate::rules;
 
 static SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
 
 /// The event of a message in binary mode.
-pub(super) fn binary(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<Event, Invalid> {
+pub(super) fn binary(
+    headers: &HeaderMap,
+    content_type: Option<&str>,
+    body: &Bytes,
+    limits: &Limits,
+) -> Result<Event, Invalid> {
     crate::json::check_data_size(body.len(), limits)?;
     let mut builder = EventBuilder::with_room(version(headers)?);
+    // A repeated header is rare, and the map knows at once whether it has any.
+    let repeats = headers.len() != headers.keys_len();
     for (name, value) in headers {
         let name = name.as_str();
         if let Some(attribute) = name.strip_prefix("ce-") {
+            if repeats && builder.get(attribute).is_some() {
+                return Err(repeated(name));
+            }
             read_attribute(&mut builder, attribute, value.as_bytes()).map_err(|fault| named(fault, name))?;
         } else if passed::is_passed(name) {
             builder.add_header(name, value.as_bytes());
         }
     }
-    if let Some(text) = mode::content_type(headers)? {
+    if let Some(text) = content_type {
         let value = Value {
             kind: Kind::RawHeader,
             text,
@@ -44,6 +54,11 @@ pub(super) fn binary(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Resu
     })
 }
 
+fn repeated(header: &str) -> Invalid {
+    let message = format!("the header `{}` is there more than once", excerpt(header));
+    Invalid::of(Fault::DuplicateAttribute, header, message)
+}
+
 /// The `ce-specversion`, which decides by which rules the others are read.
 fn version(headers: &HeaderMap) -> Result<SpecVersion, Invalid> {
     let mut values = headers.get_all(&SPECVERSION).iter();
@@ -51,8 +66,7 @@ fn version(headers: &HeaderMap) -> Result<SpecVersion, Invalid> {
         return Err(missing("specversion").within("ce-"));
     };
     if values.next().is_some() {
-        let message = "the header `ce-specversion` is there more than once";
-        return Err(Invalid::of(Fault::DuplicateAttribute, "ce-specversion", message));
+        return Err(repeated("ce-specversion"));
     }
     let (_, text) = spelled(first.as_bytes(), "ce-specversion")?;
     SpecVersion::from_wire(&text).map_err(|fault| named(fault, "ce-specversion"))

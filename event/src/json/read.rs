@@ -13,7 +13,7 @@ use crate::builder::{EventBuilder, missing};
 use crate::event::{DataForm, Event};
 use crate::http::Limits;
 use crate::invalid::{Fault, Invalid, excerpt};
-use crate::rules::{self, media};
+use crate::rules::media;
 
 /// The event that `text` is. It lies within `body`, so that data needs no copy of its own.
 pub(super) fn event(
@@ -57,16 +57,13 @@ fn version(members: &Members<'_>) -> Result<SpecVersion, Invalid> {
 /// Adds an attribute by the type that JSON gives its value.
 fn attribute(builder: &mut EventBuilder, name: &str, value: &str) -> Result<(), Invalid> {
     match value.as_bytes() {
-        [b'"', ..] => {
-            rules::check_name(name)?;
-            builder.add(
-                name,
-                Value {
-                    kind: Kind::String,
-                    text: &string(name, value)?,
-                },
-            )
-        }
+        [b'"', ..] => builder.add(
+            name,
+            Value {
+                kind: Kind::String,
+                text: &string(name, value)?,
+            },
+        ),
         b"true" | b"false" => builder.add(
             name,
             Value {

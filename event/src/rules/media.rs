@@ -2,6 +2,9 @@
 
 /// Whether `text` is a media type with good parameters. An empty parameter (`text/plain;`) is common and harmless.
 pub(crate) fn is_media_type(text: &str) -> bool {
+    if text == "application/json" {
+        return true;
+    }
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let Some((main, sub)) = essence.trim_end_matches([' ', '\t']).split_once('/') else {
         return false;

@@ -2,8 +2,12 @@
 
 /// The first forbidden character: a control character (U+0000 to U+001F, U+007F to U+009F) or a Unicode noncharacter.
 pub(crate) fn forbidden(text: &str) -> Option<char> {
-    // Nearly every value is printable ASCII: that is told without decoding characters.
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    // Nearly every value is printable ASCII: that is told without decoding characters, and without an early end, which
+    // makes it a few vector instructions.
+    if text
+        .bytes()
+        .fold(true, |printable, b| printable & (0x20..0x7f).contains(&b))
+    {
         return None;
     }
     text.chars().find(|&c| is_forbidden(c))

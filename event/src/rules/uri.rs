@@ -41,7 +41,7 @@ fn without_fragment(text: &[u8]) -> Option<Scheme> {
         }
         None => rest,
     };
-    all(path, |b| is_pchar(b) || b == b'/').then_some(scheme)
+    all(path, PCHAR | SLASH).then_some(scheme)
 }
 
 /// The part before the first `at`, and the part after it if there is one.
@@ -65,7 +65,7 @@ fn is_authority(text: &[u8]) -> bool {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => (&b""[..], text),
     };
-    if !all(userinfo, |b| is_unreserved(b) || is_sub_delim(b) || b == b':') {
+    if !all(userinfo, UNRESERVED | SUB_DELIM | COLON) {
         return false;
     }
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
@@ -76,7 +76,7 @@ fn is_authority(text: &[u8]) -> bool {
         return is_ip_literal(address) && after.strip_prefix(b":").map_or(after.is_empty(), is_port);
     }
     let (host, port) = cut(host_port, b':');
-    all(host, |b| is_unreserved(b) || is_sub_delim(b)) && port.is_none_or(is_port)
+    all(host, UNRESERVED | SUB_DELIM) && port.is_none_or(is_port)
 }
 
 /// What may stand between the brackets of a host: an IPv6 address, or `vF.` and an address of a future version.
@@ -90,41 +90,53 @@ fn is_ip_literal(address: &[u8]) -> bool {
             && !rest.is_empty()
             && rest
                 .iter()
-                .all(|&b| is_unreserved(b) || is_sub_delim(b) || b == b':');
+                .all(|&b| CLASS[usize::from(b)] & (UNRESERVED | SUB_DELIM | COLON) != 0);
     }
     str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 fn is_query(text: &[u8]) -> bool {
-    all(text, |b| is_pchar(b) || matches!(b, b'/' | b'?'))
+    all(text, PCHAR | SLASH | QUESTION)
 }
 
-/// Whether all characters are allowed ones or a percent sign and two hexadecimal digits.
-fn all(mut text: &[u8], allowed: impl Fn(u8) -> bool) -> bool {
+/// Whether all characters are of the classes, or a percent sign and two hexadecimal digits.
+fn all(mut text: &[u8], classes: u8) -> bool {
     while let [first, rest @ ..] = text {
-        text = match (first, rest) {
-            (b'%', [a, b, rest @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
-            (&b, rest) if allowed(b) => rest,
+        text = match rest {
+            _ if CLASS[usize::from(*first)] & classes != 0 => rest,
+            [a, b, rest @ ..] if *first == b'%' && a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
             _ => return false,
         };
     }
     true
 }
 
-fn is_pchar(b: u8) -> bool {
-    is_unreserved(b) || is_sub_delim(b) || matches!(b, b':' | b'@')
-}
+const UNRESERVED: u8 = 1;
+const SUB_DELIM: u8 = 2;
+const COLON: u8 = 4;
+const AT: u8 = 8;
+const SLASH: u8 = 16;
+const QUESTION: u8 = 32;
+const PCHAR: u8 = UNRESERVED | SUB_DELIM | COLON | AT;
 
-fn is_unreserved(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
-}
-
-fn is_sub_delim(b: u8) -> bool {
-    matches!(
-        b,
-        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-    )
-}
+/// The class of each octet: a `source` is checked for every event, so that a look-up beats a comparison with each delimiter.
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        table[octet] = match octet as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => UNRESERVED,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => SUB_DELIM,
+            b':' => COLON,
+            b'@' => AT,
+            b'/' => SLASH,
+            b'?' => QUESTION,
+            _ => 0,
+        };
+        octet += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
