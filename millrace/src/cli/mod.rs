@@ -109,6 +109,9 @@ impl Cli {
     fn execute(self) -> anyhow::Result<Exit> {
         let Global { output, admin } = self.global;
         match self.command {
+            Command::Run(args) if args.files.iter().any(|file| file.as_os_str() == "-") => Ok(usage(
+                "run watches its documents, which it cannot do with the standard input: name a file or folder",
+            )),
             Command::Run(args) => match args.serving.config(args.data) {
                 Ok(config) => serve(
                     args.serving.log_format,

@@ -148,6 +148,12 @@ fn other_machines_are_let_in_only_when_it_is_said() {
 }
 
 #[test]
+fn run_takes_nothing_that_it_cannot_watch() {
+    let cli = parse(&["run", "-f", "-"]).expect("the parser takes it");
+    assert_eq!(cli.execute().expect("refused"), Exit::Usage);
+}
+
+#[test]
 fn check_tells_valid_documents_from_others_by_its_exit_code() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("mesh.yaml");
