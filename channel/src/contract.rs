@@ -9,7 +9,9 @@ use millrace_event::{Event, ObjectName, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{Attempt, Batch, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Work, WorkKey};
+use crate::{
+    Attempt, Batch, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Work, WorkKey,
+};
 
 /// A broker's durable log and the state beside it.
 ///
@@ -53,13 +55,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Every lane that is stored.
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError>;
 
-    /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A new lane starts at the head.
+    /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A new lane starts at the
+    /// head; another lane of the same name with another uid becomes orphaned. A router that runs meanwhile may have passed the new
+    /// lane's `start` when this returns: what lies between is the lane's own and has to be read for it.
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError>;
 
     /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked events stay.
     async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError>;
 
-    /// Applies all changes or none.
+    /// Applies all changes or none. A change for a lane that is gone does nothing: its debts went with it.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError>;
 
     /// The lane's rows of work due at or before `until`, earliest first, at most `limit`. Rows already handed out are handed out again.
@@ -74,7 +78,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// One parked event.
     async fn parked_by_id(&self, id: &str) -> Result<Option<Parked>, ChannelError>;
 
-    /// Puts a parked event back to its stage's beginning in its lane, atomically: attempt 0, same event, history kept.
+    /// Puts a parked event back to the subscriber (a reply: back to being dead-lettered) in its lane, atomically: attempt 0, due
+    /// now, same event, history kept.
     /// `false`: there is none of that id. [`ChannelError::LaneGone`]: its trigger is gone.
     async fn redrive(&self, id: &str) -> Result<bool, ChannelError>;
 
@@ -137,7 +142,8 @@ pub enum Change {
         /// What matched below that and is not settled, in order.
         unsettled: Vec<Position>,
     },
-    /// Puts a row of work (new, or the same key with its next attempt).
+    /// Puts a row of work (new, or the same key with its next attempt). One with fewer attempts than the stored row is old news and
+    /// does nothing.
     Put(Work),
     /// Moves a row to another stage: the row of the old key goes, the new one comes, in one step.
     Advance {
@@ -148,7 +154,8 @@ pub enum Change {
     },
     /// The row is done.
     Complete(WorkKey),
-    /// Parks an event; the row of that key, if any, goes. The failures are the row's and the last one.
+    /// Parks an event; the row of that key, if any, goes. The failures are the row's and the last one. Parking the same key
+    /// again keeps the id.
     Park {
         /// The row that goes; also names lane, position and stage.
         key: WorkKey,
@@ -241,7 +248,12 @@ impl Channels {
 
     /// All open channels, by broker.
     pub fn all(&self) -> Vec<(ObjectName, Arc<dyn Channel>)> {
-        let mut all: Vec<_> = self.open.read().iter().map(|(name, channel)| (name.clone(), channel.clone())).collect();
+        let mut all: Vec<_> = self
+            .open
+            .read()
+            .iter()
+            .map(|(name, channel)| (name.clone(), channel.clone()))
+            .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }

@@ -13,13 +13,22 @@ async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, Strin
     let mut all = Vec::new();
     while reader.position() < channel.head() {
         let batch = reader.try_next(3, 1 << 20).await.expect("a read");
-        all.extend(batch.records.iter().map(|record| (record.position, record.event.id().to_owned())));
+        all.extend(
+            batch
+                .records
+                .iter()
+                .map(|record| (record.position, record.event.id().to_owned())),
+        );
     }
     all
 }
 
 async fn ids(channel: &dyn Channel, from: Position) -> Vec<String> {
-    read_all(channel, from).await.into_iter().map(|(_, id)| id).collect()
+    read_all(channel, from)
+        .await
+        .into_iter()
+        .map(|(_, id)| id)
+        .collect()
 }
 
 pub(super) async fn appended_events_are_read_back_in_order(place: &mut impl Place) {
@@ -40,7 +49,10 @@ pub(super) async fn a_batch_takes_consecutive_positions(place: &mut impl Place) 
     let first = append(&*channel, &["a", "b", "c"]).await;
     assert_eq!(channel.head(), at(first.offset + 3));
     let found = read_all(&*channel, first).await;
-    let expected = ["a", "b", "c"].iter().zip(first.offset..).map(|(id, offset)| (at(offset), (*id).to_owned()));
+    let expected = ["a", "b", "c"]
+        .iter()
+        .zip(first.offset..)
+        .map(|(id, offset)| (at(offset), (*id).to_owned()));
     assert_eq!(found, expected.collect::<Vec<_>>());
     let none = channel.append(Vec::new(), Class::Producer).await.unwrap();
     assert_eq!(none, channel.head(), "nothing takes no position");
@@ -86,7 +98,10 @@ pub(super) async fn a_reader_follows_the_head(place: &mut impl Place) {
         let batch;
         (reader, batch) = waiting.await.unwrap();
         assert_eq!(batch.records[0].event.id(), id);
-        assert_eq!((batch.records[0].position, batch.next), (position, at(position.offset + 1)));
+        assert_eq!(
+            (batch.records[0].position, batch.next),
+            (position, at(position.offset + 1))
+        );
         assert_eq!(reader.position(), batch.next);
     }
 }
@@ -98,7 +113,11 @@ pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(pla
     assert_eq!(reader.next(3, 1 << 20).await.unwrap().records.len(), 3);
     assert_eq!(reader.next(3, 1 << 20).await.unwrap().records.len(), 1);
     let mut reader = channel.reader(start);
-    assert_eq!(reader.next(10, 1).await.unwrap().records.len(), 1, "however large it is");
+    assert_eq!(
+        reader.next(10, 1).await.unwrap().records.len(),
+        1,
+        "however large it is"
+    );
 }
 
 pub(super) async fn a_read_that_is_given_up_loses_nothing(place: &mut impl Place) {
@@ -119,8 +138,15 @@ pub(super) async fn one_event_is_found_by_its_position(place: &mut impl Place) {
     let channel = place.open().await;
     let first = append(&*channel, &["a", "b"]).await;
     for (n, id) in (0..).zip(["a", "b"]) {
-        let record = channel.get(at(first.offset + n)).await.unwrap().expect("the event");
-        assert_eq!((record.position.offset, record.event), (first.offset + n, event(id)));
+        let record = channel
+            .get(at(first.offset + n))
+            .await
+            .unwrap()
+            .expect("the event");
+        assert_eq!(
+            (record.position.offset, record.event),
+            (first.offset + n, event(id))
+        );
     }
     assert!(channel.get(channel.head()).await.unwrap().is_none());
     assert!(channel.get(at(u64::MAX >> 2)).await.unwrap().is_none());
@@ -139,7 +165,10 @@ pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(place: &mu
 pub(super) async fn replies_go_the_same_way_as_producers_events(place: &mut impl Place) {
     let channel = place.open().await;
     let first = append(&*channel, &["a"]).await;
-    channel.append(vec![event("reply")], Class::Reserve).await.unwrap();
+    channel
+        .append(vec![event("reply")], Class::Reserve)
+        .await
+        .unwrap();
     assert_eq!(ids(&*channel, first).await, ["a", "reply"]);
 }
 
@@ -159,7 +188,10 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
     for (offset, n) in [(1, 0), (2, 0), (1, 1)] {
         channel.record(attempt(offset, n));
     }
-    assert_eq!(channel.attempts(at(1)).await.unwrap(), [attempt(1, 0), attempt(1, 1)]);
+    assert_eq!(
+        channel.attempts(at(1)).await.unwrap(),
+        [attempt(1, 0), attempt(1, 1)]
+    );
     assert_eq!(channel.attempts(at(3)).await.unwrap(), []);
 }
 
@@ -177,8 +209,14 @@ pub(super) async fn a_closed_channel_takes_nothing(place: &mut impl Place) {
     append(&*channel, &["a"]).await;
     channel.close().await.unwrap();
     channel.close().await.unwrap();
-    assert_eq!(channel.append(vec![event("b")], Class::Producer).await, Err(AppendError::Closed));
-    assert_eq!(channel.append(vec![event("b")], Class::Reserve).await, Err(AppendError::Closed));
+    assert_eq!(
+        channel.append(vec![event("b")], Class::Producer).await,
+        Err(AppendError::Closed)
+    );
+    assert_eq!(
+        channel.append(vec![event("b")], Class::Reserve).await,
+        Err(AppendError::Closed)
+    );
     let change = crate::Change::Router(at(1));
     assert_eq!(channel.commit(vec![change]).await, Err(ChannelError::Closed));
 }

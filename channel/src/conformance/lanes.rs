@@ -20,7 +20,10 @@ pub(super) async fn a_lane_starts_at_the_head_and_is_found_again(place: &mut imp
     assert_eq!(made.len(), 2);
     assert!(made[0].id != made[1].id && made[0].uid != made[1].uid && !made[0].uid.is_empty());
     for (lane, name) in made.iter().zip(["a", "b"]) {
-        assert_eq!((&lane.trigger, lane.start, lane.cursor), (&spec(name).trigger, head, None));
+        assert_eq!(
+            (&lane.trigger, lane.start, lane.cursor),
+            (&spec(name).trigger, head, None)
+        );
         assert_eq!((lane.state, lane.unsettled.len()), (LaneState::Active, 0));
         assert_eq!((lane.deferred, lane.parked, lane.next_due), (0, 0, None));
     }
@@ -34,13 +37,19 @@ pub(super) async fn a_lane_starts_at_the_head_and_is_found_again(place: &mut imp
 
 pub(super) async fn another_uid_is_another_lane(place: &mut impl Place) {
     let channel = place.open().await;
-    let named = |uid: &str| LaneSpec { uid: Some(uid.to_owned()), ..spec("a") };
+    let named = |uid: &str| LaneSpec {
+        uid: Some(uid.to_owned()),
+        ..spec("a")
+    };
     let old = channel.open_lanes(vec![named("one")]).await.unwrap().remove(0);
     append(&*channel, &["x"]).await;
     let new = channel.open_lanes(vec![named("two")]).await.unwrap().remove(0);
     assert_ne!(old.id, new.id);
     assert_eq!((new.uid.as_str(), new.start), ("two", channel.head()));
-    assert!(matches!(stored(&*channel, old.id).await.state, LaneState::Orphaned(_)), "its debts are still known");
+    assert!(
+        matches!(stored(&*channel, old.id).await.state, LaneState::Orphaned(_)),
+        "its debts are still known"
+    );
     assert_eq!(channel.open_lanes(vec![named("two")]).await.unwrap(), [new]);
 }
 
@@ -59,11 +68,16 @@ pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Pla
     let mut channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1", "2", "3", "4", "5"]).await;
-    let cases: [(Option<u64>, &[u64]); 4] = [(Some(6), &[0, 1, 4]), (Some(2), &[]), (None, &[5]), (None, &[])];
+    let cases: [(Option<u64>, &[u64]); 4] =
+        [(Some(6), &[0, 1, 4]), (Some(2), &[]), (None, &[5]), (None, &[])];
     for (cursor, unsettled) in cases {
         let cursor = cursor.map(at);
         let unsettled: Vec<_> = unsettled.iter().copied().map(at).collect();
-        let change = Change::Progress { lane, cursor, unsettled: unsettled.clone() };
+        let change = Change::Progress {
+            lane,
+            cursor,
+            unsettled: unsettled.clone(),
+        };
         channel.commit(vec![change]).await.unwrap();
         drop(channel);
         channel = place.open().await;
@@ -81,7 +95,9 @@ pub(super) async fn the_router_comes_back_where_it_was_committed(place: &mut imp
     assert_eq!(place.open().await.router().await.unwrap(), at(2));
 }
 
-pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger(place: &mut impl Place) {
+pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger(
+    place: &mut impl Place,
+) {
     let mut channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     let orphaned = LaneState::Orphaned(Timestamp(99));
@@ -98,7 +114,11 @@ pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_t
         drop(channel);
         channel = place.open().await;
         assert_eq!(Some(&stored(&*channel, lane).await.state), states.last());
-        assert_eq!(channel.open_lanes(vec![spec("a")]).await.unwrap()[0].state, after_return, "{states:?}");
+        assert_eq!(
+            channel.open_lanes(vec![spec("a")]).await.unwrap()[0].state,
+            after_return,
+            "{states:?}"
+        );
         channel.set_lane_state(lane, LaneState::Active).await.unwrap();
     }
 }

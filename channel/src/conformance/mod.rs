@@ -88,20 +88,37 @@ fn at(offset: u64) -> Position {
 }
 
 fn event(id: &str) -> Event {
-    let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/conformance");
-    builder.attribute("type", "test").data(DataForm::Bytes, id.as_bytes()).build().expect("a valid event")
+    let builder = Event::builder(SpecVersion::V10)
+        .attribute("id", id)
+        .attribute("source", "/conformance");
+    builder
+        .attribute("type", "test")
+        .data(DataForm::Bytes, id.as_bytes())
+        .build()
+        .expect("a valid event")
 }
 
 fn spec(trigger: &str) -> LaneSpec {
-    LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+    LaneSpec {
+        trigger: ObjectName::new("shop", trigger),
+        uid: None,
+    }
 }
 
 async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
-    channel.append(ids.iter().map(|id| event(id)).collect(), Class::Producer).await.expect("an append")
+    channel
+        .append(ids.iter().map(|id| event(id)).collect(), Class::Producer)
+        .await
+        .expect("an append")
 }
 
 async fn lane(channel: &dyn Channel, trigger: &str) -> LaneId {
-    channel.open_lanes(vec![spec(trigger)]).await.expect("a lane").remove(0).id
+    channel
+        .open_lanes(vec![spec(trigger)])
+        .await
+        .expect("a lane")
+        .remove(0)
+        .id
 }
 
 /// The lane as it is stored now.
@@ -112,11 +129,18 @@ async fn stored(channel: &dyn Channel, id: LaneId) -> Lane {
 
 /// All rows of a lane.
 async fn rows(channel: &dyn Channel, lane: LaneId) -> Vec<Work> {
-    channel.due(lane, Timestamp(i64::MAX), 1_000).await.expect("the rows")
+    channel
+        .due(lane, Timestamp(i64::MAX), 1_000)
+        .await
+        .expect("the rows")
 }
 
 fn key(lane: LaneId, position: Position, stage: Stage) -> WorkKey {
-    WorkKey { lane, position, stage }
+    WorkKey {
+        lane,
+        position,
+        stage,
+    }
 }
 
 fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> Work {

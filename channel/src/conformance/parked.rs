@@ -19,16 +19,31 @@ pub(super) fn park(lane: LaneId, position: Position, stage: Stage, body: Option<
 
 /// Everything that is parked.
 pub(super) async fn all(channel: &dyn Channel) -> Vec<Parked> {
-    channel.parked(ParkedQuery { limit: 1_000, ..ParkedQuery::default() }).await.expect("the parked events")
+    channel
+        .parked(ParkedQuery {
+            limit: 1_000,
+            ..ParkedQuery::default()
+        })
+        .await
+        .expect("the parked events")
 }
 
 pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1"]).await;
-    channel.commit(vec![Change::Put(work(lane, at(0), 1, 1))]).await.unwrap();
-    channel.commit(vec![park(lane, at(0), Stage::Subscriber, None)]).await.unwrap();
-    channel.commit(vec![park(lane, at(1), Stage::Reply, Some(event("reply")))]).await.unwrap();
+    channel
+        .commit(vec![Change::Put(work(lane, at(0), 1, 1))])
+        .await
+        .unwrap();
+    channel
+        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .await
+        .unwrap();
+    channel
+        .commit(vec![park(lane, at(1), Stage::Reply, Some(event("reply")))])
+        .await
+        .unwrap();
     assert_eq!(rows(&*channel, lane).await, [], "the row of that key goes");
     drop(channel);
     let channel = place.open().await;
@@ -45,10 +60,19 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
         attempts: 2,
         failures: vec![failure(0), failure(1)],
     };
-    assert_eq!(parked, [expected(0, at(0), Stage::Subscriber, "0"), expected(1, at(1), Stage::Reply, "reply")]);
+    assert_eq!(
+        parked,
+        [
+            expected(0, at(0), Stage::Subscriber, "0"),
+            expected(1, at(1), Stage::Reply, "reply")
+        ]
+    );
     assert_ne!(parked[0].id, parked[1].id);
     for one in &parked {
-        assert!(!one.id.is_empty() && one.id.bytes().all(|byte| byte.is_ascii_alphanumeric()), "safe in a URL");
+        assert!(
+            !one.id.is_empty() && one.id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "safe in a URL"
+        );
         assert_eq!(channel.parked_by_id(&one.id).await.unwrap().as_ref(), Some(one));
     }
     assert_eq!(channel.parked_by_id("no such id").await.unwrap(), None);
@@ -58,9 +82,15 @@ pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    channel.commit(vec![park(lane, at(0), Stage::Subscriber, None)]).await.unwrap();
+    channel
+        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .await
+        .unwrap();
     let first = all(&*channel).await;
-    channel.commit(vec![park(lane, at(0), Stage::Subscriber, None)]).await.unwrap();
+    channel
+        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .await
+        .unwrap();
     assert_eq!(all(&*channel).await, first);
 }
 
@@ -69,11 +99,21 @@ pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl 
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     append(&*channel, &["0", "1", "2", "3", "4"]).await;
     for (lane, offset) in [(b, 4), (a, 3), (b, 0), (a, 1), (b, 2)] {
-        channel.commit(vec![park(lane, at(offset), Stage::Subscriber, None)]).await.unwrap();
+        channel
+            .commit(vec![park(lane, at(offset), Stage::Subscriber, None)])
+            .await
+            .unwrap();
     }
     let page = async |trigger: Option<&str>, after: Option<&str>, limit| {
         let (trigger, after) = (trigger.map(|name| spec(name).trigger), after.map(str::to_owned));
-        channel.parked(ParkedQuery { trigger, after, limit }).await.unwrap()
+        channel
+            .parked(ParkedQuery {
+                trigger,
+                after,
+                limit,
+            })
+            .await
+            .unwrap()
     };
     let offsets = |page: &[Parked]| page.iter().map(|one| one.position.offset).collect::<Vec<_>>();
     let first = page(None, None, 2).await;
@@ -81,7 +121,11 @@ pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl 
     let last = first[1].id.as_str();
     assert_eq!(offsets(&page(None, Some(last), 10).await), [0, 1, 2]);
     channel.drop_parked(last).await.unwrap();
-    assert_eq!(offsets(&page(None, Some(last), 2).await), [0, 1], "the next page begins where the dropped one stood");
+    assert_eq!(
+        offsets(&page(None, Some(last), 2).await),
+        [0, 1],
+        "the next page begins where the dropped one stood"
+    );
     let of_b = page(Some("b"), None, 2).await;
     assert_eq!(offsets(&of_b), [4, 0]);
     assert_eq!(offsets(&page(Some("b"), Some(&of_b[1].id), 2).await), [2]);
@@ -93,7 +137,10 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1"]).await;
     for (offset, stage) in [(0, Stage::Subscriber), (1, Stage::DeadLetter)] {
-        channel.commit(vec![park(lane, at(offset), stage, None)]).await.unwrap();
+        channel
+            .commit(vec![park(lane, at(offset), stage, None)])
+            .await
+            .unwrap();
         let id = all(&*channel).await[0].id.clone();
         assert!(channel.redrive(&id).await.unwrap());
         assert!(!channel.redrive(&id).await.unwrap(), "only once");
@@ -103,8 +150,15 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
     found.sort_by_key(|row| row.key);
     assert_eq!(found.len(), 2);
     for (row, offset) in found.into_iter().zip(0..) {
-        assert_eq!(row.key, key(lane, at(offset), Stage::Subscriber), "back to the subscriber");
-        assert_eq!((row.attempt, row.crashes, row.open, row.suspect), (0, 0, false, false));
+        assert_eq!(
+            row.key,
+            key(lane, at(offset), Stage::Subscriber),
+            "back to the subscriber"
+        );
+        assert_eq!(
+            (row.attempt, row.crashes, row.open, row.suspect),
+            (0, 0, false, false)
+        );
         assert_eq!((row.failures, row.body), (vec![failure(0), failure(1)], None));
         assert!(row.due > Timestamp(0), "due now");
     }
@@ -114,17 +168,26 @@ pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    channel.commit(vec![park(lane, at(0), Stage::Reply, Some(event("reply")))]).await.unwrap();
+    channel
+        .commit(vec![park(lane, at(0), Stage::Reply, Some(event("reply")))])
+        .await
+        .unwrap();
     assert!(channel.redrive(&all(&*channel).await[0].id).await.unwrap());
     let found = rows(&*channel, lane).await;
-    assert_eq!((found[0].key.stage, found[0].body.as_ref()), (Stage::Reply, Some(&event("reply"))));
+    assert_eq!(
+        (found[0].key.stage, found[0].body.as_ref()),
+        (Stage::Reply, Some(&event("reply")))
+    );
 }
 
 pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    channel.commit(vec![park(lane, at(0), Stage::Subscriber, None)]).await.unwrap();
+    channel
+        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .await
+        .unwrap();
     channel.drop_lane(lane).await.unwrap();
     let parked = all(&*channel).await;
     let refused = channel.redrive(&parked[0].id).await;
@@ -137,7 +200,9 @@ pub(super) async fn a_dropped_parked_event_is_gone(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1"]).await;
-    let changes = (0..2).map(|n| park(lane, at(n), Stage::Subscriber, None)).collect();
+    let changes = (0..2)
+        .map(|n| park(lane, at(n), Stage::Subscriber, None))
+        .collect();
     channel.commit(changes).await.unwrap();
     let parked = all(&*channel).await;
     assert!(channel.drop_parked(&parked[0].id).await.unwrap());
@@ -153,9 +218,14 @@ pub(super) async fn commands_are_seen_by_who_watches(place: &mut impl Place) {
     let mut commands = channel.commands();
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1"]).await;
-    let changes = (0..2).map(|n| park(lane, at(n), Stage::Subscriber, None)).collect();
+    let changes = (0..2)
+        .map(|n| park(lane, at(n), Stage::Subscriber, None))
+        .collect();
     channel.commit(changes).await.unwrap();
-    assert!(!commands.has_changed().unwrap(), "the dispatcher's own changes are no commands");
+    assert!(
+        !commands.has_changed().unwrap(),
+        "the dispatcher's own changes are no commands"
+    );
     let parked = all(&*channel).await;
     channel.redrive(&parked[0].id).await.unwrap();
     assert!(commands.has_changed().unwrap());

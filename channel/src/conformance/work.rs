@@ -20,7 +20,10 @@ pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
         failures: vec![failure(0), failure(1)],
         body: Some(event("reply")),
     };
-    channel.commit(vec![Change::Put(plain.clone()), Change::Put(full.clone())]).await.unwrap();
+    channel
+        .commit(vec![Change::Put(plain.clone()), Change::Put(full.clone())])
+        .await
+        .unwrap();
     assert_eq!(rows(&*channel, lane).await, [plain.clone(), full.clone()]);
     drop(channel);
     assert_eq!(rows(&*place.open().await, lane).await, [plain, full]);
@@ -30,19 +33,32 @@ pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut im
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1", "2"]).await;
-    let letter = Work { key: key(lane, at(1), Stage::DeadLetter), ..work(lane, at(1), 0, 5) };
+    let letter = Work {
+        key: key(lane, at(1), Stage::DeadLetter),
+        ..work(lane, at(1), 0, 5)
+    };
     let changes = vec![
         Change::Put(work(lane, at(0), 1, 5)),
         Change::Put(work(lane, at(1), 1, 5)),
         Change::Put(work(lane, at(2), 1, 5)),
-        Change::Advance { from: key(lane, at(1), Stage::Subscriber), to: letter.clone() },
+        Change::Advance {
+            from: key(lane, at(1), Stage::Subscriber),
+            to: letter.clone(),
+        },
         Change::Complete(key(lane, at(2), Stage::Subscriber)),
-        Change::Progress { lane, cursor: Some(at(3)), unsettled: vec![] },
+        Change::Progress {
+            lane,
+            cursor: Some(at(3)),
+            unsettled: vec![],
+        },
         Change::Router(at(3)),
     ];
     for _ in 0..3 {
         channel.commit(changes.clone()).await.unwrap();
-        assert_eq!(rows(&*channel, lane).await, [work(lane, at(0), 1, 5), letter.clone()]);
+        assert_eq!(
+            rows(&*channel, lane).await,
+            [work(lane, at(0), 1, 5), letter.clone()]
+        );
     }
 }
 
@@ -50,7 +66,10 @@ pub(super) async fn changes_of_one_call_are_applied_in_order(place: &mut impl Pl
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    let (put, done) = (Change::Put(work(lane, at(0), 0, 1)), Change::Complete(key(lane, at(0), Stage::Subscriber)));
+    let (put, done) = (
+        Change::Put(work(lane, at(0), 0, 1)),
+        Change::Complete(key(lane, at(0), Stage::Subscriber)),
+    );
     channel.commit(vec![put.clone(), done.clone()]).await.unwrap();
     assert_eq!(rows(&*channel, lane).await, []);
     channel.commit(vec![done, put]).await.unwrap();
@@ -61,10 +80,21 @@ pub(super) async fn an_attempt_count_only_rises(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    for (attempt, due, kept) in [(1, 10, (1, 10)), (0, 20, (1, 10)), (1, 30, (1, 30)), (2, 5, (2, 5))] {
-        channel.commit(vec![Change::Put(work(lane, at(0), attempt, due))]).await.unwrap();
+    for (attempt, due, kept) in [
+        (1, 10, (1, 10)),
+        (0, 20, (1, 10)),
+        (1, 30, (1, 30)),
+        (2, 5, (2, 5)),
+    ] {
+        channel
+            .commit(vec![Change::Put(work(lane, at(0), attempt, due))])
+            .await
+            .unwrap();
         let found = rows(&*channel, lane).await;
-        assert_eq!((found.len(), found[0].attempt, found[0].due.0), (1, kept.0, kept.1));
+        assert_eq!(
+            (found.len(), found[0].attempt, found[0].due.0),
+            (1, kept.0, kept.1)
+        );
     }
 }
 
@@ -73,18 +103,30 @@ pub(super) async fn due_rows_come_earliest_first(place: &mut impl Place) {
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     append(&*channel, &["0", "1", "2", "3"]).await;
     let put = |(offset, due): (u64, i64)| Change::Put(work(a, at(offset), 0, due));
-    let mut changes: Vec<_> = [(0, 40), (1, 20), (2, 30), (3, 20)].into_iter().map(put).collect();
+    let mut changes: Vec<_> = [(0, 40), (1, 20), (2, 30), (3, 20)]
+        .into_iter()
+        .map(put)
+        .collect();
     changes.push(Change::Put(work(b, at(0), 0, 1)));
     channel.commit(changes).await.unwrap();
-    let cases: [(i64, usize, &[u64]); 5] =
-        [(19, 10, &[]), (20, 10, &[1, 3]), (30, 10, &[1, 3, 2]), (99, 2, &[1, 3]), (99, 10, &[1, 3, 2, 0])];
+    let cases: [(i64, usize, &[u64]); 5] = [
+        (19, 10, &[]),
+        (20, 10, &[1, 3]),
+        (30, 10, &[1, 3, 2]),
+        (99, 2, &[1, 3]),
+        (99, 10, &[1, 3, 2, 0]),
+    ];
     for (until, limit, expected) in cases {
         let due = channel.due(a, Timestamp(until), limit).await.unwrap();
         let offsets: Vec<_> = due.iter().map(|work| work.key.position.offset).collect();
         assert_eq!(offsets, expected, "until {until}, at most {limit}");
     }
     for (after, next) in [(0, Some(20)), (20, Some(30)), (39, Some(40)), (40, None)] {
-        assert_eq!(channel.next_due(a, Timestamp(after)).await.unwrap(), next.map(Timestamp), "after {after}");
+        assert_eq!(
+            channel.next_due(a, Timestamp(after)).await.unwrap(),
+            next.map(Timestamp),
+            "after {after}"
+        );
     }
 }
 
@@ -92,13 +134,19 @@ pub(super) async fn a_row_moves_to_another_stage_in_one_step(place: &mut impl Pl
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0"]).await;
-    channel.commit(vec![Change::Put(work(lane, at(0), 5, 10))]).await.unwrap();
+    channel
+        .commit(vec![Change::Put(work(lane, at(0), 5, 10))])
+        .await
+        .unwrap();
     let to = Work {
         key: key(lane, at(0), Stage::DeadLetter),
         failures: vec![failure(5)],
         ..work(lane, at(0), 0, 30)
     };
-    let change = Change::Advance { from: key(lane, at(0), Stage::Subscriber), to: to.clone() };
+    let change = Change::Advance {
+        from: key(lane, at(0), Stage::Subscriber),
+        to: to.clone(),
+    };
     channel.commit(vec![change]).await.unwrap();
     assert_eq!(rows(&*channel, lane).await, [to]);
 }
@@ -107,11 +155,16 @@ pub(super) async fn a_lane_knows_its_debts(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     append(&*channel, &["0", "1", "2"]).await;
-    let mut changes: Vec<_> = [(0, 30), (1, 20)].map(|(n, due)| Change::Put(work(lane, at(n), 0, due))).into();
+    let mut changes: Vec<_> = [(0, 30), (1, 20)]
+        .map(|(n, due)| Change::Put(work(lane, at(n), 0, due)))
+        .into();
     changes.push(super::parked::park(lane, at(2), Stage::Subscriber, None));
     channel.commit(changes).await.unwrap();
     let found = stored(&*channel, lane).await;
-    assert_eq!((found.deferred, found.parked, found.next_due), (2, 1, Some(Timestamp(20))));
+    assert_eq!(
+        (found.deferred, found.parked, found.next_due),
+        (2, 1, Some(Timestamp(20)))
+    );
     assert_eq!(channel.open_lanes(vec![super::spec("a")]).await.unwrap(), [found]);
 }
 
@@ -140,7 +193,11 @@ pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl 
     channel.drop_lane(lane).await.unwrap();
     let changes = vec![
         Change::Put(work(lane, at(0), 0, 1)),
-        Change::Progress { lane, cursor: None, unsettled: vec![at(0)] },
+        Change::Progress {
+            lane,
+            cursor: None,
+            unsettled: vec![at(0)],
+        },
         super::parked::park(lane, at(0), Stage::Subscriber, None),
         Change::Router(at(1)),
     ];

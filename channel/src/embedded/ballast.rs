@@ -28,7 +28,10 @@ impl Ballast {
     pub(crate) fn new(folder: &Path) -> Self {
         let file = folder.join("ballast");
         let kept = std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 0);
-        Self { file, kept: Mutex::new(kept) }
+        Self {
+            file,
+            kept: Mutex::new(kept),
+        }
     }
 
     /// Gives the room free.
@@ -37,7 +40,9 @@ impl Ballast {
         match std::fs::remove_file(&self.file) {
             Ok(()) => *kept = false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => *kept = false,
-            Err(error) => tracing::warn!(%error, file = %self.file.display(), "the ballast could not be released"),
+            Err(error) => {
+                tracing::warn!(%error, file = %self.file.display(), "the ballast could not be released")
+            }
         }
     }
 
@@ -60,7 +65,11 @@ impl Ballast {
 
 /// Reserves real blocks, also where the file system cannot do so by itself.
 fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
     if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
         let zeros = [0u8; 64 * 1024];
         let mut left = bytes;
@@ -83,9 +92,15 @@ mod tests {
         let ballast = Ballast::new(folder.path());
         let file = folder.path().join("ballast");
         let total = 1024 * 1024 * 1024;
-        ballast.restore(Space { total, free: 256 * 1024 * 1024 });
+        ballast.restore(Space {
+            total,
+            free: 256 * 1024 * 1024,
+        });
         assert!(!file.exists());
-        ballast.restore(Space { total, free: 261 * 1024 * 1024 });
+        ballast.restore(Space {
+            total,
+            free: 261 * 1024 * 1024,
+        });
         assert_eq!(std::fs::metadata(&file).unwrap().len(), BYTES);
         ballast.release();
         assert!(!file.exists());

@@ -29,7 +29,10 @@ impl Checkpoints {
     /// The checkpoints in `file`. One that is there is opened now, so that a damaged one is told at the start. Blocking.
     pub(crate) fn open(file: &Path) -> Result<Self, rusqlite::Error> {
         let db = if file.exists() { Some(connect(file)?) } else { None };
-        Ok(Self { file: file.to_owned(), db: Arc::new(Mutex::new(db)) })
+        Ok(Self {
+            file: file.to_owned(),
+            db: Arc::new(Mutex::new(db)),
+        })
     }
 
     async fn with<T: Send + 'static>(
@@ -55,26 +58,43 @@ impl Checkpoint for Checkpoints {
     async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
         let key = key.to_owned();
         self.with(move |db| {
-            db.query_row("SELECT version, value FROM checkpoints WHERE key = ?1", [key], |row| {
-                let version = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                Ok(Stored { version, value: row.get(1)? })
-            })
+            db.query_row(
+                "SELECT version, value FROM checkpoints WHERE key = ?1",
+                [key],
+                |row| {
+                    let version = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+                    Ok(Stored {
+                        version,
+                        value: row.get(1)?,
+                    })
+                },
+            )
             .optional()
             .map_err(storage)
         })
         .await
     }
 
-    async fn compare_and_set(&self, key: &str, expected: u64, value: Vec<u8>) -> Result<u64, CheckpointError> {
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+    ) -> Result<u64, CheckpointError> {
         let key = key.to_owned();
         self.with(move |db| replace(db, &key, expected, &value)).await
     }
 }
 
 fn replace(db: &mut Connection, key: &str, expected: u64, value: &[u8]) -> Result<u64, CheckpointError> {
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(storage)?;
     let changed = if expected == 0 {
-        transaction.execute("INSERT OR IGNORE INTO checkpoints (key, version, value) VALUES (?1, 1, ?2)", params![key, value])
+        transaction.execute(
+            "INSERT OR IGNORE INTO checkpoints (key, version, value) VALUES (?1, 1, ?2)",
+            params![key, value],
+        )
     } else {
         transaction.execute(
             "UPDATE checkpoints SET version = version + 1, value = ?3 WHERE key = ?1 AND version = ?2",
@@ -115,12 +135,27 @@ mod tests {
         assert_eq!(checkpoints.get("git").await.unwrap(), None);
         assert_eq!(checkpoints.compare_and_set("git", 0, b"a".to_vec()).await, Ok(1));
         let conflict = Err(CheckpointError::Conflict("git".to_owned()));
-        assert_eq!(checkpoints.compare_and_set("git", 0, b"b".to_vec()).await, conflict);
-        assert_eq!(checkpoints.compare_and_set("git", 7, b"b".to_vec()).await, conflict);
-        assert_eq!(checkpoints.compare_and_set("new", 3, b"b".to_vec()).await, Err(CheckpointError::Conflict("new".to_owned())));
+        assert_eq!(
+            checkpoints.compare_and_set("git", 0, b"b".to_vec()).await,
+            conflict
+        );
+        assert_eq!(
+            checkpoints.compare_and_set("git", 7, b"b".to_vec()).await,
+            conflict
+        );
+        assert_eq!(
+            checkpoints.compare_and_set("new", 3, b"b".to_vec()).await,
+            Err(CheckpointError::Conflict("new".to_owned()))
+        );
         assert_eq!(checkpoints.compare_and_set("git", 1, b"b".to_vec()).await, Ok(2));
         drop(checkpoints);
         let again = Checkpoints::open(&file).unwrap();
-        assert_eq!(again.get("git").await.unwrap(), Some(Stored { version: 2, value: b"b".to_vec() }));
+        assert_eq!(
+            again.get("git").await.unwrap(),
+            Some(Stored {
+                version: 2,
+                value: b"b".to_vec()
+            })
+        );
     }
 }

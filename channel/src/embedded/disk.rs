@@ -69,8 +69,15 @@ impl FolderVolume {
 impl Volume for FolderVolume {
     fn space(&self) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(&self.0)?;
-        let block = if stat.f_frsize == 0 { stat.f_bsize } else { stat.f_frsize };
-        Ok(Space { total: stat.f_blocks.saturating_mul(block), free: stat.f_bavail.saturating_mul(block) })
+        let block = if stat.f_frsize == 0 {
+            stat.f_bsize
+        } else {
+            stat.f_frsize
+        };
+        Ok(Space {
+            total: stat.f_blocks.saturating_mul(block),
+            free: stat.f_bavail.saturating_mul(block),
+        })
     }
 }
 
@@ -78,7 +85,10 @@ impl Volume for FolderVolume {
 
 impl Disk {
     pub(crate) fn new(volume: Box<dyn Volume>) -> Self {
-        Self { volume, looked: Mutex::new(None) }
+        Self {
+            volume,
+            looked: Mutex::new(None),
+        }
     }
 
     /// The space now, at most a moment old. `None`: the file system does not tell, so nobody is turned away for it.
@@ -91,12 +101,19 @@ impl Disk {
                 let space = self.volume.space().inspect_err(|error| {
                     tracing::debug!(%error, "the volume does not tell how much room it has");
                 });
-                let seen = Looked { at: Instant::now(), space: space.ok()?, written: 0 };
+                let seen = Looked {
+                    at: Instant::now(),
+                    space: space.ok()?,
+                    written: 0,
+                };
                 *looked = Some(seen);
                 seen
             }
         };
-        Some(Space { total: seen.space.total, free: seen.space.free.saturating_sub(seen.written) })
+        Some(Space {
+            total: seen.space.total,
+            free: seen.space.free.saturating_sub(seen.written),
+        })
     }
 
     /// Counts what was written since the last look.
@@ -133,6 +150,33 @@ pub(crate) mod testing {
             Ok(*self.0.lock())
         }
     }
+
+    /// A volume of so many bytes that holds nothing but a folder.
+    #[derive(Debug)]
+    pub(crate) struct Small {
+        pub(crate) folder: PathBuf,
+        pub(crate) total: u64,
+    }
+
+    impl Volume for Small {
+        fn space(&self) -> io::Result<Space> {
+            Ok(Space {
+                total: self.total,
+                free: self.total.saturating_sub(size(&self.folder)),
+            })
+        }
+    }
+
+    fn size(folder: &Path) -> u64 {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| match entry.metadata() {
+                Ok(meta) if meta.is_dir() => size(&entry.path()),
+                Ok(meta) => meta.len(),
+                Err(_) => 0,
+            })
+            .sum()
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +185,12 @@ mod tests {
 
     #[test]
     fn the_reserve_is_the_larger_of_a_twentieth_and_a_quarter_or_256_mib() {
-        let cases = [(16 * MIB, 4 * MIB), (1024 * MIB, 256 * MIB), (4096 * MIB, 256 * MIB), (10_240 * MIB, 512 * MIB)];
+        let cases = [
+            (16 * MIB, 4 * MIB),
+            (1024 * MIB, 256 * MIB),
+            (4096 * MIB, 256 * MIB),
+            (10_240 * MIB, 512 * MIB),
+        ];
         for (total, reserve) in cases {
             assert_eq!(Space { total, free: 0 }.reserve(), reserve, "of {total}");
         }

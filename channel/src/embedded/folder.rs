@@ -36,10 +36,15 @@ impl DataFolder {
         std::fs::create_dir_all(path).map_err(|error| fault("make", path, error))?;
         let lock = lock(path)?;
         check_format(path)?;
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
         // What a removal could not finish.
         match std::fs::remove_dir_all(folder.trash()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault("delete", &folder.trash(), error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(fault("delete", &folder.trash(), error))
+            }
             _ => Ok(folder),
         }
     }
@@ -54,7 +59,11 @@ impl DataFolder {
         if !is_plain(broker.namespace()) || !is_plain(broker.name()) {
             return Err(OpenError::BadName(broker.clone()));
         }
-        Ok(self.path.join("brokers").join(broker.namespace()).join(broker.name()))
+        Ok(self
+            .path
+            .join("brokers")
+            .join(broker.namespace())
+            .join(broker.name()))
     }
 
     /// Makes a broker's folders, durably, from the outside in. Blocking.
@@ -109,17 +118,28 @@ impl DataFolder {
 
 /// An operation on a file or folder that failed.
 pub(crate) fn fault(operation: &'static str, path: &Path, source: io::Error) -> OpenError {
-    OpenError::Files { operation, path: path.to_owned(), source }
+    OpenError::Files {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Makes what was created or renamed in a folder durable.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), OpenError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| fault("sync", path, error))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| fault("sync", path, error))
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("LOCK");
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let mut file = opened.map_err(|error| fault("open", &path, error))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -127,7 +147,9 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         Err(TryLockError::Error(error)) => return Err(fault("lock", &path, error)),
     }
     // Only for people who look: the lock itself is the system's, and goes with the process. A full disk must not stop the start.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
@@ -137,11 +159,17 @@ fn check_format(folder: &Path) -> Result<(), OpenError> {
         Ok(found) if found == FORMAT.as_bytes() => Ok(()),
         Ok(found) => {
             let found: String = String::from_utf8_lossy(&found).chars().take(40).collect();
-            Err(OpenError::Format { folder: folder.to_owned(), found: found.trim_end().to_owned() })
+            Err(OpenError::Format {
+                folder: folder.to_owned(),
+                found: found.trim_end().to_owned(),
+            })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if folder.join("brokers").exists() {
-                return Err(OpenError::Format { folder: folder.to_owned(), found: "no FORMAT file".to_owned() });
+                return Err(OpenError::Format {
+                    folder: folder.to_owned(),
+                    found: "no FORMAT file".to_owned(),
+                });
             }
             write_format(folder, &path)
         }
@@ -172,7 +200,11 @@ fn entries(path: &Path) -> Result<Vec<String>, OpenError> {
     for entry in listed {
         let entry = entry.map_err(|error| fault("list", path, error))?;
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if let Some(name) = entry.file_name().to_str().filter(|name| is_folder && is_plain(name)) {
+        if let Some(name) = entry
+            .file_name()
+            .to_str()
+            .filter(|name| is_folder && is_plain(name))
+        {
             names.push(name.to_owned());
         }
     }
@@ -185,7 +217,9 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST_NAME
         && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 #[cfg(test)]
@@ -197,9 +231,22 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = DataFolder::open(temp.path()).unwrap();
         let long = "x".repeat(254);
-        for name in ["..", ".", "", "a/b", "a\\b", "a\0b", ".hidden", "ä", long.as_str()] {
+        for name in [
+            "..",
+            ".",
+            "",
+            "a/b",
+            "a\\b",
+            "a\0b",
+            ".hidden",
+            "ä",
+            long.as_str(),
+        ] {
             for broker in [ObjectName::new(name, "default"), ObjectName::new("shop", name)] {
-                assert!(matches!(folder.broker(&broker), Err(OpenError::BadName(_))), "{name:?}");
+                assert!(
+                    matches!(folder.broker(&broker), Err(OpenError::BadName(_))),
+                    "{name:?}"
+                );
             }
         }
     }
@@ -218,7 +265,10 @@ mod tests {
     fn brokers_without_a_format_are_not_taken_for_a_new_folder() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::create_dir(temp.path().join("brokers")).unwrap();
-        assert!(matches!(DataFolder::open(temp.path()), Err(OpenError::Format { .. })));
+        assert!(matches!(
+            DataFolder::open(temp.path()),
+            Err(OpenError::Format { .. })
+        ));
     }
 
     #[test]

@@ -71,20 +71,59 @@ impl Metrics {
         };
         counter("appended_events", "Events stored", &self.appended_events);
         counter("append_bytes", "Bytes of the events stored", &self.append_bytes);
-        counter("corrupt_frames", "Damaged places found in the log", &self.corrupt_frames);
-        counter("torn_bytes", "Bytes of torn tails cut off the log", &self.torn_bytes);
-        counter("lost_events", "Positions whose events were lost to damage", &self.lost_events);
-        counter("dropped_events", "Unsettled positions skipped to make room", &self.dropped_events);
-        counter("copied_events", "Events kept beside the log because work or parked events name them", &self.copied_events);
-        counter("state_commits", "Transactions of the state database", &self.state_commits);
-        counter("history_dropped", "Attempts that the bounded history did not take", &self.history_dropped);
-        registry.register("millrace_channel_refused", "Appends refused, by code", self.refused.clone());
-        registry.register_with_unit("millrace_channel_log", "Size of the log on disk", Unit::Bytes, self.log_bytes.clone());
+        counter(
+            "corrupt_frames",
+            "Damaged places found in the log",
+            &self.corrupt_frames,
+        );
+        counter(
+            "torn_bytes",
+            "Bytes of torn tails cut off the log",
+            &self.torn_bytes,
+        );
+        counter(
+            "lost_events",
+            "Positions whose events were lost to damage",
+            &self.lost_events,
+        );
+        counter(
+            "dropped_events",
+            "Unsettled positions skipped to make room",
+            &self.dropped_events,
+        );
+        counter(
+            "copied_events",
+            "Events kept beside the log because work or parked events name them",
+            &self.copied_events,
+        );
+        counter(
+            "state_commits",
+            "Transactions of the state database",
+            &self.state_commits,
+        );
+        counter(
+            "history_dropped",
+            "Attempts that the bounded history did not take",
+            &self.history_dropped,
+        );
+        registry.register(
+            "millrace_channel_refused",
+            "Appends refused, by code",
+            self.refused.clone(),
+        );
+        registry.register_with_unit(
+            "millrace_channel_log",
+            "Size of the log on disk",
+            Unit::Bytes,
+            self.log_bytes.clone(),
+        );
     }
 
     /// The series of a broker.
     pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
-        let label = Broker { broker: broker.to_string() };
+        let label = Broker {
+            broker: broker.to_string(),
+        };
         let counter = |family: &Family<Broker, Counter>| family.get_or_create(&label).clone();
         BrokerMetrics {
             refused: self.refused.clone(),
@@ -104,7 +143,9 @@ impl Metrics {
 
     /// Forgets the series of a broker that was removed.
     pub(crate) fn forget(&self, broker: &ObjectName) {
-        let label = Broker { broker: broker.to_string() };
+        let label = Broker {
+            broker: broker.to_string(),
+        };
         let counters = [
             &self.appended_events,
             &self.append_bytes,
@@ -121,7 +162,10 @@ impl Metrics {
         }
         self.log_bytes.remove(&label);
         for code in ["disk-full", "backlog-full", "append-queue-full"] {
-            self.refused.remove(&Refused { broker: label.broker.clone(), code });
+            self.refused.remove(&Refused {
+                broker: label.broker.clone(),
+                code,
+            });
         }
     }
 }
@@ -131,7 +175,12 @@ impl Metrics {
 impl BrokerMetrics {
     /// Counts an append that was refused.
     pub(crate) fn refused(&self, code: &'static str) {
-        self.refused.get_or_create(&Refused { broker: self.broker.clone(), code }).inc();
+        self.refused
+            .get_or_create(&Refused {
+                broker: self.broker.clone(),
+                code,
+            })
+            .inc();
     }
 }
 

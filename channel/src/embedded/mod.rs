@@ -14,7 +14,6 @@ mod metrics;
 pub mod state;
 pub mod store;
 
-
 pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
 
 #[cfg(test)]
@@ -34,7 +33,10 @@ mod tests {
     #[async_trait::async_trait]
     impl Place for Folder {
         async fn open(&mut self) -> Arc<dyn Channel> {
-            let options = StoreOptions { durability: self.durability, ..StoreOptions::default() };
+            let options = StoreOptions {
+                durability: self.durability,
+                ..StoreOptions::default()
+            };
             let store = loop {
                 match Store::open(self.temp.path(), options.clone()) {
                     // The upkeep of the one before has it in hand for a moment.
@@ -47,7 +49,11 @@ mod tests {
     }
 
     async fn conforms(durability: Durability) {
-        conformance::all(|| Folder { temp: tempfile::tempdir().unwrap(), durability }).await;
+        conformance::all(|| Folder {
+            temp: tempfile::tempdir().unwrap(),
+            durability,
+        })
+        .await;
     }
 
     #[tokio::test]

@@ -143,7 +143,12 @@ impl Store {
         }
         let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state)?);
         Ok(Self {
-            surroundings: Surroundings { options, disk, ballast, folder: folder.clone() },
+            surroundings: Surroundings {
+                options,
+                disk,
+                ballast,
+                folder: folder.clone(),
+            },
             folder,
             metrics: Metrics::default(),
             checkpoints,
@@ -158,7 +163,11 @@ impl Store {
     }
 
     /// Opens a broker's channel (makes it when new), or applies new options to the open one.
-    pub async fn channel(&self, broker: &ObjectName, options: ChannelOptions) -> Result<Arc<dyn Channel>, OpenError> {
+    pub async fn channel(
+        &self,
+        broker: &ObjectName,
+        options: ChannelOptions,
+    ) -> Result<Arc<dyn Channel>, OpenError> {
         Ok(self.embedded(broker, options).await?)
     }
 
@@ -179,7 +188,8 @@ impl Store {
         }
         let (surroundings, metrics) = (self.surroundings.clone(), self.metrics.of(broker));
         let name = broker.clone();
-        let opened = tokio::task::spawn_blocking(move || Embedded::open(&name, options, surroundings, metrics)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || Embedded::open(&name, options, surroundings, metrics)).await;
         let channel = opened.map_err(|_| OpenError::Interrupted)??;
         self.open.lock().insert(broker.clone(), Arc::downgrade(&channel));
         Ok(channel)
@@ -193,7 +203,11 @@ impl Store {
     /// Deletes a broker's folder with everything in it. Its channel must be closed.
     pub fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
         let mut open = self.open.lock();
-        if open.get(broker).and_then(Weak::upgrade).is_some_and(|channel| !channel.is_closed()) {
+        if open
+            .get(broker)
+            .and_then(Weak::upgrade)
+            .is_some_and(|channel| !channel.is_closed())
+        {
             return Err(OpenError::StillOpen(broker.clone()));
         }
         open.remove(broker);
@@ -215,9 +229,15 @@ fn open_checkpoints(folder: &Path, rebuild: bool) -> Result<Checkpoints, OpenErr
         Err(error) if rebuild => {
             let aside = state::set_aside(&file).map_err(|error| fault("rename", &file, error))?;
             tracing::warn!(%error, file = %file.display(), ?aside, "the checkpoints of sources are corrupt; sources begin anew");
-            Checkpoints::open(&file).map_err(|error| OpenError::State { file, reason: error.to_string() })
+            Checkpoints::open(&file).map_err(|error| OpenError::State {
+                file,
+                reason: error.to_string(),
+            })
         }
-        Err(error) => Err(OpenError::StateUnreadable { file, reason: error.to_string() }),
+        Err(error) => Err(OpenError::StateUnreadable {
+            file,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -236,7 +256,14 @@ mod tests {
     }
 
     fn open_rebuilding(folder: &Path) -> Store {
-        Store::open(folder, StoreOptions { rebuild_state: true, ..StoreOptions::default() }).unwrap()
+        Store::open(
+            folder,
+            StoreOptions {
+                rebuild_state: true,
+                ..StoreOptions::default()
+            },
+        )
+        .unwrap()
     }
 
     #[tokio::test]
@@ -244,9 +271,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let first = store.embedded(&broker(), OPTIONS).await.unwrap();
-        let again = store.embedded(&broker(), ChannelOptions { backlog_bytes: Some(1), ..OPTIONS }).await.unwrap();
+        let again = store
+            .embedded(
+                &broker(),
+                ChannelOptions {
+                    backlog_bytes: Some(1),
+                    ..OPTIONS
+                },
+            )
+            .await
+            .unwrap();
         assert!(Arc::ptr_eq(&first, &again));
-        assert_eq!(first.options().backlog_bytes, Some(1), "new options apply to the open channel");
+        assert_eq!(
+            first.options().backlog_bytes,
+            Some(1),
+            "new options apply to the open channel"
+        );
         assert!(matches!(store.remove(&broker()), Err(OpenError::StillOpen(_))));
         first.close().await.unwrap();
         let anew = store.embedded(&broker(), OPTIONS).await.unwrap();
@@ -286,7 +326,10 @@ mod tests {
         assert!(file.with_file_name("state.db.unreadable-1").exists());
         // A trigger admitted later in that run begins there too, behind the router.
         channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
-        assert_eq!(channel.open_lanes(vec![spec("b")]).await.unwrap()[0].cursor, Some(at(0)));
+        assert_eq!(
+            channel.open_lanes(vec![spec("b")]).await.unwrap()[0].cursor,
+            Some(at(0))
+        );
     }
 
     #[tokio::test]
@@ -327,7 +370,10 @@ mod tests {
         let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         drop(store);
         // Somebody still writes there.
-        assert!(matches!(Store::open(folder.path(), StoreOptions::default()), Err(OpenError::Locked(_))));
+        assert!(matches!(
+            Store::open(folder.path(), StoreOptions::default()),
+            Err(OpenError::Locked(_))
+        ));
         drop(channel);
     }
 
@@ -335,7 +381,11 @@ mod tests {
     async fn damaged_checkpoints_refuse_the_start_and_begin_anew_on_request() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
-        store.checkpoints().compare_and_set("a", 0, b"x".to_vec()).await.unwrap();
+        store
+            .checkpoints()
+            .compare_and_set("a", 0, b"x".to_vec())
+            .await
+            .unwrap();
         drop(store);
         std::fs::write(folder.path().join("sources.db"), vec![b'x'; 9_000]).unwrap();
         let error = Store::open(folder.path(), StoreOptions::default()).unwrap_err();
@@ -350,9 +400,15 @@ mod tests {
         let store = open(folder.path());
         let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         let mut reader: Box<dyn Reader> = channel.reader(at(0));
-        channel.append(vec![event("one")], crate::Class::Producer).await.unwrap();
+        channel
+            .append(vec![event("one")], crate::Class::Producer)
+            .await
+            .unwrap();
         assert_eq!(reader.next(10, 1_000).await.unwrap().records.len(), 1);
         channel.close().await.unwrap();
-        assert_eq!(reader.next(10, 1_000).await.unwrap_err(), crate::ChannelError::Closed);
+        assert_eq!(
+            reader.next(10, 1_000).await.unwrap_err(),
+            crate::ChannelError::Closed
+        );
     }
 }

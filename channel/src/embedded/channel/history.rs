@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, ChannelError, Position};
 
-/// The size of one of the two files.
+/// The size of one of the two files, where the volume is not small.
 const FILE: u64 = 8 << 20;
 
 /// Attempts that may wait to be written.
@@ -68,15 +68,23 @@ struct Files {
 // === impl History ===
 
 impl History {
-    /// The history in `folder`, which is made when something is written. Within a runtime.
-    pub(super) fn open(folder: &Path) -> Self {
-        Self::with_limit(folder, FILE)
+    /// The history in `folder`, which is made when something is written; a small part of a volume of so many bytes. Within a
+    /// runtime.
+    pub(super) fn open(folder: &Path, volume: u64) -> Self {
+        Self::with_limit(folder, FILE.min(volume / 128))
     }
 
     fn with_limit(folder: &Path, limit: u64) -> Self {
-        let files = Mutex::new(Files { folder: folder.to_owned(), limit, open: None });
+        let files = Mutex::new(Files {
+            folder: folder.to_owned(),
+            limit,
+            open: None,
+        });
         let history = Self {
-            ring: Arc::new(Ring { waiting: Mutex::default(), files }),
+            ring: Arc::new(Ring {
+                waiting: Mutex::default(),
+                files,
+            }),
             wake: Arc::default(),
         };
         let (ring, wake) = (Arc::downgrade(&history.ring), history.wake.clone());
@@ -170,7 +178,11 @@ fn scan_file(file: File, wanted: &[u8], found: &mut Vec<Attempt>) {
         match reader.read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) if !line.starts_with(wanted) => {}
-            Ok(_) => found.extend(serde_json::from_slice::<Line>(&line).ok().and_then(|line| line.try_into().ok())),
+            Ok(_) => found.extend(
+                serde_json::from_slice::<Line>(&line)
+                    .ok()
+                    .and_then(|line| line.try_into().ok()),
+            ),
         }
     }
 }
@@ -187,7 +199,11 @@ impl Files {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.open.as_ref().is_some_and(|(_, length)| *length >= self.limit) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|(_, length)| *length >= self.limit)
+        {
             self.open = None;
             std::fs::rename(self.current(), self.previous())?;
         }
@@ -235,7 +251,10 @@ impl TryFrom<Line> for Attempt {
 
     fn try_from(line: Line) -> Result<Self, ()> {
         Ok(Self {
-            position: Position { partition: 0, offset: line.p },
+            position: Position {
+                partition: 0,
+                offset: line.p,
+            },
             trigger: line.trigger.parse().map_err(|_| ())?,
             stage: stage_from_db(line.stage).map_err(|_| ())?,
             attempt: line.attempt,
@@ -249,7 +268,10 @@ impl TryFrom<Line> for Attempt {
 }
 
 fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned()
+    let end = (0..=LONGEST_TEXT.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 #[cfg(test)]
@@ -280,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn attempts_are_found_by_position_in_order_also_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::open(folder.path());
+        let history = History::with_limit(folder.path(), FILE);
         for n in 0..3 {
             assert!(history.record(attempt(1, n)));
             assert!(history.record(attempt(11, n)));
@@ -288,7 +310,13 @@ mod tests {
         let expected: Vec<_> = (0..3).map(|n| attempt(1, n)).collect();
         assert_eq!(history.attempts(of(1)).await.unwrap(), expected);
         drop(history);
-        assert_eq!(History::open(folder.path()).attempts(of(1)).await.unwrap(), expected);
+        assert_eq!(
+            History::with_limit(folder.path(), FILE)
+                .attempts(of(1))
+                .await
+                .unwrap(),
+            expected
+        );
     }
 
     #[tokio::test]
@@ -299,7 +327,10 @@ mod tests {
             history.record(attempt(n, 0));
             history.flush().await;
         }
-        let size: u64 = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        let size: u64 = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|f| f.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(size < 4_500, "{size}");
         assert_eq!(history.attempts(of(0)).await.unwrap(), []);
         assert_eq!(history.attempts(of(99)).await.unwrap(), [attempt(99, 0)]);
@@ -308,9 +339,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_much_is_left_out_and_wrong_bytes_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("attempts.jsonl"), b"{\"p\":5,\xff\n{\"p\":5,\"trig").unwrap();
-        let history = History::open(folder.path());
-        let taken = (0..WAITING + 10).filter(|_| history.record(attempt(5, 0))).count();
+        std::fs::write(
+            folder.path().join("attempts.jsonl"),
+            b"{\"p\":5,\xff\n{\"p\":5,\"trig",
+        )
+        .unwrap();
+        let history = History::with_limit(folder.path(), FILE);
+        let taken = (0..WAITING + 10)
+            .filter(|_| history.record(attempt(5, 0)))
+            .count();
         assert!(taken >= WAITING);
         assert_eq!(history.attempts(of(5)).await.unwrap().len(), taken);
     }

@@ -10,7 +10,7 @@ mod retention;
 mod room;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_event::{Clock, Event, ObjectName, Timestamp};
@@ -51,6 +51,8 @@ pub(crate) struct Embedded {
     state: State,
     history: History,
     backlog: Backlog,
+    /// The bytes of the append that was turned away last.
+    turned_away: AtomicU64,
     options: RwLock<ChannelOptions>,
     metrics: Arc<BrokerMetrics>,
     disk: Arc<Disk>,
@@ -112,7 +114,9 @@ impl Embedded {
             Err(LogError::DiskFull) => {
                 self.disk.look_again();
                 self.upkeep.notify_one();
-                Err(room::disk_full("the volume of the data folder is full".to_owned()))
+                Err(room::disk_full(
+                    "the volume of the data folder is full".to_owned(),
+                ))
             }
             Err(LogError::Closed) => Err(AppendError::Closed),
             Err(error @ (LogError::TooLarge { .. } | LogError::Format { .. } | LogError::Io { .. })) => {
@@ -150,7 +154,10 @@ impl Channel for Embedded {
     }
 
     fn head(&self) -> Position {
-        Position { partition: 0, offset: self.log.head() }
+        Position {
+            partition: 0,
+            offset: self.log.head(),
+        }
     }
 
     fn reader(&self, from: Position) -> Box<dyn Reader> {
@@ -170,7 +177,10 @@ impl Channel for Embedded {
     }
 
     async fn router(&self) -> Result<Position, ChannelError> {
-        Ok(Position { partition: 0, offset: self.state.router() })
+        Ok(Position {
+            partition: 0,
+            offset: self.state.router(),
+        })
     }
 
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError> {
@@ -178,8 +188,13 @@ impl Channel for Embedded {
     }
 
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError> {
-        let start = self.rebuilt_from.map_or(self.log.head(), |from| from.max(self.log.oldest()));
-        let admission = Admission { start, now: self.clock.now() };
+        let start = self
+            .rebuilt_from
+            .map_or(self.log.head(), |from| from.max(self.log.oldest()));
+        let admission = Admission {
+            start,
+            now: self.clock.now(),
+        };
         Ok(self.state.open_lanes(specs, admission).await?)
     }
 
@@ -246,7 +261,10 @@ impl Channel for Embedded {
     fn usage(&self) -> Usage {
         Usage {
             head: self.head(),
-            oldest: Position { partition: 0, offset: self.log.oldest() },
+            oldest: Position {
+                partition: 0,
+                offset: self.log.oldest(),
+            },
             log_bytes: self.log.bytes(),
             refusing: self.refusing(),
             dropped: self.metrics.dropped_events.get(),
@@ -266,6 +284,9 @@ impl Channel for Embedded {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// What the tests of the backend share.
 #[cfg(test)]
@@ -291,22 +312,36 @@ pub(crate) mod testing {
 
     /// An event with so many bytes of data.
     pub(crate) fn sized(id: &str, bytes: usize) -> Event {
-        let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/test");
+        let builder = Event::builder(SpecVersion::V10)
+            .attribute("id", id)
+            .attribute("source", "/test");
         let builder = builder.attribute("type", "test");
-        builder.data(millrace_event::DataForm::Bytes, &vec![b'.'; bytes]).build().unwrap()
+        builder
+            .data(millrace_event::DataForm::Bytes, &vec![b'.'; bytes])
+            .build()
+            .unwrap()
     }
 
     pub(crate) fn spec(trigger: &str) -> LaneSpec {
-        LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+        LaneSpec {
+            trigger: ObjectName::new("shop", trigger),
+            uid: None,
+        }
     }
 
     pub(crate) async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
-        channel.append(ids.iter().map(|id| event(id)).collect(), Class::Producer).await.unwrap()
+        channel
+            .append(ids.iter().map(|id| event(id)).collect(), Class::Producer)
+            .await
+            .unwrap()
     }
 
     /// The ids of all events from an offset to the head.
     pub(crate) async fn events_from(channel: &dyn Channel, from: u64) -> Vec<String> {
-        let mut reader = channel.reader(Position { partition: 0, offset: from });
+        let mut reader = channel.reader(Position {
+            partition: 0,
+            offset: from,
+        });
         let mut ids = Vec::new();
         while reader.position() < channel.head() {
             let batch = reader.try_next(100, 1 << 20).await.unwrap();

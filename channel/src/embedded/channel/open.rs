@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use millrace_event::ObjectName;
@@ -24,104 +24,175 @@ const UPKEEP: Duration = Duration::from_secs(2);
 /// A segment's size where nothing asks for smaller ones, and the least.
 const SEGMENT: (u64, u64) = (64 << 20, 256 << 10);
 
+/// State that has been opened.
+struct Begun {
+    state: Opened,
+    /// It had to be made anew beside an older log.
+    rebuilt: bool,
+    /// There was something in the log's folder.
+    has_log: bool,
+}
+
 impl Embedded {
     /// Opens the channel's files, or makes them, and starts its threads and its upkeep. Blocking; within a runtime.
     pub(crate) fn open(
         broker: &ObjectName,
         options: ChannelOptions,
-        surroundings: Surroundings,
+        around: Surroundings,
         metrics: BrokerMetrics,
     ) -> Result<Arc<Self>, OpenError> {
-        let Surroundings { options: store, disk, ballast, folder } = surroundings;
-        let path = folder.make_broker(broker)?;
-        let logs = path.join("log");
-        let has_log = std::fs::read_dir(&logs).map_err(|error| fault("list", &logs, error))?.next().is_some();
+        let path = around.folder.make_broker(broker)?;
         let file = path.join("state.db");
-        let open = |must_exist| open_state(&file, must_exist, || ballast.release());
-        let (mut state, rebuilt) = match open(has_log) {
-            Err(OpenError::StateUnreadable { reason, .. }) if store.rebuild_state => {
-                let aside = set_aside(&file).map_err(|error| fault("rename", &file, error))?;
-                tracing::warn!(%broker, reason, ?aside, "the state database was corrupt; every trigger begins at the oldest event");
-                (open(false)?, true)
-            }
-            opened => (opened?, false),
-        };
-        sync_dir(&path)?;
-        let total = disk.space().map_or(u64::MAX, |space| space.total);
-        let log_options = LogOptions {
-            segment_bytes: segment_bytes(&options, total),
-            durability: store.durability,
-            clock: store.clock.clone(),
-            ..LogOptions::default()
-        };
-        let files = Arc::new(Folder::new(&logs));
-        let log_fault = |source: LogError| OpenError::Log { broker: broker.clone(), source };
-        let (log, recovery) = Log::open(files, log_options, state.at_least).map_err(log_fault)?;
+        let Begun {
+            mut state,
+            rebuilt,
+            has_log,
+        } = begin_state(broker, &path, &file, &around)?;
+        let (log, recovery) = open_log(broker, &path, &options, &around, state.at_least)?;
         report(broker, &recovery, &metrics);
-        let state_fault = |error: StateError| OpenError::State { file: file.clone(), reason: error.to_string() };
+        if !has_log && state.at_least > 0 {
+            let lost = state.at_least.saturating_sub(state.lowest());
+            tracing::warn!(%broker, lost, "the log is missing or corrupt although state names its events; they are lost");
+            metrics.lost_events.inc_by(lost);
+        }
+        let state_fault = |error: StateError| OpenError::State {
+            file: file.clone(),
+            reason: error.to_string(),
+        };
         if rebuilt {
             state.begin_at(log.oldest()).map_err(state_fault)?;
         }
         let unclean = state.unclean || rebuilt;
-        let ballast_of_state = ballast.clone();
-        let log_of_state = log.clone();
-        let hooks = Hooks {
-            before_commit: Box::new(move || match log_of_state.sync() {
-                // A closed log has synced everything.
-                Ok(()) | Err(LogError::Closed) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            }),
-            on_full: Box::new(move || ballast_of_state.release()),
-            commits: metrics.state_commits.clone(),
-        };
-        let state = state.start(hooks).map_err(state_fault)?;
+        let state = state.start(hooks(&log, &around, &metrics)).map_err(state_fault)?;
         let metrics = Arc::new(metrics);
+        let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
         let channel = Arc::new(Self {
             broker: broker.clone(),
             rebuilt_from: rebuilt.then(|| log.oldest()),
             damage: Arc::new(Damage::new(log.clone(), metrics.clone(), &recovery)),
             log,
             state,
-            history: History::open(&path.join("history")),
+            history: History::open(&path.join("history"), volume),
             backlog: Backlog::default(),
+            turned_away: AtomicU64::new(0),
             options: parking_lot::RwLock::new(options),
             metrics,
-            disk,
-            ballast,
-            clock: store.clock,
+            disk: around.disk,
+            ballast: around.ballast,
+            clock: around.options.clock,
             unclean,
             retaining: tokio::sync::Mutex::default(),
             upkeep: Arc::default(),
             closing: AtomicBool::new(false),
             closed: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
-            _folder: folder,
+            _folder: around.folder,
         });
         keep_up(&channel);
         Ok(channel)
     }
 }
 
+/// Opens the state, or with leave to do so begins anew beside a log whose state cannot be read.
+fn begin_state(
+    broker: &ObjectName,
+    path: &Path,
+    file: &Path,
+    around: &Surroundings,
+) -> Result<Begun, OpenError> {
+    let logs = path.join("log");
+    let has_log = std::fs::read_dir(&logs)
+        .map_err(|error| fault("list", &logs, error))?
+        .next()
+        .is_some();
+    let open = |must_exist| open_state(file, must_exist, || around.ballast.release());
+    let begun = match open(has_log) {
+        Err(OpenError::StateUnreadable { reason, .. }) if around.options.rebuild_state => {
+            let aside = set_aside(file).map_err(|error| fault("rename", file, error))?;
+            tracing::warn!(
+                %broker, reason, ?aside,
+                "the state database was corrupt and is made anew; every trigger begins at the oldest event"
+            );
+            Begun {
+                state: open(false)?,
+                rebuilt: true,
+                has_log,
+            }
+        }
+        opened => Begun {
+            state: opened?,
+            rebuilt: false,
+            has_log,
+        },
+    };
+    sync_dir(path)?;
+    Ok(begun)
+}
+
+fn open_log(
+    broker: &ObjectName,
+    path: &Path,
+    options: &ChannelOptions,
+    around: &Surroundings,
+    at_least: u64,
+) -> Result<(Log, Recovery), OpenError> {
+    let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
+    let log_options = LogOptions {
+        segment_bytes: segment_bytes(options, volume),
+        durability: around.options.durability,
+        clock: around.options.clock.clone(),
+        ..LogOptions::default()
+    };
+    let files = Arc::new(Folder::new(&path.join("log")));
+    Log::open(files, log_options, at_least).map_err(|source| OpenError::Log {
+        broker: broker.clone(),
+        source,
+    })
+}
+
+fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics) -> Hooks {
+    let (log, ballast) = (log.clone(), around.ballast.clone());
+    Hooks {
+        before_commit: Box::new(move || match log.sync() {
+            // A closed log has synced everything.
+            Ok(()) | Err(LogError::Closed) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }),
+        on_full: Box::new(move || ballast.release()),
+        commits: metrics.state_commits.clone(),
+    }
+}
+
 /// Opens the state; a full disk gets the room that is kept for it.
 fn open_state(file: &Path, must_exist: bool, on_full: impl Fn()) -> Result<Opened, OpenError> {
     let opened = match Opened::open(file, must_exist) {
-        Err(SchemaError::Other(error)) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
+        Err(SchemaError::Other(error))
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
+        {
             on_full();
             Opened::open(file, must_exist)
         }
         opened => opened,
     };
     opened.map_err(|error| match error {
-        SchemaError::Unreadable(reason) => OpenError::StateUnreadable { file: file.to_owned(), reason },
-        SchemaError::TooNew { .. } | SchemaError::Other(_) => {
-            OpenError::State { file: file.to_owned(), reason: error.to_string() }
-        }
+        SchemaError::Unreadable(reason) => OpenError::StateUnreadable {
+            file: file.to_owned(),
+            reason,
+        },
+        SchemaError::TooNew { .. } | SchemaError::Other(_) => OpenError::State {
+            file: file.to_owned(),
+            reason: error.to_string(),
+        },
     })
 }
 
 /// Only whole segments can be deleted, so a segment is a small part of whatever limits the log.
 fn segment_bytes(options: &ChannelOptions, volume: u64) -> u64 {
-    let limits = [volume / 64, options.retention_bytes / 4, options.backlog_bytes.unwrap_or(u64::MAX) / 8];
+    let limits = [
+        volume / 64,
+        options.retention_bytes / 4,
+        options.backlog_bytes.unwrap_or(u64::MAX) / 8,
+    ];
     limits.into_iter().fold(SEGMENT.0, u64::min).max(SEGMENT.1)
 }
 
@@ -167,7 +238,9 @@ impl Embedded {
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
         }
         self.damage.count_frames();
-        self.metrics.log_bytes.set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
+        self.metrics
+            .log_bytes
+            .set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
     }
 }
 
@@ -188,7 +261,11 @@ mod tests {
 
     #[test]
     fn a_segment_is_a_small_part_of_whatever_limits_the_log() {
-        let with = |retention_bytes, backlog_bytes| ChannelOptions { retention_bytes, backlog_bytes, ..OPTIONS };
+        let with = |retention_bytes, backlog_bytes| ChannelOptions {
+            retention_bytes,
+            backlog_bytes,
+            ..OPTIONS
+        };
         let cases = [
             (with(1 << 30, None), 1 << 40, 64 << 20),
             (with(1 << 30, None), 64 << 20, 1 << 20),

@@ -32,9 +32,11 @@ struct CountingReader {
 pub(super) fn log_fault(error: LogError) -> ChannelError {
     match error {
         LogError::Closed => ChannelError::Closed,
-        LogError::DiskFull | LogError::QueueFull | LogError::TooLarge { .. } | LogError::Format { .. } | LogError::Io { .. } => {
-            ChannelError::Storage(error.to_string())
-        }
+        LogError::DiskFull
+        | LogError::QueueFull
+        | LogError::TooLarge { .. }
+        | LogError::Format { .. }
+        | LogError::Io { .. } => ChannelError::Storage(error.to_string()),
     }
 }
 
@@ -46,7 +48,12 @@ impl Damage {
 
     /// Begins with what opening the log found.
     pub(super) fn new(log: Log, metrics: Arc<BrokerMetrics>, recovery: &Recovery) -> Self {
-        let damage = Self { log, metrics, places: Mutex::default(), frames: Mutex::default() };
+        let damage = Self {
+            log,
+            metrics,
+            places: Mutex::default(),
+            frames: Mutex::default(),
+        };
         for found in &recovery.corrupt {
             damage.lost(found.from_offset, found.to_offset);
         }
@@ -103,7 +110,10 @@ impl Reader for CountingReader {
 
 impl Embedded {
     pub(super) fn counting_reader(&self, from: Position) -> Box<dyn Reader> {
-        Box::new(CountingReader { reader: self.log.reader(from.offset), damage: self.damage.clone() })
+        Box::new(CountingReader {
+            reader: self.log.reader(from.offset),
+            damage: self.damage.clone(),
+        })
     }
 
     /// One event, from memory, from the log or from the copies.
@@ -111,7 +121,10 @@ impl Embedded {
         if offset >= self.log.head() {
             return Ok(None);
         }
-        let near = self.log.read(offset, 1, usize::MAX).and_then(|batch| batch.records.into_iter().next());
+        let near = self
+            .log
+            .read(offset, 1, usize::MAX)
+            .and_then(|batch| batch.records.into_iter().next());
         if let Some(record) = near.filter(|record| record.position.offset == offset) {
             return Ok(Some(record));
         }
@@ -128,7 +141,10 @@ impl Embedded {
     /// Fills in the event of a parked row, unless the row has its own.
     pub(super) async fn find_event(&self, parked: &mut Parked) -> Result<(), ChannelError> {
         if parked.event.is_none() && parked.stage != Stage::Reply {
-            parked.event = self.record_at(parked.position.offset).await?.map(|record| record.event);
+            parked.event = self
+                .record_at(parked.position.offset)
+                .await?
+                .map(|record| record.event);
         }
         Ok(())
     }
@@ -144,5 +160,8 @@ impl Embedded {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, ChannelError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ChannelError::Closed)?.map_err(log_fault)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ChannelError::Closed)?
+        .map_err(log_fault)
 }

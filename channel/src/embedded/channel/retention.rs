@@ -23,9 +23,19 @@ struct Plan {
 }
 
 /// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are freed.
-fn plan(segments: &[SegmentInfo], lowest: u64, now: Timestamp, options: &ChannelOptions, missing: u64) -> Plan {
+fn plan(
+    segments: &[SegmentInfo],
+    lowest: u64,
+    now: Timestamp,
+    options: &ChannelOptions,
+    missing: u64,
+) -> Plan {
     let settled = |segment: &&SegmentInfo| segment.end <= lowest;
-    let history: u64 = segments.iter().take_while(settled).map(|segment| segment.bytes).sum();
+    let history: u64 = segments
+        .iter()
+        .take_while(settled)
+        .map(|segment| segment.bytes)
+        .sum();
     let (mut delete, mut freed) = (0, 0);
     for segment in segments.iter().take_while(settled) {
         let expired = segment.last_time.after(options.retention_age) <= now;
@@ -35,7 +45,10 @@ fn plan(segments: &[SegmentInfo], lowest: u64, now: Timestamp, options: &Channel
         if !segment.sealed {
             // The last one. Sealing it for the bytes alone would make a new file for every few events.
             let roll = segment.end > segment.base && (expired || freed < missing);
-            return Plan { delete: delete + usize::from(roll), roll };
+            return Plan {
+                delete: delete + usize::from(roll),
+                roll,
+            };
         }
         delete += 1;
         freed += segment.bytes;
@@ -53,11 +66,23 @@ impl Embedded {
     }
 
     async fn retain_alone(&self, missing: u64) -> Result<(), ChannelError> {
-        let plan = plan(&self.log.segments(), self.state.lowest(), self.clock.now(), &self.options(), missing);
+        let plan = plan(
+            &self.log.segments(),
+            self.state.lowest(),
+            self.clock.now(),
+            &self.options(),
+            missing,
+        );
         if plan.roll {
             self.log.roll().await.map_err(read::log_fault)?;
         }
-        for segment in self.log.segments().into_iter().take(plan.delete).filter(|segment| segment.sealed) {
+        for segment in self
+            .log
+            .segments()
+            .into_iter()
+            .take(plan.delete)
+            .filter(|segment| segment.sealed)
+        {
             self.delete(&segment).await?;
         }
         Ok(())
@@ -73,7 +98,9 @@ impl Embedded {
         while let Some(shortage) = self.shortage(bytes) {
             let before = self.log.bytes();
             let outcome = match &shortage {
-                Shortage::Disk { missing, .. } if self.settled_bytes() > 0 => self.retain_alone(*missing).await,
+                Shortage::Disk { missing, .. } if self.settled_bytes() > 0 => {
+                    self.retain_alone(*missing).await
+                }
                 Shortage::Disk { .. } | Shortage::Backlog { .. } => self.drop_oldest().await,
             };
             if let Err(error) = outcome {
@@ -100,7 +127,12 @@ impl Embedded {
     fn settled_bytes(&self) -> u64 {
         let lowest = self.state.lowest();
         let settled = |segment: &SegmentInfo| segment.end <= lowest && segment.end > segment.base;
-        self.log.segments().iter().filter(|segment| settled(segment)).map(|segment| segment.bytes).sum()
+        self.log
+            .segments()
+            .iter()
+            .filter(|segment| settled(segment))
+            .map(|segment| segment.bytes)
+            .sum()
     }
 
     /// Deletes the oldest segment although somebody still holds it; the one that is written stays.
@@ -108,7 +140,13 @@ impl Embedded {
         if !self.options().drop_oldest {
             return Ok(());
         }
-        let Some(segment) = self.log.segments().into_iter().next().filter(|segment| segment.sealed) else {
+        let Some(segment) = self
+            .log
+            .segments()
+            .into_iter()
+            .next()
+            .filter(|segment| segment.sealed)
+        else {
             return Ok(());
         };
         let from = segment.base.max(self.state.lowest());
@@ -125,7 +163,10 @@ impl Embedded {
     /// Deletes a sealed segment after what rows still name in it has been copied.
     async fn delete(&self, segment: &SegmentInfo) -> Result<(), ChannelError> {
         let log = self.log.clone();
-        let read = move |offset| log.get(offset).map_err(|error| StateError::Barrier(error.to_string()));
+        let read = move |offset| {
+            log.get(offset)
+                .map_err(|error| StateError::Barrier(error.to_string()))
+        };
         let (log, end) = (self.log.clone(), segment.end);
         let deleted = Arc::new(Mutex::new(Ok(0)));
         let outcome = deleted.clone();
@@ -146,7 +187,14 @@ pub(super) mod testing {
 
     pub(in crate::embedded::channel) fn segment(base: u64, end: u64, bytes: u64) -> SegmentInfo {
         let (first_time, last_time) = (Timestamp(0), Timestamp(0));
-        SegmentInfo { base, end, bytes, first_time, last_time, sealed: true }
+        SegmentInfo {
+            base,
+            end,
+            bytes,
+            first_time,
+            last_time,
+            sealed: true,
+        }
     }
 }
 
@@ -175,8 +223,14 @@ mod tests {
 
     #[test]
     fn settled_history_goes_by_age_by_size_and_by_need_and_nothing_else_goes() {
-        let age = |hours: u64| ChannelOptions { retention_age: Duration::from_secs(hours * 3600), ..OPTIONS };
-        let bytes = |retention_bytes| ChannelOptions { retention_bytes, ..age(1_000) };
+        let age = |hours: u64| ChannelOptions {
+            retention_age: Duration::from_secs(hours * 3600),
+            ..OPTIONS
+        };
+        let bytes = |retention_bytes| ChannelOptions {
+            retention_bytes,
+            ..age(1_000)
+        };
         let hours = |hours: i64| Timestamp(hours * HOUR);
         let delete = |delete| Plan { delete, roll: false };
         let cases = [
@@ -184,16 +238,61 @@ mod tests {
             ("two are old", 40, hours(25), age(24), 0, delete(2)),
             ("old, but one is held", 15, hours(100), age(24), 0, delete(1)),
             ("old, but all is held", 0, hours(100), age(24), 0, delete(0)),
-            ("all is old", 40, hours(100), age(24), 0, Plan { delete: 4, roll: true }),
+            (
+                "all is old",
+                40,
+                hours(100),
+                age(24),
+                0,
+                Plan {
+                    delete: 4,
+                    roll: true,
+                },
+            ),
             ("above the bytes", 40, hours(3), bytes(250), 0, delete(2)),
-            ("no history wanted: the last stays", 40, hours(3), bytes(0), 0, delete(3)),
-            ("unsettled bytes do not count", 20, hours(3), bytes(250), 0, delete(0)),
+            (
+                "no history wanted: the last stays",
+                40,
+                hours(3),
+                bytes(0),
+                0,
+                delete(3),
+            ),
+            (
+                "unsettled bytes do not count",
+                20,
+                hours(3),
+                bytes(250),
+                0,
+                delete(0),
+            ),
             ("room is short", 40, hours(3), age(24), 150, delete(2)),
-            ("room is very short", 40, hours(3), age(24), 350, Plan { delete: 4, roll: true }),
-            ("room is short, but all is held", 5, hours(3), age(24), 350, delete(0)),
+            (
+                "room is very short",
+                40,
+                hours(3),
+                age(24),
+                350,
+                Plan {
+                    delete: 4,
+                    roll: true,
+                },
+            ),
+            (
+                "room is short, but all is held",
+                5,
+                hours(3),
+                age(24),
+                350,
+                delete(0),
+            ),
         ];
         for (case, lowest, now, options, missing, expected) in cases {
-            assert_eq!(plan(&segments(), lowest, now, &options, missing), expected, "{case}");
+            assert_eq!(
+                plan(&segments(), lowest, now, &options, missing),
+                expected,
+                "{case}"
+            );
         }
     }
 }

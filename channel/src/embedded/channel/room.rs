@@ -36,19 +36,30 @@ pub(super) enum Shortage {
 
 /// A refusal for want of room on the volume.
 pub(super) fn disk_full(reason: String) -> AppendError {
-    AppendError::Full { code: "disk-full", reason, retry_after: RETRY }
+    AppendError::Full {
+        code: "disk-full",
+        reason,
+        retry_after: RETRY,
+    }
 }
 
 /// Bytes at or above `lowest`; of the segment it lies in, that part of its bytes.
 pub(super) fn unsettled_bytes(segments: &[SegmentInfo], lowest: u64) -> u64 {
     let part = |segment: &SegmentInfo| {
-        let (all, left) = (segment.end.saturating_sub(segment.base), segment.end.saturating_sub(lowest));
+        let (all, left) = (
+            segment.end.saturating_sub(segment.base),
+            segment.end.saturating_sub(lowest),
+        );
         if left >= all || all == 0 {
             return if all == 0 { 0 } else { segment.bytes };
         }
         u64::try_from(u128::from(segment.bytes) * u128::from(left) / u128::from(all)).unwrap_or(u64::MAX)
     };
-    segments.iter().filter(|segment| segment.end > lowest).map(part).sum()
+    segments
+        .iter()
+        .filter(|segment| segment.end > lowest)
+        .map(part)
+        .sum()
 }
 
 // === impl Backlog ===
@@ -86,7 +97,11 @@ impl From<Shortage> for AppendError {
     fn from(shortage: Shortage) -> Self {
         match shortage {
             Shortage::Disk { reason, .. } => disk_full(reason),
-            Shortage::Backlog { reason, .. } => Self::Full { code: "backlog-full", reason, retry_after: RETRY },
+            Shortage::Backlog { reason, .. } => Self::Full {
+                code: "backlog-full",
+                reason,
+                retry_after: RETRY,
+            },
         }
     }
 }
@@ -100,14 +115,21 @@ impl Embedded {
         if class == Class::Reserve {
             return Ok(());
         }
-        let Some(shortage) = self.shortage(bytes) else { return Ok(()) };
+        let Some(shortage) = self.shortage(bytes) else {
+            return Ok(());
+        };
         self.make_room(&shortage, bytes).await;
-        self.shortage(bytes).map_or(Ok(()), |shortage| Err(shortage.into()))
+        let Some(shortage) = self.shortage(bytes) else {
+            return Ok(());
+        };
+        self.turned_away.store(bytes, Ordering::Relaxed);
+        Err(shortage.into())
     }
 
-    /// Why producers are turned away now. What could still be deleted for them does not count.
+    /// Why producers are turned away now: whether what was turned away last would still not fit. What could be deleted for
+    /// it does not count.
     pub(super) fn refusing(&self) -> Option<String> {
-        let shortage = self.shortage(0)?;
+        let shortage = self.shortage(self.turned_away.load(Ordering::Relaxed))?;
         if self.can_make_room(&shortage) {
             return None;
         }
@@ -134,13 +156,22 @@ impl Embedded {
         if backlog == 0 || backlog + bytes <= limit {
             return None;
         }
-        let reason = format!("{} of events wait for their triggers; the broker's limit is {}", size(backlog), size(limit));
-        Some(Shortage::Backlog { above: backlog + bytes - limit, reason })
+        let reason = format!(
+            "{} of events wait for their triggers; the broker's limit is {}",
+            size(backlog),
+            size(limit)
+        );
+        Some(Shortage::Backlog {
+            above: backlog + bytes - limit,
+            reason,
+        })
     }
 
     fn backlog_bytes(&self) -> u64 {
         let version = self.state.holds_version();
-        self.backlog.bytes(version, || unsettled_bytes(&self.log.segments(), self.state.lowest()))
+        self.backlog.bytes(version, || {
+            unsettled_bytes(&self.log.segments(), self.state.lowest())
+        })
     }
 }
 
@@ -160,8 +191,20 @@ mod tests {
 
     #[test]
     fn the_backlog_is_what_lies_at_or_above_the_hindmost_position() {
-        let segments = [segment(0, 100, 1_000), segment(100, 200, 2_000), segment(200, 200, 16)];
-        let cases = [(0, 3_000), (50, 2_500), (100, 2_000), (150, 1_000), (199, 20), (200, 0), (500, 0)];
+        let segments = [
+            segment(0, 100, 1_000),
+            segment(100, 200, 2_000),
+            segment(200, 200, 16),
+        ];
+        let cases = [
+            (0, 3_000),
+            (50, 2_500),
+            (100, 2_000),
+            (150, 1_000),
+            (199, 20),
+            (200, 0),
+            (500, 0),
+        ];
         for (lowest, bytes) in cases {
             assert_eq!(unsettled_bytes(&segments, lowest), bytes, "from {lowest}");
         }
@@ -171,7 +214,11 @@ mod tests {
     fn the_backlog_is_counted_once_for_each_change_of_progress() {
         let backlog = Backlog::default();
         backlog.appended(5);
-        assert_eq!(backlog.bytes(1, || 100), 100, "the count includes what was appended");
+        assert_eq!(
+            backlog.bytes(1, || 100),
+            100,
+            "the count includes what was appended"
+        );
         backlog.appended(5);
         assert_eq!(backlog.bytes(1, || unreachable!()), 105);
         assert_eq!(backlog.bytes(2, || 7), 7);

@@ -12,7 +12,11 @@ use crate::{Change, LaneId, Position, Work, WorkKey};
 pub(super) fn apply(db: &Connection, change: &Change, effects: &mut Effects) -> Result<(), StateError> {
     match change {
         Change::Router(at) => router(db, *at, effects),
-        Change::Progress { lane, cursor, unsettled } => progress(db, *lane, *cursor, unsettled, effects),
+        Change::Progress {
+            lane,
+            cursor,
+            unsettled,
+        } => progress(db, *lane, *cursor, unsettled, effects),
         Change::Put(work) => put(db, work),
         Change::Advance { from, to } => {
             remove(db, from)?;
@@ -33,7 +37,8 @@ pub(super) fn replace(db: &Connection, work: &Work) -> Result<(), StateError> {
 }
 
 fn router(db: &Connection, at: Position, effects: &mut Effects) -> Result<(), StateError> {
-    db.prepare_cached("UPDATE channel SET router = ?1 WHERE id = 1")?.execute([to_db(at.offset)])?;
+    db.prepare_cached("UPDATE channel SET router = ?1 WHERE id = 1")?
+        .execute([to_db(at.offset)])?;
     effects.holds.push(Held::Router(at.offset));
     Ok(())
 }
@@ -47,7 +52,11 @@ fn progress(
 ) -> Result<(), StateError> {
     let changed = db
         .prepare_cached("UPDATE lanes SET cursor = ?2, unsettled = ?3 WHERE id = ?1")?
-        .execute(params![lane.0, cursor.map(|at| to_db(at.offset)), offsets_to_db(unsettled)])?;
+        .execute(params![
+            lane.0,
+            cursor.map(|at| to_db(at.offset)),
+            offsets_to_db(unsettled)
+        ])?;
     if changed > 0 {
         effects.holds.push(held(lane, cursor, unsettled));
     }
@@ -56,7 +65,12 @@ fn progress(
 
 /// What a lane with this progress needs of the log.
 pub(super) fn held(lane: LaneId, cursor: Option<Position>, unsettled: &[Position]) -> Held {
-    let lowest = unsettled.first().into_iter().chain(cursor.as_ref()).map(|at| at.offset).min();
+    let lowest = unsettled
+        .first()
+        .into_iter()
+        .chain(cursor.as_ref())
+        .map(|at| at.offset)
+        .min();
     Held::Lane(lane, lowest)
 }
 
@@ -85,11 +99,8 @@ fn put(db: &Connection, work: &Work) -> Result<(), StateError> {
 }
 
 fn remove(db: &Connection, key: &WorkKey) -> Result<(), StateError> {
-    db.prepare_cached("DELETE FROM work WHERE lane = ?1 AND position = ?2 AND stage = ?3")?.execute([
-        key.lane.0,
-        to_db(key.position.offset),
-        stage_to_db(key.stage),
-    ])?;
+    db.prepare_cached("DELETE FROM work WHERE lane = ?1 AND position = ?2 AND stage = ?3")?
+        .execute([key.lane.0, to_db(key.position.offset), stage_to_db(key.stage)])?;
     Ok(())
 }
 
@@ -101,7 +112,17 @@ fn park(db: &Connection, change: &Change) -> Result<(), StateError> {
         ON CONFLICT (lane, position, stage) DO UPDATE SET
             reason = excluded.reason, since = excluded.since, attempts = excluded.attempts,
             failures = excluded.failures, body = excluded.body";
-    let Change::Park { key, reason, since, attempts, failures, body } = change else { return Ok(()) };
+    let Change::Park {
+        key,
+        reason,
+        since,
+        attempts,
+        failures,
+        body,
+    } = change
+    else {
+        return Ok(());
+    };
     let trigger: Option<String> = db
         .prepare_cached("SELECT trigger FROM lanes WHERE id = ?1")?
         .query_row([key.lane.0], |row| row.get(0))

@@ -34,7 +34,10 @@ pub(super) fn from_db(offset: i64) -> u64 {
 
 /// The position of an offset: the embedded backend has one partition.
 pub(super) fn position(offset: i64) -> Position {
-    Position { partition: 0, offset: from_db(offset) }
+    Position {
+        partition: 0,
+        offset: from_db(offset),
+    }
 }
 
 /// The number of a stage in the database.
@@ -67,7 +70,8 @@ pub(super) fn lane_state(paused: bool, orphaned: Option<i64>) -> LaneState {
 
 /// A trigger's name from its text.
 pub(super) fn trigger(text: &str) -> Result<ObjectName, StateError> {
-    text.parse().map_err(|error| StateError::Damaged(format!("a trigger's name: {error}")))
+    text.parse()
+        .map_err(|error| StateError::Damaged(format!("a trigger's name: {error}")))
 }
 
 /// An event from its stored form; `None`, with a warning, when the bytes are damaged.
@@ -98,7 +102,12 @@ pub(super) fn failures_from_db(json: &[u8]) -> Vec<Failure> {
     }
     let read = serde_json::from_slice::<Vec<StoredFailure>>(json)
         .map_err(|error| error.to_string())
-        .and_then(|stored| stored.into_iter().map(Failure::try_from).collect::<Result<_, _>>());
+        .and_then(|stored| {
+            stored
+                .into_iter()
+                .map(Failure::try_from)
+                .collect::<Result<_, _>>()
+        });
     read.unwrap_or_else(|error| {
         tracing::warn!(%error, "a history of failures in the state database is corrupt; it is left out");
         Vec::new()
@@ -134,7 +143,10 @@ pub(super) fn offsets_from_db(bytes: &[u8]) -> Result<Vec<Position>, StateError>
         shift += 7;
         if byte & 0x80 == 0 {
             before = before.wrapping_add(rest);
-            positions.push(Position { partition: 0, offset: before });
+            positions.push(Position {
+                partition: 0,
+                offset: before,
+            });
             (rest, shift) = (0, 0);
         }
     }
@@ -186,7 +198,9 @@ mod base64_text {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        STANDARD.decode(String::deserialize(from)?).map_err(de::Error::custom)
+        STANDARD
+            .decode(String::deserialize(from)?)
+            .map_err(de::Error::custom)
     }
 }
 
@@ -233,7 +247,7 @@ mod tests {
             stage: Stage::DeadLetter,
             attempt: n,
             target: "http://127.0.0.1/".to_owned(),
-            status: (n % 2 == 0).then_some(503),
+            status: n.is_multiple_of(2).then_some(503),
             reason: "busy".to_owned(),
             body: vec![0, 255, b'"'],
             millis: 7,

@@ -3,8 +3,8 @@
 use millrace_event::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codec::{self, from_db, to_db};
 use super::StateError;
+use super::codec::{self, from_db, to_db};
 use crate::{Position, Record};
 
 /// The offsets in `from..to` that rows name.
@@ -20,7 +20,11 @@ pub(super) fn named(db: &Connection, from: u64, to: u64) -> Result<Vec<u64>, Sta
 /// Keeps an event; what is kept already stays as it is.
 pub(super) fn keep(db: &Connection, record: &Record) -> Result<(), StateError> {
     db.prepare_cached("INSERT OR IGNORE INTO events (position, appended, event) VALUES (?1, ?2, ?3)")?
-        .execute(params![to_db(record.position.offset), record.appended.0, record.event.stored().as_ref()])?;
+        .execute(params![
+            to_db(record.position.offset),
+            record.appended.0,
+            record.event.stored().as_ref()
+        ])?;
     Ok(())
 }
 
@@ -50,7 +54,9 @@ pub(super) fn get(db: &Connection, offset: u64) -> Result<Option<Record>, StateE
         .prepare_cached("SELECT appended, event FROM events WHERE position = ?1")?
         .query_row([to_db(offset)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((appended, stored)) = found else { return Ok(None) };
+    let Some((appended, stored)) = found else {
+        return Ok(None);
+    };
     Ok(codec::event(stored, "events").map(|event| Record {
         position: Position { partition: 0, offset },
         appended: Timestamp(appended),

@@ -52,7 +52,8 @@ pub(super) fn open(
                 Some(id) => id,
                 None => make(db, spec, admission, router, effects)?,
             };
-            db.prepare_cached("UPDATE lanes SET orphaned = NULL WHERE id = ?1 AND orphaned IS NOT NULL")?.execute([id])?;
+            db.prepare_cached("UPDATE lanes SET orphaned = NULL WHERE id = ?1 AND orphaned IS NOT NULL")?
+                .execute([id])?;
             load(db, id)
         })
         .collect()
@@ -61,7 +62,9 @@ pub(super) fn open(
 /// The lane of that identity: the uid where there is one, else the newest of that name.
 fn find(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
     let found = db
-        .prepare_cached("SELECT id FROM lanes WHERE trigger = ?1 AND (?2 IS NULL OR uid = ?2) ORDER BY id DESC LIMIT 1")?
+        .prepare_cached(
+            "SELECT id FROM lanes WHERE trigger = ?1 AND (?2 IS NULL OR uid = ?2) ORDER BY id DESC LIMIT 1",
+        )?
         .query_row(params![spec.trigger.to_string(), spec.uid], |row| row.get(0))
         .optional()?;
     Ok(found)
@@ -81,18 +84,29 @@ fn make(
     let start = to_db(admission.start);
     // Begins behind the router only when it shall read what the router has passed.
     let cursor = (start < router).then_some(start);
-    let uid = spec.uid.clone().unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
-    db.prepare_cached("INSERT INTO lanes (trigger, uid, start, cursor, unsettled, paused) VALUES (?1, ?2, ?3, ?4, x'', 0)")?
-        .execute(params![name, uid, start, cursor])?;
+    let uid = spec
+        .uid
+        .clone()
+        .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+    db.prepare_cached(
+        "INSERT INTO lanes (trigger, uid, start, cursor, unsettled, paused) VALUES (?1, ?2, ?3, ?4, x'', 0)",
+    )?
+    .execute(params![name, uid, start, cursor])?;
     let id = db.last_insert_rowid();
-    effects.holds.push(Held::Lane(LaneId(id), cursor.map(|_| admission.start)));
+    effects
+        .holds
+        .push(Held::Lane(LaneId(id), cursor.map(|_| admission.start)));
     Ok(id)
 }
 
 /// Forgets a lane; says how many rows of work went with it.
 pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<u64, StateError> {
-    let rows = db.prepare_cached("DELETE FROM work WHERE lane = ?1")?.execute([id.0])?;
-    let gone = db.prepare_cached("DELETE FROM lanes WHERE id = ?1")?.execute([id.0])?;
+    let rows = db
+        .prepare_cached("DELETE FROM work WHERE lane = ?1")?
+        .execute([id.0])?;
+    let gone = db
+        .prepare_cached("DELETE FROM lanes WHERE id = ?1")?
+        .execute([id.0])?;
     if rows > 0 {
         copies::sweep(db)?;
     }
@@ -109,15 +123,15 @@ pub(super) fn set_state(
     effects: &mut Effects,
 ) -> Result<(), StateError> {
     let changed = match state {
-        LaneState::Active => {
-            db.prepare_cached("UPDATE lanes SET paused = 0, orphaned = NULL WHERE id = ?1")?.execute([id.0])?
-        }
-        LaneState::Paused => {
-            db.prepare_cached("UPDATE lanes SET paused = 1, orphaned = NULL WHERE id = ?1")?.execute([id.0])?
-        }
-        LaneState::Orphaned(since) => {
-            db.prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE id = ?1")?.execute([id.0, since.0])?
-        }
+        LaneState::Active => db
+            .prepare_cached("UPDATE lanes SET paused = 0, orphaned = NULL WHERE id = ?1")?
+            .execute([id.0])?,
+        LaneState::Paused => db
+            .prepare_cached("UPDATE lanes SET paused = 1, orphaned = NULL WHERE id = ?1")?
+            .execute([id.0])?,
+        LaneState::Orphaned(since) => db
+            .prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE id = ?1")?
+            .execute([id.0, since.0])?,
     };
     effects.command = changed > 0;
     Ok(())
@@ -126,14 +140,20 @@ pub(super) fn set_state(
 fn load(db: &Connection, id: i64) -> Result<Lane, StateError> {
     let mut statement = db.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
     let mut rows = statement.query([id])?;
-    let row = rows.next()?.ok_or_else(|| StateError::Damaged(format!("lane {id} is not there")))?;
+    let row = rows
+        .next()?
+        .ok_or_else(|| StateError::Damaged(format!("lane {id} is not there")))?;
     lane(row)
 }
 
 fn lane(row: &Row<'_>) -> Result<Lane, StateError> {
     Ok(Lane {
         id: LaneId(row.get(0)?),
-        trigger: trigger(row.get_ref(1)?.as_str().map_err(|error| StateError::Damaged(error.to_string()))?)?,
+        trigger: trigger(
+            row.get_ref(1)?
+                .as_str()
+                .map_err(|error| StateError::Damaged(error.to_string()))?,
+        )?,
         uid: row.get(2)?,
         start: position(row.get(3)?),
         cursor: row.get::<_, Option<i64>>(4)?.map(position),
@@ -157,11 +177,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let hooks = idle_hooks();
         let commits = hooks.commits.clone();
-        let state = Opened::open(&folder.path().join("state.db"), false).unwrap().start(hooks).unwrap();
+        let state = Opened::open(&folder.path().join("state.db"), false)
+            .unwrap()
+            .start(hooks)
+            .unwrap();
         let specs: Vec<_> = (0..10_000).map(|n| spec(&format!("t{n}"))).collect();
         let made = state.open_lanes(specs.clone(), admission(3)).await.unwrap();
         assert_eq!(commits.get(), 1);
-        let rows = made.iter().step_by(2).map(|lane| Change::Put(work(lane.id, 1, 0, 50))).collect();
+        let rows = made
+            .iter()
+            .step_by(2)
+            .map(|lane| Change::Put(work(lane.id, 1, 0, 50)))
+            .collect();
         state.commit(rows).await.unwrap();
         let again = state.open_lanes(specs, admission(9)).await.unwrap();
         for (n, (made, again)) in made.iter().zip(&again).enumerate() {
@@ -176,15 +203,29 @@ mod tests {
     async fn a_new_uid_is_a_new_lane_and_orphans_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let state = start(folder.path());
-        let named = |uid: &str| LaneSpec { uid: Some(uid.to_owned()), ..spec("a") };
-        let old = state.open_lanes(vec![named("one")], admission(0)).await.unwrap().remove(0);
-        let new = state.open_lanes(vec![named("two")], admission(8)).await.unwrap().remove(0);
+        let named = |uid: &str| LaneSpec {
+            uid: Some(uid.to_owned()),
+            ..spec("a")
+        };
+        let old = state
+            .open_lanes(vec![named("one")], admission(0))
+            .await
+            .unwrap()
+            .remove(0);
+        let new = state
+            .open_lanes(vec![named("two")], admission(8))
+            .await
+            .unwrap()
+            .remove(0);
         assert_ne!(old.id, new.id);
         assert_eq!((new.start, new.state), (at(8), LaneState::Active));
         let all = state.lanes().await.unwrap();
         assert_eq!(all[0].state, LaneState::Orphaned(Timestamp(1_000)));
         // By name alone it is the newest.
-        assert_eq!(state.open_lanes(vec![spec("a")], admission(9)).await.unwrap()[0].id, new.id);
+        assert_eq!(
+            state.open_lanes(vec![spec("a")], admission(9)).await.unwrap()[0].id,
+            new.id
+        );
     }
 
     #[tokio::test]

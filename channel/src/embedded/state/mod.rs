@@ -8,12 +8,12 @@ mod codec;
 mod copies;
 mod holds;
 mod lanes;
+mod opened;
 mod parked;
 mod schema;
 mod work;
 mod worker;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -23,13 +23,13 @@ use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
-use crate::{Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Work};
-use codec::{from_db, offsets_from_db};
+use crate::{Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Work};
 use holds::{Held, Holds};
-use worker::{Effects, Job, Task, Worker};
+use worker::{Effects, Job, Task};
 
 pub(crate) use codec::{stage_from_db, stage_to_db};
 pub(crate) use lanes::Admission;
+pub(crate) use opened::Opened;
 pub(crate) use schema::{SchemaError, set_aside};
 
 /// What the writing thread calls outside of the database.
@@ -62,18 +62,6 @@ pub(crate) enum StateError {
     Closed,
 }
 
-/// A database that has been read but is not yet written to: the log is opened in between.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    db: Connection,
-    file: PathBuf,
-    holds: Holds,
-    /// The last run did not close it.
-    pub(crate) unclean: bool,
-    /// One more than the highest position that is named.
-    pub(crate) at_least: u64,
-}
-
 /// The open state. Dropping it ends its thread without marking the stop as clean.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -90,78 +78,6 @@ struct Shared {
     commands: watch::Sender<u64>,
 }
 
-// === impl Opened ===
-
-impl Opened {
-    /// Opens or makes the database and notes durably that this run has not ended yet. Blocking.
-    pub(crate) fn open(file: &Path, must_exist: bool) -> Result<Self, SchemaError> {
-        let found = schema::open(file, must_exist)?;
-        let damaged = |error: StateError| match error {
-            StateError::Sql(error) => SchemaError::Other(error),
-            other => SchemaError::Unreadable(other.to_string()),
-        };
-        let clean: bool = found.db.query_row("SELECT clean FROM channel WHERE id = 1", [], |row| row.get(0))?;
-        let (holds, at_least) = survey(&found.db).map_err(damaged)?;
-        found.db.execute("UPDATE channel SET clean = 0 WHERE id = 1", [])?;
-        Ok(Self { db: found.db, file: file.to_owned(), holds, unclean: !found.fresh && !clean, at_least })
-    }
-
-    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again. Blocking.
-    pub(crate) fn begin_at(&mut self, oldest: u64) -> Result<(), StateError> {
-        let mut effects = Effects::default();
-        change::apply(&self.db, &Change::Router(Position { partition: 0, offset: oldest }), &mut effects)?;
-        self.holds.apply(&effects.holds);
-        Ok(())
-    }
-
-    /// Starts the thread that writes.
-    pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
-        let reads = schema::open_reader(&self.file)?;
-        let (sender, jobs) = mpsc::channel(worker::QUEUE);
-        let shared = Arc::new(Shared {
-            holds: Mutex::new(self.holds),
-            commands: watch::Sender::new(0),
-        });
-        let worker = Worker { db: self.db, jobs, shared: shared.clone(), hooks };
-        let thread = std::thread::Builder::new()
-            .name("channel-state".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|error| StateError::Damaged(format!("no thread for it: {error}")))?;
-        Ok(State {
-            jobs: Mutex::new(Some(sender)),
-            reads: Arc::new(tokio::sync::Mutex::new(Some(reads))),
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-}
-
-/// What the lanes hold, and one more than the highest position that any row names.
-fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
-    const HIGHEST: &str = "
-        SELECT max(
-            (SELECT coalesce(max(router), 0) FROM channel),
-            (SELECT coalesce(max(start), 0) FROM lanes),
-            (SELECT coalesce(max(cursor), 0) FROM lanes),
-            (SELECT coalesce(max(position) + 1, 0) FROM work),
-            (SELECT coalesce(max(position) + 1, 0) FROM parked),
-            (SELECT coalesce(max(position) + 1, 0) FROM events))";
-    let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
-    let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
-    let mut held = vec![Held::Router(from_db(router))];
-    let mut statement = db.prepare("SELECT id, cursor, unsettled FROM lanes")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let cursor = row.get::<_, Option<i64>>(1)?.map(codec::position);
-        let unsettled = offsets_from_db(&row.get::<_, Vec<u8>>(2)?)?;
-        highest = unsettled.last().map_or(highest, |last| highest.max(last.offset + 1));
-        held.push(change::held(LaneId(row.get(0)?), cursor, &unsettled));
-    }
-    let mut holds = Holds::default();
-    holds.apply(&held);
-    Ok((holds, highest))
-}
-
 // === impl State: changes ===
 
 impl State {
@@ -170,34 +86,48 @@ impl State {
         if changes.is_empty() {
             return Ok(());
         }
-        self.write(move |db, effects| changes.iter().try_for_each(|change| change::apply(db, change, effects))).await
+        self.write(move |db, effects| {
+            changes
+                .iter()
+                .try_for_each(|change| change::apply(db, change, effects))
+        })
+        .await
     }
 
     /// Finds or makes a lane for each spec, in one step.
-    pub(crate) async fn open_lanes(&self, specs: Vec<LaneSpec>, admission: Admission) -> Result<Vec<Lane>, StateError> {
-        self.write(move |db, effects| lanes::open(db, &specs, admission, effects)).await
+    pub(crate) async fn open_lanes(
+        &self,
+        specs: Vec<LaneSpec>,
+        admission: Admission,
+    ) -> Result<Vec<Lane>, StateError> {
+        self.write(move |db, effects| lanes::open(db, &specs, admission, effects))
+            .await
     }
 
     /// Forgets a lane and its work; says how many rows went.
     pub(crate) async fn drop_lane(&self, lane: LaneId) -> Result<u64, StateError> {
-        self.write(move |db, effects| lanes::drop_lane(db, lane, effects)).await
+        self.write(move |db, effects| lanes::drop_lane(db, lane, effects))
+            .await
     }
 
     /// Sets a lane's state.
     pub(crate) async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), StateError> {
-        self.write(move |db, effects| lanes::set_state(db, lane, state, effects)).await
+        self.write(move |db, effects| lanes::set_state(db, lane, state, effects))
+            .await
     }
 
     /// Makes work of a parked event again.
     pub(crate) async fn redrive(&self, id: &str, now: Timestamp) -> Result<bool, StateError> {
         let id = id.to_owned();
-        self.write(move |db, effects| parked::redrive(db, &id, now, effects)).await
+        self.write(move |db, effects| parked::redrive(db, &id, now, effects))
+            .await
     }
 
     /// Drops a parked event.
     pub(crate) async fn drop_parked(&self, id: &str) -> Result<bool, StateError> {
         let id = id.to_owned();
-        self.write(move |db, effects| parked::drop_parked(db, &id, effects)).await
+        self.write(move |db, effects| parked::drop_parked(db, &id, effects))
+            .await
     }
 
     /// Copies what rows name in `from..to`, as `read` gives it, then calls `then`. No row can be committed between the
@@ -228,20 +158,24 @@ impl State {
     /// Gives pages that are free back to the volume, some at a time.
     pub(crate) async fn give_back(&self) -> Result<(), StateError> {
         const WORTH_IT: i64 = 256;
-        let free: i64 =
-            self.read(|db| Ok(db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?)).await?;
+        let free: i64 = self
+            .read(|db| Ok(db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
+            .await?;
         if free <= WORTH_IT {
             return Ok(());
         }
-        self.write(|db, _| Ok(db.execute_batch("PRAGMA incremental_vacuum(1024)")?)).await
+        self.write(|db, _| Ok(db.execute_batch("PRAGMA incremental_vacuum(1024)")?))
+            .await
     }
 
     /// Marks the stop as clean and ends the thread. Closing twice is fine.
     pub(crate) async fn close(&self) -> Result<(), StateError> {
-        let Some(sender) = self.jobs.lock().take() else { return Ok(()) };
+        let Some(sender) = self.jobs.lock().take() else {
+            return Ok(());
+        };
         // The one that writes must go last: only it can move the write-ahead log into the database.
         self.reads.lock().await.take();
-        let (job, answer) = Task::new(|db, _| {
+        let (job, answer) = Task::with_answer(|db, _| {
             db.execute("UPDATE channel SET clean = 1 WHERE id = 1", [])?;
             Ok(())
         });
@@ -259,7 +193,7 @@ impl State {
         T: Send + 'static,
     {
         let sender = self.jobs.lock().clone().ok_or(StateError::Closed)?;
-        let (job, answer) = Task::new(work);
+        let (job, answer) = Task::with_answer(work);
         sender.send(job).await.map_err(|_| StateError::Closed)?;
         drop(sender);
         answer.await.map_err(|_| StateError::Closed)?
@@ -295,12 +229,21 @@ impl State {
     }
 
     /// Rows due at or before `until`.
-    pub(crate) async fn due(&self, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, StateError> {
+    pub(crate) async fn due(
+        &self,
+        lane: LaneId,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Work>, StateError> {
         self.read(move |db| work::due(db, lane, until, limit)).await
     }
 
     /// The earliest due time later than `after`.
-    pub(crate) async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, StateError> {
+    pub(crate) async fn next_due(
+        &self,
+        lane: LaneId,
+        after: Timestamp,
+    ) -> Result<Option<Timestamp>, StateError> {
         self.read(move |db| work::next_due(db, lane, after)).await
     }
 
@@ -365,7 +308,9 @@ impl From<StateError> for ChannelError {
         match error {
             StateError::LaneGone(trigger) => Self::LaneGone(trigger),
             StateError::Closed => Self::Closed,
-            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) => Self::Storage(error.to_string()),
+            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) => {
+                Self::Storage(error.to_string())
+            }
         }
     }
 }
@@ -375,31 +320,34 @@ impl From<StateError> for ChannelError {
 pub(crate) mod testing {
     use std::path::Path;
 
-    use millrace_event::{Event, SpecVersion};
-
     use super::*;
-    use crate::{Stage, WorkKey};
+    use crate::{Position, Stage, WorkKey};
 
     pub(crate) fn at(offset: u64) -> Position {
         Position { partition: 0, offset }
     }
 
-    pub(crate) fn event(id: &str) -> Event {
-        let builder = Event::builder(SpecVersion::V10).attribute("id", id).attribute("source", "/test");
-        builder.attribute("type", "test").build().unwrap()
-    }
-
     pub(crate) fn spec(trigger: &str) -> LaneSpec {
-        LaneSpec { trigger: ObjectName::new("shop", trigger), uid: None }
+        LaneSpec {
+            trigger: ObjectName::new("shop", trigger),
+            uid: None,
+        }
     }
 
     pub(crate) fn admission(start: u64) -> Admission {
-        Admission { start, now: Timestamp(1_000) }
+        Admission {
+            start,
+            now: Timestamp(1_000),
+        }
     }
 
     pub(crate) fn work(lane: LaneId, offset: u64, attempt: u32, due: i64) -> Work {
         Work {
-            key: WorkKey { lane, position: at(offset), stage: Stage::Subscriber },
+            key: WorkKey {
+                lane,
+                position: at(offset),
+                stage: Stage::Subscriber,
+            },
             attempt,
             due: Timestamp(due),
             open: false,
@@ -411,11 +359,18 @@ pub(crate) mod testing {
     }
 
     pub(crate) fn idle_hooks() -> Hooks {
-        Hooks { before_commit: Box::new(|| Ok(())), on_full: Box::new(|| ()), commits: Counter::default() }
+        Hooks {
+            before_commit: Box::new(|| Ok(())),
+            on_full: Box::new(|| ()),
+            commits: Counter::default(),
+        }
     }
 
     pub(crate) fn start(folder: &Path) -> State {
-        Opened::open(&folder.join("state.db"), false).unwrap().start(idle_hooks()).unwrap()
+        Opened::open(&folder.join("state.db"), false)
+            .unwrap()
+            .start(idle_hooks())
+            .unwrap()
     }
 }
 
@@ -474,6 +429,9 @@ mod tests {
         state.close().await.unwrap();
         state.close().await.unwrap();
         assert!(matches!(state.lanes().await, Err(StateError::Closed)));
-        assert!(matches!(state.commit(vec![Change::Router(at(1))]).await, Err(StateError::Closed)));
+        assert!(matches!(
+            state.commit(vec![Change::Router(at(1))]).await,
+            Err(StateError::Closed)
+        ));
     }
 }

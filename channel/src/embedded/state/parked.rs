@@ -3,7 +3,7 @@
 use millrace_event::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::codec::{event, from_db, failures_from_db, position, stage_from_db, trigger};
+use super::codec::{event, failures_from_db, from_db, position, stage_from_db, trigger};
 use super::worker::Effects;
 use super::{StateError, change, copies};
 use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
@@ -40,15 +40,24 @@ pub(super) fn list(db: &Connection, query: &ParkedQuery) -> Result<Vec<Parked>, 
 
 /// One parked row.
 pub(super) fn get(db: &Connection, id: &str) -> Result<Option<Parked>, StateError> {
-    let Some((seq, salt)) = parse(id) else { return Ok(None) };
+    let Some((seq, salt)) = parse(id) else {
+        return Ok(None);
+    };
     let mut statement = db.prepare_cached(&format!("{SELECT} WHERE seq = ?1 AND salt = ?2"))?;
     let mut rows = statement.query([seq, salt])?;
     rows.next()?.map(parked).transpose()
 }
 
 /// Makes work of a parked row again, in one step.
-pub(super) fn redrive(db: &Connection, id: &str, now: Timestamp, effects: &mut Effects) -> Result<bool, StateError> {
-    let Some(parked) = get(db, id)? else { return Ok(false) };
+pub(super) fn redrive(
+    db: &Connection,
+    id: &str,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<bool, StateError> {
+    let Some(parked) = get(db, id)? else {
+        return Ok(false);
+    };
     let lane: Option<i64> = db
         .prepare_cached("SELECT id FROM lanes WHERE id = ?1")?
         .query_row([parked.lane.0], |row| row.get(0))
@@ -60,7 +69,11 @@ pub(super) fn redrive(db: &Connection, id: &str, now: Timestamp, effects: &mut E
         Stage::Subscriber | Stage::DeadLetter => Stage::Subscriber,
         Stage::Reply => Stage::Reply,
     };
-    let key = WorkKey { lane: parked.lane, position: parked.position, stage };
+    let key = WorkKey {
+        lane: parked.lane,
+        position: parked.position,
+        stage,
+    };
     let work = Work {
         key,
         attempt: 0,
@@ -79,14 +92,18 @@ pub(super) fn redrive(db: &Connection, id: &str, now: Timestamp, effects: &mut E
 
 /// Drops a parked row for good.
 pub(super) fn drop_parked(db: &Connection, id: &str, effects: &mut Effects) -> Result<bool, StateError> {
-    let Some(offset) = delete(db, id)? else { return Ok(false) };
+    let Some(offset) = delete(db, id)? else {
+        return Ok(false);
+    };
     copies::release(db, from_db(offset))?;
     effects.command = true;
     Ok(true)
 }
 
 fn delete(db: &Connection, id: &str) -> Result<Option<i64>, StateError> {
-    let Some((seq, salt)) = parse(id) else { return Ok(None) };
+    let Some((seq, salt)) = parse(id) else {
+        return Ok(None);
+    };
     let offset = db
         .prepare_cached("DELETE FROM parked WHERE seq = ?1 AND salt = ?2 RETURNING position")?
         .query_row([seq, salt], |row| row.get(0))
@@ -99,7 +116,10 @@ fn parse(id: &str) -> Option<Id> {
     if id.len() != 16 || !id.bytes().all(lower) {
         return None;
     }
-    Some((u32::from_str_radix(&id[..8], 16).ok()?, u32::from_str_radix(&id[8..], 16).ok()?))
+    Some((
+        u32::from_str_radix(&id[..8], 16).ok()?,
+        u32::from_str_radix(&id[8..], 16).ok()?,
+    ))
 }
 
 fn parked(row: &Row<'_>) -> Result<Parked, StateError> {
@@ -114,7 +134,9 @@ fn parked(row: &Row<'_>) -> Result<Parked, StateError> {
         since: Timestamp(row.get(7)?),
         attempts: row.get(8)?,
         failures: failures_from_db(&row.get::<_, Vec<u8>>(9)?),
-        event: row.get::<_, Option<Vec<u8>>>(10)?.and_then(|stored| event(stored, "parked")),
+        event: row
+            .get::<_, Option<Vec<u8>>>(10)?
+            .and_then(|stored| event(stored, "parked")),
     })
 }
 
@@ -125,7 +147,14 @@ mod tests {
     #[test]
     fn only_sixteen_lower_case_hex_digits_are_an_id() {
         assert_eq!(parse("0000000a000000ff"), Some((10, 255)));
-        for wrong in ["", "0000000a000000f", "0000000a000000fff", "0000000A000000ff", "+000000a000000ff", "0000000é000000f"] {
+        for wrong in [
+            "",
+            "0000000a000000f",
+            "0000000a000000fff",
+            "0000000A000000ff",
+            "+000000a000000ff",
+            "0000000é000000f",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

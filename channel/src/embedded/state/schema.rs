@@ -102,17 +102,22 @@ pub(crate) enum SchemaError {
 /// Opens the database, or makes it. `must_exist` (the log holds events): an absent or empty file is unreadable, not new.
 pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> {
     let db = connect(file).map_err(unreadable)?;
-    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unreadable)?;
+    let version: i64 = db
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(unreadable)?;
     if version > VERSION {
         return Err(SchemaError::TooNew { found: version });
     }
     let fresh = version == 0;
     if fresh && must_exist {
-        return Err(SchemaError::Unreadable("it is missing or empty although the log holds events".to_owned()));
+        return Err(SchemaError::Unreadable(
+            "it is missing or empty although the log holds events".to_owned(),
+        ));
     }
     if fresh {
         // Must come before the first table, and before WAL makes the header.
-        db.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(unreadable)?;
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")
+            .map_err(unreadable)?;
     }
     settings(&db).map_err(unreadable)?;
     if fresh {
@@ -138,7 +143,9 @@ pub(crate) fn set_aside(file: &Path) -> std::io::Result<Option<PathBuf>> {
     if !file.exists() {
         return Ok(None);
     }
-    let aside = (1u32..).map(|n| with_suffix(file, &format!(".unreadable-{n}"))).find(|path| !path.exists());
+    let aside = (1u32..)
+        .map(|n| with_suffix(file, &format!(".unreadable-{n}")))
+        .find(|path| !path.exists());
     let aside = aside.expect("invariant: an unbounded range has a free number");
     // The companions first: a crash in between leaves the database where the next start finds it again.
     for companion in ["-wal", "-shm"] {
@@ -158,7 +165,8 @@ fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
 }
 
 fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(64);
@@ -174,20 +182,25 @@ fn settings(db: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 fn create(db: &Connection) -> Result<(), rusqlite::Error> {
-    db.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))
+    db.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
 }
 
 fn check(db: &Connection, file: &Path) -> Result<(), SchemaError> {
     if std::fs::metadata(file).is_ok_and(|meta| meta.len() <= CHECKED_UP_TO) {
-        let verdict: String =
-            db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(unreadable)?;
+        let verdict: String = db
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(unreadable)?;
         if verdict != "ok" {
             return Err(SchemaError::Unreadable(verdict));
         }
     }
-    db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get::<_, i64>(0))
-        .map(|_| ())
-        .map_err(|error| SchemaError::Unreadable(error.to_string()))
+    db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .map(|_| ())
+    .map_err(|error| SchemaError::Unreadable(error.to_string()))
 }
 
 /// Tells damage from a disk that is full or a folder that may not be written.
@@ -218,7 +231,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let found = open(&folder.path().join("state.db"), false).unwrap();
         assert!(found.fresh);
-        let pragma = |name: &str| found.db.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
+        let pragma = |name: &str| {
+            found
+                .db
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
         assert_eq!(pragma("auto_vacuum"), 2);
         assert_eq!(pragma("synchronous"), 2);
         assert_eq!(pragma("user_version"), VERSION);
@@ -233,7 +251,8 @@ mod tests {
             ("empty beside a log", &|| std::fs::write(&file, b"").unwrap()),
             ("another database", &|| {
                 let db = Connection::open(&file).unwrap();
-                db.execute_batch("CREATE TABLE t (a); PRAGMA user_version = 1;").unwrap();
+                db.execute_batch("CREATE TABLE t (a); PRAGMA user_version = 1;")
+                    .unwrap();
             }),
             ("holes in the middle", &|| {
                 drop(open(&file, false).unwrap());
@@ -246,7 +265,10 @@ mod tests {
             let _ = set_aside(&file).unwrap();
             prepare();
             let outcome = open(&file, true).map(|_| ());
-            assert!(matches!(outcome, Err(SchemaError::Unreadable(_))), "{case}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SchemaError::Unreadable(_))),
+                "{case}: {outcome:?}"
+            );
         }
     }
 
@@ -254,7 +276,11 @@ mod tests {
     fn a_later_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.db");
-        open(&file, false).unwrap().db.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        open(&file, false)
+            .unwrap()
+            .db
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
         assert!(matches!(open(&file, false), Err(SchemaError::TooNew { found }) if found == VERSION + 1));
     }
 
@@ -267,7 +293,12 @@ mod tests {
             std::fs::write(folder.path().join("state.db-wal"), b"w").unwrap();
             let aside = set_aside(&file).unwrap().unwrap();
             assert_eq!(aside, folder.path().join(format!("state.db.unreadable-{n}")));
-            assert!(folder.path().join(format!("state.db.unreadable-{n}-wal")).exists());
+            assert!(
+                folder
+                    .path()
+                    .join(format!("state.db.unreadable-{n}-wal"))
+                    .exists()
+            );
             assert!(!file.exists());
         }
         assert_eq!(set_aside(&file).unwrap(), None);

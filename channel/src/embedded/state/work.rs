@@ -3,12 +3,17 @@
 use millrace_event::Timestamp;
 use rusqlite::{Connection, Row};
 
-use super::codec::{event, failures_from_db, position, stage_from_db};
 use super::StateError;
+use super::codec::{event, failures_from_db, position, stage_from_db};
 use crate::{LaneId, Work, WorkKey};
 
 /// The lane's rows due at or before `until`, earliest first.
-pub(super) fn due(db: &Connection, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, StateError> {
+pub(super) fn due(
+    db: &Connection,
+    lane: LaneId,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Work>, StateError> {
     const DUE: &str = "
         SELECT lane, position, stage, attempt, due, open, crashes, suspect, failures, body
         FROM work WHERE lane = ?1 AND due <= ?2 ORDER BY due, position LIMIT ?3";
@@ -22,7 +27,11 @@ pub(super) fn due(db: &Connection, lane: LaneId, until: Timestamp, limit: usize)
 }
 
 /// The earliest due time later than `after`.
-pub(super) fn next_due(db: &Connection, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, StateError> {
+pub(super) fn next_due(
+    db: &Connection,
+    lane: LaneId,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, StateError> {
     let next: Option<i64> = db
         .prepare_cached("SELECT min(due) FROM work WHERE lane = ?1 AND due > ?2")?
         .query_row([lane.0, after.0], |row| row.get(0))?;
@@ -42,6 +51,8 @@ fn work(row: &Row<'_>) -> Result<Work, StateError> {
         crashes: row.get(6)?,
         suspect: row.get(7)?,
         failures: failures_from_db(&row.get::<_, Vec<u8>>(8)?),
-        body: row.get::<_, Option<Vec<u8>>>(9)?.and_then(|stored| event(stored, "work")),
+        body: row
+            .get::<_, Option<Vec<u8>>>(9)?
+            .and_then(|stored| event(stored, "work")),
     })
 }

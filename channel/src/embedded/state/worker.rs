@@ -58,9 +58,16 @@ where
     T: Send + 'static,
 {
     /// The job and where its answer comes.
-    pub(super) fn new(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StateError>>) {
+    pub(super) fn with_answer(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StateError>>) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Self { work, value: None, reply }), answer)
+        (
+            Box::new(Self {
+                work,
+                value: None,
+                reply,
+            }),
+            answer,
+        )
     }
 }
 
@@ -121,9 +128,14 @@ impl Worker {
     }
 
     /// One transaction; an error is of the transaction, an outcome of its job.
-    fn together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Result<Effects, StateError>>, StateError> {
+    fn together(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<Vec<Result<Effects, StateError>>, StateError> {
         let mut outcomes = Vec::with_capacity(jobs.len());
-        let mut transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in jobs {
             let savepoint = transaction.savepoint()?;
             match job.run(&savepoint) {
@@ -158,7 +170,9 @@ impl Worker {
     }
 
     fn attempt(&mut self, job: &mut Box<dyn Job>) -> Result<Effects, StateError> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let effects = job.run(&transaction)?;
         transaction.commit()?;
         self.hooks.commits.inc();
@@ -167,7 +181,9 @@ impl Worker {
 
     /// Moves the write-ahead log into the database and gives its space back. Best effort: a reader may be in the way.
     fn shrink(&self) {
-        let outcome = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let outcome = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = outcome {
             tracing::debug!(%error, "the write-ahead log was not cut");
         }
@@ -197,7 +213,10 @@ mod tests {
     use crate::{Change, ChannelError, LaneId};
 
     fn start_with(folder: &std::path::Path, hooks: Hooks) -> State {
-        Opened::open(&folder.join("state.db"), false).unwrap().start(hooks).unwrap()
+        Opened::open(&folder.join("state.db"), false)
+            .unwrap()
+            .start(hooks)
+            .unwrap()
     }
 
     #[tokio::test]
@@ -218,7 +237,9 @@ mod tests {
             db.execute("UPDATE channel SET router = 99", [])?;
             Err::<(), _>(StateError::Damaged("refused".to_owned()))
         });
-        let rest: Vec<_> = (2..=50).map(|n| state.commit(vec![Change::Router(at(n))])).collect();
+        let rest: Vec<_> = (2..=50)
+            .map(|n| state.commit(vec![Change::Router(at(n))]))
+            .collect();
         let all = async {
             tokio::join!(first, refused, async {
                 for commit in rest {
@@ -234,16 +255,27 @@ mod tests {
         assert!(matches!(refused, Err(StateError::Damaged(_))));
         assert_eq!(state.router(), 50);
         drop(state);
-        assert_eq!(Opened::open(&folder.path().join("state.db"), false).unwrap().at_least, 50);
+        assert_eq!(
+            Opened::open(&folder.path().join("state.db"), false)
+                .unwrap()
+                .at_least,
+            50
+        );
     }
 
     #[tokio::test]
     async fn nothing_is_committed_while_the_log_cannot_be_made_durable() {
         let folder = tempfile::tempdir().unwrap();
-        let hooks = Hooks { before_commit: Box::new(|| Err("no disk".to_owned())), ..idle_hooks() };
+        let hooks = Hooks {
+            before_commit: Box::new(|| Err("no disk".to_owned())),
+            ..idle_hooks()
+        };
         let commits = hooks.commits.clone();
         let state = start_with(folder.path(), hooks);
-        let outcome = state.commit(vec![Change::Router(at(1))]).await.map_err(ChannelError::from);
+        let outcome = state
+            .commit(vec![Change::Router(at(1))])
+            .await
+            .map_err(ChannelError::from);
         assert!(matches!(outcome, Err(ChannelError::Storage(reason)) if reason.contains("no disk")));
         assert_eq!((state.router(), commits.get()), (0, 0));
     }
@@ -256,18 +288,36 @@ mod tests {
         let on_full = Box::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let hooks = Hooks { on_full, ..idle_hooks() };
+        let hooks = Hooks {
+            on_full,
+            ..idle_hooks()
+        };
         let state = start_with(folder.path(), hooks);
         let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
         // SQLite's own limit on the file's size stands for the volume's.
-        let full = state.write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1)?)).await;
+        let full = state
+            .write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1)?))
+            .await;
         full.unwrap();
         let rows = (0..2_000).map(|n| Change::Put(work(lane, n, 0, 0))).collect();
         let outcome = state.commit(rows).await;
         assert!(outcome.is_err_and(|error| schema::is_full(&error)));
         assert_eq!(freed.load(Ordering::Relaxed), 1);
-        state.write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1_000_000)?)).await.unwrap();
-        state.commit(vec![Change::Put(work(lane, 1, 0, 0))]).await.unwrap();
-        assert_eq!(state.due(LaneId(lane.0), millrace_event::Timestamp(0), 10).await.unwrap().len(), 1);
+        state
+            .write(|db, _| Ok(db.pragma_update(None, "max_page_count", 1_000_000)?))
+            .await
+            .unwrap();
+        state
+            .commit(vec![Change::Put(work(lane, 1, 0, 0))])
+            .await
+            .unwrap();
+        assert_eq!(
+            state
+                .due(LaneId(lane.0), millrace_event::Timestamp(0), 10)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }

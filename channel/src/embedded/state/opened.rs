@@ -1,0 +1,128 @@
+//! The state between being read and being written: the log is opened in between, from the position that state demands.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, watch};
+
+use super::codec::{self, from_db, offsets_from_db};
+use super::holds::{Held, Holds};
+use super::schema::{self, SchemaError};
+use super::worker::{self, Effects, Worker};
+use super::{Hooks, Shared, State, StateError, change};
+use crate::{Change, LaneId, Position};
+
+/// A database that has been read but is not yet written to: the log is opened in between.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    db: Connection,
+    file: PathBuf,
+    holds: Holds,
+    /// The last run did not close it.
+    pub(crate) unclean: bool,
+    /// One more than the highest position that is named.
+    pub(crate) at_least: u64,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// Opens or makes the database and notes durably that this run has not ended yet. Blocking.
+    pub(crate) fn open(file: &Path, must_exist: bool) -> Result<Self, SchemaError> {
+        let found = schema::open(file, must_exist)?;
+        let damaged = |error: StateError| match error {
+            StateError::Sql(error) => SchemaError::Other(error),
+            other => SchemaError::Unreadable(other.to_string()),
+        };
+        let clean: bool = found
+            .db
+            .query_row("SELECT clean FROM channel WHERE id = 1", [], |row| row.get(0))?;
+        let (holds, at_least) = survey(&found.db).map_err(damaged)?;
+        found
+            .db
+            .execute("UPDATE channel SET clean = 0 WHERE id = 1", [])?;
+        Ok(Self {
+            db: found.db,
+            file: file.to_owned(),
+            holds,
+            unclean: !found.fresh && !clean,
+            at_least,
+        })
+    }
+
+    /// The first offset that the router or a lane needs.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.holds.lowest()
+    }
+
+    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again. Blocking.
+    pub(crate) fn begin_at(&mut self, oldest: u64) -> Result<(), StateError> {
+        let mut effects = Effects::default();
+        change::apply(
+            &self.db,
+            &Change::Router(Position {
+                partition: 0,
+                offset: oldest,
+            }),
+            &mut effects,
+        )?;
+        self.holds.apply(&effects.holds);
+        Ok(())
+    }
+
+    /// Starts the thread that writes.
+    pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
+        let reads = schema::open_reader(&self.file)?;
+        let (sender, jobs) = mpsc::channel(worker::QUEUE);
+        let shared = Arc::new(Shared {
+            holds: Mutex::new(self.holds),
+            commands: watch::Sender::new(0),
+        });
+        let worker = Worker {
+            db: self.db,
+            jobs,
+            shared: shared.clone(),
+            hooks,
+        };
+        let thread = std::thread::Builder::new()
+            .name("channel-state".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| StateError::Damaged(format!("no thread for it: {error}")))?;
+        Ok(State {
+            jobs: Mutex::new(Some(sender)),
+            reads: Arc::new(tokio::sync::Mutex::new(Some(reads))),
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+}
+
+/// What the lanes hold, and one more than the highest position that any row names.
+fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
+    const HIGHEST: &str = "
+        SELECT max(
+            (SELECT coalesce(max(router), 0) FROM channel),
+            (SELECT coalesce(max(start), 0) FROM lanes),
+            (SELECT coalesce(max(cursor), 0) FROM lanes),
+            (SELECT coalesce(max(position) + 1, 0) FROM work),
+            (SELECT coalesce(max(position) + 1, 0) FROM parked),
+            (SELECT coalesce(max(position) + 1, 0) FROM events))";
+    let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
+    let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
+    let mut held = vec![Held::Router(from_db(router))];
+    let mut statement = db.prepare("SELECT id, cursor, unsettled FROM lanes")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let cursor = row.get::<_, Option<i64>>(1)?.map(codec::position);
+        let unsettled = offsets_from_db(&row.get::<_, Vec<u8>>(2)?)?;
+        highest = unsettled
+            .last()
+            .map_or(highest, |last| highest.max(last.offset + 1));
+        held.push(change::held(LaneId(row.get(0)?), cursor, &unsettled));
+    }
+    let mut holds = Holds::default();
+    holds.apply(&held);
+    Ok((holds, highest))
+}
