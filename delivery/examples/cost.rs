@@ -22,33 +22,44 @@ use millrace_event::{DataForm, Event, SpecVersion};
 use millrace_model::Format;
 
 const CONNECTIONS: usize = 64;
-const EACH: usize = 3_000;
+const EACH: usize = 5_000;
 
 fn main() {
     let address = sink();
-    for round in 1..=3 {
+    println!("CPU of the client's thread for each delivery, in us: user and system");
+    for round in 1..=5 {
+        let (bare, attempt) = (cpu(bare(address)), cpu(attempts(address)));
         println!(
-            "round {round}: bare hyper {:.1} us, attempt {:.1} us",
-            cpu(bare(address)),
-            cpu(attempts(address))
+            "round {round}: bare hyper {:.1} + {:.1}, attempt {:.1} + {:.1}",
+            bare.0, bare.1, attempt.0, attempt.1
         );
     }
 }
 
-/// Microseconds of this thread's CPU for each delivery of the work.
-fn cpu(work: impl Future<Output = ()>) -> f64 {
+/// Microseconds of this thread's CPU for each delivery of the work: in the process, and in the kernel.
+fn cpu(work: impl Future<Output = ()>) -> (f64, f64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let before = on_cpu();
+    let before = ticks();
     runtime.block_on(work);
-    (on_cpu() - before).as_secs_f64() * 1e6 / (CONNECTIONS * EACH) as f64
+    let after = ticks();
+    let each = |ticks: u64| ticks as f64 * 10_000.0 / (CONNECTIONS * EACH) as f64;
+    (each(after.0 - before.0), each(after.1 - before.1))
 }
 
-fn on_cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+/// `utime` and `stime` of proc(5), in ticks of 10 ms.
+fn ticks() -> (u64, u64) {
+    let text = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let mut fields = text
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .skip(11)
+        .map(|field| field.parse().unwrap());
+    (fields.next().unwrap(), fields.next().unwrap())
 }
 
 async fn attempts(address: SocketAddr) {
