@@ -17,7 +17,7 @@ async fn every_attribute_of_a_binary_event_arrives_as_it_was_sent() -> anyhow::R
         "every attribute".replace(' ', "-").as_str(),
         "com.example.order/paid;v=1",
     )
-    .with("source", "https://example.com/a%2Fb?c=d#e")
+    .with("source", "https://example.com/a%252Fb?c=d#e")
     .with("subject", "a/b:c@d")
     .with("time", "2018-04-05T17:31:00.123456789+02:00")
     .with("dataschema", "https://example.com/schema")

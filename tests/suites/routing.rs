@@ -144,10 +144,10 @@ async fn the_dialects_of_filters_decide_as_documented() -> anyhow::Result<()> {
             false,
         ),
         (
-            "[{any: [{exact: {type: x}}, {exact: {type: y}}, {exact: {type: order.paid}}]}]",
+            "[{any: [{exact: {type: t1}}, {exact: {type: t2}}, {exact: {type: order.paid}}]}]",
             true,
         ),
-        ("[{any: [{exact: {type: x}}, {exact: {type: y}}]}]", false),
+        ("[{any: [{exact: {type: t1}}, {exact: {type: t2}}]}]", false),
         ("[{not: {exact: {type: x}}}]", true),
         ("[{not: {exact: {type: order.paid}}}]", false),
         ("[{not: {exact: {missing: x}}}]", true),
