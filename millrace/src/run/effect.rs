@@ -1,0 +1,101 @@
+//! Brings a mesh into effect in the order that loses nothing: channels open, then triggers' start positions are
+//! durable, then the door opens.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use millrace_channel::Channels;
+use millrace_channel::embedded::{ChannelOptions, Store};
+use millrace_model::{Broker, Mesh, OnFull};
+use tokio::sync::watch;
+
+/// What a change of the mesh goes through.
+pub(crate) struct Effect {
+    store: Store,
+    channels: Channels,
+    /// What the dispatcher is to serve.
+    desired: watch::Sender<Arc<Mesh>>,
+    /// What the dispatcher serves: its revision.
+    applied: watch::Receiver<u64>,
+    /// What intake lets in.
+    admitted: watch::Sender<Arc<Mesh>>,
+}
+
+// === impl Effect ===
+
+impl Effect {
+    pub(crate) fn new(
+        store: Store,
+        channels: Channels,
+        desired: watch::Sender<Arc<Mesh>>,
+        applied: watch::Receiver<u64>,
+        admitted: watch::Sender<Arc<Mesh>>,
+    ) -> Self {
+        Self {
+            store,
+            channels,
+            desired,
+            applied,
+            admitted,
+        }
+    }
+
+    /// The mesh in effect.
+    pub(crate) fn current(&self) -> Arc<Mesh> {
+        self.admitted.borrow().clone()
+    }
+
+    /// Makes `mesh` the one in effect. An error leaves the one that was.
+    pub(crate) async fn take(&mut self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
+        let before = self.current();
+        let mesh = Arc::new(mesh.succeeding(&before));
+        if mesh.revision == before.revision {
+            return Ok(mesh);
+        }
+        for broker in mesh.brokers.values() {
+            let channel = self.store.channel(&broker.name, options(broker)).await;
+            let channel =
+                channel.with_context(|| format!("the channel of broker {} cannot be opened", broker.name))?;
+            self.channels.insert(broker.name.clone(), channel);
+        }
+        self.desired.send_replace(mesh.clone());
+        self.applied
+            .wait_for(|revision| *revision >= mesh.revision)
+            .await
+            .context("the dispatcher has ended")?;
+        self.admitted.send_replace(mesh.clone());
+        for gone in before
+            .brokers
+            .keys()
+            .filter(|broker| !mesh.brokers.contains_key(broker))
+        {
+            if let Some(channel) = self.channels.remove(gone) {
+                channel
+                    .close()
+                    .await
+                    .with_context(|| format!("the channel of broker {gone} cannot be closed"))?;
+            }
+        }
+        Ok(mesh)
+    }
+
+    /// Closes every channel: what was accepted is durable and the stop counts as clean.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        for (broker, channel) in self.channels.all() {
+            channel
+                .close()
+                .await
+                .with_context(|| format!("the channel of broker {broker} cannot be closed"))?;
+        }
+        Ok(())
+    }
+}
+
+fn options(broker: &Broker) -> ChannelOptions {
+    ChannelOptions {
+        retention_age: broker.retention.age,
+        retention_bytes: broker.retention.bytes,
+        backlog_bytes: broker.backlog_bytes,
+        drop_oldest: broker.on_full == OnFull::DropOldest,
+    }
+}

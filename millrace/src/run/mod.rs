@@ -1,0 +1,108 @@
+//! `millrace run`: the whole of Millrace in one process, configured by documents that are watched.
+//!
+//! [`documents`] reads and watches the files, [`node`] wires the parts, [`effect`] brings a mesh into effect in the order
+//! that loses nothing; this file joins them.
+
+pub(crate) mod documents;
+mod effect;
+pub(crate) mod node;
+pub(crate) mod signal;
+
+use std::path::PathBuf;
+
+use millrace_admin::ReloadState;
+use millrace_channel::embedded::OpenError;
+use millrace_event::Clock;
+use millrace_trigger_dispatcher::Observer;
+
+use crate::cli::exit::Exit;
+use documents::{Documents, Unfit};
+use node::{Node, NodeConfig, Running};
+
+/// Serves the documents at `paths` until SIGTERM or SIGINT.
+pub(crate) async fn run(config: NodeConfig, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
+    let documents = Documents::new(paths);
+    let mut seen = documents.seen();
+    let (mesh, remarks) = match documents.load() {
+        Ok(loaded) => loaded,
+        Err(unfit) => {
+            crate::cli::out::remark(&unfit.to_string());
+            return Ok(Exit::Invalid);
+        }
+    };
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+    let node = match build(&config, None)? {
+        Ok(node) => node,
+        Err(exit) => return Ok(exit),
+    };
+    let ready = serde_json::json!({
+        "ready": true,
+        "listen": node.listen().to_string(),
+        "admin": node.admin_listen().to_string(),
+        "data": config.data.display().to_string(),
+    });
+    let mut running = node.start(mesh).await?;
+    crate::cli::out::data(&ready.to_string());
+    let mut ended = signal::Ended::listen()?;
+    loop {
+        tokio::select! {
+            () = ended.asked() => break,
+            () = documents.changed(&mut seen) => reload(&documents, &mut running).await,
+        }
+    }
+    tracing::info!("stopping: no new events; what is in hand ends");
+    tokio::select! {
+        stopped = running.stop() => stopped.map(|()| Exit::Ok),
+        () = ended.asked() => {
+            tracing::warn!("asked to end a second time: ending at once");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Builds a node; a locked data folder has an exit code of its own.
+pub(crate) fn build(config: &NodeConfig, observer: Option<Observer>) -> anyhow::Result<Result<Node, Exit>> {
+    match Node::build(config, observer) {
+        Ok(node) => Ok(Ok(node)),
+        Err(error) => match error.downcast_ref::<OpenError>() {
+            Some(OpenError::Locked { .. }) => {
+                crate::cli::out::remark(&format!("{error}"));
+                Ok(Err(Exit::Locked))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Takes changed documents up, or says why not; the mesh that ran goes on running then.
+async fn reload(documents: &Documents, running: &mut Running) {
+    let at = Clock::System.now();
+    let before = running.effect.current().revision;
+    let error = match documents.load() {
+        Ok((mesh, remarks)) => {
+            remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+            match running.effect.take(mesh).await {
+                Ok(mesh) if mesh.revision == before => None,
+                Ok(mesh) => {
+                    tracing::info!(
+                        revision = mesh.revision,
+                        "the documents changed; the new mesh is in effect"
+                    );
+                    None
+                }
+                Err(error) => Some(format!("{error:#}")),
+            }
+        }
+        Err(unfit) => {
+            if let Unfit::Invalid(problems) = &unfit {
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+            }
+            Some(unfit.to_string())
+        }
+    };
+    if let Some(error) = &error {
+        tracing::error!(%error, "the changed documents are refused; the mesh that ran goes on running");
+    }
+    let revision = running.effect.current().revision;
+    running.reload.send_replace(ReloadState { revision, at, error });
+}

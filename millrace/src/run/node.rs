@@ -1,0 +1,238 @@
+//! The whole of Millrace in one process: `build` wires the parts, `run` is one await until shutdown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_admin::{Admin, ReloadState};
+use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
+use millrace_channel::Channels;
+use millrace_channel::embedded::{Durability, Store, StoreOptions};
+use millrace_delivery::guard::Guard;
+use millrace_delivery::{Connector, ConnectorOptions};
+use millrace_event::Clock;
+use millrace_model::{Mesh, StatusBoard};
+use millrace_serve::{Listener, ServeMetrics};
+use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Observer, Parts};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::effect::Effect;
+
+/// How a node runs. Inert data.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeConfig {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// Where events come in.
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API is.
+    pub(crate) admin_listen: SocketAddr,
+    /// When an event counts as durable.
+    pub(crate) durability: Durability,
+    /// Throw unreadable state away.
+    pub(crate) rebuild_state: bool,
+    /// The most data of one event.
+    pub(crate) max_event_bytes: usize,
+    /// How long what is in hand may take to end at shutdown.
+    pub(crate) drain_timeout: Duration,
+    /// How long the debts of a trigger that is gone are kept.
+    pub(crate) orphan_grace: Duration,
+}
+
+/// A node whose parts are wired and whose addresses are bound; nothing is served yet.
+pub(crate) struct Node {
+    effect: Effect,
+    ingress: Ingress,
+    dispatcher: Dispatcher,
+    admin: Admin,
+    admin_listener: Listener,
+    serve_metrics: ServeMetrics,
+    ready: watch::Sender<bool>,
+    reload: watch::Sender<ReloadState>,
+    admin_shutdown: CancellationToken,
+}
+
+/// A node at work.
+pub(crate) struct Running {
+    pub(crate) effect: Effect,
+    pub(crate) reload: watch::Sender<ReloadState>,
+    ready: watch::Sender<bool>,
+    ingress: Part,
+    dispatcher: Part,
+    admin: Part,
+}
+
+/// A part with its own end.
+struct Part {
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Opens the data folder, binds the addresses and wires the parts.
+    pub(crate) fn build(config: &NodeConfig, observer: Option<Observer>) -> anyhow::Result<Self> {
+        let clock = Clock::System;
+        let mut registry = Registry::default();
+        let options = StoreOptions {
+            durability: config.durability,
+            clock: clock.clone(),
+            rebuild_state: config.rebuild_state,
+        };
+        let store = Store::open(&config.data, options)?;
+        store.register(&mut registry);
+        let serve_metrics = ServeMetrics::new(&mut registry);
+        let channels = Channels::default();
+        let board = Arc::new(StatusBoard::default());
+        let desired = watch::Sender::new(Arc::new(Mesh::default()));
+        let admitted = watch::Sender::new(Arc::new(Mesh::default()));
+        let admin_listener = Listener::bind(config.admin_listen)?;
+
+        let admission = Arc::new(Admission::new(AdmissionParts {
+            mesh: admitted.subscribe(),
+            channels: channels.clone(),
+            limits: Limits {
+                event_bytes: config.max_event_bytes,
+                ..Limits::default()
+            },
+            observer: None,
+            metrics: BrokerMetrics::new(&mut registry),
+        }));
+        let mut ingress_config = IngressConfig::new(config.listen);
+        ingress_config.serve.drain_timeout = config.drain_timeout;
+        let ingress = Ingress::build(
+            &ingress_config,
+            admission.clone(),
+            serve_metrics.listener("ingress"),
+        )?;
+
+        let connector = ConnectorOptions {
+            guard: Guard {
+                refuse: vec![admin_listener.address()],
+                ..Guard::default()
+            },
+            ..ConnectorOptions::default()
+        };
+        let dispatcher = Dispatcher::new(
+            Parts {
+                mesh: desired.subscribe(),
+                channels: channels.clone(),
+                connector: Connector::new(connector)
+                    .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry)),
+                intake: admission,
+                board: board.clone(),
+                clock,
+                observer,
+                own_ingress: Some(ingress.address()),
+                metrics: millrace_trigger_dispatcher::Metrics::register(&mut registry),
+            },
+            DispatcherOptions {
+                orphan_grace: config.orphan_grace,
+                drain_timeout: config.drain_timeout,
+                ..DispatcherOptions::default()
+            },
+        );
+        let ready = watch::Sender::new(false);
+        let reload = watch::Sender::new(ReloadState::default());
+        let admin_shutdown = CancellationToken::new();
+        let admin = Admin {
+            mesh: admitted.subscribe(),
+            reload: reload.subscribe(),
+            board,
+            channels: channels.clone(),
+            registry: Arc::new(registry),
+            ready: ready.subscribe(),
+            version: env!("CARGO_PKG_VERSION"),
+            allowed_hosts: Vec::new(),
+            shutdown: admin_shutdown.clone(),
+        };
+        let effect = Effect::new(store, channels, desired, dispatcher.applied(), admitted);
+        Ok(Self {
+            effect,
+            ingress,
+            dispatcher,
+            admin,
+            admin_listener,
+            serve_metrics,
+            ready,
+            reload,
+            admin_shutdown,
+        })
+    }
+
+    /// The address of the ingress.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.ingress.address()
+    }
+
+    /// The address of the admin API.
+    pub(crate) fn admin_listen(&self) -> SocketAddr {
+        self.admin_listener.address()
+    }
+
+    /// Starts the parts and brings the first mesh into effect. Events are accepted when it returns.
+    pub(crate) async fn start(self, mesh: Mesh) -> anyhow::Result<Running> {
+        let dispatcher = Part::start(CancellationToken::new(), |shutdown| self.dispatcher.run(shutdown));
+        let metrics = self.serve_metrics.listener("admin");
+        let admin = Part::start(self.admin_shutdown, |_| async {
+            self.admin.serve(self.admin_listener, metrics).await;
+        });
+        let mut effect = self.effect;
+        let first = effect.take(mesh).await?;
+        let ingress = Part::start(CancellationToken::new(), |shutdown| async {
+            self.ingress.run(shutdown).await;
+        });
+        let at = Clock::System.now();
+        self.reload.send_replace(ReloadState {
+            revision: first.revision,
+            at,
+            error: None,
+        });
+        self.ready.send_replace(true);
+        Ok(Running {
+            effect,
+            reload: self.reload,
+            ready: self.ready,
+            ingress,
+            dispatcher,
+            admin,
+        })
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Stops accepting, ends what is in hand, makes everything durable, in this order.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.ready.send_replace(false);
+        self.ingress.stop().await;
+        self.dispatcher.stop().await;
+        self.effect.close().await?;
+        self.admin.stop().await;
+        Ok(())
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    fn start<F>(shutdown: CancellationToken, run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = tokio::spawn(run(shutdown.clone()));
+        Self { shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a part of the process ended badly");
+        }
+    }
+}
