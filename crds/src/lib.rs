@@ -3,7 +3,6 @@
 //! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
 //! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger` and their parts (`filters`,
 //! `destination`, `delivery`, [`duration`], [`quantity`]) say what the fields mean, and [`mod@load`] puts the mesh together.
-//! [`mod@share`] keeps what did not change.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
 //! documents are to be told at once.
@@ -21,11 +20,9 @@ mod node;
 mod parse;
 pub mod problem;
 pub mod quantity;
-pub mod share;
 mod suggest;
 mod trigger;
 
 pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
-pub use share::{same_mesh, share};
