@@ -27,9 +27,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
         "is longer than 255 bytes"
     } else if name == "data" {
         "is the name of the event's data and cannot be an attribute's"
-    } else if !name.bytes().fold(true, |good, b| {
-        good & (b.is_ascii_lowercase() | b.is_ascii_digit())
-    }) {
+    } else if !text::is_name(name) {
         "may hold only lower-case letters a to z and digits"
     } else {
         return Ok(());

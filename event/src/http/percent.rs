@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::attribute::Kind;
+use crate::rules::text;
 
 /// What is wrong with the octets of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +22,7 @@ pub(super) enum Fault {
 pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), Fault> {
     let octets = octets.trim_ascii();
     let raw = str::from_utf8(octets).map_err(|_| Fault::Raw)?;
-    // Without an early end this is a few vector instructions.
-    let marked = octets
-        .iter()
-        .fold(false, |marked, &b| marked | (b == b'"') | (b == b'%'));
-    if !marked {
+    if !text::is_marked(octets) {
         return Ok((Kind::RawHeader, Cow::Borrowed(raw)));
     }
     let unquoted = unquote(octets).map_or(Cow::Borrowed(octets), Cow::Owned);
