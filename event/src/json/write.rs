@@ -10,6 +10,9 @@ use crate::event::{DataForm, Event};
 use crate::http::{Outgoing, TTL};
 use crate::rules::media;
 
+/// The attribute by which version 0.3 tells that `data` is Base64.
+const ENCODING: &str = "datacontentencoding";
+
 /// How the data stands in the JSON form.
 enum Member<'a> {
     /// As its own text.
@@ -61,9 +64,6 @@ pub(super) fn event(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
     out.push(b'}');
     Bytes::from(out)
 }
-
-/// The attribute by which version 0.3 tells that `data` is Base64.
-const ENCODING: &str = "datacontentencoding";
 
 /// How the event's data stands in its JSON form.
 fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
