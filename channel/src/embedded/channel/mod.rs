@@ -126,10 +126,12 @@ impl Embedded {
     }
 
     async fn close_once(&self) -> Result<(), ChannelError> {
-        self.log.close().await.map_err(read::log_fault)?;
-        self.state.close().await?;
+        let log = self.log.close().await.map_err(read::log_fault);
+        // Whatever went wrong, the files are free afterwards.
+        let state = self.state.close(log.is_ok()).await;
         self.history.flush().await;
-        Ok(())
+        log?;
+        Ok(state?)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::embedded::store::ChannelOptions;
 struct Plan {
     /// So many of the oldest segments go.
     delete: usize,
-    /// The segment that is written is sealed first, so that it can go.
+    /// After them the segment that is written is sealed and goes too.
     roll: bool,
 }
 
@@ -45,10 +45,7 @@ fn plan(
         if !segment.sealed {
             // The last one. Sealing it for the bytes alone would make a new file for every few events.
             let roll = segment.end > segment.base && (expired || freed < missing);
-            return Plan {
-                delete: delete + usize::from(roll),
-                roll,
-            };
+            return Plan { delete, roll };
         }
         delete += 1;
         freed += segment.bytes;
@@ -73,17 +70,20 @@ impl Embedded {
             &self.options(),
             missing,
         );
+        // What is sealed goes first: on a full volume there is no room for a new segment before.
+        self.delete_oldest(plan.delete).await?;
         if plan.roll {
             self.log.roll().await.map_err(read::log_fault)?;
+            self.delete_oldest(1).await?;
         }
-        for segment in self
-            .log
-            .segments()
-            .into_iter()
-            .take(plan.delete)
-            .filter(|segment| segment.sealed)
-        {
-            self.delete(&segment).await?;
+        Ok(())
+    }
+
+    async fn delete_oldest(&self, count: usize) -> Result<(), ChannelError> {
+        for segment in self.log.segments().into_iter().take(count) {
+            if segment.sealed {
+                self.delete(&segment).await?;
+            }
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ mod tests {
                 age(24),
                 0,
                 Plan {
-                    delete: 4,
+                    delete: 3,
                     roll: true,
                 },
             ),
@@ -274,7 +274,7 @@ mod tests {
                 age(24),
                 350,
                 Plan {
-                    delete: 4,
+                    delete: 3,
                     roll: true,
                 },
             ),

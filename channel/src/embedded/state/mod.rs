@@ -168,15 +168,15 @@ impl State {
             .await
     }
 
-    /// Marks the stop as clean and ends the thread. Closing twice is fine.
-    pub(crate) async fn close(&self) -> Result<(), StateError> {
+    /// Ends the thread, after it has marked the stop as clean if it is. Closing twice is fine.
+    pub(crate) async fn close(&self, clean: bool) -> Result<(), StateError> {
         let Some(sender) = self.jobs.lock().take() else {
             return Ok(());
         };
         // The one that writes must go last: only it can move the write-ahead log into the database.
         self.reads.lock().await.take();
-        let (job, answer) = Task::with_answer(|db, _| {
-            db.execute("UPDATE channel SET clean = 1 WHERE id = 1", [])?;
+        let (job, answer) = Task::with_answer(move |db, _| {
+            db.execute("UPDATE channel SET clean = ?1 WHERE id = 1", [clean])?;
             Ok(())
         });
         sender.send(job).await.map_err(|_| StateError::Closed)?;
@@ -417,7 +417,7 @@ mod tests {
         drop(first.start(idle_hooks()).unwrap());
         let second = Opened::open(&file, false).unwrap();
         assert!(second.unclean);
-        second.start(idle_hooks()).unwrap().close().await.unwrap();
+        second.start(idle_hooks()).unwrap().close(true).await.unwrap();
         let third = Opened::open(&file, false).unwrap();
         assert!(!third.unclean);
     }
@@ -426,8 +426,8 @@ mod tests {
     async fn a_closed_state_says_so_and_closes_twice() {
         let folder = tempfile::tempdir().unwrap();
         let state = start(folder.path());
-        state.close().await.unwrap();
-        state.close().await.unwrap();
+        state.close(true).await.unwrap();
+        state.close(true).await.unwrap();
         assert!(matches!(state.lanes().await, Err(StateError::Closed)));
         assert!(matches!(
             state.commit(vec![Change::Router(at(1))]).await,
