@@ -1,9 +1,10 @@
 //! The log: our own append-only segments with group commit. Knows nothing of lanes.
 //!
 //! # Flow
-//! Producers put appends in the [`queue`]; the [`writer`] writes what waits as [`frame`]s of a [`segment`], syncs once,
-//! shows them to readers through the [`tail`] and answers. Who is behind reads from disk ([`reader`], [`walk`]).
-//! [`recover`] makes sense of the folder at opening, [`damage`] sets aside what cannot be read.
+//! Producers put appends in the `queue`; the `writer` writes what waits as [`frame`]s of the `active` segment, syncs once,
+//! shows them to readers through the `tail` and gives the `answers`. Who is behind reads from disk (`reader`, over `walk`).
+//! `recover` makes sense of the folder at opening, `torn` tells a crash from damage, `damage` sets aside what cannot be
+//! read. Under all of it are [`files`], which tests replace by a `simulated` disk.
 //!
 //! # Guarantees
 //! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or none.
@@ -23,8 +24,10 @@ use tokio::sync::{oneshot, watch};
 use crate::embedded::Durability;
 use crate::{Batch, Record};
 
+mod active;
 mod answers;
 mod damage;
+mod error;
 pub mod files;
 pub mod frame;
 mod header;
@@ -36,16 +39,21 @@ mod segment;
 mod shared;
 #[cfg(test)]
 mod simulated;
+mod survey;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod torn;
 mod walk;
 mod writer;
 
+pub use error::LogError;
 pub use files::{Files, Folder, LogFile};
 pub use metrics::LogMetrics;
 pub use reader::LogReader;
+pub use segment::SegmentInfo;
 
+use error::io_error;
 use queue::Order;
 use shared::Shared;
 
@@ -76,46 +84,6 @@ impl Default for LogOptions {
     }
 }
 
-/// Why the log could not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LogError {
-    /// The volume has no room.
-    #[error("the disk is full")]
-    DiskFull,
-    /// Too many bytes wait for the writer.
-    #[error("too many appends wait to be written")]
-    QueueFull,
-    /// An append is larger than a frame may be.
-    #[error("an append of {bytes} bytes or {events} events is more than one frame holds")]
-    TooLarge {
-        /// Its bytes.
-        bytes: usize,
-        /// Its events.
-        events: usize,
-    },
-    /// The log has been closed.
-    #[error("the log is closed")]
-    Closed,
-    /// A file of a later format.
-    #[error("{file} has format version {version}; this build reads version 1")]
-    Format {
-        /// The file.
-        file: String,
-        /// Its version.
-        version: u32,
-    },
-    /// An operation on a file failed.
-    #[error("{operation} {file}: {reason}")]
-    Io {
-        /// What was tried: `write`, `sync`, `open`, ...
-        operation: &'static str,
-        /// The file's name in the log's folder.
-        file: String,
-        /// What the system said.
-        reason: String,
-    },
-}
-
 /// What opening found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -138,23 +106,6 @@ pub struct Corruption {
     pub from_offset: u64,
     /// The first offset that is there again.
     pub to_offset: u64,
-}
-
-/// What is known of a segment without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentInfo {
-    /// Its first offset.
-    pub base: u64,
-    /// The offset after its last.
-    pub end: u64,
-    /// Its size on disk.
-    pub bytes: u64,
-    /// When its first event was appended (when it was created, while it is empty).
-    pub first_time: Timestamp,
-    /// When its last event was appended, or a little later.
-    pub last_time: Timestamp,
-    /// No more appends go to it.
-    pub sealed: bool,
 }
 
 /// An open log. Cheap to clone: clones are the same log. The last one to go ends the writer, as `close` does.
@@ -337,16 +288,5 @@ impl Drop for Inner {
             // A writer that panicked has said so.
             let _ = writer.join();
         }
-    }
-}
-
-fn io_error(operation: &'static str, file: &str, error: &std::io::Error) -> LogError {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::DiskFull,
-        _ => LogError::Io {
-            operation,
-            file: file.to_owned(),
-            reason: error.to_string(),
-        },
     }
 }

@@ -2,29 +2,24 @@
 //!
 //! Only the last segment is read whole. Of the others the header and the first frame's time are enough: a segment's
 //! header also says where the one before it ended.
-//!
-//! A bad frame in the last segment is one of two things. *Torn*: it was being written when the power went, so nobody was
-//! told of it; no good frame follows, or those that do were written in the same unsynced stretch and a sector of the bad
-//! one never reached the disk (all zeroes). Everything from there on is cut. Otherwise it is *corrupt*: set aside,
-//! reported, and what follows is served.
 
 use std::io;
 use std::sync::Arc;
 
 use millrace_event::{Clock, Timestamp};
 
+use super::active::Active;
 use super::damage;
 use super::files::{Files, LogFile};
 use super::frame;
 use super::header::{self, Decoded, HEAD_BYTES, Head};
 use super::metrics::LogMetrics;
-use super::segment::{Bounds, Segment, Survey};
+use super::segment::{Bounds, Segment};
+use super::survey::Survey;
+use super::torn::torn_at;
 use super::walk::{Damage, Extent};
-use super::writer::{Active, create_segment};
-use super::{Corruption, LogError, Recovery, io_error};
 
-/// What a disk writes whole or not at all; smaller than any file system's block.
-const SECTOR_BYTES: u64 = 512;
+use super::{Corruption, LogError, Recovery, io_error};
 
 /// A log's folder after recovery.
 #[derive(Debug)]
@@ -113,7 +108,7 @@ fn begin(
         previous_end: end,
         created: clock.now(),
     };
-    let active = create_segment(files, &head)?;
+    let active = Active::create(files, &head)?;
     segments.push(Arc::clone(&active.segment));
     Ok(Recovered {
         segments,
@@ -271,14 +266,12 @@ fn open_last(
         }
         recovery.corrupt.push(corruption(&last.name, damage));
     }
-    let bytes = survey.end_byte;
-    Ok(Active {
-        segment: Arc::new(segment),
+    Ok(Active::found(
+        Arc::new(segment),
         file,
-        written: bytes,
-        synced: bytes,
-        marked: survey.marked,
-    })
+        survey.end_byte,
+        survey.marked,
+    ))
 }
 
 fn last_segment(last: &Found, survey: &Survey, file: &Arc<dyn LogFile>) -> Segment {
@@ -292,36 +285,6 @@ fn last_segment(last: &Found, survey: &Survey, file: &Arc<dyn LogFile>) -> Segme
         last_time,
     };
     Segment::written(bounds, survey.entries.clone(), file)
-}
-
-/// Where the log is torn although good frames follow: the first damage that nothing proves to have been durable and that a
-/// write left unfinished, by the look of it.
-fn torn_at(file: &dyn LogFile, survey: &Survey) -> io::Result<Option<u64>> {
-    for damage in survey.damages.iter().filter(|damage| survey.synced <= damage.at) {
-        if has_lost_sector(file, damage)? {
-            return Ok(Some(damage.at));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a sector within the damage, or what the damage has of its first sector, is all zeroes.
-fn has_lost_sector(file: &dyn LogFile, damage: &Damage) -> io::Result<bool> {
-    let end = damage.at + damage.bytes;
-    let mut at = damage.at;
-    while at < end {
-        let next = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
-        if next > end {
-            break;
-        }
-        let mut sector = [1; SECTOR_BYTES as usize];
-        let part = &mut sector[..usize::try_from(next - at).unwrap_or(SECTOR_BYTES as usize)];
-        if file.read_at(part, at)? == part.len() && part.iter().all(|byte| *byte == 0) {
-            return Ok(true);
-        }
-        at = next;
-    }
-    Ok(false)
 }
 
 fn corruption(file: &str, damage: &Damage) -> Corruption {

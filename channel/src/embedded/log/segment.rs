@@ -7,13 +7,27 @@ use std::sync::{Arc, Weak};
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
 
-use super::SegmentInfo;
 use super::files::{Files, LogFile};
 use super::header::{self, HEAD_BYTES, Head};
-use super::walk::{Damage, Extent, Item, Walk};
+use super::survey::{Entry, INDEX_BYTES, Survey};
+use super::walk::{Damage, Extent};
 
-/// A place in the index for about so many bytes of frames.
-const INDEX_BYTES: u64 = 256 << 10;
+/// What is known of a segment without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its first offset.
+    pub base: u64,
+    /// The offset after its last.
+    pub end: u64,
+    /// Its size on disk.
+    pub bytes: u64,
+    /// When its first event was appended (when it was created, while it is empty).
+    pub first_time: Timestamp,
+    /// When its last event was appended, or a little later.
+    pub last_time: Timestamp,
+    /// No more appends go to it.
+    pub sealed: bool,
+}
 
 /// One segment. The writer moves the bounds of the one that it writes; everybody else only reads.
 #[derive(Debug)]
@@ -38,31 +52,6 @@ struct Index {
     entries: Vec<Entry>,
     complete: bool,
     reported: Vec<u64>,
-}
-
-/// Where a frame begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) at: u64,
-    pub(super) offset: u64,
-    pub(super) time: Timestamp,
-}
-
-/// What a walk over a whole segment found.
-#[derive(Debug)]
-pub(super) struct Survey {
-    pub(super) entries: Vec<Entry>,
-    pub(super) damages: Vec<Damage>,
-    /// The byte behind the last good frame.
-    pub(super) end_byte: u64,
-    /// The offset after the last event.
-    pub(super) end: u64,
-    /// The times of the first and the last frame.
-    pub(super) times: Option<(Timestamp, Timestamp)>,
-    /// The highest number of durable bytes that a frame names.
-    pub(super) synced: u64,
-    /// The last good frame is the mark of a clean end.
-    pub(super) marked: bool,
 }
 
 /// What a segment is made from.
@@ -266,50 +255,5 @@ impl Segment {
         }
         index.reported.push(damage.at);
         true
-    }
-}
-
-// === impl Survey ===
-
-impl Survey {
-    /// Walks over a segment from its first frame on.
-    pub(super) fn of(file: &dyn LogFile, extent: Extent, base: u64) -> io::Result<Self> {
-        let mut walk = Walk::new(file, extent, HEAD_BYTES as u64, base);
-        let mut survey = Self {
-            entries: Vec::new(),
-            damages: Vec::new(),
-            end_byte: HEAD_BYTES as u64,
-            end: base,
-            times: None,
-            synced: 0,
-            marked: false,
-        };
-        loop {
-            match walk.next()? {
-                Item::Frame { at, frame, .. } => {
-                    if survey
-                        .entries
-                        .last()
-                        .is_none_or(|last| at - last.at >= INDEX_BYTES)
-                    {
-                        survey.entries.push(Entry {
-                            at,
-                            offset: frame.offset,
-                            time: frame.time,
-                        });
-                    }
-                    let first = survey.times.map_or(frame.time, |(first, _)| first);
-                    survey.times = Some((first, frame.time));
-                    survey.synced = survey.synced.max(u64::from(frame.synced));
-                    survey.marked = frame.count == 0;
-                }
-                Item::Damage(damage) => survey.damages.push(damage),
-                Item::End(at) => {
-                    survey.end_byte = at;
-                    survey.end = walk.expected();
-                    return Ok(survey);
-                }
-            }
-        }
     }
 }

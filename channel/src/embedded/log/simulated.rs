@@ -324,6 +324,7 @@ impl Handle {
 impl LogFile for Handle {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.with(|state| {
+            state.powered()?;
             let done = state.operate();
             let at = usize::try_from(at).unwrap();
             let growth = (at + bytes.len()).saturating_sub(state.contents[&self.id].now.len());
@@ -361,6 +362,7 @@ impl LogFile for Handle {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state| {
+            state.powered()?;
             let done = state.operate();
             let off = state.off;
             let content = state.contents.get_mut(&self.id).unwrap();
