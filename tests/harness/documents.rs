@@ -30,6 +30,19 @@ impl Documents {
         Self::default().and_broker("default", &format!("{{delivery: {delivery}}}"))
     }
 
+    /// The Broker `shop/default` with an annotation for each name and value.
+    pub fn broker_annotated(annotations: &[(&str, &str)]) -> Self {
+        let annotations: Vec<_> = annotations
+            .iter()
+            .map(|(name, value)| format!("{name}: \"{value}\""))
+            .collect();
+        let metadata = format!(
+            "{{name: default, namespace: shop, annotations: {{{}}}}}",
+            annotations.join(", ")
+        );
+        Self::default().document("Broker", &metadata, "spec: {}")
+    }
+
     /// And another Broker in `shop`, with this `spec` in flow style.
     #[must_use]
     pub fn and_broker(self, name: &str, spec: &str) -> Self {

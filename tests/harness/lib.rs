@@ -19,6 +19,7 @@ pub mod peers;
 pub mod process;
 pub mod raw;
 pub mod sink;
+pub mod volume;
 pub mod wait;
 
 pub use admin::Admin;
@@ -26,6 +27,7 @@ pub use client::{Answered, Client};
 pub use event::Event;
 pub use mesh::Mesh;
 pub use sink::{Answer, Gate, Received, Sink};
+pub use volume::Volume;
 pub use wait::{wait_until, within};
 
 /// Whether the long versions of the suites are asked for (`cargo xtask test --long`).

@@ -243,6 +243,15 @@ impl Mesh {
         Ok(())
     }
 
+    /// Starts it again with these arguments more, also for every start after.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn restart_with(&mut self, args: &[&str]) -> anyhow::Result<()> {
+        self.setup.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self.restart().await
+    }
+
     /// Replaces the documents and waits until the new ones are what runs.
     ///
     /// # Errors

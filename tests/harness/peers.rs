@@ -54,11 +54,16 @@ fn found(
     if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
         bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Straight to the terminal, past the capture of the test's output: what was not tested must be seen.
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    skipped(&reason);
     Ok(None)
+}
+
+/// Says what was not tested: straight to the terminal, past the capture of the test's output, since it must be seen.
+pub(crate) fn skipped(reason: &str) {
+    use std::io::Write as _;
+
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
 /// The same place as in `xtask/src/peers.rs`.

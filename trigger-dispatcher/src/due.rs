@@ -54,7 +54,10 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 /// Gives a lane its due rows, as many as it has room for, and sets the timer for what is left.
 async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
     let now = serving.now();
-    let limit = MAX_DUE + lane.inner.lock().taken();
+    // Those held when the rows are read, not when each is looked at: one that is settled and committed meanwhile is
+    // still in what was read, and would be delivered again.
+    let held = lane.inner.lock().taken().clone();
+    let limit = MAX_DUE + held.len();
     let rows = serving.channel.due(lane.id, now, limit).await?;
     let all = rows.len() < limit;
     for work in rows {
@@ -62,7 +65,7 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
             lane.inner.lock().due_waiting = true;
             return Ok(());
         }
-        if !lane.inner.lock().is_taken(&work.key) {
+        if !held.contains(&work.key) {
             hold(serving, lane, work).await?;
         }
     }

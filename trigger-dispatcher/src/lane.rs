@@ -438,8 +438,8 @@ impl Inner {
         self.taken.contains(key)
     }
 
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.len()
+    pub(crate) fn taken(&self) -> &HashSet<WorkKey> {
+        &self.taken
     }
 
     /// Holds a due row with its event until a worker takes it.

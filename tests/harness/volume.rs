@@ -1,0 +1,81 @@
+//! A volume that is small enough to be filled: a tmpfs of its own, which only root may mount.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+/// A small volume. Dropping it unmounts it, also when the test failed.
+#[derive(Debug)]
+pub struct Volume {
+    folder: TempDir,
+}
+
+// === impl Volume ===
+
+impl Volume {
+    /// Mounts a volume of so many MiB. `None`, with a remark that says what is skipped, where that is not allowed and
+    /// not required.
+    ///
+    /// # Errors
+    /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.
+    pub fn mount(mebibytes: u32) -> anyhow::Result<Option<Self>> {
+        let folder = tempfile::Builder::new()
+            .prefix("millrace-volume-")
+            .tempdir()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "millrace-test"])
+            .arg(folder.path())
+            .output();
+        let refused = match mounted {
+            Ok(output) if output.status.success() => return Ok(Some(Self { folder })),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let reason = format!("no small volume can be mounted, which takes root: {refused}");
+        if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
+            bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
+        }
+        crate::peers::skipped(&reason);
+        Ok(None)
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Bytes that are free.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn free(&self) -> anyhow::Result<u64> {
+        let stat = rustix::fs::statvfs(self.path())?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+
+    /// Fills it to the last block with a file of that name.
+    ///
+    /// # Errors
+    /// When the file cannot be made at all.
+    pub fn fill(&self, name: &str) -> anyhow::Result<()> {
+        use std::io::Write as _;
+
+        let mut file = fs::File::create(self.path().join(name)).context("making the filler")?;
+        for size in [1 << 16, 1 << 12] {
+            let block = vec![b'.'; size];
+            // Ends when nothing more fits, which is what is wanted.
+            while file.write_all(&block).is_ok() {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // Lazily: a process that is just being killed may still have a file open.
+        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
+    }
+}
