@@ -30,6 +30,7 @@ pub struct Setup {
     folder: TempDir,
     args: Vec<String>,
     data: PathBuf,
+    listen: String,
 }
 
 // === impl Setup ===
@@ -46,6 +47,7 @@ impl Setup {
             folder,
             args: Vec::new(),
             data,
+            listen: "127.0.0.1:0".to_owned(),
         };
         setup.write(documents)?;
         Ok(setup)
@@ -55,6 +57,13 @@ impl Setup {
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// With its ingress at this address instead of any free port.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
         self
     }
 
@@ -84,7 +93,7 @@ impl Setup {
     /// # Errors
     /// When it becomes ready, or does not end before the deadline.
     pub async fn fail(&self) -> anyhow::Result<(ExitStatus, String)> {
-        let mut process = Process::start(&self.command(), self.folder.path(), &self.stderr_file())?;
+        let mut process = self.process()?;
         let status = process.ended().await?;
         Ok((status, process.stderr()))
     }
@@ -127,13 +136,17 @@ impl Setup {
             "--data".to_owned(),
             path(&self.data),
         ];
-        command.extend(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"].map(str::to_owned));
+        command.extend(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"].map(str::to_owned));
         command.extend(self.args.iter().cloned());
         command
     }
 
+    fn process(&self) -> anyhow::Result<Process> {
+        Process::start(&self.command(), self.folder.path(), &self.stderr_file())
+    }
+
     async fn spawn(&self) -> anyhow::Result<(Process, Value)> {
-        let mut process = Process::start(&self.command(), self.folder.path(), &self.stderr_file())?;
+        let mut process = self.process()?;
         let line = process.first_line().await?;
         let ready: Value =
             serde_json::from_str(&line).with_context(|| format!("not the ready line: {line}"))?;

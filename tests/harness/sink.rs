@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -49,6 +49,7 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: Bytes,
     gate: Option<Gate>,
+    delay: Duration,
     closes: bool,
 }
 
@@ -151,9 +152,14 @@ impl Sink {
         Ok(self.received(path))
     }
 
-    /// Forgets what came so far.
-    pub fn forget(&self) {
-        self.state.received.lock().clear();
+    /// Takes everything that came to `path` so far out of the record.
+    pub fn take(&self, path: &str) -> Vec<Received> {
+        let mut received = self.state.received.lock();
+        let (taken, kept) = std::mem::take(&mut *received)
+            .into_iter()
+            .partition(|received| received.path == path);
+        *received = kept;
+        taken
     }
 
     /// Goes away: no listener, every connection cut.
@@ -230,6 +236,9 @@ impl State {
         if let Some(gate) = &answer.gate {
             gate.passed().await;
         }
+        if !answer.delay.is_zero() {
+            tokio::time::sleep(answer.delay).await;
+        }
         anyhow::ensure!(!answer.closes, "told to close");
         let mut response = Response::builder().status(answer.status);
         for (name, value) in &answer.headers {
@@ -286,6 +295,7 @@ impl Answer {
             headers: Vec::new(),
             body: Bytes::new(),
             gate: None,
+            delay: Duration::ZERO,
             closes: false,
         }
     }
@@ -326,6 +336,13 @@ impl Answer {
     #[must_use]
     pub fn after(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
+        self
+    }
+
+    /// The same, but from a subscriber that takes so long for it.
+    #[must_use]
+    pub fn slow(mut self, delay: Duration) -> Self {
+        self.delay = delay;
         self
     }
 }
