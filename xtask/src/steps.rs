@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 pub(crate) struct Steps {
     began: Instant,
     tests: Count,
+    broken: bool,
     times: Vec<(String, Duration)>,
 }
 
@@ -27,6 +28,7 @@ impl Steps {
         Self {
             began: Instant::now(),
             tests: Count::default(),
+            broken: false,
             times: Vec::new(),
         }
     }
@@ -65,7 +67,7 @@ impl Steps {
         for (name, took) in &self.times {
             println!("{:>7.1} s  {name}", took.as_secs_f64());
         }
-        let word = if self.tests.failed == 0 { "ok" } else { "FAILED" };
+        let word = if self.broken { "FAILED" } else { "ok" };
         let Count {
             passed,
             failed,
@@ -81,6 +83,7 @@ impl Steps {
         let took = began.elapsed();
         self.times.push((name.to_owned(), took));
         if outcome.is_err() {
+            self.broken = true;
             self.summary();
         }
         outcome.with_context(|| format!("the step `{name}` failed after {:.1} s", took.as_secs_f64()))

@@ -49,12 +49,8 @@ pub(super) fn metrics(house: &House) -> anyhow::Result<Vec<String>> {
 fn missing(house: &House, document: &str, names: &BTreeSet<String>) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(house.root.join(document))?;
     let lacks = |name: &&String| {
-        // The encoder appends `_total` to counters, and a histogram has series of its own.
-        let forms = [
-            format!("`{name}`"),
-            format!("`{name}_total`"),
-            format!("`{name}{{"),
-        ];
+        // The encoder appends `_total` to counters, and units before it.
+        let forms = ["", "_total", "_bytes", "_seconds"].map(|end| format!("`{name}{end}`"));
         !forms.iter().any(|form| text.contains(form.as_str()))
     };
     Ok(names
@@ -101,6 +97,7 @@ fn is_kebab(word: &str) -> bool {
 fn is_metric(word: &str) -> bool {
     let rest = word.strip_prefix("millrace_").unwrap_or_default();
     rest.contains('_')
+        && !rest.ends_with('_')
         && rest
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
