@@ -75,31 +75,26 @@ async fn feed(
     Ok(())
 }
 
-/// Reads again, one by one, the positions that a lane owed when it was restored or its queue was dropped.
+/// Reads again, one by one, the positions that a lane owed when it was restored or its queue was dropped. Each stays
+/// owed until it is queued: a commit may come while it is read.
 async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), millrace_channel::ChannelError> {
     loop {
         let offset = {
-            let mut inner = lane.inner.lock();
-            if !inner.is_hungry() {
-                return Ok(());
-            }
+            let inner = lane.inner.lock();
             match inner.window.next_owed() {
-                Some(offset) => offset,
-                None => return Ok(()),
+                Some(offset) if inner.is_hungry() => offset,
+                _ => return Ok(()),
             }
         };
-        let record = match serving.channel.get(at(offset)).await {
-            Ok(record) => record,
-            Err(error) => {
-                lane.inner.lock().window.owe(offset);
-                return Err(error);
-            }
-        };
+        let record = serving.channel.get(at(offset)).await?;
         let mut inner = lane.inner.lock();
+        if inner.window.next_owed() != Some(offset) {
+            // The queue was dropped meanwhile: what it held comes first.
+            continue;
+        }
         match record {
             Some(record) => {
                 if !inner.offer(offset, &record.event, &serving.common.budget) {
-                    inner.window.owe(offset);
                     return Ok(());
                 }
             }
@@ -109,6 +104,7 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), millr
                 tracing::error!(broker = %serving.broker, trigger = %lane.name, position = offset, "an owed event is gone from the log");
             }
         }
+        inner.window.was_read();
         serving.stir(lane, &mut inner);
     }
 }

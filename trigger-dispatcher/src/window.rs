@@ -91,13 +91,14 @@ impl Window {
         self.queued_bytes = 0;
     }
 
-    pub(crate) fn next_owed(&mut self) -> Option<u64> {
-        self.owed.pop_front()
+    /// The next position to be read again. It stays owed until [`Window::was_read`], whatever is committed meanwhile.
+    pub(crate) fn next_owed(&self) -> Option<u64> {
+        self.owed.front().copied()
     }
 
-    /// Puts a position back that could not be fed now.
-    pub(crate) fn owe(&mut self, offset: u64) {
-        self.owed.push_front(offset);
+    /// The next owed position was read again: it is queued, or lost.
+    pub(crate) fn was_read(&mut self) {
+        self.owed.pop_front();
     }
 
     pub(crate) fn owes_from_before(&self) -> bool {
@@ -172,6 +173,8 @@ mod tests {
         assert_eq!(window.unsettled(), [3, 5, 12]);
         assert!(window.end(9), "it has a row");
         assert_eq!(window.next_owed(), Some(3));
+        assert_eq!(window.unsettled(), [3, 5, 12], "owed while it is being read");
+        window.was_read();
         assert_eq!(window.first_unsettled(), Some(5));
     }
 
