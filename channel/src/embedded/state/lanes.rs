@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::codec::{from_db, lane_state, offsets_from_db, position, to_db, trigger};
 use super::holds::Held;
 use super::worker::Effects;
-use super::{StateError, copies};
+use super::{StateError, change, copies};
 use crate::{Lane, LaneId, LaneSpec, LaneState};
 
 /// Everything of a lane, with its counts: each is a range of an index.
@@ -122,6 +122,9 @@ pub(super) fn set_state(
     state: LaneState,
     effects: &mut Effects,
 ) -> Result<(), StateError> {
+    if state != LaneState::Active {
+        stand_still(db, id, effects)?;
+    }
     let changed = match state {
         LaneState::Active => db
             .prepare_cached("UPDATE lanes SET paused = 0, orphaned = NULL WHERE id = ?1")?
@@ -134,6 +137,20 @@ pub(super) fn set_state(
             .execute([id.0, since.0])?,
     };
     effects.command = changed > 0;
+    Ok(())
+}
+
+/// A lane that stops follows the router no longer: it stays where the router is now.
+fn stand_still(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<(), StateError> {
+    const STAND: &str = "
+        UPDATE lanes SET cursor = max(start, (SELECT router FROM channel WHERE id = 1))
+        WHERE id = ?1 AND cursor IS NULL";
+    if db.prepare_cached(STAND)?.execute([id.0])? > 0 {
+        let stopped = load(db, id.0)?;
+        effects
+            .holds
+            .push(change::held(id, stopped.cursor, &stopped.unsettled));
+    }
     Ok(())
 }
 
@@ -226,6 +243,24 @@ mod tests {
             state.open_lanes(vec![spec("a")], admission(9)).await.unwrap()[0].id,
             new.id
         );
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_stops_stays_where_the_router_was() {
+        for state in [LaneState::Paused, LaneState::Orphaned(Timestamp(7))] {
+            let folder = tempfile::tempdir().unwrap();
+            let db = start(folder.path());
+            let lane = db
+                .open_lanes(vec![spec("a")], admission(0))
+                .await
+                .unwrap()
+                .remove(0);
+            db.commit(vec![Change::Router(at(10))]).await.unwrap();
+            db.set_lane_state(lane.id, state).await.unwrap();
+            db.commit(vec![Change::Router(at(20))]).await.unwrap();
+            let back = db.open_lanes(vec![spec("a")], admission(20)).await.unwrap();
+            assert_eq!((back[0].cursor, db.lowest()), (Some(at(10)), 10), "{state:?}");
+        }
     }
 
     #[tokio::test]
