@@ -53,11 +53,23 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 
 /// Gives a lane its due rows, as many as it has room for, and sets the timer for what is left.
 async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
+    {
+        let mut inner = lane.inner.lock();
+        if inner.halt.is_some() {
+            inner.due_waiting = true;
+            return Ok(());
+        }
+        // One that is settled and committed while rows are read is still in what was read, and must not be delivered again.
+        inner.begin_fetch();
+    }
+    let fetched = fetch_rows(serving, lane).await;
+    lane.inner.lock().end_fetch();
+    fetched
+}
+
+async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
     let now = serving.now();
-    // Those held when the rows are read, not when each is looked at: one that is settled and committed meanwhile is
-    // still in what was read, and would be delivered again.
-    let held = lane.inner.lock().taken().clone();
-    let limit = MAX_DUE + held.len();
+    let limit = MAX_DUE + lane.inner.lock().taken();
     let rows = serving.channel.due(lane.id, now, limit).await?;
     let all = rows.len() < limit;
     for work in rows {
@@ -65,7 +77,7 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
             lane.inner.lock().due_waiting = true;
             return Ok(());
         }
-        if !held.contains(&work.key) {
+        if !lane.inner.lock().is_taken(&work.key) {
             hold(serving, lane, work).await?;
         }
     }

@@ -117,6 +117,9 @@ pub(crate) struct Inner {
     /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
     taken: HashSet<WorkKey>,
     released: Vec<WorkKey>,
+    /// While due rows are being fetched: the keys whose change became durable meanwhile. They stay taken until the end,
+    /// because the fetch may have read their rows before.
+    freed_while_fetching: Option<Vec<WorkKey>>,
     pending: Vec<Change>,
     next_due: Option<Timestamp>,
     pub(crate) uncommitted: usize,
@@ -284,6 +287,7 @@ impl Inner {
             due_bytes: 0,
             taken: HashSet::new(),
             released: Vec::new(),
+            freed_while_fetching: None,
             pending: Vec::new(),
             next_due: None,
             uncommitted: 0,
@@ -438,8 +442,8 @@ impl Inner {
         self.taken.contains(key)
     }
 
-    pub(crate) fn taken(&self) -> &HashSet<WorkKey> {
-        &self.taken
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.len()
     }
 
     /// Holds a due row with its event until a worker takes it.
@@ -521,8 +525,24 @@ impl Inner {
         self.uncommitted -= outcomes;
         self.deferred.end_commit();
         self.parked.end_commit();
-        for key in released {
-            self.taken.remove(key);
+        match &mut self.freed_while_fetching {
+            Some(freed) => freed.extend_from_slice(released),
+            None => released.iter().for_each(|key| {
+                self.taken.remove(key);
+            }),
+        }
+    }
+
+    /// Due rows are about to be read: what is taken from now on stays so until [`Inner::end_fetch`].
+    pub(crate) fn begin_fetch(&mut self) {
+        self.freed_while_fetching = Some(Vec::new());
+    }
+
+    /// The rows that were read are held. Those freed meanwhile are fetched again when they are due: their commit has
+    /// set the timer.
+    pub(crate) fn end_fetch(&mut self) {
+        for key in self.freed_while_fetching.take().unwrap_or_default() {
+            self.taken.remove(&key);
         }
     }
 }

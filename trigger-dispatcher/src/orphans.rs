@@ -39,8 +39,12 @@ async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Resu
         let mut routes = serving.routes.lock();
         let key = routes.by_name.get(&stored.trigger).copied();
         if let Some(key) = key.filter(|key| routes.lanes.get(key).is_some_and(|lane| lane.id == stored.id)) {
-            routes.lanes.remove(&key);
             routes.by_name.remove(&stored.trigger);
+            if let Some(lane) = routes.lanes.remove(&key) {
+                let mut inner = lane.inner.lock();
+                inner.drop_queue(&serving.common.budget, routes.position);
+                inner.drop_due(&serving.common.budget);
+            }
         }
     }
     let rows = serving.channel.drop_lane(stored.id).await?;

@@ -97,7 +97,7 @@ impl Serving {
             self.hungry.lock().insert(lane.key);
             self.hungry_waker.notify_one();
         }
-        if inner.due_waiting && inner.has_room_for_due() {
+        if inner.due_waiting && inner.halt.is_none() && inner.has_room_for_due() {
             inner.due_waiting = false;
             self.schedule(lane.key, Timestamp(0));
         }
