@@ -172,12 +172,12 @@ async fn open(
     Ok(())
 }
 
-/// After a command: the numbers of rows, due times and states as they are stored now.
+/// After a command: the numbers of rows, due times and states as they are stored now. Until they are taken over nothing
+/// is committed and no lane is opened or set aside, or what was read here would be older than what it replaces.
 pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> {
-    let committing = serving.committing.lock().await;
-    let stored = serving.channel.lanes().await?;
-    drop(committing);
-    for stored in stored {
+    let _gate = serving.gate.lock().await;
+    let _committing = serving.committing.lock().await;
+    for stored in serving.channel.lanes().await? {
         let (lane, position) = {
             let routes = serving.routes.lock();
             let lane = routes
