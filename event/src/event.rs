@@ -149,6 +149,16 @@ impl Event {
         &self.stored
     }
 
+    /// The same event in a buffer of its own. What is kept for long should not keep the buffer alive that it was read
+    /// with, which may be hundreds of times its size.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self {
+            stored: Bytes::copy_from_slice(&self.stored),
+            layout: self.layout,
+        }
+    }
+
     /// Reads a stored form back, without copying; checks its structure (never panics on damage), not the specification's rules.
     pub fn from_stored(stored: Bytes) -> Result<Self, Invalid> {
         let layout = Layout::read(&stored)?;

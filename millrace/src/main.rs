@@ -4,6 +4,12 @@ mod cli;
 mod dev;
 mod run;
 
+/// A request costs some allocations of a few KiB each (hyper's table of 256 headers is one), for which the system's
+/// allocator takes a quarter more of the processor's time for a whole event than this one; see
+/// `docs/operations/performance.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

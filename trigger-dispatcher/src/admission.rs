@@ -68,27 +68,34 @@ async fn orphan_missing(
         let position = routes.position;
         for lane in gone {
             let mut inner = lane.inner.lock();
-            if matches!(inner.halt, Some(Halt::Orphaned(_))) {
-                continue;
+            match inner.halt {
+                Some(Halt::Orphaned(_)) if inner.orphan_stored => continue,
+                Some(Halt::Orphaned(since)) => {
+                    missing.push((lane.clone(), since));
+                    continue;
+                }
+                _ => inner.halt = Some(Halt::Orphaned(now)),
             }
-            inner.halt = Some(Halt::Orphaned(now));
             inner.leave_router(position);
             inner.drop_queue(&serving.common.budget, position);
             inner.drop_due(&serving.common.budget);
             serving.stir(&lane, &mut inner);
             routes.index.remove(lane.key);
-            missing.push(lane.id);
+            inner.indexed = false;
+            inner.orphan_stored = false;
+            missing.push((lane.clone(), now));
             tracing::info!(broker = %serving.broker, trigger = %lane.name, "the trigger is gone; its debts are kept for the grace period");
         }
     }
     if !missing.is_empty() {
         progress::commit(serving).await?;
     }
-    for lane in missing {
+    for (lane, since) in missing {
         serving
             .channel
-            .set_lane_state(lane, LaneState::Orphaned(now))
+            .set_lane_state(lane.id, LaneState::Orphaned(since))
             .await?;
+        lane.inner.lock().orphan_stored = true;
     }
     Ok(())
 }
@@ -105,13 +112,12 @@ async fn change(serving: &Arc<Serving>, changed: Vec<(Arc<Lane>, Arc<Trigger>)>)
     }
     for (lane, trigger) in changed {
         let new_filter = filter_changed(&lane, &trigger);
-        if new_filter {
-            serving
-                .routes
-                .lock()
-                .index
-                .insert(lane.key, trigger.compiled.clone());
+        let mut routes = serving.routes.lock();
+        if new_filter || !lane.inner.lock().indexed {
+            routes.index.insert(lane.key, trigger.compiled.clone());
+            lane.inner.lock().indexed = true;
         }
+        drop(routes);
         let settings = Arc::new(Settings::new(trigger, serving.common.own_ingress));
         let mut inner = lane.inner.lock();
         if !Arc::ptr_eq(&inner.settings.trigger, &settings.trigger) {
@@ -145,9 +151,13 @@ async fn open(
                 lane
             }
             other => {
-                if let Some(lane) = other {
-                    routes.index.remove(lane.key);
-                    routes.lanes.remove(&lane.key);
+                if let Some(replaced) = other {
+                    routes.index.remove(replaced.key);
+                    routes.lanes.remove(&replaced.key);
+                    replaced
+                        .inner
+                        .lock()
+                        .give_up(&serving.common.budget, serving.now());
                 }
                 let key = routes.next_key;
                 routes.next_key += 1;
@@ -163,6 +173,8 @@ async fn open(
         let position = routes.position;
         drop(routes);
         let mut inner = lane.inner.lock();
+        inner.indexed = true;
+        inner.orphan_stored = false;
         set_halt(&mut inner, stored.state, position);
         if let Some(due) = stored.next_due {
             serving.schedule(lane.key, due);
@@ -193,7 +205,10 @@ pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> 
         let mut inner = lane.inner.lock();
         inner.deferred.set_stored(stored.deferred);
         inner.parked.set_stored(stored.parked);
-        set_halt(&mut inner, stored.state, position);
+        // Only the return of its trigger ends an orphan's wait.
+        if !matches!(inner.halt, Some(Halt::Orphaned(_))) {
+            set_halt(&mut inner, stored.state, position);
+        }
         if let Some(due) = stored.next_due {
             serving.schedule(lane.key, due);
         }

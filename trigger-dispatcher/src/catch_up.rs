@@ -1,8 +1,9 @@
 //! The reader behind the head: feeds lanes that left the router, those near each other together, and hands them back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_channel::{Batch, Reader};
+use millrace_channel::{Batch, ChannelError, Reader};
 
 use crate::lane::{Lane, Place, at};
 use crate::serving::Serving;
@@ -28,9 +29,8 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             return;
         }
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
-        if let Err(error) = feed(&serving, &lanes, &mut readers).await {
-            tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        if !feed(&serving, &lanes, &mut readers).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         for lane in &lanes {
             let mut inner = lane.inner.lock();
@@ -40,24 +40,43 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     }
 }
 
-/// Gives each lane what it owes from before, then reads one stretch of the log for the hindmost and those near it.
-async fn feed(
-    serving: &Arc<Serving>,
-    lanes: &[Arc<Lane>],
-    readers: &mut Vec<Box<dyn Reader>>,
-) -> Result<(), millrace_channel::ChannelError> {
+/// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near each other,
+/// so that none waits for another that is further behind. `false`: something could not be read.
+async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box<dyn Reader>>) -> bool {
+    let mut good = true;
     let mut behind = Vec::new();
     for lane in lanes {
-        feed_owed(serving, lane).await?;
+        if let Err(error) = feed_owed(serving, lane).await {
+            tracing::error!(broker = %serving.broker, trigger = %lane.name, %error, "an owed event cannot be read; trying again in a second");
+            good = false;
+            continue;
+        }
         let inner = lane.inner.lock();
         if let (Place::Behind { cursor }, false) = (inner.place, inner.window.owes_from_before()) {
             behind.push((cursor, lane));
         }
     }
     behind.sort_by_key(|(cursor, _)| *cursor);
-    let Some(&(first, _)) = behind.first() else {
-        return Ok(());
-    };
+    let mut rest = &behind[..];
+    while !rest.is_empty() {
+        match feed_group(serving, rest, readers).await {
+            Ok(fed) => rest = &rest[fed..],
+            Err(error) => {
+                tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
+                return false;
+            }
+        }
+    }
+    good
+}
+
+/// Reads one stretch for the first of these lanes and those whose place it reaches; says how many those are.
+async fn feed_group(
+    serving: &Arc<Serving>,
+    lanes: &[(u64, &Arc<Lane>)],
+    readers: &mut Vec<Box<dyn Reader>>,
+) -> Result<usize, ChannelError> {
+    let first = lanes[0].0;
     let mut reader = match readers.iter().position(|reader| reader.position() == at(first)) {
         Some(index) => readers.swap_remove(index),
         None => serving.channel.reader(at(first)),
@@ -66,18 +85,18 @@ async fn feed(
     readers.truncate(KEPT_READERS - 1);
     readers.insert(0, reader);
     let _gate = serving.gate.lock().await;
-    for (_, lane) in behind
-        .into_iter()
-        .take_while(|(cursor, _)| *cursor <= batch.next.offset)
-    {
+    let reached = lanes
+        .partition_point(|(cursor, _)| *cursor <= batch.next.offset)
+        .max(1);
+    for (_, lane) in &lanes[..reached] {
         feed_batch(serving, lane, &batch);
     }
-    Ok(())
+    Ok(reached)
 }
 
 /// Reads again, one by one, the positions that a lane owed when it was restored or its queue was dropped. Each stays
 /// owed until it is queued: a commit may come while it is read.
-async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), millrace_channel::ChannelError> {
+async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
     loop {
         let offset = {
             let inner = lane.inner.lock();
@@ -125,7 +144,8 @@ fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch) {
         if offset < cursor {
             continue;
         }
-        if compiled.matches(&record.event) && !inner.offer(offset, &record.event, &serving.common.budget) {
+        let wanted = compiled.matches(&record.event);
+        if wanted && !inner.offer(offset, &record.event.compact(), &serving.common.budget) {
             cursor = offset;
             full = true;
             break;

@@ -16,6 +16,7 @@ use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
 use crate::observer::Observation;
 use crate::serving::Serving;
+use crate::settings::Settings;
 
 /// The attribute that counts down the brokers an event may still pass.
 const TTL: &str = "knativebrokerttl";
@@ -92,15 +93,9 @@ fn row(job: &Job, due: Timestamp, open: bool) -> Work {
 async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection: &mut Connection) -> Next {
     let stage = job.attempted.key.stage;
     let settings = job.settings.clone();
-    let target = match (stage, &settings.subscriber, &settings.dead_letter) {
-        (Stage::Subscriber, Ok(target), _) | (_, _, Some(Ok(target))) => target,
-        (Stage::Subscriber, Err(why), _) | (_, _, Some(Err(why))) => {
-            return next_step::give_up(&job.settings, job.attempted.clone(), why.clone(), serving.now());
-        }
-        (_, _, None) => {
-            let why = "there is no dead-letter sink any more".to_owned();
-            return next_step::give_up(&job.settings, job.attempted.clone(), why, serving.now());
-        }
+    let target = match target(stage, &settings, &job.attempted.failures) {
+        Ok(target) => target,
+        Err(why) => return next_step::give_up(&job.settings, job.attempted, why, serving.now()),
     };
     let began = serving.now();
     let extra = extra_attributes(&job);
@@ -138,6 +133,21 @@ async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection:
             reply_row,
         },
     )
+}
+
+/// Where a job of this stage goes; or why it is given up on, in the words of the failure that led there.
+fn target<'a>(
+    stage: Stage,
+    settings: &'a Settings,
+    failures: &[millrace_channel::Failure],
+) -> Result<&'a Target, String> {
+    let cause = || failures.last().map_or("", |failure| failure.reason.as_str());
+    match (stage, &settings.dead_letter) {
+        (Stage::Subscriber, _) => settings.subscriber.as_ref().map_err(Clone::clone),
+        (Stage::DeadLetter | Stage::Reply, Some(sink)) => sink.as_ref().map_err(|_| cause().to_owned()),
+        (Stage::Reply, None) => Err(cause().to_owned()),
+        (Stage::DeadLetter, None) => Err(format!("{}; there is no dead-letter sink any more", cause())),
+    }
 }
 
 /// What is known when an attempt has ended.

@@ -12,10 +12,12 @@ use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
+use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::serving::{Common, Routes, Serving};
@@ -23,6 +25,12 @@ use crate::{admission, catch_up, due, orphans, progress, router};
 
 /// An attempt open for so long is written down (design §1.6).
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
+/// How soon something that could not be applied is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long attempts in flight may take to end when their broker is removed: others wait meanwhile.
+const GONE_DRAIN: Duration = Duration::from_secs(5);
+/// How often progress is written down while attempts in flight end.
+const DRAIN_COMMIT: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
 const LOOK_OVER: Duration = Duration::from_millis(250);
 /// Orphaned lanes are looked at four times in a grace period, between these bounds.
@@ -70,6 +78,8 @@ pub struct Dispatcher {
     common: Common,
     applied: watch::Sender<u64>,
     served: HashMap<ObjectName, Served>,
+    /// A mesh of which something could not be applied: it is tried again.
+    unapplied: Option<Arc<Mesh>>,
 }
 
 /// One broker's serving with its tasks.
@@ -110,6 +120,7 @@ impl Dispatcher {
             common,
             applied: watch::Sender::new(0),
             served: HashMap::new(),
+            unapplied: None,
         }
     }
 
@@ -133,42 +144,61 @@ impl Dispatcher {
                 changed = mesh.changed() => match changed {
                     Ok(()) => {
                         let newest = mesh.borrow_and_update().clone();
-                        self.apply(&newest).await;
+                        self.apply(newest).await;
                     }
                     Err(_) => break,
                 },
+                () = tokio::time::sleep(TRY_AGAIN), if self.unapplied.is_some() => {
+                    if let Some(mesh) = self.unapplied.take() {
+                        self.apply(mesh).await;
+                    }
+                }
                 _ = look_over.tick() => self.served.values().for_each(|served| look_lanes_over(&served.serving)),
                 _ = sweep.tick() => self.sweep_orphans().await,
             }
         }
-        let served: Vec<_> = self.served.drain().collect();
-        for (broker, served) in served {
-            self.parts.board.detach(&broker);
-            served.end(self.common.options.drain_timeout).await;
-        }
+        let all: Vec<_> = self.served.keys().cloned().collect();
+        self.end(all, self.common.options.drain_timeout).await;
     }
 
-    async fn apply(&mut self, mesh: &Mesh) {
+    /// Ends serving these brokers, all at the same time.
+    async fn end(&mut self, brokers: Vec<ObjectName>, drain_timeout: Duration) {
+        let mut ending = JoinSet::new();
+        for broker in brokers {
+            self.parts.board.detach(&broker);
+            if let Some(served) = self.served.remove(&broker) {
+                ending.spawn(served.end(drain_timeout));
+            }
+        }
+        while ending.join_next().await.is_some() {}
+    }
+
+    /// Makes what is served what the mesh says. It counts as applied only when all of it is: an event that is admitted
+    /// afterwards must find the lanes that want it.
+    async fn apply(&mut self, mesh: Arc<Mesh>) {
         let gone: Vec<_> = self
             .served
             .keys()
             .filter(|broker| !mesh.brokers.contains_key(broker))
             .cloned()
             .collect();
-        for broker in gone {
-            self.parts.board.detach(&broker);
-            if let Some(served) = self.served.remove(&broker) {
-                tracing::info!(%broker, "the broker is gone; its channel is kept");
-                served.end(self.common.options.drain_timeout).await;
-            }
+        for broker in &gone {
+            tracing::info!(%broker, "the broker is gone; its channel is kept");
         }
+        self.end(gone, self.common.options.drain_timeout.min(GONE_DRAIN))
+            .await;
+        let mut complete = true;
         for broker in mesh.brokers.keys() {
-            if let Err(error) = self.serve(broker, mesh).await {
-                tracing::error!(%broker, %error, "the broker's triggers cannot be served");
+            if let Err(error) = self.serve(broker, &mesh).await {
+                complete = false;
+                tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");
             }
         }
-        self.show_unserved(mesh);
-        self.applied.send_replace(mesh.revision);
+        self.show_unserved(&mesh);
+        if complete {
+            self.applied.send_replace(mesh.revision);
+        }
+        self.unapplied = (!complete).then_some(mesh);
     }
 
     async fn serve(&mut self, broker: &ObjectName, mesh: &Mesh) -> Result<(), ChannelError> {
@@ -251,6 +281,7 @@ impl Served {
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
             suspects_below,
+            began: common.clock.now(),
         });
         // The lanes come before the router: it passes nothing that they should have seen.
         admission::apply(&serving, mesh).await?;
@@ -264,20 +295,34 @@ impl Served {
         Ok(Self { serving, tasks })
     }
 
+    /// Ends what is in flight, up to the drain timeout, writing progress down meanwhile and at the end.
     async fn end(self, drain_timeout: Duration) {
-        self.serving.stop.cancel();
+        let serving = self.serving;
+        serving.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.serving.workers.close();
-        if tokio::time::timeout(drain_timeout, self.serving.workers.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(broker = %self.serving.broker, "attempts are still in flight after the drain timeout; they will be made again");
+        serving.workers.close();
+        let drained = async {
+            while tokio::time::timeout(DRAIN_COMMIT, serving.workers.wait())
+                .await
+                .is_err()
+            {
+                write_down(&serving).await;
+            }
+        };
+        if tokio::time::timeout(drain_timeout, drained).await.is_err() {
+            tracing::warn!(broker = %serving.broker, "attempts are still in flight after the drain timeout; they will be made again");
         }
-        if let Err(error) = progress::commit(&self.serving).await {
-            tracing::error!(broker = %self.serving.broker, %error, "the last progress cannot be written down");
+        write_down(&serving).await;
+        for lane in serving.routes.lock().lanes.values() {
+            lane.inner.lock().give_up(&serving.common.budget, serving.now());
         }
+    }
+}
+
+async fn write_down(serving: &Arc<Serving>) {
+    if let Err(error) = progress::commit(serving).await {
+        tracing::error!(broker = %serving.broker, %error, "progress cannot be written down");
     }
 }
 
@@ -299,22 +344,27 @@ async fn watch_commands(serving: Arc<Serving>) {
 fn look_lanes_over(serving: &Arc<Serving>) {
     let now = serving.now();
     let then = millrace_event::Timestamp(now.0 - i64::try_from(WRITTEN_DOWN_AFTER.as_millis()).unwrap_or(0));
-    let (position, lanes) = {
-        let routes = serving.routes.lock();
-        (
-            routes.position,
-            routes.lanes.values().cloned().collect::<Vec<_>>(),
-        )
-    };
     let tight = serving.common.budget.is_tight();
+    let lanes: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
     for lane in lanes {
         let mut inner = lane.inner.lock();
         lane.write_down_open(&mut inner, then, now);
-        if tight && inner.stands_still_since(then) {
-            inner.drop_queue(&serving.common.budget, position);
-        }
         if inner.dirty {
             serving.stir(&lane, &mut inner);
         }
+        let still = tight && inner.stands_still_since(then);
+        drop(inner);
+        if still {
+            drop_what_stands(serving, &lane);
+        }
     }
+}
+
+/// Under the lock on the routes: the lane leaves the router where the router is, and nothing comes in between.
+fn drop_what_stands(serving: &Arc<Serving>, lane: &Arc<Lane>) {
+    let routes = serving.routes.lock();
+    let mut inner = lane.inner.lock();
+    inner.drop_queue(&serving.common.budget, routes.position);
+    inner.drop_due(&serving.common.budget);
+    serving.stir(lane, &mut inner);
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
     {
         let mut inner = lane.inner.lock();
-        if inner.halt.is_some() {
+        if !inner.may_attempt() {
             inner.due_waiting = true;
             return Ok(());
         }
@@ -63,11 +63,16 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
         inner.begin_fetch();
     }
     let fetched = fetch_rows(serving, lane).await;
-    lane.inner.lock().end_fetch();
-    fetched
+    let mut inner = lane.inner.lock();
+    inner.end_fetch();
+    if fetched? {
+        serving.stir(lane, &mut inner);
+    }
+    Ok(())
 }
 
-async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
+/// Says whether it went to the end: not when the budget is used up, which only the lane's progress changes.
+async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, ChannelError> {
     let now = serving.now();
     let limit = MAX_DUE + lane.inner.lock().taken();
     let rows = serving.channel.due(lane.id, now, limit).await?;
@@ -75,10 +80,10 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chan
     for work in rows {
         if !lane.inner.lock().has_room_for_due() {
             lane.inner.lock().due_waiting = true;
-            return Ok(());
+            return Ok(true);
         }
-        if !lane.inner.lock().is_taken(&work.key) {
-            hold(serving, lane, work).await?;
+        if !lane.inner.lock().is_taken(&work.key) && !hold(serving, lane, work).await? {
+            return Ok(false);
         }
     }
     if !all {
@@ -86,10 +91,15 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chan
     } else if let Some(next) = serving.channel.next_due(lane.id, now).await? {
         serving.schedule(lane.key, next);
     }
-    Ok(())
+    Ok(true)
 }
 
-async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Result<(), ChannelError> {
+async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Result<bool, ChannelError> {
+    let before_the_stop = work.key.position.offset < serving.suspects_below;
+    if !work.open && before_the_stop && work.due <= serving.began {
+        // It was due when the process ended: perhaps it was being attempted.
+        work.suspect = true;
+    }
     if work.open {
         // An attempt of a process that is gone: rows that this process opened are taken.
         work.open = false;
@@ -107,18 +117,21 @@ async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Resul
     let mut inner = lane.inner.lock();
     // A worker may have settled it, or a command changed it, while the event was read.
     if inner.is_taken(&work.key) {
-        return Ok(());
+        return Ok(true);
     }
-    match event {
+    let held = match event {
         Some(event) => inner.offer_due(work, event, &serving.common.budget),
         None => {
             serving.metrics.lost.inc();
             tracing::error!(broker = %serving.broker, trigger = %lane.name, position = %work.key.position, "a deferred event is gone from the log");
             inner.lose_due(work.key);
+            true
         }
+    };
+    if held {
+        serving.stir(lane, &mut inner);
     }
-    serving.stir(lane, &mut inner);
-    Ok(())
+    Ok(held)
 }
 
 // === impl Timetable ===

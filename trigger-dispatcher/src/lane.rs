@@ -135,6 +135,12 @@ pub(crate) struct Inner {
     pub(crate) due_waiting: bool,
     /// The catch-up reader has been asked.
     pub(crate) asked: bool,
+    /// Its queue was refused room or dropped: at most one event is queued until a worker takes one.
+    short: bool,
+    /// Its filter is in the index.
+    pub(crate) indexed: bool,
+    /// It is stored that the lane is orphaned.
+    pub(crate) orphan_stored: bool,
     /// Positions below this, as many as `suspects_left`, may have been attempted before an unclean stop.
     suspects_below: u64,
     suspects_left: usize,
@@ -185,6 +191,7 @@ impl Lane {
     fn take_new(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
         while !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED {
             let queued = inner.window.pop()?;
+            inner.short = false;
             budget.give_back(queued.event.stored().len());
             let key = self.work_key(queued.offset, Stage::Subscriber);
             if inner.is_suspect(queued.offset) {
@@ -300,6 +307,9 @@ impl Inner {
             parked: Count::stored(stored.parked),
             due_waiting: false,
             asked: false,
+            short: false,
+            indexed: false,
+            orphan_stored: false,
             suspects_below,
             suspects_left: if suspects_below == 0 {
                 0
@@ -312,7 +322,7 @@ impl Inner {
     }
 
     /// Whether anything may be attempted: not halted, a known subscriber.
-    fn may_attempt(&self) -> bool {
+    pub(crate) fn may_attempt(&self) -> bool {
         self.halt.is_none() && self.settings.subscriber.is_ok()
     }
 
@@ -334,6 +344,7 @@ impl Inner {
         matches!(self.place, Place::Behind { .. })
             && self.may_attempt()
             && !self.is_blocked()
+            && (self.window.queued() == 0 || !self.short)
             && self.window.queued() <= MAX_QUEUED / 2
             && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2
     }
@@ -347,7 +358,8 @@ impl Inner {
         } else {
             let room =
                 self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
-            if !room || !budget.take(bytes) {
+            if self.short || !room || !budget.take(bytes) {
+                self.short = true;
                 return false;
             }
         }
@@ -360,6 +372,7 @@ impl Inner {
     pub(crate) fn drop_queue(&mut self, budget: &Budget, router: u64) {
         budget.give_back(self.window.queued_bytes());
         self.window.drop_queue();
+        self.short = true;
         self.leave_router(router);
     }
 
@@ -373,9 +386,24 @@ impl Inner {
         }
     }
 
-    /// Whether its queue has not moved since `then`.
+    /// The lane is gone: nothing more is attempted, and its share of the budget is given back.
+    pub(crate) fn give_up(&mut self, budget: &Budget, now: Timestamp) {
+        self.halt = Some(Halt::Orphaned(now));
+        budget.give_back(self.window.queued_bytes());
+        self.window.drop_queue();
+        self.drop_due(budget);
+    }
+
+    /// Whether it has not taken anything of what it holds since `then`.
     pub(crate) fn stands_still_since(&self, then: Timestamp) -> bool {
-        self.window.queued() > 0 && self.last_taken <= then
+        (self.window.queued() > 1 || self.due.len() > 1) && self.last_taken <= then
+    }
+
+    /// Gives memory back that a burst needed.
+    pub(crate) fn shrink(&mut self) {
+        self.window.shrink();
+        self.due.shrink_to_fit();
+        self.taken.shrink_to_fit();
     }
 
     fn is_suspect(&mut self, offset: u64) -> bool {
@@ -438,6 +466,14 @@ impl Inner {
         self.due.len() < MAX_DUE && self.due_bytes < MAX_DUE_BYTES
     }
 
+    /// Whether due rows should be fetched: there are more, they may be attempted, and half of the room is free.
+    pub(crate) fn wants_due(&self) -> bool {
+        self.due_waiting
+            && self.may_attempt()
+            && self.due.len() <= MAX_DUE / 2
+            && self.due_bytes <= MAX_DUE_BYTES / 2
+    }
+
     pub(crate) fn is_taken(&self, key: &WorkKey) -> bool {
         self.taken.contains(key)
     }
@@ -446,12 +482,19 @@ impl Inner {
         self.taken.len()
     }
 
-    /// Holds a due row with its event until a worker takes it.
-    pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) {
-        budget.take_anyway(event.stored().len());
-        self.due_bytes += event.stored().len();
+    /// Holds a due row with its event until a worker takes it; `false`: the budget is used up. One row at least.
+    pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) -> bool {
+        let bytes = event.stored().len();
+        if self.due.is_empty() {
+            budget.take_anyway(bytes);
+        } else if !budget.take(bytes) {
+            self.due_waiting = true;
+            return false;
+        }
+        self.due_bytes += bytes;
         self.taken.insert(work.key);
         self.due.push_back(DueJob { work, event });
+        true
     }
 
     /// A due row whose event is gone for good.

@@ -41,9 +41,7 @@ async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Resu
         if let Some(key) = key.filter(|key| routes.lanes.get(key).is_some_and(|lane| lane.id == stored.id)) {
             routes.by_name.remove(&stored.trigger);
             if let Some(lane) = routes.lanes.remove(&key) {
-                let mut inner = lane.inner.lock();
-                inner.drop_queue(&serving.common.budget, routes.position);
-                inner.drop_due(&serving.common.budget);
+                lane.inner.lock().give_up(&serving.common.budget, serving.now());
             }
         }
     }

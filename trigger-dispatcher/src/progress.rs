@@ -71,6 +71,7 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
             .lock()
             .extend(owed.lanes.iter().map(|owed| owed.lane.key));
         serving.routes.lock().position_moved = true;
+        serving.dirty_waker.notify_one();
         return Err(error);
     }
     owed.changes.clear();

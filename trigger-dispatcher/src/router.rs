@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use millrace_channel::{Batch, GapReason, Record};
+use millrace_channel::{Batch, GapReason};
+use millrace_event::Event;
 
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
@@ -53,9 +54,14 @@ fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
                 triggers: &triggers,
             });
         }
+        if matches.is_empty() {
+            continue;
+        }
+        // Queues may keep it for long: not with all that was read or stored together with it.
+        let event = record.event.compact();
         for key in matches.iter() {
             if let Some(lane) = routes.lanes.get(key) {
-                give(serving, lane, record);
+                give(serving, lane, record.position.offset, &event);
             }
         }
     }
@@ -63,14 +69,13 @@ fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
     moved(serving, &mut routes, batch.next.offset);
 }
 
-fn give(serving: &Arc<Serving>, lane: &Arc<Lane>, record: &Record) {
-    let offset = record.position.offset;
+fn give(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event) {
     let mut inner = lane.inner.lock();
     let Place::Live { from } = inner.place else { return };
     if offset < from {
         return;
     }
-    if inner.offer(offset, &record.event, &serving.common.budget) {
+    if inner.offer(offset, event, &serving.common.budget) {
         serving.metrics.matched.inc();
     } else {
         inner.leave_router(offset);

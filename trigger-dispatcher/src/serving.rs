@@ -60,6 +60,8 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
+    /// When serving began.
+    pub(crate) began: Timestamp,
 }
 
 /// The router's position, its index and the lanes.
@@ -97,7 +99,7 @@ impl Serving {
             self.hungry.lock().insert(lane.key);
             self.hungry_waker.notify_one();
         }
-        if inner.due_waiting && inner.halt.is_none() && inner.has_room_for_due() {
+        if inner.wants_due() {
             inner.due_waiting = false;
             self.schedule(lane.key, Timestamp(0));
         }

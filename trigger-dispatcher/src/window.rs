@@ -132,6 +132,13 @@ impl Window {
             .min()
     }
 
+    /// Gives memory back that a burst needed.
+    pub(crate) fn shrink(&mut self) {
+        self.queue.shrink_to_fit();
+        self.in_flight.shrink_to_fit();
+        self.owed.shrink_to_fit();
+    }
+
     pub(crate) fn queued(&self) -> usize {
         self.queue.len()
     }

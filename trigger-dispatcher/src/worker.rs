@@ -43,6 +43,9 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
                 let mut inner = lane.inner.lock();
                 inner.idle -= 1;
                 inner.workers -= 1;
+                if inner.workers == 0 {
+                    inner.shrink();
+                }
                 // Something may have come between the end of the wait and now, for which this worker was woken.
                 serving.wake_worker(&lane, &mut inner);
                 return;

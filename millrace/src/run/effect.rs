@@ -81,13 +81,13 @@ impl Effect {
 
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
+        let mut closed = Ok(());
         for (broker, channel) in self.channels.all() {
-            channel
-                .close()
-                .await
-                .with_context(|| format!("the channel of broker {broker} cannot be closed"))?;
+            let context = || format!("the channel of broker {broker} cannot be closed");
+            // One that cannot be closed must not keep the others from it.
+            closed = closed.and(channel.close().await.with_context(context));
         }
-        Ok(())
+        closed
     }
 }
 

@@ -41,14 +41,21 @@ pub(crate) async fn run(config: NodeConfig, paths: Vec<PathBuf>) -> anyhow::Resu
         "admin": node.admin_listen().to_string(),
         "data": config.data.display().to_string(),
     });
-    let mut running = node.start(mesh).await?;
-    crate::cli::out::data(&ready.to_string());
     let mut ended = signal::Ended::listen()?;
-    loop {
-        tokio::select! {
-            () = ended.asked() => break,
-            () = documents.changed(&mut seen) => reload(&documents, &mut running).await,
+    let mut running = tokio::select! {
+        running = node.start(mesh) => running?,
+        () = ended.asked() => return Ok(Exit::Ok),
+    };
+    crate::cli::out::data(&ready.to_string());
+    let follow = async {
+        loop {
+            documents.changed(&mut seen).await;
+            reload(&documents, &mut running).await;
         }
+    };
+    tokio::select! {
+        () = ended.asked() => {}
+        () = follow => {}
     }
     tracing::info!("stopping: no new events; what is in hand ends");
     tokio::select! {

@@ -115,6 +115,7 @@ impl Node {
                 refuse: vec![admin_listener.address()],
                 ..Guard::default()
             },
+            max_answer_bytes: answer_bytes(config.max_event_bytes),
             ..ConnectorOptions::default()
         };
         let dispatcher = Dispatcher::new(
@@ -202,6 +203,13 @@ impl Node {
             admin,
         })
     }
+}
+
+/// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat too large,
+/// which intake then refuses in words; what is beyond is no reply to anybody.
+fn answer_bytes(event_bytes: usize) -> usize {
+    const HEAD: usize = 64 << 10;
+    event_bytes.saturating_mul(2).saturating_add(HEAD)
 }
 
 // === impl Running ===

@@ -199,17 +199,19 @@ impl Log {
         LogReader::new(Arc::clone(&self.inner.shared), from)
     }
 
-    /// One event; `None` when it is not there (any more, or yet). Blocking.
+    /// One event, in a buffer of its own; `None` when it is not there (any more, or yet). Blocking.
     pub fn get(&self, offset: u64) -> Result<Option<Record>, LogError> {
         if let Some(batch) = self.read(offset, 1, usize::MAX) {
             return Ok(batch.records.into_iter().next());
         }
         let batch = self.read_disk(offset, 1, usize::MAX)?;
-        Ok(batch
-            .records
-            .into_iter()
-            .next()
-            .filter(|record| record.position.offset == offset))
+        let record = batch.records.into_iter().next();
+        Ok(record
+            .filter(|record| record.position.offset == offset)
+            .map(|record| Record {
+                event: record.event.compact(),
+                ..record
+            }))
     }
 
     /// The segments in order. The last one that is not sealed is being written.
