@@ -1,7 +1,13 @@
 //! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last commit.
 //!
 //! Everything is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's rules; who
-//! calls them decides when.
+//! calls them decides when. They stand by their purpose: how the queue is filled (`feed`), what is due (`due_rows`), what
+//! an outcome changes (`settle`), and the numbers of rows (`count`).
+
+mod count;
+mod due_rows;
+mod feed;
+mod settle;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,9 +18,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::budget::Budget;
-use crate::next_step::{Attempted, Next};
+use crate::next_step::Attempted;
 use crate::settings::Settings;
 use crate::window::Window;
+
+pub(crate) use count::Count;
 
 /// Outcomes after which a lane waits for the next commit (design §1.8): the most that a crash repeats.
 pub(crate) const MAX_UNCOMMITTED: usize = 1000;
@@ -82,14 +90,6 @@ pub(crate) struct Tally {
     pub(crate) dead_lettered: u64,
     pub(crate) last_failure: Option<(Timestamp, String)>,
     pub(crate) odd_answer_told: bool,
-}
-
-/// A number of rows: those stored, and the changes on their way there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Count {
-    stored: i64,
-    committing: i64,
-    pending: i64,
 }
 
 /// What goes into the next commit.
@@ -284,6 +284,8 @@ impl Inner {
         } else {
             Place::Behind { cursor: follows }
         };
+        // It no longer follows the router, and the next commit must say so: it may move the router.
+        let leaves_router = stored.cursor.is_none() && place != (Place::Live { from: follows });
         let parallelism = settings.trigger.parallelism as usize;
         Self {
             settings,
@@ -298,7 +300,7 @@ impl Inner {
             pending: Vec::new(),
             next_due: None,
             uncommitted: 0,
-            dirty: false,
+            dirty: leaves_router,
             marked: false,
             workers: 0,
             idle: 0,
@@ -337,289 +339,6 @@ impl Inner {
     pub(crate) fn has_work(&self) -> bool {
         let new = self.window.queued() > 0 && !self.is_blocked();
         self.may_attempt() && (!self.due.is_empty() || new) && self.uncommitted < MAX_UNCOMMITTED
-    }
-
-    /// Whether the catch-up reader should feed it.
-    pub(crate) fn is_hungry(&self) -> bool {
-        matches!(self.place, Place::Behind { .. })
-            && self.may_attempt()
-            && !self.is_blocked()
-            && (self.window.queued() == 0 || !self.short)
-            && self.window.queued() <= MAX_QUEUED / 2
-            && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2
-    }
-
-    /// Queues an event if there is room; `false`: the lane is full.
-    pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
-        let bytes = event.stored().len();
-        if self.window.queued() == 0 {
-            // One event at least, or a lane could never go on while others hold the budget.
-            budget.take_anyway(bytes);
-        } else {
-            let room =
-                self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
-            if self.short || !room || !budget.take(bytes) {
-                self.short = true;
-                return false;
-            }
-        }
-        self.window.push(offset, event.clone());
-        self.dirty = true;
-        true
-    }
-
-    /// Gives the queue up: what it held is read again later. A live lane leaves the router at `router`.
-    pub(crate) fn drop_queue(&mut self, budget: &Budget, router: u64) {
-        budget.give_back(self.window.queued_bytes());
-        self.window.drop_queue();
-        self.short = true;
-        self.leave_router(router);
-    }
-
-    /// A live lane leaves the router: it reads on from `at_position` by itself.
-    pub(crate) fn leave_router(&mut self, at_position: u64) {
-        if let Place::Live { from } = self.place {
-            self.place = Place::Behind {
-                cursor: from.max(at_position),
-            };
-            self.dirty = true;
-        }
-    }
-
-    /// The lane is gone: nothing more is attempted, and its share of the budget is given back.
-    pub(crate) fn give_up(&mut self, budget: &Budget, now: Timestamp) {
-        self.halt = Some(Halt::Orphaned(now));
-        budget.give_back(self.window.queued_bytes());
-        self.window.drop_queue();
-        self.drop_due(budget);
-    }
-
-    /// Whether it has not taken anything of what it holds since `then`.
-    pub(crate) fn stands_still_since(&self, then: Timestamp) -> bool {
-        (self.window.queued() > 1 || self.due.len() > 1) && self.last_taken <= then
-    }
-
-    /// Gives memory back that a burst needed.
-    pub(crate) fn shrink(&mut self) {
-        self.window.shrink();
-        self.due.shrink_to_fit();
-        self.taken.shrink_to_fit();
-    }
-
-    fn is_suspect(&mut self, offset: u64) -> bool {
-        let suspect = self.suspects_left > 0 && offset < self.suspects_below;
-        if suspect {
-            self.suspects_left -= 1;
-        }
-        suspect
-    }
-
-    /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
-    fn put_suspect(&mut self, key: WorkKey, now: Timestamp) {
-        self.deferred.add(1);
-        self.uncommitted += 1;
-        self.dirty = true;
-        self.put(Change::Put(Work {
-            key,
-            attempt: 0,
-            due: now,
-            open: false,
-            crashes: 0,
-            suspect: true,
-            failures: Vec::new(),
-            body: None,
-        }));
-    }
-
-    fn put(&mut self, change: Change) {
-        if let Change::Put(work) | Change::Advance { to: work, .. } = &change {
-            self.next_due = Some(self.next_due.map_or(work.due, |due| due.min(work.due)));
-        }
-        self.pending.push(change);
-    }
-
-    fn take_due(&mut self, budget: &Budget) -> Option<Job> {
-        if self.uncommitted >= MAX_UNCOMMITTED {
-            return None;
-        }
-        let DueJob { work, event } = self.due.pop_front()?;
-        self.due_bytes -= event.stored().len();
-        budget.give_back(event.stored().len());
-        let attempted = Attempted {
-            key: work.key,
-            attempt: work.attempt,
-            crashes: work.crashes,
-            suspect: work.suspect,
-            failures: work.failures,
-            body: work.body,
-        };
-        Some(Job {
-            attempted,
-            event,
-            is_new: false,
-            settings: self.settings.clone(),
-        })
-    }
-
-    /// Whether a fetched row is not already held, and there is room for it.
-    pub(crate) fn has_room_for_due(&self) -> bool {
-        self.due.len() < MAX_DUE && self.due_bytes < MAX_DUE_BYTES
-    }
-
-    /// Whether due rows should be fetched: there are more, they may be attempted, and half of the room is free.
-    pub(crate) fn wants_due(&self) -> bool {
-        self.due_waiting
-            && self.may_attempt()
-            && self.due.len() <= MAX_DUE / 2
-            && self.due_bytes <= MAX_DUE_BYTES / 2
-    }
-
-    pub(crate) fn is_taken(&self, key: &WorkKey) -> bool {
-        self.taken.contains(key)
-    }
-
-    pub(crate) fn taken(&self) -> usize {
-        self.taken.len()
-    }
-
-    /// Holds a due row with its event until a worker takes it; `false`: the budget is used up. One row at least.
-    pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) -> bool {
-        let bytes = event.stored().len();
-        if self.due.is_empty() {
-            budget.take_anyway(bytes);
-        } else if !budget.take(bytes) {
-            self.due_waiting = true;
-            return false;
-        }
-        self.due_bytes += bytes;
-        self.taken.insert(work.key);
-        self.due.push_back(DueJob { work, event });
-        true
-    }
-
-    /// A due row whose event is gone for good.
-    pub(crate) fn lose_due(&mut self, key: WorkKey) {
-        self.deferred.add(-1);
-        self.taken.insert(key);
-        self.released.push(key);
-        self.pending.push(Change::Complete(key));
-        self.dirty = true;
-    }
-
-    /// Gives the held rows back: they are fetched again when they are wanted.
-    pub(crate) fn drop_due(&mut self, budget: &Budget) {
-        budget.give_back(self.due_bytes);
-        self.due_bytes = 0;
-        for job in self.due.drain(..) {
-            self.taken.remove(&job.work.key);
-        }
-        self.due_waiting = true;
-    }
-
-    /// An attempt ended: what comes next is put into the next commit.
-    pub(crate) fn settle(&mut self, key: WorkKey, is_new: bool, next: Next, now: Timestamp) {
-        let has_row = if is_new {
-            self.window.end(key.position.offset)
-        } else {
-            true
-        };
-        self.uncommitted += 1;
-        self.dirty = true;
-        if has_row {
-            self.released.push(key);
-        }
-        match next {
-            Next::Done if has_row => {
-                self.deferred.add(-1);
-                self.pending.push(Change::Complete(key));
-            }
-            Next::Done => {}
-            Next::Put(work) => {
-                self.deferred.add(i64::from(!has_row));
-                let moves = has_row && work.key != key;
-                self.put(if moves {
-                    Change::Advance { from: key, to: *work }
-                } else {
-                    Change::Put(*work)
-                });
-            }
-            Next::Park {
-                reason,
-                attempts,
-                failures,
-                body,
-            } => {
-                self.deferred.add(-i64::from(has_row));
-                self.parked.add(1);
-                self.pending.push(Change::Park {
-                    key,
-                    reason,
-                    since: now,
-                    attempts,
-                    failures,
-                    body,
-                });
-            }
-        }
-    }
-
-    /// The snapshot is durable: its rows may be fetched again, its outcomes no longer count.
-    pub(crate) fn committed(&mut self, outcomes: usize, released: &[WorkKey]) {
-        self.uncommitted -= outcomes;
-        self.deferred.end_commit();
-        self.parked.end_commit();
-        match &mut self.freed_while_fetching {
-            Some(freed) => freed.extend_from_slice(released),
-            None => released.iter().for_each(|key| {
-                self.taken.remove(key);
-            }),
-        }
-    }
-
-    /// Due rows are about to be read: what is taken from now on stays so until [`Inner::end_fetch`].
-    pub(crate) fn begin_fetch(&mut self) {
-        self.freed_while_fetching = Some(Vec::new());
-    }
-
-    /// The rows that were read are held. Those freed meanwhile are fetched again when they are due: their commit has
-    /// set the timer.
-    pub(crate) fn end_fetch(&mut self) {
-        for key in self.freed_while_fetching.take().unwrap_or_default() {
-            self.taken.remove(&key);
-        }
-    }
-}
-
-// === impl Count ===
-
-impl Count {
-    fn stored(rows: u64) -> Self {
-        Self {
-            stored: i64::try_from(rows).unwrap_or(i64::MAX),
-            ..Self::default()
-        }
-    }
-
-    /// All rows, those on their way included.
-    pub(crate) fn get(self) -> u64 {
-        u64::try_from(self.stored + self.committing + self.pending).unwrap_or(0)
-    }
-
-    fn add(&mut self, rows: i64) {
-        self.pending += rows;
-    }
-
-    fn begin_commit(&mut self) {
-        self.committing += std::mem::take(&mut self.pending);
-    }
-
-    fn end_commit(&mut self) {
-        self.stored += std::mem::take(&mut self.committing);
-    }
-
-    /// Takes over the number that is stored, after a command changed it. No commit may be under way.
-    pub(crate) fn set_stored(&mut self, rows: u64) {
-        self.stored = i64::try_from(rows).unwrap_or(i64::MAX);
     }
 }
 

@@ -16,6 +16,7 @@ impl Statuses for Serving {
             oldest: usage.oldest.offset,
             log_bytes: usage.log_bytes,
             refusing: usage.refusing,
+            dropped: usage.dropped,
         }
     }
 

@@ -1,0 +1,75 @@
+//! How a lane's queue is filled and given up: by the router, by the catch-up reader, within the bounds.
+
+use millrace_event::{Event, Timestamp};
+
+use super::{Halt, Inner, MAX_QUEUED, MAX_QUEUED_BYTES, Place};
+use crate::budget::Budget;
+
+impl Inner {
+    /// Whether the catch-up reader should feed it.
+    pub(crate) fn is_hungry(&self) -> bool {
+        matches!(self.place, Place::Behind { .. })
+            && self.may_attempt()
+            && !self.is_blocked()
+            && (self.window.queued() == 0 || !self.short)
+            && self.window.queued() <= MAX_QUEUED / 2
+            && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2
+    }
+
+    /// Queues an event if there is room; `false`: the lane is full.
+    pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
+        let bytes = event.stored().len();
+        if self.window.queued() == 0 {
+            // One event at least, or a lane could never go on while others hold the budget.
+            budget.take_anyway(bytes);
+        } else {
+            let room =
+                self.window.queued() < MAX_QUEUED && self.window.queued_bytes() + bytes <= MAX_QUEUED_BYTES;
+            if self.short || !room || !budget.take(bytes) {
+                self.short = true;
+                return false;
+            }
+        }
+        self.window.push(offset, event.clone());
+        self.dirty = true;
+        true
+    }
+
+    /// Gives the queue up: what it held is read again later. A live lane leaves the router at `router`.
+    pub(crate) fn drop_queue(&mut self, budget: &Budget, router: u64) {
+        budget.give_back(self.window.queued_bytes());
+        self.window.drop_queue();
+        self.short = true;
+        self.leave_router(router);
+    }
+
+    /// A live lane leaves the router: it reads on from `at_position` by itself.
+    pub(crate) fn leave_router(&mut self, at_position: u64) {
+        if let Place::Live { from } = self.place {
+            self.place = Place::Behind {
+                cursor: from.max(at_position),
+            };
+            self.dirty = true;
+        }
+    }
+
+    /// The lane is gone: nothing more is attempted, and its share of the budget is given back.
+    pub(crate) fn give_up(&mut self, budget: &Budget, now: Timestamp) {
+        self.halt = Some(Halt::Orphaned(now));
+        budget.give_back(self.window.queued_bytes());
+        self.window.drop_queue();
+        self.drop_due(budget);
+    }
+
+    /// Whether it has not taken anything of what it holds since `then`.
+    pub(crate) fn stands_still_since(&self, then: Timestamp) -> bool {
+        (self.window.queued() > 1 || self.due.len() > 1) && self.last_taken <= then
+    }
+
+    /// Gives memory back that a burst needed.
+    pub(crate) fn shrink(&mut self) {
+        self.window.shrink();
+        self.due.shrink_to_fit();
+        self.taken.shrink_to_fit();
+    }
+}

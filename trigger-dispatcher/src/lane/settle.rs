@@ -1,0 +1,101 @@
+//! What an outcome changes: rows put, moved, completed or parked, waiting for the next commit.
+
+use millrace_channel::{Change, Work, WorkKey};
+use millrace_event::Timestamp;
+
+use super::Inner;
+use crate::next_step::Next;
+
+impl Inner {
+    pub(super) fn is_suspect(&mut self, offset: u64) -> bool {
+        let suspect = self.suspects_left > 0 && offset < self.suspects_below;
+        if suspect {
+            self.suspects_left -= 1;
+        }
+        suspect
+    }
+
+    /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
+    pub(super) fn put_suspect(&mut self, key: WorkKey, now: Timestamp) {
+        self.deferred.add(1);
+        self.uncommitted += 1;
+        self.dirty = true;
+        self.put(Change::Put(Work {
+            key,
+            attempt: 0,
+            due: now,
+            open: false,
+            crashes: 0,
+            suspect: true,
+            failures: Vec::new(),
+            body: None,
+        }));
+    }
+
+    pub(super) fn put(&mut self, change: Change) {
+        if let Change::Put(work) | Change::Advance { to: work, .. } = &change {
+            self.next_due = Some(self.next_due.map_or(work.due, |due| due.min(work.due)));
+        }
+        self.pending.push(change);
+    }
+
+    /// An attempt ended: what comes next is put into the next commit.
+    pub(crate) fn settle(&mut self, key: WorkKey, is_new: bool, next: Next, now: Timestamp) {
+        let has_row = if is_new {
+            self.window.end(key.position.offset)
+        } else {
+            true
+        };
+        self.uncommitted += 1;
+        self.dirty = true;
+        if has_row {
+            self.released.push(key);
+        }
+        match next {
+            Next::Done if has_row => {
+                self.deferred.add(-1);
+                self.pending.push(Change::Complete(key));
+            }
+            Next::Done => {}
+            Next::Put(work) => {
+                self.deferred.add(i64::from(!has_row));
+                let moves = has_row && work.key != key;
+                self.put(if moves {
+                    Change::Advance { from: key, to: *work }
+                } else {
+                    Change::Put(*work)
+                });
+            }
+            Next::Park {
+                reason,
+                attempts,
+                failures,
+                body,
+            } => {
+                self.deferred.add(-i64::from(has_row));
+                self.parked.add(1);
+                self.pending.push(Change::Park {
+                    key,
+                    reason,
+                    since: now,
+                    attempts,
+                    failures,
+                    body,
+                });
+            }
+        }
+    }
+
+    /// The snapshot is durable: its rows may be fetched again, its outcomes no longer count.
+    pub(crate) fn committed(&mut self, outcomes: usize, released: &[WorkKey]) {
+        self.uncommitted -= outcomes;
+        self.deferred.end_commit();
+        self.parked.end_commit();
+        match &mut self.freed_while_fetching {
+            Some(freed) => freed.extend_from_slice(released),
+            None => released.iter().for_each(|key| {
+                self.taken.remove(key);
+            }),
+        }
+    }
+}
