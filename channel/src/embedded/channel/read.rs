@@ -1,6 +1,6 @@
 //! Finds events wherever they are kept: in memory, in the log, among the copies beside it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_event::Timestamp;
@@ -16,7 +16,8 @@ use crate::{Batch, ChannelError, Gap, GapReason, Parked, Position, Reader, Recor
 pub(super) struct Damage {
     log: Log,
     metrics: Arc<BrokerMetrics>,
-    places: Mutex<BTreeSet<u64>>,
+    /// What was lost, by its first offset: the offset after it.
+    places: Mutex<BTreeMap<u64, u64>>,
     frames: Mutex<u64>,
 }
 
@@ -69,14 +70,18 @@ impl Damage {
         *seen = now;
     }
 
+    /// Counts what of these offsets was not counted before.
     fn lost(&self, from: u64, to: u64) {
         let mut places = self.places.lock();
+        let known = |(&first, &end): (&u64, &u64)| end.min(to).saturating_sub(first.max(from));
+        let known: u64 = places.range(..to).map(known).sum();
+        self.metrics
+            .lost_events
+            .inc_by(to.saturating_sub(from).saturating_sub(known));
         if places.len() >= Self::KEPT {
             places.pop_first();
         }
-        if places.insert(from) {
-            self.metrics.lost_events.inc_by(to.saturating_sub(from));
-        }
+        places.insert(from, to);
     }
 
     fn count(&self, gaps: &[Gap]) {
@@ -135,7 +140,12 @@ impl Embedded {
             }
         }
         // Its segment may have gone meanwhile: what rows name was copied before.
-        Ok(self.state.copy(offset).await?)
+        let copy = self.state.copy(offset).await?;
+        if copy.is_none() && offset >= self.log.oldest() {
+            self.damage.lost(offset, offset + 1);
+            self.damage.count_frames();
+        }
+        Ok(copy)
     }
 
     /// Fills in the event of a parked row, unless the row has its own.
