@@ -155,17 +155,27 @@ impl State {
         .await
     }
 
-    /// Gives pages that are free back to the volume, some at a time.
+    /// Gives pages that are free back to the volume, some at a time, so that commits come in between.
     pub(crate) async fn give_back(&self) -> Result<(), StateError> {
         const WORTH_IT: i64 = 256;
-        let free: i64 = self
-            .read(|db| Ok(db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
+        const ROUNDS: usize = 32;
+        for _ in 0..ROUNDS {
+            let free: i64 = self
+                .read(|db| Ok(db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
+                .await?;
+            if free <= WORTH_IT {
+                break;
+            }
+            self.write(|db, _| {
+                // It gives one page back for each row that is asked for.
+                let mut statement = db.prepare_cached("PRAGMA incremental_vacuum(1024)")?;
+                let mut rows = statement.query([])?;
+                while rows.next()?.is_some() {}
+                Ok(())
+            })
             .await?;
-        if free <= WORTH_IT {
-            return Ok(());
         }
-        self.write(|db, _| Ok(db.execute_batch("PRAGMA incremental_vacuum(1024)")?))
-            .await
+        Ok(())
     }
 
     /// Ends the thread, after it has marked the stop as clean if it is. Closing twice is fine.
