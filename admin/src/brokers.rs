@@ -28,6 +28,8 @@ pub(crate) struct BrokerView {
     log_bytes: u64,
     /// Why producers are turned away now; null while they are not.
     refusing: Option<String>,
+    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
+    dropped: u64,
     /// What its document says; null when there is none any more.
     settings: Option<Settings>,
 }
@@ -71,6 +73,7 @@ fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> Bro
         oldest: status.oldest,
         log_bytes: status.log_bytes,
         refusing: status.refusing,
+        dropped: status.dropped,
         settings: broker.map(|broker| Settings {
             retention_age_seconds: broker.retention.age.as_secs(),
             retention_bytes: broker.retention.bytes,

@@ -65,6 +65,8 @@ pub struct BrokerStatus {
     pub log_bytes: u64,
     /// Whether producers are being turned away, and why.
     pub refusing: Option<String>,
+    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
+    pub dropped: u64,
 }
 
 // === impl StatusBoard ===
