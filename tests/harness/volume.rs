@@ -22,11 +22,15 @@ impl Volume {
     /// # Errors
     /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.
     pub fn mount(mebibytes: u32) -> anyhow::Result<Option<Self>> {
-        let folder = tempfile::Builder::new()
-            .prefix("millrace-volume-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("millrace-volume-").tempdir()?;
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "millrace-test"])
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mebibytes}m"),
+                "millrace-test",
+            ])
             .arg(folder.path())
             .output();
         let refused = match mounted {
