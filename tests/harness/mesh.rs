@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::Signal;
@@ -263,6 +264,18 @@ impl Mesh {
     pub async fn restart_with(&mut self, args: &[&str]) -> anyhow::Result<()> {
         self.setup.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self.restart().await
+    }
+
+    /// Starts it again, and kills it after so long, ready or not.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is not gone before the deadline.
+    pub async fn stumble(&mut self, life: Duration) -> anyhow::Result<()> {
+        let setup = &self.setup;
+        self.process = Process::start(&setup.command(), setup.folder.path(), &setup.stderr_file())?;
+        // The moment of the kill is the test's choice; nothing is waited for.
+        tokio::time::sleep(life).await;
+        self.process.kill().await
     }
 
     /// Replaces the documents and waits until the new ones are what runs.
