@@ -19,6 +19,7 @@ pub mod peers;
 pub mod process;
 pub mod producer;
 pub mod raw;
+pub mod reload;
 pub mod sink;
 pub mod volume;
 pub mod wait;

@@ -1,27 +1,8 @@
 //! Promise: a trigger gets the events admitted after it was, all of them, and none from before; a restart changes nothing.
 
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::reload::{PATIENT, events, ids, sorted};
 use millrace_tests::{Answer, Event, Mesh, Sink, wait_until};
-
-/// Retries soon, and longer than any test takes.
-const PATIENT: &str = "{retry: 100000, backoffPolicy: linear, backoffDelay: PT0.05S, backoffMax: PT0.05S}";
-
-fn events(prefix: &str, count: usize) -> Vec<Event> {
-    (0..count)
-        .map(|n| Event::new(&format!("{prefix}{n}"), "x"))
-        .collect()
-}
-
-fn ids(prefix: &str, count: usize) -> Vec<String> {
-    let mut ids: Vec<String> = (0..count).map(|n| format!("{prefix}{n}")).collect();
-    ids.sort();
-    ids
-}
-
-fn sorted(mut ids: Vec<String>) -> Vec<String> {
-    ids.sort();
-    ids
-}
 
 fn named(sink: &Sink, name: &str) -> Trigger {
     Trigger::new(name, &sink.url(&format!("/{name}"))).delivery(PATIENT)
@@ -32,10 +13,10 @@ async fn a_trigger_added_to_a_running_mesh_sees_only_what_comes_after_it() -> an
     let sink = Sink::start().await?;
     let documents = Documents::broker().trigger(&named(&sink, "old"));
     let mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &events("before-", 20)).await?;
+    mesh.send("shop/default", &events("before-", "x", 20)).await?;
     mesh.reload(documents.trigger(&named(&sink, "new")).text())
         .await?;
-    mesh.send("shop/default", &events("after-", 20)).await?;
+    mesh.send("shop/default", &events("after-", "x", 20)).await?;
     mesh.until_settled().await?;
     assert_eq!(sorted(sink.ids("/new")), ids("after-", 20));
     assert_eq!(sink.count("/old"), 40);
@@ -48,13 +29,13 @@ async fn the_backlog_of_others_is_not_a_new_triggers() -> anyhow::Result<()> {
     sink.answer("/down", [Answer::status(503)]);
     let documents = Documents::broker().trigger(&named(&sink, "down"));
     let mut mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &events("before-", 20)).await?;
+    mesh.send("shop/default", &events("before-", "x", 20)).await?;
     mesh.reload(documents.trigger(&named(&sink, "new")).text())
         .await?;
     // Nothing has been delivered to it yet: its start is known all the same.
     mesh.kill().await?;
     mesh.restart().await?;
-    mesh.send("shop/default", &events("after-", 3)).await?;
+    mesh.send("shop/default", &events("after-", "x", 3)).await?;
     sink.answer("/down", [Answer::ok()]);
     mesh.until_settled().await?;
     assert_eq!(sorted(sink.ids("/new")), ids("after-", 3));
@@ -66,12 +47,12 @@ async fn a_trigger_that_comes_while_millrace_is_down_starts_at_the_end() -> anyh
     let sink = Sink::start().await?;
     let documents = Documents::broker().trigger(&named(&sink, "old"));
     let mut mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &events("before-", 20)).await?;
+    mesh.send("shop/default", &events("before-", "x", 20)).await?;
     mesh.kill().await?;
     mesh.setup()
         .write(documents.trigger(&named(&sink, "new")).text())?;
     mesh.restart().await?;
-    mesh.send("shop/default", &events("after-", 5)).await?;
+    mesh.send("shop/default", &events("after-", "x", 5)).await?;
     mesh.until_settled().await?;
     assert_eq!(sorted(sink.ids("/new")), ids("after-", 5));
     Ok(())
@@ -83,7 +64,7 @@ async fn a_clean_restart_repeats_nothing() -> anyhow::Result<()> {
     let documents = Documents::broker().trigger(&named(&sink, "t"));
     let mut mesh = Mesh::start(documents.text()).await?;
     for round in ["first-", "second-", "third-"] {
-        mesh.send("shop/default", &events(round, 50)).await?;
+        mesh.send("shop/default", &events(round, "x", 50)).await?;
         sink.wait_for("/t", 50).await?;
         let status = mesh.stop().await?;
         assert!(status.success(), "{status}");
@@ -103,7 +84,7 @@ async fn what_was_written_down_is_not_replayed_after_a_crash() -> anyhow::Result
         .trigger(&named(&sink, "t"))
         .trigger(&named(&sink, "probe").attributes("{type: probe}"));
     let mut mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &events("old-", 50)).await?;
+    mesh.send("shop/default", &events("old-", "x", 50)).await?;
     mesh.until_settled().await?;
     // A second attempt comes from a row: the commit that wrote it holds all that was settled before.
     mesh.send("shop/default", &[Event::new("probe", "probe")]).await?;
@@ -128,11 +109,11 @@ async fn a_subscriber_that_was_away_over_a_restart_gets_what_it_missed() -> anyh
         .trigger(&named(&here, "here"))
         .trigger(&named(&away, "away"));
     let mut mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &events("one-", 40)).await?;
+    mesh.send("shop/default", &events("one-", "x", 40)).await?;
     here.wait_for("/here", 40).await?;
     mesh.stop().await?;
     mesh.restart().await?;
-    mesh.send("shop/default", &events("two-", 40)).await?;
+    mesh.send("shop/default", &events("two-", "x", 40)).await?;
     here.wait_for("/here", 80).await?;
     mesh.kill().await?;
     mesh.restart().await?;
