@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::reload::events;
 use millrace_tests::{Answer, Event, Mesh, Received, Sink};
 
 /// What two clocks that are read at different places may differ by, milliseconds cut off included.
@@ -226,6 +227,36 @@ async fn retry_after_counts_as_far_as_the_policy_lets_it() -> anyhow::Result<()>
     Ok(())
 }
 
+#[tokio::test]
+async fn a_trigger_with_much_to_retry_does_not_hold_up_the_retries_of_others() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    sink.answer("/busy", [Answer::status(503)]);
+    let busy = Trigger::new("busy", &sink.url("/busy"))
+        .attributes("{type: busy}")
+        .delivery("{retry: 1000000, backoffPolicy: linear, backoffDelay: PT0.001S, backoffMax: PT0.001S}");
+    let mut documents = Documents::broker().trigger(&busy);
+    for n in 0..4 {
+        let path = format!("/t{n}");
+        sink.answer(&path, [Answer::status(503), Answer::ok()]);
+        let trigger = Trigger::new(&format!("t{n}"), &sink.url(&path))
+            .attributes("{type: x}")
+            .delivery("{retry: 1, backoffPolicy: linear, backoffDelay: PT0.01S}");
+        documents = documents.trigger(&trigger);
+    }
+    let mesh = Mesh::start(documents.text()).await?;
+    mesh.send("shop/default", &events("busy-", "busy", 600)).await?;
+    sink.wait_for("/busy", 1_200).await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    for n in 0..4 {
+        sink.wait_for(&format!("/t{n}"), 2).await?;
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date in an answer is one of the wall clock"
+)]
 #[tokio::test]
 async fn retry_after_may_be_a_date() -> anyhow::Result<()> {
     let sink = Sink::start().await?;

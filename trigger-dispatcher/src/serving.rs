@@ -101,7 +101,8 @@ impl Serving {
         }
         if inner.wants_due() {
             inner.due_waiting = false;
-            self.schedule(lane.key, Timestamp(0));
+            // Now, and not at once: lanes that have waited for longer come first, or one with much due starves them.
+            self.schedule(lane.key, self.now());
         }
         self.wake_worker(lane, inner);
     }
