@@ -116,7 +116,6 @@ impl Node {
                 ..Guard::default()
             },
             max_answer_bytes: answer_bytes(config.max_event_bytes),
-            ..ConnectorOptions::default()
         };
         let dispatcher = Dispatcher::new(
             Parts {
