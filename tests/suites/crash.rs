@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::{Answer, Event, Mesh, Producers, Sink, chance, long, wait_until};
 use parking_lot::Mutex;
@@ -51,10 +52,23 @@ impl Tally {
         tally
     }
 
-    fn missing(&self, accepted: &[String]) -> usize {
+    fn missing(&self, wanted: &[String]) -> Vec<String> {
         let counts = self.0.lock();
         let is_taken = |id: &String| counts.get(id).is_some_and(|counted| counted.taken > 0);
-        accepted.iter().filter(|id| !is_taken(id)).count()
+        wanted.iter().filter(|id| !is_taken(id)).cloned().collect()
+    }
+
+    /// Waits until all of these were taken, however long that takes as long as more and more are.
+    async fn until_taken(&self, wanted: &[String]) -> anyhow::Result<()> {
+        let mut missing = self.missing(wanted);
+        while !missing.is_empty() {
+            missing = wait_until(&format!("more of {} missing events", missing.len()), || async {
+                let left = self.missing(&missing);
+                Ok(Some(left).filter(|left| left.len() < missing.len()))
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     fn repeats(&self) -> usize {
@@ -136,16 +150,11 @@ async fn what_was_accepted_is_delivered_whenever_the_process_is_killed() -> anyh
                 .collect(),
             _ => accepted.clone(),
         };
-        let arrived = wait_until(&format!("everything to arrive at {path}"), || async {
-            let missing = tally.missing(&wanted);
-            anyhow::ensure!(missing == 0, "{missing} of {} are missing", wanted.len());
-            Ok(Some(()))
-        })
-        .await;
+        let arrived = tally.until_taken(&wanted).await;
         if arrived.is_err() {
             println!("after {kills} kills: {:#}", mesh.admin().get("triggers").await?);
         }
-        arrived?;
+        arrived.with_context(|| format!("at {path}"))?;
     }
     mesh.until_settled().await?;
     assert_eq!(
