@@ -100,7 +100,7 @@ async fn a_dead_subscriber_costs_no_memory_and_gets_its_whole_backlog_when_it_re
     assert!(
         used <= BOUND,
         "{used} MiB with a backlog of {} MiB",
-        events * bytes >> 20
+        (events * bytes) >> 20
     );
     dead.up().await?;
     // In steps, each with its own deadline: how long it takes is not what is asked here.
