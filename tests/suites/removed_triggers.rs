@@ -186,3 +186,29 @@ async fn a_folder_may_gain_and_lose_files() -> anyhow::Result<()> {
     assert_eq!(sorted(sink.ids("/more")), ids("1-", 10));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_broker_that_goes_and_comes_back_owes_what_it_owed() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let other = Documents::broker();
+    let side = Trigger::new("t", &sink.url("/t")).on("side").delivery(PATIENT);
+    let both = other.clone().and_broker("side", "{}").trigger(&side);
+    let mut mesh = Mesh::start(both.text()).await?;
+    sink.answer("/t", [Answer::status(500)]);
+    mesh.send("shop/side", &events("1-", "x", 5)).await?;
+    sink.wait_for("/t", 5).await?;
+    mesh.reload(other.text()).await?;
+    until_state(&mesh, "shop/t", "orphaned").await?;
+    let refused = mesh.send("shop/side", &events("2-", "x", 1)).await;
+    assert!(refused.is_err(), "its door is closed");
+    mesh.kill().await?;
+    mesh.restart().await?;
+    sink.answer("/t", [Answer::ok()]);
+    sink.take("/t");
+    mesh.reload(both.text()).await?;
+    mesh.send("shop/side", &events("3-", "x", 5)).await?;
+    mesh.until_settled().await?;
+    let expected = ["1-", "3-"].iter().flat_map(|prefix| ids(prefix, 5));
+    assert_eq!(sorted(sink.ids("/t")), sorted(expected.collect()));
+    Ok(())
+}

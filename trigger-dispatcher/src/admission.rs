@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use millrace_channel::{ChannelError, LaneSpec, LaneState};
 use millrace_event::ObjectName;
@@ -18,8 +19,14 @@ use crate::settings::Settings;
 /// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one counts.
 pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
     let _gate = serving.gate.lock().await;
+    let orphaned = !mesh.brokers.contains_key(&serving.broker);
+    if orphaned && !serving.orphaned.load(Ordering::Relaxed) {
+        tracing::info!(broker = %serving.broker, "the broker is in no document any more; its triggers' debts are kept for the grace period");
+    }
+    serving.orphaned.store(orphaned, Ordering::Relaxed);
     let wanted: HashMap<ObjectName, Arc<Trigger>> = mesh
         .triggers_of(&serving.broker)
+        .filter(|_| !orphaned)
         .map(|trigger| (trigger.name.clone(), trigger.clone()))
         .collect();
     orphan_missing(serving, &wanted).await?;

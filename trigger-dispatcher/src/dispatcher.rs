@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use millrace_channel::{Channel, ChannelError, Channels};
@@ -27,8 +28,6 @@ use crate::{admission, catch_up, due, orphans, progress, router};
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How soon something that could not be applied is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// How long attempts in flight may take to end when their broker is removed: others wait meanwhile.
-const GONE_DRAIN: Duration = Duration::from_secs(5);
 /// How often progress is written down while attempts in flight end.
 const DRAIN_COMMIT: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
@@ -176,19 +175,10 @@ impl Dispatcher {
     /// Makes what is served what the mesh says. It counts as applied only when all of it is: an event that is admitted
     /// afterwards must find the lanes that want it.
     async fn apply(&mut self, mesh: Arc<Mesh>) {
-        let gone: Vec<_> = self
-            .served
-            .keys()
-            .filter(|broker| !mesh.brokers.contains_key(broker))
-            .cloned()
-            .collect();
-        for broker in &gone {
-            tracing::info!(%broker, "the broker is gone; its channel is kept");
-        }
-        self.end(gone, self.common.options.drain_timeout.min(GONE_DRAIN))
-            .await;
         let mut complete = true;
-        for broker in mesh.brokers.keys() {
+        // Also those of no document any more: the debts of their triggers are kept for the grace period.
+        let open: Vec<_> = self.parts.channels.all().into_iter().map(|(broker, _)| broker).collect();
+        for broker in mesh.brokers.keys().filter(|broker| !open.contains(broker)).chain(&open) {
             if let Err(error) = self.serve(broker, &mesh).await {
                 complete = false;
                 tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");
@@ -219,7 +209,7 @@ impl Dispatcher {
         let unserved: BTreeMap<_, _> = mesh
             .triggers
             .values()
-            .filter(|trigger| !self.served.contains_key(&trigger.broker))
+            .filter(|trigger| !mesh.brokers.contains_key(&trigger.broker))
             .map(|trigger| {
                 let reason = Some(format!("there is no broker {}", trigger.broker));
                 (
@@ -282,6 +272,7 @@ impl Served {
             stop: CancellationToken::new(),
             suspects_below,
             began: common.clock.now(),
+            orphaned: AtomicBool::new(false),
         });
         // The lanes come before the router: it passes nothing that they should have seen.
         admission::apply(&serving, mesh).await?;

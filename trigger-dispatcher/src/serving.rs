@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use millrace_channel::Channel;
 use millrace_delivery::Connector;
@@ -60,6 +61,8 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
+    /// Its Broker is in no document any more.
+    pub(crate) orphaned: AtomicBool,
     /// When serving began.
     pub(crate) began: Timestamp,
 }

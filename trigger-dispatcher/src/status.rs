@@ -1,5 +1,7 @@
 //! The state of a broker and its lanes, computed when somebody asks.
 
+use std::sync::atomic::Ordering;
+
 use millrace_event::ObjectName;
 use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
 
@@ -9,9 +11,11 @@ use crate::serving::Serving;
 impl Statuses for Serving {
     fn broker(&self) -> BrokerStatus {
         let usage = self.channel.usage();
+        let orphaned = self.orphaned.load(Ordering::Relaxed);
+        let why = "it is in no document any more; its triggers' debts are kept for the grace period";
         BrokerStatus {
-            state: "ready",
-            reason: None,
+            state: if orphaned { "orphaned" } else { "ready" },
+            reason: orphaned.then(|| why.to_owned()),
             head: usage.head.offset,
             oldest: usage.oldest.offset,
             log_bytes: usage.log_bytes,

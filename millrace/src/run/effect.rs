@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use millrace_channel::Channels;
 use millrace_channel::embedded::{ChannelOptions, Store};
-use millrace_model::{Broker, Mesh, OnFull};
+use millrace_model::{Broker, Mesh, OnFull, Retention};
 use tokio::sync::watch;
 
 /// What a change of the mesh goes through.
@@ -58,25 +58,35 @@ impl Effect {
                 channel.with_context(|| format!("the channel of broker {} cannot be opened", broker.name))?;
             self.channels.insert(broker.name.clone(), channel);
         }
+        self.open_orphans().await?;
         self.desired.send_replace(mesh.clone());
         self.applied
             .wait_for(|revision| *revision >= mesh.revision)
             .await
             .context("the dispatcher has ended")?;
         self.admitted.send_replace(mesh.clone());
-        for gone in before
-            .brokers
-            .keys()
-            .filter(|broker| !mesh.brokers.contains_key(broker))
-        {
-            if let Some(channel) = self.channels.remove(gone) {
-                channel
-                    .close()
-                    .await
-                    .with_context(|| format!("the channel of broker {gone} cannot be closed"))?;
+        Ok(mesh)
+    }
+
+    /// Opens the channels of brokers that are in no document any more: parked events can be read there, and what their
+    /// triggers are owed waits for their return, up to the grace period.
+    async fn open_orphans(&self) -> anyhow::Result<()> {
+        for broker in self.store.brokers()? {
+            if self.channels.get(&broker).is_none() {
+                let retention = Retention::default();
+                let options = ChannelOptions {
+                    retention_age: retention.age,
+                    retention_bytes: retention.bytes,
+                    backlog_bytes: None,
+                    drop_oldest: false,
+                };
+                let channel = self.store.channel(&broker, options).await;
+                let channel =
+                    channel.with_context(|| format!("the channel of broker {broker} cannot be opened"))?;
+                self.channels.insert(broker, channel);
             }
         }
-        Ok(mesh)
+        Ok(())
     }
 
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
