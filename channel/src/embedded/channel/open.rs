@@ -237,6 +237,7 @@ impl Embedded {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
         }
+        self.log.forget_near();
         self.damage.count_frames();
         self.metrics
             .log_bytes

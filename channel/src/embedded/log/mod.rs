@@ -32,6 +32,7 @@ pub mod files;
 pub mod frame;
 mod header;
 mod metrics;
+mod near;
 mod queue;
 mod reader;
 mod recover;
@@ -117,6 +118,7 @@ pub struct Log {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    near: near::Near,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -148,6 +150,7 @@ impl Log {
         let thread = thread.map_err(|error| io_error("start", "the writer", &error))?;
         let inner = Inner {
             shared,
+            near: near::Near::default(),
             writer: Mutex::new(Some(thread)),
         };
         Ok((
@@ -204,14 +207,19 @@ impl Log {
         if let Some(batch) = self.read(offset, 1, usize::MAX) {
             return Ok(batch.records.into_iter().next());
         }
-        let batch = self.read_disk(offset, 1, usize::MAX)?;
-        let record = batch.records.into_iter().next();
-        Ok(record
-            .filter(|record| record.position.offset == offset)
-            .map(|record| Record {
-                event: record.event.compact(),
-                ..record
-            }))
+        if let Some(record) = self.inner.near.get(offset) {
+            return Ok(Some(record));
+        }
+        let records = self.read_disk(offset, usize::MAX, usize::MAX)?.records;
+        let first = records.first().filter(|record| record.position.offset == offset);
+        let record = first.map(near::alone);
+        self.inner.near.keep(records);
+        Ok(record)
+    }
+
+    /// Gives back the memory of what was read for single events.
+    pub fn forget_near(&self) {
+        self.inner.near.forget();
     }
 
     /// The segments in order. The last one that is not sealed is being written.
