@@ -80,7 +80,7 @@ impl Default for LogOptions {
             durability: Durability::Sync,
             clock: Clock::System,
             max_waiting_bytes: 64 << 20,
-            tail_bytes: 8 << 20,
+            tail_bytes: 4 << 20,
         }
     }
 }
