@@ -13,7 +13,7 @@ pub(super) struct Near(Mutex<Vec<Record>>);
 
 impl Near {
     /// Bytes of events kept at most: the largest batch that a producer may send in one append.
-    const BYTES: usize = 4 << 20;
+    const BYTES: usize = 8 << 20;
 
     /// The record at an offset, in a buffer of its own.
     pub(super) fn get(&self, offset: u64) -> Option<Record> {
