@@ -177,8 +177,19 @@ impl Dispatcher {
     async fn apply(&mut self, mesh: Arc<Mesh>) {
         let mut complete = true;
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
-        let open: Vec<_> = self.parts.channels.all().into_iter().map(|(broker, _)| broker).collect();
-        for broker in mesh.brokers.keys().filter(|broker| !open.contains(broker)).chain(&open) {
+        let open: Vec<_> = self
+            .parts
+            .channels
+            .all()
+            .into_iter()
+            .map(|(broker, _)| broker)
+            .collect();
+        for broker in mesh
+            .brokers
+            .keys()
+            .filter(|broker| !open.contains(broker))
+            .chain(&open)
+        {
             if let Err(error) = self.serve(broker, &mesh).await {
                 complete = false;
                 tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");

@@ -12,8 +12,8 @@ pub(super) struct Near(Mutex<Vec<Record>>);
 // === impl Near ===
 
 impl Near {
-    /// Bytes of events kept at most: the largest batch that a producer may send in one append.
-    const BYTES: usize = 8 << 20;
+    /// Bytes of events kept at most. Of a larger batch the part from the event on that was asked for.
+    const BYTES: usize = 4 << 20;
 
     /// The record at an offset, in a buffer of its own.
     pub(super) fn get(&self, offset: u64) -> Option<Record> {
