@@ -12,7 +12,7 @@ pub(super) struct Near(Mutex<Vec<Record>>);
 // === impl Near ===
 
 impl Near {
-    /// Bytes of events kept at most. Of a larger batch the part from the event on that was asked for.
+    /// Bytes of events kept at most; a longer stretch is not kept, and its events are read one by one.
     const BYTES: usize = 4 << 20;
 
     /// The record at an offset, in a buffer of its own.
