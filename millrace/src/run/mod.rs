@@ -19,6 +19,15 @@ use crate::cli::exit::Exit;
 use documents::{Documents, Unfit};
 use node::{Node, NodeConfig, Running};
 
+/// The first line on stdout: events are accepted from now on (design §6).
+#[derive(serde::Serialize)]
+struct Ready {
+    ready: bool,
+    listen: String,
+    admin: String,
+    data: String,
+}
+
 /// Serves the documents at `paths` until SIGTERM or SIGINT.
 pub(crate) async fn run(config: NodeConfig, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths);
@@ -35,18 +44,18 @@ pub(crate) async fn run(config: NodeConfig, paths: Vec<PathBuf>) -> anyhow::Resu
         Ok(node) => node,
         Err(exit) => return Ok(exit),
     };
-    let ready = serde_json::json!({
-        "ready": true,
-        "listen": node.listen().to_string(),
-        "admin": node.admin_listen().to_string(),
-        "data": config.data.display().to_string(),
-    });
+    let ready = serde_json::to_string(&Ready {
+        ready: true,
+        listen: node.listen().to_string(),
+        admin: node.admin_listen().to_string(),
+        data: config.data.display().to_string(),
+    })?;
     let mut ended = signal::Ended::listen()?;
     let mut running = tokio::select! {
         running = node.start(mesh) => running?,
         () = ended.asked() => return Ok(Exit::Ok),
     };
-    crate::cli::out::data(&ready.to_string());
+    crate::cli::out::data(&ready);
     let follow = async {
         loop {
             documents.changed(&mut seen).await;
