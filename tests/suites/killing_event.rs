@@ -1,0 +1,67 @@
+//! Promise: an event that ends the process whenever it is attempted does not do so for ever, and costs the others nothing.
+
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
+
+/// More kills than it may take until the event is held responsible.
+const TOO_OFTEN: usize = 10;
+
+fn events(ids: impl Iterator<Item = String>) -> Vec<Event> {
+    ids.map(|id| Event::new(&id, "t")).collect()
+}
+
+/// Kills the process each time the event `poison` has reached the subscriber, until it is parked; says how often.
+async fn kill_until_parked(mesh: &mut Mesh, sink: &Sink) -> anyhow::Result<usize> {
+    let poisoned = || sink.ids("/t").iter().filter(|id| *id == "poison").count();
+    for kills in 0..TOO_OFTEN {
+        let admin = mesh.admin();
+        let parked = wait_until("the poison to be attempted or parked", || async {
+            let parked = admin.get("parked").await?;
+            let given_up = parked.as_array().is_some_and(|parked| !parked.is_empty());
+            Ok((given_up || poisoned() > kills).then_some(given_up))
+        })
+        .await?;
+        if parked {
+            return Ok(kills);
+        }
+        mesh.kill().await?;
+        mesh.restart().await?;
+    }
+    anyhow::bail!("still attempted after {TOO_OFTEN} kills")
+}
+
+#[tokio::test]
+async fn an_event_that_ends_the_process_at_each_attempt_is_parked_and_the_others_arrive() -> anyhow::Result<()>
+{
+    let sink = Sink::start().await?;
+    let never = Gate::closed();
+    sink.decide("/t", move |received, _| {
+        if received.header("ce-id") == Some("poison") {
+            Answer::ok().after(&never)
+        } else {
+            Answer::ok()
+        }
+    });
+    let trigger = Trigger::new("t", &sink.url("/t"));
+    let mut mesh = Mesh::start(Documents::broker().trigger(&trigger).text()).await?;
+    mesh.send("shop/default", &events((0..20).map(|n| format!("before-{n}"))))
+        .await?;
+    mesh.send("shop/default", &events(std::iter::once("poison".to_owned())))
+        .await?;
+    mesh.send("shop/default", &events((0..20).map(|n| format!("after-{n}"))))
+        .await?;
+    let kills = kill_until_parked(&mut mesh, &sink).await?;
+    assert!(kills >= 2, "one crash is no proof: {kills}");
+    let parked = mesh.admin().until_parked(1).await?;
+    assert_eq!(parked[0]["event"]["id"], "poison");
+    let reason = parked[0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("ended uncleanly"), "{reason}");
+    mesh.until_settled().await?;
+    let arrived = sink.ids("/t");
+    for name in ["before", "after"] {
+        for n in 0..20 {
+            assert!(arrived.contains(&format!("{name}-{n}")), "{name}-{n} is lost");
+        }
+    }
+    Ok(())
+}
