@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{brokers, guard, health, mesh, metrics, parked, refused, triggers};
+use crate::{brokers, guard, health, mesh, metrics, parked, refused, sources, triggers};
 
 /// How the last load of documents went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Admin {
             .route("/api/v1/brokers", get(brokers::list))
             .route("/api/v1/triggers", get(triggers::list))
             .route("/api/v1/triggers/{namespace}/{name}", get(triggers::show))
-            .route("/api/v1/sources", get(mesh::sources))
+            .route("/api/v1/sources", get(sources::list))
             .route("/api/v1/parked", get(parked::list))
             .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))
             .route("/api/v1/parked/{id}/redrive", post(parked::redrive))

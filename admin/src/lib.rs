@@ -2,7 +2,7 @@
 //!
 //! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what a
 //! refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`, `triggers`,
-//! `parked`, `health`, `metrics`. How names, times and targets are written for people is in `wire`.
+//! `sources`, `parked`, `health`, `metrics`. How names, times and targets are written for people is in `wire`.
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a durable change
@@ -22,6 +22,7 @@ mod mesh;
 mod metrics;
 mod parked;
 mod refused;
+mod sources;
 mod triggers;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! `GET /api/v1/mesh`: which documents run, and how the last load went. And `sources`, as long as there are none.
+//! `GET /api/v1/mesh`: which documents run, and how the last load went.
 
 use axum::Json;
 use axum::extract::State;
@@ -40,11 +40,7 @@ pub(crate) async fn show(State(admin): State<Admin>) -> Json<MeshView> {
         last_reload_error: reload.error,
         brokers: mesh.brokers.len(),
         triggers: mesh.triggers.len(),
-        sources: 0,
+        sources: mesh.sources.len(),
         ready: *admin.ready.borrow(),
     })
-}
-
-pub(crate) async fn sources() -> Json<[(); 0]> {
-    Json([])
 }

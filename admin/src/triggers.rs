@@ -49,10 +49,11 @@ pub(crate) struct TriggerView {
     last_failure: Option<LastFailure>,
 }
 
+/// A failure: when and what.
 #[derive(Debug, Serialize)]
-struct LastFailure {
-    at: Rfc3339,
-    reason: String,
+pub(crate) struct LastFailure {
+    pub(crate) at: Rfc3339,
+    pub(crate) reason: String,
 }
 
 /// One trigger with what its document says.

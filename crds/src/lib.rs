@@ -1,8 +1,9 @@
-//! The documents that users write: Knative's Broker and Trigger, loaded from files into the model.
+//! The documents that users write: Knative's Broker and Trigger, our sources, and the Secrets they refer to, loaded from
+//! files into the model.
 //!
 //! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
-//! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger` and their parts (`filters`,
-//! `destination`, `delivery`, [`duration`], [`quantity`]) say what the fields mean, and [`mod@load`] puts the mesh together.
+//! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their parts (`filters`,
+//! `destination`, `delivery`, `secret`, [`duration`], [`quantity`]) say what the fields mean, and [`mod@load`] puts the mesh together.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
 //! documents are to be told at once.
@@ -20,6 +21,8 @@ mod node;
 mod parse;
 pub mod problem;
 pub mod quantity;
+mod secret;
+mod source;
 mod suggest;
 mod trigger;
 

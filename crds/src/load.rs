@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_event::ObjectName;
-use millrace_model::{Mesh, Trigger};
+use millrace_model::{Mesh, Source, SourceKind, Trigger};
 
 use crate::broker::{self, BrokerDocument};
 use crate::delivery::DeliverySpec;
@@ -20,6 +20,8 @@ use crate::metadata::{Metadata, title};
 use crate::node::Node;
 use crate::parse::{Document, Documents};
 use crate::problem::{Code, Mark, Problem, Remark, shown};
+use crate::secret::{self, Secrets};
+use crate::source::{self, SOURCES_V1ALPHA1, SourceDocument};
 use crate::suggest;
 use crate::trigger::{self, TriggerDocument};
 
@@ -27,9 +29,12 @@ use crate::trigger::{self, TriggerDocument};
 pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// Kinds that are used by others and say nothing by themselves.
-const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap"), ("v1", "Secret")];
+const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
 /// The kinds of ours, for suggestions.
-const KINDS: &[&str] = &["Broker", "Trigger"];
+const KINDS: &[&str] = &["Broker", "Trigger", "CronSource"];
+
+/// The groups of these kinds.
+const OURS: &[&str] = &["eventing.knative.dev", "sources.millrace.dev"];
 
 /// What came of the files.
 #[derive(Debug, Default)]
@@ -47,6 +52,8 @@ pub struct Loaded {
 enum Kind {
     Broker,
     Trigger,
+    Source(SourceKind),
+    Secret,
 }
 
 /// Where a document stands.
@@ -66,6 +73,8 @@ struct Loader {
     names: BTreeMap<(Kind, ObjectName), Place>,
     brokers: BTreeMap<ObjectName, BrokerDocument>,
     triggers: Vec<(Arc<str>, TriggerDocument)>,
+    sources: Vec<(Arc<str>, SourceDocument)>,
+    secrets: Secrets,
 }
 
 /// Loads the documents of these inputs.
@@ -145,6 +154,7 @@ impl Loader {
         match (version, kind) {
             (EVENTING_V1, "Broker") => self.known(Kind::Broker, root, object),
             (EVENTING_V1, "Trigger") => self.known(Kind::Trigger, root, object),
+            ("v1", "Secret") => self.known(Kind::Secret, root, object),
             ("v1", "List") if path.is_empty() => self.items(&mut object),
             (version, "Broker" | "Trigger") if version.starts_with("eventing.knative.dev") => {
                 let message = format!("there is no {kind} of {}; write {EVENTING_V1}", shown(version));
@@ -157,7 +167,10 @@ impl Loader {
                 );
             }
             other if SILENT.contains(&other) => {}
-            _ => self.skip(root, version, kind),
+            (version, other) => match source::kind(other).filter(|_| version == SOURCES_V1ALPHA1) {
+                Some(kind) => self.known(Kind::Source(kind), root, object),
+                None => self.skip(root, version, other),
+            },
         }
     }
 
@@ -185,7 +198,7 @@ impl Loader {
             shown(version)
         );
         if let Some(near) = suggest::nearest(kind, KINDS)
-            && version.starts_with("eventing.knative.dev")
+            && OURS.iter().any(|group| version.starts_with(group))
         {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
@@ -216,6 +229,20 @@ impl Loader {
                     self.triggers.push((Arc::clone(&self.file), document));
                 }
             }
+            Kind::Source(kind) => {
+                let read = source::read(kind, name.as_ref(), &metadata, &mut object, &mut self.report);
+                object.close(&mut self.report);
+                if let (Some(document), true) = (read, self.report.problems.len() == before) {
+                    self.sources.push((Arc::clone(&self.file), document));
+                }
+            }
+            Kind::Secret => {
+                // Other fields of a Secret are Kubernetes' business.
+                let entries = secret::entries(&mut object, &mut self.report);
+                if let Some(name) = name {
+                    self.secrets.insert(name, entries);
+                }
+            }
         }
     }
 
@@ -230,7 +257,7 @@ impl Loader {
             }
             std::collections::btree_map::Entry::Occupied(entry) => {
                 let Place { file, at: first } = entry.get();
-                let message = format!("{kind:?} {name} is here twice, first in {file}:{}", first.line);
+                let message = format!("{kind} {name} is here twice, first in {file}:{}", first.line);
                 self.report
                     .problem(at, "metadata.name", Code::DuplicateDocument, message);
             }
@@ -245,6 +272,11 @@ impl Loader {
             self.report.document = Some(format!("Trigger {}", document.name));
             let trigger = self.trigger(document);
             mesh.triggers.insert(trigger.name.clone(), Arc::new(trigger));
+        }
+        for (file, document) in std::mem::take(&mut self.sources) {
+            self.report.file = file.as_ref().to_owned();
+            let source = self.source(document);
+            mesh.sources.insert(source.key(), Arc::new(source));
         }
         for (name, document) in std::mem::take(&mut self.brokers) {
             if let Some(place) = self.names.get(&(Kind::Broker, name.clone())) {
@@ -301,6 +333,30 @@ impl Loader {
         }
     }
 
+    /// Looks up what a source refers to, and remarks on what is not there.
+    fn source(&mut self, document: SourceDocument) -> Source {
+        let spec = (document.spec)(&mut self.secrets);
+        self.report.document = Some(format!("{} {}", spec.kind(), document.name));
+        for why in std::mem::take(&mut self.secrets.missing) {
+            self.report
+                .remark(document.sink_at, "spec", format!("a secret is missing: {why}"));
+        }
+        let sink = match &document.sink {
+            Some(destination) => self.resolve(destination),
+            None => Err("it has no `sink`".to_owned()),
+        };
+        if let Err(why) = &sink {
+            let message = format!("the source does not run: {why}");
+            self.report.remark(document.sink_at, "spec.sink", message);
+        }
+        Source {
+            name: document.name,
+            sink,
+            overrides: document.overrides,
+            spec,
+        }
+    }
+
     fn remark_on_sink(&mut self, delivery: &DeliverySpec) {
         if let Some(sink) = &delivery.dead_letter
             && let Err(why) = self.resolve(&sink.destination)
@@ -317,6 +373,17 @@ impl Loader {
 
     fn exists(&self, broker: &ObjectName) -> bool {
         self.names.contains_key(&(Kind::Broker, broker.clone()))
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Broker => f.write_str("Broker"),
+            Self::Trigger => f.write_str("Trigger"),
+            Self::Secret => f.write_str("Secret"),
+            Self::Source(kind) => kind.fmt(f),
+        }
     }
 }
 

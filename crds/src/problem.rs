@@ -108,6 +108,10 @@ codes! {
     ConflictingFields = "conflicting-fields",
     /// A reference that cannot be right.
     BadReference = "bad-reference",
+    /// A secret that is not given as it must be.
+    BadSecret = "bad-secret",
+    /// An extension that `ceOverrides` must not or cannot set.
+    BadOverride = "bad-override",
     /// Not a URL that events can be sent to.
     BadUri = "bad-uri",
     /// Not an ISO 8601 duration.

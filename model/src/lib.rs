@@ -1,10 +1,13 @@
-//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`]) and what is ([`status`]).
+//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`], [`source`],
+//! [`secret`]) and what is ([`status`]).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
 pub mod broker;
 pub mod mesh;
 pub mod policy;
+pub mod secret;
+pub mod source;
 pub mod status;
 pub mod target;
 pub mod trigger;
@@ -13,6 +16,8 @@ pub use broker::{Broker, OnFull, Retention};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
+pub use secret::Secret;
+pub use source::{Source, SourceKey, SourceKind, SourceSpec};
 pub use status::StatusBoard;
 pub use target::Target;
 pub use trigger::Trigger;

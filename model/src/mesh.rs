@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Broker, ObjectName, Trigger};
+use crate::{Broker, ObjectName, Source, SourceKey, Trigger};
 
 /// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before (`Arc`).
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Mesh {
     pub brokers: BTreeMap<ObjectName, Arc<Broker>>,
     /// The triggers by name, also those whose broker is not here or that are not ready.
     pub triggers: BTreeMap<ObjectName, Arc<Trigger>>,
+    /// The sources by kind and name, also those that cannot run.
+    pub sources: BTreeMap<SourceKey, Arc<Source>>,
 }
 
 // === impl Mesh ===
@@ -32,16 +34,14 @@ impl Mesh {
     pub fn succeeding(mut self, before: &Self) -> Self {
         let brokers = share(&mut self.brokers, &before.brokers);
         let triggers = share(&mut self.triggers, &before.triggers);
-        self.revision = before.revision + u64::from(!(brokers && triggers));
+        let sources = share(&mut self.sources, &before.sources);
+        self.revision = before.revision + u64::from(!(brokers && triggers && sources));
         self
     }
 }
 
 /// Takes equal parts over from before; says whether everything is equal.
-fn share<T: PartialEq>(
-    new: &mut BTreeMap<ObjectName, Arc<T>>,
-    before: &BTreeMap<ObjectName, Arc<T>>,
-) -> bool {
+fn share<K: Ord, T: PartialEq>(new: &mut BTreeMap<K, Arc<T>>, before: &BTreeMap<K, Arc<T>>) -> bool {
     let mut same = new.len() == before.len();
     for (name, part) in new {
         match before.get(name) {

@@ -5,13 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_event::{ObjectName, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+
+use crate::SourceKey;
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
 pub struct StatusBoard {
     brokers: RwLock<BTreeMap<ObjectName, Arc<dyn Statuses>>>,
     unserved: RwLock<BTreeMap<ObjectName, TriggerStatus>>,
+    sources: RwLock<BTreeMap<SourceKey, Arc<Mutex<SourceStatus>>>>,
 }
 
 /// Who can tell the state of one broker and its triggers.
@@ -69,6 +72,23 @@ pub struct BrokerStatus {
     pub dropped: u64,
 }
 
+/// The state of one source. Counts are since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// `starting`, `ready`, `not-ready`.
+    pub state: &'static str,
+    /// Why it is in that state, where that needs saying.
+    pub reason: Option<String>,
+    /// Events that its sink has taken.
+    pub events: u64,
+    /// What its origin offered and was not taken for an event: unsigned, malformed, too large.
+    pub refused: u64,
+    /// When the sink took the last event.
+    pub last_event: Option<Timestamp>,
+    /// The last failure: when and what.
+    pub last_error: Option<(Timestamp, String)>,
+}
+
 // === impl StatusBoard ===
 
 impl StatusBoard {
@@ -85,6 +105,35 @@ impl StatusBoard {
     /// Replaces the states of the triggers that no broker here serves.
     pub fn set_unserved(&self, triggers: BTreeMap<ObjectName, TriggerStatus>) {
         *self.unserved.write() = triggers;
+    }
+
+    /// The state of a source, to be written by its owner. A new one is `starting`.
+    pub fn source(&self, key: &SourceKey) -> Arc<Mutex<SourceStatus>> {
+        let starting = || {
+            Arc::new(Mutex::new(SourceStatus {
+                state: "starting",
+                ..SourceStatus::default()
+            }))
+        };
+        self.sources
+            .write()
+            .entry(key.clone())
+            .or_insert_with(starting)
+            .clone()
+    }
+
+    /// Forgets a source.
+    pub fn forget_source(&self, key: &SourceKey) {
+        self.sources.write().remove(key);
+    }
+
+    /// All sources' states, in order of kind and name.
+    pub fn sources(&self) -> BTreeMap<SourceKey, SourceStatus> {
+        let sources = self.sources.read();
+        sources
+            .iter()
+            .map(|(key, status)| (key.clone(), status.lock().clone()))
+            .collect()
     }
 
     /// All triggers' states, in order of name.

@@ -2,7 +2,7 @@
 //!
 //! The files follow a request: the numbers that bound it ([`options`]), how connections are taken ([`accept`]) and
 //! served (`connection`, with the times it is watched by in `progress`), how a body is read ([`body`]), what a
-//! refusal looks like ([`problem`]), and what is counted ([`metrics`]).
+//! refusal looks like ([`problem`]), whose paths are somebody else's ([`mount`]), and what is counted ([`metrics`]).
 //!
 //! HTTP/1.1 only: it is what the CloudEvents and Knative contracts ask of a receiver. A service is any
 //! `hyper::service::Service`; an axum router becomes one by `hyper_util::service::TowerToHyperService`.
@@ -11,6 +11,7 @@ pub mod accept;
 pub mod body;
 mod connection;
 pub mod metrics;
+pub mod mount;
 pub mod options;
 pub mod problem;
 mod progress;
@@ -18,5 +19,6 @@ mod progress;
 pub use accept::{BindError, Drained, Listener, serve};
 pub use body::{BodyBudget, BodyError, Reserved, discard, read_body};
 pub use metrics::{ListenerMetrics, ServeMetrics};
+pub use mount::Mount;
 pub use options::ServeOptions;
 pub use problem::{Problem, empty};

@@ -20,7 +20,8 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use millrace_event::{Origin, http as binding};
 use millrace_serve::{
-    BindError, BodyBudget, Drained, Listener, ListenerMetrics, Problem, ServeOptions, discard, empty, serve,
+    BindError, BodyBudget, Drained, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard, empty,
+    serve,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,8 @@ struct Handler {
     admission: Arc<Admission>,
     budget: BodyBudget,
     body_timeout: Duration,
+    /// Answers what is below `/sources/`.
+    webhooks: Option<Arc<dyn Mount>>,
 }
 
 /// What is left unread of a refused request up to this size is read and dropped, so that its connection can be used
@@ -85,10 +88,12 @@ impl IngressConfig {
 // === impl Ingress ===
 
 impl Ingress {
-    /// Binds the address. Needs a running tokio.
+    /// Binds the address. What `webhooks` is given are the requests below `/sources/`; without it they are 404. Needs a
+    /// running tokio.
     pub fn build(
         config: &IngressConfig,
         admission: Arc<Admission>,
+        webhooks: Option<Arc<dyn Mount>>,
         metrics: ListenerMetrics,
     ) -> Result<Self, BindError> {
         let limits = admission.limits();
@@ -105,6 +110,7 @@ impl Ingress {
             budget: BodyBudget::new(config.body_memory.max(largest)),
             body_timeout: config.body_timeout,
             admission,
+            webhooks,
         };
         let listener = Listener::bind(config.listen)?;
         Ok(Self {
@@ -135,6 +141,11 @@ impl Ingress {
 
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(webhooks) = &self.webhooks
+            && route::is_webhook(request.uri().path())
+        {
+            return webhooks.answer(request).await;
+        }
         let (head, body) = request.into_parts();
         let door = match self.open(&head) {
             Ok(door) => door,

@@ -1,7 +1,7 @@
 //! Which broker a path names. Two segments need no router.
 //!
-//! `/sources/{namespace}/{name}` is reserved for webhooks of sources and not there yet: three segments are 404. A
-//! namespace called `sources` is no conflict, as brokers have two segments and webhooks three.
+//! `/sources/{namespace}/{name}` belongs to the webhooks of sources. A namespace called `sources` is no conflict, as
+//! brokers have two segments and webhooks three.
 
 /// The `namespace/name` that a path names; `None` when it has other than two segments.
 ///
@@ -12,6 +12,12 @@ pub(super) fn broker_of(path: &str) -> Option<&str> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let (namespace, name) = path.split_once('/')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some(path)
+}
+
+/// Whether a path is one of a source's webhook: three segments, the first of which is `sources`.
+pub(super) fn is_webhook(path: &str) -> bool {
+    path.strip_prefix("/sources/")
+        .is_some_and(|below| broker_of(path).is_none() && below.contains('/'))
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressCo
     let (admission, mesh, registry) = admission(&memory, None);
     let mut config = IngressConfig::new("127.0.0.1:0".parse().unwrap());
     change(&mut config);
-    let ingress = Ingress::build(&config, admission.clone(), ListenerMetrics::default()).unwrap();
+    let ingress = Ingress::build(&config, admission.clone(), None, ListenerMetrics::default()).unwrap();
     let address = ingress.address();
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(ingress.run(shutdown.clone()));

@@ -14,6 +14,7 @@ use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::Clock;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Listener, ServeMetrics};
+use millrace_sources::{Sources, Webhooks};
 use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Observer, Parts};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -47,6 +48,7 @@ pub(crate) struct Node {
     effect: Effect,
     ingress: Ingress,
     dispatcher: Dispatcher,
+    sources: Sources,
     admin: Admin,
     admin_listener: Listener,
     serve_metrics: ServeMetrics,
@@ -60,6 +62,7 @@ pub(crate) struct Running {
     pub(crate) effect: Effect,
     pub(crate) reload: watch::Sender<ReloadState>,
     ready: watch::Sender<bool>,
+    sources: Part,
     ingress: Part,
     dispatcher: Part,
     admin: Part,
@@ -102,11 +105,13 @@ impl Node {
             observer: None,
             metrics: BrokerMetrics::new(&mut registry),
         }));
+        let webhooks = Arc::new(Webhooks::new(WEBHOOK_MEMORY));
         let mut ingress_config = IngressConfig::new(config.listen);
         ingress_config.serve.drain_timeout = config.drain_timeout;
         let ingress = Ingress::build(
             &ingress_config,
             admission.clone(),
+            Some(webhooks.clone()),
             serve_metrics.listener("ingress"),
         )?;
 
@@ -117,12 +122,25 @@ impl Node {
             },
             max_answer_bytes: answer_bytes(config.max_event_bytes),
         };
+        let connector = Connector::new(connector)
+            .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
+        let sources = Sources::new(millrace_sources::Parts {
+            mesh: admitted.subscribe(),
+            intake: admission.clone(),
+            connector: connector.clone(),
+            checkpoints: store.checkpoints(),
+            board: board.clone(),
+            webhooks,
+            metrics: millrace_sources::Metrics::register(&mut registry),
+            clock: clock.clone(),
+            max_event_bytes: config.max_event_bytes,
+            drain_timeout: config.drain_timeout,
+        });
         let dispatcher = Dispatcher::new(
             Parts {
                 mesh: desired.subscribe(),
                 channels: channels.clone(),
-                connector: Connector::new(connector)
-                    .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry)),
+                connector,
                 intake: admission,
                 board: board.clone(),
                 clock,
@@ -155,6 +173,7 @@ impl Node {
             effect,
             ingress,
             dispatcher,
+            sources,
             admin,
             admin_listener,
             serve_metrics,
@@ -186,6 +205,7 @@ impl Node {
         let ingress = Part::start(CancellationToken::new(), |shutdown| async {
             self.ingress.run(shutdown).await;
         });
+        let sources = Part::start(CancellationToken::new(), |shutdown| self.sources.run(shutdown));
         let at = Clock::System.now();
         self.reload.send_replace(ReloadState {
             revision: first.revision,
@@ -197,12 +217,16 @@ impl Node {
             effect,
             reload: self.reload,
             ready: self.ready,
+            sources,
             ingress,
             dispatcher,
             admin,
         })
     }
 }
+
+/// Bytes of memory that the bodies of all webhook calls may take together while they are read.
+const WEBHOOK_MEMORY: usize = 64 << 20;
 
 /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat too large,
 /// which intake then refuses in words; what is beyond is no reply to anybody.
@@ -217,6 +241,8 @@ impl Running {
     /// Stops accepting, ends what is in hand, makes everything durable, in this order.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.ready.send_replace(false);
+        // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
+        self.sources.stop().await;
         self.ingress.stop().await;
         self.dispatcher.stop().await;
         self.effect.close().await?;

@@ -1,0 +1,117 @@
+//! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each kind.
+
+mod cron;
+
+use millrace_event::ObjectName;
+use millrace_model::{SourceKind, SourceSpec};
+
+use crate::destination::Destination;
+use crate::field::{Object, Report};
+use crate::metadata::Metadata;
+use crate::problem::{Code, Mark, shown};
+use crate::secret::Secrets;
+
+/// The group and version of the kinds.
+pub(crate) const SOURCES_V1ALPHA1: &str = "sources.millrace.dev/v1alpha1";
+/// Attributes that `ceOverrides` must not touch: the specification's own (Knative's source contract).
+const CORE: &[&str] = &[
+    "id",
+    "source",
+    "type",
+    "specversion",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+];
+
+/// A source as written.
+pub(crate) struct SourceDocument {
+    pub(crate) name: ObjectName,
+    /// `None`: the document names no sink, and one is given from outside (`K_SINK`) or the source does not run.
+    pub(crate) sink: Option<Destination>,
+    /// Where the document names its sink.
+    pub(crate) sink_at: Mark,
+    pub(crate) overrides: Vec<(String, String)>,
+    pub(crate) spec: Spec,
+}
+
+/// What only one kind has: the specification once the secrets that it refers to are known.
+pub(crate) type Spec = Box<dyn FnOnce(&mut Secrets) -> SourceSpec>;
+
+/// The kind of that name.
+pub(crate) fn kind(name: &str) -> Option<SourceKind> {
+    match name {
+        "CronSource" => Some(SourceKind::Cron),
+        _ => None,
+    }
+}
+
+/// Reads the rest of a source's document whose head has been read. Whether it is valid, the report tells.
+pub(crate) fn read(
+    kind: SourceKind,
+    name: Option<&ObjectName>,
+    metadata: &Metadata<'_>,
+    document: &mut Object<'_>,
+    report: &mut Report,
+) -> Option<SourceDocument> {
+    metadata.refuse_unknown(&[], report);
+    let mut spec = document.require("spec", report)?.object(report)?;
+    let namespace = name.map_or("", ObjectName::namespace);
+    let sink = spec.take("sink");
+    let sink_at = sink.as_ref().map_or(spec.at(), |field| field.node.at);
+    let sink = sink.map(|field| Destination::read(&field, namespace, report));
+    let overrides = overrides(&mut spec, report);
+    let read = match kind {
+        SourceKind::Cron => cron::read(&mut spec, report),
+    };
+    spec.close(report);
+    Some(SourceDocument {
+        name: name?.clone(),
+        sink: match sink {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        sink_at,
+        overrides,
+        spec: read?,
+    })
+}
+
+/// `ceOverrides: {extensions: {name: text}}`.
+fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)> {
+    let mut overrides = Vec::new();
+    let Some(mut object) = spec.take("ceOverrides").and_then(|field| field.object(report)) else {
+        return overrides;
+    };
+    if let Some(field) = object.take("extensions") {
+        for entry in field.entries(report).unwrap_or_default() {
+            let name = entry.key.text.as_str();
+            let field = crate::field::Field {
+                node: &entry.value,
+                path: format!("{}.{}", field.path, shown(name)),
+            };
+            let is_name = !name.is_empty()
+                && name.len() <= 255
+                && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+            if CORE.contains(&name) {
+                field.refuse(
+                    report,
+                    Code::BadOverride,
+                    "`ceOverrides` sets extensions, not the attributes of the specification",
+                );
+            } else if !is_name {
+                field.refuse(
+                    report,
+                    Code::BadOverride,
+                    "an attribute's name has lower-case letters and digits",
+                );
+            } else if let Some(text) = field.text(report) {
+                overrides.push((name.to_owned(), text.to_owned()));
+            }
+        }
+    }
+    object.close(report);
+    overrides
+}

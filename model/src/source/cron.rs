@@ -1,0 +1,36 @@
+//! What a CronSource does: an event at each time of a schedule.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// An event at each time of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cron {
+    /// Five or six fields, or a descriptor as `@daily`. Valid as the cron room reads it.
+    pub schedule: String,
+    /// An IANA time zone; `UTC` where the document names none.
+    pub timezone: String,
+    /// The media type of the data.
+    pub content_type: Option<String>,
+    /// The data of every event.
+    pub data: Option<Bytes>,
+    /// An event is sent up to so much after its time, by chance that is the same for the same tick; zero by default.
+    pub jitter: Duration,
+    /// What becomes of the ticks that were missed.
+    pub catch_up: CatchUp,
+    /// Ticks missed longer ago than this are not made up.
+    pub catch_up_max_age: Duration,
+}
+
+/// What becomes of the ticks that passed while nobody was there to send them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are left out.
+    None,
+    /// The last of them is sent.
+    #[default]
+    Last,
+    /// Each of them is sent, oldest first.
+    All,
+}

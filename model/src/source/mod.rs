@@ -1,0 +1,94 @@
+//! A source: what turns the happenings of one origin into CloudEvents, as its document says it.
+//!
+//! One file for each kind holds what only that kind has.
+
+mod cron;
+
+use std::fmt;
+
+use crate::{ObjectName, Target};
+
+pub use cron::{CatchUp, Cron};
+
+/// A source as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// `namespace/name`.
+    pub name: ObjectName,
+    /// Where its events go, or why that is not known: then the source does not run.
+    pub sink: Result<Target, String>,
+    /// Extension attributes that every event gets, or gets replaced (`ceOverrides.extensions`).
+    pub overrides: Vec<(String, String)>,
+    /// What it does.
+    pub spec: SourceSpec,
+}
+
+/// What a source does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// Events at the times of a schedule.
+    Cron(Cron),
+}
+
+/// The kinds of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// `CronSource`.
+    Cron,
+}
+
+/// What tells one source from all others: names are unique within a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceKey {
+    /// The kind.
+    pub kind: SourceKind,
+    /// The name.
+    pub name: ObjectName,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// What tells it from all others.
+    pub fn key(&self) -> SourceKey {
+        SourceKey {
+            kind: self.spec.kind(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+// === impl SourceSpec ===
+
+impl SourceSpec {
+    /// The kind that has this specification.
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Self::Cron(_) => SourceKind::Cron,
+        }
+    }
+}
+
+// === impl SourceKind ===
+
+impl SourceKind {
+    /// The kind as in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cron => "CronSource",
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for SourceKey {
+    /// `CronSource shop/nightly`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}

@@ -1,0 +1,26 @@
+//! Sources: what happens elsewhere becomes CloudEvents, and none of it is lost.
+//!
+//! The files tell the work in order: what a kind of source has to do ([`feed`]), where its events go ([`outlet`]), what it
+//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where origins call in by HTTP
+//! ([`webhooks`]), and who starts and stops them all ([`supervise`]). Then a folder for each kind. Who adds one copies the shortest.
+//!
+//! # Guarantees
+//! - An origin is told that something was taken only after its event is durable in the sink.
+//! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
+
+mod cron;
+pub mod feed;
+pub mod memory;
+mod metrics;
+pub mod outlet;
+pub mod report;
+pub mod supervise;
+pub mod webhooks;
+
+pub use feed::{Context, Feed, SourceError};
+pub use memory::Memory;
+pub use metrics::Metrics;
+pub use outlet::{NotTaken, Outlet};
+pub use report::Report;
+pub use supervise::{Parts, Sources};
+pub use webhooks::{Endpoint, Webhooks};

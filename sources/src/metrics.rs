@@ -1,0 +1,116 @@
+//! What sources count. A source that is gone takes its series with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use millrace_model::SourceKey;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// The metrics of all sources. Made once a process; the default counts into the void.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    events: Family<Labels, Counter>,
+    refused: Family<CodeLabels, Counter>,
+    not_taken: Family<CodeLabels, Counter>,
+}
+
+/// The numbers of one source.
+pub(crate) struct SourceMetrics {
+    labels: Labels,
+    events: Counter,
+    all: Metrics,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: &'static str,
+    namespace: Arc<str>,
+    source: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    kind: &'static str,
+    namespace: Arc<str>,
+    source: Arc<str>,
+    code: &'static str,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Registers the families `millrace_source_*`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "millrace_source_events",
+            "Events that the sink of the source has taken",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "millrace_source_refused",
+            "What the origin offered and was not taken for an event, by the stable code of the reason",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "millrace_source_not_taken",
+            "Attempts in which the sink did not take events, by the stable code of the reason",
+            metrics.not_taken.clone(),
+        );
+        metrics
+    }
+
+    pub(crate) fn source(&self, key: &SourceKey) -> SourceMetrics {
+        let labels = Labels {
+            kind: key.kind.as_str(),
+            namespace: key.name.namespace().into(),
+            source: key.name.name().into(),
+        };
+        SourceMetrics {
+            events: self.events.get_or_create_owned(&labels),
+            labels,
+            all: self.clone(),
+        }
+    }
+}
+
+// === impl SourceMetrics ===
+
+impl SourceMetrics {
+    pub(crate) fn taken(&self, events: u64) {
+        self.events.inc_by(events);
+    }
+
+    pub(crate) fn refused(&self, code: &'static str) {
+        self.all.refused.get_or_create(&self.coded(code)).inc();
+    }
+
+    pub(crate) fn not_taken(&self, code: &'static str) {
+        self.all.not_taken.get_or_create(&self.coded(code)).inc();
+    }
+
+    fn coded(&self, code: &'static str) -> CodeLabels {
+        let Labels {
+            kind,
+            namespace,
+            source,
+        } = self.labels.clone();
+        CodeLabels {
+            kind,
+            namespace,
+            source,
+            code,
+        }
+    }
+}
+
+impl fmt::Debug for SourceMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceMetrics")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
+}

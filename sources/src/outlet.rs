@@ -1,0 +1,253 @@
+//! Where a source's events go: into a Broker of this mesh, or to a URL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use http::Uri;
+use millrace_delivery::{Connection, Connector, Failure, Outcome, Request, Verdict};
+use millrace_event::http::Outgoing;
+use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_model::{Format, Target};
+use parking_lot::Mutex;
+
+use crate::Report;
+
+/// The way from one source to its sink.
+///
+/// # Guarantees
+/// When [`Outlet::offer`] or [`Outlet::deliver`] returns `Ok`, every event given is durable in the Broker, or was answered with a
+/// 2xx by the URL, in the order given.
+///
+/// # Caveats
+/// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have arrived.
+#[derive(Debug)]
+pub struct Outlet {
+    way: Way,
+    /// Extension attributes that every event gets.
+    overrides: Vec<(String, String)>,
+    report: Report,
+}
+
+enum Way {
+    Broker {
+        intake: Arc<dyn Intake>,
+        broker: ObjectName,
+    },
+    Url {
+        uri: Uri,
+        namespace: Arc<str>,
+        connector: Connector,
+        /// Connections not in use; no more than were in use at once.
+        idle: Mutex<Vec<Connection>>,
+    },
+}
+
+/// Why the sink has not taken an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotTaken {
+    /// A stable word, as in problem+json and in metrics: what intake says, `sink-refused`, `sink-unreachable`, `bad-override`.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub reason: String,
+    /// Whether the same event may be taken later.
+    pub is_temporary: bool,
+    /// When to come back, where the sink said so.
+    pub retry_after: Option<Duration>,
+}
+
+/// The longest that one request to a URL may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The first wait before events are offered again, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+// === impl Outlet ===
+
+impl Outlet {
+    /// The way to `target` for a source of `namespace`.
+    pub fn new(
+        target: &Target,
+        namespace: &str,
+        overrides: Vec<(String, String)>,
+        intake: Arc<dyn Intake>,
+        connector: &Connector,
+        report: Report,
+    ) -> Self {
+        let way = match target {
+            Target::Broker(broker) => Way::Broker {
+                intake,
+                broker: broker.clone(),
+            },
+            Target::Http(uri) => Way::Url {
+                uri: uri.clone(),
+                namespace: namespace.into(),
+                connector: connector.clone(),
+                idle: Mutex::default(),
+            },
+        };
+        Self {
+            way,
+            overrides,
+            report,
+        }
+    }
+
+    /// Offers the events once.
+    ///
+    /// # Errors
+    /// The first refusal; [`NotTaken::is_temporary`] says whether to offer them again.
+    pub async fn offer(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+        let events = self.overridden(events)?;
+        self.push(&events).await.map_err(|(_, refusal)| refusal)
+    }
+
+    /// Offers the events until they are taken. What is refused for now is offered again after a wait that grows up to 30 s.
+    /// Drop the future to give up.
+    ///
+    /// # Errors
+    /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
+    pub async fn deliver(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+        let events = self.overridden(events)?;
+        let mut rest = events.as_slice();
+        let mut waits = waits();
+        while let Err((taken, refusal)) = self.push(rest).await {
+            if !refusal.is_temporary {
+                return Err(refusal);
+            }
+            if taken > 0 {
+                rest = &rest[taken..];
+                waits = self::waits();
+            }
+            let wait = waits.next().unwrap_or(WAITS.1);
+            tokio::time::sleep(wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1)).await;
+        }
+        Ok(())
+    }
+
+    fn overridden(&self, events: Vec<Event>) -> Result<Vec<Event>, NotTaken> {
+        if self.overrides.is_empty() {
+            return Ok(events);
+        }
+        let edit = |event: Event| {
+            let edited = self.overrides.iter().fold(event.edit(), |edited, (name, value)| {
+                edited.attribute(name, value)
+            });
+            edited.build().map_err(|invalid| NotTaken {
+                code: "bad-override",
+                reason: format!("with its `ceOverrides` the event is invalid: {invalid}"),
+                is_temporary: false,
+                retry_after: None,
+            })
+        };
+        events.into_iter().map(edit).collect()
+    }
+
+    /// One try; an error says how many were taken before it.
+    async fn push(&self, events: &[Event]) -> Result<(), (usize, NotTaken)> {
+        let pushed = match &self.way {
+            Way::Broker { intake, broker } => {
+                let admitted = intake.admit(broker, events.to_vec(), Origin::Producer).await;
+                admitted.map_err(|refusal| (0, NotTaken::from(refusal)))
+            }
+            Way::Url { .. } => self.post_all(events).await,
+        };
+        match &pushed {
+            Ok(()) => self.report.taken(events.len()),
+            Err((taken, refusal)) => {
+                if *taken > 0 {
+                    self.report.taken(*taken);
+                }
+                self.report.not_taken(refusal.code, &refusal.reason);
+            }
+        }
+        pushed
+    }
+
+    async fn post_all(&self, events: &[Event]) -> Result<(), (usize, NotTaken)> {
+        for (taken, event) in events.iter().enumerate() {
+            self.post(event).await.map_err(|refusal| (taken, refusal))?;
+        }
+        Ok(())
+    }
+
+    async fn post(&self, event: &Event) -> Result<(), NotTaken> {
+        let Way::Url {
+            uri,
+            namespace,
+            connector,
+            idle,
+        } = &self.way
+        else {
+            return Ok(());
+        };
+        let kept = idle.lock().pop();
+        let mut connection = kept.unwrap_or_else(|| connector.slot());
+        let outcome = connection
+            .attempt(&Request {
+                uri,
+                event,
+                outgoing: Outgoing::default(),
+                format: Format::Binary,
+                namespace,
+                wants_reply: false,
+                timeout: TIMEOUT,
+            })
+            .await;
+        idle.lock().push(connection);
+        match outcome {
+            Outcome::Done { .. } | Outcome::Reply { .. } => Ok(()),
+            Outcome::Failed(failure) => Err(NotTaken::from(failure)),
+        }
+    }
+}
+
+fn waits() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(WAITS.0)
+        .with_max_delay(WAITS.1)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Broker { broker, .. } => write!(f, "Broker({broker})"),
+            Self::Url { uri, .. } => write!(f, "Url({uri})"),
+        }
+    }
+}
+
+// === impl NotTaken ===
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code(),
+            reason: refusal.to_string(),
+            // A Broker that is gone may come back with the next change of the documents, and the source goes with it.
+            is_temporary: refusal.is_temporary() || matches!(refusal, Refusal::UnknownBroker(_)),
+            retry_after: match refusal {
+                Refusal::Full { retry_after, .. } => Some(retry_after),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl From<Failure> for NotTaken {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: if failure.status.is_some() {
+                "sink-refused"
+            } else {
+                "sink-unreachable"
+            },
+            reason: format!("the sink has not taken the event: {}", failure.reason),
+            is_temporary: failure.verdict == Verdict::Again,
+            retry_after: failure.retry_after,
+        }
+    }
+}

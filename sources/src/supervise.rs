@@ -1,0 +1,244 @@
+//! Who starts and stops sources: those of the newest mesh run, each by itself, and one that fails is run again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use millrace_delivery::Connector;
+use millrace_event::{Checkpoint, Clock, Intake};
+use millrace_model::{Mesh, Source, SourceKey, SourceSpec, StatusBoard};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron};
+
+/// What the sources are given. Inert data.
+#[derive(Clone)]
+pub struct Parts {
+    /// The mesh whose sources run. It is to name only Brokers that `intake` lets in already.
+    pub mesh: watch::Receiver<Arc<Mesh>>,
+    /// The door of the Brokers.
+    pub intake: Arc<dyn Intake>,
+    /// Makes connections to sinks that are URLs.
+    pub connector: Connector,
+    /// Where sources remember.
+    pub checkpoints: Arc<dyn Checkpoint>,
+    /// Where they say how they stand.
+    pub board: Arc<StatusBoard>,
+    /// Where origins call in.
+    pub webhooks: Arc<Webhooks>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What time it is.
+    pub clock: Clock,
+    /// The most data that one event may have, in bytes.
+    pub max_event_bytes: usize,
+    /// How long a source may take to end what is in hand; then it is dropped, which loses nothing.
+    pub drain_timeout: Duration,
+}
+
+/// All sources of a process.
+#[derive(Debug)]
+pub struct Sources {
+    parts: Parts,
+    running: BTreeMap<SourceKey, Running>,
+}
+
+/// A source at work.
+#[derive(Debug)]
+struct Running {
+    source: Arc<Source>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The first wait before a source that failed is run again, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+// === impl Sources ===
+
+impl Sources {
+    /// The sources of these parts; none runs yet.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Runs the sources of the newest mesh until `shutdown`, then ends them.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let mesh = self.parts.mesh.borrow_and_update().clone();
+            self.apply(&mesh).await;
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                changed = self.parts.mesh.changed() => if changed.is_err() { break },
+            }
+        }
+        let all = std::mem::take(&mut self.running);
+        stop(all.into_values(), self.parts.drain_timeout).await;
+    }
+
+    /// Ends what is gone or changed, then starts what is new or changed. What is the same goes on untouched.
+    async fn apply(&mut self, mesh: &Mesh) {
+        let goes_on = |key: &SourceKey, running: &mut Running| {
+            mesh.sources
+                .get(key)
+                .is_some_and(|source| Arc::ptr_eq(source, &running.source))
+        };
+        let mut ended = BTreeMap::new();
+        let mut kept = BTreeMap::new();
+        for (key, mut running) in std::mem::take(&mut self.running) {
+            if goes_on(&key, &mut running) {
+                kept.insert(key, running)
+            } else {
+                ended.insert(key, running)
+            };
+        }
+        self.running = kept;
+        let gone: Vec<SourceKey> = ended
+            .keys()
+            .filter(|key| !mesh.sources.contains_key(key))
+            .cloned()
+            .collect();
+        stop(ended.into_values(), self.parts.drain_timeout).await;
+        gone.iter().for_each(|key| self.parts.board.forget_source(key));
+        for (key, source) in &mesh.sources {
+            if !self.running.contains_key(key) {
+                self.running
+                    .insert(key.clone(), start(source.clone(), &self.parts));
+            }
+        }
+    }
+}
+
+fn start(source: Arc<Source>, parts: &Parts) -> Running {
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(keep_running(source.clone(), parts.clone(), shutdown.clone()));
+    Running {
+        source,
+        shutdown,
+        task,
+    }
+}
+
+/// Ends sources, all at once.
+async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
+    let all: Vec<Running> = all.collect();
+    all.iter().for_each(|running| running.shutdown.cancel());
+    let deadline = tokio::time::Instant::now() + within;
+    for mut running in all {
+        if tokio::time::timeout_at(deadline, &mut running.task)
+            .await
+            .is_err()
+        {
+            tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
+            running.task.abort();
+            let _ = running.task.await;
+        }
+    }
+}
+
+/// Runs one source until `shutdown`, again and again where it fails.
+async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationToken) {
+    let key = source.key();
+    let metrics = Arc::new(parts.metrics.source(&key));
+    let report = Report::new(parts.board.source(&key), metrics, parts.clock.clone());
+    let target = match &source.sink {
+        Ok(target) => target,
+        Err(why) => {
+            report.not_ready(why);
+            return shutdown.cancelled().await;
+        }
+    };
+    let mut waits = waits();
+    while !shutdown.is_cancelled() {
+        let overrides = source.overrides.clone();
+        let namespace = source.name.namespace();
+        let outlet = Outlet::new(
+            target,
+            namespace,
+            overrides,
+            parts.intake.clone(),
+            &parts.connector,
+            report.clone(),
+        );
+        let context = Context {
+            name: source.name.clone(),
+            outlet: Arc::new(outlet),
+            memory: Memory::new(parts.checkpoints.clone(), &key),
+            report: report.clone(),
+            clock: parts.clock.clone(),
+            webhooks: parts.webhooks.clone(),
+            max_event_bytes: parts.max_event_bytes,
+        };
+        let began = report.last_event();
+        let reason = match run_once(&source, context, shutdown.clone()).await {
+            Ok(()) if shutdown.is_cancelled() => break,
+            Ok(()) => "the source has ended by itself".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(source = %key, reason, "the source does not go on; it is run again");
+        report.not_ready(reason);
+        if report.last_event() != began {
+            waits = self::waits();
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(waits.next().unwrap_or(WAITS.1)) => {}
+        }
+    }
+}
+
+/// One run in a task of its own, so that a panic is a failure of this source and of nothing else.
+async fn run_once(
+    source: &Arc<Source>,
+    context: Context,
+    shutdown: CancellationToken,
+) -> Result<(), SourceError> {
+    let source = source.clone();
+    let mut task = AbortOnDrop(tokio::spawn(async move {
+        feed(&source).run(&context, shutdown).await
+    }));
+    match (&mut task.0).await {
+        Ok(result) => result,
+        Err(error) => Err(SourceError::Unusable(format!("the source broke down: {error}"))),
+    }
+}
+
+/// What the source does.
+fn feed(source: &Source) -> Box<dyn Feed> {
+    match &source.spec {
+        SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn waits() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(WAITS.0)
+        .with_max_delay(WAITS.1)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("webhooks", &self.webhooks)
+            .finish_non_exhaustive()
+    }
+}
