@@ -122,7 +122,8 @@ impl Kube {
                 "service-account-issuer",
                 "https://kubernetes.default.svc".to_owned(),
             ),
-            ("service-account-key-file", file(&server.key)),
+            // The public key is taken from the certificate.
+            ("service-account-key-file", file(&server.certificate)),
             ("service-account-signing-key-file", file(&server.key)),
             ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),
             ("token-auth-file", "tokens.csv".to_owned()),
