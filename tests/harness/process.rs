@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait_until;
 
-/// A running `millrace`. Dropping it kills it; a test that fails shows the end of what it said.
+/// A running `millrace`. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -189,11 +189,5 @@ impl Drop for Process {
         // It may have ended by itself; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            let said = self.stderr();
-            let lines: Vec<&str> = said.lines().rev().take(30).collect();
-            println!("--- the last lines of millrace on stderr");
-            lines.iter().rev().for_each(|line| println!("{line}"));
-        }
     }
 }
