@@ -123,6 +123,6 @@ impl Admin {
         });
         Ok(series
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+            .fold(0.0, |sum, value| sum + value))
     }
 }

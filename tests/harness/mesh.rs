@@ -15,6 +15,9 @@ use crate::event::Message;
 use crate::process::{self, Process};
 use crate::{Admin, Answered, Client, Event, wait_until};
 
+/// What a test that fails shows of its processes.
+const SHOWN_LINES: usize = 40;
+
 /// One `millrace run` and the folder that it works in.
 #[derive(Debug)]
 pub struct Mesh {
@@ -25,7 +28,8 @@ pub struct Mesh {
     admin: SocketAddr,
 }
 
-/// How a mesh is to be started.
+/// How a mesh is to be started. Dropping it prints the end of what its processes said, which is shown where the test
+/// failed.
 #[derive(Debug)]
 pub struct Setup {
     folder: TempDir,
@@ -153,6 +157,18 @@ impl Setup {
             serde_json::from_str(&line).with_context(|| format!("not the ready line: {line}"))?;
         anyhow::ensure!(ready["ready"] == true, "not the ready line: {line}");
         Ok((process, ready))
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        // Whether the test fails is not known here: most end with an error and do not panic. The test runner keeps the
+        // output of those that pass to itself.
+        let said = fs::read(self.stderr_file()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().rev().take(SHOWN_LINES).collect();
+        println!("--- the last lines of millrace on stderr");
+        lines.iter().rev().for_each(|line| println!("{line}"));
     }
 }
 

@@ -12,6 +12,7 @@ use millrace_event::http::Outgoing;
 use millrace_event::{Event, ObjectName, Origin, Refusal, Timestamp};
 use millrace_model::Target;
 
+use crate::alone::Turn;
 use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
 use crate::observer::Observation;
@@ -32,27 +33,29 @@ pub(crate) struct Attempt<'a> {
 
 /// Makes the attempt and settles it.
 pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
-    let Attempt {
-        serving,
-        lane,
-        mut job,
-    } = attempt;
+    let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
     let is_new = job.is_new;
-    let next = match prepare(serving, &mut job).await {
-        Ok(()) => attempt_once(serving, lane, job, connection).await,
-        Err(next) => next,
+    let (next, turn) = match prepare(serving, &job).await {
+        Ok(turn) => (attempt_once(serving, lane, job, connection).await, turn),
+        Err(next) => (next, None),
     };
     if matches!(next, Next::Park { .. }) {
         serving.metrics.parked.inc();
     }
-    let mut inner = lane.inner.lock();
-    inner.settle(key, is_new, next, serving.now());
-    serving.stir(lane, &mut inner);
+    {
+        let mut inner = lane.inner.lock();
+        inner.settle(key, is_new, next, serving.now());
+        serving.stir(lane, &mut inner);
+    }
+    if let Some(turn) = turn {
+        turn.end(serving).await;
+    }
 }
 
-/// Before the attempt: an event under suspicion is written down as open, and given up on when it ended the process too often.
-async fn prepare(serving: &Serving, job: &mut Job) -> Result<(), Next> {
+/// Before the attempt: an event under suspicion waits for its turn and is written down as open; it is given up on when it
+/// ended the process too often.
+async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>, Next> {
     let attempted = &job.attempted;
     if attempted.crashes >= MAX_CRASHES {
         return Err(next_step::after_crashes(
@@ -62,18 +65,20 @@ async fn prepare(serving: &Serving, job: &mut Job) -> Result<(), Next> {
         ));
     }
     if !attempted.suspect {
-        return Ok(());
+        return Ok(None);
     }
+    let later = || {
+        let due = serving.now().after(Duration::from_secs(1));
+        Next::Put(Box::new(row(job, due, false)))
+    };
+    let turn = serving.common.alone.turn(attempted.crashes).await;
+    let turn = turn.ok_or_else(later)?;
     let open = row(job, serving.now(), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
         tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
-        return Err(Next::Put(Box::new(row(
-            job,
-            serving.now().after(Duration::from_secs(1)),
-            false,
-        ))));
+        return Err(later());
     }
-    Ok(())
+    Ok(Some(turn))
 }
 
 fn row(job: &Job, due: Timestamp, open: bool) -> Work {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alone::Alone;
 use crate::budget::Budget;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
@@ -110,6 +111,7 @@ impl Dispatcher {
             intake: parts.intake.clone(),
             clock: parts.clock.clone(),
             budget: Arc::new(Budget::new(options.queue_bytes)),
+            alone: Arc::new(Alone::new()),
             options: Arc::new(options),
             observer: parts.observer.clone(),
             own_ingress: parts.own_ingress,

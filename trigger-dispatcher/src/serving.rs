@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alone::Alone;
 use crate::budget::Budget;
 use crate::dispatcher::DispatcherOptions;
 use crate::due::Timetable;
@@ -29,6 +30,7 @@ pub(crate) struct Common {
     pub(crate) intake: Arc<dyn Intake>,
     pub(crate) clock: Clock,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) alone: Arc<Alone>,
     pub(crate) options: Arc<DispatcherOptions>,
     pub(crate) observer: Option<Observer>,
     pub(crate) own_ingress: Option<SocketAddr>,
