@@ -22,6 +22,6 @@ pub mod index;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;
-pub use explain::{Clause, Explanation};
+pub use explain::{Clause, Explanation, MAX_LISTED, Verdict};
 pub use filter::Filter;
 pub use index::Index;
