@@ -13,6 +13,7 @@
 //! - `knativebrokerttl` is never seen by a filter: it belongs to the broker, not to the event.
 
 mod access;
+pub mod cesql;
 mod clause;
 mod compile;
 pub mod compiled;
