@@ -12,14 +12,16 @@ mod functions;
 mod lexer;
 mod like;
 mod parser;
+mod reasons;
 mod value;
 
 use millrace_event::Event;
 
 pub use evaluation::ErrorKind;
-pub(crate) use evaluation::{Evaluated, Failure, Run};
-pub(crate) use expression::{Compare, Kind, Logic, Node};
+pub(crate) use evaluation::{Evaluated, Run};
+pub(crate) use expression::{Compare, Kind, Node};
 pub(crate) use like::Shape;
+pub(crate) use reasons::of_clause;
 pub use value::Value;
 
 use crate::compile::CompileError;
@@ -113,11 +115,6 @@ impl Expression {
         }
     }
 
-    /// Whether it is true for an event, and without an error.
-    pub(crate) fn holds(&self, event: &Event) -> bool {
-        matches!(Run::new(event).evaluate(&self.root), Ok(Value::Boolean(true)))
-    }
-
     pub(crate) fn root(&self) -> &Node {
         &self.root
     }
@@ -132,3 +129,6 @@ impl Expression {
 fn column(text: &str, at: usize) -> usize {
     text[..at].chars().count() + 1
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,9 +20,14 @@ pub mod compiled;
 pub mod explain;
 pub mod filter;
 pub mod index;
+pub mod jsonpath;
+mod rules;
+pub mod subject;
+mod tree;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;
 pub use explain::{Clause, Explanation, MAX_LISTED, Verdict};
-pub use filter::Filter;
+pub use filter::{Filter, Scalar};
 pub use index::Index;
+pub use subject::Subject;

@@ -67,6 +67,10 @@ impl<'x> Run<'x> {
         }
     }
 
+    pub(crate) fn event(&self) -> &'x Event {
+        self.event
+    }
+
     pub(crate) fn into_notes(self) -> Vec<(&'x Node, Evaluated<'x>)> {
         self.notes.unwrap_or_default()
     }
