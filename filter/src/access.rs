@@ -70,7 +70,7 @@ impl<'a> Accesses<'a> {
 }
 
 /// Adds the questions that an expression asks of every event that it passes. Whether they are all that it asks.
-fn of_expression<'a>(expression: &'a Expression, list: &mut Vec<Access<'a>>) -> bool {
+pub(crate) fn of_expression<'a>(expression: &'a Expression, list: &mut Vec<Access<'a>>) -> bool {
     let (conjuncts, mut complete) = expression.root().conjuncts();
     for node in conjuncts {
         match Access::of_node(node) {
@@ -89,7 +89,7 @@ fn of_expression<'a>(expression: &'a Expression, list: &mut Vec<Access<'a>>) -> 
 impl<'a> Access<'a> {
     /// The question that the clause at `at` is, if an index can ask it: a single comparison, or an `any` of
     /// comparisons of one kind with one attribute.
-    fn of(filter: &'a Compiled, at: usize) -> Option<Self> {
+    pub(crate) fn of(filter: &'a Compiled, at: usize) -> Option<Self> {
         let nodes = filter.nodes();
         match &nodes[at].what {
             What::Test(test) => Self::of_test(test),

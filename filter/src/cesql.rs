@@ -19,9 +19,10 @@ use millrace_event::Event;
 
 pub use evaluation::ErrorKind;
 pub(crate) use evaluation::{Evaluated, Run};
-pub(crate) use expression::{Compare, Kind, Node};
+pub(crate) use expression::{Compare, Kind, Logic, Node};
 pub(crate) use like::Shape;
 pub(crate) use reasons::of_clause;
+pub(crate) use value::Type;
 pub use value::Value;
 
 use crate::compile::CompileError;
@@ -87,7 +88,7 @@ impl Expression {
     pub(crate) fn filter(text: &str) -> Result<Self, CompileError> {
         let expression = Self::new(text)?;
         match expression.root.of_type() {
-            None | Some(value::Type::Boolean) => Ok(expression),
+            None | Some(Type::Boolean) => Ok(expression),
             Some(other) => Err(CompileError {
                 path: String::new(),
                 message: format!(
@@ -106,9 +107,7 @@ impl Expression {
                 value: if std::ptr::eq(failure.at, &self.root) {
                     failure.instead
                 } else {
-                    self.root
-                        .of_type()
-                        .map_or(Value::Boolean(false), value::Type::zero)
+                    self.root.of_type().map_or(Value::Boolean(false), Type::zero)
                 },
                 error: Some(failure.kind),
             },
