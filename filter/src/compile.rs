@@ -75,7 +75,7 @@ impl Compiler {
                 let expression = Expression::filter(text).map_err(|error| error.behind(&path))?;
                 Ok(Tree::leaf(What::Cesql(Box::new(expression)), path))
             }
-            Filter::JsonPath(text) => self.json_path(text, None, format!("{path}.jsonpath")),
+            Filter::JsonPath(text) => json_path(text, None, format!("{path}.jsonpath")),
             Filter::JsonPathEquals(pairs) => self.json_paths(pairs, &format!("{path}.jsonpath")),
             Filter::All(list) => self.list(What::All, format!("{path}.all"), list, depth),
             Filter::Any(list) => self.list(What::Any, format!("{path}.any"), list, depth),
@@ -101,21 +101,9 @@ impl Compiler {
             if pairs[..i].iter().any(|(other, _)| other == text) {
                 return refuse(path, "the path is given twice".to_owned());
             }
-            children.push(self.json_path(text, Some(value), path)?);
+            children.push(json_path(text, Some(value), path)?);
         }
         Ok(Tree::join(What::All, path.to_owned(), children))
-    }
-
-    fn json_path(&mut self, text: &str, value: Option<&Scalar>, at: String) -> Result<Tree, CompileError> {
-        let path = JsonPath::new(text).map_err(|error| error.behind(&at))?;
-        let wanted = match value {
-            None => None,
-            Some(Scalar::Text(text)) if text.len() > MAX_VALUE_BYTES => {
-                return refuse(at, format!("the value is longer than {MAX_VALUE_BYTES} bytes"));
-            }
-            Some(value) => Some(Wanted::new(value).or_else(|message| refuse(at.clone(), message))?),
-        };
-        Ok(Tree::leaf(What::Path(Box::new(PathTest { path, wanted })), at))
     }
 
     fn list(
@@ -189,6 +177,19 @@ impl Compiler {
         }
         Ok(())
     }
+}
+
+/// The clause that asks a path, and for its value if there is one.
+fn json_path(text: &str, value: Option<&Scalar>, at: String) -> Result<Tree, CompileError> {
+    let path = JsonPath::new(text).map_err(|error| error.behind(&at))?;
+    let wanted = match value {
+        None => None,
+        Some(Scalar::Text(text)) if text.len() > MAX_VALUE_BYTES => {
+            return refuse(at, format!("the value is longer than {MAX_VALUE_BYTES} bytes"));
+        }
+        Some(value) => Some(Wanted::new(value).or_else(|message| refuse(at.clone(), message))?),
+    };
+    Ok(Tree::leaf(What::Path(Box::new(PathTest { path, wanted })), at))
 }
 
 fn refuse<T>(path: String, message: String) -> Result<T, CompileError> {
