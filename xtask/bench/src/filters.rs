@@ -13,8 +13,11 @@ use millrace_filter::{Compiled, Filter, Index};
 use crate::options::Options;
 use crate::report::{Report, Should, Target};
 
+/// A name for people, and the filters of trigger `n`.
+type Kind = (&'static str, fn(usize) -> Vec<Filter>);
+
 /// What the filters ask.
-const KINDS: [(&str, fn(usize) -> Vec<Filter>); 4] = [
+const KINDS: [Kind; 4] = [
     ("exact type", |n| vec![exact_type(n)]),
     ("exact type, source prefix", |n| vec![exact_type(n), prefix()]),
     ("the same, 10 % with cesql", |n| {
