@@ -184,6 +184,7 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
         status: None,
         outcome: "failed".into(),
         detail: "nobody listens".to_owned(),
+        answer: "busy".to_owned(),
     };
     for (offset, n) in [(1, 0), (2, 0), (1, 1)] {
         channel.record(attempt(offset, n));

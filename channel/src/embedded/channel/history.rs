@@ -43,6 +43,8 @@ struct Line {
     outcome: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    answer: String,
 }
 
 /// The bounded history of a channel.
@@ -242,6 +244,7 @@ impl From<&Attempt> for Line {
             status: attempt.status,
             outcome: shortened(&attempt.outcome),
             detail: shortened(&attempt.detail),
+            answer: shortened(&attempt.answer),
         }
     }
 }
@@ -263,6 +266,7 @@ impl TryFrom<Line> for Attempt {
             status: line.status,
             outcome: line.outcome.into(),
             detail: line.detail,
+            answer: line.answer,
         })
     }
 }
@@ -292,6 +296,7 @@ mod tests {
             status: Some(503),
             outcome: "failed".into(),
             detail: "line\nbreak \u{1F980}".to_owned(),
+            answer: "busy".to_owned(),
         }
     }
 
