@@ -49,13 +49,18 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// The largest `--max-event-bytes`: what the log keeps in one frame, with room for attributes and a base64 copy.
 const MAX_EVENT_BYTES: u64 = 32 << 20;
 
-/// A size of an event: `1048576`, `512Ki`, `1MiB`.
-pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
+/// A size: `1048576`, `512Ki`, `1MiB`, `0`.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let short = text
         .strip_suffix('B')
         .filter(|rest| rest.ends_with('i'))
         .unwrap_or(text);
-    let bytes = quantity::parse(short).map_err(|error| error.to_string())?;
+    quantity::parse(short).map_err(|error| error.to_string())
+}
+
+/// A size of an event.
+pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
     if !(1..=MAX_EVENT_BYTES).contains(&bytes) {
         return Err(format!("from 1 byte to {} MiB", MAX_EVENT_BYTES >> 20));
     }

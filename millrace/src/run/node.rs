@@ -40,6 +40,8 @@ pub(crate) struct NodeConfig {
     pub(crate) drain_timeout: Duration,
     /// How long the debts of a trigger that is gone are kept.
     pub(crate) orphan_grace: Duration,
+    /// Bytes of the attempts' history of each broker.
+    pub(crate) history_bytes: u64,
 }
 
 /// A node whose parts are wired and whose addresses are bound; nothing is served yet.
@@ -82,6 +84,7 @@ impl Node {
             durability: config.durability,
             clock: clock.clone(),
             rebuild_state: config.rebuild_state,
+            history_bytes: config.history_bytes,
         };
         let store = Store::open(&config.data, options)?;
         store.register(&mut registry);
