@@ -40,13 +40,13 @@ pub(crate) trait Observer {
     /// The notes of a node's children.
     type Notes: Default;
     /// A clause was asked and has seen this.
-    fn asked(&self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
+    fn asked(&mut self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
     /// A child did not decide; its note is kept.
     fn gather(notes: &mut Self::Notes, note: Self::Note);
     /// No child of an `all` or `any` stood against the others.
-    fn together(&self, at: usize, any: bool, notes: Self::Notes) -> Self::Note;
+    fn together(&mut self, at: usize, any: bool, notes: Self::Notes) -> Self::Note;
     /// The contrary of an inner filter that held, or did not.
-    fn negated(&self, inner: bool, note: Self::Note) -> Self::Note;
+    fn negated(&mut self, inner: bool, note: Self::Note) -> Self::Note;
 }
 
 /// Notes nothing.
@@ -70,17 +70,15 @@ impl Compiled {
 
     /// Whether the event passes. Does not allocate.
     pub fn matches(&self, event: &Event) -> bool {
-        walk(&self.nodes, 0, event, &Silent).0
+        walk(&self.nodes, 0, event, &mut Silent).0
     }
 
     /// The same decision with its reasons, made by the same code.
     pub fn explain(&self, event: &Event) -> Explanation {
-        let (matched, clause) = walk(&self.nodes, 0, event, &Recorder { paths: &self.paths });
+        let mut recorder = Recorder::new(&self.paths);
+        let (matched, clause) = walk(&self.nodes, 0, event, &mut recorder);
         let asks_nothing = matches!(&*self.nodes, [Node { what: What::All, .. }]);
-        Explanation {
-            matched,
-            decided_by: (!asks_nothing).then_some(clause),
-        }
+        recorder.explanation(matched, (!asks_nothing).then_some(clause))
     }
 
     /// The flat tree, for the index.
@@ -99,7 +97,7 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 }
 
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
-fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &O) -> (bool, O::Note) {
+fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &mut O) -> (bool, O::Note) {
     match &nodes[at].what {
         What::Test(test) => {
             let seen = test.attr.of(event);
@@ -131,10 +129,10 @@ fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &O) -> 
 impl Observer for Silent {
     type Note = ();
     type Notes = ();
-    fn asked(&self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
+    fn asked(&mut self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
     fn gather((): &mut (), (): ()) {}
-    fn together(&self, _: usize, _: bool, (): ()) {}
-    fn negated(&self, _: bool, (): ()) {}
+    fn together(&mut self, _: usize, _: bool, (): ()) {}
+    fn negated(&mut self, _: bool, (): ()) {}
 }
 
 #[cfg(test)]
@@ -142,6 +140,7 @@ mod tests {
     use millrace_event::{Kind, SpecVersion, Value};
 
     use super::*;
+    use crate::explain::{MAX_LISTED, Verdict};
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter()
@@ -319,7 +318,9 @@ mod tests {
             nothing,
             Explanation {
                 matched: true,
-                decided_by: None
+                decided_by: None,
+                clauses: Vec::new(),
+                omitted: 0,
             }
         );
         let clause = Compiled::new(&[exact("type", &long)])
@@ -330,6 +331,42 @@ mod tests {
             clause.expect("a clause decided").because.len() < 400,
             "a long value is shortened"
         );
+    }
+
+    #[test]
+    fn every_clause_that_was_asked_is_listed_in_its_order() {
+        let filters = [
+            exact("region", "eu"),
+            not(exact("id", "7")),
+            exact("type", "order.paid"),
+        ];
+        let explanation = Compiled::new(&filters).expect("a valid filter").explain(&event());
+        let listed: Vec<_> = explanation
+            .clauses
+            .iter()
+            .map(|clause| (clause.path.as_str(), clause.verdict))
+            .collect();
+        // The attribute that needs a search is asked last, and here no more.
+        let expected = [
+            ("filters[2].exact.type", Verdict::Held),
+            ("filters[1].not.exact.id", Verdict::Held),
+        ];
+        assert_eq!(listed, expected);
+        let decided = explanation.decided_by.expect("a clause decided");
+        assert_eq!((decided.verdict, decided.held()), (Verdict::Different, false));
+
+        let absent = Compiled::new(&[exact("region", "eu")])
+            .expect("valid")
+            .explain(&event());
+        assert_eq!(absent.clauses, [absent.decided_by.expect("a clause decided")]);
+        assert_eq!(absent.clauses[0].verdict, Verdict::Absent);
+
+        let many = vec![exact("type", "order.paid"); MAX_LISTED + 5];
+        let explanation = Compiled::new(&many).expect("valid").explain(&event());
+        assert_eq!((explanation.clauses.len(), explanation.omitted), (MAX_LISTED, 5));
+        let unmet = Compiled::new(&[Filter::Any(vec![not(exact("id", "7")), exact("region", "eu")])]);
+        let decided = unmet.expect("valid").explain(&event()).decided_by;
+        assert_eq!(decided.expect("a clause decided").verdict, Verdict::Different);
     }
 
     #[test]

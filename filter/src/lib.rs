@@ -13,6 +13,7 @@
 //! - `knativebrokerttl` is never seen by a filter: it belongs to the broker, not to the event.
 
 mod access;
+pub mod cesql;
 mod clause;
 mod compile;
 pub mod compiled;
@@ -22,6 +23,6 @@ pub mod index;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;
-pub use explain::{Clause, Explanation};
+pub use explain::{Clause, Explanation, MAX_LISTED, Verdict};
 pub use filter::Filter;
 pub use index::Index;
