@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{brokers, guard, health, mesh, metrics, parked, refused, triggers};
+use crate::{brokers, explain, guard, health, mesh, metrics, parked, refused, triggers};
 
 /// How the last load of documents went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,7 @@ impl Admin {
             .route("/api/v1/parked", get(parked::list))
             .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))
             .route("/api/v1/parked/{id}/redrive", post(parked::redrive))
+            .route("/api/v1/explain", get(explain::show))
             .fallback(refused::unknown_path)
             .layer(from_fn_with_state(guard, guard::admit))
             .with_state(self.clone())

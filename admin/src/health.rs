@@ -21,6 +21,7 @@ GET    /api/v1/parked                        parked events (?trigger=namespace/n
 GET    /api/v1/parked/{id}                   one parked event, with the history of its attempts
 DELETE /api/v1/parked/{id}                   drop it for good
 POST   /api/v1/parked/{id}/redrive           deliver it again
+GET    /api/v1/explain                       what each trigger made of an event (?broker=namespace/name&id=ID&source=&trigger=&position=)
 
 Requests that change something need the header `Millrace-Request: 1`.
 ";

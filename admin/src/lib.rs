@@ -2,7 +2,7 @@
 //!
 //! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what a
 //! refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`, `triggers`,
-//! `parked`, `health`, `metrics`. How names, times and targets are written for people is in `wire`.
+//! `parked`, `explain`, `health`, `metrics`. How names, times and targets are written for people is in `wire`.
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a durable change
@@ -16,6 +16,7 @@
 
 pub mod admin;
 mod brokers;
+mod explain;
 mod guard;
 mod health;
 mod mesh;
