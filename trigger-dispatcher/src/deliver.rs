@@ -190,16 +190,10 @@ fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) 
         target => Cow::Owned(target.to_string()),
     };
     tally(serving, lane, &job, &end.outcome, now);
-    if let Some(observer) = &serving.common.observer {
-        observer.tell(&Observation::Attempted {
-            event: &job.event,
-            trigger: &lane.name,
-            attempt: job.attempted.attempt,
-            target: &target,
-            outcome: &describe(&end.outcome),
-            millis,
-        });
-    }
+    let observer = serving
+        .observer()
+        .map(|observer| (observer, describe(&end.outcome)));
+    let (position, attempt) = (job.attempted.key.position, job.attempted.attempt);
     let mut notice = Notice::of(&job, &end.outcome, now, millis);
     let next = match (end.outcome, end.reply) {
         (Outcome::Failed(failure), _) => {
@@ -224,7 +218,20 @@ fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) 
             Next::Put(row)
         }
     };
-    notice.note(serving, lane, &next, end.looping);
+    let came = notice.note(serving, lane, &next, end.looping);
+    if let Some((observer, outcome)) = observer {
+        observer.tell(&Observation::Attempted {
+            broker: &serving.broker,
+            position,
+            event: &job.event,
+            trigger: &lane.name,
+            attempt,
+            target: &target,
+            came,
+            outcome: &outcome,
+            millis,
+        });
+    }
     next
 }
 

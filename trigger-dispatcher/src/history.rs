@@ -67,8 +67,9 @@ impl Notice {
         self.detail = format!("the reply was refused: {refusal}");
     }
 
-    /// Notes it, now that it is known what follows. `looping`: it was refused because the event went round too often.
-    pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next, looping: bool) {
+    /// Notes it, now that it is known what follows; gives the word for what came of it. `looping`: it was refused because the
+    /// event went round too often.
+    pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next, looping: bool) -> &'static str {
         let outcome = match (looping, next) {
             (true, _) => "looping",
             (false, Next::Park { .. }) => "parked",
@@ -86,6 +87,7 @@ impl Notice {
             detail: self.detail,
             answer: self.answer,
         });
+        outcome
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, ReloadState};
+use millrace_admin::{Admin, Feed, ReloadState};
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
 use millrace_channel::Channels;
 use millrace_channel::embedded::{Durability, Store, StoreOptions};
@@ -14,12 +14,14 @@ use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::Clock;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Listener, ServeMetrics};
-use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Observer, Parts};
+use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Parts};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::Effect;
+use super::watch;
+use crate::dev::show::Show;
 
 /// How a node runs. Inert data.
 #[derive(Clone, Debug)]
@@ -52,16 +54,16 @@ pub(crate) struct Node {
     admin: Admin,
     admin_listener: Listener,
     serve_metrics: ServeMetrics,
-    ready: watch::Sender<bool>,
-    reload: watch::Sender<ReloadState>,
+    ready: latest::Sender<bool>,
+    reload: latest::Sender<ReloadState>,
     admin_shutdown: CancellationToken,
 }
 
 /// A node at work.
 pub(crate) struct Running {
     pub(crate) effect: Effect,
-    pub(crate) reload: watch::Sender<ReloadState>,
-    ready: watch::Sender<bool>,
+    pub(crate) reload: latest::Sender<ReloadState>,
+    ready: latest::Sender<bool>,
     ingress: Part,
     dispatcher: Part,
     admin: Part,
@@ -76,8 +78,8 @@ struct Part {
 // === impl Node ===
 
 impl Node {
-    /// Opens the data folder, binds the addresses and wires the parts.
-    pub(crate) fn build(config: &NodeConfig, observer: Option<Observer>) -> anyhow::Result<Self> {
+    /// Opens the data folder, binds the addresses and wires the parts. `show` prints what passes.
+    pub(crate) fn build(config: &NodeConfig, show: Option<Show>) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let mut registry = Registry::default();
         let options = StoreOptions {
@@ -90,9 +92,10 @@ impl Node {
         store.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let channels = Channels::default();
+        let feed = Feed::default();
         let board = Arc::new(StatusBoard::default());
-        let desired = watch::Sender::new(Arc::new(Mesh::default()));
-        let admitted = watch::Sender::new(Arc::new(Mesh::default()));
+        let desired = latest::Sender::new(Arc::new(Mesh::default()));
+        let admitted = latest::Sender::new(Arc::new(Mesh::default()));
         let admin_listener = Listener::bind(config.admin_listen)?;
 
         let admission = Arc::new(Admission::new(AdmissionParts {
@@ -128,8 +131,8 @@ impl Node {
                     .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry)),
                 intake: admission,
                 board: board.clone(),
-                clock,
-                observer,
+                clock: clock.clone(),
+                observer: Some(watch::observer(feed.clone(), show)),
                 own_ingress: Some(ingress.address()),
                 metrics: millrace_trigger_dispatcher::Metrics::register(&mut registry),
             },
@@ -139,13 +142,16 @@ impl Node {
                 ..DispatcherOptions::default()
             },
         );
-        let ready = watch::Sender::new(false);
-        let reload = watch::Sender::new(ReloadState::default());
+        let ready = latest::Sender::new(false);
+        let reload = latest::Sender::new(ReloadState::default());
         let admin_shutdown = CancellationToken::new();
         let admin = Admin {
             mesh: admitted.subscribe(),
             reload: reload.subscribe(),
             board,
+            clock: clock.clone(),
+            feed,
+            read_filter: millrace_crds::read_filter,
             channels: channels.clone(),
             registry: Arc::new(registry),
             ready: ready.subscribe(),
