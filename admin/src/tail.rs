@@ -17,7 +17,7 @@ use crate::Admin;
 use crate::feed::{Follower, Happened, Item, Outcome};
 use crate::lines::{self, Gone, Writer};
 use crate::refused::Refused;
-use crate::wire::{EventName, Rfc3339, structured};
+use crate::wire::{EventName, Rfc3339, shown_text, structured};
 
 /// Items read from the feed at once.
 const BATCH: usize = 64;
@@ -63,7 +63,7 @@ enum Line<'a> {
         trigger: String,
         /// The number of the attempt in its stage, from 0.
         attempt: u32,
-        target: &'a str,
+        target: String,
         /// `delivered`, `failed`, `parked`, ...
         outcome: &'a str,
         /// A few words.
@@ -185,7 +185,7 @@ fn line(item: &Item, whole: bool) -> Line<'_> {
             event,
             trigger: trigger.to_string(),
             attempt: *attempt,
-            target,
+            target: shown_text(target),
             outcome: came,
             said,
             millis: *millis,

@@ -78,6 +78,14 @@ pub(crate) fn shown(target: &Target) -> String {
     }
 }
 
+/// The text of a target as it may be shown.
+pub(crate) fn shown_text(target: &str) -> String {
+    match target.parse::<Uri>() {
+        Ok(uri) if target.contains('@') => shown(&Target::Http(uri)),
+        Ok(_) | Err(_) => target.to_owned(),
+    }
+}
+
 fn without_credentials(uri: &Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -112,6 +120,7 @@ mod tests {
         ];
         for (uri, expected) in cases {
             assert_eq!(shown(&Target::Http(uri.parse().unwrap())), expected);
+            assert_eq!(shown_text(uri), expected);
         }
     }
 }

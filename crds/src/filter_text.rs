@@ -12,6 +12,9 @@ use crate::parse::Documents;
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn read_filter(text: &str) -> Result<Compiled, String> {
+    if text.trim().is_empty() {
+        return Err("an empty text is no filter".to_owned());
+    }
     let list = if text.trim_start().starts_with('[') {
         format!("filters: {text}\n")
     } else {
