@@ -8,14 +8,17 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use hyper_util::service::TowerToHyperService;
 use millrace_channel::Channels;
-use millrace_event::Timestamp;
+use millrace_event::{Clock, Timestamp};
+use millrace_filter::Compiled;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Drained, Listener, ListenerMetrics, ServeOptions};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{brokers, guard, health, mesh, metrics, parked, refused, sources, triggers};
+use crate::{
+    Feed, brokers, events, explain, guard, health, mesh, metrics, parked, refused, sources, tail, triggers,
+};
 
 /// How the last load of documents went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +40,14 @@ pub struct Admin {
     pub reload: watch::Receiver<ReloadState>,
     /// The mesh as it is.
     pub board: Arc<StatusBoard>,
-    /// The channels, for parked events.
+    /// The channels: events, lanes, attempts, parked events.
     pub channels: Channels,
+    /// The clock.
+    pub clock: Clock,
+    /// What happens, for those who follow it.
+    pub feed: Feed,
+    /// Reads a filter as a Trigger would have it in its `filters`; an error says in a sentence what is wrong.
+    pub read_filter: fn(&str) -> Result<Compiled, String>,
     /// Every metric of the process.
     pub registry: Arc<Registry>,
     /// Whether the process accepts events.
@@ -76,6 +85,9 @@ impl Admin {
             .route("/api/v1/parked", get(parked::list))
             .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))
             .route("/api/v1/parked/{id}/redrive", post(parked::redrive))
+            .route("/api/v1/explain", get(explain::show))
+            .route("/api/v1/events", get(events::stream))
+            .route("/api/v1/tail", get(tail::follow))
             .fallback(refused::unknown_path)
             .layer(from_fn_with_state(guard, guard::admit))
             .with_state(self.clone())

@@ -21,6 +21,9 @@ GET    /api/v1/parked                        parked events (?trigger=namespace/n
 GET    /api/v1/parked/{id}                   one parked event, with the history of its attempts
 DELETE /api/v1/parked/{id}                   drop it for good
 POST   /api/v1/parked/{id}/redrive           deliver it again
+GET    /api/v1/explain                       what each trigger made of an event (?broker=namespace/name&id=ID&source=&trigger=&position=)
+GET    /api/v1/events                        retained events as JSON lines (?broker=namespace/name&seconds=3600&limit=&from=)
+GET    /api/v1/tail                          what happens, as JSON lines (?broker=&filter=&whole=true)
 
 Requests that change something need the header `Millrace-Request: 1`.
 ";

@@ -2,28 +2,36 @@
 //!
 //! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what a
 //! refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`, `triggers`,
-//! `sources`, `parked`, `health`, `metrics`. How names, times and targets are written for people is in `wire`.
+//! `sources`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the latter from the [`feed`]), `health`,
+//! `metrics`. How names, times and targets are written for people is in `wire`.
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a durable change
 //!   of a channel's state, so it holds whatever happens to the process afterwards.
 //! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers are
 //!   refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
-//! - Every answer is bounded in size and memory, but for `triggers` and `brokers`, which have a row for each.
+//! - Every answer is bounded in size and memory, but for `triggers` and `brokers`, which have a row for each; streams are bounded
+//!   in memory, and never wait for by anything but the request itself.
 //!
 //! # Caveats
 //! There is no authentication: who reaches the listener may use it. It listens on loopback unless told otherwise.
 
 pub mod admin;
 mod brokers;
+mod events;
+mod explain;
+pub mod feed;
 mod guard;
 mod health;
+mod lines;
 mod mesh;
 mod metrics;
 mod parked;
 mod refused;
 mod sources;
+mod tail;
 mod triggers;
 mod wire;
 
 pub use admin::{Admin, ReloadState};
+pub use feed::Feed;

@@ -11,14 +11,14 @@ use axum::extract::{Path, Query, State};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
-use millrace_channel::{Channel, ChannelError, Failure, Parked, ParkedQuery, Stage};
-use millrace_event::{Event, ObjectName};
+use millrace_channel::{Channel, ChannelError, Failure, Parked, ParkedQuery};
+use millrace_event::ObjectName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Admin;
 use crate::refused::Refused;
-use crate::wire::Rfc3339;
+use crate::wire::{EventName, Rfc3339, stage, structured};
 
 /// Rows of a listing, where the request does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -53,15 +53,6 @@ pub(crate) struct ParkedView {
     position: String,
     /// `subscriber`, `dead-letter` or `reply`: what was being done when it was given up on.
     stage: &'static str,
-}
-
-/// What names an event.
-#[derive(Debug, Serialize)]
-struct EventName {
-    id: String,
-    source: String,
-    #[serde(rename = "type")]
-    ty: String,
 }
 
 /// A parked event with everything that is known of it.
@@ -240,11 +231,7 @@ async fn list_one(
 
 fn view(parked: Parked) -> ParkedView {
     ParkedView {
-        event: parked.event.as_ref().map(|event| EventName {
-            id: event.id().to_owned(),
-            source: event.source().to_owned(),
-            ty: event.ty().to_owned(),
-        }),
+        event: parked.event.as_ref().map(EventName::from),
         id: parked.id,
         trigger: parked.trigger.to_string(),
         reason: parked.reason,
@@ -269,12 +256,6 @@ fn detail(parked: Parked) -> ParkedDetail {
     }
 }
 
-/// The event in structured mode, as it would be delivered.
-fn structured(event: &Event) -> Option<Box<RawValue>> {
-    let json = millrace_event::json::encode(event, &Default::default());
-    serde_json::from_slice(&json).ok()
-}
-
 fn failure(failure: Failure) -> FailureView {
     let (body, body_base64) = match String::from_utf8(failure.body) {
         Ok(text) => (Some(text), None),
@@ -290,13 +271,5 @@ fn failure(failure: Failure) -> FailureView {
         body,
         body_base64,
         millis: failure.millis,
-    }
-}
-
-fn stage(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Subscriber => "subscriber",
-        Stage::DeadLetter => "dead-letter",
-        Stage::Reply => "reply",
     }
 }

@@ -1,23 +1,66 @@
-//! How times and targets are written for those who read this API.
+//! How times, events and targets are written for those who read this API.
+
+use std::fmt;
 
 use http::Uri;
-use millrace_event::Timestamp;
+use millrace_channel::Stage;
+use millrace_event::{Event, Timestamp};
 use millrace_model::Target;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// A time as RFC 3339 text in UTC, to the millisecond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rfc3339(pub(crate) Timestamp);
 
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What lies outside the years that the calendar knows is damage; it is shown as its nearest end.
         let time = jiff::Timestamp::from_millisecond(self.0.0).unwrap_or(if self.0.0 < 0 {
             jiff::Timestamp::MIN
         } else {
             jiff::Timestamp::MAX
         });
-        serializer.collect_str(&format_args!("{time:.3}"))
+        write!(f, "{time:.3}")
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What names an event.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventName {
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    ty: String,
+}
+
+impl From<&Event> for EventName {
+    fn from(event: &Event) -> Self {
+        Self {
+            id: event.id().to_owned(),
+            source: event.source().to_owned(),
+            ty: event.ty().to_owned(),
+        }
+    }
+}
+
+/// The event in structured mode, as it would be delivered.
+pub(crate) fn structured(event: &Event) -> Option<Box<RawValue>> {
+    let json = millrace_event::json::encode(event, &Default::default());
+    serde_json::from_slice(&json).ok()
+}
+
+pub(crate) fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Subscriber => "subscriber",
+        Stage::DeadLetter => "dead-letter",
+        Stage::Reply => "reply",
     }
 }
 
@@ -32,6 +75,14 @@ pub(crate) fn shown(target: &Target) -> String {
             without_credentials(uri)
         }
         other => other.to_string(),
+    }
+}
+
+/// The text of a target as it may be shown.
+pub(crate) fn shown_text(target: &str) -> String {
+    match target.parse::<Uri>() {
+        Ok(uri) if target.contains('@') => shown(&Target::Http(uri)),
+        Ok(_) | Err(_) => target.to_owned(),
     }
 }
 
@@ -69,6 +120,7 @@ mod tests {
         ];
         for (uri, expected) in cases {
             assert_eq!(shown(&Target::Http(uri.parse().unwrap())), expected);
+            assert_eq!(shown_text(uri), expected);
         }
     }
 }

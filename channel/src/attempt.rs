@@ -23,8 +23,12 @@ pub struct Attempt {
     pub millis: u32,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
-    /// What came of it: `delivered`, `replied`, `failed`, ...
+    /// What came of it: `delivered`, `replied` (delivered, and the reply is stored), `reply-refused` (delivered, but the
+    /// reply was refused for good), `dead-lettered`, `failed` (something follows), `parked` (it failed, and the event is
+    /// parked), `looping` (as `failed`, `parked` or `reply-refused`, because the event went round too often).
     pub outcome: Cow<'static, str>,
-    /// The first bytes of the answer, or the reason of the failure.
+    /// Why it failed, or why a reply was refused; else empty.
     pub detail: String,
+    /// The first bytes of the answer's body, as text as far as it is text.
+    pub answer: String,
 }

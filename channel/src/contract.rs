@@ -10,7 +10,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::{
-    Attempt, Batch, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Work, WorkKey,
+    Attempt, Batch, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Position, Record, Rows, Work,
+    WorkKey,
 };
 
 /// A broker's durable log and the state beside it.
@@ -45,6 +46,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The first position appended at or after `time` (the head when there is none), among what is retained.
     async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError>;
 
+    /// The positions of the events with that `id` (and `source`, where it is given), in order: the newest, at most `limit` of
+    /// them, also of events that are kept only because rows name them. No scan of what is retained.
+    async fn find(&self, id: &str, source: Option<&str>, limit: usize)
+    -> Result<Vec<Position>, ChannelError>;
+
     /// Whether the last run ended uncleanly. Positions from the router's (or a lane's cursor) up to the `head` at
     /// opening may then have been attempted although nothing says so.
     fn recovered_uncleanly(&self) -> bool;
@@ -71,6 +77,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
 
     /// The earliest due time of the lane's rows that is later than `after`.
     async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, ChannelError>;
+
+    /// What a lane has written down of one event. The events of parked rows are not looked up (but for replies).
+    async fn rows_of(&self, lane: LaneId, at: Position) -> Result<Rows, ChannelError>;
 
     /// Parked events, in order of parking.
     async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, ChannelError>;

@@ -17,4 +17,4 @@ pub use contract::{AppendError, Change, Channel, ChannelError, Channels, Class, 
 pub use lane::{Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
 pub use record::{Batch, Gap, GapReason, Position, Record};
-pub use work::{Failure, Stage, Work, WorkKey};
+pub use work::{Failure, Rows, Stage, Work, WorkKey};

@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use crate::{LaneId, Position};
+use crate::{LaneId, Parked, Position};
 
 /// What is to be done with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +46,15 @@ pub struct Work {
     pub failures: Vec<Failure>,
     /// The reply, in stage [`Stage::Reply`].
     pub body: Option<Event>,
+}
+
+/// What a lane has written down of one event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Work due later, by stage.
+    pub work: Vec<Work>,
+    /// What was given up on, by stage.
+    pub parked: Vec<Parked>,
 }
 
 /// One failed attempt, as stored.

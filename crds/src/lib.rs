@@ -13,6 +13,7 @@ mod delivery;
 mod destination;
 pub mod duration;
 mod field;
+pub mod filter_text;
 mod filters;
 pub mod input;
 pub mod load;
@@ -26,6 +27,7 @@ mod source;
 mod suggest;
 mod trigger;
 
+pub use filter_text::read_filter;
 pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};

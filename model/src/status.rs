@@ -35,6 +35,8 @@ pub struct TriggerStatus {
     pub reason: Option<String>,
     /// The position up to which everything is settled (the next one is not).
     pub cursor: u64,
+    /// The position that it reads next. What is below it and not below `cursor` is in hand, as far as it matched.
+    pub reads_at: u64,
     /// Positions not read yet: an upper bound, since the filter has not seen them.
     pub backlog: u64,
     /// Events queued or in flight.

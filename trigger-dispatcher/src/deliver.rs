@@ -13,6 +13,7 @@ use millrace_event::{Event, ObjectName, Origin, Refusal, Timestamp};
 use millrace_model::Target;
 
 use crate::alone::Turn;
+use crate::history::{self, Notice};
 use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
 use crate::observer::Observation;
@@ -35,11 +36,17 @@ pub(crate) struct Attempt<'a> {
 pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
-    let is_new = job.is_new;
-    let (next, turn) = match prepare(serving, &job).await {
-        Ok(turn) => (attempt_once(serving, lane, job, connection).await, turn),
-        Err(next) => (next, None),
+    let (is_new, number) = (job.is_new, job.attempted.attempt);
+    let (next, attempted, turn) = match prepare(serving, &job).await {
+        Ok(turn) => {
+            let (next, attempted) = attempt_once(serving, lane, job, connection).await;
+            (next, attempted, turn)
+        }
+        Err(next) => (next, false, None),
     };
+    if !attempted {
+        history::not_attempted(serving, lane, key, number, &next);
+    }
     if matches!(next, Next::Park { .. }) {
         serving.metrics.parked.inc();
     }
@@ -95,15 +102,25 @@ fn row(job: &Job, due: Timestamp, open: bool) -> Work {
     }
 }
 
-async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection: &mut Connection) -> Next {
+/// The attempt and what comes next; `false` when there was nothing to attempt.
+async fn attempt_once(
+    serving: &Arc<Serving>,
+    lane: &Lane,
+    job: Job,
+    connection: &mut Connection,
+) -> (Next, bool) {
     let stage = job.attempted.key.stage;
     let settings = job.settings.clone();
     let target = match target(stage, &settings, &job.attempted.failures) {
         Ok(target) => target,
-        Err(why) => return next_step::give_up(&job.settings, job.attempted, why, serving.now()),
+        Err(why) => {
+            let next = next_step::give_up(&job.settings, job.attempted, why, serving.now());
+            return (next, false);
+        }
     };
     let began = serving.now();
     let extra = extra_attributes(&job);
+    let mut looping = false;
     let outcome = match target {
         Target::Http(uri) => {
             let extra: Vec<_> = extra
@@ -124,20 +141,17 @@ async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection:
             };
             connection.attempt(&request).await
         }
-        Target::Broker(broker) => hand_over(serving, broker, &job.event, &extra).await,
+        Target::Broker(broker) => hand_over(serving, broker, &job.event, &extra, &mut looping).await,
     };
-    let (outcome, reply_row) = take_reply(serving, &job, outcome).await;
-    conclude(
-        serving,
-        lane,
-        job,
-        Concluding {
-            target,
-            began,
-            outcome,
-            reply_row,
-        },
-    )
+    let (outcome, reply) = take_reply(serving, &job, outcome).await;
+    let end = Concluding {
+        target,
+        began,
+        outcome,
+        reply,
+        looping,
+    };
+    (conclude(serving, lane, job, end), true)
 }
 
 /// Where a job of this stage goes; or why it is given up on, in the words of the failure that led there.
@@ -160,8 +174,19 @@ struct Concluding<'a> {
     target: &'a Target,
     began: Timestamp,
     outcome: Outcome,
-    /// The delivery is done, but its reply was refused for good.
-    reply_row: Option<Work>,
+    reply: Reply,
+    /// The Broker that it was handed to refused it because it went round too often.
+    looping: bool,
+}
+
+/// What became of the reply in an answer.
+enum Reply {
+    /// There was none.
+    None,
+    /// It is stored.
+    Stored,
+    /// It was refused for good, and this row of work is made of it.
+    Refused(Refusal, Box<Work>),
 }
 
 fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) -> Next {
@@ -172,31 +197,50 @@ fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) 
         Target::Http(_) if subscriber => Cow::Borrowed(&*job.settings.subscriber_text),
         target => Cow::Owned(target.to_string()),
     };
-    let failed = matches!(end.outcome, Outcome::Failed(_));
     tally(serving, lane, &job, &end.outcome, now);
-    record(serving, lane, &job, &end.outcome, now, millis);
-    if let Some(observer) = &serving.common.observer {
+    let observer = serving
+        .observer()
+        .map(|observer| (observer, describe(&end.outcome)));
+    let (position, attempt) = (job.attempted.key.position, job.attempted.attempt);
+    let mut notice = Notice::of(&job, &end.outcome, now, millis);
+    let next = match (end.outcome, end.reply) {
+        (Outcome::Failed(failure), _) => {
+            let chance = fastrand::f64();
+            next_step::after_failure(
+                &job.settings,
+                job.attempted,
+                &failure,
+                &target,
+                millis,
+                now,
+                chance,
+            )
+        }
+        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::None) => Next::Done,
+        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::Stored) => {
+            notice.replied();
+            Next::Done
+        }
+        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::Refused(refusal, row)) => {
+            notice.reply_refused(&refusal);
+            Next::Put(row)
+        }
+    };
+    let came = notice.note(serving, lane, &next, end.looping);
+    if let Some((observer, outcome)) = observer {
         observer.tell(&Observation::Attempted {
+            broker: &serving.broker,
+            position,
             event: &job.event,
             trigger: &lane.name,
-            attempt: job.attempted.attempt,
+            attempt,
             target: &target,
-            outcome: &describe(&end.outcome),
+            came,
+            outcome: &outcome,
             millis,
         });
     }
-    match end.outcome {
-        Outcome::Failed(failure) if failed => next_step::after_failure(
-            &job.settings,
-            job.attempted,
-            &failure,
-            &target,
-            millis,
-            now,
-            fastrand::f64(),
-        ),
-        _ => end.reply_row.map_or(Next::Done, |row| Next::Put(Box::new(row))),
-    }
+    next
 }
 
 /// The failure attributes of a dead letter; none for a delivery to the subscriber.
@@ -233,6 +277,7 @@ async fn hand_over(
     broker: &ObjectName,
     event: &Event,
     extra: &[(&'static str, String)],
+    looping: &mut bool,
 ) -> Outcome {
     let mut builder = event.edit().attribute(TTL, &ttl(event).to_string());
     for (name, value) in extra {
@@ -274,7 +319,10 @@ async fn hand_over(
         Err(refusal @ (Refusal::UnknownBroker(_) | Refusal::Unavailable { .. })) => {
             failed(Verdict::Again, refusal.to_string())
         }
-        Err(refusal) => failed(Verdict::Final, refusal.to_string()),
+        Err(refusal) => {
+            *looping = refusal == Refusal::Looping;
+            failed(Verdict::Final, refusal.to_string())
+        }
     }
 }
 
@@ -287,9 +335,9 @@ fn ttl(event: &Event) -> u32 {
 
 /// Stores a reply before the delivery counts as done. Refused for now, it is offered again up to the policy's timeout,
 /// then the attempt has failed; refused for good, it becomes a row of work of its own and the delivery is done.
-async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Option<Work>) {
+async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Reply) {
     let Outcome::Reply { event: reply } = outcome else {
-        return (outcome, None);
+        return (outcome, Reply::None);
     };
     let done = Outcome::Done {
         status: 200,
@@ -305,7 +353,7 @@ async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome,
                     odd_body: true,
                     body: Bytes::new(),
                 },
-                None,
+                Reply::None,
             );
         }
     };
@@ -327,7 +375,7 @@ async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome,
     {
         Ok(()) => {
             serving.metrics.replies.inc();
-            (done, None)
+            (done, Reply::Stored)
         }
         Err(refusal) if refusal.is_temporary() => {
             let reason = format!("the reply could not be stored: {refusal}");
@@ -338,7 +386,7 @@ async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome,
                 body: Bytes::new(),
                 retry_after: None,
             };
-            (Outcome::Failed(failure), None)
+            (Outcome::Failed(failure), Reply::None)
         }
         Err(refusal) => {
             serving.metrics.refused_replies.inc();
@@ -346,7 +394,7 @@ async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome,
             tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, %refusal, "a reply was refused");
             let row =
                 next_step::refused_reply(&job.settings, key, reply, &refusal.to_string(), serving.now());
-            (done, Some(row))
+            (done, Reply::Refused(refusal, Box::new(row)))
         }
     }
 }
@@ -377,29 +425,6 @@ fn tally(serving: &Serving, lane: &Lane, job: &Job, outcome: &Outcome, now: Time
         }
         Outcome::Reply { .. } => {}
     }
-}
-
-fn record(serving: &Serving, lane: &Lane, job: &Job, outcome: &Outcome, now: Timestamp, millis: u64) {
-    let (status, said, detail) = match outcome {
-        Outcome::Done { status, body, .. } => (
-            Some(*status),
-            "delivered",
-            String::from_utf8_lossy(&body[..body.len().min(256)]).into_owned(),
-        ),
-        Outcome::Reply { .. } => (Some(200), "replied", String::new()),
-        Outcome::Failed(failure) => (failure.status, "failed", failure.reason.clone()),
-    };
-    serving.channel.record(millrace_channel::Attempt {
-        position: job.attempted.key.position,
-        trigger: lane.name.clone(),
-        stage: job.attempted.key.stage,
-        attempt: job.attempted.attempt,
-        at: now,
-        millis: u32::try_from(millis).unwrap_or(u32::MAX),
-        status,
-        outcome: Cow::Borrowed(said),
-        detail,
-    });
 }
 
 fn describe(outcome: &Outcome) -> String {

@@ -1,8 +1,10 @@
-//! Who watches events on their way: `millrace dev` prints them. Costs nothing where nobody watches.
+//! Who watches events on their way: `millrace dev` prints them, `millrace tail` asks for them. Costs next to nothing while
+//! nobody watches.
 
 use std::fmt;
 use std::sync::Arc;
 
+use millrace_channel::Position;
 use millrace_event::{Event, ObjectName};
 
 /// What happened to an event.
@@ -10,21 +12,31 @@ use millrace_event::{Event, ObjectName};
 pub enum Observation<'a> {
     /// The router read it; these triggers want it.
     Matched {
+        /// The broker.
+        broker: &'a ObjectName,
+        /// Where the event stands.
+        position: Position,
         /// The event.
         event: &'a Event,
         /// The triggers whose filter it passed.
         triggers: &'a [ObjectName],
     },
-    /// An attempt ended.
+    /// An attempt ended, or the event was given up on without one.
     Attempted {
+        /// The broker.
+        broker: &'a ObjectName,
+        /// Where the event stands.
+        position: Position,
         /// The event.
         event: &'a Event,
         /// The trigger.
         trigger: &'a ObjectName,
         /// The number of the attempt in its stage, from 0.
         attempt: u32,
-        /// The target that was tried.
+        /// The target that was tried; empty without an attempt.
         target: &'a str,
+        /// What came of it, in the word of [`millrace_channel::Attempt::outcome`].
+        came: &'a str,
         /// A few words: `202`, `503 Service Unavailable, again in 0.4 s`, ...
         outcome: &'a str,
         /// How long it took, in milliseconds.
@@ -32,20 +44,34 @@ pub enum Observation<'a> {
     },
 }
 
-/// A function that is told what happens. It must return quickly: it runs on the event's way.
+/// A function that is told what happens while somebody wants to know. It must return quickly: it runs on the event's way.
 #[derive(Clone)]
-pub struct Observer(Arc<dyn Fn(&Observation<'_>) + Send + Sync>);
+pub struct Observer {
+    tell: Arc<dyn Fn(&Observation<'_>) + Send + Sync>,
+    is_wanted: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
 // === impl Observer ===
 
 impl Observer {
-    /// An observer that calls `tell`.
-    pub fn new(tell: impl Fn(&Observation<'_>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    /// An observer that calls `tell` while `is_wanted`, which is asked for each event and each attempt.
+    pub fn new(
+        tell: impl Fn(&Observation<'_>) + Send + Sync + 'static,
+        is_wanted: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            tell: Arc::new(tell),
+            is_wanted: Arc::new(is_wanted),
+        }
+    }
+
+    /// Whether there is anybody to be told.
+    pub(crate) fn is_wanted(&self) -> bool {
+        (self.is_wanted)()
     }
 
     pub(crate) fn tell(&self, observation: &Observation<'_>) {
-        (self.0)(observation);
+        (self.tell)(observation);
     }
 }
 

@@ -39,17 +39,20 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 
 fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
     report_gaps(serving, batch);
+    let observer = serving.observer();
     let mut routes = serving.routes.lock();
     for record in &batch.records {
         matches.clear();
         routes.index.matching(&record.event, matches);
-        if let Some(observer) = &serving.common.observer {
+        if let Some(observer) = observer {
             let triggers: Vec<_> = matches
                 .iter()
                 .filter_map(|key| routes.lanes.get(key))
                 .map(|lane| lane.name.clone())
                 .collect();
             observer.tell(&Observation::Matched {
+                broker: &serving.broker,
+                position: record.position,
                 event: &record.event,
                 triggers: &triggers,
             });

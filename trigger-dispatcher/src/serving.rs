@@ -89,6 +89,14 @@ impl Serving {
         self.common.clock.now()
     }
 
+    /// Who watches, if anybody does.
+    pub(crate) fn observer(&self) -> Option<&Observer> {
+        self.common
+            .observer
+            .as_ref()
+            .filter(|observer| observer.is_wanted())
+    }
+
     /// After a change of a lane: wakes or starts a worker, asks for a commit, asks for the catch-up reader.
     pub(crate) fn stir(self: &Arc<Self>, lane: &Arc<Lane>, inner: &mut Inner) {
         if inner.dirty && !inner.marked {

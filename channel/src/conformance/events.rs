@@ -152,6 +152,34 @@ pub(super) async fn one_event_is_found_by_its_position(place: &mut impl Place) {
     assert!(channel.get(at(u64::MAX >> 2)).await.unwrap().is_none());
 }
 
+pub(super) async fn events_are_found_by_their_id(place: &mut impl Place) {
+    let channel = place.open().await;
+    let first = append(&*channel, &["a", "b"]).await.offset;
+    append(&*channel, &["a"]).await;
+    let other = event("a").edit().attribute("source", "/other").build().unwrap();
+    channel.append(vec![other], Class::Producer).await.unwrap();
+    found_by_their_id(&*channel, first).await;
+    channel.close().await.unwrap();
+    drop(channel);
+    found_by_their_id(&*place.open().await, first).await;
+}
+
+async fn found_by_their_id(channel: &dyn Channel, first: u64) {
+    let cases: [(&str, Option<&str>, usize, &[u64]); 6] = [
+        ("a", None, 10, &[0, 2, 3]),
+        ("a", None, 2, &[2, 3]),
+        ("a", Some("/conformance"), 10, &[0, 2]),
+        ("b", None, 10, &[1]),
+        ("b", Some("/other"), 10, &[]),
+        ("c", None, 10, &[]),
+    ];
+    for (id, source, limit, expected) in cases {
+        let found = channel.find(id, source, limit).await.unwrap();
+        let found: Vec<_> = found.iter().map(|found| found.offset - first).collect();
+        assert_eq!(found, expected, "{id} of {source:?}, at most {limit}");
+    }
+}
+
 pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(place: &mut impl Place) {
     let channel = place.open().await;
     let first = append(&*channel, &["a", "b"]).await;
@@ -184,6 +212,7 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
         status: None,
         outcome: "failed".into(),
         detail: "nobody listens".to_owned(),
+        answer: "busy".to_owned(),
     };
     for (offset, n) in [(1, 0), (2, 0), (1, 1)] {
         channel.record(attempt(offset, n));

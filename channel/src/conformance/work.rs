@@ -206,3 +206,34 @@ pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl 
     assert_eq!(super::parked::all(&*channel).await, []);
     assert_eq!(channel.router().await.unwrap(), at(1), "the others are made");
 }
+
+pub(super) async fn what_a_lane_has_written_down_of_one_event_is_found(place: &mut impl Place) {
+    let channel = place.open().await;
+    let (one, other) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
+    append(&*channel, &["0", "1"]).await;
+    let letter = Work {
+        key: key(one, at(0), Stage::Reply),
+        body: Some(event("reply")),
+        ..work(one, at(0), 2, 9)
+    };
+    let park = Change::Park {
+        key: key(one, at(0), Stage::Subscriber),
+        reason: "nobody wants it".to_owned(),
+        since: Timestamp(50),
+        attempts: 2,
+        failures: vec![failure(1)],
+        body: None,
+    };
+    let others = [work(one, at(1), 0, 1), work(other, at(0), 0, 1)].map(Change::Put);
+    let changes = [vec![Change::Put(letter.clone()), park], others.to_vec()].concat();
+    channel.commit(changes).await.unwrap();
+    let rows = channel.rows_of(one, at(0)).await.unwrap();
+    assert_eq!(rows.work, [letter]);
+    let parked: Vec<_> = rows.parked.iter().map(|row| (row.stage, row.attempts)).collect();
+    assert_eq!(parked, [(Stage::Subscriber, 2)]);
+    assert_eq!(rows.parked[0].failures, [failure(1)]);
+    assert_eq!(
+        channel.rows_of(other, at(1)).await.unwrap(),
+        crate::Rows::default()
+    );
+}

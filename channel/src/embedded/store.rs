@@ -30,7 +30,7 @@ pub enum Durability {
 }
 
 /// How a data folder is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// When an append counts as durable.
     pub durability: Durability,
@@ -38,6 +38,8 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// Set unreadable state databases aside and begin every lane at the oldest retained event.
     pub rebuild_state: bool,
+    /// Bytes of the attempts' history of each broker; 64 MiB. It takes less on a small volume; with 0 none is kept.
+    pub history_bytes: u64,
 }
 
 /// Per broker: what its resource says (see `millrace_model::Broker`; the channel crate does not know the model).
@@ -128,6 +130,19 @@ pub struct Store {
     open: Mutex<HashMap<ObjectName, Weak<Embedded>>>,
     /// One channel is opened at a time: asking twice at once gives the same one.
     opening: tokio::sync::Mutex<()>,
+}
+
+// === impl StoreOptions ===
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            clock: Clock::default(),
+            rebuild_state: false,
+            history_bytes: 64 << 20,
+        }
+    }
 }
 
 // === impl Store ===

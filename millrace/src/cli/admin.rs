@@ -1,10 +1,11 @@
 //! Asking a running Millrace by its admin API, and what its refusals mean.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use serde_json::Value;
 
-use crate::cli::client::{Answer, Ask, NoAnswer, below, url};
+use crate::cli::client::{Answer, Ask, NoAnswer, Streamed, below, url};
 use crate::cli::exit::Exit;
+use crate::cli::stream::Lines;
 use crate::cli::{out, usage};
 
 /// Says that a change is meant, which no page of a browser can say.
@@ -63,23 +64,48 @@ impl AdminApi {
         self.ask(method, path).await.map(drop)
     }
 
+    /// The lines at a path, which may come for as long as they like.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, NotDone> {
+        let ask = self.request(Method::GET, path)?;
+        let Streamed { status, lines } = ask.stream().await?;
+        if status.is_success() {
+            return Ok(lines);
+        }
+        let body = lines.all().await;
+        let answer = Answer {
+            status,
+            headers: HeaderMap::new(),
+            body,
+        };
+        Err(self.refused(&ask, &answer))
+    }
+
     async fn ask(&self, method: Method, path: &str) -> Result<Answer, NotDone> {
-        let url = below(&self.base, &format!("api/v1/{path}"))
-            .map_err(|error| NotDone::Nonsense(error.to_string()))?;
-        let mut ask = Ask::new(method, url);
-        ask.headers.insert(MEANT.0, MEANT.1);
+        let ask = self.request(method, path)?;
         let answer = ask.make().await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
+        Err(self.refused(&ask, &answer))
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<Ask, NotDone> {
+        let url = below(&self.base, &format!("api/v1/{path}"))
+            .map_err(|error| NotDone::Nonsense(error.to_string()))?;
+        let mut ask = Ask::new(method, url);
+        ask.headers.insert(MEANT.0, MEANT.1);
+        Ok(ask)
+    }
+
+    fn refused(&self, ask: &Ask, answer: &Answer) -> NotDone {
         let detail = answer.refusal().detail.map(|detail| out::plain(&detail));
-        Err(match (detail, answer.status) {
+        match (detail, answer.status) {
             (Some(detail), _) => NotDone::Refused(detail),
             (None, StatusCode::NOT_FOUND) => {
                 NotDone::Nonsense(format!("{} has no {}", self.base, ask.url.path()))
             }
             (None, _) => NotDone::Nonsense(answer.status_line()),
-        })
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::cli::stream::{Driver, Lines};
+
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a request may take from connecting to the end of its answer.
@@ -36,6 +38,13 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// An answer whose body has only begun.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pub(crate) status: StatusCode,
+    pub(crate) lines: Lines,
 }
 
 /// Why nothing came back.
@@ -91,37 +100,66 @@ impl Ask {
 
     /// Makes the request on a connection of its own.
     pub(crate) async fn make(&self) -> Result<Answer, NoAnswer> {
-        let authority = self
-            .url
+        let stream = self.connect().await?;
+        match timeout(WHOLE, self.exchange(stream)).await {
+            Ok(answer) => answer.map_err(|error| self.lost(&format!("{error:#}"))),
+            Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
+        }
+    }
+
+    /// Makes the request, and leaves the body of its answer to be read line by line.
+    pub(crate) async fn stream(&self) -> Result<Streamed, NoAnswer> {
+        let stream = self.connect().await?;
+        match timeout(WHOLE, self.begin(stream)).await {
+            Ok(answer) => answer.map_err(|error| self.lost(&format!("{error:#}"))),
+            Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
+        }
+    }
+
+    fn authority(&self) -> String {
+        self.url
             .authority()
-            .map(|a| a.as_str().to_owned())
-            .unwrap_or_default();
+            .map(|authority| authority.as_str().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn lost(&self, reason: &str) -> NoAnswer {
+        NoAnswer::Lost {
+            authority: self.authority(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, NoAnswer> {
         let unreachable = |reason: String| NoAnswer::Unreachable {
-            authority: authority.clone(),
+            authority: self.authority(),
             reason,
         };
         let address = (
             self.url.host().unwrap_or_default().trim_matches(['[', ']']),
             self.url.port_u16().unwrap_or(80),
         );
-        let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => {
-                return Err(unreachable(format!(
-                    "no connection within {} s",
-                    CONNECT.as_secs()
-                )));
-            }
-        };
-        let lost = |reason: String| NoAnswer::Lost {
-            authority: authority.clone(),
-            reason,
-        };
-        match timeout(WHOLE, self.exchange(stream)).await {
-            Ok(answer) => answer.map_err(|error| lost(format!("{error:#}"))),
-            Err(_) => Err(lost(format!("nothing within {} s", WHOLE.as_secs()))),
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(format!(
+                "no connection within {} s",
+                CONNECT.as_secs()
+            ))),
         }
+    }
+
+    async fn begin(&self, stream: TcpStream) -> anyhow::Result<Streamed> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let driver = Driver(tokio::spawn(async move {
+            // What goes wrong is seen by who reads.
+            let _ = connection.await;
+        }));
+        let (parts, body) = sender.send_request(self.request()?).await?.into_parts();
+        Ok(Streamed {
+            status: parts.status,
+            lines: Lines::new(body, driver),
+        })
     }
 
     async fn exchange(&self, stream: TcpStream) -> anyhow::Result<Answer> {

@@ -1,18 +1,21 @@
 //! The command line: what it says, and which command is run. Data goes to the standard output, remarks to the standard
 //! error, and the exit code says how it ended.
 //!
-//! [`serving`] holds the flags of the commands that serve; [`check`], [`send`], [`triggers`] and [`parked`] are commands
-//! of their own, the latter two asking a running Millrace by [`admin`] over [`client`].
+//! [`serving`] holds the flags of the commands that serve; [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and
+//! [`tail`] are commands of their own, the latter four asking a running Millrace by [`admin`] over [`client`] and [`stream`].
 
 mod admin;
 mod check;
 mod client;
 pub(crate) mod exit;
+mod explain;
 mod logs;
 pub(crate) mod out;
 mod parked;
 mod send;
 mod serving;
+mod stream;
+mod tail;
 mod triggers;
 mod values;
 
@@ -64,6 +67,10 @@ enum Command {
     Send(send::SendArgs),
     /// Show the Triggers of a running Millrace: state, backlog, cursor, last failure
     Triggers(triggers::TriggersArgs),
+    /// Say why a service was (not) called for an event, by asking a running Millrace or from documents alone
+    Explain(explain::ExplainArgs),
+    /// Show what happens as it happens: each event, and what came of each attempt
+    Tail(tail::TailArgs),
     /// Show, redrive or drop the events that were given up on
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
@@ -127,6 +134,8 @@ impl Cli {
             Command::Check(args) => Ok(check::check(&args, output)),
             Command::Send(args) => ask(send::send(args, output)),
             Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),
+            Command::Explain(args) => ask(explain::explain(args, admin, output)),
+            Command::Tail(args) => ask(tail::tail(args, admin, output)),
             Command::Parked(command) => ask(parked::parked(command, admin, output)),
             Command::Version => {
                 version(output);

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use millrace_channel::embedded::Durability;
 
 use crate::cli::logs::LogFormat;
-use crate::cli::values::{parse_address, parse_duration, parse_event_bytes};
+use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes};
 use crate::run::node::NodeConfig;
 
 /// `millrace run`.
@@ -63,6 +63,9 @@ pub(crate) struct ServingArgs {
     /// How long the place of a Trigger that is gone from the documents is kept
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub(crate) orphan_grace: Duration,
+    /// How much of the attempts' history is kept for `millrace explain`, for each Broker; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
+    pub(crate) history_bytes: u64,
     /// Throw a state database away that cannot be read: every Trigger then begins at the oldest event that is kept
     #[arg(long)]
     pub(crate) rebuild_state: bool,
@@ -115,6 +118,7 @@ impl ServingArgs {
             max_event_bytes: self.max_event_bytes,
             drain_timeout: self.drain_timeout,
             orphan_grace: self.orphan_grace,
+            history_bytes: self.history_bytes,
         })
     }
 }

@@ -49,13 +49,18 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// The largest `--max-event-bytes`: what the log keeps in one frame, with room for attributes and a base64 copy.
 const MAX_EVENT_BYTES: u64 = 32 << 20;
 
-/// A size of an event: `1048576`, `512Ki`, `1MiB`.
-pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
+/// A size: `1048576`, `512Ki`, `1MiB`, `0`.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let short = text
         .strip_suffix('B')
         .filter(|rest| rest.ends_with('i'))
         .unwrap_or(text);
-    let bytes = quantity::parse(short).map_err(|error| error.to_string())?;
+    quantity::parse(short).map_err(|error| error.to_string())
+}
+
+/// A size of an event.
+pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
     if !(1..=MAX_EVENT_BYTES).contains(&bytes) {
         return Err(format!("from 1 byte to {} MiB", MAX_EVENT_BYTES >> 20));
     }
@@ -96,6 +101,24 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A filter: `name=value` with perhaps a `*` at one end of the value, or one in the form of a Trigger's `filters`.
+pub(crate) fn parse_filter(text: &str) -> Result<String, String> {
+    let is_short = !text.trim_start().starts_with(['{', '[']);
+    let filter = match text.split_once('=') {
+        Some((name, value)) if is_short && !name.contains(':') => {
+            let (dialect, value) = match (value.strip_suffix('*'), value.strip_prefix('*')) {
+                (Some(rest), _) => ("prefix", rest),
+                (None, Some(rest)) => ("suffix", rest),
+                (None, None) => ("exact", value),
+            };
+            serde_json::json!({ dialect: { name: value } }).to_string()
+        }
+        _ => text.to_owned(),
+    };
+    millrace_crds::read_filter(&filter)?;
+    Ok(filter)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +151,29 @@ mod tests {
             "5µs",
         ] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_are_short_or_as_in_a_trigger() {
+        for (text, filter) in [
+            ("type=order.paid", r#"{"exact":{"type":"order.paid"}}"#),
+            ("type=order.*", r#"{"prefix":{"type":"order."}}"#),
+            ("subject=*.png", r#"{"suffix":{"subject":".png"}}"#),
+            ("{exact: {type: a=b}}", "{exact: {type: a=b}}"),
+        ] {
+            assert_eq!(parse_filter(text), Ok(filter.to_owned()), "{text}");
+        }
+        for text in [
+            "",
+            "type",
+            "type=",
+            "=a",
+            "Type=a",
+            "{exakt: {type: a}}",
+            "type=*",
+        ] {
+            assert!(parse_filter(text).is_err(), "{text}");
         }
     }
 

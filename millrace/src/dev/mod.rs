@@ -3,13 +3,12 @@
 //! [`echo`] is the subscriber, [`show`] prints the lines; the rest is what `millrace run` is made of.
 
 mod echo;
-mod show;
+pub(crate) mod show;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use millrace_crds::load_text;
 use millrace_serve::Listener;
-use millrace_trigger_dispatcher::Observer;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::Exit;
@@ -25,8 +24,7 @@ pub(crate) async fn dev(config: NodeConfig) -> anyhow::Result<Exit> {
         anyhow::bail!("the sample mesh is invalid; this is a defect of Millrace");
     };
     let show = Show::new();
-    let observer = Observer::new(move |observation| show.observed(observation));
-    let node = match crate::run::build(&config, Some(observer))? {
+    let node = match crate::run::build(&config, Some(show))? {
         Ok(node) => node,
         Err(exit) => return Ok(exit),
     };

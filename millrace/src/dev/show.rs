@@ -23,7 +23,7 @@ impl Show {
     /// What the dispatcher does with an event.
     pub(crate) fn observed(self, observation: &Observation<'_>) {
         match observation {
-            Observation::Matched { event, triggers } => {
+            Observation::Matched { event, triggers, .. } => {
                 // The router reads only what is stored, so this is also the news that it was accepted.
                 self.line(
                     "36",
@@ -51,6 +51,7 @@ impl Show {
                 target,
                 outcome,
                 millis,
+                ..
             } => {
                 let good = outcome.starts_with('2');
                 let attempt = if *attempt == 0 {

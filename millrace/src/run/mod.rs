@@ -1,21 +1,22 @@
 //! `millrace run`: the whole of Millrace in one process, configured by documents that are watched.
 //!
 //! [`documents`] reads and watches the files, [`node`] wires the parts, [`effect`] brings a mesh into effect in the order
-//! that loses nothing; this file joins them.
+//! that loses nothing, [`watch`] tells who watches; this file joins them.
 
 pub(crate) mod documents;
 mod effect;
 pub(crate) mod node;
 pub(crate) mod signal;
+mod watch;
 
 use std::path::PathBuf;
 
 use millrace_admin::ReloadState;
 use millrace_channel::embedded::OpenError;
 use millrace_event::Clock;
-use millrace_trigger_dispatcher::Observer;
 
 use crate::cli::exit::Exit;
+use crate::dev::show::Show;
 use documents::{Documents, Unfit};
 use node::{Node, NodeConfig, Running};
 
@@ -76,9 +77,9 @@ pub(crate) async fn run(config: NodeConfig, paths: Vec<PathBuf>) -> anyhow::Resu
     }
 }
 
-/// Builds a node; a locked data folder has an exit code of its own.
-pub(crate) fn build(config: &NodeConfig, observer: Option<Observer>) -> anyhow::Result<Result<Node, Exit>> {
-    match Node::build(config, observer) {
+/// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of its own.
+pub(crate) fn build(config: &NodeConfig, show: Option<Show>) -> anyhow::Result<Result<Node, Exit>> {
+    match Node::build(config, show) {
         Ok(node) => Ok(Ok(node)),
         Err(error) => match error.downcast_ref::<OpenError>() {
             Some(OpenError::Locked { .. }) => {

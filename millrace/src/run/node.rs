@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, ReloadState};
+use millrace_admin::{Admin, Feed, ReloadState};
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
 use millrace_channel::Channels;
 use millrace_channel::embedded::{Durability, Store, StoreOptions};
@@ -15,12 +15,14 @@ use millrace_event::Clock;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Listener, ServeMetrics};
 use millrace_sources::{Sources, Webhooks};
-use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Observer, Parts};
+use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Parts};
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::Effect;
+use super::watch;
+use crate::dev::show::Show;
 
 /// How a node runs. Inert data.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct NodeConfig {
     pub(crate) drain_timeout: Duration,
     /// How long the debts of a trigger that is gone are kept.
     pub(crate) orphan_grace: Duration,
+    /// Bytes of the attempts' history of each broker.
+    pub(crate) history_bytes: u64,
 }
 
 /// A node whose parts are wired and whose addresses are bound; nothing is served yet.
@@ -52,16 +56,16 @@ pub(crate) struct Node {
     admin: Admin,
     admin_listener: Listener,
     serve_metrics: ServeMetrics,
-    ready: watch::Sender<bool>,
-    reload: watch::Sender<ReloadState>,
+    ready: latest::Sender<bool>,
+    reload: latest::Sender<ReloadState>,
     admin_shutdown: CancellationToken,
 }
 
 /// A node at work.
 pub(crate) struct Running {
     pub(crate) effect: Effect,
-    pub(crate) reload: watch::Sender<ReloadState>,
-    ready: watch::Sender<bool>,
+    pub(crate) reload: latest::Sender<ReloadState>,
+    ready: latest::Sender<bool>,
     sources: Part,
     ingress: Part,
     dispatcher: Part,
@@ -77,22 +81,24 @@ struct Part {
 // === impl Node ===
 
 impl Node {
-    /// Opens the data folder, binds the addresses and wires the parts.
-    pub(crate) fn build(config: &NodeConfig, observer: Option<Observer>) -> anyhow::Result<Self> {
+    /// Opens the data folder, binds the addresses and wires the parts. `show` prints what passes.
+    pub(crate) fn build(config: &NodeConfig, show: Option<Show>) -> anyhow::Result<Self> {
         let clock = Clock::System;
         let mut registry = Registry::default();
         let options = StoreOptions {
             durability: config.durability,
             clock: clock.clone(),
             rebuild_state: config.rebuild_state,
+            history_bytes: config.history_bytes,
         };
         let store = Store::open(&config.data, options)?;
         store.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let channels = Channels::default();
+        let feed = Feed::default();
         let board = Arc::new(StatusBoard::default());
-        let desired = watch::Sender::new(Arc::new(Mesh::default()));
-        let admitted = watch::Sender::new(Arc::new(Mesh::default()));
+        let desired = latest::Sender::new(Arc::new(Mesh::default()));
+        let admitted = latest::Sender::new(Arc::new(Mesh::default()));
         let admin_listener = Listener::bind(config.admin_listen)?;
 
         let admission = Arc::new(Admission::new(AdmissionParts {
@@ -143,8 +149,8 @@ impl Node {
                 connector,
                 intake: admission,
                 board: board.clone(),
-                clock,
-                observer,
+                clock: clock.clone(),
+                observer: Some(watch::observer(feed.clone(), show)),
                 own_ingress: Some(ingress.address()),
                 metrics: millrace_trigger_dispatcher::Metrics::register(&mut registry),
             },
@@ -154,13 +160,16 @@ impl Node {
                 ..DispatcherOptions::default()
             },
         );
-        let ready = watch::Sender::new(false);
-        let reload = watch::Sender::new(ReloadState::default());
+        let ready = latest::Sender::new(false);
+        let reload = latest::Sender::new(ReloadState::default());
         let admin_shutdown = CancellationToken::new();
         let admin = Admin {
             mesh: admitted.subscribe(),
             reload: reload.subscribe(),
             board,
+            clock: clock.clone(),
+            feed,
+            read_filter: millrace_crds::read_filter,
             channels: channels.clone(),
             registry: Arc::new(registry),
             ready: ready.subscribe(),

@@ -17,9 +17,6 @@ use tokio::sync::Notify;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, ChannelError, Position};
 
-/// The size of one of the two files, where the volume is not small.
-const FILE: u64 = 8 << 20;
-
 /// Attempts that may wait to be written.
 const WAITING: usize = 8_192;
 
@@ -43,6 +40,8 @@ struct Line {
     outcome: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    answer: String,
 }
 
 /// The bounded history of a channel.
@@ -54,6 +53,7 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Ring {
+    is_kept: bool,
     waiting: Mutex<Vec<Attempt>>,
     files: Mutex<Files>,
 }
@@ -68,10 +68,10 @@ struct Files {
 // === impl History ===
 
 impl History {
-    /// The history in `folder`, which is made when something is written; a small part of a volume of so many bytes. Within a
-    /// runtime.
-    pub(super) fn open(folder: &Path, volume: u64) -> Self {
-        Self::with_limit(folder, FILE.min(volume / 128))
+    /// The history in `folder`, which is made when something is written: of so many bytes, and a small part of a volume of that
+    /// size. None is kept in no bytes. Within a runtime.
+    pub(super) fn open(folder: &Path, bytes: u64, volume: u64) -> Self {
+        Self::with_limit(folder, (bytes / 2).min(volume / 128))
     }
 
     fn with_limit(folder: &Path, limit: u64) -> Self {
@@ -82,6 +82,7 @@ impl History {
         });
         let history = Self {
             ring: Arc::new(Ring {
+                is_kept: limit > 0,
                 waiting: Mutex::default(),
                 files,
             }),
@@ -101,6 +102,9 @@ impl History {
 
     /// Notes an attempt; `false`: too many wait, it is left out.
     pub(super) fn record(&self, attempt: Attempt) -> bool {
+        if !self.ring.is_kept {
+            return true;
+        }
         let mut waiting = self.ring.waiting.lock();
         if waiting.len() >= WAITING {
             return false;
@@ -157,14 +161,15 @@ impl Ring {
     }
 
     fn scan(&self, of: Position) -> Vec<Attempt> {
-        let files = self.files.lock();
         let wanted = format!("{{\"p\":{},", of.offset);
         let mut found = Vec::new();
-        for path in [files.previous(), files.current()] {
-            // Absent or unreadable: then nothing is kept there.
-            if let Ok(file) = File::open(path) {
-                scan_file(file, wanted.as_bytes(), &mut found);
-            }
+        // Absent or unreadable: then nothing is kept there. Once open they can be read while others are written.
+        let opened = {
+            let files = self.files.lock();
+            [files.previous(), files.current()].map(File::open)
+        };
+        for file in opened.into_iter().flatten() {
+            scan_file(file, wanted.as_bytes(), &mut found);
         }
         found
     }
@@ -242,6 +247,7 @@ impl From<&Attempt> for Line {
             status: attempt.status,
             outcome: shortened(&attempt.outcome),
             detail: shortened(&attempt.detail),
+            answer: shortened(&attempt.answer),
         }
     }
 }
@@ -263,6 +269,7 @@ impl TryFrom<Line> for Attempt {
             status: line.status,
             outcome: line.outcome.into(),
             detail: line.detail,
+            answer: line.answer,
         })
     }
 }
@@ -292,6 +299,7 @@ mod tests {
             status: Some(503),
             outcome: "failed".into(),
             detail: "line\nbreak \u{1F980}".to_owned(),
+            answer: "busy".to_owned(),
         }
     }
 
@@ -302,7 +310,7 @@ mod tests {
     #[tokio::test]
     async fn attempts_are_found_by_position_in_order_also_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::with_limit(folder.path(), FILE);
+        let history = History::with_limit(folder.path(), 1 << 20);
         for n in 0..3 {
             assert!(history.record(attempt(1, n)));
             assert!(history.record(attempt(11, n)));
@@ -311,7 +319,7 @@ mod tests {
         assert_eq!(history.attempts(of(1)).await.unwrap(), expected);
         drop(history);
         assert_eq!(
-            History::with_limit(folder.path(), FILE)
+            History::with_limit(folder.path(), 1 << 20)
                 .attempts(of(1))
                 .await
                 .unwrap(),
@@ -344,7 +352,11 @@ mod tests {
             b"{\"p\":5,\xff\n{\"p\":5,\"trig",
         )
         .unwrap();
-        let history = History::with_limit(folder.path(), FILE);
+        let history = History::with_limit(folder.path(), 1 << 20);
+        assert!(
+            History::open(&folder.path().join("none"), 0, 1 << 40).record(attempt(5, 0)),
+            "none is kept, and none is missed"
+        );
         let taken = (0..WAITING + 10)
             .filter(|_| history.record(attempt(5, 0)))
             .count();

@@ -1,8 +1,9 @@
 //! The channel of one broker: log and state put together, with what neither knows alone.
 //!
 //! [`open`] puts it together, [`room`] says whether there is room for an append, [`retention`] deletes what nobody needs,
-//! [`read`] finds events wherever they are kept, [`history`] keeps the attempts.
+//! [`read`] finds events wherever they are kept, [`find`] looks them up by id, [`history`] keeps the attempts.
 
+mod find;
 mod history;
 mod open;
 mod read;
@@ -26,7 +27,7 @@ use super::state::{Admission, State};
 use super::store::{ChannelOptions, StoreOptions};
 use crate::{
     AppendError, Attempt, Change, Channel, ChannelError, Class, Lane, LaneId, LaneSpec, LaneState, Parked,
-    ParkedQuery, Position, Reader, Record, Usage, Work,
+    ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
 };
 use history::History;
 use room::Backlog;
@@ -63,6 +64,8 @@ pub(crate) struct Embedded {
     rebuilt_from: Option<u64>,
     damage: Arc<read::Damage>,
     retaining: tokio::sync::Mutex<()>,
+    /// One look-up by id at a time.
+    finding: tokio::sync::Mutex<()>,
     /// Wakes the upkeep early.
     upkeep: Arc<Notify>,
     closing: AtomicBool,
@@ -174,6 +177,15 @@ impl Channel for Embedded {
         self.first_since(time).await
     }
 
+    async fn find(
+        &self,
+        id: &str,
+        source: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Position>, ChannelError> {
+        self.find_by_id(id, source, limit).await
+    }
+
     fn recovered_uncleanly(&self) -> bool {
         self.unclean
     }
@@ -216,6 +228,10 @@ impl Channel for Embedded {
 
     async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
         Ok(self.state.next_due(lane, after).await?)
+    }
+
+    async fn rows_of(&self, lane: LaneId, at: Position) -> Result<Rows, ChannelError> {
+        Ok(self.state.rows_of(lane, at.offset).await?)
     }
 
     async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {

@@ -72,7 +72,7 @@ impl Embedded {
             damage: Arc::new(Damage::new(log.clone(), metrics.clone(), &recovery)),
             log,
             state,
-            history: History::open(&path.join("history"), volume),
+            history: History::open(&path.join("history"), around.options.history_bytes, volume),
             backlog: Backlog::default(),
             turned_away: AtomicU64::new(0),
             options: parking_lot::RwLock::new(options),
@@ -82,6 +82,7 @@ impl Embedded {
             clock: around.options.clock,
             unclean,
             retaining: tokio::sync::Mutex::default(),
+            finding: tokio::sync::Mutex::default(),
             upkeep: Arc::default(),
             closing: AtomicBool::new(false),
             closed: tokio::sync::Mutex::default(),
@@ -101,10 +102,11 @@ fn begin_state(
     around: &Surroundings,
 ) -> Result<Begun, OpenError> {
     let logs = path.join("log");
+    // An index that its segment left behind is no log.
+    let is_index = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|suffix| suffix == "ids");
     let has_log = std::fs::read_dir(&logs)
         .map_err(|error| fault("list", &logs, error))?
-        .next()
-        .is_some();
+        .any(|entry| entry.is_ok_and(|entry| !is_index(&entry)));
     let open = |must_exist| open_state(file, must_exist, || around.ballast.release());
     let begun = match open(has_log) {
         Err(OpenError::StateUnreadable { reason, .. }) if around.options.rebuild_state => {
@@ -236,6 +238,9 @@ impl Embedded {
         if let Some(space) = self.disk.space() {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
+        }
+        if missing == 0 {
+            self.index_sealed().await;
         }
         self.log.forget_near();
         self.damage.count_frames();

@@ -29,7 +29,7 @@ fn open_on(folder: &Path, total: u64, options: ChannelOptions, clock: &Clock) ->
     let store = StoreOptions {
         durability: Durability::Os,
         clock: clock.clone(),
-        rebuild_state: false,
+        ..StoreOptions::default()
     };
     let around = Surroundings {
         options: store,
@@ -192,7 +192,11 @@ async fn events_that_rows_name_stay_readable_until_the_last_row_is_gone() {
             .expect("kept beside the log");
         assert_eq!((record.position, record.appended), (at(offset), appended));
         assert_eq!(record.event, sized(&offset.to_string(), LARGE));
+        let found = channel.find(&offset.to_string(), None, 9).await.unwrap();
+        assert_eq!(found, [at(offset)], "also by its id");
     }
+    assert_eq!(channel.find("0", Some("/other"), 9).await.unwrap(), []);
+    assert_eq!(channel.find("3", None, 9).await.unwrap(), []);
     assert!(channel.get(at(3)).await.unwrap().is_none(), "nobody named it");
     let parked = channel
         .parked(ParkedQuery {

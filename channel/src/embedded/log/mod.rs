@@ -4,7 +4,7 @@
 //! Producers put appends in the `queue`; the `writer` writes what waits as [`frame`]s of the `active` segment, syncs once,
 //! shows them to readers through the `tail` and gives the `answers`. Who is behind reads from disk (`reader`, over `walk`).
 //! `recover` makes sense of the folder at opening, `torn` tells a crash from damage, `damage` sets aside what cannot be
-//! read. Under all of it are [`files`], which tests replace by a `simulated` disk.
+//! read. `find` looks events up by id, with the indexes of `ids`. Under all of it are [`files`], which tests replace by a `simulated` disk.
 //!
 //! # Guarantees
 //! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or none.
@@ -29,8 +29,10 @@ mod answers;
 mod damage;
 mod error;
 pub mod files;
+mod find;
 pub mod frame;
 mod header;
+mod ids;
 mod metrics;
 mod near;
 mod queue;
@@ -215,6 +217,18 @@ impl Log {
         let record = first.map(near::alone);
         self.inner.near.keep(records);
         Ok(record)
+    }
+
+    /// The newest offsets of events with that id (and source), at most `limit`, in order. Reads a few blocks of each sealed
+    /// segment's index, and walks over the segment that is written. Blocking.
+    pub fn find(&self, id: &str, source: Option<&str>, limit: usize) -> Result<Vec<u64>, LogError> {
+        self.inner.shared.find(find::Wanted { id, source }, limit)
+    }
+
+    /// Makes the index of each sealed segment that has none, for [`Log::find`]; returns how many were made. An index that cannot
+    /// be written (a full disk) is not tried again here. Blocking.
+    pub fn index_sealed(&self) -> Result<usize, LogError> {
+        self.inner.shared.index_sealed()
     }
 
     /// Gives back the memory of what was read for single events.

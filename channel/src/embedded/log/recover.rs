@@ -13,6 +13,7 @@ use super::damage;
 use super::files::{Files, LogFile};
 use super::frame;
 use super::header::{self, Decoded, HEAD_BYTES, Head};
+use super::ids;
 use super::metrics::LogMetrics;
 use super::segment::{Bounds, Segment};
 use super::survey::Survey;
@@ -65,6 +66,7 @@ pub(super) fn recover(
             this.sealed_before(found.get(index + 1).unwrap_or(&last)),
         ));
     }
+    take_indexes(files, &segments)?;
     let active = open_last(files, metrics, &last, &mut recovery)?;
     let end = active.segment.end();
     if at_least > end {
@@ -131,6 +133,22 @@ fn find_segments(files: &dyn Files) -> Result<Vec<Found>, LogError> {
     }
     found.sort_unstable_by_key(|found| found.base);
     Ok(found)
+}
+
+/// Notes which segments have an index, and removes those of segments that are gone.
+fn take_indexes(files: &dyn Files, segments: &[Arc<Segment>]) -> Result<(), LogError> {
+    let names = files
+        .list()
+        .map_err(|error| io_error("list", "the folder", &error))?;
+    for name in names {
+        let Some(base) = ids::base_of(&name) else { continue };
+        match segments.binary_search_by_key(&base, |segment| segment.base) {
+            Ok(index) => segments[index].set_indexed(),
+            // It does no harm where it cannot be removed.
+            Err(_) => drop(files.remove(&name)),
+        }
+    }
+    Ok(())
 }
 
 /// A segment is given its header before its first frame: a last file without one was never used.

@@ -41,6 +41,8 @@ pub(super) struct Segment {
     first_time: AtomicI64,
     last_time: AtomicI64,
     sealed: AtomicBool,
+    /// Its index from ids to offsets is there, or has been tried.
+    indexed: AtomicBool,
     index: Mutex<Index>,
     /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
     file: Mutex<Option<Weak<dyn LogFile>>>,
@@ -79,6 +81,7 @@ impl Segment {
             first_time: AtomicI64::new(bounds.first_time.0),
             last_time: AtomicI64::new(bounds.last_time.0),
             sealed: AtomicBool::new(true),
+            indexed: AtomicBool::new(false),
             index: Mutex::default(),
             file: Mutex::default(),
         }
@@ -173,6 +176,14 @@ impl Segment {
         // Readers load the end first, so the bytes they load then hold it.
         self.bytes.store(bytes, Ordering::Release);
         self.end.store(end, Ordering::Release);
+    }
+
+    pub(super) fn is_indexed(&self) -> bool {
+        self.indexed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_indexed(&self) {
+        self.indexed.store(true, Ordering::Release);
     }
 
     /// No more frames come.

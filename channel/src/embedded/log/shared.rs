@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::files::Files;
+use super::ids;
 use super::metrics::LogMetrics;
 use super::queue::Queue;
 use super::segment::Segment;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     synced: AtomicU64,
     /// One deletion at a time.
     deletion: Mutex<()>,
+    /// One index is made at a time.
+    pub(super) indexing: Mutex<()>,
 }
 
 // === impl Shared ===
@@ -57,6 +60,7 @@ impl Shared {
             head_seen,
             synced: AtomicU64::new(head),
             deletion: Mutex::new(()),
+            indexing: Mutex::new(()),
         }
     }
 
@@ -130,6 +134,8 @@ impl Shared {
                 }
             }
             freed += oldest.bytes();
+            // One that stays behind is removed at the next opening.
+            let _ = self.files.remove(&ids::file_name(oldest.base));
             self.files
                 .sync_dir()
                 .map_err(|error| io_error("sync", "the folder", &error))?;

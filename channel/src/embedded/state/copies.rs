@@ -48,6 +48,29 @@ pub(super) fn sweep(db: &Connection) -> Result<(), StateError> {
     Ok(())
 }
 
+/// Which of the next `page` copies above offset `after` (-1: from the beginning) hold these bytes somewhere, and where to go on.
+pub(super) fn holding(
+    db: &Connection,
+    bytes: &[u8],
+    after: i64,
+    page: usize,
+) -> Result<(Vec<u64>, Option<i64>), StateError> {
+    const PAGE: &str = "
+        SELECT position, instr(event, ?1) > 0 FROM events WHERE position > ?2 ORDER BY position LIMIT ?3";
+    let limit = i64::try_from(page).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached(PAGE)?;
+    let mut rows = statement.query(params![bytes, after, limit])?;
+    let (mut found, mut last, mut seen) = (Vec::new(), after, 0);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        seen += 1;
+        if row.get(1)? {
+            found.push(from_db(last));
+        }
+    }
+    Ok((found, (seen == page).then_some(last)))
+}
+
 /// The copy at an offset.
 pub(super) fn get(db: &Connection, offset: u64) -> Result<Option<Record>, StateError> {
     let found: Option<(i64, Vec<u8>)> = db

@@ -23,7 +23,9 @@ use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
-use crate::{Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Work};
+use crate::{
+    Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work,
+};
 use holds::{Held, Holds};
 use worker::{Effects, Job, Task};
 
@@ -271,6 +273,28 @@ impl State {
     /// The copy of an event.
     pub(crate) async fn copy(&self, offset: u64) -> Result<Option<Record>, StateError> {
         self.read(move |db| copies::get(db, offset)).await
+    }
+
+    /// What is written down of one event by a lane.
+    pub(crate) async fn rows_of(&self, lane: LaneId, offset: u64) -> Result<Rows, StateError> {
+        self.read(move |db| {
+            Ok(Rows {
+                work: work::of(db, lane, offset)?,
+                parked: parked::of(db, lane, offset)?,
+            })
+        })
+        .await
+    }
+
+    /// Which of the next `page` copies above an offset hold these bytes, and where to go on.
+    pub(crate) async fn copies_holding(
+        &self,
+        bytes: Vec<u8>,
+        after: i64,
+        page: usize,
+    ) -> Result<(Vec<u64>, Option<i64>), StateError> {
+        self.read(move |db| copies::holding(db, &bytes, after, page))
+            .await
     }
 
     async fn read<T: Send + 'static>(

@@ -3,7 +3,7 @@
 use millrace_event::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::codec::{event, failures_from_db, from_db, position, stage_from_db, trigger};
+use super::codec::{event, failures_from_db, from_db, position, stage_from_db, to_db, trigger};
 use super::worker::Effects;
 use super::{StateError, change, copies};
 use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
@@ -46,6 +46,19 @@ pub(super) fn get(db: &Connection, id: &str) -> Result<Option<Parked>, StateErro
     let mut statement = db.prepare_cached(&format!("{SELECT} WHERE seq = ?1 AND salt = ?2"))?;
     let mut rows = statement.query([seq, salt])?;
     rows.next()?.map(parked).transpose()
+}
+
+/// The lane's parked rows of one position, by stage.
+pub(super) fn of(db: &Connection, lane: LaneId, offset: u64) -> Result<Vec<Parked>, StateError> {
+    let mut statement = db.prepare_cached(&format!(
+        "{SELECT} WHERE lane = ?1 AND position = ?2 ORDER BY stage"
+    ))?;
+    let mut rows = statement.query([lane.0, to_db(offset)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(parked(row)?);
+    }
+    Ok(found)
 }
 
 /// Makes work of a parked row again, in one step.

@@ -4,7 +4,7 @@ use millrace_event::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::StateError;
-use super::codec::{event, failures_from_db, position, stage_from_db};
+use super::codec::{event, failures_from_db, position, stage_from_db, to_db};
 use crate::{LaneId, Work, WorkKey};
 
 /// The lane's rows due at or before `until`, earliest first.
@@ -24,6 +24,20 @@ pub(super) fn due(
         due.push(work(row)?);
     }
     Ok(due)
+}
+
+/// The lane's rows of one position, by stage.
+pub(super) fn of(db: &Connection, lane: LaneId, offset: u64) -> Result<Vec<Work>, StateError> {
+    const OF: &str = "
+        SELECT lane, position, stage, attempt, due, open, crashes, suspect, failures, body
+        FROM work WHERE lane = ?1 AND position = ?2 ORDER BY stage";
+    let mut statement = db.prepare_cached(OF)?;
+    let mut rows = statement.query([lane.0, to_db(offset)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(work(row)?);
+    }
+    Ok(found)
 }
 
 /// The earliest due time later than `after`.

@@ -195,7 +195,7 @@ fn guess(data: &[u8]) -> &'static str {
 }
 
 /// A file or, as `-`, the standard input.
-fn read(path: &Path) -> anyhow::Result<Bytes> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Bytes> {
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin()

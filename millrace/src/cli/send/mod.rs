@@ -3,7 +3,7 @@
 //! [`message`] makes the message, [`answer`] reads what came back; this file has the flags and the sending.
 
 mod answer;
-mod message;
+pub(crate) mod message;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,70 @@
+//! Which event is meant: the newest of that id, unless the question says more.
+
+use http::StatusCode;
+use millrace_channel::{Channel, Position, Record};
+
+use crate::refused::Refused;
+use crate::wire::Rfc3339;
+
+/// Events of the same id that are told of beside the one that is explained.
+const OTHERS: usize = 10;
+
+/// What names the event in the question.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) id: &'a str,
+    pub(super) source: Option<&'a str>,
+    pub(super) position: Option<u64>,
+}
+
+/// The event, and others of the same id (and source, where that was asked for), newest first.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) record: Record,
+    pub(super) others: Vec<Record>,
+}
+
+/// Finds the event.
+pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Found, Refused> {
+    let positions = channel.find(asked.id, asked.source, OTHERS + 1).await?;
+    let mut records = Vec::new();
+    for position in positions.into_iter().rev() {
+        // It may have gone between the two questions.
+        records.extend(channel.get(position).await?);
+    }
+    let wanted = |record: &Record| {
+        asked
+            .position
+            .is_none_or(|offset| record.position.offset == offset)
+    };
+    match records.iter().position(wanted) {
+        Some(index) => Ok(Found {
+            record: records.remove(index),
+            others: records,
+        }),
+        None if records.is_empty() => Err(unknown(channel).await?),
+        None => Err(Refused::new(
+            StatusCode::NOT_FOUND,
+            "unknown-event",
+            "there are events of that id, but none at that position",
+        )),
+    }
+}
+
+/// There is none: says since when there would be one.
+async fn unknown(channel: &dyn Channel) -> Result<Refused, Refused> {
+    let oldest = channel.usage().oldest;
+    let since = match first_kept(channel, oldest).await? {
+        Some(record) => format!("the events that are kept begin at {}", Rfc3339(record.appended)),
+        None => "it keeps no events".to_owned(),
+    };
+    let detail = format!(
+        "this broker has no event of that id (and source): it never accepted one, or it is not kept any more; {since}"
+    );
+    Ok(Refused::new(StatusCode::NOT_FOUND, "unknown-event", detail))
+}
+
+async fn first_kept(channel: &dyn Channel, oldest: Position) -> Result<Option<Record>, Refused> {
+    let batch = channel.reader(oldest).try_next(1, 1).await?;
+    Ok(batch.records.into_iter().next())
+}

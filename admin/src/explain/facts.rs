@@ -1,0 +1,161 @@
+//! What is known of one event for each trigger of its broker: the filter's decision, the lane, its rows, its attempts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::StatusCode;
+use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
+use millrace_event::ObjectName;
+use millrace_filter::Explanation;
+use millrace_model::Trigger;
+use millrace_model::status::TriggerStatus;
+
+use super::attempts::Attempts;
+use crate::Admin;
+use crate::refused::Refused;
+
+/// Triggers of one answer; those that match come first.
+const MAX_TRIGGERS: usize = 1_000;
+
+/// What is known for one trigger.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) trigger: ObjectName,
+    pub(super) position: u64,
+    /// What its filter says; `None` when its document is gone.
+    pub(super) explanation: Option<Explanation>,
+    /// Its lane as stored; `None` when it has none yet.
+    pub(super) lane: Option<Stored>,
+    /// How its lane stands.
+    pub(super) status: Option<TriggerStatus>,
+    pub(super) rows: Rows,
+    pub(super) attempts: Attempts,
+}
+
+/// What of a stored lane concerns one event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    /// The first position that is its own.
+    pub(super) start: u64,
+    /// The position that it had not read when it was last written down.
+    pub(super) reads_at: u64,
+    /// The event was in hand then.
+    pub(super) in_hand: bool,
+    pub(super) state: LaneState,
+}
+
+/// What is known for all triggers.
+#[derive(Clone, Debug)]
+pub(super) struct All {
+    /// Those that match first, then by name.
+    pub(super) list: Vec<Facts>,
+    /// Triggers that are left out, none of which matches as long as fewer match than are told of.
+    pub(super) omitted: usize,
+}
+
+/// A trigger that is to be told of.
+struct Candidate {
+    name: ObjectName,
+    explanation: Option<Explanation>,
+    lane: Option<Lane>,
+}
+
+/// Gathers what is known.
+pub(super) async fn gather(
+    admin: &Admin,
+    broker: &ObjectName,
+    channel: &Arc<dyn Channel>,
+    record: &Record,
+    only: Option<&ObjectName>,
+) -> Result<All, Refused> {
+    let mut candidates = candidates(admin, broker, channel, record, only).await?;
+    let matters = |one: &Candidate| one.explanation.as_ref().is_none_or(|said| said.matched);
+    // Stable: by name within.
+    candidates.sort_by_key(|one| !matters(one));
+    let omitted = candidates.len().saturating_sub(MAX_TRIGGERS);
+    candidates.truncate(MAX_TRIGGERS);
+    let mut history: HashMap<ObjectName, Vec<Attempt>> = HashMap::new();
+    for attempt in channel.attempts(record.position).await? {
+        history.entry(attempt.trigger.clone()).or_default().push(attempt);
+    }
+    let mut statuses = admin.board.triggers();
+    let router = channel.router().await?.offset;
+    let mut list = Vec::with_capacity(candidates.len());
+    for Candidate {
+        name,
+        explanation,
+        lane,
+    } in candidates
+    {
+        let rows = match &lane {
+            Some(lane) => channel.rows_of(lane.id, record.position).await?,
+            None => Rows::default(),
+        };
+        list.push(Facts {
+            position: record.position.offset,
+            explanation,
+            lane: lane.map(|lane| stored(&lane, record, router)),
+            status: statuses.remove(&name),
+            attempts: Attempts::of(history.remove(&name).into_iter().flatten(), &rows),
+            rows,
+            trigger: name,
+        });
+    }
+    Ok(All { list, omitted })
+}
+
+fn stored(lane: &Lane, record: &Record, router: u64) -> Stored {
+    Stored {
+        start: lane.start.offset,
+        reads_at: lane.cursor.map_or(router, |cursor| cursor.offset),
+        in_hand: lane.unsettled.contains(&record.position),
+        state: lane.state,
+    }
+}
+
+/// The triggers of the broker: those of the documents, and those whose documents are gone but whose lanes are kept.
+async fn candidates(
+    admin: &Admin,
+    broker: &ObjectName,
+    channel: &Arc<dyn Channel>,
+    record: &Record,
+    only: Option<&ObjectName>,
+) -> Result<Vec<Candidate>, Refused> {
+    let mesh = admin.mesh.borrow().clone();
+    let wanted = |name: &ObjectName| only.is_none_or(|only| only == name);
+    // Of lanes of one name the newest, which comes last, is the trigger's.
+    let lanes: BTreeMap<ObjectName, Lane> = channel
+        .lanes()
+        .await?
+        .into_iter()
+        .filter(|lane| wanted(&lane.trigger))
+        .map(|lane| (lane.trigger.clone(), lane))
+        .collect();
+    let mut triggers: BTreeMap<&ObjectName, Option<&Arc<Trigger>>> =
+        lanes.keys().map(|name| (name, None)).collect();
+    let named = mesh
+        .triggers_of(broker)
+        .filter(|trigger| wanted(&trigger.name))
+        .map(|trigger| (&trigger.name, Some(trigger)));
+    triggers.extend(named);
+    if let (Some(only), true) = (only, triggers.is_empty()) {
+        return Err(unknown(mesh.triggers.get(only)));
+    }
+    let candidate = |(name, trigger): (&ObjectName, Option<&Arc<Trigger>>)| Candidate {
+        name: name.clone(),
+        explanation: trigger.map(|trigger| trigger.compiled.explain(&record.event)),
+        lane: lanes.get(name).cloned(),
+    };
+    Ok(triggers.into_iter().map(candidate).collect())
+}
+
+fn unknown(elsewhere: Option<&Arc<Trigger>>) -> Refused {
+    let detail = match elsewhere {
+        Some(trigger) => format!(
+            "that trigger reads another broker, {}: it gets no events of this one",
+            trigger.broker
+        ),
+        None => "there is no trigger of that name".to_owned(),
+    };
+    Refused::new(StatusCode::NOT_FOUND, "unknown-trigger", detail)
+}

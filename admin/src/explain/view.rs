@@ -1,0 +1,173 @@
+//! How an explanation is written.
+
+use millrace_channel::Record;
+use millrace_event::ObjectName;
+use millrace_filter::{Clause, Verdict};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::attempts::Known;
+use super::event::Found;
+use super::facts::{All, Facts};
+use super::fate;
+use crate::wire::{EventName, Rfc3339, stage, structured};
+
+/// An event, and what each trigger of the broker made of it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Explained {
+    /// `namespace/name`.
+    broker: String,
+    position: String,
+    /// When it was accepted.
+    accepted: Rfc3339,
+    /// The event in structured mode.
+    event: Option<Box<RawValue>>,
+    /// Those that match first, then by name.
+    triggers: Vec<TriggerView>,
+    /// Triggers that are left out.
+    omitted_triggers: usize,
+    /// Other events of the same id, newest first; `position` in the query asks for one of them.
+    others: Vec<Other>,
+}
+
+#[derive(Debug, Serialize)]
+struct Other {
+    position: String,
+    accepted: Rfc3339,
+    event: EventName,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TriggerView {
+    /// `namespace/name`.
+    trigger: String,
+    /// Null when its document is gone.
+    matched: Option<bool>,
+    /// What became of the event, in a word (docs/guides/why-was-my-service-not-called.md lists them).
+    state: &'static str,
+    /// A sentence.
+    why: String,
+    /// The clause that decided; null when there is none: everything passes.
+    decided_by: Option<ClauseView>,
+    /// Every clause that was asked, in order.
+    clauses: Vec<ClauseView>,
+    omitted_clauses: usize,
+    /// Oldest first.
+    attempts: Vec<AttemptView>,
+    /// There were attempts of which nothing is known any more.
+    attempts_forgotten: bool,
+    next_due: Option<Rfc3339>,
+    /// Positions that the trigger has to read before this one; null unless it has not read it yet.
+    behind: Option<u64>,
+    /// Ids of parked events, for `parked/{id}`.
+    parked: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClauseView {
+    path: String,
+    /// `held`, `absent`, `different`, `wrong-type` or `error`.
+    verdict: &'static str,
+    because: String,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptView {
+    at: Rfc3339,
+    stage: &'static str,
+    /// The number of the attempt in its stage, from 0.
+    attempt: u32,
+    status: Option<u16>,
+    millis: u64,
+    outcome: String,
+    /// Why it failed; null when it did not.
+    reason: Option<String>,
+    /// The first bytes of the answer; null when it had none.
+    answer: Option<String>,
+}
+
+// === impl Explained ===
+
+impl Explained {
+    pub(super) fn new(broker: &ObjectName, found: Found, facts: All) -> Self {
+        let Found { record, others } = found;
+        Self {
+            broker: broker.to_string(),
+            position: record.position.to_string(),
+            accepted: Rfc3339(record.appended),
+            event: structured(&record.event),
+            triggers: facts.list.into_iter().map(TriggerView::from).collect(),
+            omitted_triggers: facts.omitted,
+            others: others.iter().map(Other::from).collect(),
+        }
+    }
+}
+
+impl From<&Record> for Other {
+    fn from(record: &Record) -> Self {
+        Self {
+            position: record.position.to_string(),
+            accepted: Rfc3339(record.appended),
+            event: EventName::from(&record.event),
+        }
+    }
+}
+
+impl From<Facts> for TriggerView {
+    fn from(facts: Facts) -> Self {
+        let fate = fate::of(&facts);
+        let said = facts.explanation;
+        let (matched, decided_by) = (
+            said.as_ref().map(|said| said.matched),
+            said.as_ref().and_then(|said| said.decided_by.clone()),
+        );
+        let (clauses, omitted) = said.map_or((Vec::new(), 0), |said| (said.clauses, said.omitted));
+        Self {
+            trigger: facts.trigger.to_string(),
+            matched,
+            state: fate.state,
+            why: fate.why,
+            decided_by: decided_by.map(ClauseView::from),
+            clauses: clauses.into_iter().map(ClauseView::from).collect(),
+            omitted_clauses: omitted,
+            attempts_forgotten: facts.attempts.forgotten || fate.state == "settled",
+            attempts: facts.attempts.list.into_iter().map(AttemptView::from).collect(),
+            next_due: fate.next_due.map(Rfc3339),
+            behind: fate.behind,
+            parked: facts.rows.parked.into_iter().map(|parked| parked.id).collect(),
+        }
+    }
+}
+
+impl From<Clause> for ClauseView {
+    fn from(clause: Clause) -> Self {
+        Self {
+            path: clause.path,
+            verdict: match clause.verdict {
+                Verdict::Held => "held",
+                Verdict::Absent => "absent",
+                Verdict::Different => "different",
+                Verdict::WrongType => "wrong-type",
+                Verdict::Error => "error",
+            },
+            because: clause.because,
+        }
+    }
+}
+
+impl From<Known> for AttemptView {
+    fn from(known: Known) -> Self {
+        Self {
+            at: Rfc3339(known.at),
+            stage: stage(known.stage),
+            attempt: known.attempt,
+            status: known.status,
+            millis: known.millis,
+            outcome: known.outcome,
+            reason: Some(known.reason).filter(|reason| !reason.is_empty()),
+            answer: Some(known.answer).filter(|answer| !answer.is_empty()),
+        }
+    }
+}

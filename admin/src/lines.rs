@@ -1,0 +1,96 @@
+//! An answer of JSON lines whose end is not known when it begins. What is not taken is not made: a few chunks wait for the
+//! client, and who makes them waits for it, or ends when it has gone.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http_body::Frame;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+/// Chunks that wait for the client.
+const WAITING: usize = 4;
+/// Lines are gathered up to so many bytes.
+pub(crate) const CHUNK: usize = 32 << 10;
+
+/// Where lines are written.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    chunks: mpsc::Sender<Bytes>,
+    chunk: Vec<u8>,
+}
+
+/// The client has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+struct Lines(mpsc::Receiver<Bytes>);
+
+/// A writer, and the answer of what it writes.
+pub(crate) fn begin() -> (Writer, Response) {
+    let (chunks, lines) = mpsc::channel(WAITING);
+    let mut answer = Response::new(Body::new(Lines(lines)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let writer = Writer {
+        chunks,
+        chunk: Vec::new(),
+    };
+    (writer, answer)
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Adds a line; waits for the client once a chunk is full.
+    pub(crate) async fn line(&mut self, line: &impl Serialize) -> Result<(), Gone> {
+        // Views of ours can always be written: their maps have texts as keys.
+        if serde_json::to_writer(&mut self.chunk, line).is_ok() {
+            self.chunk.push(b'\n');
+        }
+        if self.chunk.len() >= CHUNK {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Adds an empty line: the client sees that we live, and we see that it does.
+    pub(crate) async fn beat(&mut self) -> Result<(), Gone> {
+        self.chunk.push(b'\n');
+        self.flush().await
+    }
+
+    /// Hands over what has gathered.
+    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = Bytes::from(std::mem::take(&mut self.chunk));
+        self.chunks.send(chunk).await.map_err(|_| Gone)
+    }
+
+    /// Waits until the client has gone.
+    pub(crate) async fn gone(&self) {
+        self.chunks.closed().await;
+    }
+}
+
+impl HttpBody for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

@@ -1,0 +1,194 @@
+//! `GET /api/v1/tail`: what happens, as JSON lines, until the client goes: one line for each event when it was stored and
+//! routed, one for each outcome of an attempt, and one when lines were missed because they were not taken fast enough.
+//! The mesh never waits for it.
+
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use millrace_event::ObjectName;
+use millrace_filter::Compiled;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::Admin;
+use crate::feed::{Follower, Happened, Item, Outcome};
+use crate::lines::{self, Gone, Writer};
+use crate::refused::Refused;
+use crate::wire::{EventName, Rfc3339, shown_text, structured};
+
+/// Items read from the feed at once.
+const BATCH: usize = 64;
+/// An empty line is sent after so long without another.
+const BEAT: Duration = Duration::from_secs(15);
+
+/// What is asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TailQuery {
+    broker: Option<String>,
+    filter: Option<String>,
+    #[serde(default)]
+    whole: bool,
+}
+
+/// What is wanted of all that happens.
+struct Wanted {
+    broker: Option<ObjectName>,
+    filter: Option<Compiled>,
+    /// With the whole event.
+    whole: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+enum Line<'a> {
+    /// The first line: what comes from now on is told.
+    Following { at: Rfc3339 },
+    /// An event was stored and routed.
+    Event {
+        broker: String,
+        position: String,
+        event: Shown,
+        /// The triggers that want it.
+        triggers: Vec<String>,
+    },
+    /// An attempt ended.
+    Outcome {
+        broker: String,
+        position: String,
+        event: Shown,
+        trigger: String,
+        /// The number of the attempt in its stage, from 0.
+        attempt: u32,
+        target: String,
+        /// `delivered`, `failed`, `parked`, ...
+        outcome: &'a str,
+        /// A few words.
+        said: &'a str,
+        millis: u64,
+    },
+    /// So many lines came too fast and are not told.
+    Missed { lines: u64 },
+}
+
+/// The event in structured mode, or only its name.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Whole(Option<Box<RawValue>>),
+    Name(EventName),
+}
+
+pub(crate) async fn follow(
+    State(admin): State<Admin>,
+    query: Result<Query<TailQuery>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(query) = query.map_err(|_| {
+        Refused::bad_query(
+            "the query may have `broker` (namespace/name), `filter` and `whole` (true or false)",
+        )
+    })?;
+    let broker = query
+        .broker
+        .as_deref()
+        .map(|name| crate::explain::broker(&admin, name));
+    let filter = query.filter.as_deref().map(|text| {
+        (admin.read_filter)(text)
+            .map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "bad-filter", format!("`filter`: {why}")))
+    });
+    let wanted = Wanted {
+        broker: broker.transpose()?.map(|(name, _)| name),
+        filter: filter.transpose()?,
+        whole: query.whole,
+    };
+    let Some(follower) = admin.feed.follow() else {
+        let detail = "as many as may follow do already; try again when one of them has gone";
+        return Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-followers",
+            detail,
+        ));
+    };
+    let (writer, answer) = lines::begin();
+    tokio::spawn(async move {
+        tokio::select! {
+            // The client has gone: then nothing is left to do.
+            _ = tell(&admin, follower, wanted, writer) => {}
+            () = admin.shutdown.cancelled() => {}
+        }
+    });
+    Ok(answer)
+}
+
+async fn tell(admin: &Admin, mut follower: Follower, wanted: Wanted, mut writer: Writer) -> Result<(), Gone> {
+    let at = Rfc3339(admin.clock.now());
+    writer.line(&Line::Following { at }).await?;
+    writer.flush().await?;
+    loop {
+        let read = tokio::select! {
+            read = tokio::time::timeout(BEAT, follower.next(BATCH)) => read,
+            () = writer.gone() => return Err(Gone),
+        };
+        let Ok(read) = read else {
+            writer.beat().await?;
+            continue;
+        };
+        if read.missed > 0 {
+            writer.line(&Line::Missed { lines: read.missed }).await?;
+        }
+        for item in read.items.iter().filter(|item| wanted.is(item)) {
+            writer.line(&line(item, wanted.whole)).await?;
+        }
+        writer.flush().await?;
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn is(&self, item: &Item) -> bool {
+        self.broker.as_ref().is_none_or(|broker| *broker == item.broker)
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(&item.event))
+    }
+}
+
+fn line(item: &Item, whole: bool) -> Line<'_> {
+    let event = if whole {
+        Shown::Whole(structured(&item.event))
+    } else {
+        Shown::Name(EventName::from(&item.event))
+    };
+    let (broker, position) = (item.broker.to_string(), item.position.to_string());
+    match &item.happened {
+        Happened::Routed(triggers) => Line::Event {
+            broker,
+            position,
+            event,
+            triggers: triggers.iter().map(ToString::to_string).collect(),
+        },
+        Happened::Attempted(Outcome {
+            trigger,
+            attempt,
+            target,
+            came,
+            said,
+            millis,
+        }) => Line::Outcome {
+            broker,
+            position,
+            event,
+            trigger: trigger.to_string(),
+            attempt: *attempt,
+            target: shown_text(target),
+            outcome: came,
+            said,
+            millis: *millis,
+        },
+    }
+}

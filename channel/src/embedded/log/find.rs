@@ -1,0 +1,187 @@
+//! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by a walk over it, which is
+//! bounded by a segment's size. Nothing of it is on an event's way: the writer knows nothing of indexes.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_event::Event;
+
+use super::files::LogFile;
+use super::frame::Frame;
+use super::header::HEAD_BYTES;
+use super::ids::{self, Candidate, Entries, Ids};
+use super::segment::Segment;
+use super::shared::Shared;
+use super::walk::{Item, Walk};
+use super::{LogError, io_error};
+
+/// Frames that are read for one look-up because their ids have the same checksum. Only events made for that purpose come near it.
+const MAX_CANDIDATES: usize = 2_000;
+
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) id: &'a str,
+    pub(super) source: Option<&'a str>,
+}
+
+// === impl Wanted ===
+
+impl Wanted<'_> {
+    fn is(&self, event: &Event) -> bool {
+        event.id() == self.id && self.source.is_none_or(|source| source == event.source())
+    }
+}
+
+/// The events of a frame with their offsets. One that cannot be read is reported by who reads it.
+fn events<'a>(frame: &Frame, bytes: &'a Bytes) -> impl Iterator<Item = (u64, Event)> + use<'a> {
+    (frame.offset..)
+        .zip(frame.events(bytes))
+        .filter_map(|(offset, range)| Some((offset, Event::from_stored(bytes.slice(range)).ok()?)))
+}
+
+// === impl Shared: finding ===
+
+impl Shared {
+    /// The newest offsets of events that are wanted, at most `limit`, in order. Blocking.
+    pub(super) fn find(&self, wanted: Wanted<'_>, limit: usize) -> Result<Vec<u64>, LogError> {
+        let mut found = Vec::new();
+        let mut left = MAX_CANDIDATES;
+        for segment in self.segments().iter().rev() {
+            if found.len() >= limit || left == 0 {
+                break;
+            }
+            match self.find_within(segment, wanted, &mut left) {
+                Ok(offsets) => found.extend(offsets.into_iter().rev()),
+                // It was deleted meanwhile.
+                Err(_) if segment.base < self.oldest() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.truncate(limit);
+        found.reverse();
+        Ok(found)
+    }
+
+    fn find_within(
+        &self,
+        segment: &Arc<Segment>,
+        wanted: Wanted<'_>,
+        left: &mut usize,
+    ) -> Result<Vec<u64>, LogError> {
+        if !segment.sealed() {
+            return self
+                .scan(segment, wanted)
+                .map_err(|error| io_error("read", &segment.name, &error));
+        }
+        let candidates = match self.candidates(segment, wanted.id) {
+            Some(candidates) => candidates,
+            // Absent or damaged.
+            None => self.index(segment)?.1.of(ids::hash(wanted.id)),
+        };
+        let newest = candidates.len().saturating_sub(*left);
+        *left -= candidates.len() - newest;
+        let found = self.verify(segment, &candidates[newest..], wanted);
+        found.map_err(|error| io_error("read", &segment.name, &error))
+    }
+
+    /// The offsets of what is wanted in these frames of a segment.
+    fn verify(
+        &self,
+        segment: &Segment,
+        candidates: &[Candidate],
+        wanted: Wanted<'_>,
+    ) -> io::Result<Vec<u64>> {
+        let file = segment.file(&*self.files)?;
+        let mut found = Vec::new();
+        for candidate in candidates {
+            // Each by itself: they lie far apart.
+            let mut walk = Walk::new(&*file, segment.extent(), candidate.at, candidate.offset);
+            if let Item::Frame { frame, bytes, .. } = walk.next()? {
+                let events = events(&frame, &bytes).filter(|(_, event)| wanted.is(event));
+                found.extend(events.map(|(offset, _)| offset));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the segment's index file says; `None` when there is none that can be relied on.
+    fn candidates(&self, segment: &Segment, id: &str) -> Option<Vec<Candidate>> {
+        let file = self.files.open(&ids::file_name(segment.base)).ok()?;
+        let index = Ids::open(&*file, segment).ok()??;
+        index.candidates(ids::hash(id)).ok()?
+    }
+
+    /// Walks over the segment that is written.
+    fn scan(&self, segment: &Segment, wanted: Wanted<'_>) -> io::Result<Vec<u64>> {
+        let mut found = Vec::new();
+        self.each_frame(segment, |_, frame, bytes| {
+            let same = events(frame, bytes).filter(|(_, event)| wanted.is(event));
+            found.extend(same.map(|(offset, _)| offset));
+        })?;
+        Ok(found)
+    }
+
+    fn each_frame(&self, segment: &Segment, mut see: impl FnMut(u64, &Frame, &Bytes)) -> io::Result<()> {
+        let file = segment.file(&*self.files)?;
+        let mut walk = Walk::new(&*file, segment.extent(), HEAD_BYTES as u64, segment.base);
+        loop {
+            match walk.next()? {
+                Item::Frame { at, frame, bytes } => see(at, &frame, &bytes),
+                Item::Damage(damage) => self.report(segment, &*file, &damage),
+                Item::End(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+// === impl Shared: indexing ===
+
+impl Shared {
+    /// Makes the index of each sealed segment that has none. Returns how many were made. Blocking.
+    pub(super) fn index_sealed(&self) -> Result<usize, LogError> {
+        let mut made = 0;
+        for segment in self.segments() {
+            if segment.sealed() && !segment.is_indexed() {
+                let (written, _) = self.index(&segment)?;
+                made += usize::from(written);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Makes the index of a sealed segment: whether it could be written, and what is in it.
+    fn index(&self, segment: &Arc<Segment>) -> Result<(bool, Entries), LogError> {
+        let _one = self.indexing.lock();
+        let mut entries = Entries::new(segment.base);
+        let read = self.each_frame(segment, |at, frame, bytes| {
+            let candidate = Candidate {
+                offset: frame.offset,
+                at,
+            };
+            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, event.id()));
+        });
+        // Also when it cannot be written: it is tried again when somebody looks something up, not all the time.
+        segment.set_indexed();
+        read.map_err(|error| io_error("read", &segment.name, &error))?;
+        let name = ids::file_name(segment.base);
+        let written = self.write_index(&name, &entries.encode(segment));
+        let is_kept = self
+            .segment_of(segment.base)
+            .is_some_and(|kept| Arc::ptr_eq(&kept, segment));
+        if let Err(error) = &written {
+            tracing::debug!(file = name, %error, "the index of a segment was not written; it is made again when it is needed");
+        }
+        if written.is_err() || !is_kept {
+            // The segment was deleted meanwhile, or half an index takes room.
+            let _ = self.files.remove(&name);
+        }
+        Ok((written.is_ok(), entries))
+    }
+
+    fn write_index(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let file: Arc<dyn LogFile> = self.files.create(name)?;
+        file.write_at(bytes, 0)
+    }
+}

@@ -1,0 +1,108 @@
+//! Looking events up by id: found wherever they are, by an index that is made anew when it is not there or damaged.
+
+use super::super::ids;
+use super::*;
+
+/// Ten ids twice, one after the other and in batches, over several segments.
+async fn filled(disk: &Disk) -> Log {
+    let (log, _) = open(disk, &options());
+    for round in 0..2 {
+        for id in 0..8 {
+            log.append(vec![event(id, 700)]).await.unwrap();
+        }
+        log.append(vec![event(8, 10), event(9, 10), event(8, 10)])
+            .await
+            .unwrap();
+        assert_eq!(log.head(), 11 * (round + 1));
+    }
+    assert!(log.segments().len() > 3);
+    log
+}
+
+fn indexes(disk: &Disk) -> Vec<String> {
+    let mut names = disk.list().unwrap();
+    names.retain(|name| name.ends_with(".ids"));
+    names
+}
+
+#[track_caller]
+fn assert_all_are_found(log: &Log) {
+    for id in 0..8_u64 {
+        assert_eq!(log.find(&id.to_string(), None, 10), Ok(vec![id, id + 11]), "{id}");
+    }
+    assert_eq!(log.find("8", Some("/log"), 10), Ok(vec![8, 10, 19, 21]));
+    assert_eq!(log.find("8", None, 3), Ok(vec![10, 19, 21]), "the newest");
+    assert_eq!(log.find("9", Some("/other"), 10), Ok(vec![]));
+    assert_eq!(log.find("10", None, 10), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_with_and_without_an_index() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    let sealed = log.segments().len() - 1;
+    assert_eq!(log.index_sealed(), Ok(sealed));
+    assert_eq!(log.index_sealed(), Ok(0), "once");
+    assert_eq!(indexes(&disk).len(), sealed);
+    assert_all_are_found(&log);
+    for name in indexes(&disk) {
+        disk.remove(&name).unwrap();
+    }
+    assert_all_are_found(&log);
+    // Segments without what was looked for were indexed too: nobody could know.
+    assert_eq!(indexes(&disk).len(), sealed);
+}
+
+#[tokio::test]
+async fn an_index_damaged_in_any_bit_is_made_anew() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    log.index_sealed().unwrap();
+    let name = indexes(&disk).remove(0);
+    let file = disk.open(&name).unwrap();
+    let mut good = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+    file.read_at(&mut good, 0).unwrap();
+    let first_block = 64..64 + 4 * 12;
+    for at in (0..64).chain(first_block).chain([4_155, 4_159]) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        disk.open(&name).unwrap().write_at(&bad, 0).unwrap();
+        assert_all_are_found(&log);
+        let mut mended = vec![0; good.len()];
+        disk.open(&name).unwrap().read_at(&mut mended, 0).unwrap();
+        assert_eq!(mended, good, "byte {at}");
+    }
+    disk.open(&name).unwrap().set_len(100).unwrap();
+    assert_all_are_found(&log);
+}
+
+#[tokio::test]
+async fn an_index_goes_with_its_segment_and_is_found_again_after_opening() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    log.index_sealed().unwrap();
+    let made = indexes(&disk);
+    let second = log.segments()[1].base;
+    log.delete_before(second).unwrap();
+    assert_eq!(indexes(&disk), made[1..]);
+    assert_eq!(log.find("0", None, 10), Ok(vec![11]));
+    log.close().await.unwrap();
+    drop(log);
+    // A crash between the two removals leaves an index without a segment.
+    disk.create(&ids::file_name(0)).unwrap();
+    let (log, _) = open(&disk, &options());
+    assert_eq!(indexes(&disk), made[1..]);
+    assert_eq!(log.index_sealed(), Ok(0));
+    assert_eq!(log.find("0", None, 10), Ok(vec![11]));
+}
+
+#[tokio::test]
+async fn damage_in_a_segment_costs_the_look_up_only_what_it_holds() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    log.index_sealed().unwrap();
+    let name = format!("{:020}.log", log.segments()[0].base);
+    disk.open(&name).unwrap().write_at(&[0xff; 40], 300).unwrap();
+    assert_eq!(log.find("0", None, 10), Ok(vec![11]));
+    assert_eq!(log.find("1", None, 10), Ok(vec![1, 12]));
+}

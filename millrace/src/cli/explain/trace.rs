@@ -1,0 +1,28 @@
+//! What a filter says of an event, as JSON in the form of the admin API.
+
+use millrace_filter::{Clause, Explanation, Verdict};
+use serde_json::{Value, json};
+
+/// The members of an explanation that the admin API has too.
+pub(super) fn of(said: &Explanation) -> Value {
+    json!({
+        "matched": said.matched,
+        "decidedBy": said.decided_by.as_ref().map(clause),
+        "clauses": said.clauses.iter().map(clause).collect::<Vec<_>>(),
+        "omittedClauses": said.omitted,
+    })
+}
+
+fn clause(clause: &Clause) -> Value {
+    json!({"path": clause.path, "verdict": verdict(clause.verdict), "because": clause.because})
+}
+
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Held => "held",
+        Verdict::Absent => "absent",
+        Verdict::Different => "different",
+        Verdict::WrongType => "wrong-type",
+        Verdict::Error => "error",
+    }
+}

@@ -1,0 +1,53 @@
+//! Who is told what happens to events: the feed of the admin API, and the terminal of `millrace dev`.
+
+use millrace_admin::Feed;
+use millrace_admin::feed::{Happened, Outcome};
+use millrace_trigger_dispatcher::{Observation, Observer};
+
+use crate::dev::show::Show;
+
+/// An observer for both. While nobody follows the feed and nothing is shown it costs a look at a number.
+pub(super) fn observer(feed: Feed, show: Option<Show>) -> Observer {
+    let asked = feed.clone();
+    let tell = move |observation: &Observation<'_>| {
+        if let Some(show) = show {
+            show.observed(observation);
+        }
+        if feed.is_followed() {
+            publish(&feed, observation);
+        }
+    };
+    Observer::new(tell, move || show.is_some() || asked.is_followed())
+}
+
+fn publish(feed: &Feed, observation: &Observation<'_>) {
+    match observation {
+        Observation::Matched {
+            broker,
+            position,
+            event,
+            triggers,
+        } => feed.publish(broker, *position, event, Happened::Routed(triggers.to_vec())),
+        Observation::Attempted {
+            broker,
+            position,
+            event,
+            trigger,
+            attempt,
+            target,
+            came,
+            outcome,
+            millis,
+        } => {
+            let outcome = Outcome {
+                trigger: (*trigger).clone(),
+                attempt: *attempt,
+                target: (*target).to_owned(),
+                came: (*came).to_owned(),
+                said: (*outcome).to_owned(),
+                millis: *millis,
+            };
+            feed.publish(broker, *position, event, Happened::Attempted(outcome));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is noted of an attempt in the channel's history, for who asks later why something was (not) delivered. Costs two
+//! short texts an attempt; the channel bounds how many it keeps.
+
+use std::borrow::Cow;
+
+use millrace_channel::{Stage, WorkKey};
+use millrace_delivery::Outcome;
+use millrace_event::{Refusal, Timestamp};
+
+use crate::lane::{Job, Lane};
+use crate::next_step::Next;
+use crate::serving::Serving;
+
+/// Bytes of an answer's body that are noted.
+const ANSWER_KEPT: usize = 256;
+
+/// An attempt that has ended, before it is known what follows.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    key: WorkKey,
+    attempt: u32,
+    at: Timestamp,
+    millis: u32,
+    status: Option<u16>,
+    outcome: &'static str,
+    detail: String,
+    answer: String,
+}
+
+// === impl Notice ===
+
+impl Notice {
+    pub(crate) fn of(job: &Job, outcome: &Outcome, at: Timestamp, millis: u64) -> Self {
+        let (status, outcome, detail, body) = match outcome {
+            Outcome::Done { status, body, .. } => {
+                let said = match job.attempted.key.stage {
+                    Stage::Subscriber => "delivered",
+                    Stage::DeadLetter | Stage::Reply => "dead-lettered",
+                };
+                (Some(*status), said, String::new(), &**body)
+            }
+            Outcome::Reply { .. } => (Some(200), "delivered", String::new(), &[][..]),
+            Outcome::Failed(failure) => (failure.status, "failed", failure.reason.clone(), &*failure.body),
+        };
+        Self {
+            key: job.attempted.key,
+            attempt: job.attempted.attempt,
+            at,
+            millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            status,
+            outcome,
+            detail,
+            answer: String::from_utf8_lossy(&body[..body.len().min(ANSWER_KEPT)]).into_owned(),
+        }
+    }
+
+    pub(crate) fn replied(&mut self) {
+        self.outcome = "replied";
+    }
+
+    pub(crate) fn reply_refused(&mut self, refusal: &Refusal) {
+        self.outcome = if *refusal == Refusal::Looping {
+            "looping"
+        } else {
+            "reply-refused"
+        };
+        self.detail = format!("the reply was refused: {refusal}");
+    }
+
+    /// Notes it, now that it is known what follows; gives the word for what came of it. `looping`: it was refused because the
+    /// event went round too often.
+    pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next, looping: bool) -> &'static str {
+        let outcome = match (looping, next) {
+            (true, _) => "looping",
+            (false, Next::Park { .. }) => "parked",
+            (false, Next::Done | Next::Put(_)) => self.outcome,
+        };
+        serving.channel.record(millrace_channel::Attempt {
+            position: self.key.position,
+            trigger: lane.name.clone(),
+            stage: self.key.stage,
+            attempt: self.attempt,
+            at: self.at,
+            millis: self.millis,
+            status: self.status,
+            outcome: Cow::Borrowed(outcome),
+            detail: self.detail,
+            answer: self.answer,
+        });
+        outcome
+    }
+}
+
+/// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the process.
+pub(crate) fn not_attempted(serving: &Serving, lane: &Lane, key: WorkKey, attempt: u32, next: &Next) {
+    let (outcome, detail) = match next {
+        Next::Park { reason, .. } => ("parked", reason.clone()),
+        Next::Put(row) if row.key.stage != key.stage => (
+            "failed",
+            row.failures
+                .last()
+                .map_or_else(String::new, |failure| failure.reason.clone()),
+        ),
+        Next::Put(_) | Next::Done => return,
+    };
+    serving.channel.record(millrace_channel::Attempt {
+        position: key.position,
+        trigger: lane.name.clone(),
+        stage: key.stage,
+        attempt,
+        at: serving.now(),
+        millis: 0,
+        status: None,
+        outcome: Cow::Borrowed(outcome),
+        detail,
+        answer: String::new(),
+    });
+}
