@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron};
+use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
 
 /// What the sources are given. Inert data.
 #[derive(Clone)]
@@ -213,6 +213,7 @@ async fn run_once(
 /// What the source does.
 fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
+        SourceSpec::GitWebhook(spec) => Box::new(git_webhook::GitWebhookFeed::new(spec.as_ref().clone())),
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
     }
 }

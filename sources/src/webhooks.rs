@@ -38,7 +38,7 @@ pub struct Opened {
 /// The first segment of the paths.
 const ROOM: &str = "sources";
 /// What is left unread of a refused request is read and dropped up to this size and time, so that its connection can be used again.
-const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
+pub(crate) const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 
 // === impl Webhooks ===
 
