@@ -19,11 +19,9 @@ pub mod compiled;
 pub mod explain;
 pub mod filter;
 pub mod index;
-pub mod jsonpath;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;
 pub use explain::{Clause, Explanation};
 pub use filter::Filter;
 pub use index::Index;
-pub use jsonpath::JsonPath;
