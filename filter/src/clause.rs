@@ -1,6 +1,6 @@
 //! One clause: one question to one attribute. The only place that compares texts.
 
-use millrace_event::Event;
+use millrace_event::{Event, Kind, Value};
 
 /// The attribute a clause asks, with a short way to those that every event has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +36,18 @@ pub(crate) struct Test {
     pub(crate) attr: Attr,
     pub(crate) ask: Ask,
 }
+
+/// The core attributes, which are texts in every event that has them.
+const CORE: [&str; 8] = [
+    "id",
+    "source",
+    "specversion",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+];
 
 /// The attribute that brokers count down on an event's way.
 const HIDDEN: &str = "knativebrokerttl";
@@ -73,6 +85,31 @@ impl Attr {
             Self::Hidden => None,
         }
     }
+
+    /// The same with its kind.
+    pub(crate) fn value_of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
+        let kind = Kind::String;
+        match self {
+            Self::Named(name) => event.get(name),
+            Self::Type | Self::Source | Self::Id | Self::Hidden => {
+                self.of(event).map(|text| Value { kind, text })
+            }
+        }
+    }
+
+    /// Whether it is a text in every event that has it; an extension may also be a number or a truth value.
+    pub(crate) fn is_core(&self) -> bool {
+        CORE.contains(&self.name())
+    }
+
+    /// What it costs to find, in steps of about a few nanoseconds: those found by name cost a search.
+    pub(crate) fn cost(&self) -> u32 {
+        match self {
+            Self::Hidden => 0,
+            Self::Type | Self::Source | Self::Id => 1,
+            Self::Named(_) => 4,
+        }
+    }
 }
 
 // === impl Ask ===
@@ -93,19 +130,14 @@ impl Ask {
 // === impl Test ===
 
 impl Test {
-    /// What it costs to ask, in steps of about a few nanoseconds: attributes found by name cost a search.
+    /// What it costs to ask, in steps of about a few nanoseconds.
     pub(crate) fn cost(&self) -> u32 {
-        let find = match self.attr {
-            Attr::Hidden => 0,
-            Attr::Type | Attr::Source | Attr::Id => 1,
-            Attr::Named(_) => 4,
-        };
         let compare = match self.ask {
             Ask::Present => 0,
             // An exact comparison first compares lengths, and is the one that most often says no.
             Ask::Exact(_) => 1,
             Ask::Prefix(_) | Ask::Suffix(_) => 2,
         };
-        find + compare
+        self.attr.cost() + compare
     }
 }

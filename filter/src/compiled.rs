@@ -2,10 +2,14 @@
 
 use millrace_event::Event;
 
+use crate::cesql::{Evaluated, Expression, Run, Value};
 use crate::clause::Test;
 use crate::compile::{self, CompileError};
 use crate::explain::{Explanation, Recorder};
 use crate::filter::Filter;
+use crate::jsonpath::{Found, PathTest};
+use crate::subject::Subject;
+use crate::tree;
 
 /// A filter made ready: names checked, clauses in the order in which they are cheapest.
 #[derive(Clone, Debug)]
@@ -25,9 +29,11 @@ pub(crate) struct Node {
 }
 
 /// What a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     Test(Test),
+    Cesql(Box<Expression>),
+    Path(Box<PathTest>),
     All,
     Any,
     Not,
@@ -40,13 +46,25 @@ pub(crate) trait Observer {
     /// The notes of a node's children.
     type Notes: Default;
     /// A clause was asked and has seen this.
-    fn asked(&self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
+    fn asked(&mut self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
+    /// The evaluation of an expression, which notes as much as this observer wants.
+    fn run<'x>(&self, event: &'x Event) -> Run<'x>;
+    /// An expression was evaluated.
+    fn evaluated<'x>(
+        &mut self,
+        at: usize,
+        expression: &'x Expression,
+        outcome: Evaluated<'x>,
+        run: Run<'x>,
+    ) -> Self::Note;
+    /// A path was asked and has found this.
+    fn searched(&mut self, at: usize, test: &PathTest, found: &Found<'_>, held: bool) -> Self::Note;
     /// A child did not decide; its note is kept.
     fn gather(notes: &mut Self::Notes, note: Self::Note);
     /// No child of an `all` or `any` stood against the others.
-    fn together(&self, at: usize, any: bool, notes: Self::Notes) -> Self::Note;
+    fn together(&mut self, at: usize, any: bool, notes: Self::Notes) -> Self::Note;
     /// The contrary of an inner filter that held, or did not.
-    fn negated(&self, inner: bool, note: Self::Note) -> Self::Note;
+    fn negated(&mut self, inner: bool, note: Self::Note) -> Self::Note;
 }
 
 /// Notes nothing.
@@ -61,26 +79,39 @@ impl Compiled {
     /// The first fault in document order: a bad name or value, an empty list or map, or more than the bounds
     /// ([`crate::MAX_DEPTH`], [`crate::MAX_CLAUSES`], [`crate::MAX_VALUE_BYTES`]).
     pub fn new(filters: &[Filter]) -> Result<Self, CompileError> {
-        let (nodes, paths) = compile::flatten(compile::check(filters)?);
+        let (nodes, paths) = tree::flatten(compile::check(filters)?);
         Ok(Self {
             nodes: nodes.into(),
             paths: paths.into(),
         })
     }
 
-    /// Whether the event passes. Does not allocate.
+    /// Whether the event passes.
     pub fn matches(&self, event: &Event) -> bool {
-        walk(&self.nodes, 0, event, &Silent).0
+        self.matches_subject(&Subject::new(event))
+    }
+
+    /// Whether the event passes; its data is parsed only if a clause asks and no filter before this has.
+    pub fn matches_subject(&self, subject: &Subject<'_>) -> bool {
+        walk(&self.nodes, 0, subject, &mut Silent).0
     }
 
     /// The same decision with its reasons, made by the same code.
     pub fn explain(&self, event: &Event) -> Explanation {
-        let (matched, clause) = walk(&self.nodes, 0, event, &Recorder { paths: &self.paths });
+        self.explain_subject(&Subject::new(event))
+    }
+
+    /// The same decision with its reasons for an event that other filters see as well.
+    pub fn explain_subject(&self, subject: &Subject<'_>) -> Explanation {
+        let mut recorder = Recorder::new(&self.paths);
+        let (matched, clause) = walk(&self.nodes, 0, subject, &mut recorder);
         let asks_nothing = matches!(&*self.nodes, [Node { what: What::All, .. }]);
-        Explanation {
-            matched,
-            decided_by: (!asks_nothing).then_some(clause),
-        }
+        recorder.explanation(matched, (!asks_nothing).then_some(clause))
+    }
+
+    /// Where the node at `at` stands.
+    pub(crate) fn path(&self, at: usize) -> &str {
+        &self.paths[at]
     }
 
     /// The flat tree, for the index.
@@ -99,23 +130,34 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 }
 
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
-fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &O) -> (bool, O::Note) {
+fn walk<O: Observer>(nodes: &[Node], at: usize, subject: &Subject<'_>, observer: &mut O) -> (bool, O::Note) {
     match &nodes[at].what {
         What::Test(test) => {
-            let seen = test.attr.of(event);
+            let seen = test.attr.of(subject.event());
             let held = test.ask.holds(seen);
             (held, observer.asked(at, test, seen, held))
         }
+        What::Cesql(expression) => {
+            let mut run = observer.run(subject.event());
+            let outcome = run.evaluate(expression.root());
+            let held = matches!(outcome, Ok(Value::Boolean(true)));
+            (held, observer.evaluated(at, expression, outcome, run))
+        }
+        What::Path(test) => {
+            let found = test.find(subject);
+            let held = test.holds(&found);
+            (held, observer.searched(at, test, &found, held))
+        }
         What::Not => {
-            let (inner, note) = walk(nodes, at + 1, event, observer);
+            let (inner, note) = walk(nodes, at + 1, subject, observer);
             (!inner, observer.negated(inner, note))
         }
         what @ (What::All | What::Any) => {
             // One child decides an `any` by holding, and an `all` by not holding.
-            let any = *what == What::Any;
+            let any = matches!(what, What::Any);
             let mut notes = O::Notes::default();
             for child in children(nodes, at) {
-                let (held, note) = walk(nodes, child, event, observer);
+                let (held, note) = walk(nodes, child, subject, observer);
                 if held == any {
                     return (held, note);
                 }
@@ -126,15 +168,29 @@ fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &O) -> 
     }
 }
 
+// === impl What ===
+
+impl What {
+    /// Whether a node of this kind within one of the other can be drawn up into it.
+    pub(crate) fn joins_as(&self, other: &What) -> bool {
+        matches!((self, other), (Self::All, Self::All) | (Self::Any, Self::Any))
+    }
+}
+
 // === impl Silent ===
 
 impl Observer for Silent {
     type Note = ();
     type Notes = ();
-    fn asked(&self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
+    fn asked(&mut self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
+    fn run<'x>(&self, event: &'x Event) -> Run<'x> {
+        Run::new(event)
+    }
+    fn evaluated<'x>(&mut self, _: usize, _: &'x Expression, _: Evaluated<'x>, _: Run<'x>) {}
+    fn searched(&mut self, _: usize, _: &PathTest, _: &Found<'_>, _: bool) {}
     fn gather((): &mut (), (): ()) {}
-    fn together(&self, _: usize, _: bool, (): ()) {}
-    fn negated(&self, _: bool, (): ()) {}
+    fn together(&mut self, _: usize, _: bool, (): ()) {}
+    fn negated(&mut self, _: bool, (): ()) {}
 }
 
 #[cfg(test)]
@@ -142,6 +198,7 @@ mod tests {
     use millrace_event::{Kind, SpecVersion, Value};
 
     use super::*;
+    use crate::explain::{MAX_LISTED, Verdict};
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter()
@@ -319,7 +376,9 @@ mod tests {
             nothing,
             Explanation {
                 matched: true,
-                decided_by: None
+                decided_by: None,
+                clauses: Vec::new(),
+                omitted: 0,
             }
         );
         let clause = Compiled::new(&[exact("type", &long)])
@@ -330,6 +389,42 @@ mod tests {
             clause.expect("a clause decided").because.len() < 400,
             "a long value is shortened"
         );
+    }
+
+    #[test]
+    fn every_clause_that_was_asked_is_listed_in_its_order() {
+        let filters = [
+            exact("region", "eu"),
+            not(exact("id", "7")),
+            exact("type", "order.paid"),
+        ];
+        let explanation = Compiled::new(&filters).expect("a valid filter").explain(&event());
+        let listed: Vec<_> = explanation
+            .clauses
+            .iter()
+            .map(|clause| (clause.path.as_str(), clause.verdict))
+            .collect();
+        // The attribute that needs a search is asked last, and here no more.
+        let expected = [
+            ("filters[2].exact.type", Verdict::Held),
+            ("filters[1].not.exact.id", Verdict::Held),
+        ];
+        assert_eq!(listed, expected);
+        let decided = explanation.decided_by.expect("a clause decided");
+        assert_eq!((decided.verdict, decided.held()), (Verdict::Different, false));
+
+        let absent = Compiled::new(&[exact("region", "eu")])
+            .expect("valid")
+            .explain(&event());
+        assert_eq!(absent.clauses, [absent.decided_by.expect("a clause decided")]);
+        assert_eq!(absent.clauses[0].verdict, Verdict::Absent);
+
+        let many = vec![exact("type", "order.paid"); MAX_LISTED + 5];
+        let explanation = Compiled::new(&many).expect("valid").explain(&event());
+        assert_eq!((explanation.clauses.len(), explanation.omitted), (MAX_LISTED, 5));
+        let unmet = Compiled::new(&[Filter::Any(vec![not(exact("id", "7")), exact("region", "eu")])]);
+        let decided = unmet.expect("valid").explain(&event()).decided_by;
+        assert_eq!(decided.expect("a clause decided").verdict, Verdict::Different);
     }
 
     #[test]

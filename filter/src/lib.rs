@@ -13,15 +13,23 @@
 //! - `knativebrokerttl` is never seen by a filter: it belongs to the broker, not to the event.
 
 mod access;
+pub mod cesql;
 mod clause;
 mod compile;
 pub mod compiled;
 pub mod explain;
 pub mod filter;
 pub mod index;
+pub mod jsonpath;
+pub mod lint;
+mod rules;
+pub mod subject;
+mod tree;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;
-pub use explain::{Clause, Explanation};
-pub use filter::Filter;
+pub use explain::{Clause, Explanation, MAX_LISTED, Verdict};
+pub use filter::{Filter, Scalar};
 pub use index::Index;
+pub use lint::Warning;
+pub use subject::Subject;
