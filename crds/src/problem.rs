@@ -112,6 +112,8 @@ codes! {
     BadSecret = "bad-secret",
     /// An extension that `ceOverrides` must not or cannot set.
     BadOverride = "bad-override",
+    /// Where a source finds an attribute is not said as it must be.
+    BadEventField = "bad-event-field",
     /// Not a URL that events can be sent to.
     BadUri = "bad-uri",
     /// Not an ISO 8601 duration.

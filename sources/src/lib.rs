@@ -10,6 +10,7 @@
 
 mod cron;
 pub mod feed;
+mod git_webhook;
 pub mod memory;
 mod metrics;
 pub mod outlet;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
-use millrace_model::{Mesh, Source, SourceKey, SourceSpec, StatusBoard};
+use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron};
+use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
 
 /// What the sources are given. Inert data.
 #[derive(Clone)]
@@ -79,12 +79,20 @@ impl Sources {
                 changed = self.parts.mesh.changed() => if changed.is_err() { break },
             }
         }
+        self.parts.webhooks.end();
         let all = std::mem::take(&mut self.running);
         stop(all.into_values(), self.parts.drain_timeout).await;
     }
 
     /// Ends what is gone or changed, then starts what is new or changed. What is the same goes on untouched.
     async fn apply(&mut self, mesh: &Mesh) {
+        let called = mesh
+            .sources
+            .keys()
+            .filter(|key| key.kind == SourceKind::GitWebhook);
+        self.parts
+            .webhooks
+            .expect(called.map(|key| key.name.clone()).collect());
         let goes_on = |key: &SourceKey, running: &mut Running| {
             mesh.sources
                 .get(key)
@@ -213,6 +221,7 @@ async fn run_once(
 /// What the source does.
 fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
+        SourceSpec::GitWebhook(spec) => Box::new(git_webhook::GitWebhookFeed::new(spec.as_ref().clone())),
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
     }
 }

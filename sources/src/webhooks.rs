@@ -1,8 +1,9 @@
 //! Where origins call in by HTTP: `/sources/{namespace}/{name}` of the ingress listener.
 //!
-//! A source that wants to be called opens an [`Endpoint`] under its name for as long as it runs.
+//! A source that wants to be called opens an [`Endpoint`] under its name for as long as it runs. One that should be there and is
+//! not, since it is just being started or replaced, is waited for a little: many origins never call a second time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use millrace_event::ObjectName;
 use millrace_serve::{BodyBudget, Mount, Problem, discard};
-use parking_lot::RwLock;
+use tokio::sync::watch;
 
 /// Answers the calls to one source.
 #[async_trait::async_trait]
@@ -24,8 +25,24 @@ pub trait Endpoint: Send + Sync {
 
 /// The open endpoints by the name of their source.
 pub struct Webhooks {
-    open: RwLock<BTreeMap<ObjectName, Arc<dyn Endpoint>>>,
+    state: watch::Sender<State>,
     budget: BodyBudget,
+}
+
+/// Who is there, and who should be.
+#[derive(Default)]
+struct State {
+    open: BTreeMap<ObjectName, Arc<dyn Endpoint>>,
+    /// `None` until that is known.
+    expected: Option<BTreeSet<ObjectName>>,
+    is_ending: bool,
+}
+
+/// Why nobody answers a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nobody {
+    Unknown,
+    NotReady,
 }
 
 /// An endpoint is open while this lives.
@@ -37,8 +54,12 @@ pub struct Opened {
 
 /// The first segment of the paths.
 const ROOM: &str = "sources";
+/// How long a source that should be there is waited for. A forge gives up after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// When to call again if it was in vain.
+const SOON: Duration = Duration::from_secs(1);
 /// What is left unread of a refused request is read and dropped up to this size and time, so that its connection can be used again.
-const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
+pub(crate) const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 
 // === impl Webhooks ===
 
@@ -46,36 +67,89 @@ impl Webhooks {
     /// No endpoint yet; all bodies together may take so many bytes of memory while they are read.
     pub fn new(body_memory: usize) -> Self {
         Self {
-            open: RwLock::default(),
+            state: watch::Sender::default(),
             budget: BodyBudget::new(body_memory),
         }
     }
 
     /// Opens an endpoint until what is returned is dropped.
     pub fn open(self: &Arc<Self>, name: &ObjectName, endpoint: Arc<dyn Endpoint>) -> Opened {
-        self.open.write().insert(name.clone(), endpoint);
+        self.state.send_modify(|state| {
+            state.open.insert(name.clone(), endpoint);
+        });
         Opened {
             webhooks: self.clone(),
             name: name.clone(),
         }
     }
 
-    fn endpoint(&self, path: &str) -> Option<Arc<dyn Endpoint>> {
-        self.open.read().get(&name_of(path)?).cloned()
+    /// Says which sources there should be; others are unknown from now on.
+    pub(crate) fn expect(&self, names: BTreeSet<ObjectName>) {
+        self.state.send_modify(|state| state.expected = Some(names));
+    }
+
+    /// Nobody is waited for any more: the process is about to end.
+    pub(crate) fn end(&self) {
+        self.state.send_modify(|state| state.is_ending = true);
+    }
+
+    /// Who answers a call to this path.
+    async fn endpoint(&self, path: &str) -> Result<Arc<dyn Endpoint>, Nobody> {
+        let name = name_of(path).ok_or(Nobody::Unknown)?;
+        if let Some(known) = self.state.borrow().of(&name) {
+            return known;
+        }
+        let mut state = self.state.subscribe();
+        let decided = state.wait_for(|state| state.of(&name).is_some());
+        match tokio::time::timeout(PATIENCE, decided).await {
+            Ok(Ok(state)) => state.of(&name).unwrap_or(Err(Nobody::NotReady)),
+            Ok(Err(_)) | Err(_) => Err(Nobody::NotReady),
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Who answers for this source; `None` while somebody is to be waited for.
+    fn of(&self, name: &ObjectName) -> Option<Result<Arc<dyn Endpoint>, Nobody>> {
+        if let Some(endpoint) = self.open.get(name) {
+            return Some(Ok(endpoint.clone()));
+        }
+        match &self.expected {
+            Some(expected) if !expected.contains(name) => Some(Err(Nobody::Unknown)),
+            _ => self.is_ending.then_some(Err(Nobody::NotReady)),
+        }
+    }
+}
+
+// === impl Nobody ===
+
+impl Nobody {
+    fn problem(self) -> Problem {
+        match self {
+            Self::Unknown => Problem::new(
+                StatusCode::NOT_FOUND,
+                "unknown-source",
+                "there is no source of that name that takes calls",
+            ),
+            Self::NotReady => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "source-not-ready",
+                "the source is not ready; its state says why",
+            )
+            .retry_after(SOON),
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl Mount for Webhooks {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.endpoint(request.uri().path()) {
-            Some(endpoint) => endpoint.answer(request, &self.budget).await,
-            None => {
-                let problem = Problem::new(
-                    StatusCode::NOT_FOUND,
-                    "unknown-source",
-                    "there is no source of that name that takes calls, or it is not ready",
-                );
+        match self.endpoint(request.uri().path()).await {
+            Ok(endpoint) => endpoint.answer(request, &self.budget).await,
+            Err(nobody) => {
+                let problem = nobody.problem();
                 if discard(request.into_body(), DISCARD.0, DISCARD.1).await {
                     problem.into_response()
                 } else {
@@ -98,7 +172,7 @@ fn name_of(path: &str) -> Option<ObjectName> {
 impl fmt::Debug for Webhooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhooks")
-            .field("open", &self.open.read().keys())
+            .field("open", &self.state.borrow().open.keys())
             .finish_non_exhaustive()
     }
 }
@@ -107,13 +181,80 @@ impl fmt::Debug for Webhooks {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.webhooks.open.write().remove(&self.name);
+        self.webhooks.state.send_modify(|state| {
+            state.open.remove(&self.name);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl Endpoint for Nothing {
+        async fn answer(&self, _: Request<Incoming>, _: &BodyBudget) -> Response<Full<Bytes>> {
+            Response::default()
+        }
+    }
+
+    fn webhooks(expected: &[&str]) -> Arc<Webhooks> {
+        let webhooks = Arc::new(Webhooks::new(1));
+        let names = expected.iter().map(|name| ObjectName::new("shop", *name));
+        webhooks.expect(names.collect());
+        webhooks
+    }
+
+    async fn nobody(webhooks: &Webhooks, path: &str) -> Option<Nobody> {
+        webhooks.endpoint(path).await.err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_is_being_replaced_is_waited_for() {
+        let webhooks = webhooks(&["forge"]);
+        let name = ObjectName::new("shop", "forge");
+        drop(webhooks.open(&name, Arc::new(Nothing)));
+        let call = tokio::spawn({
+            let webhooks = webhooks.clone();
+            async move { nobody(&webhooks, "/sources/shop/forge").await }
+        });
+        tokio::task::yield_now().await;
+        let _opened = webhooks.open(&name, Arc::new(Nothing));
+        assert_eq!(call.await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_should_be_there_is_not_ready_and_who_should_not_is_unknown() {
+        let webhooks = webhooks(&["forge"]);
+        assert_eq!(
+            nobody(&webhooks, "/sources/shop/forge").await,
+            Some(Nobody::NotReady)
+        );
+        assert_eq!(
+            nobody(&webhooks, "/sources/shop/other").await,
+            Some(Nobody::Unknown)
+        );
+        assert_eq!(nobody(&webhooks, "/sources/shop").await, Some(Nobody::Unknown));
+        webhooks.expect(BTreeSet::new());
+        assert_eq!(
+            nobody(&webhooks, "/sources/shop/forge").await,
+            Some(Nobody::Unknown)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_waited_for_at_the_end() {
+        let webhooks = webhooks(&["forge"]);
+        webhooks.end();
+        let before = tokio::time::Instant::now();
+        assert_eq!(
+            nobody(&webhooks, "/sources/shop/forge").await,
+            Some(Nobody::NotReady)
+        );
+        assert_eq!(tokio::time::Instant::now(), before);
+    }
 
     #[test]
     fn a_path_of_three_segments_names_a_source() {

@@ -1,6 +1,7 @@
 //! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each kind.
 
 mod cron;
+mod git_webhook;
 
 use millrace_event::ObjectName;
 use millrace_model::{SourceKind, SourceSpec};
@@ -43,6 +44,7 @@ pub(crate) type Spec = Box<dyn FnOnce(&mut Secrets) -> SourceSpec>;
 /// The kind of that name.
 pub(crate) fn kind(name: &str) -> Option<SourceKind> {
     match name {
+        "GitWebhookSource" => Some(SourceKind::GitWebhook),
         "CronSource" => Some(SourceKind::Cron),
         _ => None,
     }
@@ -64,6 +66,7 @@ pub(crate) fn read(
     let sink = sink.map(|field| Destination::read(&field, namespace, report));
     let overrides = overrides(&mut spec, report);
     let read = match kind {
+        SourceKind::GitWebhook => git_webhook::read(&mut spec, namespace, report),
         SourceKind::Cron => cron::read(&mut spec, report),
     };
     spec.close(report);
@@ -92,16 +95,13 @@ fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)
                 node: &entry.value,
                 path: format!("{}.{}", field.path, shown(name)),
             };
-            let is_name = !name.is_empty()
-                && name.len() <= 255
-                && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
             if CORE.contains(&name) {
                 field.refuse(
                     report,
                     Code::BadOverride,
                     "`ceOverrides` sets extensions, not the attributes of the specification",
                 );
-            } else if !is_name {
+            } else if !is_name(name) {
                 field.refuse(
                     report,
                     Code::BadOverride,
@@ -114,4 +114,10 @@ fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)
     }
     object.close(report);
     overrides
+}
+
+/// Whether a text is an attribute's name.
+fn is_name(name: &str) -> bool {
+    let is_made_of = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    !name.is_empty() && name.len() <= 255 && name.bytes().all(is_made_of)
 }

@@ -111,7 +111,7 @@ impl Node {
             observer: None,
             metrics: BrokerMetrics::new(&mut registry),
         }));
-        let webhooks = Arc::new(Webhooks::new(WEBHOOK_MEMORY));
+        let webhooks = Arc::new(Webhooks::new(webhook_memory(config.max_event_bytes)));
         let mut ingress_config = IngressConfig::new(config.listen);
         ingress_config.serve.drain_timeout = config.drain_timeout;
         let ingress = Ingress::build(
@@ -234,8 +234,12 @@ impl Node {
     }
 }
 
-/// Bytes of memory that the bodies of all webhook calls may take together while they are read.
-const WEBHOOK_MEMORY: usize = 64 << 20;
+/// Bytes of memory that the bodies of all webhook calls may take together while they are read: 64 MiB, or room for two of the
+/// largest, in which an event lies in a form and takes up to three times its size.
+fn webhook_memory(event_bytes: usize) -> usize {
+    const USUAL: usize = 64 << 20;
+    event_bytes.saturating_mul(8).max(USUAL)
+}
 
 /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat too large,
 /// which intake then refuses in words; what is beyond is no reply to anybody.

@@ -3,12 +3,14 @@
 //! One file for each kind holds what only that kind has.
 
 mod cron;
+pub mod git_webhook;
 
 use std::fmt;
 
 use crate::{ObjectName, Target};
 
 pub use cron::{CatchUp, Cron};
+pub use git_webhook::GitWebhook;
 
 /// A source as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Source {
 /// What a source does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceSpec {
+    /// Events when a forge calls.
+    GitWebhook(Box<GitWebhook>),
     /// Events at the times of a schedule.
     Cron(Cron),
 }
@@ -33,6 +37,8 @@ pub enum SourceSpec {
 /// The kinds of sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SourceKind {
+    /// `GitWebhookSource`.
+    GitWebhook,
     /// `CronSource`.
     Cron,
 }
@@ -64,6 +70,7 @@ impl SourceSpec {
     /// The kind that has this specification.
     pub fn kind(&self) -> SourceKind {
         match self {
+            Self::GitWebhook(_) => SourceKind::GitWebhook,
             Self::Cron(_) => SourceKind::Cron,
         }
     }
@@ -75,6 +82,7 @@ impl SourceKind {
     /// The kind as in documents.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::GitWebhook => "GitWebhookSource",
             Self::Cron => "CronSource",
         }
     }

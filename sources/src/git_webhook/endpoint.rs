@@ -1,0 +1,176 @@
+//! The way of one call: read within bounds, verified, understood, stored, and only then answered.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{Method, Request, Response, StatusCode, request};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use millrace_event::Clock;
+use millrace_model::source::GitWebhook;
+use millrace_model::source::git_webhook::{Forge, Verification};
+use millrace_serve::{BodyBudget, Reserved, discard, empty};
+use parking_lot::RwLock;
+
+use super::detect;
+use super::mapping::{Call, Mapper};
+use super::payload::{Payload, Wrapping};
+use super::rate::Rate;
+use super::refuse::Refused;
+use super::secrets::Found;
+use super::verify::{Signed, verify};
+use crate::webhooks::DISCARD;
+use crate::{Context, Endpoint, Outlet, Report, SourceError};
+
+/// Answers the calls to one source.
+pub(super) struct Hook {
+    forge: Forge,
+    verification: Verification,
+    secrets: RwLock<Arc<[Box<[u8]>]>>,
+    rate: Rate,
+    mapper: Mapper,
+    outlet: Arc<Outlet>,
+    report: Report,
+    clock: Clock,
+    max_event_bytes: usize,
+}
+
+/// How long a body may take to arrive. A forge gives up after ten seconds.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the sink may take, so that the forge still gets an answer.
+const SINK_TIMEOUT: Duration = Duration::from_secs(8);
+
+// === impl Hook ===
+
+impl Hook {
+    pub(super) fn new(spec: &GitWebhook, context: &Context) -> Result<Self, SourceError> {
+        Ok(Self {
+            forge: spec.forge,
+            verification: spec.verification.clone(),
+            secrets: RwLock::new([].into()),
+            rate: Rate::new(spec.requests_per_second),
+            mapper: Mapper::new(spec, &context.name)?,
+            outlet: context.outlet.clone(),
+            report: context.report.clone(),
+            clock: context.clock.clone(),
+            max_event_bytes: context.max_event_bytes,
+        })
+    }
+
+    /// Verifies calls with these from now on.
+    pub(super) fn use_secrets(&self, found: &Found) {
+        *self.secrets.write() = found.secrets.clone().into();
+    }
+
+    /// Whether there is what calls are verified with.
+    pub(super) fn can_verify(&self) -> bool {
+        self.verification == Verification::None || !self.secrets.read().is_empty()
+    }
+
+    /// What can be decided before the body is read.
+    fn open(&self, head: &request::Parts) -> Result<Wrapping, Refused> {
+        if head.method != Method::POST {
+            return Err(Refused::Method);
+        }
+        if !self.can_verify() {
+            return Err(Refused::NoSecret);
+        }
+        Wrapping::of(self.forge, &head.headers)
+    }
+
+    /// Reads, verifies, maps and stores.
+    async fn take(
+        &self,
+        wrapping: Wrapping,
+        head: &request::Parts,
+        body: Incoming,
+        budget: &BodyBudget,
+    ) -> Result<(), Refused> {
+        let (data, _reserved) = self.read(wrapping, head, body, budget).await?;
+        detect::check(self.forge, &head.headers)?;
+        let event = {
+            let payload = Payload::read(&data)?;
+            let call = Call {
+                headers: &head.headers,
+                payload: &payload,
+                data: &data,
+                received: self.clock.now(),
+            };
+            self.mapper.event(&call)?
+        };
+        drop(data);
+        match tokio::time::timeout(SINK_TIMEOUT, self.outlet.offer(vec![event])).await {
+            Ok(taken) => Ok(taken?),
+            Err(_) => Err(Refused::SinkTimeout),
+        }
+    }
+
+    /// The JSON of a call that is verified and not one too many. The bound of calls comes after the signature: else anybody who
+    /// knows the address could use it up, and the forge would be turned away.
+    async fn read(
+        &self,
+        wrapping: Wrapping,
+        head: &request::Parts,
+        body: Incoming,
+        budget: &BodyBudget,
+    ) -> Result<(Bytes, Reserved), Refused> {
+        let limit = wrapping.body_bytes(self.max_event_bytes);
+        let (body, reserved) = budget.read(body, limit, BODY_TIMEOUT).await?;
+        let data = wrapping.unwrap(&body, self.max_event_bytes);
+        let received = self.clock.now();
+        let signed = Signed {
+            headers: &head.headers,
+            body: &body,
+            payload: data.as_ref().unwrap_or(&body),
+            received,
+        };
+        let secrets = self.secrets.read().clone();
+        verify(&self.verification, self.forge, &secrets, signed)?;
+        self.rate.take(received).map_err(Refused::TooMany)?;
+        Ok((data?, reserved))
+    }
+
+    /// The answer to a call that is not taken. What the sink refused is counted where it was offered.
+    fn refuse(&self, refused: &Refused) -> millrace_serve::Problem {
+        let problem = refused.problem();
+        if !matches!(refused, Refused::Sink(_)) {
+            self.report.refused(problem.code(), refused.to_string());
+        }
+        problem
+    }
+}
+
+#[async_trait::async_trait]
+impl Endpoint for Hook {
+    async fn answer(&self, request: Request<Incoming>, budget: &BodyBudget) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let wrapping = match self.open(&head) {
+            Ok(wrapping) => wrapping,
+            Err(refused) => {
+                let problem = self.refuse(&refused);
+                // A client that waits for `100 Continue` must not get it now.
+                let waits = head.headers.contains_key(EXPECT) && !body.is_end_stream();
+                if waits || !discard(body, DISCARD.0, DISCARD.1).await {
+                    return problem.closing().into_response();
+                }
+                return problem.into_response();
+            }
+        };
+        match self.take(wrapping, &head, body, budget).await {
+            Ok(()) => empty(StatusCode::ACCEPTED),
+            Err(refused) => self.refuse(&refused).into_response(),
+        }
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("forge", &self.forge)
+            .field("secrets", &self.secrets.read().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! Anything that posts JSON: attributes come from where the document says, or are what a webhook without any says.
+
+use std::borrow::Cow;
+
+use http::header::CONTENT_TYPE;
+use millrace_event::ObjectName;
+use millrace_filter::JsonPath;
+use millrace_model::source::GitWebhook;
+use millrace_model::source::git_webhook::{Field, From, Verification};
+
+use super::Call;
+use super::draft::{Draft, hash};
+use crate::SourceError;
+
+/// The type where the document says nothing, or nothing is found.
+const PLAIN_TYPE: &str = "dev.millrace.webhook";
+
+/// Where the attributes come from.
+#[derive(Debug)]
+pub(in super::super) struct Generic {
+    plain_source: String,
+    /// Whether the sender has an id of its own for each message, as Standard Webhooks demands.
+    has_ids: bool,
+    ty: Option<Value>,
+    source: Option<Value>,
+    subject: Option<Value>,
+    id: Option<Value>,
+    time: Option<Value>,
+    extensions: Vec<(String, Value)>,
+}
+
+/// Where the value of one attribute comes from.
+#[derive(Debug)]
+struct Value {
+    found: Found,
+    prefix: String,
+    default: Option<String>,
+}
+
+#[derive(Debug)]
+enum Found {
+    Here(String),
+    Header(String),
+    Path(JsonPath),
+    BodyHash,
+}
+
+// === impl Generic ===
+
+impl Generic {
+    pub(super) fn new(spec: &GitWebhook, name: &ObjectName) -> Result<Self, SourceError> {
+        let fields = &spec.event;
+        let value = |field: &Option<Field>| field.as_ref().map(Value::new).transpose();
+        let mut extensions = Vec::with_capacity(fields.extensions.len());
+        for (name, field) in &fields.extensions {
+            extensions.push((name.clone(), Value::new(field)?));
+        }
+        Ok(Self {
+            plain_source: format!(
+                "/apis/sources.millrace.dev/v1alpha1/namespaces/{}/gitwebhooksources/{}",
+                name.namespace(),
+                name.name()
+            ),
+            has_ids: spec.verification == Verification::StandardWebhooks,
+            ty: value(&fields.ty)?,
+            source: value(&fields.source)?,
+            subject: value(&fields.subject)?,
+            id: value(&fields.id)?,
+            time: value(&fields.time)?,
+            extensions,
+        })
+    }
+
+    /// What the call says.
+    pub(super) fn draft<'a>(&'a self, call: &Call<'a>) -> Draft<'a> {
+        let of = |value: &'a Option<Value>| value.as_ref().and_then(|value| value.of(call));
+        let mut draft = Draft::new(PLAIN_TYPE.to_owned(), self.plain_source.as_str());
+        if let Some(ty) = of(&self.ty) {
+            draft.ty = ty;
+        }
+        draft.source = of(&self.source);
+        draft.subject = of(&self.subject);
+        draft.time = of(&self.time);
+        let own_id = || {
+            call.header("webhook-id")
+                .filter(|_| self.has_ids)
+                .map(Cow::Borrowed)
+        };
+        draft.id = of(&self.id).or_else(own_id);
+        for (name, value) in &self.extensions {
+            draft
+                .extensions
+                .extend(value.of(call).map(|value| (name.as_str(), value)));
+        }
+        if let Some(content_type) = call.header(CONTENT_TYPE.as_str()) {
+            draft.content_type = content_type.into();
+        }
+        draft
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    fn new(field: &Field) -> Result<Self, SourceError> {
+        let found = match &field.from {
+            From::Const(text) => Found::Here(text.clone()),
+            From::Header(name) => Found::Header(name.clone()),
+            From::JsonPath(path) => Found::Path(JsonPath::compile(path).map_err(SourceError::Unusable)?),
+            From::BodyHash => Found::BodyHash,
+        };
+        Ok(Self {
+            found,
+            prefix: field.prefix.clone(),
+            default: field.default.clone(),
+        })
+    }
+
+    fn of<'a>(&'a self, call: &Call<'a>) -> Option<Cow<'a, str>> {
+        let found = match &self.found {
+            Found::Here(text) => Some(Cow::Borrowed(text.as_str())),
+            Found::Header(name) => call.header(name).map(Cow::Borrowed),
+            Found::Path(path) => path.first_text(call.payload.document()).map(Cow::Owned),
+            Found::BodyHash => Some(hash(call.data).into()),
+        };
+        match found.filter(|text| !text.is_empty()) {
+            Some(text) if self.prefix.is_empty() => Some(text),
+            Some(text) => Some(format!("{}{text}", self.prefix).into()),
+            None => self.default.as_deref().map(Cow::Borrowed),
+        }
+    }
+}

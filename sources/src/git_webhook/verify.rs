@@ -1,0 +1,201 @@
+//! Whether a call was made by somebody who knows a secret. All comparisons take the same time whatever is compared.
+
+use std::time::Duration;
+
+use aws_lc_rs::{constant_time, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use millrace_event::Timestamp;
+use millrace_model::source::git_webhook::{Algorithm, Encoding, Forge, Hmac, Verification};
+
+use super::refuse::Refused;
+
+/// What a signature was made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signed<'a> {
+    /// The headers.
+    pub(super) headers: &'a HeaderMap,
+    /// The body as it came.
+    pub(super) body: &'a [u8],
+    /// The JSON in a form; the body itself where it is no form.
+    pub(super) payload: &'a [u8],
+    /// When it came.
+    pub(super) received: Timestamp,
+}
+
+/// How old, or how far in the future, the time in a signature may be.
+const TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// What the secrets of Standard Webhooks begin with.
+const WHSEC: &[u8] = b"whsec_";
+
+/// Checks a call against the secrets, of which any one will do.
+pub(super) fn verify(
+    verification: &Verification,
+    forge: Forge,
+    secrets: &[Box<[u8]>],
+    signed: Signed<'_>,
+) -> Result<(), Refused> {
+    match verification {
+        Verification::None => Ok(()),
+        Verification::Forge => as_forge(forge, secrets, signed),
+        Verification::Hmac(spec) => {
+            let text = header(signed.headers, &spec.header).ok_or(Refused::SignatureMissing)?;
+            by_hmac(spec, secrets, text, signed.body)
+        }
+        Verification::StandardWebhooks => standard(&keys(secrets, true), signed),
+        Verification::Bearer => {
+            let given = header(signed.headers, "authorization").ok_or(Refused::SignatureMissing)?;
+            let (scheme, token) = given.split_once(' ').ok_or(Refused::SignatureWrong)?;
+            let token = token.trim_start_matches(' ');
+            matching(scheme.eq_ignore_ascii_case("bearer") && is_one_of(secrets, token))
+        }
+    }
+}
+
+fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
+    let of = |name: &str| header(signed.headers, name);
+    let sha256 = |text, prefix, body| check(hmac::HMAC_SHA256, Encoding::Hex, prefix, secrets, text, body);
+    match forge {
+        Forge::Github => match (of("x-hub-signature-256"), of("x-hub-signature")) {
+            (Some(text), _) => sha256(text, "sha256=", signed.body),
+            (None, Some(text)) => {
+                let sha1 = hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
+                check(sha1, Encoding::Hex, "sha1=", secrets, text, signed.body)
+            }
+            (None, None) => Err(Refused::SignatureMissing),
+        },
+        Forge::Gitlab => gitlab(secrets, signed),
+        Forge::Bitbucket | Forge::BitbucketServer => {
+            let text = of("x-hub-signature").ok_or(Refused::SignatureMissing)?;
+            sha256(text, "sha256=", signed.body)
+        }
+        Forge::Gitea | Forge::Forgejo => {
+            let bare = of("x-forgejo-signature").or_else(|| of("x-gitea-signature"));
+            let (text, prefix) = match (bare, of("x-hub-signature-256")) {
+                (Some(text), _) => (text, ""),
+                (None, Some(text)) => (text, "sha256="),
+                (None, None) => return Err(Refused::SignatureMissing),
+            };
+            // In a form they sign the JSON and not the form.
+            sha256(text, prefix, signed.body).or_else(|_| sha256(text, prefix, signed.payload))
+        }
+        Forge::Generic => Err(Refused::SignatureMissing),
+    }
+}
+
+/// The secret token as it is, or the signing token's signature.
+fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
+    let token = header(signed.headers, "x-gitlab-token").filter(|token| !token.is_empty());
+    if let Some(token) = token
+        && is_one_of(secrets, token)
+    {
+        return Ok(());
+    }
+    match standard(&keys(secrets, false), signed) {
+        Err(Refused::SignatureMissing) if token.is_some() => Err(Refused::SignatureWrong),
+        outcome => outcome,
+    }
+}
+
+/// Standard Webhooks: `v1,` and the HMAC of id, time and body; several signatures may be given.
+fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
+    let of = |name: &str| header(signed.headers, name).ok_or(Refused::SignatureMissing);
+    let (id, time, signatures) = (
+        of("webhook-id")?,
+        of("webhook-timestamp")?,
+        of("webhook-signature")?,
+    );
+    let seconds: i64 = time.parse().map_err(|_| Refused::SignatureWrong)?;
+    let sent = Timestamp(seconds.saturating_mul(1_000));
+    let content = [id.as_bytes(), b".", time.as_bytes(), b".", signed.body].concat();
+    let is_signed = signatures
+        .split(' ')
+        .filter_map(|text| text.strip_prefix("v1,"))
+        .any(|text| check(hmac::HMAC_SHA256, Encoding::Base64, "", keys, text, &content).is_ok());
+    matching(is_signed)?;
+    let apart = sent.since(signed.received).max(signed.received.since(sent));
+    if apart > TOLERANCE {
+        return Err(Refused::SignatureStale);
+    }
+    Ok(())
+}
+
+/// The keys that secrets of Standard Webhooks spell in Base64; with or without `whsec_` before it where that `is_sure`.
+fn keys(secrets: &[Box<[u8]>], is_sure: bool) -> Vec<Box<[u8]>> {
+    let key = |secret: &[u8]| {
+        let bare = match secret.strip_prefix(WHSEC) {
+            Some(rest) => rest,
+            None if is_sure => secret,
+            None => return None,
+        };
+        let key = STANDARD.decode(bare).ok()?;
+        (!key.is_empty()).then(|| key.into())
+    };
+    secrets.iter().filter_map(|secret| key(secret)).collect()
+}
+
+fn by_hmac(spec: &Hmac, secrets: &[Box<[u8]>], text: &str, body: &[u8]) -> Result<(), Refused> {
+    let algorithm = match spec.algorithm {
+        Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Algorithm::Sha256 => hmac::HMAC_SHA256,
+        Algorithm::Sha512 => hmac::HMAC_SHA512,
+    };
+    check(algorithm, spec.encoding, &spec.prefix, secrets, text, body)
+}
+
+/// Whether the text is the HMAC of the data by any of the secrets.
+fn check(
+    algorithm: hmac::Algorithm,
+    encoding: Encoding,
+    prefix: &str,
+    secrets: &[Box<[u8]>],
+    text: &str,
+    data: &[u8],
+) -> Result<(), Refused> {
+    let text = text.strip_prefix(prefix).ok_or(Refused::SignatureWrong)?;
+    let tag = match encoding {
+        Encoding::Hex => unhex(text),
+        Encoding::Base64 => STANDARD.decode(text).ok(),
+    };
+    let tag = tag.ok_or(Refused::SignatureWrong)?;
+    let is_of = |secret: &[u8]| hmac::verify(&hmac::Key::new(algorithm, secret), data, &tag).is_ok();
+    matching(secrets.iter().any(|secret| is_of(secret)))
+}
+
+fn is_one_of(secrets: &[Box<[u8]>], given: &str) -> bool {
+    let is = |secret: &[u8]| constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok();
+    secrets.iter().any(|secret| is(secret))
+}
+
+fn matching(is_good: bool) -> Result<(), Refused> {
+    if is_good {
+        Ok(())
+    } else {
+        Err(Refused::SignatureWrong)
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|[a, b]| Some(digit(*a)? << 4 | digit(*b)?))
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;
