@@ -3,12 +3,14 @@
 //! One file for each kind holds what only that kind has.
 
 mod cron;
+mod kafka;
 
 use std::fmt;
 
 use crate::{ObjectName, Target};
 
 pub use cron::{CatchUp, Cron};
+pub use kafka::{InitialOffset, Kafka, KeyType, Login, Mechanism, Ordering, Patience, Tls};
 
 /// A source as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Source {
 pub enum SourceSpec {
     /// Events at the times of a schedule.
     Cron(Cron),
+    /// Events from the records of Kafka topics.
+    Kafka(Box<Kafka>),
 }
 
 /// The kinds of sources.
@@ -35,6 +39,8 @@ pub enum SourceSpec {
 pub enum SourceKind {
     /// `CronSource`.
     Cron,
+    /// `KafkaSource`.
+    Kafka,
 }
 
 /// What tells one source from all others: names are unique within a kind.
@@ -65,6 +71,15 @@ impl SourceSpec {
     pub fn kind(&self) -> SourceKind {
         match self {
             Self::Cron(_) => SourceKind::Cron,
+            Self::Kafka(_) => SourceKind::Kafka,
+        }
+    }
+
+    /// How a sink that is a URL is tried, where the document says that.
+    pub fn patience(&self) -> Option<&Patience> {
+        match self {
+            Self::Cron(_) => None,
+            Self::Kafka(kafka) => kafka.delivery.as_ref(),
         }
     }
 }
@@ -76,6 +91,7 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cron => "CronSource",
+            Self::Kafka => "KafkaSource",
         }
     }
 }
