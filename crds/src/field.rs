@@ -123,6 +123,18 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value as true or false.
+    pub(crate) fn truth(&self, report: &mut Report) -> Option<bool> {
+        if let Kind::Scalar(scalar) = &self.node.kind
+            && scalar.reads_as == ReadsAs::Bool
+            && let "true" | "True" | "TRUE" | "false" | "False" | "FALSE" = scalar.text.as_str()
+        {
+            return Some(scalar.text.eq_ignore_ascii_case("true"));
+        }
+        self.wrong_type(report, "true or false");
+        None
+    }
+
     /// The value as a list.
     pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
         let Kind::List(items) = &self.node.kind else {

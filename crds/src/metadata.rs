@@ -17,6 +17,7 @@ pub(crate) struct Metadata<'a> {
     /// Its name; `None` when there is none that is valid (which has been reported).
     pub(crate) name: Option<ObjectName>,
     annotations: Vec<(&'a str, Field<'a>)>,
+    labels: Option<Field<'a>>,
 }
 
 // === impl Metadata ===
@@ -27,6 +28,7 @@ impl<'a> Metadata<'a> {
         let mut this = Self {
             name: None,
             annotations: Vec::new(),
+            labels: None,
         };
         let Some(mut metadata) = document
             .require("metadata", report)
@@ -44,6 +46,7 @@ impl<'a> Metadata<'a> {
         if let (Some(namespace), Some(name)) = (namespace, name) {
             this.name = Some(ObjectName::new(namespace, name));
         }
+        this.labels = metadata.take("labels");
         if let Some(field) = metadata.take("annotations") {
             for entry in field.entries(report).unwrap_or_default() {
                 let path = format!("{}[{}]", field.path, shown(&entry.key.text));
@@ -57,6 +60,16 @@ impl<'a> Metadata<'a> {
             }
         }
         this
+    }
+
+    /// A label of any name.
+    pub(crate) fn label(&self, name: &str, report: &mut Report) -> Option<Field<'a>> {
+        let labels = self.labels.as_ref()?;
+        let entry = labels.entries(report)?.iter().find(|entry| entry.key.text == name)?;
+        Some(Field {
+            node: &entry.value,
+            path: format!("{}[{}]", labels.path, shown(name)),
+        })
     }
 
     /// An annotation of any name.

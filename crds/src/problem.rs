@@ -116,6 +116,10 @@ codes! {
     BadEventField = "bad-event-field",
     /// Not a URL that events can be sent to.
     BadUri = "bad-uri",
+    /// Not the `host:port` of a server.
+    BadAddress = "bad-address",
+    /// Not a name that a Kafka topic can have, or not a pattern of such names.
+    BadTopic = "bad-topic",
     /// Not an ISO 8601 duration.
     BadDuration = "bad-duration",
     /// Not a whole number or quantity of bytes.

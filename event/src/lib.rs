@@ -2,8 +2,8 @@
 //!
 //! The files tell the way of an event in order: what it is ([`event`], [`attribute`]), how it lies in memory and in the
 //! log (`stored`), what the specification demands (`rules`), how it is put together (`builder`), what is wrong with it
-//! ([`invalid`]), how it looks on HTTP ([`http`]) and as JSON ([`json`]), who takes it in ([`intake`]), what a source
-//! remembers ([`checkpoint`]), and what time it is ([`clock`]).
+//! ([`invalid`]), how it looks on HTTP ([`http`]), as JSON ([`json`]) and in Kafka ([`kafka`]), who takes it in
+//! ([`intake`]), what a source remembers ([`checkpoint`]), and what time it is ([`clock`]).
 
 pub mod attribute;
 mod builder;
@@ -14,6 +14,7 @@ pub mod http;
 pub mod intake;
 pub mod invalid;
 pub mod json;
+pub mod kafka;
 pub mod name;
 mod rules;
 #[cfg(feature = "sdk")]

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use millrace_event::http::{Limits, Outgoing, decode, write_binary, write_structured};
-use millrace_event::{DataForm, Event, Kind, SpecVersion, Value, json};
+use millrace_event::{DataForm, Event, Kind, SpecVersion, Value, json, kafka};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -149,6 +149,29 @@ fn through_structured(event: &Event) -> Event {
     one(&headers, &write_structured(event, &Outgoing::default()))
 }
 
+/// The record of an event in binary mode, as any other program would write it.
+fn record(event: &Event) -> Vec<(String, Option<Vec<u8>>)> {
+    let header = |(name, value): (&str, Value<'_>)| {
+        let header = match name {
+            "datacontenttype" => "content-type".to_owned(),
+            name => format!("ce_{name}"),
+        };
+        (header, Some(value.text.as_bytes().to_owned()))
+    };
+    event.attributes().map(header).collect()
+}
+
+fn from_record(
+    headers: &[(String, Option<Vec<u8>>)],
+    value: Option<&[u8]>,
+) -> Result<Option<Event>, millrace_event::Invalid> {
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_deref()))
+        .collect();
+    kafka::decode(&headers, value, &[("knativekafkapartition", "7")], &Limits::default())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -264,6 +287,35 @@ proptest! {
                 through_binary(&event);
                 through_structured(&event);
             }
+        }
+    }
+
+    #[test]
+    fn a_kafka_record_gives_the_event_that_was_written(event in event()) {
+        let (data, structured) = (event.data(), write_structured(&event, &Outgoing::default()));
+        let binary = from_record(&record(&event), data.as_deref()).unwrap().expect("an event");
+        let without = ["knativekafkapartition"];
+        prop_assert_eq!(attributes(&binary, &without), attributes(&event, &without));
+        prop_assert_eq!(binary.data().unwrap_or_default(), event.data().unwrap_or_default());
+        let headers = [("Content-Type".to_owned(), Some(STRUCTURED.as_bytes().to_owned()))];
+        let back = from_record(&headers, Some(&structured)).unwrap().expect("an event");
+        prop_assert_eq!(back.data(), event.data());
+        prop_assert_eq!(back.get("knativekafkapartition").map(|value| value.text), Some("7"));
+    }
+
+    #[test]
+    fn any_kafka_record_is_read_or_refused(
+        more in vec((prop_oneof![Just("ce_id".to_owned()), Just("ce_time".to_owned()), "(ce|CE)_[a-zA-Z0-9_-]{0,6}",
+            Just("content-type".to_owned()), any::<String>()], prop::option::of(vec(any::<u8>(), 0..20))), 0..8),
+        minimal in any::<bool>(),
+        value in prop::option::of(vec(any::<u8>(), 0..20)),
+    ) {
+        let fixed = [("ce_specversion", "1.0"), ("ce_id", "1"), ("ce_type", "t"), ("ce_source", "/s")];
+        let fixed = fixed.iter().filter(|_| minimal).map(|(name, text)| ((*name).to_owned(), Some(text.as_bytes().to_owned())));
+        let headers: Vec<_> = fixed.chain(more).collect();
+        if let Ok(Some(event)) = from_record(&headers, value.as_deref()) {
+            through_binary(&event);
+            through_structured(&event);
         }
     }
 }

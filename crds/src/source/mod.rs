@@ -2,6 +2,8 @@
 
 mod cron;
 mod git_webhook;
+mod kafka;
+mod kafka_net;
 
 use millrace_event::ObjectName;
 use millrace_model::{SourceKind, SourceSpec};
@@ -46,6 +48,7 @@ pub(crate) fn kind(name: &str) -> Option<SourceKind> {
     match name {
         "GitWebhookSource" => Some(SourceKind::GitWebhook),
         "CronSource" => Some(SourceKind::Cron),
+        "KafkaSource" => Some(SourceKind::Kafka),
         _ => None,
     }
 }
@@ -68,6 +71,7 @@ pub(crate) fn read(
     let read = match kind {
         SourceKind::GitWebhook => git_webhook::read(&mut spec, namespace, report),
         SourceKind::Cron => cron::read(&mut spec, report),
+        SourceKind::Kafka => kafka::read(&mut spec, name, metadata, report),
     };
     spec.close(report);
     Some(SourceDocument {

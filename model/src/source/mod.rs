@@ -4,6 +4,7 @@
 
 mod cron;
 pub mod git_webhook;
+mod kafka;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ use crate::{ObjectName, Target};
 
 pub use cron::{CatchUp, Cron};
 pub use git_webhook::GitWebhook;
+pub use kafka::{InitialOffset, Kafka, KeyType, Login, Mechanism, Ordering, Patience, Tls};
 
 /// A source as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +34,8 @@ pub enum SourceSpec {
     GitWebhook(Box<GitWebhook>),
     /// Events at the times of a schedule.
     Cron(Cron),
+    /// Events from the records of Kafka topics.
+    Kafka(Box<Kafka>),
 }
 
 /// The kinds of sources.
@@ -41,6 +45,8 @@ pub enum SourceKind {
     GitWebhook,
     /// `CronSource`.
     Cron,
+    /// `KafkaSource`.
+    Kafka,
 }
 
 /// What tells one source from all others: names are unique within a kind.
@@ -72,6 +78,15 @@ impl SourceSpec {
         match self {
             Self::GitWebhook(_) => SourceKind::GitWebhook,
             Self::Cron(_) => SourceKind::Cron,
+            Self::Kafka(_) => SourceKind::Kafka,
+        }
+    }
+
+    /// How a sink that is a URL is tried, where the document says that.
+    pub fn patience(&self) -> Option<&Patience> {
+        match self {
+            Self::GitWebhook(_) | Self::Cron(_) => None,
+            Self::Kafka(kafka) => kafka.delivery.as_ref(),
         }
     }
 }
@@ -84,6 +99,7 @@ impl SourceKind {
         match self {
             Self::GitWebhook => "GitWebhookSource",
             Self::Cron => "CronSource",
+            Self::Kafka => "KafkaSource",
         }
     }
 }

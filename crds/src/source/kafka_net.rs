@@ -1,0 +1,140 @@
+//! `net` of a KafkaSource: encryption and login, as Knative writes them.
+
+use millrace_model::Secret;
+use millrace_model::source::Mechanism;
+
+use crate::field::{Field, Object, Report};
+use crate::node::Kind;
+use crate::problem::{Code, shown};
+use crate::secret::{SecretRef, Secrets};
+
+/// What `net` says, before secrets are looked up.
+#[derive(Default)]
+pub(super) struct Net {
+    pub(super) tls: Option<TlsRefs>,
+    pub(super) login: Option<LoginRefs>,
+}
+
+/// `net.tls`.
+pub(super) struct TlsRefs {
+    pub(super) authorities: Option<SecretRef>,
+    pub(super) identity: Option<(SecretRef, SecretRef)>,
+}
+
+/// `net.sasl`.
+pub(super) struct LoginRefs {
+    /// The mechanism, or where its name is found.
+    pub(super) mechanism: Result<Mechanism, SecretRef>,
+    pub(super) user: User,
+    pub(super) password: SecretRef,
+}
+
+/// Who logs in: written down, or a secret.
+pub(super) enum User {
+    Plain(String),
+    Secret(SecretRef),
+}
+
+// === impl User ===
+
+impl User {
+    pub(super) fn resolve(self, secrets: &mut Secrets) -> Secret {
+        match self {
+            Self::Plain(name) => Secret::Value(name.into_bytes().into()),
+            Self::Secret(secret) => secrets.resolve(&secret),
+        }
+    }
+}
+
+/// Reads `net`.
+pub(super) fn read(spec: &mut Object<'_>, namespace: &str, report: &mut Report) -> Net {
+    let Some(mut net) = spec.take("net").and_then(|field| field.object(report)) else {
+        return Net::default();
+    };
+    let tls = net.take("tls").and_then(|field| tls(&field, namespace, report));
+    let login = net.take("sasl").and_then(|field| login(&field, namespace, report));
+    net.close(report);
+    Net { tls, login }
+}
+
+fn tls(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<TlsRefs> {
+    let mut object = field.object(report)?;
+    let enabled = enabled(&mut object, report);
+    let mut secret = |name, report: &mut Report| {
+        let field = object.take(name)?;
+        SecretRef::read(&field, namespace, report)
+    };
+    let authorities = secret("caCert", report);
+    let (cert, key) = (secret("cert", report), secret("key", report));
+    object.close(report);
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => {
+            let message = "`cert` and `key` belong together";
+            field.refuse(report, Code::MissingField, message);
+            None
+        }
+    };
+    enabled.then_some(TlsRefs {
+        authorities,
+        identity,
+    })
+}
+
+fn login(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<LoginRefs> {
+    let mut object = field.object(report)?;
+    if !enabled(&mut object, report) {
+        for name in ["type", "user", "password"] {
+            object.take(name);
+        }
+        object.close(report);
+        return None;
+    }
+    let mechanism = match object.take("type") {
+        Some(field) => mechanism(&field, namespace, report),
+        // As Knative takes it.
+        None => Some(Ok(Mechanism::Plain)),
+    };
+    let user = object.require("user", report).and_then(|field| {
+        if matches!(field.node.kind, Kind::Scalar(_)) {
+            return field.text(report).map(|text| User::Plain(text.to_owned()));
+        }
+        SecretRef::read(&field, namespace, report).map(User::Secret)
+    });
+    let password = object
+        .require("password", report)
+        .and_then(|field| SecretRef::read(&field, namespace, report));
+    object.close(report);
+    Some(LoginRefs {
+        mechanism: mechanism?,
+        user: user?,
+        password: password?,
+    })
+}
+
+/// The name of the mechanism, or where it is found.
+fn mechanism(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Result<Mechanism, SecretRef>> {
+    if !matches!(field.node.kind, Kind::Scalar(_)) {
+        return SecretRef::read(field, namespace, report).map(Err);
+    }
+    let text = field.text(report)?;
+    let found = Mechanism::of(text);
+    if found.is_none() {
+        let message = format!(
+            "`{}` is not known here; there are `PLAIN`, `SCRAM-SHA-256` and `SCRAM-SHA-512`",
+            shown(text)
+        );
+        field.refuse(report, Code::UnknownValue, message);
+    }
+    found.map(Ok)
+}
+
+/// `enable`. Knative takes it for false where it is not written; then a login or certificates that somebody took the trouble to
+/// write down would silently not be used.
+fn enabled(object: &mut Object<'_>, report: &mut Report) -> bool {
+    object
+        .require("enable", report)
+        .and_then(|field| field.truth(report))
+        .unwrap_or(false)
+}

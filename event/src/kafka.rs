@@ -1,0 +1,338 @@
+//! The Kafka protocol binding (CloudEvents Kafka 1.0.2), reading only: a record in binary or structured mode becomes an
+//! event.
+//!
+//! It knows records as borrowed headers and octets and nothing of any client. Unlike over HTTP, values of headers are plain
+//! UTF-8: percent signs mean themselves.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::attribute::{Kind, SpecVersion, Value};
+use crate::builder::{EventBuilder, missing};
+use crate::event::{DataForm, Event};
+use crate::http::Limits;
+use crate::invalid::{Fault, Invalid, excerpt};
+use crate::json;
+use crate::rules::media;
+
+/// A header of a record: its name, and its value unless that is null.
+pub type Header<'a> = (&'a str, Option<&'a [u8]>);
+
+/// What marks the header of an attribute.
+const PREFIX: &str = "ce_";
+/// The header of the media type.
+const CONTENT_TYPE: &str = "content-type";
+/// What every media type of the CloudEvents formats begins with.
+const CLOUDEVENTS: &str = "application/cloudevents";
+
+/// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a `ce_` header).
+///
+/// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty is
+/// no data. `added` are attributes to add to the event's own, replacing those of the same name.
+///
+/// # Errors
+/// [`Invalid`] with the header or JSON member at fault: the record says that it is a CloudEvent, but it is none that is taken.
+/// Never panics, whatever the octets.
+pub fn decode(
+    headers: &[Header<'_>],
+    value: Option<&[u8]>,
+    added: &[(&str, &str)],
+    limits: &Limits,
+) -> Result<Option<Event>, Invalid> {
+    let content_type = content_type(headers);
+    if let Ok(Some(text)) = content_type
+        && is_cloudevents(text)
+    {
+        return structured(text, value, added, limits).map(Some);
+    }
+    if !headers.iter().any(|(name, _)| attribute(name).is_some()) {
+        return Ok(None);
+    }
+    binary(headers, content_type?, value, added, limits).map(Some)
+}
+
+fn structured(
+    content_type: &str,
+    value: Option<&[u8]>,
+    added: &[(&str, &str)],
+    limits: &Limits,
+) -> Result<Event, Invalid> {
+    let format = &media::essence(content_type)[CLOUDEVENTS.len()..];
+    if !format.eq_ignore_ascii_case("+json") {
+        let message = "of the CloudEvents formats only application/cloudevents+json is understood in a record";
+        return Err(Invalid::of(Fault::UnsupportedFormat, CONTENT_TYPE, message));
+    }
+    if !media::is_utf8(content_type) {
+        let message = "events in JSON are in UTF-8 only";
+        return Err(Invalid::of(Fault::UnsupportedCharset, CONTENT_TYPE, message));
+    }
+    let body = Bytes::copy_from_slice(value.unwrap_or_default());
+    let event = json::decode(&body, limits)?;
+    if added.is_empty() {
+        return Ok(event);
+    }
+    let add = |event: EventBuilder, (name, value): &(&str, &str)| event.attribute(name, value);
+    added.iter().fold(event.edit(), add).build()
+}
+
+fn binary(
+    headers: &[Header<'_>],
+    content_type: Option<&str>,
+    value: Option<&[u8]>,
+    added: &[(&str, &str)],
+    limits: &Limits,
+) -> Result<Event, Invalid> {
+    let data = value.unwrap_or_default();
+    json::check_data_size(data.len(), limits)?;
+    let mut builder = EventBuilder::with_room(version(headers)?);
+    for (header, value) in headers {
+        let (Some(name), Some(octets)) = (attribute(header), value) else {
+            continue;
+        };
+        let is_added = || added.iter().any(|(added, _)| *added == name);
+        if name != "specversion" && !is_added() {
+            read_attribute(&mut builder, &name, octets).map_err(|fault| named(fault, header))?;
+        }
+    }
+    if let Some(text) = content_type {
+        add(&mut builder, "datacontenttype", text).map_err(|fault| named(fault, CONTENT_TYPE))?;
+    }
+    for (name, text) in added {
+        add(&mut builder, name, text)?;
+    }
+    if !data.is_empty() {
+        builder.set_data(DataForm::Bytes, Bytes::copy_from_slice(data));
+    }
+    builder.build_decoded().map_err(|fault| match fault.fault {
+        Fault::MissingAttribute => fault.within(PREFIX),
+        _ => fault,
+    })
+}
+
+fn read_attribute(builder: &mut EventBuilder, name: &str, octets: &[u8]) -> Result<(), Invalid> {
+    if name == "datacontenttype" {
+        let message =
+            "in binary mode the datacontenttype is the header content-type; `ce_datacontenttype` is forbidden";
+        return Err(Invalid::of(Fault::DatacontenttypeHeader, name, message));
+    }
+    if builder.get(name).is_some() {
+        return Err(repeated(name));
+    }
+    add(builder, name, text(octets, name)?)
+}
+
+fn add(builder: &mut EventBuilder, name: &str, text: &str) -> Result<(), Invalid> {
+    let kind = Kind::String;
+    builder.add(name, Value { kind, text })
+}
+
+/// The `ce_specversion`, which decides by which rules the others are read.
+fn version(headers: &[Header<'_>]) -> Result<SpecVersion, Invalid> {
+    let mut values = headers
+        .iter()
+        .filter(|(name, _)| attribute(name).is_some_and(|name| name == "specversion"))
+        .filter_map(|(_, value)| *value);
+    let Some(first) = values.next() else {
+        return Err(missing("specversion").within(PREFIX));
+    };
+    if values.next().is_some() {
+        return Err(repeated("specversion"));
+    }
+    let text = text(first, "ce_specversion")?;
+    SpecVersion::from_wire(text).map_err(|fault| named(fault, "ce_specversion"))
+}
+
+/// The attribute that a header of this name holds, in lower case.
+fn attribute(header: &str) -> Option<Cow<'_, str>> {
+    let (prefix, name) = header.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
+    Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    })
+}
+
+/// The one content type, if there is one.
+fn content_type<'a>(headers: &[Header<'a>]) -> Result<Option<&'a str>, Invalid> {
+    let mut values = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE))
+        .filter_map(|(_, value)| *value);
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        let message = "there is more than one header content-type";
+        return Err(Invalid::of(Fault::ContentTypeRepeated, CONTENT_TYPE, message));
+    }
+    text(first.trim_ascii(), CONTENT_TYPE).map(Some)
+}
+
+fn is_cloudevents(content_type: &str) -> bool {
+    content_type
+        .as_bytes()
+        .get(..CLOUDEVENTS.len())
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(CLOUDEVENTS.as_bytes()))
+}
+
+fn text<'a>(octets: &'a [u8], header: &str) -> Result<&'a str, Invalid> {
+    str::from_utf8(octets)
+        .map_err(|_| Invalid::of(Fault::NotUtf8, header, "the value of the header is not UTF-8"))
+}
+
+fn repeated(name: &str) -> Invalid {
+    let message = format!("the header `{PREFIX}{}` is there more than once", excerpt(name));
+    Invalid::of(Fault::DuplicateAttribute, &format!("{PREFIX}{name}"), message)
+}
+
+/// The fault as one of a header.
+fn named(fault: Invalid, header: &str) -> Invalid {
+    Invalid::of(fault.fault, header, fault.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: [Header<'static>; 4] = [
+        ("ce_specversion", Some(b"1.0")),
+        ("ce_id", Some(b"1")),
+        ("ce_source", Some(b"/s")),
+        ("ce_type", Some(b"t")),
+    ];
+    const JSON: &str = "application/cloudevents+json";
+
+    fn read(more: &[Header<'_>], value: Option<&[u8]>) -> Result<Option<Event>, Invalid> {
+        decode(&[&MINIMAL, more].concat(), value, &[], &Limits::default())
+    }
+
+    fn fault(headers: &[Header<'_>], value: Option<&[u8]>) -> (Fault, String) {
+        let invalid = decode(headers, value, &[], &Limits::default()).unwrap_err();
+        (invalid.fault, invalid.field.unwrap_or_default())
+    }
+
+    fn event(more: &[Header<'_>], value: Option<&[u8]>) -> Event {
+        read(more, value).unwrap().expect("an event")
+    }
+
+    #[test]
+    fn a_binary_record_is_read_as_it_came() {
+        let more: &[Header<'_>] = &[
+            ("ce_subject", Some("50%25 é".as_bytes())),
+            ("CE_Time", Some(b"2018-04-05T17:31:00.100+02:00")),
+            ("ce_nothing", None),
+            ("Content-Type", Some(b"Application/JSON")),
+            ("other", Some(b"\xff")),
+        ];
+        let event = event(more, Some(b"{ \"a\" : 1.10 }"));
+        let value = |name: &str| event.get(name).map(|value| value.text);
+        assert_eq!(value("subject"), Some("50%25 é"));
+        assert_eq!(value("time"), Some("2018-04-05T17:31:00.100+02:00"));
+        assert_eq!(value("nothing"), None);
+        assert_eq!(value("datacontenttype"), Some("Application/JSON"));
+        assert_eq!(event.data().unwrap().as_ref(), b"{ \"a\" : 1.10 }");
+    }
+
+    #[test]
+    fn a_value_that_is_null_or_empty_is_no_data() {
+        assert_eq!(event(&[], None).data(), None);
+        assert_eq!(event(&[], Some(b"")).data(), None);
+    }
+
+    #[test]
+    fn the_media_type_in_any_case_tells_a_structured_record_before_any_header_does() {
+        let body = br#"{"specversion":"1.0","id":"9","source":"/j","type":"u","data":{"a":1.10}}"#;
+        for content_type in [JSON, "Application/CloudEvents+JSON; charset=UTF-8"] {
+            let event = event(&[("content-type", Some(content_type.as_bytes()))], Some(body));
+            assert_eq!((event.id(), event.source(), event.ty()), ("9", "/j", "u"));
+            assert_eq!(event.data().unwrap().as_ref(), br#"{"a":1.10}"#);
+        }
+    }
+
+    #[test]
+    fn a_record_without_any_mark_is_no_event() {
+        for headers in [
+            &[][..],
+            &[("content-type", Some(b"application/json".as_slice()))],
+            &[("ce", Some(b"x".as_slice())), ("é", None)],
+            &[("content-type", Some(b"a/b".as_slice())), ("content-type", None)],
+            &[("content-type", Some(b"\xff".as_slice()))],
+        ] {
+            assert_eq!(
+                decode(headers, Some(b"x"), &[], &Limits::default()),
+                Ok(None),
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_header() {
+        let with = |more: &[Header<'static>]| [&MINIMAL, more].concat();
+        let table: &[(Vec<Header<'_>>, Fault, &str)] = &[
+            (MINIMAL[1..].to_vec(), Fault::MissingAttribute, "ce_specversion"),
+            (MINIMAL[..3].to_vec(), Fault::MissingAttribute, "ce_type"),
+            (with(&[("ce_id", Some(b"2"))]), Fault::DuplicateAttribute, "ce_id"),
+            (with(&[("ce_specversion", Some(b"1.0"))]), Fault::DuplicateAttribute, "ce_specversion"),
+            (with(&[("ce_a-b", Some(b"2"))]), Fault::BadAttributeName, "ce_a-b"),
+            (with(&[("ce_", Some(b"2"))]), Fault::BadAttributeName, "ce_"),
+            (with(&[("ce_time", Some(b"now"))]), Fault::BadAttributeValue, "ce_time"),
+            (with(&[("ce_a", Some(b"\xff"))]), Fault::NotUtf8, "ce_a"),
+            (
+                with(&[("ce_datacontenttype", Some(b"a/b"))]),
+                Fault::DatacontenttypeHeader,
+                "ce_datacontenttype",
+            ),
+            (with(&[("content-type", Some(b"nothing"))]), Fault::BadAttributeValue, "content-type"),
+            (
+                with(&[("content-type", Some(b"a/b")), ("Content-Type", Some(b"a/b"))]),
+                Fault::ContentTypeRepeated,
+                "content-type",
+            ),
+        ];
+        for (headers, expected, field) in table {
+            assert_eq!(fault(headers, None), (*expected, (*field).to_owned()), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_not_understood_is_told_so() {
+        for (content_type, expected) in [
+            ("application/cloudevents", Fault::UnsupportedFormat),
+            ("application/cloudevents+avro", Fault::UnsupportedFormat),
+            ("application/cloudevents-batch+json", Fault::UnsupportedFormat),
+            ("application/cloudevents+json; charset=latin1", Fault::UnsupportedCharset),
+            (JSON, Fault::BadJson),
+        ] {
+            let headers = [("content-type", Some(content_type.as_bytes()))];
+            assert_eq!(fault(&headers, None).0, expected, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn data_over_the_limit_is_refused() {
+        let limits = Limits {
+            event_bytes: 3,
+            ..Limits::default()
+        };
+        assert!(decode(&MINIMAL, Some(b"abc"), &[], &limits).is_ok());
+        let invalid = decode(&MINIMAL, Some(b"abcd"), &[], &limits).unwrap_err();
+        assert_eq!(invalid.fault, Fault::EventTooLarge);
+    }
+
+    #[test]
+    fn what_is_added_replaces_what_came_in_both_modes() {
+        let added = [("place", "7")];
+        let body = br#"{"specversion":"1.0","id":"9","source":"/j","type":"u","place":"1"}"#;
+        let structured = [("content-type", Some(JSON.as_bytes()))];
+        let binary = [&MINIMAL[..], &[("ce_place", Some(b"1".as_slice()))]].concat();
+        for (headers, value) in [(&structured[..], Some(&body[..])), (&binary, None)] {
+            let event = decode(headers, value, &added, &Limits::default()).unwrap().unwrap();
+            assert_eq!(event.get("place").map(|value| value.text), Some("7"));
+        }
+    }
+}

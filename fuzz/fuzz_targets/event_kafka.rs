@@ -1,0 +1,54 @@
+//! Any headers and any value: the Kafka binding gives an event, none, or refuses; and what it takes can be written and read again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use millrace_event::http::{Limits, Outgoing};
+use millrace_event::kafka::{Header, decode};
+
+const LIMITS: Limits = Limits {
+    event_bytes: 4096,
+    batch_events: 8,
+    json_depth: 32,
+};
+
+fuzz_target!(|input: &[u8]| {
+    let (headers, value) = split(input);
+    let added = [("knativekafkapartition", "7")];
+    let Ok(Some(event)) = decode(&headers, value, &added, &LIMITS) else {
+        return;
+    };
+    assert_eq!(
+        event.get("knativekafkapartition").map(|value| value.text),
+        Some("7")
+    );
+    let written = millrace_event::json::encode(&event, &Outgoing::default());
+    let headers = [(
+        "content-type",
+        Some(b"application/cloudevents+json".as_slice()),
+    )];
+    let again = decode(&headers, Some(&written), &[], &LIMITS).expect("what was written is taken");
+    // Blanks around JSON data are not told apart from those of the JSON around it, so the data is not compared.
+    assert_eq!(again.expect("an event").id(), event.id());
+});
+
+/// Lines `name: value` (or `name`, whose value is null) up to an empty one, then the value; without that one the value is null.
+fn split(input: &[u8]) -> (Vec<Header<'_>>, Option<&[u8]>) {
+    let mut headers = Vec::new();
+    let mut rest = input;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = (&rest[..end], &rest[end + 1..]);
+        rest = after;
+        if line.is_empty() {
+            return (headers, Some(rest));
+        }
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = match colon {
+            Some(colon) => (&line[..colon], Some(&line[colon + 1..])),
+            None => (line, None),
+        };
+        if let Ok(name) = str::from_utf8(name) {
+            headers.push((name, value));
+        }
+    }
+    (headers, None)
+}
