@@ -1,16 +1,16 @@
-//! The real clients that the suites drive, in throw-away environments outside the checkout.
+//! The real clients, servers and payloads that the suites use, in throw-away environments outside the checkout.
 //!
 //! Each is pinned by a lock file in `tests/peers/` and made once, in the user's cache folder, so that a fresh clone finds
 //! it again. An environment is made beside its place and renamed into it: one that is there is whole.
 
-use std::ffi::OsStr;
+mod recipes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use crate::steps::succeed;
 use crate::tree;
 
 /// Something that the suites run against.
@@ -23,24 +23,62 @@ struct Peer {
     version_after: &'static str,
     /// The programs that make and run it.
     tools: &'static [&'static str],
-    /// Makes it in the given folder, from the folder of its lock file.
-    make: fn(&Path, &Path) -> anyhow::Result<()>,
+    /// How it is made.
+    make: fn(&Order<'_>) -> anyhow::Result<()>,
 }
 
-const PEERS: [Peer; 2] = [
+/// What a recipe is told.
+struct Order<'a> {
+    /// The folder of the lock file.
+    lock: &'a Path,
+    version: &'a str,
+    /// The empty folder to make it in.
+    folder: &'a Path,
+}
+
+/// The cheap ones first: what somebody waits for is there early.
+const PEERS: [Peer; 6] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
         version_after: "cloudevents==",
         tools: &["python3"],
-        make: make_python,
+        make: recipes::python,
     },
     Peer {
         name: "node-cloudevents",
         lock: "node/package-lock.json",
         version_after: "\"cloudevents\": \"",
         tools: &["node", "npm"],
-        make: make_node,
+        make: recipes::node,
+    },
+    Peer {
+        name: "webhooks-examples",
+        lock: "webhooks/package-lock.json",
+        version_after: "\"@octokit/webhooks-examples\": \"",
+        tools: &["node", "npm"],
+        make: recipes::node,
+    },
+    Peer {
+        name: "kafka",
+        lock: "kafka/pom.xml",
+        version_after: "<artifactId>kafka_2.13</artifactId>\n      <version>",
+        tools: &["java", "mvn", "sha256sum"],
+        make: recipes::kafka,
+    },
+    Peer {
+        name: "etcd",
+        lock: "etcd/go.mod",
+        version_after: "go.etcd.io/etcd/server/v3 v",
+        tools: &["go"],
+        make: recipes::etcd,
+    },
+    Peer {
+        name: "kube-apiserver",
+        lock: "kube-apiserver/go.mod",
+        version_after: "k8s.io/kubernetes v",
+        tools: &["go"],
+        make: recipes::kube_apiserver,
     },
 ];
 
@@ -94,7 +132,12 @@ fn ensure(peer: &Peer, locks: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
     }
     let partial = cache.join(format!(".{}-{version}.{}", peer.name, std::process::id()));
     fs::create_dir_all(&partial)?;
-    let made = make(peer, &lock, &pinned, &partial).and_then(|()| put(&partial, &place, &pinned));
+    let order = Order {
+        lock: lock.parent().context("invariant: a lock file lies in a folder")?,
+        version,
+        folder: &partial,
+    };
+    let made = make(peer, &order, &pinned).and_then(|()| put(&partial, &place, &pinned));
     if made.is_err() {
         // What is half made helps nobody; the error that counts is the first one.
         let _ = fs::remove_dir_all(&partial);
@@ -102,10 +145,10 @@ fn ensure(peer: &Peer, locks: &Path, cache: &Path) -> anyhow::Result<PathBuf> {
     made.map(|()| place)
 }
 
-fn make(peer: &Peer, lock: &Path, pinned: &str, partial: &Path) -> anyhow::Result<()> {
-    let folder = lock.parent().context("invariant: a lock file lies in a folder")?;
-    (peer.make)(folder, partial)?;
-    fs::write(partial.join("LOCK"), pinned)?;
+fn make(peer: &Peer, order: &Order<'_>, pinned: &str) -> anyhow::Result<()> {
+    println!("{}: being made", peer.name);
+    (peer.make)(order)?;
+    fs::write(order.folder.join("LOCK"), pinned)?;
     Ok(())
 }
 
@@ -125,8 +168,9 @@ fn is_current(place: &Path, pinned: &str) -> bool {
 }
 
 fn is_there(tool: &str) -> bool {
+    let version = if tool == "go" { "version" } else { "--version" };
     let quiet = Command::new(tool)
-        .arg("--version")
+        .arg(version)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -140,36 +184,6 @@ fn version<'a>(pinned: &'a str, after: &str) -> Option<&'a str> {
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
         .unwrap_or(rest.len());
     Some(&rest[..end]).filter(|version| !version.is_empty())
-}
-
-fn make_python(lock: &Path, folder: &Path) -> anyhow::Result<()> {
-    let made =
-        succeed(Command::new("python3").args([OsStr::new("-m"), OsStr::new("venv"), folder.as_os_str()]));
-    made.context("python3 cannot make environments (Debian keeps that in the package python3-venv)")?;
-    let mut pip = Command::new(folder.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--requirement",
-    ]);
-    succeed(pip.arg(lock.join("requirements.txt")))
-}
-
-fn make_node(lock: &Path, folder: &Path) -> anyhow::Result<()> {
-    for file in ["package.json", "package-lock.json"] {
-        fs::copy(lock.join(file), folder.join(file))?;
-    }
-    succeed(Command::new("npm").current_dir(folder).args([
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]))
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! How each peer is made: the tools of its own ecosystem, told to take exactly what the lock file names.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use super::Order;
+use crate::steps::succeed;
+
+pub(super) fn python(order: &Order<'_>) -> anyhow::Result<()> {
+    let made = succeed(Command::new("python3").args([
+        OsStr::new("-m"),
+        OsStr::new("venv"),
+        order.folder.as_os_str(),
+    ]));
+    made.context("python3 cannot make environments (Debian keeps that in the package python3-venv)")?;
+    let mut pip = Command::new(order.folder.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--requirement",
+    ]);
+    succeed(pip.arg(order.lock.join("requirements.txt")))
+}
+
+pub(super) fn node(order: &Order<'_>) -> anyhow::Result<()> {
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(order.lock.join(file), order.folder.join(file))?;
+    }
+    succeed(Command::new("npm").current_dir(order.folder).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]))
+}
+
+/// The broker and all that it needs as files in `lib/`. Maven knows no lock file, so their contents are checked here; a
+/// file that is not in the list is refused too, since `java` would load it.
+pub(super) fn kafka(order: &Order<'_>) -> anyhow::Result<()> {
+    let lib = order.folder.join("lib");
+    let mut maven = Command::new("mvn");
+    maven.args(["--quiet", "--batch-mode", "--file"]);
+    maven.arg(order.lock.join("pom.xml"));
+    maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+    output.push(&lib);
+    succeed(maven.arg(output))?;
+    let sums = order.lock.join("SHA256SUMS");
+    let known = fs::read_to_string(&sums)?.lines().count();
+    let came = fs::read_dir(&lib)?.count();
+    anyhow::ensure!(known == came, "{came} files came and {known} are known");
+    succeed(
+        Command::new("sha256sum")
+            .current_dir(&lib)
+            .args(["--check", "--strict", "--quiet"])
+            .arg(sums),
+    )
+}
+
+pub(super) fn etcd(order: &Order<'_>) -> anyhow::Result<()> {
+    go(order, "go.etcd.io/etcd/server/v3", "etcd", "-s -w")
+}
+
+/// Its version is what clients ask it for; built without it, it says 0.0.
+pub(super) fn kube_apiserver(order: &Order<'_>) -> anyhow::Result<()> {
+    let mut parts = order.version.split('.');
+    let (major, minor) = parts.next().zip(parts.next()).context("a version has parts")?;
+    let name = "-X k8s.io/component-base/version.git";
+    let flags = format!(
+        "-s -w {name}Version=v{} {name}Major={major} {name}Minor={minor}",
+        order.version
+    );
+    go(
+        order,
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-apiserver",
+        &flags,
+    )
+}
+
+/// Compiles one Go program. It takes minutes of all processors, which others may need: it gives way to them.
+fn go(order: &Order<'_>, package: &str, program: &str, flags: &str) -> anyhow::Result<()> {
+    let mut go = Command::new("nice");
+    go.current_dir(order.lock)
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+        .args([
+            "go",
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-ldflags",
+            flags,
+            "-o",
+        ]);
+    succeed(go.arg(Path::new(order.folder).join(program)).arg(package))
+}
