@@ -123,6 +123,21 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value as true or false, as Kubernetes takes them: the other words that YAML takes for them are refused.
+    pub(crate) fn flag(&self, report: &mut Report) -> Option<bool> {
+        if let Kind::Scalar(scalar) = &self.node.kind
+            && scalar.reads_as == ReadsAs::Bool
+        {
+            match scalar.text.as_str() {
+                "true" => return Some(true),
+                "false" => return Some(false),
+                _ => {}
+            }
+        }
+        self.wrong_type(report, "true or false");
+        None
+    }
+
     /// The value as a list.
     pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
         let Kind::List(items) = &self.node.kind else {

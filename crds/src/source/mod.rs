@@ -1,6 +1,8 @@
 //! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each kind.
 
+mod api_server;
 mod cron;
+mod selector;
 
 use millrace_event::ObjectName;
 use millrace_model::{SourceKind, SourceSpec};
@@ -44,6 +46,7 @@ pub(crate) type Spec = Box<dyn FnOnce(&mut Secrets) -> SourceSpec>;
 pub(crate) fn kind(name: &str) -> Option<SourceKind> {
     match name {
         "CronSource" => Some(SourceKind::Cron),
+        "ApiServerSource" => Some(SourceKind::ApiServer),
         _ => None,
     }
 }
@@ -65,6 +68,7 @@ pub(crate) fn read(
     let overrides = overrides(&mut spec, report);
     let read = match kind {
         SourceKind::Cron => cron::read(&mut spec, report),
+        SourceKind::ApiServer => api_server::read(&mut spec, report),
     };
     spec.close(report);
     Some(SourceDocument {

@@ -2,12 +2,14 @@
 //!
 //! One file for each kind holds what only that kind has.
 
+pub mod api_server;
 mod cron;
 
 use std::fmt;
 
 use crate::{ObjectName, Target};
 
+pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
 
 /// A source as it should be.
@@ -28,6 +30,8 @@ pub struct Source {
 pub enum SourceSpec {
     /// Events at the times of a schedule.
     Cron(Cron),
+    /// Events of what changes in Kubernetes.
+    ApiServer(ApiServer),
 }
 
 /// The kinds of sources.
@@ -35,6 +39,8 @@ pub enum SourceSpec {
 pub enum SourceKind {
     /// `CronSource`.
     Cron,
+    /// `ApiServerSource`.
+    ApiServer,
 }
 
 /// What tells one source from all others: names are unique within a kind.
@@ -65,6 +71,7 @@ impl SourceSpec {
     pub fn kind(&self) -> SourceKind {
         match self {
             Self::Cron(_) => SourceKind::Cron,
+            Self::ApiServer(_) => SourceKind::ApiServer,
         }
     }
 }
@@ -76,6 +83,7 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cron => "CronSource",
+            Self::ApiServer => "ApiServerSource",
         }
     }
 }
