@@ -8,8 +8,12 @@
 //! - An origin is told that something was taken only after its event is durable in the sink.
 //! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
 
+#[cfg(feature = "kubernetes")]
+mod api_server;
 mod cron;
 pub mod feed;
+#[cfg(not(feature = "kubernetes"))]
+mod left_out;
 pub mod memory;
 mod metrics;
 pub mod outlet;

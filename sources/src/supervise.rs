@@ -13,6 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "kubernetes")]
+use crate::api_server;
+#[cfg(not(feature = "kubernetes"))]
+use crate::left_out;
 use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron};
 
 /// What the sources are given. Inert data.
@@ -214,6 +218,10 @@ async fn run_once(
 fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+        #[cfg(feature = "kubernetes")]
+        SourceSpec::ApiServer(spec) => Box::new(api_server::ApiServerFeed::new(spec.clone())),
+        #[cfg(not(feature = "kubernetes"))]
+        SourceSpec::ApiServer(_) => Box::new(left_out::LeftOut("kubernetes")),
     }
 }
 
