@@ -2,7 +2,8 @@
 //!
 //! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
 //! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
-//! stands, [`wait_until`] waits for a condition and never for a time, and [`peers`] finds the real clients. Nothing here
+//! stands, [`wait_until`] waits for a condition and never for a time, [`peers`] finds the real clients,
+//! and [`Kafka`] and [`Kube`] are real servers. Nothing here
 //! uses the product's own crates: what both sides got wrong in the same way would pass.
 
 #![allow(
@@ -11,11 +12,15 @@
 )]
 
 pub mod admin;
+mod certificates;
 pub mod client;
 pub mod documents;
 pub mod event;
+pub mod kafka;
+pub mod kube;
 pub mod mesh;
 pub mod peers;
+mod ports;
 pub mod process;
 pub mod producer;
 pub mod raw;
@@ -24,6 +29,8 @@ pub mod sink;
 pub mod volume;
 pub mod wait;
 
+pub use self::kafka::Kafka;
+pub use self::kube::Kube;
 pub use admin::Admin;
 pub use client::{Answered, Client};
 pub use event::Event;

@@ -1,9 +1,12 @@
-//! Real clients that other people wrote, found where `cargo xtask peers` put them.
+//! Real clients, servers and payloads of other people, found where `cargo xtask peers` put them.
+//!
+//! Each is `None`, with a remark that names the test that is skipped, where it is not there and not required.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 
 /// A real client, and how to run a script with it.
 #[derive(Clone, Debug)]
@@ -20,9 +23,12 @@ pub struct Peer {
 pub fn python() -> anyhow::Result<Option<Peer>> {
     const LOCK: &str = include_str!("../peers/python/requirements.txt");
     let version = version(LOCK, "cloudevents==").context("invariant: the lock names a version")?;
-    found("python-cloudevents", version, |environment| {
-        environment.join("bin/python")
-    })
+    let environment = found("python-cloudevents", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "python-cloudevents",
+        program: environment.join("bin/python"),
+        environment,
+    }))
 }
 
 /// npm's `cloudevents`.
@@ -32,23 +38,59 @@ pub fn python() -> anyhow::Result<Option<Peer>> {
 pub fn node() -> anyhow::Result<Option<Peer>> {
     const LOCK: &str = include_str!("../peers/node/package-lock.json");
     let version = version(LOCK, "\"cloudevents\": \"").context("invariant: the lock names a version")?;
-    found("node-cloudevents", version, |_| PathBuf::from("node"))
+    let environment = found("node-cloudevents", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "node-cloudevents",
+        program: PathBuf::from("node"),
+        environment,
+    }))
+}
+
+/// The payloads of npm's `@octokit/webhooks-examples`: an array of `{name, description, examples}`, one for each event
+/// that GitHub sends, where `name` is the value of `X-GitHub-Event` and each example is a body.
+///
+/// # Errors
+/// When they are missing although peers are required, or cannot be read.
+pub fn webhooks() -> anyhow::Result<Option<Vec<Value>>> {
+    const LOCK: &str = include_str!("../peers/webhooks/package-lock.json");
+    let version =
+        version(LOCK, "\"@octokit/webhooks-examples\": \"").context("invariant: the lock names a version")?;
+    let Some(environment) = found("webhooks-examples", version)? else {
+        return Ok(None);
+    };
+    let index = environment.join("node_modules/@octokit/webhooks-examples/api.github.com/index.json");
+    let text = std::fs::read(&index).with_context(|| format!("reading {}", index.display()))?;
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+/// The folder of Kafka's jars.
+pub(crate) fn kafka() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/kafka/pom.xml");
+    let version = version(LOCK, "<artifactId>kafka_2.13</artifactId>\n      <version>")
+        .context("invariant: the lock names a version")?;
+    Ok(found("kafka", version)?.map(|environment| environment.join("lib")))
+}
+
+/// The program etcd.
+pub(crate) fn etcd() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/etcd/go.mod");
+    let version =
+        version(LOCK, "go.etcd.io/etcd/server/v3 v").context("invariant: the lock names a version")?;
+    Ok(found("etcd", version)?.map(|environment| environment.join("etcd")))
+}
+
+/// The program kube-apiserver.
+pub(crate) fn kube_apiserver() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/kube-apiserver/go.mod");
+    let version = version(LOCK, "k8s.io/kubernetes v").context("invariant: the lock names a version")?;
+    Ok(found("kube-apiserver", version)?.map(|environment| environment.join("kube-apiserver")))
 }
 
 /// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not required.
-fn found(
-    name: &'static str,
-    version: &str,
-    program: impl Fn(&PathBuf) -> PathBuf,
-) -> anyhow::Result<Option<Peer>> {
+fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
     let environment = cache()?.join(format!("{name}-{version}"));
     if environment.join("LOCK").exists() {
-        let program = program(&environment);
-        return Ok(Some(Peer {
-            name,
-            environment,
-            program,
-        }));
+        return Ok(Some(environment));
     }
     let reason = format!("the peer {name} {version} is not there; `cargo xtask peers` makes it");
     if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {

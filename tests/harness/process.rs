@@ -1,4 +1,4 @@
-//! The binary as a process: found, started, read, ended.
+//! The binary, or a peer that is a server, as a process: found, started, read, ended.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,9 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait_until;
 
-/// A running `millrace`. Dropping it kills it; a test that fails shows the end of what it said.
+/// A running program. Dropping it kills it; a test that fails shows the end of what it said.
 #[derive(Debug)]
 pub struct Process {
+    name: &'static str,
     child: Child,
     stdout: Arc<Mutex<Vec<String>>>,
     stderr: PathBuf,
@@ -79,15 +80,19 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start<A: AsRef<OsStr>>(args: &[A], folder: &Path, stderr: &Path) -> anyhow::Result<Self> {
-        let said = fs::OpenOptions::new().create(true).append(true).open(stderr)?;
         let mut command = Command::new(binary()?);
-        command
-            .args(args)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(said);
-        let mut child = command.spawn().context("starting millrace")?;
+        command.args(args).current_dir(folder);
+        Self::spawn("millrace", command, stderr)
+    }
+
+    /// Starts any program. What it says on stderr is added to the file `stderr`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(name: &'static str, mut command: Command, stderr: &Path) -> anyhow::Result<Self> {
+        let said = fs::OpenOptions::new().create(true).append(true).open(stderr)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said);
+        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         let stdout = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stdout.take().context("invariant: stdout is piped")?);
         let kept = stdout.clone();
@@ -99,6 +104,7 @@ impl Process {
                 .for_each(|line| kept.lock().push(line))
         });
         Ok(Self {
+            name,
             child,
             stdout,
             stderr: stderr.to_path_buf(),
@@ -149,6 +155,44 @@ impl Process {
         }
     }
 
+    /// Waits until `ready` holds, but no longer than it lives.
+    ///
+    /// # Errors
+    /// When it ends first, with the end of what it said; or when it is not ready before the deadline.
+    pub async fn until_ready<F>(&mut self, mut ready: impl FnMut() -> F) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<bool>>,
+    {
+        let child = &mut self.child;
+        let what = format!("{} to be ready", self.name);
+        let came = wait_until(&what, || {
+            let ended = child.try_wait();
+            let ready = ready();
+            async move {
+                match ended? {
+                    Some(status) => Ok(Some(Err(status))),
+                    None => Ok(ready.await?.then_some(Ok(()))),
+                }
+            }
+        });
+        match came.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(status)) => bail!(
+                "{} ended with {status} before it was ready:\n{}",
+                self.name,
+                self.last_words()
+            ),
+            Err(error) => Err(error.context(self.last_words())),
+        }
+    }
+
+    /// The end of what it has said on stderr.
+    fn last_words(&self) -> String {
+        let said = self.stderr();
+        let lines: Vec<&str> = said.lines().rev().take(30).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
@@ -190,10 +234,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let said = self.stderr();
-            let lines: Vec<&str> = said.lines().rev().take(30).collect();
-            println!("--- the last lines of millrace on stderr");
-            lines.iter().rev().for_each(|line| println!("{line}"));
+            println!(
+                "--- the last lines of {} on stderr\n{}",
+                self.name,
+                self.last_words()
+            );
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Who may do what: kubeconfig files, and accounts with few rights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+use super::Kube;
+use crate::certificates::Certificates;
+
+/// The token of somebody who may do everything.
+pub(super) const ADMIN: &str = "a-token-for-the-tests-only";
+
+/// Writes `<user>.kubeconfig`. The data of the authority is in it, so that it can be moved.
+pub(super) fn kubeconfig(
+    folder: &Path,
+    user: &str,
+    port: u16,
+    certificates: &Certificates,
+    token: &str,
+) -> anyhow::Result<PathBuf> {
+    use base64::Engine as _;
+
+    let authority = base64::prelude::BASE64_STANDARD.encode(fs::read(&certificates.authority)?);
+    let server = format!("https://127.0.0.1:{port}");
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": user, "namespace": "default" } }],
+        "clusters": [{ "name": "test", "cluster": { "server": server, "certificate-authority-data": authority } }],
+        "users": [{ "name": user, "user": { "token": token } }],
+    });
+    let file = folder.join(format!("{user}.kubeconfig"));
+    // JSON is YAML, and needs no library.
+    fs::write(&file, serde_json::to_string_pretty(&config)?)?;
+    Ok(file)
+}
+
+/// A client for whom a kubeconfig speaks.
+///
+/// # Errors
+/// When the file cannot be read or does not say enough.
+pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let config = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
+// === impl Kube ===
+
+impl Kube {
+    /// Makes a service account that may do only what `rules` say (as in a ClusterRole); gives its kubeconfig. With a
+    /// namespace they hold only there, and without one everywhere. Given again, the rules replace the earlier ones.
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub async fn account(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        rules: &Value,
+    ) -> anyhow::Result<PathBuf> {
+        let (role, binding) = match namespace {
+            Some(_) => ("Role", "RoleBinding"),
+            None => ("ClusterRole", "ClusterRoleBinding"),
+        };
+        let home = namespace.unwrap_or("default");
+        let group = "rbac.authorization.k8s.io";
+        let version = format!("{group}/v1");
+        let metadata = json!({ "name": name, "namespace": namespace });
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": home },
+        });
+        let role_object =
+            json!({ "apiVersion": version, "kind": role, "metadata": metadata, "rules": rules });
+        let binding_object = json!({
+            "apiVersion": version,
+            "kind": binding,
+            "metadata": metadata,
+            "roleRef": { "apiGroup": group, "kind": role, "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": home }],
+        });
+        for object in [account, role_object, binding_object] {
+            self.apply(&object).await?;
+        }
+        let token = self.token(home, name).await?;
+        kubeconfig(self.folder.path(), name, self.port, &self.certificates, &token)
+    }
+
+    /// A token of a service account, for an hour.
+    async fn token(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
+        let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
+        let answer = api
+            .create_token_request(account, &PostParams::default(), &request)
+            .await?;
+        Ok(answer.status.context("the API gave no token")?.token)
+    }
+}

@@ -1,0 +1,267 @@
+//! A real Kubernetes API in a folder of its own: kube-apiserver on etcd, and no controllers.
+//!
+//! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a namespace of its own.
+//! The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`]. [`access`] is who may do what.
+
+pub mod access;
+mod etcd;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::discovery::pinned_kind;
+use kube::{Api, Client};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use self::etcd::Etcd;
+use crate::certificates::Certificates;
+use crate::process::Process;
+use crate::{peers, ports, wait_until};
+
+/// How often a start is tried: somebody else may have taken one of its ports.
+const TRIES: usize = 3;
+
+/// A Kubernetes API. Dropping it kills it and deletes its data.
+pub struct Kube {
+    // Before the folder, so that they are dead when that is deleted.
+    process: Option<Process>,
+    etcd: Etcd,
+    folder: TempDir,
+    program: PathBuf,
+    port: u16,
+    certificates: Certificates,
+    client: Client,
+}
+
+impl std::fmt::Debug for Kube {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kube")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Kube ===
+
+impl Kube {
+    /// Starts etcd and the API; `None` when a peer is not there and not required.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start() -> anyhow::Result<Option<Self>> {
+        let (Some(etcd), Some(program)) = (peers::etcd()?, peers::kube_apiserver()?) else {
+            return Ok(None);
+        };
+        let mut tries = 1;
+        loop {
+            match Self::begin(&etcd, &program).await {
+                Ok(kube) => return Ok(Some(kube)),
+                Err(error) if tries == TRIES => return Err(error),
+                Err(_) => tries += 1,
+            }
+        }
+    }
+
+    async fn begin(etcd: &Path, program: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let etcd = Etcd::start(etcd, folder.path()).await?;
+        let certificates = Certificates::make(folder.path())?;
+        fs::write(
+            folder.path().join("tokens.csv"),
+            format!("{},admin,1,\"system:masters\"\n", access::ADMIN),
+        )?;
+        let port = ports::free(1)?[0];
+        let kubeconfig = access::kubeconfig(folder.path(), "admin", port, &certificates, access::ADMIN)?;
+        let mut kube = Self {
+            process: None,
+            etcd,
+            client: access::client(&kubeconfig).await?,
+            folder,
+            program: program.to_owned(),
+            port,
+            certificates,
+        };
+        kube.launch().await?;
+        Ok(kube)
+    }
+
+    async fn launch(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.current_dir(self.folder.path()).args(self.flags());
+        let log = self.folder.path().join("kube-apiserver.log");
+        let mut process = Process::spawn("kube-apiserver", command, &log)?;
+        let client = &self.client;
+        process
+            .until_ready(|| async {
+                // While it starts nobody listens; that is no failure yet.
+                let request = http::Request::get("/readyz").body(Vec::new())?;
+                Ok(client.request_text(request).await.is_ok_and(|text| text == "ok"))
+            })
+            .await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn flags(&self) -> Vec<String> {
+        let file = |path: &Path| path.display().to_string();
+        let server = &self.certificates.server;
+        [
+            ("etcd-servers", self.etcd.url()),
+            // What is compacted is up to the test.
+            ("etcd-compaction-interval", "0".to_owned()),
+            ("bind-address", "127.0.0.1".to_owned()),
+            ("secure-port", self.port.to_string()),
+            ("tls-cert-file", file(&server.certificate)),
+            ("tls-private-key-file", file(&server.key)),
+            (
+                "service-account-issuer",
+                "https://kubernetes.default.svc".to_owned(),
+            ),
+            // The public key is taken from the certificate.
+            ("service-account-key-file", file(&server.certificate)),
+            ("service-account-signing-key-file", file(&server.key)),
+            ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),
+            ("token-auth-file", "tokens.csv".to_owned()),
+            ("authorization-mode", "RBAC".to_owned()),
+            ("disable-admission-plugins", "ServiceAccount".to_owned()),
+            // Ending waits for open watches no longer than this.
+            ("shutdown-delay-duration", "0s".to_owned()),
+        ]
+        .into_iter()
+        .map(|(flag, value)| format!("--{flag}={value}"))
+        .collect()
+    }
+
+    /// A client that may do everything. It outlives restarts.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The kubeconfig of somebody who may do everything.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("admin.kubeconfig")
+    }
+
+    /// The port of the API on `127.0.0.1`.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `kill -9` for the API; etcd goes on.
+    ///
+    /// # Errors
+    /// When it is not gone before the deadline.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(process) = &mut self.process {
+            process.kill().await?;
+            self.process = None;
+        }
+        Ok(())
+    }
+
+    /// Ends the API in good order, which closes all watches, when it runs; then starts it on the same data and port.
+    ///
+    /// # Errors
+    /// When it does not end or not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        if let Some(process) = &mut self.process {
+            process.signal(Signal::TERM)?;
+            process.ended().await?;
+            self.process = None;
+        }
+        let mut tries = 1;
+        while let Err(error) = self.launch().await {
+            anyhow::ensure!(tries < TRIES, error);
+            tries += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes all versions up to now too old: a watch that goes on from one of them is answered with 410, as it is after a
+    /// long pause. etcd drops its history, and a restart of the API drops what it had cached of it.
+    ///
+    /// # Errors
+    /// When etcd refuses, or the API does not start again.
+    pub async fn forget_history(&mut self) -> anyhow::Result<()> {
+        self.etcd.compact().await?;
+        self.restart().await
+    }
+
+    /// Creates a namespace, or finds it.
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub async fn namespace(&self, name: &str) -> anyhow::Result<()> {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.apply(&namespace).await.map(drop)
+    }
+
+    /// Applies one object of any kind that the API knows, as `kubectl apply --server-side` does; gives what it became.
+    ///
+    /// # Errors
+    /// When the API does not know its kind, or refuses it.
+    pub async fn apply(&self, object: &Value) -> anyhow::Result<DynamicObject> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let params = PatchParams::apply("the-test").force();
+        Ok(self
+            .api(object)
+            .await?
+            .patch(name, &params, &Patch::Apply(object))
+            .await?)
+    }
+
+    /// Deletes the object of this kind, namespace and name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn delete(&self, object: &Value) -> anyhow::Result<()> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        self.api(object)
+            .await?
+            .delete(name, &kube::api::DeleteParams::default())
+            .await?;
+        Ok(())
+    }
+
+    /// Applies a CustomResourceDefinition, and waits until its kind is served.
+    ///
+    /// # Errors
+    /// When the API refuses it, or does not serve it before the deadline.
+    pub async fn define(&self, definition: &Value) -> anyhow::Result<()> {
+        self.apply(definition).await?;
+        let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+        let api = self.api(definition).await?;
+        wait_until(&format!("{name} to be served"), || async {
+            let conditions = api.get(name).await?.data["status"]["conditions"].clone();
+            let established = conditions.as_array().is_some_and(|conditions| {
+                conditions
+                    .iter()
+                    .any(|one| one["type"] == "Established" && one["status"] == "True")
+            });
+            Ok(established.then_some(()))
+        })
+        .await
+    }
+
+    /// The part of the API for objects like this one.
+    async fn api(&self, object: &Value) -> anyhow::Result<Api<DynamicObject>> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let version = text(&object["apiVersion"]);
+        let (group, version) = version.split_once('/').unwrap_or(("", &version));
+        let kind = kube::core::GroupVersionKind::gvk(group, version, &text(&object["kind"]));
+        let (resource, capabilities) = pinned_kind(&self.client, &kind).await?;
+        Ok(
+            match (capabilities.scope, object["metadata"]["namespace"].as_str()) {
+                (kube::discovery::Scope::Namespaced, namespace) => {
+                    Api::namespaced_with(self.client.clone(), namespace.unwrap_or("default"), &resource)
+                }
+                (kube::discovery::Scope::Cluster, _) => Api::all_with(self.client.clone(), &resource),
+            },
+        )
+    }
+}
