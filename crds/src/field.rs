@@ -123,13 +123,16 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value as true or false.
+    /// The value as true or false, as Kubernetes takes them: the other words that YAML takes for them are refused.
     pub(crate) fn truth(&self, report: &mut Report) -> Option<bool> {
         if let Kind::Scalar(scalar) = &self.node.kind
             && scalar.reads_as == ReadsAs::Bool
-            && let "true" | "True" | "TRUE" | "false" | "False" | "FALSE" = scalar.text.as_str()
         {
-            return Some(scalar.text.eq_ignore_ascii_case("true"));
+            match scalar.text.as_str() {
+                "true" => return Some(true),
+                "false" => return Some(false),
+                _ => {}
+            }
         }
         self.wrong_type(report, "true or false");
         None

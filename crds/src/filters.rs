@@ -44,6 +44,20 @@ pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Fi
         (_, Some(attributes)) => (vec![attributes], older),
         _ => (Vec::new(), None),
     };
+    compiled(filters, field, report)
+}
+
+/// Reads a list of filters by itself, as sources have it.
+pub(crate) fn list(field: Field<'_>, report: &mut Report) -> Option<(Vec<Filter>, Arc<Compiled>)> {
+    let filters = many(&field, report)?;
+    compiled(filters, Some(field), report)
+}
+
+fn compiled(
+    filters: Vec<Filter>,
+    field: Option<Field<'_>>,
+    report: &mut Report,
+) -> Option<(Vec<Filter>, Arc<Compiled>)> {
     match Compiled::new(&filters) {
         Ok(compiled) => {
             if let Some(field) = &field {

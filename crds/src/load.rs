@@ -31,7 +31,14 @@ pub const MAX_DOCUMENTS: usize = 100_000;
 /// Kinds that are used by others and say nothing by themselves.
 const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
 /// The kinds of ours, for suggestions.
-const KINDS: &[&str] = &["Broker", "Trigger", "GitWebhookSource", "CronSource", "KafkaSource"];
+const KINDS: &[&str] = &[
+    "Broker",
+    "Trigger",
+    "GitWebhookSource",
+    "CronSource",
+    "KafkaSource",
+    "ApiServerSource",
+];
 
 /// The groups of these kinds.
 const OURS: &[&str] = &["eventing.knative.dev", "sources.millrace.dev"];

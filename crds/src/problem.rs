@@ -130,6 +130,8 @@ codes! {
     UnknownValue = "unknown-value",
     /// Valid in Knative, but this version cannot do it.
     NotSupported = "not-supported",
+    /// Not a selector of labels as Kubernetes wants it.
+    BadSelector = "bad-selector",
     /// Not a name of an attribute as filters want it.
     BadAttributeName = "bad-attribute-name",
     /// A filter that compares with nothing.

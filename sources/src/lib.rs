@@ -8,9 +8,13 @@
 //! - An origin is told that something was taken only after its event is durable in the sink.
 //! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
 
+#[cfg(feature = "kubernetes")]
+mod api_server;
 mod cron;
 pub mod feed;
 mod git_webhook;
+#[cfg(not(feature = "kubernetes"))]
+mod left_out;
 pub mod memory;
 mod metrics;
 pub mod outlet;

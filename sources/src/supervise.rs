@@ -13,6 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "kubernetes")]
+use crate::api_server;
+#[cfg(not(feature = "kubernetes"))]
+use crate::left_out;
 use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
 
 /// What the sources are given. Inert data.
@@ -223,6 +227,10 @@ fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
         SourceSpec::GitWebhook(spec) => Box::new(git_webhook::GitWebhookFeed::new(spec.as_ref().clone())),
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+        #[cfg(feature = "kubernetes")]
+        SourceSpec::ApiServer(spec) => Box::new(api_server::ApiServerFeed::new(spec.clone())),
+        #[cfg(not(feature = "kubernetes"))]
+        SourceSpec::ApiServer(_) => Box::new(left_out::LeftOut("kubernetes")),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each kind.
 
+mod api_server;
 mod cron;
 mod git_webhook;
 mod kafka;
 mod kafka_net;
+mod selector;
 
 use millrace_event::ObjectName;
 use millrace_model::{SourceKind, SourceSpec};
@@ -49,6 +51,7 @@ pub(crate) fn kind(name: &str) -> Option<SourceKind> {
         "GitWebhookSource" => Some(SourceKind::GitWebhook),
         "CronSource" => Some(SourceKind::Cron),
         "KafkaSource" => Some(SourceKind::Kafka),
+        "ApiServerSource" => Some(SourceKind::ApiServer),
         _ => None,
     }
 }
@@ -72,6 +75,7 @@ pub(crate) fn read(
         SourceKind::GitWebhook => git_webhook::read(&mut spec, namespace, report),
         SourceKind::Cron => cron::read(&mut spec, report),
         SourceKind::Kafka => kafka::read(&mut spec, name, metadata, report),
+        SourceKind::ApiServer => api_server::read(&mut spec, report),
     };
     spec.close(report);
     Some(SourceDocument {

@@ -2,6 +2,7 @@
 //!
 //! One file for each kind holds what only that kind has.
 
+pub mod api_server;
 mod cron;
 pub mod git_webhook;
 mod kafka;
@@ -10,6 +11,7 @@ use std::fmt;
 
 use crate::{ObjectName, Target};
 
+pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
 pub use git_webhook::GitWebhook;
 pub use kafka::{InitialOffset, Kafka, KeyType, Login, Mechanism, Ordering, Patience, Tls};
@@ -36,6 +38,8 @@ pub enum SourceSpec {
     Cron(Cron),
     /// Events from the records of Kafka topics.
     Kafka(Box<Kafka>),
+    /// Events of what changes in Kubernetes.
+    ApiServer(ApiServer),
 }
 
 /// The kinds of sources.
@@ -47,6 +51,8 @@ pub enum SourceKind {
     Cron,
     /// `KafkaSource`.
     Kafka,
+    /// `ApiServerSource`.
+    ApiServer,
 }
 
 /// What tells one source from all others: names are unique within a kind.
@@ -79,13 +85,14 @@ impl SourceSpec {
             Self::GitWebhook(_) => SourceKind::GitWebhook,
             Self::Cron(_) => SourceKind::Cron,
             Self::Kafka(_) => SourceKind::Kafka,
+            Self::ApiServer(_) => SourceKind::ApiServer,
         }
     }
 
     /// How a sink that is a URL is tried, where the document says that.
     pub fn patience(&self) -> Option<&Patience> {
         match self {
-            Self::GitWebhook(_) | Self::Cron(_) => None,
+            Self::GitWebhook(_) | Self::Cron(_) | Self::ApiServer(_) => None,
             Self::Kafka(kafka) => kafka.delivery.as_ref(),
         }
     }
@@ -100,6 +107,7 @@ impl SourceKind {
             Self::GitWebhook => "GitWebhookSource",
             Self::Cron => "CronSource",
             Self::Kafka => "KafkaSource",
+            Self::ApiServer => "ApiServerSource",
         }
     }
 }

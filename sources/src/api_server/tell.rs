@@ -1,0 +1,93 @@
+//! Changes become events, and these are handed on until they are durable.
+
+use std::time::Duration;
+
+use millrace_event::Event;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::difference::Change;
+use super::discover::Resource;
+use super::events::{Shape, shown};
+use super::select;
+use super::watch::Stop;
+
+/// Tells the changes of one kind.
+pub(super) struct Teller<'a> {
+    shared: &'a Shared,
+    shape: Shape<'a>,
+    shutdown: &'a CancellationToken,
+}
+
+/// What is handed on at once: events, and bytes of their data but for the last one's.
+const EVENTS: usize = 200;
+const BYTES: usize = 2 << 20;
+/// How long events that are being handed on at the shutdown have for it.
+const GRACE: Duration = Duration::from_secs(2);
+
+// === impl Teller ===
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(shared: &'a Shared, resource: &'a Resource, shutdown: &'a CancellationToken) -> Self {
+        let shape = Shape {
+            url: shared.origin.url(),
+            resource,
+            mode: shared.spec.mode,
+            max_bytes: shared.context.max_event_bytes,
+        };
+        Self {
+            shared,
+            shape,
+            shutdown,
+        }
+    }
+
+    /// Returns when all of it is durable in the sink, in this order. What does not pass the filters is told nobody.
+    pub(super) async fn tell(&self, changes: &[Change]) -> Result<(), Stop> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for change in changes {
+            let Some(event) = self.event(change) else { continue };
+            bytes += event.data_ref().map_or(0, <[u8]>::len);
+            events.push(event);
+            if events.len() == EVENTS || bytes >= BYTES {
+                self.deliver(std::mem::take(&mut events)).await?;
+                bytes = 0;
+            }
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.deliver(events).await
+    }
+
+    fn event(&self, change: &Change) -> Option<Event> {
+        let report = &self.shared.context.report;
+        if self.shape.is_too_large(change) {
+            let max = self.shape.max_bytes;
+            report.failed(format!(
+                "{} is told without the object, which is larger than {max} bytes",
+                shown(change)
+            ));
+        }
+        match self.shape.event(change) {
+            Ok(event) => Some(event).filter(|event| select::passes(&self.shared.spec, event)),
+            Err(invalid) => {
+                report.refused("bad-object", format!("{} is no event: {invalid}", shown(change)));
+                None
+            }
+        }
+    }
+
+    async fn deliver(&self, events: Vec<Event>) -> Result<(), Stop> {
+        let too_late = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            delivered = self.shared.context.outlet.deliver(events) => {
+                delivered.map_err(|error| Stop::Source(error.into()))
+            }
+            () = too_late => Err(Stop::Shutdown),
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! One kind in one place: found, listed and compared where that is needed, then watched, and every change told.
+//!
+//! # Contract
+//! - Nothing is saved that was not told durably before. So a crash repeats at most what was told since the last save, with
+//!   the same ids, and loses nothing.
+//! - A watch goes on where the last save says. Only where the API server no longer keeps the changes since then, or other
+//!   objects are looked for than before, what is there is listed and compared with what was told.
+//! - The first list ever is silent unless the document says otherwise. A kind or a namespace that is not there is an empty list:
+//!   what is in it once it comes is new.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::client::Trouble;
+use super::difference::{Change, Difference, compare};
+use super::discover::{Resource, discover};
+use super::pages::{self, Pages};
+use super::remember::Remembered;
+use super::select::Selection;
+use super::stream::{Said, Stream};
+use super::table::MAX_OBJECTS;
+use super::tell::Teller;
+use crate::SourceError;
+
+/// What watches one kind in one place.
+pub(super) struct Watch {
+    pub(super) shared: Arc<Shared>,
+    pub(super) selection: Selection,
+    /// The place is no longer looked at: what was in it ends.
+    pub(super) left: CancellationToken,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Why a round is over.
+enum End {
+    /// The process stops, or this source.
+    Shutdown,
+    /// The place was left, and everything in it has been told as ended.
+    Left,
+    /// The watch ended in its course.
+    Closed,
+}
+
+/// Why a round broke off.
+pub(super) enum Stop {
+    /// In the middle of something: what is in memory is not to be saved.
+    Shutdown,
+    Source(SourceError),
+    Trouble(Trouble),
+}
+
+/// The first wait before a kind is tried again, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// What was told is saved after so long at the latest, or after so many changes.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+const SAVE_CHANGES: usize = 500;
+
+// === impl Watch ===
+
+impl Watch {
+    /// Runs until the shutdown, or until the place is left.
+    pub(super) async fn run(self) -> Result<(), SourceError> {
+        let part = self.selection.shown();
+        self.shared.standing.starts(&part);
+        let memory = &self.shared.context.memory;
+        let mut told = Remembered::load(memory, &self.selection.name()).await?;
+        let (mut resource, mut waits) = (None, Waits::new());
+        loop {
+            match self.round(&mut resource, &mut told, &mut waits).await {
+                Ok(End::Shutdown) => return told.save().await,
+                Ok(End::Left) => {
+                    self.shared.standing.is_gone(&part);
+                    return told.forget().await;
+                }
+                Ok(End::Closed) => {}
+                Err(Stop::Shutdown) => return Ok(()),
+                Err(Stop::Source(error)) => return Err(error),
+                Err(Stop::Trouble(trouble)) => {
+                    if matches!(trouble, Trouble::Missing(_)) {
+                        resource = None;
+                    }
+                    self.trouble(&part, trouble, &mut told)?;
+                }
+            }
+            told.save().await?;
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(waits.next()) => {}
+            }
+        }
+    }
+
+    /// What a trouble means for what is remembered, and who is told of it.
+    fn trouble(&self, part: &str, trouble: Trouble, told: &mut Remembered) -> Result<(), SourceError> {
+        match trouble {
+            // The credentials may be others by now: the source begins again and reads them.
+            Trouble::Unauthorized(_) => return Err(SourceError::Origin(trouble.to_string())),
+            Trouble::Gone => {
+                tracing::info!(
+                    part,
+                    "the changes since the last stop are no longer kept: listing"
+                );
+                told.go_on(None);
+            }
+            Trouble::Missing(why) => {
+                if !told.is_begun() {
+                    told.begin(&self.view());
+                }
+                self.shared.standing.is_ill(part, &why);
+            }
+            Trouble::Forbidden(why) | Trouble::Failed(why) => self.shared.standing.is_ill(part, &why),
+            Trouble::TooLarge(_) => self.shared.standing.is_ill(part, &trouble.to_string()),
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> String {
+        self.selection.view(self.shared.origin.url())
+    }
+
+    async fn round(
+        &self,
+        known: &mut Option<Resource>,
+        told: &mut Remembered,
+        waits: &mut Waits,
+    ) -> Result<End, Stop> {
+        let resource = match known {
+            Some(resource) => resource,
+            None => {
+                let kind = &self.selection.watched.object;
+                let found = self.unless_shutdown(discover(&self.shared.origin, kind)).await?;
+                known.insert(found)
+            }
+        };
+        let Some(path) = self.selection.path(resource) else {
+            self.shared.standing.is_gone(&self.selection.shown());
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(End::Shutdown),
+                () = self.left.cancelled() => return Ok(End::Left),
+            }
+        };
+        let teller = Teller::new(&self.shared, resource, &self.shutdown);
+        if self.left.is_cancelled() {
+            let rest = Difference::default().rest(&told.table);
+            teller.tell(&rest).await?;
+            return Ok(End::Left);
+        }
+        self.go_on_or_list(told, &path, &teller).await?;
+        let view = self.view();
+        let Some(version) = told.version(&view) else {
+            return Ok(End::Closed);
+        };
+        let (origin, watched) = (&self.shared.origin, &self.selection.watched);
+        let opened = Stream::open(origin, &path, &watched.selector, &watched.object, version);
+        let stream = self.unless_shutdown(opened).await?;
+        self.shared.standing.is_well(&self.selection.shown());
+        let opened = Instant::now();
+        let ended = self.follow(stream, told, &teller).await;
+        if ended.is_ok() || opened.elapsed() > WAITS.1 {
+            *waits = Waits::new();
+        }
+        ended
+    }
+
+    /// Sees to it that there is a version from which a watch can go on.
+    async fn go_on_or_list(
+        &self,
+        told: &mut Remembered,
+        path: &str,
+        teller: &Teller<'_>,
+    ) -> Result<(), Stop> {
+        if let Some(version) = told.version(&self.view()) {
+            let current = pages::current(&self.shared.origin, path, &self.selection.watched.object);
+            let current = self.unless_shutdown(current).await?;
+            if !is_before(&current, version) {
+                return Ok(());
+            }
+            // It was set back to a backup: a watch from a version to come would be silent.
+            told.go_on(None);
+        }
+        self.list(told, path, teller).await
+    }
+
+    /// Lists what is there, tells how it differs from what was told, and saves that.
+    async fn list(&self, told: &mut Remembered, path: &str, teller: &Teller<'_>) -> Result<(), Stop> {
+        let origin = &self.shared.origin;
+        let _turn = self
+            .unless_shutdown(async { Ok(origin.lists.acquire().await) })
+            .await?;
+        let is_silent = !told.is_begun() && !self.shared.spec.initial_list;
+        let watched = &self.selection.watched;
+        let mut pages = Pages::new(origin, path, &watched.selector, &watched.object);
+        let mut difference = Difference::new(&told.table);
+        let mut version = None;
+        while let Some(page) = self.unless_shutdown(pages.next()).await? {
+            if page.unread > 0 {
+                let why = format!("{} objects of a list cannot be read", page.unread);
+                self.shared.context.report.refused("bad-object", why);
+            }
+            let listed = page.objects.into_iter().flat_map(|object| {
+                let in_view = self.selection.takes(&object);
+                difference.listed(&told.table, object, in_view)
+            });
+            let listed = listed.collect();
+            let (changes, trouble) = note_all(told, listed);
+            if !is_silent {
+                teller.tell(&changes).await?;
+            }
+            trouble.map_or(Ok(()), Err)?;
+            version = Some(page.version);
+        }
+        let (rest, _) = note_all(told, difference.rest(&told.table));
+        if !is_silent {
+            teller.tell(&rest).await?;
+        }
+        told.begin(&self.view());
+        told.go_on(version);
+        Ok(told.save().await?)
+    }
+
+    /// Tells what the watch says until it ends.
+    async fn follow(
+        &self,
+        mut stream: Stream,
+        told: &mut Remembered,
+        teller: &Teller<'_>,
+    ) -> Result<End, Stop> {
+        let mut save_at: Option<Instant> = None;
+        let mut unsaved = 0;
+        loop {
+            let due = save_at.unwrap_or_else(|| Instant::now() + SAVE_AFTER);
+            let batch = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Ok(End::Shutdown),
+                () = self.left.cancelled() => return Ok(End::Closed),
+                () = tokio::time::sleep_until(due), if save_at.is_some() => {
+                    told.save().await?;
+                    (save_at, unsaved) = (None, 0);
+                    continue;
+                }
+                batch = stream.next() => batch?,
+            };
+            let Some(batch) = batch else {
+                return Ok(End::Closed);
+            };
+            let (changes, trouble) = self.understand(batch, told);
+            teller.tell(&changes).await?;
+            if let Some(trouble) = trouble {
+                return Err(Stop::Trouble(trouble));
+            }
+            unsaved += changes.len();
+            if unsaved >= SAVE_CHANGES {
+                told.save().await?;
+                (save_at, unsaved) = (None, 0);
+            } else if told.is_dirty() && save_at.is_none() {
+                save_at = Some(Instant::now() + SAVE_AFTER);
+            }
+        }
+    }
+
+    /// What a batch means, up to the first trouble in it.
+    fn understand(&self, batch: Vec<Said>, told: &mut Remembered) -> (Vec<Change>, Option<Trouble>) {
+        let mut changes = Vec::new();
+        for said in batch {
+            let (object, is_there) = match said {
+                Said::Seen(object) => (object, true),
+                Said::Ended(object) => (object, false),
+                Said::Passed(version) => {
+                    told.go_on(Some(version));
+                    continue;
+                }
+                Said::Unreadable(code, why) => {
+                    self.shared.context.report.refused(code, why);
+                    continue;
+                }
+                Said::Trouble(trouble) => return (changes, Some(trouble)),
+            };
+            let in_view = is_there && self.selection.takes(&object);
+            let version = object.version.clone();
+            if let Some(change) = compare(&told.table, object, in_view) {
+                if let Err(trouble) = note(told, &change) {
+                    return (changes, Some(trouble));
+                }
+                changes.push(change);
+            }
+            told.go_on(Some(version));
+        }
+        (changes, None)
+    }
+
+    async fn unless_shutdown<T>(&self, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(Stop::Shutdown),
+            done = work => done.map_err(Stop::Trouble),
+        }
+    }
+}
+
+/// Puts changes into the table, up to the first that has no room; what was put is to be told.
+fn note_all(told: &mut Remembered, changes: Vec<Change>) -> (Vec<Change>, Option<Trouble>) {
+    let mut noted = Vec::with_capacity(changes.len());
+    for change in changes {
+        if let Err(trouble) = note(told, &change) {
+            return (noted, Some(trouble));
+        }
+        noted.push(change);
+    }
+    (noted, None)
+}
+
+/// Puts a change into the table.
+fn note(told: &mut Remembered, change: &Change) -> Result<(), Trouble> {
+    if told.table.get(&change.uid).is_none() && told.table.len() >= MAX_OBJECTS {
+        return Err(Trouble::Failed(format!(
+            "there are more than {MAX_OBJECTS} objects; narrow the selection"
+        )));
+    }
+    told.set(&change.uid, change.after());
+    Ok(())
+}
+
+/// Whether a version is an earlier one. Versions that are no numbers are not compared.
+fn is_before(one: &str, other: &str) -> bool {
+    match (one.parse::<u64>(), other.parse::<u64>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => false,
+    }
+}
+
+/// Growing waits that can begin anew.
+struct Waits(Box<dyn Iterator<Item = Duration> + Send>);
+
+impl Waits {
+    fn new() -> Self {
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(WAITS.0)
+            .with_max_delay(WAITS.1)
+            .without_max_times()
+            .with_jitter();
+        Self(Box::new(waits.build()))
+    }
+
+    fn next(&mut self) -> Duration {
+        self.0.next().unwrap_or(WAITS.1)
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_tell_which_version_is_earlier() {
+        for (one, other, expected) in [
+            ("9", "10", true),
+            ("10", "9", false),
+            ("9", "9", false),
+            ("a", "b", false),
+        ] {
+            assert_eq!(is_before(one, other), expected, "{one} {other}");
+        }
+    }
+}
