@@ -121,7 +121,7 @@ async fn kubernetes_keeps_objects_over_a_restart_and_can_forget_their_history() 
         "{event:?}"
     );
 
-    // An open watch does not hold up the end, and does not outlive it.
+    // An open watch does not hold up the restart, and does not outlive it.
     let mut open = std::pin::pin!(maps.watch(&WatchParams::default(), &first).await?);
     assert!(within("an event of the watch", open.try_next()).await?.is_some());
     kube.restart().await?;
