@@ -127,7 +127,7 @@ fn encode_rows<'a, T: 'a>(
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (object, status) in rows {
         metric
-            .encode_family(&[(label, object.to_string())])?
+            .encode_family(&[("namespace", object.namespace()), (label, object.name())])?
             .encode_gauge(&read(status))?;
     }
     Ok(())

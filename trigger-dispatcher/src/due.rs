@@ -75,8 +75,9 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
 async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, ChannelError> {
     let now = serving.now();
     let limit = MAX_DUE + lane.inner.lock().taken();
-    let rows = serving.channel.due(lane.id, now, limit).await?;
+    let mut rows = serving.channel.due(lane.id, now, limit).await?;
     let all = rows.len() < limit;
+    in_reading_order(&mut rows);
     for work in rows {
         if !lane.inner.lock().has_room_for_due() {
             lane.inner.lock().due_waiting = true;
@@ -92,6 +93,14 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, Ch
         serving.schedule(lane.key, next);
     }
     Ok(true)
+}
+
+/// The earliest first, so that each comes to its turn however little room there is; the others as they lie in the log, where
+/// neighbours are read together.
+fn in_reading_order(rows: &mut [Work]) {
+    if let Some((_, others)) = rows.split_first_mut() {
+        others.sort_by_key(|work| (work.key.position.partition, work.key.position.offset));
+    }
 }
 
 async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Result<bool, ChannelError> {

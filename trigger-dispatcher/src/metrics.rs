@@ -1,33 +1,35 @@
 //! Metrics of the dispatcher: one series a broker, none for a trigger, so that 10 000 idle triggers cost nothing.
 
+use std::sync::Arc;
+
 use millrace_event::ObjectName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// The label of every series.
+/// The labels of every series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct BrokerLabel {
-    /// `namespace/name`.
-    pub broker: String,
+struct BrokerLabels {
+    namespace: Arc<str>,
+    broker: Arc<str>,
 }
 
 /// The dispatcher's metrics, for all brokers.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    routed: Family<BrokerLabel, Counter>,
-    matched: Family<BrokerLabel, Counter>,
-    delivered: Family<BrokerLabel, Counter>,
-    replies: Family<BrokerLabel, Counter>,
-    refused_replies: Family<BrokerLabel, Counter>,
-    odd_answers: Family<BrokerLabel, Counter>,
-    failed_attempts: Family<BrokerLabel, Counter>,
-    dead_lettered: Family<BrokerLabel, Counter>,
-    parked: Family<BrokerLabel, Counter>,
-    lost: Family<BrokerLabel, Counter>,
-    dropped: Family<BrokerLabel, Counter>,
-    fell_behind: Family<BrokerLabel, Counter>,
+    routed: Family<BrokerLabels, Counter>,
+    matched: Family<BrokerLabels, Counter>,
+    delivered: Family<BrokerLabels, Counter>,
+    replies: Family<BrokerLabels, Counter>,
+    refused_replies: Family<BrokerLabels, Counter>,
+    odd_answers: Family<BrokerLabels, Counter>,
+    failed_attempts: Family<BrokerLabels, Counter>,
+    dead_lettered: Family<BrokerLabels, Counter>,
+    parked: Family<BrokerLabels, Counter>,
+    lost: Family<BrokerLabels, Counter>,
+    dropped: Family<BrokerLabels, Counter>,
+    fell_behind: Family<BrokerLabels, Counter>,
 }
 
 /// The counters of one broker.
@@ -122,10 +124,11 @@ impl Metrics {
     }
 
     pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
-        let label = BrokerLabel {
-            broker: broker.to_string(),
+        let label = BrokerLabels {
+            namespace: broker.namespace().into(),
+            broker: broker.name().into(),
         };
-        let counter = |family: &Family<BrokerLabel, Counter>| family.get_or_create(&label).clone();
+        let counter = |family: &Family<BrokerLabels, Counter>| family.get_or_create(&label).clone();
         BrokerMetrics {
             routed: counter(&self.routed),
             matched: counter(&self.matched),

@@ -43,15 +43,15 @@ async fn metrics_are_openmetrics_text_and_the_index_lists_what_is_here() {
         "{metrics}"
     );
     assert!(
-        metrics.contains("millrace_trigger_backlog_events{trigger=\"shop/ship\"} 7\n"),
+        metrics.contains("millrace_trigger_backlog_events{namespace=\"shop\",trigger=\"ship\"} 7\n"),
         "{metrics}"
     );
     assert!(
-        metrics.contains("millrace_broker_refusing{broker=\"shop/default\"} 0\n"),
+        metrics.contains("millrace_broker_refusing{namespace=\"shop\",broker=\"default\"} 0\n"),
         "{metrics}"
     );
     assert!(
-        !metrics.contains("shop/old"),
+        !metrics.contains("\"old\""),
         "an idle trigger has no series: {metrics}"
     );
     let index = served.get("/").await;

@@ -1,5 +1,7 @@
 //! What the channels count, by broker: as many series as there are brokers, whatever passes through.
 
+use std::sync::Arc;
+
 use millrace_event::ObjectName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,12 +11,14 @@ use prometheus_client::registry::{Registry, Unit};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Broker {
-    broker: String,
+    namespace: Arc<str>,
+    broker: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refused {
-    broker: String,
+    namespace: Arc<str>,
+    broker: Arc<str>,
     code: &'static str,
 }
 
@@ -37,7 +41,7 @@ pub(crate) struct Metrics {
 /// The series of one broker.
 #[derive(Clone, Debug)]
 pub(crate) struct BrokerMetrics {
-    broker: String,
+    label: Broker,
     refused: Family<Refused, Counter>,
     /// Events stored.
     pub(crate) appended_events: Counter,
@@ -59,6 +63,26 @@ pub(crate) struct BrokerMetrics {
     pub(crate) state_commits: Counter,
     /// Attempts that the bounded history did not take.
     pub(crate) history_dropped: Counter,
+}
+
+// === impl Broker ===
+
+impl Broker {
+    fn of(broker: &ObjectName) -> Self {
+        Self {
+            namespace: broker.namespace().into(),
+            broker: broker.name().into(),
+        }
+    }
+
+    fn refusing(&self, code: &'static str) -> Refused {
+        let Self { namespace, broker } = self.clone();
+        Refused {
+            namespace,
+            broker,
+            code,
+        }
+    }
 }
 
 // === impl Metrics ===
@@ -121,9 +145,7 @@ impl Metrics {
 
     /// The series of a broker.
     pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
-        let label = Broker {
-            broker: broker.to_string(),
-        };
+        let label = Broker::of(broker);
         let counter = |family: &Family<Broker, Counter>| family.get_or_create(&label).clone();
         BrokerMetrics {
             refused: self.refused.clone(),
@@ -137,15 +159,13 @@ impl Metrics {
             copied_events: counter(&self.copied_events),
             state_commits: counter(&self.state_commits),
             history_dropped: counter(&self.history_dropped),
-            broker: label.broker,
+            label,
         }
     }
 
     /// Forgets the series of a broker that was removed.
     pub(crate) fn forget(&self, broker: &ObjectName) {
-        let label = Broker {
-            broker: broker.to_string(),
-        };
+        let label = Broker::of(broker);
         let counters = [
             &self.appended_events,
             &self.append_bytes,
@@ -162,10 +182,7 @@ impl Metrics {
         }
         self.log_bytes.remove(&label);
         for code in ["disk-full", "backlog-full", "append-queue-full"] {
-            self.refused.remove(&Refused {
-                broker: label.broker.clone(),
-                code,
-            });
+            self.refused.remove(&label.refusing(code));
         }
     }
 }
@@ -175,12 +192,7 @@ impl Metrics {
 impl BrokerMetrics {
     /// Counts an append that was refused.
     pub(crate) fn refused(&self, code: &'static str) {
-        self.refused
-            .get_or_create(&Refused {
-                broker: self.broker.clone(),
-                code,
-            })
-            .inc();
+        self.refused.get_or_create(&self.label.refusing(code)).inc();
     }
 }
 
@@ -204,13 +216,13 @@ mod tests {
         };
         let text = encode(&registry);
         for line in [
-            r#"millrace_channel_corrupt_frames_total{broker="shop/default"} 1"#,
-            r#"millrace_channel_log_bytes{broker="shop/default"} 7"#,
-            r#"millrace_channel_refused_total{broker="shop/default",code="disk-full"} 1"#,
+            r#"millrace_channel_corrupt_frames_total{namespace="shop",broker="default"} 1"#,
+            r#"millrace_channel_log_bytes{namespace="shop",broker="default"} 7"#,
+            r#"millrace_channel_refused_total{namespace="shop",broker="default",code="disk-full"} 1"#,
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
         metrics.forget(&broker);
-        assert!(!encode(&registry).contains("shop/default"));
+        assert!(!encode(&registry).contains("shop"));
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use millrace_channel::embedded::Durability;
 
 use crate::cli::logs::LogFormat;
-use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes};
+use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes, parse_host};
 use crate::run::node::NodeConfig;
 
 /// `millrace run`.
@@ -48,6 +48,10 @@ pub(crate) struct ServingArgs {
     /// Where the admin API, health and metrics are; port 0 takes any free one
     #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = parse_address)]
     pub(crate) admin_listen: SocketAddr,
+    /// A name by which clients may call the admin listener beside its own address, as through a proxy: NAME for any port, or
+    /// NAME:PORT. Repeat it, or separate names by commas
+    #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
+    pub(crate) admin_allowed_hosts: Vec<String>,
     /// Listen also where other machines reach it, although nobody has to say who they are
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
@@ -110,6 +114,7 @@ impl ServingArgs {
             data,
             listen: self.listen,
             admin_listen: self.admin_listen,
+            admin_allowed_hosts: self.admin_allowed_hosts.clone(),
             durability: match self.durability {
                 DurabilityArg::Sync => Durability::Sync,
                 DurabilityArg::Os => Durability::Os,

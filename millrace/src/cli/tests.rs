@@ -34,6 +34,8 @@ fn command_lines_that_make_sense_are_taken() {
             "127.0.0.1:0",
             "--admin-listen",
             "[::1]:0",
+            "--admin-allowed-hosts",
+            "millrace.example,tunnel:9090",
         ],
         &[
             "run",
@@ -137,6 +139,13 @@ fn command_lines_that_make_no_sense_are_refused() {
         &["run", "-f", "a", "--listen", "8080"],
         &["run", "-f", "a", "--durability", "none"],
         &["run", "-f", "a", "--drain-timeout", "30"],
+        &[
+            "run",
+            "-f",
+            "a",
+            "--admin-allowed-hosts",
+            "http://millrace.example",
+        ],
         &["run", "-f", "a", "--max-event-bytes", "0"],
         &["check"],
         &["send", "--ext", "x"],
@@ -182,6 +191,7 @@ fn the_defaults_are_those_of_the_documentation() {
         (config.listen.to_string(), config.admin_listen.to_string()),
         ("127.0.0.1:8080".into(), "127.0.0.1:9090".into())
     );
+    assert!(config.admin_allowed_hosts.is_empty());
     assert_eq!((config.max_event_bytes, config.rebuild_state), (1 << 20, false));
     assert_eq!(
         (config.drain_timeout.as_secs(), config.orphan_grace.as_secs()),

@@ -77,6 +77,19 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A host as in a URL, with or without a port: `millrace.example`, `millrace.example:9090`, `[::1]:9090`.
+pub(crate) fn parse_host(text: &str) -> Result<String, String> {
+    // `Authority` keeps credentials that stand before the host, and takes any text for a port. A name is compared as it is,
+    // so a pattern would allow nothing.
+    let plain = text
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || b"-._:[]".contains(&c));
+    match text.parse::<http::uri::Authority>() {
+        Ok(host) if plain && (host.port_u16().is_some() || host.host() == text) => Ok(text.to_owned()),
+        _ => Err("a host name is expected, with or without a port: millrace.example:9090".to_owned()),
+    }
+}
+
 /// The name of a broker or trigger: `namespace/name`, or a name in the namespace `default`.
 pub(crate) fn parse_name(text: &str) -> Result<ObjectName, String> {
     let full = if text.contains('/') {
@@ -203,6 +216,17 @@ mod tests {
         assert_eq!(parse_name("b").map(|n| n.to_string()), Ok("default/b".to_owned()));
         for text in ["", "/", "a/", "a/b/c", "A/b", "a/b?x", "a b"] {
             assert!(parse_name(text).is_err(), "{text}");
+        }
+        for text in [
+            "millrace.example",
+            "millrace.example:9090",
+            "[::1]:9090",
+            "10.0.0.1",
+        ] {
+            assert_eq!(parse_host(text), Ok(text.to_owned()));
+        }
+        for text in ["", "a b", "me@a", "http://a", "a/b", "a:b", "a:", "a:99999", "*"] {
+            assert!(parse_host(text).is_err(), "{text}");
         }
         assert!(parse_pair("a=b=c").is_ok_and(|pair| pair.1 == "b=c"));
         assert!(parse_pair("=b").is_err() && parse_pair("a").is_err());

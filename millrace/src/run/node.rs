@@ -33,6 +33,8 @@ pub(crate) struct NodeConfig {
     pub(crate) listen: SocketAddr,
     /// Where the admin API is.
     pub(crate) admin_listen: SocketAddr,
+    /// Names by which it may be called beside its own address.
+    pub(crate) admin_allowed_hosts: Vec<String>,
     /// When an event counts as durable.
     pub(crate) durability: Durability,
     /// Throw unreadable state away.
@@ -174,7 +176,7 @@ impl Node {
             registry: Arc::new(registry),
             ready: ready.subscribe(),
             version: env!("CARGO_PKG_VERSION"),
-            allowed_hosts: Vec::new(),
+            allowed_hosts: config.admin_allowed_hosts.clone(),
             shutdown: admin_shutdown.clone(),
         };
         let effect = Effect::new(store, channels, desired, dispatcher.applied(), admitted);
