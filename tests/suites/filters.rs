@@ -183,6 +183,11 @@ const DATA: &[Row] = &[
         &["merged"],
     ),
     (
+        "of the children, not of itself",
+        "[{jsonpath: \"$.pull_request[?@.merged == true]\"}]",
+        &[],
+    ),
+    (
         "deep below",
         "[{jsonpath: \"$..labels[?@ == 'b']\"}]",
         &["merged"],
