@@ -7,7 +7,7 @@ use millrace_event::{Kind, SpecVersion, Value as Attribute};
 
 use super::*;
 use crate::explain::Verdict;
-use crate::{Compiled, Filter};
+use crate::{Compiled, Filter, Subject};
 
 fn event() -> Event {
     let attribute = |kind, text| Attribute { kind, text };
@@ -303,7 +303,12 @@ fn a_filter_passes_on_true_alone_and_says_what_it_saw() {
         let compiled = Compiled::new(&[Filter::Cesql(text.to_owned())]).expect("a valid filter");
         let explanation = compiled.explain(&event());
         assert_eq!(explanation.matched, verdict == Verdict::Held, "{text}");
-        assert_eq!(compiled.matches(&event()), explanation.matched, "{text}");
+        let event = event();
+        let subject = Subject::new(&event);
+        assert_eq!(compiled.matches_subject(&subject), explanation.matched, "{text}");
+        let failed = matches!(verdict, Verdict::Absent | Verdict::WrongType | Verdict::Error)
+            && !because.contains("not a Boolean");
+        assert_eq!(subject.errors(), u32::from(failed), "{text}");
         let clause = explanation.decided_by.expect("a clause decided");
         let expected = ("filters[0].cesql", verdict, because);
         assert_eq!(
