@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use millrace_event::{Kind, SpecVersion, Value as Attribute};
+use proptest::prelude::*;
 
 use super::*;
 use crate::explain::Verdict;
@@ -329,4 +330,66 @@ fn a_text_of_an_expression_borrows_where_it_can() {
     let event = event();
     let outcome = expression.evaluate(&event);
     assert!(matches!(outcome.value, Value::Text(Cow::Borrowed("order"))));
+}
+
+/// Words of the language in any order, and a little that is none.
+fn soup() -> impl Strategy<Value = String> {
+    let words = [
+        "type",
+        "n",
+        "vip",
+        "missing",
+        "'a'",
+        "\"é\\\"\"",
+        "1",
+        "-2147483648",
+        "TRUE",
+        "and",
+        "OR",
+        "xor",
+        "NOT",
+        "LIKE",
+        "'%a_'",
+        "IN",
+        "EXISTS",
+        "(",
+        ")",
+        "(",
+        ")",
+        ",",
+        "=",
+        "!=",
+        "<",
+        ">=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "LEFT(",
+        "CONCAT(",
+        "ABS(",
+        "'",
+        "\\",
+        "é",
+        "_",
+        "99999999999",
+    ];
+    proptest::collection::vec(proptest::sample::select(words.to_vec()), 1..16)
+        .prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_or_evaluated_and_explained_as_decided(text in prop_oneof![soup(), any::<String>()]) {
+        if let Ok(expression) = Expression::new(&text) {
+            let _ = expression.evaluate(&event());
+        }
+        if let Ok(compiled) = Compiled::new(&[Filter::Cesql(text)]) {
+            let matched = compiled.matches(&event());
+            prop_assert_eq!(matched, compiled.explain(&event()).matched);
+            let never = compiled.warnings().iter().any(|warning| warning.message.starts_with("this never matches"));
+            prop_assert!(!(matched && never), "warned of what matches");
+        }
+    }
 }
