@@ -20,6 +20,7 @@ struct BrokerLabels {
 pub struct Metrics {
     routed: Family<BrokerLabels, Counter>,
     matched: Family<BrokerLabels, Counter>,
+    filter_errors: Family<BrokerLabels, Counter>,
     delivered: Family<BrokerLabels, Counter>,
     replies: Family<BrokerLabels, Counter>,
     refused_replies: Family<BrokerLabels, Counter>,
@@ -37,6 +38,7 @@ pub struct Metrics {
 pub(crate) struct BrokerMetrics {
     pub(crate) routed: Counter,
     pub(crate) matched: Counter,
+    pub(crate) filter_errors: Counter,
     pub(crate) delivered: Counter,
     pub(crate) replies: Counter,
     pub(crate) refused_replies: Counter,
@@ -65,6 +67,11 @@ impl Metrics {
                 "millrace_dispatch_matches",
                 "Events given to a trigger by the router",
                 &metrics.matched,
+            ),
+            (
+                "millrace_dispatch_filter_errors",
+                "Clauses that the router could not evaluate for an event",
+                &metrics.filter_errors,
             ),
             (
                 "millrace_dispatch_delivered_events",
@@ -132,6 +139,7 @@ impl Metrics {
         BrokerMetrics {
             routed: counter(&self.routed),
             matched: counter(&self.matched),
+            filter_errors: counter(&self.filter_errors),
             delivered: counter(&self.delivered),
             replies: counter(&self.replies),
             refused_replies: counter(&self.refused_replies),

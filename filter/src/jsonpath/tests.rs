@@ -1,6 +1,7 @@
 //! Paths: what is admitted, what they find, and what they may cost.
 
 use millrace_event::{DataForm, Event, SpecVersion};
+use proptest::prelude::*;
 
 use super::*;
 use crate::explain::Verdict;
@@ -189,6 +190,10 @@ fn what_is_no_path_or_could_cost_anything_is_refused_in_words() {
         ("$[?in(@.a, 'x')]", "there is no function `in()`"),
         ("$[?$..a == 1]", "JSONPath"),
         ("$[?$..a]", "may only name one place"),
+        ("$[?@[?@.b == 1]]", "directly behind `@`"),
+        ("$[?@.a && count(@..[?@.b]) > 1]", "directly behind `@`"),
+        ("$[?count(@.*) == 0]", "count() of nothing"),
+        ("$[?count(@.*) < 3]", "count() of nothing"),
     ];
     for (path, expected) in table {
         let message = JsonPath::new(path).expect_err(path).message;
@@ -247,4 +252,95 @@ fn the_first_selected_value_is_given_as_a_text() {
         assert_eq!(path.first_text_of(json).as_deref(), expected, "{}", path.as_str());
     }
     assert_eq!(JsonPath::new("$.a").expect("a path").first_text_of(b"{"), None);
+}
+
+/// How many values a path selects, by RFC 9535. What jsonpath-rust gets wrong is refused, and so not here.
+#[test]
+fn paths_select_what_the_rfc_says() {
+    let table = [
+        ("$", "null", 1),
+        ("$[-1]", "[1, 2, 3]", 1),
+        ("$[1:]", "[1, 2, 3]", 2),
+        ("$[::-1]", "[1, 2, 3]", 3),
+        ("$['a','b']", r#"{"a": 1, "b": 2}"#, 2),
+        ("$..*", r#"{"a": [1, {"b": 2}]}"#, 4),
+        ("$..[0]", "[[1], [2]]", 3),
+        // A filter asks the children, not the value that it stands behind.
+        ("$.a[?@.b == true]", r#"{"a": {"b": true}}"#, 0),
+        ("$[?@.b == true]", r#"{"a": {"b": true}}"#, 1),
+        ("$[?@.a]", r#"[{"a": false}, {"a": null}, {}]"#, 2),
+        ("$[?!@.a]", r#"[{"a": false}, {"a": null}, {}]"#, 1),
+        (
+            "$[?@.x[?@.y]]",
+            r#"[{"x": [{"y": 1}]}, {"x": [{"z": 1}]}, {"x": []}, {}]"#,
+            1,
+        ),
+        ("$[?@..y]", r#"[{"x": [{"y": 1}]}, {"x": [{"z": 1}]}, {}]"#, 1),
+        ("$[?@[*].b]", r#"[[{"b": 1}], [{"c": 2}], {"b": 1}]"#, 1),
+        ("$[?@.a == @.b]", r#"[{}, {"a": 1}, {"a": 1, "b": 1}]"#, 2),
+        ("$[?@.a != 1]", r#"[{}, {"a": 1}, {"a": "1"}]"#, 2),
+        ("$[?@.a < 2]", r#"[{}, {"a": 1}, {"a": "1"}]"#, 1),
+        ("$[?@.a == null]", r#"[{}, {"a": null}]"#, 1),
+        ("$[?@.a == 1e2]", r#"[{"a": 100}, {"a": "100"}]"#, 1),
+        ("$[?@.a == $[0].a]", r#"[{"a": 1}, {"a": 1}, {"a": 2}]"#, 2),
+        (
+            "$[?(@.a || @.b) && @.c]",
+            r#"[{"a": 1, "c": 1}, {"b": 1}, {"c": 1}]"#,
+            1,
+        ),
+        ("$[?count(@.*) > 1]", r#"[{"a": 1}, {"a": 1, "b": 2}, []]"#, 1),
+        ("$[?length(@) == 2]", r#"["ab", [1, 2], {"a": 1, "b": 2}, 7]"#, 3),
+        (
+            "$[?value(@..c) == 1]",
+            r#"[{"x": {"c": 1}}, {"c": 1, "x": {"c": 1}}]"#,
+            1,
+        ),
+    ];
+    for (path, data, expected) in table {
+        let data: Value = serde_json::from_str(data).expect("valid JSON");
+        let compiled = JsonPath::new(path).expect(path);
+        assert_eq!(compiled.select(&data).len(), expected, "{path} on {data}");
+    }
+}
+
+/// Pieces of paths in any order.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = [
+        "$", ".a", "..", "..b", "[", "]", "[0]", "[-1]", "[*]", ".*", "[?", "@", "@.a", "(", ")", "==", "<",
+        "&&", "||", "!", "1", "'a'", ",", "[1:2]", "[::-1]", "count(", "length(", "value(", "match(", "null",
+        " ", "é", "\\",
+    ];
+    let soup = proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..10);
+    let valid = proptest::sample::select(vec![
+        "$.a",
+        "$..b",
+        "$[*]",
+        "$['a','b']",
+        "$[?@.a == 1]",
+        "$[::-1]",
+    ]);
+    let more = proptest::sample::select(vec![
+        "",
+        ".a",
+        "..*",
+        "[*]",
+        "[-1]",
+        "[?@.b || !@..a]",
+        "[?length(@) > 1]",
+    ]);
+    prop_oneof![
+        soup.prop_map(|pieces| format!("${}", pieces.concat())),
+        (valid, more.clone(), more).prop_map(|(path, a, b)| format!("{path}{a}{b}")),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_path_is_refused_or_asked_and_explained_as_decided(path in soup()) {
+        let data = r#"{"a": [1, {"b": "é", "a": [null, [1, 2], {}]}], "b": {"a": 1, "b": [[]]}, "é": -1.5e3}"#;
+        let event = event("application/json", data);
+        if let Ok(compiled) = Compiled::new(&[Filter::JsonPath(path)]) {
+            prop_assert_eq!(compiled.matches(&event), compiled.explain(&event).matched);
+        }
+    }
 }
