@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use millrace_filter::{Compiled, Filter};
+use millrace_filter::{Compiled, Filter, Scalar};
 
 use crate::field::{Field, Object, Report};
-use crate::node::{Node, ReadsAs};
+use crate::node::{Entry, Kind, Node, ReadsAs};
 use crate::problem::{Code, shown};
 use crate::suggest;
 
 /// The dialects of this version, as fields of a filter element.
-const DIALECTS: &[&str] = &["exact", "prefix", "suffix", "all", "any", "not"];
-/// The dialects that Knative has and this version has not.
-const LATER: &[&str] = &["cesql", "jsonpath"];
+const DIALECTS: &[&str] = &[
+    "exact", "prefix", "suffix", "cesql", "jsonpath", "all", "any", "not",
+];
 
 /// Reads `filter` and `filters` of a Trigger's spec; `None` when something is wrong with them.
 pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Filter>, Arc<Compiled>)> {
@@ -45,7 +45,12 @@ pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Fi
         _ => (Vec::new(), None),
     };
     match Compiled::new(&filters) {
-        Ok(compiled) => Some((filters, Arc::new(compiled))),
+        Ok(compiled) => {
+            if let Some(field) = &field {
+                remarks(&compiled, field, report);
+            }
+            Some((filters, Arc::new(compiled)))
+        }
         Err(error) => {
             let (at, path) = match field {
                 Some(field) => (field.node.locate(&error.path), field.path),
@@ -59,6 +64,16 @@ pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Fi
             );
             None
         }
+    }
+}
+
+/// What the filter crate finds odd, each at its place.
+fn remarks(compiled: &Compiled, field: &Field<'_>, report: &mut Report) {
+    for warning in compiled.warnings() {
+        // The warning begins with the field's own name.
+        let behind = &warning.path[warning.path.find(['.', '[']).unwrap_or(warning.path.len())..];
+        let path = format!("{}{behind}", field.path);
+        report.remark(field.node.locate(behind), &path, warning.message);
     }
 }
 
@@ -93,10 +108,6 @@ fn element(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
                     path,
                 },
             ));
-        } else if LATER.contains(&name) {
-            let message = format!("{name} filters are not supported by this version");
-            report.problem(entry.key_at, &path, Code::NotSupported, message);
-            return None;
         } else {
             let message = match suggest::nearest(name, DIALECTS) {
                 Some(near) => format!("there is no such filter dialect; did you mean `{near}`?"),
@@ -145,6 +156,11 @@ fn dialect(name: &str, value: &Field<'_>, report: &mut Report) -> Option<Filter>
                 Filter::Any(filters)
             })
         }
+        "cesql" => {
+            let text = text(value, "the expression is empty: say what must be true", report)?;
+            checked(Filter::Cesql(text), value, report)
+        }
+        "jsonpath" => jsonpath(value, report),
         _ => {
             let before = report.problems.len();
             let pairs = pairs(value, false, report);
@@ -160,6 +176,99 @@ fn dialect(name: &str, value: &Field<'_>, report: &mut Report) -> Option<Filter>
                 "prefix" => Filter::Prefix(pairs),
                 _ => Filter::Suffix(pairs),
             })
+        }
+    }
+}
+
+/// A path, or a mapping of paths to values.
+fn jsonpath(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
+    let entries = match &field.node.kind {
+        Kind::Scalar(_) => {
+            let text = text(field, "the path is empty: say what must be there", report)?;
+            return checked(Filter::JsonPath(text), field, report);
+        }
+        Kind::List(_) => {
+            let message = "a path, or a mapping of paths to values, is expected, but this is a list";
+            field.refuse(report, Code::WrongType, message);
+            return None;
+        }
+        Kind::Map(entries) => entries,
+    };
+    if entries.is_empty() {
+        let message = "the mapping is empty: it needs at least one path";
+        field.refuse(report, Code::EmptyFilter, message);
+        return None;
+    }
+    let pairs: Vec<Option<(String, Scalar)>> = entries
+        .iter()
+        .map(|entry| {
+            let path = format!("{}.{}", field.path, shown(&entry.key.text));
+            let pair = (entry.key.text.clone(), scalar(entry, &path, report)?);
+            let at_key = Field {
+                node: &Node {
+                    at: entry.key_at,
+                    kind: Kind::Map(Vec::new()),
+                },
+                path,
+            };
+            checked(Filter::JsonPathEquals(vec![pair.clone()]), &at_key, report)?;
+            Some(pair)
+        })
+        .collect();
+    pairs
+        .into_iter()
+        .collect::<Option<_>>()
+        .map(Filter::JsonPathEquals)
+}
+
+/// A value with the type that YAML reads it as, which must be the same in all versions of YAML.
+fn scalar(entry: &Entry, path: &str, report: &mut Report) -> Option<Scalar> {
+    let mut refuse = |code, message: &str| {
+        report.problem(entry.value.at, path, code, message);
+        None
+    };
+    let Kind::Scalar(value) = &entry.value.kind else {
+        return refuse(
+            Code::WrongType,
+            "a text, a number, true, false or null is expected here",
+        );
+    };
+    let text = value.text.as_str();
+    match value.reads_as {
+        ReadsAs::Text => Some(Scalar::Text(text.to_owned())),
+        ReadsAs::Number => Some(Scalar::Number(text.to_owned())),
+        ReadsAs::Null if text.is_empty() => {
+            let message = "there is no value; write null if null is meant, or \"\" for an empty text";
+            refuse(Code::EmptyValue, message)
+        }
+        ReadsAs::Null => Some(Scalar::Null),
+        ReadsAs::Bool if text.eq_ignore_ascii_case("true") => Some(Scalar::Boolean(true)),
+        ReadsAs::Bool if text.eq_ignore_ascii_case("false") => Some(Scalar::Boolean(false)),
+        ReadsAs::Bool => {
+            let message = "some versions of YAML read this as a boolean and some as a text: write true, false, or \
+                           the text in quotes";
+            refuse(Code::WrongType, message)
+        }
+    }
+}
+
+/// A text that is not empty.
+fn text(field: &Field<'_>, otherwise: &str, report: &mut Report) -> Option<String> {
+    let text = field.text(report)?;
+    if text.trim().is_empty() {
+        field.refuse(report, Code::EmptyFilter, otherwise);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// The filter, if the filter crate takes it; what it says is noted here, so that the others' faults are found too.
+fn checked(filter: Filter, field: &Field<'_>, report: &mut Report) -> Option<Filter> {
+    match Compiled::new(std::slice::from_ref(&filter)) {
+        Ok(_) => Some(filter),
+        Err(error) => {
+            field.refuse(report, Code::BadFilter, error.message);
+            None
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millrace_crds::{Code, Input, Loaded, Mark, Problem, load, load_text};
-use millrace_filter::Filter;
+use millrace_filter::{Filter, Scalar};
 use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, OnFull, Target, Trigger};
 use proptest::prelude::*;
 
@@ -203,6 +203,24 @@ fn what_is_not_ours_is_remarked_on_or_passed_over() {
             ),
             Some("ignored"),
         ),
+        (
+            &with_trigger(
+                "broker: default\nfilters: [{exact: {type: a}}, {exact: {type: b}}]\nsubscriber: {uri: http://a/}",
+            ),
+            Some("spec.filters: this never matches: type cannot be \"a\" and be \"b\" at once"),
+        ),
+        (
+            &with_trigger(
+                "broker: default\nfilters: [{cesql: NOT vip = TRUE}]\nsubscriber: {uri: http://a/}",
+            ),
+            Some("spec.filters[0].cesql: NOT binds tighter than a comparison"),
+        ),
+        (
+            &with_trigger(
+                "broker: default\nfilter: {attributes: {knativebrokerttl: \"1\"}}\nsubscriber: {uri: http://a/}",
+            ),
+            Some("spec.filter.attributes.knativebrokerttl: this never matches"),
+        ),
     ];
     for (text, expected) in cases {
         let loaded = load_text(text);
@@ -226,6 +244,29 @@ fn an_empty_list_of_filters_is_no_filter_and_does_not_hide_the_older_one() {
         "broker: default\nfilter: {attributes: {type: a}}\nfilters: []\nsubscriber: {uri: http://a/}",
     );
     assert!(matches!(&older.filters[..], [Filter::Attributes(_)]));
+}
+
+#[test]
+fn expressions_and_paths_are_read_with_the_types_that_yaml_gives_their_values() {
+    let read = trigger(
+        "broker: default\nsubscriber: {uri: http://a/}\nfilters:\n- cesql: type = 'a'\n- jsonpath: $.a\n\
+         - not:\n    jsonpath:\n      $.a: opened\n      $.b: \"3\"\n      $.c: 3\n      $.d: True\n      $.e: null\n      $['x.y']: \"\"",
+    );
+    let path = |path: &str, value| (path.to_owned(), value);
+    let pairs = vec![
+        path("$.a", Scalar::Text("opened".to_owned())),
+        path("$.b", Scalar::Text("3".to_owned())),
+        path("$.c", Scalar::Number("3".to_owned())),
+        path("$.d", Scalar::Boolean(true)),
+        path("$.e", Scalar::Null),
+        path("$['x.y']", Scalar::Text(String::new())),
+    ];
+    let expected = [
+        Filter::Cesql("type = 'a'".to_owned()),
+        Filter::JsonPath("$.a".to_owned()),
+        Filter::Not(Box::new(Filter::JsonPathEquals(pairs))),
+    ];
+    assert_eq!(read.filters, expected);
 }
 
 #[test]
@@ -259,8 +300,21 @@ fn every_fault_of_a_trigger_has_its_line_and_its_code() {
         (filter("{}"), "spec.filters[1]", 10, Code::EmptyFilter),
         (filter("not: {any: [{exact: {type: a}}, {suffix: {A: b}}]}"), "spec.filters[1].not.any[1].suffix.A", 10, Code::BadAttributeName),
         (filter("{exact: {type: a}, prefix: {type: b}}"), "spec.filters[1]", 10, Code::ManyDialects),
-        (filter("cesql: \"type = 'a'\""), "spec.filters[1].cesql", 10, Code::NotSupported),
-        (filter("jsonpath: $.a"), "spec.filters[1].jsonpath", 10, Code::NotSupported),
+        (filter("cesql: \"type = \""), "spec.filters[1].cesql", 10, Code::BadFilter),
+        (filter("cesql: LENGTH(type)"), "spec.filters[1].cesql", 10, Code::BadFilter),
+        (filter("cesql: true"), "spec.filters[1].cesql", 10, Code::NotAString),
+        (filter("cesql: \" \""), "spec.filters[1].cesql", 10, Code::EmptyFilter),
+        (filter("cesql: {type: a}"), "spec.filters[1].cesql", 10, Code::WrongType),
+        (filter("jsonpath: a.b"), "spec.filters[1].jsonpath", 10, Code::BadFilter),
+        (filter("jsonpath: \"$[?match(@.a, 'x')]\""), "spec.filters[1].jsonpath", 10, Code::BadFilter),
+        (filter("jsonpath: \"\""), "spec.filters[1].jsonpath", 10, Code::EmptyFilter),
+        (filter("jsonpath: [$.a]"), "spec.filters[1].jsonpath", 10, Code::WrongType),
+        (filter("jsonpath: {}"), "spec.filters[1].jsonpath", 10, Code::EmptyFilter),
+        (filter("jsonpath:\n    $.a: 1\n    a.b: 2"), "spec.filters[1].jsonpath.a.b", 12, Code::BadFilter),
+        (filter("jsonpath:\n    $.a: yes"), "spec.filters[1].jsonpath.$.a", 11, Code::WrongType),
+        (filter("jsonpath:\n    $.a: 0x1F"), "spec.filters[1].jsonpath.$.a", 11, Code::BadFilter),
+        (filter("jsonpath:\n    $.a:"), "spec.filters[1].jsonpath.$.a", 11, Code::EmptyValue),
+        (filter("jsonpath:\n    $.a: [1]"), "spec.filters[1].jsonpath.$.a", 11, Code::WrongType),
         (filter("exakt: {type: a}"), "spec.filters[1].exakt", 10, Code::UnknownDialect),
         (filter(&format!("exact: {{type: {}}}", "x".repeat(5000))), "spec.filters[1].exact.type", 10, Code::BadFilter),
         (format!("{rest}filter: {{attributes: {{TYPE: a}}}}"), "spec.filter.attributes.TYPE", 8, Code::BadAttributeName),
@@ -466,7 +520,7 @@ fn all_problems_of_all_files_are_told_in_one_go() {
         Input {
             file: "a.yaml".into(),
             text: with_trigger(
-                "broker: B\nfilters: [{exact: {Type: a, B: c}}, {cesql: x}]\nsubscriber: {uri: x}\nextra: 1",
+                "broker: B\nfilters: [{exact: {Type: a, B: c}}, {cesql: x AND }]\nsubscriber: {uri: x}\nextra: 1",
             ),
         },
         Input {
@@ -485,7 +539,7 @@ fn all_problems_of_all_files_are_told_in_one_go() {
             "a.yaml:6:11: spec.broker: `B` is not a name: a name has 1 to 253 lower-case letters, digits, hyphens and dots, and each part begins and ends with a letter or digit (bad-name)",
             "a.yaml:7:22: spec.filters[0].exact.Type: attribute names are lower-case letters and digits, and begin with a letter (bad-attribute-name)",
             "a.yaml:7:31: spec.filters[0].exact.B: attribute names are lower-case letters and digits, and begin with a letter (bad-attribute-name)",
-            "a.yaml:7:40: spec.filters[1].cesql: cesql filters are not supported by this version (not-supported)",
+            "a.yaml:7:47: spec.filters[1].cesql: at column 6: a value is expected here, not the end (bad-filter)",
             "a.yaml:8:21: spec.subscriber.uri: an absolute URL with http:// or https:// is expected (bad-uri)",
             "a.yaml:9:3: spec.extra: there is no such field; there are broker, brokerRef, filter, filters, subscriber, delivery (unknown-field)",
             "b.yaml:2:1: this is not YAML: while parsing a node, did not find expected node content (yaml-syntax)",

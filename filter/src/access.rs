@@ -1,5 +1,6 @@
 //! What an index may know of a filter: questions that every passing event must answer alike.
 
+use crate::cesql::{Compare, Expression, Kind, Node, Shape};
 use crate::clause::{Ask, Attr, Test};
 use crate::compiled::{Compiled, What, children};
 
@@ -39,13 +40,21 @@ impl<'a> Accesses<'a> {
         let nodes = filter.nodes();
         let clauses: Vec<usize> = match nodes[0].what {
             What::All => children(nodes, 0).collect(),
-            What::Test(_) | What::Any | What::Not => vec![0],
+            What::Test(_) | What::Cesql(_) | What::Path(_) | What::Any | What::Not => vec![0],
         };
-        let asked = clauses.len();
-        let mut list: Vec<_> = clauses
-            .into_iter()
-            .filter_map(|at| Access::of(filter, at))
-            .collect();
+        let mut list = Vec::new();
+        let mut complete = true;
+        for at in clauses {
+            match &nodes[at].what {
+                What::Cesql(expression) => complete &= of_expression(expression, &mut list),
+                What::Test(_) | What::Path(_) | What::All | What::Any | What::Not => {
+                    let access = Access::of(filter, at);
+                    complete &= access.is_some();
+                    list.extend(access);
+                }
+            }
+        }
+        let all = list.len();
         // Type first: a split that many filters share keeps the tree small.
         list.sort_by(|a, b| (a.how, a.values.len() > 1, a.attr).cmp(&(b.how, b.values.len() > 1, b.attr)));
         // A filter stands under each of its values; one question with several keeps that from multiplying.
@@ -55,9 +64,24 @@ impl<'a> Accesses<'a> {
             access.values.len() == 1 || several == 1
         });
         list.truncate(MAX_LEVELS);
-        let complete = list.len() == asked;
+        complete &= list.len() == all;
         Self { list, complete }
     }
+}
+
+/// Adds the questions that an expression asks of every event that it passes. Whether they are all that it asks.
+pub(crate) fn of_expression<'a>(expression: &'a Expression, list: &mut Vec<Access<'a>>) -> bool {
+    let (conjuncts, mut complete) = expression.root().conjuncts();
+    for node in conjuncts {
+        match Access::of_node(node) {
+            Some((access, whole)) => {
+                list.push(access);
+                complete &= whole;
+            }
+            None => complete = false,
+        }
+    }
+    complete
 }
 
 // === impl Access ===
@@ -65,7 +89,7 @@ impl<'a> Accesses<'a> {
 impl<'a> Access<'a> {
     /// The question that the clause at `at` is, if an index can ask it: a single comparison, or an `any` of
     /// comparisons of one kind with one attribute.
-    fn of(filter: &'a Compiled, at: usize) -> Option<Self> {
+    pub(crate) fn of(filter: &'a Compiled, at: usize) -> Option<Self> {
         let nodes = filter.nodes();
         match &nodes[at].what {
             What::Test(test) => Self::of_test(test),
@@ -86,7 +110,71 @@ impl<'a> Access<'a> {
                 }
                 all.map(Self::without_overlap)
             }
-            What::All | What::Not => None,
+            What::Cesql(_) | What::Path(_) | What::All | What::Not => None,
+        }
+    }
+
+    /// The question that a part of an expression is, and whether it asks nothing more.
+    ///
+    /// A comparison with a literal text casts the attribute to a text, so it compares what the event has for it. The
+    /// other way round the literal is cast to the attribute's type, which only core attributes always have.
+    fn of_node(node: &'a Node) -> Option<(Self, bool)> {
+        match &node.kind {
+            Kind::Compare(Compare::Equal, both) => {
+                let (attr, text) = match (&both[0].kind, &both[1].kind) {
+                    (Kind::Attribute(attr), Kind::Text(text)) => (attr, text),
+                    (Kind::Text(text), Kind::Attribute(attr)) if attr.is_core() => (attr, text),
+                    _ => return None,
+                };
+                Some((Self::one(attr, How::Exact, text), true))
+            }
+            Kind::Like {
+                of,
+                pattern,
+                negated: false,
+            } => {
+                let Kind::Attribute(attr) = &of.kind else {
+                    return None;
+                };
+                let (how, text, whole) = match pattern.shape() {
+                    Shape::Exact(text) => (How::Exact, text, true),
+                    Shape::Prefix(text) => (How::Prefix, text, true),
+                    Shape::Suffix(text) => (How::Suffix, text, true),
+                    Shape::AtLeastPrefix(text) => (How::Prefix, text, false),
+                    Shape::AtLeastSuffix(text) => (How::Suffix, text, false),
+                    Shape::Other => return None,
+                };
+                Some((Self::one(attr, how, text), whole))
+            }
+            Kind::In {
+                of,
+                set,
+                negated: false,
+            } => {
+                let Kind::Attribute(attr) = &of.kind else {
+                    return None;
+                };
+                let text = |element: &'a Node| match &element.kind {
+                    Kind::Text(text) => Some(text.as_bytes()),
+                    _ => None,
+                };
+                let values: Vec<_> = set.iter().map(text).collect::<Option<_>>()?;
+                let access = Self {
+                    attr,
+                    how: How::Exact,
+                    values,
+                };
+                attr.is_core().then(|| (access.without_overlap(), true))
+            }
+            _ => None,
+        }
+    }
+
+    fn one(attr: &'a Attr, how: How, value: &'a str) -> Self {
+        Self {
+            attr,
+            how,
+            values: vec![value.as_bytes()],
         }
     }
 
@@ -97,11 +185,7 @@ impl<'a> Access<'a> {
             Ask::Suffix(value) => (How::Suffix, value),
             Ask::Present => return None,
         };
-        Some(Self {
-            attr: &test.attr,
-            how,
-            values: vec![value.as_bytes()],
-        })
+        Some(Self::one(&test.attr, how, value))
     }
 
     /// Leaves out values that another one covers, so that no event finds two.

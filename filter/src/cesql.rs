@@ -12,14 +12,17 @@ mod functions;
 mod lexer;
 mod like;
 mod parser;
+mod reasons;
 mod value;
 
 use millrace_event::Event;
 
 pub use evaluation::ErrorKind;
-pub(crate) use evaluation::{Evaluated, Failure, Run};
+pub(crate) use evaluation::{Evaluated, Run};
 pub(crate) use expression::{Compare, Kind, Logic, Node};
 pub(crate) use like::Shape;
+pub(crate) use reasons::of_clause;
+pub(crate) use value::Type;
 pub use value::Value;
 
 use crate::compile::CompileError;
@@ -85,7 +88,7 @@ impl Expression {
     pub(crate) fn filter(text: &str) -> Result<Self, CompileError> {
         let expression = Self::new(text)?;
         match expression.root.of_type() {
-            None | Some(value::Type::Boolean) => Ok(expression),
+            None | Some(Type::Boolean) => Ok(expression),
             Some(other) => Err(CompileError {
                 path: String::new(),
                 message: format!(
@@ -104,18 +107,11 @@ impl Expression {
                 value: if std::ptr::eq(failure.at, &self.root) {
                     failure.instead
                 } else {
-                    self.root
-                        .of_type()
-                        .map_or(Value::Boolean(false), value::Type::zero)
+                    self.root.of_type().map_or(Value::Boolean(false), Type::zero)
                 },
                 error: Some(failure.kind),
             },
         }
-    }
-
-    /// Whether it is true for an event, and without an error.
-    pub(crate) fn holds(&self, event: &Event) -> bool {
-        matches!(Run::new(event).evaluate(&self.root), Ok(Value::Boolean(true)))
     }
 
     pub(crate) fn root(&self) -> &Node {
@@ -132,3 +128,6 @@ impl Expression {
 fn column(text: &str, at: usize) -> usize {
     text[..at].chars().count() + 1
 }
+
+#[cfg(test)]
+mod tests;

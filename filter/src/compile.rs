@@ -1,8 +1,12 @@
-//! From what a user wrote to what runs: every rule checked, clauses in the order in which they are cheapest.
+//! From what a user wrote to a checked tree: every rule of every dialect.
 
+use crate::cesql::Expression;
 use crate::clause::{Ask, Attr, Test};
-use crate::compiled::{Node, What};
-use crate::filter::Filter;
+use crate::compiled::What;
+use crate::filter::{Filter, Scalar};
+use crate::jsonpath::{JsonPath, PathTest, Wanted};
+use crate::rules::{attribute_ask, check_name, dialect_ask, shown};
+use crate::tree::Tree;
 
 /// How deep `all`, `any` and `not` may be nested.
 pub const MAX_DEPTH: usize = 32;
@@ -24,11 +28,12 @@ pub struct CompileError {
     pub message: String,
 }
 
-/// A checked filter before it is laid flat.
-pub(crate) struct Tree {
-    what: What,
-    path: String,
-    children: Vec<Tree>,
+impl CompileError {
+    /// The same error of a part that stands at `path`.
+    fn behind(mut self, path: &str) -> Self {
+        self.path.insert_str(0, path);
+        self
+    }
 }
 
 /// Checks the implicit `all` of these filters and gives it as a tree.
@@ -44,26 +49,6 @@ pub(crate) fn check(filters: &[Filter]) -> Result<Tree, CompileError> {
         children.push(compiler.filter(filter, format!("[{i}]"), 1)?);
     }
     Ok(Tree::join(What::All, String::new(), children).with_root("filters"))
-}
-
-/// The tree in preorder: the nodes that run, and where each stands for people.
-pub(crate) fn flatten(tree: Tree) -> (Vec<Node>, Vec<Box<str>>) {
-    let (mut nodes, mut paths) = (Vec::new(), Vec::new());
-    lay(tree, &mut nodes, &mut paths);
-    (nodes, paths)
-}
-
-fn lay(tree: Tree, nodes: &mut Vec<Node>, paths: &mut Vec<Box<str>>) {
-    let at = nodes.len();
-    nodes.push(Node {
-        what: tree.what,
-        end: 0,
-    });
-    paths.push(tree.path.into());
-    for child in tree.children {
-        lay(child, nodes, paths);
-    }
-    nodes[at].end = nodes.len();
 }
 
 /// Counts what it has seen, so that a hostile document costs no more than the bounds.
@@ -85,6 +70,13 @@ impl Compiler {
             Filter::Exact(pairs) => self.dialect(format!("{path}.exact"), pairs, Ask::Exact),
             Filter::Prefix(pairs) => self.dialect(format!("{path}.prefix"), pairs, Ask::Prefix),
             Filter::Suffix(pairs) => self.dialect(format!("{path}.suffix"), pairs, Ask::Suffix),
+            Filter::Cesql(text) => {
+                let path = format!("{path}.cesql");
+                let expression = Expression::filter(text).map_err(|error| error.behind(&path))?;
+                Ok(Tree::leaf(What::Cesql(Box::new(expression)), path))
+            }
+            Filter::JsonPath(text) => json_path(text, None, format!("{path}.jsonpath")),
+            Filter::JsonPathEquals(pairs) => self.json_paths(pairs, &format!("{path}.jsonpath")),
             Filter::All(list) => self.list(What::All, format!("{path}.all"), list, depth),
             Filter::Any(list) => self.list(What::Any, format!("{path}.any"), list, depth),
             Filter::Not(inner) => {
@@ -92,6 +84,26 @@ impl Compiler {
                 Ok(Tree::negate(self.filter(inner, path.clone(), depth + 1)?, path))
             }
         }
+    }
+
+    /// The map of `jsonpath`: each path must select its value.
+    fn json_paths(&mut self, pairs: &[(String, Scalar)], path: &str) -> Result<Tree, CompileError> {
+        if pairs.is_empty() {
+            return refuse(
+                path.to_owned(),
+                "the map is empty: it needs at least one path".to_owned(),
+            );
+        }
+        let mut children = Vec::with_capacity(pairs.len().min(MAX_CLAUSES));
+        for (i, (text, value)) in pairs.iter().enumerate() {
+            let path = format!("{path}.{}", shown(text));
+            self.count(&path)?;
+            if pairs[..i].iter().any(|(other, _)| other == text) {
+                return refuse(path, "the path is given twice".to_owned());
+            }
+            children.push(json_path(text, Some(value), path)?);
+        }
+        Ok(Tree::join(What::All, path.to_owned(), children))
     }
 
     fn list(
@@ -150,7 +162,7 @@ impl Compiler {
             {
                 return refuse(path, format!("the attribute {name} is given twice"));
             }
-            children.push(Tree::leaf(test, path));
+            children.push(Tree::leaf(What::Test(test), path));
         }
         Ok(Tree::join(What::All, path.to_owned(), children))
     }
@@ -167,121 +179,17 @@ impl Compiler {
     }
 }
 
-// === impl Tree ===
-
-impl Tree {
-    fn leaf(test: Test, path: String) -> Self {
-        Self {
-            what: What::Test(test),
-            path,
-            children: Vec::new(),
+/// The clause that asks a path, and for its value if there is one.
+fn json_path(text: &str, value: Option<&Scalar>, at: String) -> Result<Tree, CompileError> {
+    let path = JsonPath::new(text).map_err(|error| error.behind(&at))?;
+    let wanted = match value {
+        None => None,
+        Some(Scalar::Text(text)) if text.len() > MAX_VALUE_BYTES => {
+            return refuse(at, format!("the value is longer than {MAX_VALUE_BYTES} bytes"));
         }
-    }
-
-    /// `all` or `any` of the children: alike ones are drawn up, a single one stands for the whole, cheapest first.
-    fn join(what: What, path: String, children: Vec<Tree>) -> Self {
-        let mut flat: Vec<Tree> = Vec::with_capacity(children.len());
-        for child in children {
-            if child.what == what {
-                flat.extend(child.children);
-            } else {
-                flat.push(child);
-            }
-        }
-        if flat.len() == 1 {
-            return flat.remove(0);
-        }
-        flat.sort_by_cached_key(Tree::cost);
-        Self {
-            what,
-            path,
-            children: flat,
-        }
-    }
-
-    /// The contrary; the contrary of the contrary is the thing itself.
-    fn negate(mut inner: Tree, path: String) -> Self {
-        match inner.what {
-            What::Not => inner.children.remove(0),
-            What::Test(_) | What::All | What::Any => Self {
-                what: What::Not,
-                path,
-                children: vec![inner],
-            },
-        }
-    }
-
-    fn cost(&self) -> u32 {
-        match &self.what {
-            What::Test(test) => test.cost(),
-            What::All | What::Any | What::Not => 2 + self.children.iter().map(Tree::cost).sum::<u32>(),
-        }
-    }
-
-    /// Puts the name of the field before every path, for explanations.
-    fn with_root(mut self, root: &str) -> Self {
-        self.path.insert_str(0, root);
-        self.children = self
-            .children
-            .into_iter()
-            .map(|child| child.with_root(root))
-            .collect();
-        self
-    }
-}
-
-// === rules ===
-
-/// Knative's rule for names; `data` is not an attribute.
-fn check_name(name: &str) -> Result<(), String> {
-    let shape = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if name.is_empty() {
-        Err("the name of the attribute is empty".to_owned())
-    } else if name.len() > MAX_NAME_BYTES {
-        Err(format!(
-            "the name of the attribute is longer than {MAX_NAME_BYTES} bytes"
-        ))
-    } else if !shape || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        let name = shown(name);
-        Err(format!(
-            "`{name}` is no attribute name: lower-case letters and digits, beginning with a letter"
-        ))
-    } else if name == "data" {
-        Err("`data` is not an attribute: filters see only the attributes of an event".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-/// The question of `exact`, `prefix` and `suffix`, where an empty value would ask nothing.
-fn dialect_ask(value: &str, ask: fn(Box<str>) -> Ask) -> Result<Ask, String> {
-    if value.is_empty() {
-        return Err("the value is empty: say what the attribute is compared with".to_owned());
-    }
-    check_length(value).map(|()| ask(value.into()))
-}
-
-/// The question of `filter.attributes`, where an empty value asks for presence.
-fn attribute_ask(value: &str) -> Result<Ask, String> {
-    check_length(value).map(|()| {
-        if value.is_empty() {
-            Ask::Present
-        } else {
-            Ask::Exact(value.into())
-        }
-    })
-}
-
-fn check_length(value: &str) -> Result<(), String> {
-    if value.len() > MAX_VALUE_BYTES {
-        return Err(format!("the value is longer than {MAX_VALUE_BYTES} bytes"));
-    }
-    Ok(())
-}
-
-/// A name as it can be shown: one line, not endless.
-fn shown(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_debug).collect()
+        Some(value) => Some(Wanted::new(value).or_else(|message| refuse(at.clone(), message))?),
+    };
+    Ok(Tree::leaf(What::Path(Box::new(PathTest { path, wanted })), at))
 }
 
 fn refuse<T>(path: String, message: String) -> Result<T, CompileError> {

@@ -2,10 +2,14 @@
 
 use millrace_event::Event;
 
+use crate::cesql::{Evaluated, Expression, Run, Value};
 use crate::clause::Test;
 use crate::compile::{self, CompileError};
 use crate::explain::{Explanation, Recorder};
 use crate::filter::Filter;
+use crate::jsonpath::{Found, PathTest};
+use crate::subject::Subject;
+use crate::tree;
 
 /// A filter made ready: names checked, clauses in the order in which they are cheapest.
 #[derive(Clone, Debug)]
@@ -25,9 +29,11 @@ pub(crate) struct Node {
 }
 
 /// What a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     Test(Test),
+    Cesql(Box<Expression>),
+    Path(Box<PathTest>),
     All,
     Any,
     Not,
@@ -41,6 +47,18 @@ pub(crate) trait Observer {
     type Notes: Default;
     /// A clause was asked and has seen this.
     fn asked(&mut self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
+    /// The evaluation of an expression, which notes as much as this observer wants.
+    fn run<'x>(&self, event: &'x Event) -> Run<'x>;
+    /// An expression was evaluated.
+    fn evaluated<'x>(
+        &mut self,
+        at: usize,
+        expression: &'x Expression,
+        outcome: Evaluated<'x>,
+        run: Run<'x>,
+    ) -> Self::Note;
+    /// A path was asked and has found this.
+    fn searched(&mut self, at: usize, test: &PathTest, found: &Found<'_>, held: bool) -> Self::Note;
     /// A child did not decide; its note is kept.
     fn gather(notes: &mut Self::Notes, note: Self::Note);
     /// No child of an `all` or `any` stood against the others.
@@ -61,24 +79,39 @@ impl Compiled {
     /// The first fault in document order: a bad name or value, an empty list or map, or more than the bounds
     /// ([`crate::MAX_DEPTH`], [`crate::MAX_CLAUSES`], [`crate::MAX_VALUE_BYTES`]).
     pub fn new(filters: &[Filter]) -> Result<Self, CompileError> {
-        let (nodes, paths) = compile::flatten(compile::check(filters)?);
+        let (nodes, paths) = tree::flatten(compile::check(filters)?);
         Ok(Self {
             nodes: nodes.into(),
             paths: paths.into(),
         })
     }
 
-    /// Whether the event passes. Does not allocate.
+    /// Whether the event passes.
     pub fn matches(&self, event: &Event) -> bool {
-        walk(&self.nodes, 0, event, &mut Silent).0
+        self.matches_subject(&Subject::new(event))
+    }
+
+    /// Whether the event passes; its data is parsed only if a clause asks and no filter before this has.
+    pub fn matches_subject(&self, subject: &Subject<'_>) -> bool {
+        walk(&self.nodes, 0, subject, &mut Silent).0
     }
 
     /// The same decision with its reasons, made by the same code.
     pub fn explain(&self, event: &Event) -> Explanation {
+        self.explain_subject(&Subject::new(event))
+    }
+
+    /// The same decision with its reasons for an event that other filters see as well.
+    pub fn explain_subject(&self, subject: &Subject<'_>) -> Explanation {
         let mut recorder = Recorder::new(&self.paths);
-        let (matched, clause) = walk(&self.nodes, 0, event, &mut recorder);
+        let (matched, clause) = walk(&self.nodes, 0, subject, &mut recorder);
         let asks_nothing = matches!(&*self.nodes, [Node { what: What::All, .. }]);
         recorder.explanation(matched, (!asks_nothing).then_some(clause))
+    }
+
+    /// Where the node at `at` stands.
+    pub(crate) fn path(&self, at: usize) -> &str {
+        &self.paths[at]
     }
 
     /// The flat tree, for the index.
@@ -97,23 +130,34 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 }
 
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
-fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &mut O) -> (bool, O::Note) {
+fn walk<O: Observer>(nodes: &[Node], at: usize, subject: &Subject<'_>, observer: &mut O) -> (bool, O::Note) {
     match &nodes[at].what {
         What::Test(test) => {
-            let seen = test.attr.of(event);
+            let seen = test.attr.of(subject.event());
             let held = test.ask.holds(seen);
             (held, observer.asked(at, test, seen, held))
         }
+        What::Cesql(expression) => {
+            let mut run = observer.run(subject.event());
+            let outcome = run.evaluate(expression.root());
+            let held = matches!(outcome, Ok(Value::Boolean(true)));
+            (held, observer.evaluated(at, expression, outcome, run))
+        }
+        What::Path(test) => {
+            let found = test.find(subject);
+            let held = test.holds(&found);
+            (held, observer.searched(at, test, &found, held))
+        }
         What::Not => {
-            let (inner, note) = walk(nodes, at + 1, event, observer);
+            let (inner, note) = walk(nodes, at + 1, subject, observer);
             (!inner, observer.negated(inner, note))
         }
         what @ (What::All | What::Any) => {
             // One child decides an `any` by holding, and an `all` by not holding.
-            let any = *what == What::Any;
+            let any = matches!(what, What::Any);
             let mut notes = O::Notes::default();
             for child in children(nodes, at) {
-                let (held, note) = walk(nodes, child, event, observer);
+                let (held, note) = walk(nodes, child, subject, observer);
                 if held == any {
                     return (held, note);
                 }
@@ -124,12 +168,26 @@ fn walk<O: Observer>(nodes: &[Node], at: usize, event: &Event, observer: &mut O)
     }
 }
 
+// === impl What ===
+
+impl What {
+    /// Whether a node of this kind within one of the other can be drawn up into it.
+    pub(crate) fn joins_as(&self, other: &What) -> bool {
+        matches!((self, other), (Self::All, Self::All) | (Self::Any, Self::Any))
+    }
+}
+
 // === impl Silent ===
 
 impl Observer for Silent {
     type Note = ();
     type Notes = ();
     fn asked(&mut self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
+    fn run<'x>(&self, event: &'x Event) -> Run<'x> {
+        Run::new(event)
+    }
+    fn evaluated<'x>(&mut self, _: usize, _: &'x Expression, _: Evaluated<'x>, _: Run<'x>) {}
+    fn searched(&mut self, _: usize, _: &PathTest, _: &Found<'_>, _: bool) {}
     fn gather((): &mut (), (): ()) {}
     fn together(&mut self, _: usize, _: bool, (): ()) {}
     fn negated(&mut self, _: bool, (): ()) {}

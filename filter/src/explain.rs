@@ -2,8 +2,12 @@
 
 use std::fmt::Write;
 
+use millrace_event::Event;
+
+use crate::cesql::{self, Evaluated, Expression, Run};
 use crate::clause::{Ask, Test};
 use crate::compiled::Observer;
+use crate::jsonpath::{self, Found, PathTest};
 
 /// The decision, the clause that made it, and every clause that was asked on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub(crate) struct Recorder<'a> {
 /// How much of a text of an event or a filter is shown, in characters.
 const SHOWN_CHARS: usize = 120;
 /// How many clauses a sentence names before it only counts the others.
-const SHOWN_CLAUSES: usize = 5;
+pub(crate) const SHOWN_CLAUSES: usize = 5;
 
 // === impl Clause ===
 
@@ -107,7 +111,12 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn list(&mut self, clause: Clause) -> Clause {
+    fn list(&mut self, at: usize, (verdict, because): (Verdict, String)) -> Clause {
+        let clause = Clause {
+            path: self.paths[at].to_string(),
+            verdict,
+            because,
+        };
         if self.asked.len() < MAX_LISTED {
             self.asked.push(clause.clone());
         } else {
@@ -127,11 +136,25 @@ impl Observer for Recorder<'_> {
             (false, Some(_)) => Verdict::Different,
             (false, None) => Verdict::Absent,
         };
-        self.list(Clause {
-            path: self.paths[at].to_string(),
-            verdict,
-            because: sentence(test, seen, held),
-        })
+        self.list(at, (verdict, sentence(test, seen, held)))
+    }
+
+    fn run<'x>(&self, event: &'x Event) -> Run<'x> {
+        Run::noted(event)
+    }
+
+    fn evaluated<'x>(
+        &mut self,
+        at: usize,
+        expression: &'x Expression,
+        outcome: Evaluated<'x>,
+        run: Run<'x>,
+    ) -> Clause {
+        self.list(at, cesql::of_clause(expression, &outcome, run))
+    }
+
+    fn searched(&mut self, at: usize, test: &PathTest, found: &Found<'_>, held: bool) -> Clause {
+        self.list(at, jsonpath::of_clause(test, found, held))
     }
 
     fn gather(notes: &mut Vec<Clause>, note: Clause) {
@@ -195,15 +218,27 @@ fn sentence(test: &Test, seen: Option<&str>, held: bool) -> String {
     }
 }
 
-/// A text in quotes, on one line, shortened.
-fn quoted(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+/// A text of an event in quotes, on one line, shortened.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("\"{}\"", cut(text, |_| true))
+}
+
+/// A text of a filter, on one line, shortened.
+pub(crate) fn shortened(text: &str) -> String {
+    cut(text, char::is_control)
+}
+
+fn cut(text: &str, escapes: fn(char) -> bool) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_CHARS) {
+        if escapes(c) {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
     if text.chars().nth(SHOWN_CHARS).is_some() {
         shown.push('…');
     }
-    format!("\"{shown}\"")
+    shown
 }

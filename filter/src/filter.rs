@@ -11,10 +11,29 @@ pub enum Filter {
     Prefix(Vec<(String, String)>),
     /// All named attributes end with the values.
     Suffix(Vec<(String, String)>),
+    /// A CESQL expression is true.
+    Cesql(String),
+    /// A path selects something of the data.
+    JsonPath(String),
+    /// Each of these paths selects a value of the data that is equal to this one.
+    JsonPathEquals(Vec<(String, Scalar)>),
     /// All of these (at least one).
     All(Vec<Filter>),
     /// Any of these (at least one).
     Any(Vec<Filter>),
     /// The contrary.
     Not(Box<Filter>),
+}
+
+/// A typed value to compare JSON with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number, as JSON spells it.
+    Number(String),
+    /// A string.
+    Text(String),
 }

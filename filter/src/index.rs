@@ -13,6 +13,7 @@ use millrace_event::Event;
 use crate::access::{Access, Accesses, How};
 use crate::clause::Attr;
 use crate::compiled::Compiled;
+use crate::subject::Subject;
 
 /// An index over filters, each under a small number of the caller's choosing.
 ///
@@ -66,9 +67,10 @@ impl Index {
         }
     }
 
-    /// Adds to `into` the key of every filter that the event passes, each once, in no particular order.
+    /// Adds to `into` the key of every filter that the event passes, each once, in no particular order. The event's
+    /// data is parsed at most once, and not at all unless a filter that is left after the look-ups asks for it.
     pub fn matching(&self, event: &Event, into: &mut Vec<u32>) {
-        self.root.matching(event, into);
+        self.root.matching(&Subject::new(event), into);
     }
 
     /// How many filters it holds.
@@ -167,16 +169,16 @@ impl Bucket {
         self.proved.is_empty() && self.open.is_empty() && self.splits.is_empty()
     }
 
-    fn matching(&self, event: &Event, into: &mut Vec<u32>) {
+    fn matching(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
         into.extend_from_slice(&self.proved);
         into.extend(
             self.open
                 .iter()
-                .filter(|(_, filter)| filter.matches(event))
+                .filter(|(_, filter)| filter.matches_subject(subject))
                 .map(|(key, _)| *key),
         );
         for split in &self.splits {
-            split.matching(event, into);
+            split.matching(subject, into);
         }
     }
 }
@@ -232,12 +234,14 @@ impl Split {
         }
     }
 
-    fn matching(&self, event: &Event, into: &mut Vec<u32>) {
-        let Some(text) = self.attr.of(event) else { return };
+    fn matching(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
+        let Some(text) = self.attr.of(subject.event()) else {
+            return;
+        };
         let text = text.as_bytes();
         let mut visit = |part: &[u8]| {
             if let Some(bucket) = self.by_value.get(part) {
-                bucket.matching(event, into);
+                bucket.matching(subject, into);
             }
         };
         match self.how {
@@ -264,193 +268,4 @@ fn take<T>(list: &mut Vec<T>, this: impl FnMut(&T) -> bool) {
 }
 
 #[cfg(test)]
-mod tests {
-    use millrace_event::SpecVersion;
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::Filter;
-
-    fn event(attributes: &[(&str, &str)]) -> Event {
-        let mut builder = Event::builder(SpecVersion::V10).attribute("id", "1");
-        for (name, value) in attributes {
-            builder = builder.attribute(name, value);
-        }
-        builder.build().expect("a valid event")
-    }
-
-    fn compiled(filters: &[Filter]) -> Arc<Compiled> {
-        Arc::new(Compiled::new(filters).expect("a valid filter"))
-    }
-
-    fn matching(index: &Index, event: &Event) -> Vec<u32> {
-        let mut keys = Vec::new();
-        index.matching(event, &mut keys);
-        keys.sort_unstable();
-        keys
-    }
-
-    fn pair(name: &str, value: &str) -> Vec<(String, String)> {
-        vec![(name.to_owned(), value.to_owned())]
-    }
-
-    #[test]
-    fn ten_thousand_filters_leave_few_to_ask() {
-        let mut index = Index::default();
-        for key in 0..10_000 {
-            let ty = Filter::Exact(pair("type", &format!("type.{}", key % 1_000)));
-            let source = Filter::Prefix(pair("source", &format!("/shop/{key}/")));
-            index.insert(key, compiled(&[source, ty]));
-        }
-        let event = event(&[("type", "type.42"), ("source", "/shop/1042/orders")]);
-        assert_eq!(matching(&index, &event), [1_042]);
-        // All are proved by the index: none is asked as a whole.
-        assert!(index.root.open.is_empty());
-        assert_eq!(index.root.splits.len(), 1);
-        assert!(
-            index.root.splits[0]
-                .by_value
-                .values()
-                .all(|bucket| bucket.open.is_empty())
-        );
-    }
-
-    #[test]
-    fn what_is_removed_leaves_nothing_behind() {
-        let mut index = Index::default();
-        for round in 0..3 {
-            for key in 0..100 {
-                let any = Filter::Any(
-                    (0..3)
-                        .map(|n| Filter::Exact(pair("type", &format!("t{}", key + n))))
-                        .collect(),
-                );
-                index.insert(
-                    key,
-                    compiled(&[any, Filter::Suffix(pair("source", &format!("{key}")))]),
-                );
-            }
-            assert_eq!(
-                matching(&index, &event(&[("type", "t7"), ("source", "/6")])),
-                [6],
-                "round {round}"
-            );
-            (0..100).for_each(|key| index.remove(key));
-            assert!(index.is_empty() && index.root.is_empty(), "round {round}");
-        }
-        index.remove(5);
-    }
-
-    const NAMES: [&str; 6] = ["type", "source", "id", "subject", "region", "knativebrokerttl"];
-
-    /// Texts over two letters, so that equal, beginning and ending ones are common.
-    fn text() -> impl Strategy<Value = String> {
-        "[ab]{1,4}"
-    }
-
-    fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
-        let names = proptest::sample::subsequence(NAMES.to_vec(), 1..=2);
-        (names, vec(text(), 2))
-            .prop_map(|(names, values)| names.into_iter().map(str::to_owned).zip(values).collect())
-    }
-
-    fn filter() -> impl Strategy<Value = Filter> {
-        let leaf = prop_oneof![
-            pairs().prop_map(Filter::Exact),
-            pairs().prop_map(Filter::Exact),
-            pairs().prop_map(Filter::Prefix),
-            pairs().prop_map(Filter::Suffix),
-            (text(), vec(text(), 1..4)).prop_map(|(_, values)| {
-                Filter::Any(
-                    values
-                        .iter()
-                        .map(|value| Filter::Exact(pair("type", value)))
-                        .collect(),
-                )
-            }),
-            vec(text(), 1..4).prop_map(|values| {
-                Filter::Any(
-                    values
-                        .iter()
-                        .map(|value| Filter::Prefix(pair("source", value)))
-                        .collect(),
-                )
-            }),
-            vec(text(), 1..4).prop_map(|values| {
-                Filter::Any(
-                    values
-                        .iter()
-                        .map(|value| Filter::Suffix(pair("source", value)))
-                        .collect(),
-                )
-            }),
-            proptest::sample::select(NAMES.to_vec()).prop_map(|name| Filter::Attributes(pair(name, ""))),
-        ];
-        leaf.prop_recursive(3, 12, 3, |inner| {
-            prop_oneof![
-                vec(inner.clone(), 1..3).prop_map(Filter::All),
-                vec(inner.clone(), 1..3).prop_map(Filter::Any),
-                inner.prop_map(|inner| Filter::Not(Box::new(inner))),
-            ]
-        })
-    }
-
-    fn any_event() -> impl Strategy<Value = Event> {
-        (
-            text(),
-            text(),
-            text(),
-            proptest::option::of(text()),
-            proptest::option::of(text()),
-        )
-            .prop_map(|(id, ty, source, subject, region)| {
-                let mut all = vec![("id", id), ("type", ty), ("source", source)];
-                all.extend(subject.map(|value| ("subject", value)));
-                all.extend(region.map(|value| ("region", value)));
-                all.push(("knativebrokerttl", "1".to_owned()));
-                event(
-                    &all.iter()
-                        .map(|(name, value)| (*name, value.as_str()))
-                        .collect::<Vec<_>>(),
-                )
-            })
-    }
-
-    proptest! {
-        /// The promise of the index: it decides as asking every filter decides, through every insertion, replacement and removal.
-        #[test]
-        fn the_index_decides_as_a_plain_loop_does(
-            changes in vec((0..40_u32, proptest::option::weighted(0.8, vec(filter(), 0..3))), 1..120),
-            events in vec(any_event(), 1..20),
-        ) {
-            let mut index = Index::default();
-            let mut plain: HashMap<u32, Arc<Compiled>> = HashMap::new();
-            for (key, filters) in changes {
-                match filters {
-                    Some(filters) => {
-                        let filter = compiled(&filters);
-                        plain.insert(key, filter.clone());
-                        index.insert(key, filter);
-                    }
-                    None => {
-                        plain.remove(&key);
-                        index.remove(key);
-                    }
-                }
-            }
-            prop_assert_eq!(index.len(), plain.len());
-            for event in &events {
-                let mut expected: Vec<u32> =
-                    plain.iter().filter(|(_, filter)| filter.matches(event)).map(|(key, _)| *key).collect();
-                expected.sort_unstable();
-                prop_assert_eq!(matching(&index, event), expected);
-                for filter in plain.values() {
-                    prop_assert_eq!(filter.explain(event).matched, filter.matches(event));
-                }
-            }
-            plain.keys().for_each(|key| index.remove(*key));
-            prop_assert!(index.root.is_empty());
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Batch, ChannelError, Reader};
+use millrace_filter::Subject;
 
 use crate::lane::{Lane, Place, at};
 use crate::serving::Serving;
@@ -88,8 +89,14 @@ async fn feed_group(
     let reached = lanes
         .partition_point(|(cursor, _)| *cursor <= batch.next.offset)
         .max(1);
+    // The lanes share them, so that data is parsed once for all of them.
+    let subjects: Vec<Subject<'_>> = batch
+        .records
+        .iter()
+        .map(|record| Subject::new(&record.event))
+        .collect();
     for (_, lane) in &lanes[..reached] {
-        feed_batch(serving, lane, &batch);
+        feed_batch(serving, lane, &batch, &subjects);
     }
     Ok(reached)
 }
@@ -128,7 +135,7 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
     }
 }
 
-fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch) {
+fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &[Subject<'_>]) {
     let router = serving.routes.lock();
     let mut inner = lane.inner.lock();
     let Place::Behind { mut cursor } = inner.place else {
@@ -139,12 +146,12 @@ fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch) {
     }
     let compiled = inner.settings.trigger.compiled.clone();
     let mut full = false;
-    for record in &batch.records {
+    for (record, subject) in batch.records.iter().zip(subjects) {
         let offset = record.position.offset;
         if offset < cursor {
             continue;
         }
-        let wanted = compiled.matches(&record.event);
+        let wanted = compiled.matches_subject(subject);
         if wanted && !inner.offer(offset, &record.event.compact(), &serving.common.budget) {
             cursor = offset;
             full = true;

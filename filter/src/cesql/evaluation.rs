@@ -67,6 +67,10 @@ impl<'x> Run<'x> {
         }
     }
 
+    pub(crate) fn event(&self) -> &'x Event {
+        self.event
+    }
+
     pub(crate) fn into_notes(self) -> Vec<(&'x Node, Evaluated<'x>)> {
         self.notes.unwrap_or_default()
     }
@@ -81,7 +85,7 @@ impl<'x> Run<'x> {
             Kind::Exists(attr) => Ok(Value::Boolean(attr.of(self.event).is_some())),
             Kind::Not(of) => {
                 let value = self.evaluate(of)?;
-                self.boolean(node, value).map(|truth| Value::Boolean(!truth))
+                boolean(node, value).map(|truth| Value::Boolean(!truth))
             }
             Kind::Negate(of) => {
                 let value = self.evaluate(of)?;
@@ -179,7 +183,7 @@ impl<'x> Run<'x> {
             {
                 notes.push((operand, value.clone()));
             }
-            let truth = self.boolean(node, value?)?;
+            let truth = boolean(node, value?)?;
             match (operators.get(at), truth) {
                 (None, _) | (Some(Logic::And), false) | (Some(Logic::Or), true) => {
                     return Ok(Value::Boolean(truth != turned));
@@ -225,12 +229,6 @@ impl<'x> Run<'x> {
         })
     }
 
-    fn boolean(&self, node: &'x Node, value: Value<'x>) -> Result<bool, Failure<'x>> {
-        value
-            .to_boolean()
-            .ok_or_else(|| cast_failure(node, value, Type::Boolean, Type::Boolean))
-    }
-
     /// Counts work; a hostile expression on a hostile event ends here.
     fn charge(&mut self, node: &'x Node, bytes: usize, returns: Type) -> Result<(), Failure<'x>> {
         self.work = self.work.saturating_add(bytes);
@@ -239,6 +237,12 @@ impl<'x> Run<'x> {
         }
         Ok(())
     }
+}
+
+fn boolean<'x>(node: &'x Node, value: Value<'x>) -> Result<bool, Failure<'x>> {
+    value
+        .to_boolean()
+        .ok_or_else(|| cast_failure(node, value, Type::Boolean, Type::Boolean))
 }
 
 fn integer<'x>(node: &'x Node, value: Value<'x>, returns: Type) -> Result<i32, Failure<'x>> {

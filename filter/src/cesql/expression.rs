@@ -103,6 +103,23 @@ impl Node {
         }
     }
 
+    /// Parts that must all be true for this to be true, and whether nothing else must be.
+    pub(crate) fn conjuncts(&self) -> (Vec<&Node>, bool) {
+        let Kind::Chain(operands, operators) = &self.kind else {
+            return (vec![self], true);
+        };
+        // `a AND b OR c` is `a AND (b OR c)`: those before the first other operator count.
+        let ands = operators.iter().take_while(|is| **is == Logic::And).count();
+        let mut complete = ands == operators.len();
+        let mut conjuncts = Vec::new();
+        for operand in &operands[..if complete { operands.len() } else { ands }] {
+            let (inner, whole) = operand.conjuncts();
+            conjuncts.extend(inner);
+            complete &= whole;
+        }
+        (conjuncts, complete)
+    }
+
     /// The attributes that it and its parts name, each once, in the order in which they stand.
     pub(crate) fn attributes(&self) -> Vec<&Attr> {
         let mut attributes = Vec::new();

@@ -8,9 +8,9 @@ use anyhow::{Context as _, bail};
 
 /// What people get who ask.
 pub(crate) const USAGE: &str = "\
-cargo xtask bench [options]
+cargo xtask bench [SCENARIO...] [options]
 
-  --only SCENARIO   one of compare, triggers, match, dead, backlog; may be repeated (all)
+  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
@@ -21,6 +21,7 @@ cargo xtask bench [options]
   match      1 and 10 triggers that all match
   dead       ten triggers that match; one subscriber refuses connections, or never answers
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
+  filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
 ";
 
 /// What to do.
@@ -51,6 +52,7 @@ pub(crate) enum Scenario {
     Match,
     Dead,
     Backlog,
+    Filters,
 }
 
 /// How the bare forwarder works.
@@ -61,12 +63,13 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 5] = [
+const ALL: [(&str, Scenario); 6] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
+    ("filters", Scenario::Filters),
 ];
 
 /// Reads the command line.
@@ -99,7 +102,8 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                     target: value()?.parse()?,
                 }));
             }
-            other => bail!("no such option: {other}\n{USAGE}"),
+            option if option.starts_with('-') => bail!("no such option: {option}\n{USAGE}"),
+            name => options.scenarios.push(scenario(name)?),
         }
     }
     if options.scenarios.is_empty() {

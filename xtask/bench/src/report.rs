@@ -90,6 +90,35 @@ impl Report {
             .push(json!({ "scenario": scenario, "runs": runs, "figures": targets }));
     }
 
+    /// Rows of figures of one's own, and what follows from them.
+    pub(crate) fn add_rows(
+        &mut self,
+        scenario: &str,
+        columns: &str,
+        rows: &[(String, Vec<f64>)],
+        targets: &[Target],
+    ) {
+        let width = rows
+            .iter()
+            .map(|(name, _)| name.chars().count())
+            .max()
+            .unwrap_or(0);
+        self.say(&format!("\n{scenario}\n  {:width$}   {columns}", ""));
+        for (name, figures) in rows {
+            let figures: Vec<String> = figures.iter().map(|figure| format!("{figure:14.1}")).collect();
+            self.say(&format!("  {name:width$}   {}", figures.join("  ")));
+        }
+        for target in targets {
+            self.say(&format!("  {target}"));
+        }
+        let row = |(name, figures): &(String, Vec<f64>)| json!({ "name": name, "figures": figures });
+        let rows: Vec<Value> = rows.iter().map(row).collect();
+        let targets: Vec<Value> = targets.iter().map(Target::json).collect();
+        let columns: Vec<&str> = columns.split("   ").collect();
+        self.scenarios
+            .push(json!({ "scenario": scenario, "columns": columns, "runs": rows, "figures": targets }));
+    }
+
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&Value::Array(self.scenarios))?);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a crate.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
@@ -24,6 +24,7 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("millrace", &[ANY]),
     ("tests", &[ANY]),
     ("xtask", &[]),
+    ("xtask/bench", &["event", "filter"]),
 ];
 
 /// Every other folder.
@@ -54,10 +55,9 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
 
 /// The folder of a package: `millrace-event` lies in `event`; `millrace` and `xtask` bear their folder's name.
 fn folder(package: &str) -> &str {
-    if package.starts_with("xtask") {
-        "xtask"
-    } else {
-        package.strip_prefix("millrace-").unwrap_or(package)
+    match package {
+        "xtask-bench" => "xtask/bench",
+        _ => package.strip_prefix("millrace-").unwrap_or(package),
     }
 }
 

@@ -1,0 +1,347 @@
+//! The promise of the index: it decides as asking every filter decides.
+
+use millrace_event::{DataForm, Kind, SpecVersion, Value as Attribute};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Filter, Scalar};
+
+fn event(attributes: &[(&str, &str)]) -> Event {
+    let mut builder = Event::builder(SpecVersion::V10).attribute("id", "1");
+    for (name, value) in attributes {
+        builder = builder.attribute(name, value);
+    }
+    builder.build().expect("a valid event")
+}
+
+fn compiled(filters: &[Filter]) -> Arc<Compiled> {
+    Arc::new(Compiled::new(filters).expect("a valid filter"))
+}
+
+fn matching(index: &Index, event: &Event) -> Vec<u32> {
+    let mut keys = Vec::new();
+    index.matching(event, &mut keys);
+    keys.sort_unstable();
+    keys
+}
+
+fn pair(name: &str, value: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), value.to_owned())]
+}
+
+#[test]
+fn ten_thousand_filters_leave_few_to_ask() {
+    let mut index = Index::default();
+    for key in 0..10_000 {
+        let ty = Filter::Exact(pair("type", &format!("type.{}", key % 1_000)));
+        let source = Filter::Prefix(pair("source", &format!("/shop/{key}/")));
+        index.insert(key, compiled(&[source, ty]));
+    }
+    let event = event(&[("type", "type.42"), ("source", "/shop/1042/orders")]);
+    assert_eq!(matching(&index, &event), [1_042]);
+    // All are proved by the index: none is asked as a whole.
+    assert!(index.root.open.is_empty());
+    assert_eq!(index.root.splits.len(), 1);
+    assert!(
+        index.root.splits[0]
+            .by_value
+            .values()
+            .all(|bucket| bucket.open.is_empty())
+    );
+}
+
+#[test]
+fn what_is_removed_leaves_nothing_behind() {
+    let mut index = Index::default();
+    for round in 0..3 {
+        for key in 0..100 {
+            let any = Filter::Any(
+                (0..3)
+                    .map(|n| Filter::Exact(pair("type", &format!("t{}", key + n))))
+                    .collect(),
+            );
+            index.insert(
+                key,
+                compiled(&[any, Filter::Suffix(pair("source", &format!("{key}")))]),
+            );
+        }
+        assert_eq!(
+            matching(&index, &event(&[("type", "t7"), ("source", "/6")])),
+            [6],
+            "round {round}"
+        );
+        (0..100).for_each(|key| index.remove(key));
+        assert!(index.is_empty() && index.root.is_empty(), "round {round}");
+    }
+    index.remove(5);
+}
+
+const NAMES: [&str; 7] = [
+    "type",
+    "source",
+    "id",
+    "subject",
+    "region",
+    "n",
+    "knativebrokerttl",
+];
+
+/// Texts over two letters, so that equal, beginning and ending ones are common.
+fn text() -> impl Strategy<Value = String> {
+    "[ab]{1,4}"
+}
+
+fn pairs() -> impl Strategy<Value = Vec<(String, String)>> {
+    let names = proptest::sample::subsequence(NAMES.to_vec(), 1..=2);
+    (names, vec(text(), 2))
+        .prop_map(|(names, values)| names.into_iter().map(str::to_owned).zip(values).collect())
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let leaf = prop_oneof![
+        pairs().prop_map(Filter::Exact),
+        pairs().prop_map(Filter::Exact),
+        pairs().prop_map(Filter::Prefix),
+        pairs().prop_map(Filter::Suffix),
+        (text(), vec(text(), 1..4)).prop_map(|(_, values)| {
+            Filter::Any(
+                values
+                    .iter()
+                    .map(|value| Filter::Exact(pair("type", value)))
+                    .collect(),
+            )
+        }),
+        vec(text(), 1..4).prop_map(|values| {
+            Filter::Any(
+                values
+                    .iter()
+                    .map(|value| Filter::Prefix(pair("source", value)))
+                    .collect(),
+            )
+        }),
+        vec(text(), 1..4).prop_map(|values| {
+            Filter::Any(
+                values
+                    .iter()
+                    .map(|value| Filter::Suffix(pair("source", value)))
+                    .collect(),
+            )
+        }),
+        proptest::sample::select(NAMES.to_vec()).prop_map(|name| Filter::Attributes(pair(name, ""))),
+        expression().prop_map(Filter::Cesql),
+        expression().prop_map(Filter::Cesql),
+        proptest::sample::select(PATHS.to_vec()).prop_map(|path| Filter::JsonPath(path.to_owned())),
+        (proptest::sample::select(PATHS.to_vec()), scalar())
+            .prop_map(|(path, value)| Filter::JsonPathEquals(vec![(path.to_owned(), value)])),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 1..3).prop_map(Filter::All),
+            vec(inner.clone(), 1..3).prop_map(Filter::Any),
+            inner.prop_map(|inner| Filter::Not(Box::new(inner))),
+        ]
+    })
+}
+
+const PATHS: [&str; 4] = ["$.a", "$.b[?@.c == 1]", "$..c", "$[0]"];
+
+fn scalar() -> impl Strategy<Value = Scalar> {
+    prop_oneof![
+        Just(Scalar::Null),
+        Just(Scalar::Boolean(true)),
+        Just(Scalar::Number("1".to_owned())),
+        text().prop_map(Scalar::Text),
+    ]
+}
+
+/// Comparisons as an index can and cannot ask them, joined and turned round in every way.
+fn expression() -> impl Strategy<Value = String> {
+    let name = || proptest::sample::select(NAMES.to_vec());
+    let leaf = prop_oneof![
+        (name(), text()).prop_map(|(name, text)| format!("{name} = '{text}'")),
+        (name(), text()).prop_map(|(name, text)| format!("'{text}' = {name}")),
+        (name(), "[ab%_]{1,4}").prop_map(|(name, pattern)| format!("{name} LIKE '{pattern}'")),
+        (name(), vec(text(), 1..3)).prop_map(|(name, set)| format!("{name} IN ('{}')", set.join("','"))),
+        (name(), "[ab%_]{1,4}").prop_map(|(name, pattern)| format!("{name} NOT LIKE '{pattern}'")),
+        name().prop_map(|name| format!("EXISTS {name}")),
+        (name(), -1..3_i32).prop_map(|(name, number)| format!("{name} = {number}")),
+        (name(), -1..3_i32).prop_map(|(name, number)| format!("'0{number}' = {name}")),
+        name().prop_map(|name| format!("LENGTH({name}) > 2")),
+        proptest::sample::select(vec![
+            "n",
+            "n = '1'",
+            "'01' = n",
+            "n IN ('01')",
+            "n IN ('1')",
+            "n LIKE '%1'"
+        ])
+        .prop_map(str::to_owned),
+        Just("TRUE".to_owned()),
+    ];
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        let operator = proptest::sample::select(vec!["AND", "AND", "AND", "OR", "XOR"]);
+        prop_oneof![
+            (
+                inner.clone(),
+                operator.clone(),
+                inner.clone(),
+                operator,
+                inner.clone()
+            )
+                .prop_map(|(a, and, b, or, c)| format!("{a} {and} {b} {or} {c}")),
+            inner.clone().prop_map(|inner| format!("({inner})")),
+            inner.prop_map(|inner| format!("NOT ({inner})")),
+        ]
+    })
+}
+
+/// JSON, something else, or nothing.
+fn data() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "",
+        r#"{"a": "a", "b": [{"c": 1}, {"c": "ab"}]}"#,
+        r#"{"a": null, "c": true}"#,
+        r#"[1, 2]"#,
+        "no JSON",
+    ])
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (
+        text(),
+        text(),
+        text(),
+        proptest::option::of(text()),
+        proptest::option::of(text()),
+        proptest::option::of(prop_oneof![
+            Just((Kind::Boolean, "true")),
+            Just((Kind::Integer, "1")),
+            Just((Kind::String, "01"))
+        ]),
+        data(),
+    )
+        .prop_map(|(id, ty, source, subject, region, n, data)| {
+            let mut all = vec![("id", id), ("type", ty), ("source", source)];
+            all.extend(subject.map(|value| ("subject", value)));
+            all.extend(region.map(|value| ("region", value)));
+            all.push(("knativebrokerttl", "1".to_owned()));
+            let all: Vec<_> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let mut builder = event(&all).edit();
+            if let Some((kind, text)) = n {
+                builder = builder.value("n", Attribute { kind, text });
+            }
+            if !data.is_empty() {
+                builder = builder
+                    .attribute("datacontenttype", "application/json")
+                    .data(DataForm::Bytes, data.as_bytes());
+            }
+            builder.build().expect("a valid event")
+        })
+}
+
+#[test]
+fn what_an_expression_asks_of_every_event_prunes_as_a_dialect_does() {
+    let cesql = |text: String| compiled(&[Filter::Cesql(text)]);
+    let mut index = Index::default();
+    for key in 0..100 {
+        index.insert(
+            key,
+            cesql(format!("type = 't{key}' AND source LIKE '/shop/{key}/%'")),
+        );
+        index.insert(
+            100 + key,
+            cesql(format!(
+                "type IN ('t{key}', 'u{key}') AND LENGTH(id) = 1 OR id = 'x'"
+            )),
+        );
+        index.insert(
+            200 + key,
+            compiled(&[
+                Filter::Cesql("LENGTH(id) = 1 XOR FALSE".to_owned()),
+                Filter::Exact(pair("type", &format!("t{key}"))),
+            ]),
+        );
+    }
+    let event = event(&[("type", "t7"), ("source", "/shop/7/x")]);
+    assert_eq!(matching(&index, &event), [7, 107, 207]);
+    // None of the three hundred is asked but the two whose type is right; the first is proved by the look-ups.
+    assert!(index.root.open.is_empty());
+    let split = |how| {
+        index
+            .root
+            .splits
+            .iter()
+            .find(|split| split.how == how && split.by_value.contains_key("t7".as_bytes()))
+    };
+    let bucket = &split(How::Exact).expect("split by type").by_value["t7".as_bytes()];
+    let asked: Vec<u32> = bucket.open.iter().map(|(key, _)| *key).collect();
+    assert!(asked.iter().all(|key| [7, 107, 207].contains(key)), "{asked:?}");
+}
+
+#[test]
+fn data_is_parsed_only_when_a_filter_is_left_that_asks_for_it() {
+    let mut index = Index::default();
+    for key in 0..50 {
+        let path = Filter::JsonPath("$.a".to_owned());
+        index.insert(
+            key,
+            compiled(&[path, Filter::Exact(pair("type", &format!("t{key}")))]),
+        );
+    }
+    let data = |ty: &str| {
+        event(&[
+            ("type", ty),
+            ("source", "/"),
+            ("datacontenttype", "application/json"),
+        ])
+        .edit()
+        .data(DataForm::Bytes, br#"{"a": 1}"#)
+        .build()
+        .expect("a valid event")
+    };
+    for (ty, expected, parsed) in [("other", vec![], false), ("t7", vec![7], true)] {
+        let event = data(ty);
+        let subject = Subject::new(&event);
+        let mut keys = Vec::new();
+        index.root.matching(&subject, &mut keys);
+        assert_eq!((keys, subject.was_parsed()), (expected, parsed), "{ty}");
+    }
+}
+
+proptest! {
+    /// The promise of the index: it decides as asking every filter decides, through every insertion, replacement and removal.
+    #[test]
+    fn the_index_decides_as_a_plain_loop_does(
+        changes in vec((0..40_u32, proptest::option::weighted(0.8, vec(filter(), 0..3))), 1..80),
+        events in vec(any_event(), 1..12),
+    ) {
+        let mut index = Index::default();
+        let mut plain: HashMap<u32, Arc<Compiled>> = HashMap::new();
+        for (key, filters) in changes {
+            match filters {
+                Some(filters) => {
+                    let filter = compiled(&filters);
+                    plain.insert(key, filter.clone());
+                    index.insert(key, filter);
+                }
+                None => {
+                    plain.remove(&key);
+                    index.remove(key);
+                }
+            }
+        }
+        prop_assert_eq!(index.len(), plain.len());
+        for event in &events {
+            let mut expected: Vec<u32> =
+                plain.iter().filter(|(_, filter)| filter.matches(event)).map(|(key, _)| *key).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(matching(&index, event), expected);
+            for filter in plain.values() {
+                prop_assert_eq!(filter.explain(event).matched, filter.matches(event));
+            }
+        }
+        plain.keys().for_each(|key| index.remove(*key));
+        prop_assert!(index.root.is_empty());
+    }
+}

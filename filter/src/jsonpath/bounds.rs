@@ -1,0 +1,232 @@
+//! What a path may cost: checked when it is compiled as far as the path tells, and for each event as far as the data
+//! does.
+//!
+//! jsonpath-rust keeps for every value on its way a text of where it stands, and visits a value once for each way that
+//! leads to it. So a short path (`$[0,0][0,0][0,0]...`) or a hostile document (a long name above many values) could
+//! cost any amount.
+
+use jsonpath_rust::parser::model::{
+    Comparable, Comparison, Filter, FilterAtom, FnArg, JpQuery, Literal, Segment, Selector, Test,
+    TestFunction,
+};
+use serde_json::Value;
+
+use super::MAX_PATH_BYTES;
+
+/// How often a path may visit a value.
+const MAX_VISITS: usize = 4_096;
+/// How deep JSON may be nested (serde_json's own bound): so often `..` behind `..` comes by a value.
+const DEEPEST: usize = 128;
+/// How deep round brackets may be nested. The parser tries each level in several ways.
+const MAX_BRACKETS: usize = 5;
+
+/// Checks the text before the parser sees it.
+pub(super) fn before_parsing(text: &str) -> Result<(), String> {
+    if text.len() > MAX_PATH_BYTES {
+        return Err(format!("the path is longer than {MAX_PATH_BYTES} bytes"));
+    }
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    let mut chars = text.chars().peekable();
+    // The last character that was no space.
+    let mut last = ' ';
+    while let Some(c) = chars.next() {
+        // jsonpath-rust would read `$.a b` as the name `a b`, which the RFC refuses.
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        if quote.is_none() && c.is_whitespace() && is_name(last) && chars.peek().is_some_and(|c| is_name(*c))
+        {
+            return Err("a name with a space in it is written in quotes: $['a b']".to_owned());
+        }
+        if quote.is_some() || !c.is_whitespace() {
+            last = c;
+        }
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_BRACKETS {
+            return Err(format!(
+                "round brackets may be nested {MAX_BRACKETS} deep in a path, and not deeper"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How often the path may visit each value of the data; 0 when it only walks down to one place.
+pub(super) fn visits(query: &JpQuery) -> Result<usize, String> {
+    let visits = of_segments(&query.segments, Within::default())?;
+    if visits > MAX_VISITS {
+        return Err(
+            "the path could visit every value of the data over and over; use fewer `..`, filters and lists of \
+             selectors in one path"
+                .to_owned(),
+        );
+    }
+    Ok(visits)
+}
+
+/// The cost of one visit to every value, in bytes of their places.
+pub(crate) fn weight(data: &Value) -> usize {
+    below(data, 1)
+}
+
+fn below(value: &Value, place: usize) -> usize {
+    let below_this: usize = match value {
+        Value::Array(items) => items.iter().map(|item| below(item, place + 8)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| below(member, place + name.len() + 4))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    };
+    below_this.saturating_add(place)
+}
+
+/// From where segments are asked.
+#[derive(Clone, Copy, Default)]
+struct Within {
+    /// From many values, and not only from the root.
+    many: bool,
+    /// From values that lie within each other.
+    nested: bool,
+}
+
+fn of_segments(segments: &[Segment], mut within: Within) -> Result<usize, String> {
+    let (mut ways, mut total) = (1_usize, 0_usize);
+    for segment in segments {
+        let segment = match segment {
+            Segment::Descendant(inner) => {
+                if within.nested {
+                    ways = ways.saturating_mul(DEEPEST);
+                }
+                within = Within {
+                    many: true,
+                    nested: true,
+                };
+                &**inner
+            }
+            Segment::Selector(_) | Segment::Selectors(_) => segment,
+        };
+        let selectors = match segment {
+            Segment::Selector(selector) => std::slice::from_ref(selector),
+            Segment::Selectors(selectors) => selectors,
+            // The parser puts none into another.
+            Segment::Descendant(_) => return Err("the path has `..` behind `..`".to_owned()),
+        };
+        ways = ways.saturating_mul(selectors.len());
+        let mut filters = 0_usize;
+        for selector in selectors {
+            within.many |= !matches!(selector, Selector::Name(_) | Selector::Index(_));
+            if let Selector::Filter(filter) = selector {
+                within.many = true;
+                filters = filters.saturating_add(of_filter(filter, within)?);
+            }
+        }
+        within.many |= selectors.len() > 1;
+        if within.many {
+            total = total.saturating_add(ways.saturating_mul(1 + filters));
+        }
+    }
+    Ok(total)
+}
+
+fn of_filter(filter: &Filter, within: Within) -> Result<usize, String> {
+    match filter {
+        Filter::Or(parts) | Filter::And(parts) => sum(parts.iter().map(|part| of_filter(part, within))),
+        Filter::Atom(FilterAtom::Filter { expr, .. }) => of_filter(expr, within),
+        Filter::Atom(FilterAtom::Test { expr, .. }) => of_test(expr, within),
+        Filter::Atom(FilterAtom::Comparison(comparison)) => {
+            let (left, right) = comparison.vals();
+            if !counts_rightly(comparison) {
+                return Err(
+                    "count() of nothing is not 0 here: compare it by ==, > or >= with a number from 1 on, and ask \
+                     for nothing by `!@.path`"
+                        .to_owned(),
+                );
+            }
+            sum([left, right].into_iter().map(|side| match side {
+                Comparable::Function(function) => of_function(function, within),
+                // One place, below this value or below the root.
+                Comparable::Literal(_) | Comparable::SingularQuery(_) => Ok(1),
+            }))
+        }
+    }
+}
+
+fn of_test(test: &Test, within: Within) -> Result<usize, String> {
+    match test {
+        Test::RelQuery(segments) if segments.first().is_some_and(filters) => Err(
+            "a filter directly behind `@` is not supported: name what lies between, as in @.items[?...]".to_owned(),
+        ),
+        Test::RelQuery(segments) => Ok(of_segments(segments, within)?.max(1)),
+        Test::Function(function) => of_function(function, within),
+        Test::AbsQuery(query) => match of_segments(&query.segments, Within::default())? {
+            0 => Ok(1),
+            _ => Err(
+                "a path from the root (`$`) within a filter may only name one place: no `..`, `*`, slice or filter"
+                    .to_owned(),
+            ),
+        },
+    }
+}
+
+/// Whether the segment filters. Directly behind `@`, jsonpath-rust would ask the value itself and not its children.
+fn filters(segment: &Segment) -> bool {
+    let is_filter = |selector: &Selector| matches!(selector, Selector::Filter(_));
+    match segment {
+        Segment::Descendant(inner) => filters(inner),
+        Segment::Selector(selector) => is_filter(selector),
+        Segment::Selectors(selectors) => selectors.iter().any(is_filter),
+    }
+}
+
+/// Whether a comparison gives what the RFC says although jsonpath-rust takes the count of nothing for nothing.
+fn counts_rightly(comparison: &Comparison) -> bool {
+    let is_count = |side: &Comparable| matches!(side, Comparable::Function(TestFunction::Count(_)));
+    let from =
+        |side: &Comparable, least: i64| matches!(side, Comparable::Literal(Literal::Int(n)) if *n >= least);
+    let (left, right) = comparison.vals();
+    match comparison {
+        _ if !is_count(left) && !is_count(right) => true,
+        Comparison::Eq(..) => from(left, 1) || from(right, 1),
+        Comparison::Gt(..) => from(right, 0),
+        Comparison::Gte(..) => from(right, 1),
+        Comparison::Lt(..) => from(left, 0),
+        Comparison::Lte(..) => from(left, 1),
+        Comparison::Ne(..) => false,
+    }
+}
+
+fn of_function(function: &TestFunction, within: Within) -> Result<usize, String> {
+    let argument = match function {
+        TestFunction::Length(argument) => argument,
+        TestFunction::Value(argument) | TestFunction::Count(argument) => argument,
+        TestFunction::Match(..) => return Err(no_function("match")),
+        TestFunction::Search(..) => return Err(no_function("search")),
+        TestFunction::Custom(name, _) => return Err(no_function(name)),
+    };
+    match argument {
+        FnArg::Literal(_) => Ok(1),
+        FnArg::Test(test) => of_test(test, within),
+        FnArg::Filter(filter) => of_filter(filter, within),
+    }
+}
+
+fn no_function(name: &str) -> String {
+    match name {
+        "match" | "search" => format!(
+            "`{name}()` is not supported: regular expressions would be compiled again for every value; compare with \
+             == or filter an attribute by prefix, suffix or LIKE"
+        ),
+        _ => format!("there is no function `{name}()`; there are length, count and value"),
+    }
+}
+
+fn sum(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, String> {
+    parts.sum::<Result<usize, String>>()
+}

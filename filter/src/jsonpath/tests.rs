@@ -1,0 +1,303 @@
+//! Paths: what is admitted, what they find, and what they may cost.
+
+use millrace_event::{DataForm, Event, SpecVersion};
+
+use super::*;
+use crate::explain::Verdict;
+use crate::{Compiled, Filter, Scalar};
+
+/// An event with this data under this media type.
+fn event(media: &str, data: &str) -> Event {
+    let mut builder = Event::builder(SpecVersion::V10)
+        .attribute("id", "1")
+        .attribute("source", "/s")
+        .attribute("type", "t");
+    if !media.is_empty() {
+        builder = builder.attribute("datacontenttype", media);
+    }
+    if !data.is_empty() {
+        builder = builder.data(DataForm::Bytes, data.as_bytes());
+    }
+    builder.build().expect("a valid event")
+}
+
+fn explained(filter: Filter, event: &Event) -> (Verdict, String) {
+    let compiled = Compiled::new(&[filter]).expect("a valid filter");
+    let explanation = compiled.explain(event);
+    assert_eq!(explanation.matched, compiled.matches(event));
+    let clause = explanation.decided_by.expect("a clause decided");
+    assert_eq!(clause.held(), explanation.matched);
+    (clause.verdict, clause.because)
+}
+
+#[test]
+fn a_path_holds_when_it_selects_something_and_says_what_it_saw() {
+    let data = r#"{"pull_request": {"merged": true, "n": 3, "none": null}, "tags": ["a", "b", "c", "d"]}"#;
+    let table = [
+        (
+            "$.pull_request",
+            Verdict::Held,
+            "$.pull_request selects an object of 3",
+        ),
+        (
+            "$.pull_request.merged",
+            Verdict::Held,
+            "$.pull_request.merged selects true",
+        ),
+        (
+            "$.pull_request.none",
+            Verdict::Held,
+            "$.pull_request.none selects null",
+        ),
+        ("$.issue", Verdict::Absent, "$.issue selects nothing"),
+        (
+            "$[?@.merged == true].n",
+            Verdict::Held,
+            "$[?@.merged == true].n selects 3",
+        ),
+        (
+            "$[?@.merged == false]",
+            Verdict::Absent,
+            "$[?@.merged == false] selects nothing",
+        ),
+        (
+            "$.tags[*]",
+            Verdict::Held,
+            "$.tags[*] selects \"a\", \"b\", \"c\", and 1 more",
+        ),
+        (
+            "$.tags[?length(@) > 1]",
+            Verdict::Absent,
+            "$.tags[?length(@) > 1] selects nothing",
+        ),
+        ("$..n", Verdict::Held, "$..n selects 3"),
+    ];
+    for (path, verdict, because) in table {
+        let found = explained(
+            Filter::JsonPath(path.to_owned()),
+            &event("application/json", data),
+        );
+        assert_eq!(found, (verdict, because.to_owned()), "{path}");
+    }
+}
+
+#[test]
+fn the_map_form_compares_typed_values() {
+    let data = r#"{"action": "opened", "n": 3, "f": 0.5, "big": 9007199254740993, "yes": true, "no": null, "l": [1, "3"]}"#;
+    let text = |text: &str| Scalar::Text(text.to_owned());
+    let number = |text: &str| Scalar::Number(text.to_owned());
+    let table = [
+        ("$.action", text("opened"), Verdict::Held),
+        ("$.action", text("closed"), Verdict::Different),
+        ("$.n", number("3"), Verdict::Held),
+        ("$.n", number("3.0"), Verdict::Held),
+        ("$.n", number("30e-1"), Verdict::Held),
+        ("$.n", text("3"), Verdict::WrongType),
+        ("$.f", number("0.5"), Verdict::Held),
+        ("$.big", number("9007199254740993"), Verdict::Held),
+        ("$.big", number("9007199254740992"), Verdict::Different),
+        ("$.yes", Scalar::Boolean(true), Verdict::Held),
+        ("$.yes", Scalar::Boolean(false), Verdict::Different),
+        ("$.yes", text("true"), Verdict::WrongType),
+        ("$.no", Scalar::Null, Verdict::Held),
+        ("$.missing", Scalar::Null, Verdict::Absent),
+        ("$.l[*]", number("1"), Verdict::Held),
+        ("$.l[*]", text("3"), Verdict::Held),
+        ("$.l", number("1"), Verdict::WrongType),
+    ];
+    for (path, value, verdict) in table {
+        let filter = Filter::JsonPathEquals(vec![(path.to_owned(), value.clone())]);
+        let found = explained(filter, &event("application/json", data));
+        assert_eq!(found.0, verdict, "{path} {value:?}: {}", found.1);
+    }
+    let both = Filter::JsonPathEquals(vec![
+        ("$.action".to_owned(), text("opened")),
+        ("$.n".to_owned(), number("4")),
+    ]);
+    let expected = (Verdict::Different, "$.n is 3, not 4".to_owned());
+    assert_eq!(explained(both, &event("application/json", data)), expected);
+}
+
+#[test]
+fn only_data_that_is_json_is_looked_into() {
+    let table = [
+        ("application/json", r#"{"a": 1}"#, Verdict::Held, "selects 1"),
+        (
+            "Application/Vnd.X+JSON; charset=utf-8",
+            r#"{"a": 1}"#,
+            Verdict::Held,
+            "selects 1",
+        ),
+        (
+            "text/plain",
+            r#"{"a": 1}"#,
+            Verdict::WrongType,
+            "not JSON: datacontenttype is \"text/plain\"",
+        ),
+        (
+            "",
+            r#"{"a": 1}"#,
+            Verdict::WrongType,
+            "no attribute datacontenttype",
+        ),
+        ("application/json", "", Verdict::Absent, "no data"),
+        ("application/json", "{", Verdict::Error, "no valid JSON"),
+        (
+            "application/json",
+            r#"{"a": 1} x"#,
+            Verdict::Error,
+            "no valid JSON",
+        ),
+    ];
+    for (media, data, verdict, because) in table {
+        let found = explained(Filter::JsonPath("$.a".to_owned()), &event(media, data));
+        assert_eq!(found.0, verdict, "{media} {data}");
+        assert!(found.1.contains(because), "{}", found.1);
+    }
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let found = explained(
+        Filter::JsonPath("$..a".to_owned()),
+        &event("application/json", &deep),
+    );
+    assert_eq!(found.0, Verdict::Error);
+    // A value of a JSON event is JSON whatever the media type says.
+    let value = event("", "").edit().data(DataForm::Json, br#"{"a": 1}"#).build();
+    let found = explained(Filter::JsonPath("$.a".to_owned()), &value.expect("a valid event"));
+    assert_eq!(found.0, Verdict::Held);
+}
+
+#[test]
+fn what_is_no_path_or_could_cost_anything_is_refused_in_words() {
+    let long = format!("$.{}", "a".repeat(MAX_PATH_BYTES));
+    let brackets = format!("$[?{}@.a{}]", "(".repeat(200), ")".repeat(200));
+    let functions = format!("$[?{}@.a{}]", "length(".repeat(100), ")".repeat(100));
+    let lists = format!("${}", "[0,0]".repeat(13));
+    let table = [
+        ("", "begins with `$`"),
+        ("a.b", "begins with `$`"),
+        ("$.", "at column"),
+        ("$.a b", "in quotes"),
+        ("$.a  b", "in quotes"),
+        ("$[?@.a == ]", "at column"),
+        (&*long, "longer than"),
+        (&*brackets, "nested"),
+        (&*functions, "nested"),
+        (&*lists, "over and over"),
+        ("$..a..b..c", "over and over"),
+        ("$[?match(@.a, 'x.*')]", "`match()` is not supported"),
+        ("$.a[?@.b && (search(@.c, 'x'))]", "`search()` is not supported"),
+        ("$[?in(@.a, 'x')]", "there is no function `in()`"),
+        ("$[?$..a == 1]", "JSONPath"),
+        ("$[?$..a]", "may only name one place"),
+        ("$[?@[?@.b == 1]]", "directly behind `@`"),
+        ("$[?@.a && count(@..[?@.b]) > 1]", "directly behind `@`"),
+        ("$[?count(@.*) == 0]", "count() of nothing"),
+        ("$[?count(@.*) < 3]", "count() of nothing"),
+    ];
+    for (path, expected) in table {
+        let message = JsonPath::new(path).expect_err(path).message;
+        assert!(message.contains(expected), "{path}: {message}");
+        assert!(!message.contains('\n') && message.len() < 500, "{message}");
+    }
+    for path in [
+        "$",
+        "$.a['b'][3]",
+        "$..a..b",
+        "$[?count(@..x) > 1]",
+        "$[?@.a == $.b.c]",
+        "$['a b']",
+        "$[?@.a == 'x y' && @.b]",
+    ] {
+        assert!(JsonPath::new(path).is_ok(), "{path}");
+    }
+}
+
+#[test]
+fn hostile_data_costs_a_bounded_amount() {
+    // A long name above many values: their places alone would be gigabytes.
+    let data = format!(r#"{{"{}": [{}0]}}"#, "k".repeat(400_000), "0,".repeat(200_000));
+    let found = explained(
+        Filter::JsonPath("$[*][*]".to_owned()),
+        &event("application/json", &data),
+    );
+    assert_eq!(found.0, Verdict::Error);
+    assert!(found.1.contains("too much"), "{}", found.1);
+    assert_eq!(
+        JsonPath::new("$[*][*]")
+            .expect("a path")
+            .first_text_of(data.as_bytes()),
+        None
+    );
+    let found = explained(
+        Filter::JsonPath("$.k".to_owned()),
+        &event("application/json", &data),
+    );
+    assert_eq!(found.0, Verdict::Absent);
+}
+
+#[test]
+fn the_first_selected_value_is_given_as_a_text() {
+    let json = br#"{"a": "x", "n": 1.5, "o": {"b": [1]}, "none": null}"#;
+    let table = [
+        ("$.a", Some("x")),
+        ("$.n", Some("1.5")),
+        ("$.o", Some(r#"{"b":[1]}"#)),
+        ("$.none", None),
+        ("$.missing", None),
+        ("$..b[0]", Some("1")),
+    ];
+    for (path, expected) in table {
+        let path = JsonPath::new(path).expect("a path");
+        assert_eq!(path.first_text_of(json).as_deref(), expected, "{}", path.as_str());
+    }
+    assert_eq!(JsonPath::new("$.a").expect("a path").first_text_of(b"{"), None);
+}
+
+/// How many values a path selects, by RFC 9535. What jsonpath-rust gets wrong is refused, and so not here.
+#[test]
+fn paths_select_what_the_rfc_says() {
+    let table = [
+        ("$", "null", 1),
+        ("$[-1]", "[1, 2, 3]", 1),
+        ("$[1:]", "[1, 2, 3]", 2),
+        ("$[::-1]", "[1, 2, 3]", 3),
+        ("$['a','b']", r#"{"a": 1, "b": 2}"#, 2),
+        ("$..*", r#"{"a": [1, {"b": 2}]}"#, 4),
+        ("$..[0]", "[[1], [2]]", 3),
+        // A filter asks the children, not the value that it stands behind.
+        ("$.a[?@.b == true]", r#"{"a": {"b": true}}"#, 0),
+        ("$[?@.b == true]", r#"{"a": {"b": true}}"#, 1),
+        ("$[?@.a]", r#"[{"a": false}, {"a": null}, {}]"#, 2),
+        ("$[?!@.a]", r#"[{"a": false}, {"a": null}, {}]"#, 1),
+        (
+            "$[?@.x[?@.y]]",
+            r#"[{"x": [{"y": 1}]}, {"x": [{"z": 1}]}, {"x": []}, {}]"#,
+            1,
+        ),
+        ("$[?@..y]", r#"[{"x": [{"y": 1}]}, {"x": [{"z": 1}]}, {}]"#, 1),
+        ("$[?@[*].b]", r#"[[{"b": 1}], [{"c": 2}], {"b": 1}]"#, 1),
+        ("$[?@.a == @.b]", r#"[{}, {"a": 1}, {"a": 1, "b": 1}]"#, 2),
+        ("$[?@.a != 1]", r#"[{}, {"a": 1}, {"a": "1"}]"#, 2),
+        ("$[?@.a < 2]", r#"[{}, {"a": 1}, {"a": "1"}]"#, 1),
+        ("$[?@.a == null]", r#"[{}, {"a": null}]"#, 1),
+        ("$[?@.a == 1e2]", r#"[{"a": 100}, {"a": "100"}]"#, 1),
+        ("$[?@.a == $[0].a]", r#"[{"a": 1}, {"a": 1}, {"a": 2}]"#, 2),
+        (
+            "$[?(@.a || @.b) && @.c]",
+            r#"[{"a": 1, "c": 1}, {"b": 1}, {"c": 1}]"#,
+            1,
+        ),
+        ("$[?count(@.*) > 1]", r#"[{"a": 1}, {"a": 1, "b": 2}, []]"#, 1),
+        ("$[?length(@) == 2]", r#"["ab", [1, 2], {"a": 1, "b": 2}, 7]"#, 3),
+        (
+            "$[?value(@..c) == 1]",
+            r#"[{"x": {"c": 1}}, {"c": 1, "x": {"c": 1}}]"#,
+            1,
+        ),
+    ];
+    for (path, data, expected) in table {
+        let data: Value = serde_json::from_str(data).expect("valid JSON");
+        let compiled = JsonPath::new(path).expect(path);
+        assert_eq!(compiled.select(&data).len(), expected, "{path} on {data}");
+    }
+}

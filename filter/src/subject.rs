@@ -1,0 +1,89 @@
+//! An event as filters see it: its attributes, and its data parsed when the first clause asks for it.
+
+use std::cell::OnceCell;
+
+use millrace_event::Event;
+use serde_json::Value;
+
+use crate::jsonpath;
+
+/// One event, for as many filters as there are.
+///
+/// # Guarantees
+/// The data is parsed at most once however many clauses ask for it, and not at all when none does.
+#[derive(Debug)]
+pub struct Subject<'e> {
+    event: &'e Event,
+    json: OnceCell<Result<Json, NoJson>>,
+}
+
+/// Data that is JSON.
+#[derive(Debug)]
+pub(crate) struct Json {
+    pub(crate) value: Value,
+    weight: OnceCell<usize>,
+}
+
+/// Why there is no JSON.
+#[derive(Debug)]
+pub(crate) enum NoJson {
+    /// There is no data.
+    Absent,
+    /// The data is said to be something else, or nothing is said of it; here is the media type.
+    OtherType(Option<String>),
+    /// It is said to be JSON and is not, or it is nested deeper than 128 levels.
+    Broken(String),
+}
+
+// === impl Subject ===
+
+impl<'e> Subject<'e> {
+    /// The event, not parsed yet.
+    pub fn new(event: &'e Event) -> Self {
+        Self {
+            event,
+            json: OnceCell::new(),
+        }
+    }
+
+    /// The event.
+    pub fn event(&self) -> &'e Event {
+        self.event
+    }
+
+    /// Whether a clause has asked for the data.
+    pub fn was_parsed(&self) -> bool {
+        self.json.get().is_some()
+    }
+
+    /// The data as JSON.
+    pub(crate) fn json(&self) -> Result<&Json, &NoJson> {
+        self.json.get_or_init(|| parse(self.event)).as_ref()
+    }
+}
+
+fn parse(event: &Event) -> Result<Json, NoJson> {
+    if event.data_ref().is_none() {
+        return Err(NoJson::Absent);
+    }
+    let Some(data) = event.json() else {
+        let media = event.get("datacontenttype").map(|value| value.text.to_owned());
+        return Err(NoJson::OtherType(media));
+    };
+    match serde_json::from_slice(data) {
+        Ok(value) => Ok(Json {
+            value,
+            weight: OnceCell::new(),
+        }),
+        Err(error) => Err(NoJson::Broken(error.to_string())),
+    }
+}
+
+// === impl Json ===
+
+impl Json {
+    /// The cost of visiting every value of it once.
+    pub(crate) fn weight(&self) -> usize {
+        *self.weight.get_or_init(|| jsonpath::weight(&self.value))
+    }
+}

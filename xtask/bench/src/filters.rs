@@ -1,0 +1,184 @@
+//! Filters without a mesh, on one core: the index over many beside a plain loop over all, and expressions alone.
+//!
+//! Every event passes exactly one of the filters. The best of several short rounds counts: what disturbs a round on a
+//! shared machine only ever makes it slower.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_event::{DataForm, Event, SpecVersion};
+use millrace_filter::{Compiled, Filter, Index};
+
+use crate::options::Options;
+use crate::report::{Report, Should, Target};
+
+/// A name for people, and the filters of trigger `n`.
+type Kind = (&'static str, fn(usize) -> Vec<Filter>);
+
+/// What the filters ask.
+const KINDS: [Kind; 4] = [
+    ("exact type", |n| vec![exact_type(n)]),
+    ("exact type, source prefix", |n| vec![exact_type(n), prefix()]),
+    ("the same, 10 % with cesql", |n| {
+        let cesql =
+            (n % 10 == 0).then(|| Filter::Cesql("subject LIKE 'order-%' AND EXISTS region".to_owned()));
+        [exact_type(n), prefix()].into_iter().chain(cesql).collect()
+    }),
+    ("the same, 1 % with jsonpath", |n| {
+        let path = (n % 100 == 0).then(|| Filter::JsonPath("$.order[?@.total > 100]".to_owned()));
+        [exact_type(n), prefix()].into_iter().chain(path).collect()
+    }),
+];
+const SIZES: [usize; 4] = [1, 100, 1_000, 10_000];
+/// Expressions as people write them; `#` becomes the number of the trigger.
+const EXPRESSIONS: [&str; 4] = [
+    "type = 'com.example.shop.order.#'",
+    "source LIKE '/shop/eu/%' AND type = 'com.example.shop.order.#'",
+    "(subject LIKE 'order-%' OR EXISTS region) AND source IN ('/shop/#', '/shop/us')",
+    "LENGTH(subject) > # AND region = 'eu'",
+];
+const BARE: usize = 1_000;
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let least = Duration::from_millis(if options.rounds > 1 { 300 } else { 100 });
+    let mut rows = Vec::new();
+    let mut targets = Vec::new();
+    for (name, filters) in KINDS {
+        for size in SIZES {
+            let compiled: Vec<Arc<Compiled>> = (0..size)
+                .map(|n| Compiled::new(&filters(n)).map(Arc::new))
+                .collect::<Result<_, _>>()?;
+            let events = (0..1_000)
+                .map(|n| event(n * 7_919 % size))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let indexed = with_index(&compiled, &events, least)?;
+            let plain = one_by_one(&compiled, &events, least);
+            rows.push((format!("{size} x {name}"), vec![indexed, plain, indexed / plain]));
+            targets.extend(target(name, size).map(|(name, bound)| Target {
+                name,
+                is: indexed,
+                should: Should::AtLeast(bound),
+            }));
+        }
+    }
+    let columns = "index events/s   loop events/s   ratio";
+    report.add_rows(
+        "filters: the index and a plain loop over all",
+        columns,
+        &rows,
+        &targets,
+    );
+    expressions(least, report)
+}
+
+fn target(kind: &str, size: usize) -> Option<(&'static str, f64)> {
+    match (kind, size) {
+        ("exact type, source prefix", 10_000) => {
+            Some(("events/s, 10 000 of exact type and source prefix", 1e6))
+        }
+        ("the same, 10 % with cesql", 10_000) => Some(("events/s, 10 % of them with cesql", 5e5)),
+        _ => None,
+    }
+}
+
+/// Expressions that are all of their filters: what one evaluation takes.
+fn expressions(least: Duration, report: &mut Report) -> anyhow::Result<()> {
+    let events = (0..100).map(event).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows = Vec::new();
+    for text in EXPRESSIONS {
+        let compiled = bare(|_| text)?;
+        let each = 1e9 / one_by_one(&compiled, &events, least) / BARE as f64;
+        rows.push((text.to_owned(), vec![each]));
+    }
+    let mixed = bare(|n| EXPRESSIONS[n % EXPRESSIONS.len()])?;
+    let each = 1e9 / one_by_one(&mixed, &events, least) / BARE as f64;
+    rows.push(("all of them in turns".to_owned(), vec![each]));
+    let target = Target {
+        name: "ns for an evaluation, all of them in turns",
+        is: each,
+        should: Should::AtMost(150.0),
+    };
+    report.add_rows("filters: 1 000 bare expressions", "ns each", &rows, &[target]);
+    Ok(())
+}
+
+fn bare(text: impl Fn(usize) -> &'static str) -> anyhow::Result<Vec<Arc<Compiled>>> {
+    let filter = |n: usize| Filter::Cesql(text(n).replace('#', &n.to_string()));
+    let compiled = (0..BARE).map(|n| Compiled::new(&[filter(n)]).map(Arc::new));
+    Ok(compiled.collect::<Result<_, _>>()?)
+}
+
+/// Events a second through an index of them all.
+fn with_index(filters: &[Arc<Compiled>], events: &[Event], least: Duration) -> anyhow::Result<f64> {
+    let mut index = Index::default();
+    for (key, filter) in (0..).zip(filters) {
+        index.insert(key, filter.clone());
+    }
+    let mut keys = Vec::new();
+    for event in events {
+        keys.clear();
+        index.matching(event, &mut keys);
+        anyhow::ensure!(
+            keys.len() == 1,
+            "{} filters pass an event that is for one",
+            keys.len()
+        );
+    }
+    Ok(best(events, least, |event| {
+        keys.clear();
+        index.matching(black_box(event), &mut keys);
+        black_box(&keys);
+    }))
+}
+
+/// Events a second when every filter is asked.
+fn one_by_one(filters: &[Arc<Compiled>], events: &[Event], least: Duration) -> f64 {
+    best(events, least, |event| {
+        let matched = filters.iter().filter(|filter| filter.matches(black_box(event)));
+        black_box(matched.count());
+    })
+}
+
+/// The best rate of five rounds, in events a second.
+fn best(events: &[Event], least: Duration, mut each: impl FnMut(&Event)) -> f64 {
+    let round = |each: &mut dyn FnMut(&Event)| {
+        let (begun, mut count) = (Instant::now(), 0_u32);
+        for event in events.iter().cycle() {
+            each(event);
+            count += 1;
+            // The clock is not free.
+            if count.is_multiple_of(16) && begun.elapsed() >= least / 5 {
+                break;
+            }
+        }
+        f64::from(count) / begun.elapsed().as_secs_f64()
+    };
+    (0..5).map(|_| round(&mut each)).fold(0.0, f64::max)
+}
+
+fn exact_type(n: usize) -> Filter {
+    Filter::Exact(vec![("type".to_owned(), format!("com.example.shop.order.{n}"))])
+}
+
+fn prefix() -> Filter {
+    Filter::Prefix(vec![("source".to_owned(), "/shop/".to_owned())])
+}
+
+/// An event of the type of filter `n` that passes everything else that is asked, with half a kibibyte of JSON.
+fn event(n: usize) -> anyhow::Result<Event> {
+    let data = format!(
+        r#"{{"order": [{{"total": 250, "item": "{}"}}, {{"total": 3}}], "n": {n}}}"#,
+        "x".repeat(450)
+    );
+    let builder = Event::builder(SpecVersion::V10)
+        .attribute("id", &format!("A-{n}"))
+        .attribute("source", "/shop/eu/1")
+        .attribute("type", &format!("com.example.shop.order.{n}"))
+        .attribute("time", "2026-11-22T10:00:00Z")
+        .attribute("subject", "order-1234")
+        .attribute("datacontenttype", "application/json")
+        .attribute("region", "eu")
+        .data(DataForm::Bytes, data.as_bytes());
+    Ok(builder.build()?)
+}
