@@ -22,6 +22,7 @@ pub mod raw;
 pub mod redact;
 pub mod reload;
 pub mod sink;
+pub mod story;
 pub mod volume;
 pub mod wait;
 

@@ -43,7 +43,7 @@ async fn each_event_and_each_outcome_is_a_line() -> anyhow::Result<()> {
     let mesh = shipping(&sink).await?;
     let tail = tail(&mesh, &[]).await?;
     let (paid, other) = (Event::new("1", "order.paid"), Event::new("2", "other"));
-    mesh.send("shop/default", &[paid.clone()]).await?;
+    mesh.send("shop/default", std::slice::from_ref(&paid)).await?;
     let lines = said(&tail, 3).await?;
     assert_eq!(
         lines[0],
