@@ -247,9 +247,10 @@ mod tests {
         for id in 0..20 {
             publish(&feed, id, 1 << 20);
         }
-        let ring = feed.shared.ring.lock();
-        assert!(ring.bytes <= MAX_BYTES && ring.items.len() < 8, "{}", ring.bytes);
-        drop(ring);
+        {
+            let ring = feed.shared.ring.lock();
+            assert!(ring.bytes <= MAX_BYTES && ring.items.len() < 8, "{}", ring.bytes);
+        }
         let read = slow.next(MAX_ITEMS).await;
         assert_eq!(
             usize::try_from(read.missed).ok(),

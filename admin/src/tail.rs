@@ -22,7 +22,7 @@ use crate::wire::{EventName, Rfc3339, shown_text, structured};
 /// Items read from the feed at once.
 const BATCH: usize = 64;
 /// An empty line is sent after so long without another.
-const BEAT: Duration = Duration::from_secs(15);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// What is asked.
 #[derive(Debug, Deserialize)]

@@ -24,8 +24,10 @@ mod ports;
 pub mod process;
 pub mod producer;
 pub mod raw;
+pub mod redact;
 pub mod reload;
 pub mod sink;
+pub mod story;
 pub mod volume;
 pub mod wait;
 
@@ -36,6 +38,7 @@ pub use client::{Answered, Client};
 pub use event::Event;
 pub use mesh::Mesh;
 pub use producer::Producers;
+pub use redact::redacted;
 pub use sink::{Answer, Gate, Received, Sink};
 pub use volume::Volume;
 pub use wait::{wait_until, within};

@@ -91,8 +91,12 @@ impl Notice {
     }
 }
 
-/// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the process.
+/// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the process. That there
+/// is no sink for a refused reply is no news: the refusal has been noted.
 pub(crate) fn not_attempted(serving: &Serving, lane: &Lane, key: WorkKey, attempt: u32, next: &Next) {
+    if key.stage == Stage::Reply {
+        return;
+    }
     let (outcome, detail) = match next {
         Next::Park { reason, .. } => ("parked", reason.clone()),
         Next::Put(row) if row.key.stage != key.stage => (

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// The longest line: an event of the largest size, in Base64.
 const MAX_LINE: usize = 64 << 20;
-/// How long nothing may come. Who follows gets an empty line every 15 s.
+/// How long nothing may come. Who follows gets an empty line every few seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of a refusal that are read.
 const MAX_REFUSAL: usize = 64 << 10;

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Millrace,
     /// (c): the same, with `--durability os`.
     MillraceOs,
+    /// As (b), without the history of attempts.
+    MillraceForgets,
 }
 
 /// A running contender.
@@ -31,6 +33,8 @@ pub(crate) struct Contender {
     // Kept open: who writes to a closed pipe gets an error.
     _stdout: BufReader<ChildStdout>,
     listen: SocketAddr,
+    /// None of a forwarder.
+    admin: Option<SocketAddr>,
     ready_after: Duration,
 }
 
@@ -46,6 +50,7 @@ impl Kind {
             Self::Own => "a'  bare forwarder, own connections",
             Self::Millrace => "b   millrace",
             Self::MillraceOs => "c   millrace --durability os",
+            Self::MillraceForgets => "millrace --history-bytes 0",
         }
     }
 }
@@ -65,7 +70,7 @@ impl Contender {
     pub(crate) fn start(kind: Kind, place: &Place, sink: SocketAddr) -> anyhow::Result<Self> {
         let mut command = match kind {
             Kind::Pooled | Kind::Own => forwarder(kind, sink)?,
-            Kind::Millrace | Kind::MillraceOs => millrace(kind, place.folder.path())?,
+            Kind::Millrace | Kind::MillraceOs | Kind::MillraceForgets => millrace(kind, place.folder.path())?,
         };
         let began = Instant::now();
         let said = fs::File::create(place.folder.path().join("stderr"))?;
@@ -90,6 +95,7 @@ impl Contender {
             child,
             _stdout: stdout,
             listen,
+            admin: ready["admin"].as_str().map(str::parse).transpose()?,
             ready_after,
         })
     }
@@ -97,6 +103,11 @@ impl Contender {
     /// Where events go in.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Where the admin API is, which a forwarder has not.
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The number of the process.
@@ -161,8 +172,10 @@ fn millrace(kind: Kind, folder: &Path) -> anyhow::Result<Command> {
     command
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
         .current_dir(folder);
-    if kind == Kind::MillraceOs {
-        command.args(["--durability", "os"]);
+    match kind {
+        Kind::MillraceOs => drop(command.args(["--durability", "os"])),
+        Kind::MillraceForgets => drop(command.args(["--history-bytes", "0"])),
+        Kind::Pooled | Kind::Own | Kind::Millrace => {}
     }
     Ok(command)
 }

@@ -14,6 +14,7 @@ mod backlog;
 mod compare;
 mod contender;
 mod documents;
+mod explain;
 mod filters;
 mod forwarder;
 mod load;
@@ -58,6 +59,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Match => triggers::matching_many(options, &mut report)?,
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
+            Scenario::Explain => explain::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,
         }
     }

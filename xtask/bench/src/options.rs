@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
-  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters (all)
+  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters,
+                    explain (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
@@ -20,6 +21,7 @@ cargo xtask bench [SCENARIO...] [options]
   triggers   1, 10, 1 000 and 10 000 triggers of which one matches
   match      1 and 10 triggers that all match
   dead       ten triggers that match; one subscriber refuses connections, or never answers
+  explain    millrace as it is shipped, without the attempts' history, and while somebody follows `tail`
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
 ";
@@ -53,6 +55,7 @@ pub(crate) enum Scenario {
     Dead,
     Backlog,
     Filters,
+    Explain,
 }
 
 /// How the bare forwarder works.
@@ -63,12 +66,13 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 6] = [
+const ALL: [(&str, Scenario); 7] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
+    ("explain", Scenario::Explain),
     ("filters", Scenario::Filters),
 ];
 

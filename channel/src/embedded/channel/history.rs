@@ -49,6 +49,8 @@ struct Line {
 pub(super) struct History {
     ring: Arc<Ring>,
     wake: Arc<Notify>,
+    /// Half of what may wait does: no more is gathered.
+    enough: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -87,12 +89,14 @@ impl History {
                 files,
             }),
             wake: Arc::default(),
+            enough: Arc::default(),
         };
         let (ring, wake) = (Arc::downgrade(&history.ring), history.wake.clone());
+        let enough = history.enough.clone();
         drop(tokio::spawn(async move {
             loop {
                 wake.notified().await;
-                tokio::time::sleep(GATHER).await;
+                let _ = tokio::time::timeout(GATHER, enough.notified()).await;
                 let Some(ring) = ring.upgrade() else { return };
                 let _ = tokio::task::spawn_blocking(move || ring.flush()).await;
             }
@@ -110,8 +114,10 @@ impl History {
             return false;
         }
         waiting.push(attempt);
-        if waiting.len() == 1 {
-            self.wake.notify_one();
+        match waiting.len() {
+            1 => self.wake.notify_one(),
+            n if n == WAITING / 2 => self.enough.notify_one(),
+            _ => {}
         }
         true
     }
@@ -136,6 +142,7 @@ impl History {
 impl Drop for History {
     fn drop(&mut self) {
         self.wake.notify_one();
+        self.enough.notify_one();
     }
 }
 

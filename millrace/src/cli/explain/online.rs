@@ -84,8 +84,9 @@ fn describe(answer: &Value, with_clauses: bool) -> String {
         push_attempts(&mut text, trigger);
     }
     for other in list(&answer["others"]) {
+        text.push_str("\n\n");
         text.push_str(&out::plain(&format!(
-            "\n\nThere is another event of that id, of {}, accepted {}: --position {}",
+            "There is another event of that id, of {}, accepted {}: --position {}",
             cell(&other["event"]["source"]),
             cell(&other["accepted"]),
             cell(&other["position"])

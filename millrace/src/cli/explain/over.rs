@@ -146,13 +146,14 @@ impl Found {
         if trigger.compiled.matches(&event) {
             self.matched += 1;
             let said = trigger.compiled.explain(&event);
-            self.keep(line, &event, said.decided_by.map(|clause| clause.because), limit);
+            let because = said.decided_by.as_ref().map(|clause| clause.because.as_str());
+            self.keep(line, &event, because, limit);
         }
         Ok(())
     }
 
     /// Keeps the newest.
-    fn keep(&mut self, line: &Line<'_>, event: &Event, because: Option<String>, limit: usize) {
+    fn keep(&mut self, line: &Line<'_>, event: &Event, because: Option<&str>, limit: usize) {
         if limit == 0 {
             return;
         }
