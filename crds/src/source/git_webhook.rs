@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 use millrace_event::{Event, SpecVersion};
-use millrace_filter::JsonPath;
+use millrace_filter::jsonpath::JsonPath;
 use millrace_model::SourceSpec;
 use millrace_model::source::git_webhook::{
     Algorithm, Encoding, EventFields, Field as Attribute, Forge, From, GitWebhook, Hmac, Mapping,
@@ -317,10 +317,10 @@ fn constant(field: &Field<'_>, name: &str, report: &mut Report) -> Option<String
 
 fn path(field: &Field<'_>, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
-    match JsonPath::compile(text) {
+    match JsonPath::new(text) {
         Ok(_) => Some(text.to_owned()),
-        Err(why) => {
-            field.refuse(report, Code::BadEventField, why);
+        Err(error) => {
+            field.refuse(report, Code::BadEventField, error.message);
             None
         }
     }

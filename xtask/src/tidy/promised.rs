@@ -13,7 +13,7 @@ const CODES: [&str; 3] = [
 ];
 
 /// The folders whose crates answer requests.
-const ANSWERING: [&str; 4] = ["admin", "broker", "channel", "serve"];
+const ANSWERING: [&str; 5] = ["admin", "broker", "channel", "serve", "sources"];
 
 /// Every stable code is documented in `docs/reference/errors.md`.
 pub(super) fn codes(house: &House) -> anyhow::Result<Vec<String>> {

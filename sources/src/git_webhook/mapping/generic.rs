@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::header::CONTENT_TYPE;
 use millrace_event::ObjectName;
-use millrace_filter::JsonPath;
+use millrace_filter::jsonpath::JsonPath;
 use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Field, From, Verification};
 
@@ -106,7 +106,9 @@ impl Value {
         let found = match &field.from {
             From::Const(text) => Found::Here(text.clone()),
             From::Header(name) => Found::Header(name.clone()),
-            From::JsonPath(path) => Found::Path(JsonPath::compile(path).map_err(SourceError::Unusable)?),
+            From::JsonPath(path) => {
+                Found::Path(JsonPath::new(path).map_err(|error| SourceError::Unusable(error.to_string()))?)
+            }
             From::BodyHash => Found::BodyHash,
         };
         Ok(Self {
