@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Schedule;
+
 /// An event at each time of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
-    /// Five or six fields, or a descriptor as `@daily`. Valid as the cron room reads it.
-    pub schedule: String,
-    /// An IANA time zone; `UTC` where the document names none.
-    pub timezone: String,
+    /// When.
+    pub schedule: Schedule,
     /// The media type of the data.
     pub content_type: Option<String>,
     /// The data of every event.
     pub data: Option<Bytes>,
+    /// Whether `data` is known to be JSON.
+    pub is_json: bool,
     /// An event is sent up to so much after its time, by chance that is the same for the same tick; zero by default.
     pub jitter: Duration,
     /// What becomes of the ticks that were missed.

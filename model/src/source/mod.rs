@@ -3,12 +3,14 @@
 //! One file for each kind holds what only that kind has.
 
 mod cron;
+mod schedule;
 
 use std::fmt;
 
 use crate::{ObjectName, Target};
 
 pub use cron::{CatchUp, Cron};
+pub use schedule::{Schedule, ScheduleError};
 
 /// A source as it should be.
 #[derive(Clone, Debug, PartialEq)]
