@@ -110,6 +110,10 @@ codes! {
     BadReference = "bad-reference",
     /// A secret that is not given as it must be.
     BadSecret = "bad-secret",
+    /// A schedule that never comes, or cannot be read.
+    BadSchedule = "bad-schedule",
+    /// Data that is not what it is said to be.
+    BadData = "bad-data",
     /// An extension that `ceOverrides` must not or cannot set.
     BadOverride = "bad-override",
     /// Not a URL that events can be sent to.

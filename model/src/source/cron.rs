@@ -15,8 +15,6 @@ pub struct Cron {
     pub content_type: Option<String>,
     /// The data of every event.
     pub data: Option<Bytes>,
-    /// Whether `data` is known to be JSON.
-    pub is_json: bool,
     /// An event is sent up to so much after its time, by chance that is the same for the same tick; zero by default.
     pub jitter: Duration,
     /// What becomes of the ticks that were missed.
