@@ -10,6 +10,7 @@ use millrace_event::http::Outgoing;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
 use millrace_model::{Format, Target};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::Report;
 
@@ -108,6 +109,21 @@ impl Outlet {
     /// # Errors
     /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
     pub async fn deliver(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+        self.deliver_unless(events, &CancellationToken::new())
+            .await
+            .map(|_| ())
+    }
+
+    /// As [`Outlet::deliver`], but gives up when `shutdown` comes; says whether the events are taken. What is under way then ends
+    /// first, only no wait begins.
+    ///
+    /// # Errors
+    /// As [`Outlet::deliver`].
+    pub async fn deliver_unless(
+        &self,
+        events: Vec<Event>,
+        shutdown: &CancellationToken,
+    ) -> Result<bool, NotTaken> {
         let events = self.overridden(events)?;
         let mut rest = events.as_slice();
         let mut waits = waits();
@@ -120,9 +136,13 @@ impl Outlet {
                 waits = self::waits();
             }
             let wait = waits.next().unwrap_or(WAITS.1);
-            tokio::time::sleep(wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1)).await;
+            let wait = wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(false),
+                () = tokio::time::sleep(wait) => {}
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn overridden(&self, events: Vec<Event>) -> Result<Vec<Event>, NotTaken> {
