@@ -52,7 +52,7 @@ pub struct Sources {
 struct Running {
     source: Arc<Source>,
     shutdown: CancellationToken,
-    task: JoinHandle<()>,
+    task: AbortOnDrop<()>,
 }
 
 /// The first wait before a source that failed is run again, and the longest.
@@ -118,7 +118,11 @@ impl Sources {
 
 fn start(source: Arc<Source>, parts: &Parts) -> Running {
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(keep_running(source.clone(), parts.clone(), shutdown.clone()));
+    let task = AbortOnDrop(tokio::spawn(keep_running(
+        source.clone(),
+        parts.clone(),
+        shutdown.clone(),
+    )));
     Running {
         source,
         shutdown,
@@ -132,13 +136,13 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
     all.iter().for_each(|running| running.shutdown.cancel());
     let deadline = tokio::time::Instant::now() + within;
     for mut running in all {
-        if tokio::time::timeout_at(deadline, &mut running.task)
+        if tokio::time::timeout_at(deadline, &mut running.task.0)
             .await
             .is_err()
         {
             tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
-            running.task.abort();
-            let _ = running.task.await;
+            running.task.0.abort();
+            let _ = (&mut running.task.0).await;
         }
     }
 }
@@ -218,6 +222,7 @@ fn feed(source: &Source) -> Box<dyn Feed> {
 }
 
 /// A task that ends with its owner.
+#[derive(Debug)]
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {

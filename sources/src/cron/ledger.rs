@@ -111,6 +111,12 @@ impl Ledger {
             .await
     }
 
+    /// Notes the schedule of this run, if what is stored is of another.
+    pub(super) async fn adopt(&mut self) -> Result<(), SourceError> {
+        let schedule = self.schedule.clone();
+        self.change(|page, _| page.schedule != schedule, |_, _| {}).await
+    }
+
     /// Asks for a tick.
     pub(super) async fn claim(&mut self, tick: Timestamp) -> Result<Claim, SourceError> {
         for _ in 0..TRIES {

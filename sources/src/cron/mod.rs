@@ -94,6 +94,7 @@ impl Run<'_> {
         self.say(now);
         if self.seen.is_none_or(|seen| now.since(seen) > LAPSE) {
             self.leave_out(now).await?;
+            self.ledger.adopt().await?;
         }
         self.seen = Some(now);
         let next = self.spec.schedule.next_after(self.ledger.done());
