@@ -39,6 +39,7 @@ enum Way {
         uri: Uri,
         namespace: Arc<str>,
         connector: Connector,
+        timeout: Duration,
         /// Connections not in use; no more than were in use at once.
         idle: Mutex<Vec<Connection>>,
     },
@@ -58,21 +59,20 @@ pub struct NotTaken {
     pub retry_after: Option<Duration>,
 }
 
-/// The longest that one request to a URL may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The first wait before events are offered again, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for a source of `namespace`.
+    /// The way to `target` for a source of `namespace`; one request to a URL may take as long as `timeout`.
     pub fn new(
         target: &Target,
         namespace: &str,
         overrides: Vec<(String, String)>,
         intake: Arc<dyn Intake>,
         connector: &Connector,
+        timeout: Duration,
         report: Report,
     ) -> Self {
         let way = match target {
@@ -84,6 +84,7 @@ impl Outlet {
                 uri: uri.clone(),
                 namespace: namespace.into(),
                 connector: connector.clone(),
+                timeout,
                 idle: Mutex::default(),
             },
         };
@@ -196,6 +197,7 @@ impl Outlet {
             uri,
             namespace,
             connector,
+            timeout,
             idle,
         } = &self.way
         else {
@@ -211,7 +213,7 @@ impl Outlet {
                 format: Format::Binary,
                 namespace,
                 wants_reply: false,
-                timeout: TIMEOUT,
+                timeout: *timeout,
             })
             .await;
         idle.lock().push(connection);

@@ -36,6 +36,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The most data that one event may have, in bytes.
     pub max_event_bytes: usize,
+    /// How long one request to a sink that is a URL may take.
+    pub sink_timeout: Duration,
     /// How long a source may take to end what is in hand; then it is dropped, which loses nothing.
     pub drain_timeout: Duration,
 }
@@ -169,6 +171,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             overrides,
             parts.intake.clone(),
             &parts.connector,
+            parts.sink_timeout,
             report.clone(),
         );
         let context = Context {

@@ -124,6 +124,7 @@ impl Process {
             metrics: Metrics::default(),
             clock: clock.clone(),
             max_event_bytes: 1 << 20,
+            sink_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(5),
         });
         let shutdown = CancellationToken::new();
