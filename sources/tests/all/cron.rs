@@ -1,14 +1,12 @@
 //! What a CronSource promises, on a clock that the test moves.
 
-
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_event::{Clock, Refusal};
-use millrace_model::source::{CatchUp, Schedule};
 use crate::support::{self};
 use crate::support::{Broker, Process, Script, Store, clock, pass, settle, source, spec};
+use millrace_event::{Clock, Refusal};
+use millrace_model::source::{CatchUp, Schedule};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,0 +1,1 @@
+//! What the frame around sources promises, whatever their kind.
