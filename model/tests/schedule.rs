@@ -11,8 +11,8 @@ fn times(expression: &str, zone: &str, after: &str, count: usize) -> Vec<String>
     let mut now = Timestamp(after.as_millisecond());
     let database = jiff::tz::TimeZoneDatabase::bundled();
     let shown = |time: Timestamp| {
-        let time = jiff::Timestamp::from_millisecond(time.0).unwrap();
-        let zoned = time.to_zoned(database.get(zone).unwrap());
+        let time = jiff::Timestamp::from_millisecond(time.0).expect("a time");
+        let zoned = time.to_zoned(database.get(zone).expect("a zone"));
         zoned.strftime("%m-%dT%H:%M:%S%:z").to_string()
     };
     (0..count)

@@ -108,7 +108,10 @@ impl Sources {
             .cloned()
             .collect();
         stop(ended.into_values(), self.parts.drain_timeout).await;
-        gone.iter().for_each(|key| self.parts.board.forget_source(key));
+        for key in &gone {
+            self.parts.board.forget_source(key);
+            self.parts.metrics.forget(key);
+        }
         for (key, source) in &mesh.sources {
             if !self.running.contains_key(key) {
                 self.running

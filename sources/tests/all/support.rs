@@ -14,6 +14,7 @@ use millrace_model::status::SourceStatus;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard, Target};
 use millrace_sources::{Metrics, Parts, Sources, Webhooks};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,13 +37,17 @@ pub(crate) enum Script {
     Panic,
 }
 
-/// Checkpoints in memory.
+/// Checkpoints in memory, which fail as often as they are told.
 #[derive(Debug, Default)]
-pub(crate) struct Store(Mutex<BTreeMap<String, Stored>>);
+pub(crate) struct Store {
+    all: Mutex<BTreeMap<String, Stored>>,
+    pub(crate) failures: Mutex<usize>,
+}
 
 /// The supervisor of one process.
 pub(crate) struct Process {
     pub(crate) board: Arc<StatusBoard>,
+    registry: Registry,
     pub(crate) mesh: watch::Sender<Arc<Mesh>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<()>,
@@ -69,7 +74,7 @@ impl Intake for Broker {
 #[async_trait::async_trait]
 impl Checkpoint for Store {
     async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
-        Ok(self.0.lock().get(key).cloned())
+        Ok(self.all.lock().get(key).cloned())
     }
 
     async fn compare_and_set(
@@ -78,9 +83,16 @@ impl Checkpoint for Store {
         expected: u64,
         value: Vec<u8>,
     ) -> Result<u64, CheckpointError> {
+        {
+            let mut failures = self.failures.lock();
+            if *failures > 0 {
+                *failures -= 1;
+                return Err(CheckpointError::Storage("no disk".to_owned()));
+            }
+        }
         // Others get their turn between the read and the write.
         tokio::task::yield_now().await;
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         if all.get(key).map_or(0, |stored| stored.version) != expected {
             return Err(CheckpointError::Conflict(key.to_owned()));
         }
@@ -113,6 +125,7 @@ impl Process {
         clock: &Clock,
     ) -> Self {
         let board = Arc::new(StatusBoard::default());
+        let mut registry = Registry::default();
         let mesh = watch::Sender::new(Arc::new(mesh(sources).succeeding(&Mesh::default())));
         let sources = Sources::new(Parts {
             mesh: mesh.subscribe(),
@@ -121,7 +134,7 @@ impl Process {
             checkpoints: store.clone(),
             board: board.clone(),
             webhooks: Arc::new(Webhooks::new(1 << 20)),
-            metrics: Metrics::default(),
+            metrics: Metrics::register(&mut registry),
             clock: clock.clone(),
             max_event_bytes: 1 << 20,
             sink_timeout: Duration::from_secs(30),
@@ -131,6 +144,7 @@ impl Process {
         let task = tokio::spawn(sources.run(shutdown.clone()));
         Self {
             board,
+            registry,
             mesh,
             shutdown,
             task,
@@ -149,6 +163,13 @@ impl Process {
             name: ObjectName::new("shop", name),
         };
         self.board.source(&key).lock().clone()
+    }
+
+    /// What `/metrics` shows.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("a text");
+        text
     }
 
     /// SIGTERM.
