@@ -150,7 +150,7 @@ pub(crate) fn choose<T: Copy>(
 }
 
 /// A duration.
-fn period(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
+pub(crate) fn period(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
     parse_period(field, field.text(report)?, report)
 }
 

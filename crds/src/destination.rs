@@ -191,7 +191,11 @@ fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
     }
 }
 
-fn url(text: &str) -> Result<Uri, &'static str> {
+/// An absolute URL that events can be sent to.
+///
+/// # Errors
+/// A sentence that does not repeat the URL: it may hold a secret.
+pub fn url(text: &str) -> Result<Uri, &'static str> {
     if !text.bytes().all(|c| c.is_ascii_graphic()) {
         return Err("a URL has no spaces and no characters beyond ASCII: percent-encode them");
     }

@@ -27,7 +27,9 @@ mod source;
 mod suggest;
 mod trigger;
 
+pub use destination::url;
 pub use filter_text::read_filter;
 pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
+pub use source::check_override;

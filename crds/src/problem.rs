@@ -110,6 +110,10 @@ codes! {
     BadReference = "bad-reference",
     /// A secret that is not given as it must be.
     BadSecret = "bad-secret",
+    /// A schedule that never comes, or cannot be read.
+    BadSchedule = "bad-schedule",
+    /// Data that is not what it is said to be.
+    BadData = "bad-data",
     /// An extension that `ceOverrides` must not or cannot set.
     BadOverride = "bad-override",
     /// Where a source finds an attribute is not said as it must be.

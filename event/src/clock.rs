@@ -42,6 +42,15 @@ impl Timestamp {
         )
     }
 
+    /// This time less a while; saturates instead of overflowing.
+    #[must_use]
+    pub fn before(self, wait: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// How long from `earlier` to this time; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -138,6 +147,8 @@ mod tests {
     #[test]
     fn times_saturate_instead_of_overflowing() {
         assert_eq!(Timestamp(i64::MAX).after(Duration::MAX), Timestamp(i64::MAX));
+        assert_eq!(Timestamp(i64::MIN).before(Duration::MAX), Timestamp(i64::MIN));
+        assert_eq!(Timestamp(5_000).before(Duration::from_secs(2)), Timestamp(3_000));
         assert_eq!(Timestamp(5).since(Timestamp(10)), Duration::ZERO);
         assert_eq!(
             Timestamp(i64::MAX).since(Timestamp(i64::MIN)),

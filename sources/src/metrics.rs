@@ -1,9 +1,11 @@
 //! What sources count. A source that is gone takes its series with it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use millrace_model::SourceKey;
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,11 +17,13 @@ pub struct Metrics {
     events: Family<Labels, Counter>,
     refused: Family<CodeLabels, Counter>,
     not_taken: Family<CodeLabels, Counter>,
+    /// The codes that were counted, so that their series can be taken away.
+    codes: Arc<Mutex<BTreeSet<(SourceKey, &'static str)>>>,
 }
 
 /// The numbers of one source.
 pub(crate) struct SourceMetrics {
-    labels: Labels,
+    key: SourceKey,
     events: Counter,
     all: Metrics,
 }
@@ -64,16 +68,45 @@ impl Metrics {
     }
 
     pub(crate) fn source(&self, key: &SourceKey) -> SourceMetrics {
-        let labels = Labels {
-            kind: key.kind.as_str(),
-            namespace: key.name.namespace().into(),
-            source: key.name.name().into(),
-        };
         SourceMetrics {
-            events: self.events.get_or_create_owned(&labels),
-            labels,
+            events: self.events.get_or_create_owned(&labels(key)),
+            key: key.clone(),
             all: self.clone(),
         }
+    }
+
+    /// Takes the series of a source away that is gone.
+    pub(crate) fn forget(&self, key: &SourceKey) {
+        self.events.remove(&labels(key));
+        self.codes.lock().retain(|(of, code)| {
+            if of == key {
+                self.refused.remove(&coded(key, code));
+                self.not_taken.remove(&coded(key, code));
+            }
+            of != key
+        });
+    }
+}
+
+fn labels(key: &SourceKey) -> Labels {
+    Labels {
+        kind: key.kind.as_str(),
+        namespace: key.name.namespace().into(),
+        source: key.name.name().into(),
+    }
+}
+
+fn coded(key: &SourceKey, code: &'static str) -> CodeLabels {
+    let Labels {
+        kind,
+        namespace,
+        source,
+    } = labels(key);
+    CodeLabels {
+        kind,
+        namespace,
+        source,
+        code,
     }
 }
 
@@ -93,24 +126,15 @@ impl SourceMetrics {
     }
 
     fn coded(&self, code: &'static str) -> CodeLabels {
-        let Labels {
-            kind,
-            namespace,
-            source,
-        } = self.labels.clone();
-        CodeLabels {
-            kind,
-            namespace,
-            source,
-            code,
-        }
+        self.all.codes.lock().insert((self.key.clone(), code));
+        coded(&self.key, code)
     }
 }
 
 impl fmt::Debug for SourceMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceMetrics")
-            .field("labels", &self.labels)
+            .field("key", &self.key)
             .finish_non_exhaustive()
     }
 }

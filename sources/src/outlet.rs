@@ -10,6 +10,7 @@ use millrace_event::http::Outgoing;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
 use millrace_model::{Format, Target};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::Report;
 
@@ -38,6 +39,7 @@ enum Way {
         uri: Uri,
         namespace: Arc<str>,
         connector: Connector,
+        timeout: Duration,
         /// Connections not in use; no more than were in use at once.
         idle: Mutex<Vec<Connection>>,
     },
@@ -57,21 +59,20 @@ pub struct NotTaken {
     pub retry_after: Option<Duration>,
 }
 
-/// The longest that one request to a URL may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// The first wait before events are offered again, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for a source of `namespace`.
+    /// The way to `target` for a source of `namespace`; one request to a URL may take as long as `timeout`.
     pub fn new(
         target: &Target,
         namespace: &str,
         overrides: Vec<(String, String)>,
         intake: Arc<dyn Intake>,
         connector: &Connector,
+        timeout: Duration,
         report: Report,
     ) -> Self {
         let way = match target {
@@ -83,6 +84,7 @@ impl Outlet {
                 uri: uri.clone(),
                 namespace: namespace.into(),
                 connector: connector.clone(),
+                timeout,
                 idle: Mutex::default(),
             },
         };
@@ -108,6 +110,21 @@ impl Outlet {
     /// # Errors
     /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
     pub async fn deliver(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+        self.deliver_unless(events, &CancellationToken::new())
+            .await
+            .map(|_| ())
+    }
+
+    /// As [`Outlet::deliver`], but gives up when `shutdown` comes; says whether the events are taken. What is under way then ends
+    /// first, only no wait begins.
+    ///
+    /// # Errors
+    /// As [`Outlet::deliver`].
+    pub async fn deliver_unless(
+        &self,
+        events: Vec<Event>,
+        shutdown: &CancellationToken,
+    ) -> Result<bool, NotTaken> {
         let events = self.overridden(events)?;
         let mut rest = events.as_slice();
         let mut waits = waits();
@@ -120,9 +137,13 @@ impl Outlet {
                 waits = self::waits();
             }
             let wait = waits.next().unwrap_or(WAITS.1);
-            tokio::time::sleep(wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1)).await;
+            let wait = wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(false),
+                () = tokio::time::sleep(wait) => {}
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn overridden(&self, events: Vec<Event>) -> Result<Vec<Event>, NotTaken> {
@@ -176,6 +197,7 @@ impl Outlet {
             uri,
             namespace,
             connector,
+            timeout,
             idle,
         } = &self.way
         else {
@@ -191,7 +213,7 @@ impl Outlet {
                 format: Format::Binary,
                 namespace,
                 wants_reply: false,
-                timeout: TIMEOUT,
+                timeout: *timeout,
             })
             .await;
         idle.lock().push(connection);

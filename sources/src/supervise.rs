@@ -40,6 +40,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The most data that one event may have, in bytes.
     pub max_event_bytes: usize,
+    /// How long one request to a sink that is a URL may take.
+    pub sink_timeout: Duration,
     /// How long a source may take to end what is in hand; then it is dropped, which loses nothing.
     pub drain_timeout: Duration,
 }
@@ -56,7 +58,7 @@ pub struct Sources {
 struct Running {
     source: Arc<Source>,
     shutdown: CancellationToken,
-    task: JoinHandle<()>,
+    task: AbortOnDrop<()>,
 }
 
 /// The first wait before a source that failed is run again, and the longest.
@@ -118,7 +120,10 @@ impl Sources {
             .cloned()
             .collect();
         stop(ended.into_values(), self.parts.drain_timeout).await;
-        gone.iter().for_each(|key| self.parts.board.forget_source(key));
+        for key in &gone {
+            self.parts.board.forget_source(key);
+            self.parts.metrics.forget(key);
+        }
         for (key, source) in &mesh.sources {
             if !self.running.contains_key(key) {
                 self.running
@@ -130,7 +135,11 @@ impl Sources {
 
 fn start(source: Arc<Source>, parts: &Parts) -> Running {
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(keep_running(source.clone(), parts.clone(), shutdown.clone()));
+    let task = AbortOnDrop(tokio::spawn(keep_running(
+        source.clone(),
+        parts.clone(),
+        shutdown.clone(),
+    )));
     Running {
         source,
         shutdown,
@@ -144,13 +153,13 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
     all.iter().for_each(|running| running.shutdown.cancel());
     let deadline = tokio::time::Instant::now() + within;
     for mut running in all {
-        if tokio::time::timeout_at(deadline, &mut running.task)
+        if tokio::time::timeout_at(deadline, &mut running.task.0)
             .await
             .is_err()
         {
             tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
-            running.task.abort();
-            let _ = running.task.await;
+            running.task.0.abort();
+            let _ = (&mut running.task.0).await;
         }
     }
 }
@@ -177,6 +186,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             overrides,
             parts.intake.clone(),
             &parts.connector,
+            parts.sink_timeout,
             report.clone(),
         );
         let context = Context {
@@ -235,6 +245,7 @@ fn feed(source: &Source) -> Box<dyn Feed> {
 }
 
 /// A task that ends with its owner.
+#[derive(Debug)]
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {

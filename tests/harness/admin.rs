@@ -76,6 +76,30 @@ impl Admin {
         found.cloned().with_context(|| format!("no {name} in {triggers}"))
     }
 
+    /// Waits until a source, `namespace/name`, is as `wanted` says.
+    ///
+    /// # Errors
+    /// When it is not so before the deadline.
+    pub async fn until_source(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        wait_until(&format!("{name}: {what}"), || async {
+            let sources = self.get("sources").await?;
+            let found = sources
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|source| source["name"] == name);
+            let source = found.with_context(|| format!("no {name} in {sources}"))?;
+            anyhow::ensure!(wanted(source), "{source}");
+            Ok(Some(source.clone()))
+        })
+        .await
+    }
+
     /// Waits until a trigger is as `wanted` says.
     ///
     /// # Errors

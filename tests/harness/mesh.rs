@@ -1,4 +1,4 @@
-//! A mesh on a folder of its own: `millrace run` started, killed, started again, reloaded.
+//! A mesh on a folder of its own: `millrace run` (or `sources`) started, killed, started again, reloaded.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -33,7 +33,9 @@ pub struct Mesh {
 #[derive(Debug)]
 pub struct Setup {
     folder: TempDir,
+    role: &'static str,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     data: PathBuf,
     listen: String,
 }
@@ -50,12 +52,28 @@ impl Setup {
         let data = folder.path().join("data");
         let setup = Self {
             folder,
+            role: "run",
             args: Vec::new(),
+            environment: Vec::new(),
             data,
             listen: "127.0.0.1:0".to_owned(),
         };
         setup.write(documents)?;
         Ok(setup)
+    }
+
+    /// As `millrace sources` and not as `millrace run`.
+    #[must_use]
+    pub fn sources(mut self) -> Self {
+        self.role = "sources";
+        self
+    }
+
+    /// With this variable of the environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// With these arguments more.
@@ -135,7 +153,7 @@ impl Setup {
     fn command(&self) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let mut command = vec![
-            "run".to_owned(),
+            self.role.to_owned(),
             "-f".to_owned(),
             path(&self.file()),
             "--data".to_owned(),
@@ -147,7 +165,12 @@ impl Setup {
     }
 
     fn process(&self) -> anyhow::Result<Process> {
-        Process::start(&self.command(), self.folder.path(), &self.stderr_file())
+        Process::start_with(
+            &self.command(),
+            &self.environment,
+            self.folder.path(),
+            &self.stderr_file(),
+        )
     }
 
     async fn spawn(&self) -> anyhow::Result<(Process, Value)> {
@@ -288,7 +311,7 @@ impl Mesh {
     /// When it cannot be started, or is not gone before the deadline.
     pub async fn stumble(&mut self, life: Duration) -> anyhow::Result<()> {
         let setup = &self.setup;
-        self.process = Process::start(&setup.command(), setup.folder.path(), &setup.stderr_file())?;
+        self.process = setup.process()?;
         // The moment of the kill is the test's choice; nothing is waited for.
         tokio::time::sleep(life).await;
         self.process.kill().await

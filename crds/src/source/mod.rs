@@ -90,6 +90,23 @@ pub(crate) fn read(
     })
 }
 
+/// Whether `ceOverrides` may set an attribute of that name.
+///
+/// # Errors
+/// A sentence that says why not.
+pub fn check_override(name: &str) -> Result<(), &'static str> {
+    let is_name = !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if CORE.contains(&name) {
+        Err("`ceOverrides` sets extensions, not the attributes of the specification")
+    } else if is_name {
+        Ok(())
+    } else {
+        Err("an attribute's name has lower-case letters and digits")
+    }
+}
+
 /// `ceOverrides: {extensions: {name: text}}`.
 fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)> {
     let mut overrides = Vec::new();
@@ -103,18 +120,8 @@ fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)
                 node: &entry.value,
                 path: format!("{}.{}", field.path, shown(name)),
             };
-            if CORE.contains(&name) {
-                field.refuse(
-                    report,
-                    Code::BadOverride,
-                    "`ceOverrides` sets extensions, not the attributes of the specification",
-                );
-            } else if !is_name(name) {
-                field.refuse(
-                    report,
-                    Code::BadOverride,
-                    "an attribute's name has lower-case letters and digits",
-                );
+            if let Err(message) = check_override(name) {
+                field.refuse(report, Code::BadOverride, message);
             } else if let Some(text) = field.text(report) {
                 overrides.push((name.to_owned(), text.to_owned()));
             }

@@ -59,6 +59,8 @@ pub(crate) struct Global {
 enum Command {
     /// Serve the Brokers and Triggers of these documents
     Run(serving::RunArgs),
+    /// Run the sources of these documents alone, and send their events to a sink (K_SINK)
+    Sources(serving::SourcesArgs),
     /// Serve a sample mesh and show every event as it passes; needs no documents
     Dev(serving::DevArgs),
     /// Say what is wrong with documents, and exit
@@ -116,19 +118,32 @@ impl Cli {
     fn execute(self) -> anyhow::Result<Exit> {
         let Global { output, admin } = self.global;
         match self.command {
-            Command::Run(args) if args.files.iter().any(|file| file.as_os_str() == "-") => Ok(usage(
-                "run watches its documents, which it cannot do with the standard input: name a file or folder",
-            )),
+            Command::Run(serving::RunArgs { files, .. })
+            | Command::Sources(serving::SourcesArgs { files, .. })
+                if files.iter().any(|file| file.as_os_str() == "-") =>
+            {
+                Ok(usage(
+                    "documents are watched, which cannot be done with the standard input: name a file or folder",
+                ))
+            }
             Command::Run(args) => match args.serving.config(args.data) {
                 Ok(config) => serve(
-                    args.serving.log_format,
+                    args.serving.listening.log_format,
                     "info",
                     crate::run::run(config, args.files),
                 ),
                 Err(message) => Ok(usage(&message)),
             },
+            Command::Sources(args) => match args.config() {
+                Ok((config, sinks)) => serve(
+                    args.listening.log_format,
+                    "info",
+                    crate::sources::sources(config, sinks, args.files),
+                ),
+                Err(message) => Ok(usage(&message)),
+            },
             Command::Dev(args) => match args.serving.config(args.data) {
-                Ok(config) => serve(args.serving.log_format, "warn", crate::dev::dev(config)),
+                Ok(config) => serve(args.serving.listening.log_format, "warn", crate::dev::dev(config)),
                 Err(message) => Ok(usage(&message)),
             },
             Command::Check(args) => Ok(check::check(&args, output)),

@@ -1,4 +1,4 @@
-//! The flags of `run` and `dev`, and the configuration that they make.
+//! The flags of `run`, `sources` and `dev`, and the configuration that they make.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use millrace_channel::embedded::Durability;
 use crate::cli::logs::LogFormat;
 use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes, parse_host};
 use crate::run::node::NodeConfig;
+use crate::sources::sink::Sinks;
 
 /// `millrace run`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,33 @@ pub(crate) struct RunArgs {
     pub(crate) serving: ServingArgs,
 }
 
+/// `millrace sources`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SourcesArgs {
+    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a restart
+    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The folder where sources keep what they remember; created where it is not there
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "MILLRACE_DATA",
+        default_value = "./millrace-sources"
+    )]
+    pub(crate) data: PathBuf,
+    /// Where every source sends to, in the place of its own sink
+    #[arg(long, value_name = "URL", env = "K_SINK")]
+    sink: Option<String>,
+    /// Extensions that every event gets: {"extensions": {"name": "text"}}
+    #[arg(long, value_name = "JSON", env = "K_CE_OVERRIDES")]
+    ce_overrides: Option<String>,
+    /// How long one request to a sink may take [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "K_SINK_TIMEOUT")]
+    sink_timeout: Option<String>,
+    #[command(flatten)]
+    pub(crate) listening: ListeningArgs,
+}
+
 /// `millrace dev`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DevArgs {
@@ -39,10 +67,29 @@ pub(crate) struct DevArgs {
     pub(crate) serving: ServingArgs,
 }
 
-/// What both have.
+/// What those have that store events.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServingArgs {
-    /// Where events come in; port 0 takes any free one
+    #[command(flatten)]
+    pub(crate) listening: ListeningArgs,
+    /// When an event counts as stored
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) durability: DurabilityArg,
+    /// How long the place of a Trigger that is gone from the documents is kept
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    pub(crate) orphan_grace: Duration,
+    /// How much of the attempts' history is kept for `millrace explain`, for each Broker; 0 keeps none
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
+    pub(crate) history_bytes: u64,
+    /// Throw a state database away that cannot be read: every Trigger then begins at the oldest event that is kept
+    #[arg(long)]
+    pub(crate) rebuild_state: bool,
+}
+
+/// What all have.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListeningArgs {
+    /// Where events and the calls of origins come in; port 0 takes any free one
     #[arg(long, value_name = "ADDR", env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     pub(crate) listen: SocketAddr,
     /// Where the admin API, health and metrics are; port 0 takes any free one
@@ -55,24 +102,12 @@ pub(crate) struct ServingArgs {
     /// Listen also where other machines reach it, although nobody has to say who they are
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
-    /// When an event counts as stored
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) durability: DurabilityArg,
     /// The most data that one event may have
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_event_bytes)]
     pub(crate) max_event_bytes: usize,
     /// How long what is in hand may take to end at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
-    /// How long the place of a Trigger that is gone from the documents is kept
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
-    pub(crate) orphan_grace: Duration,
-    /// How much of the attempts' history is kept for `millrace explain`, for each Broker; 0 keeps none
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
-    pub(crate) history_bytes: u64,
-    /// Throw a state database away that cannot be read: every Trigger then begins at the oldest event that is kept
-    #[arg(long)]
-    pub(crate) rebuild_state: bool,
     /// How log lines look
     #[arg(long, value_enum, env = "MILLRACE_LOG_FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,
@@ -88,6 +123,23 @@ pub(crate) enum DurabilityArg {
     Os,
 }
 
+// === impl SourcesArgs ===
+
+impl SourcesArgs {
+    /// The configuration of the role, and where its sources send to.
+    ///
+    /// # Errors
+    /// A sentence, when the flags do not make sense.
+    pub(crate) fn config(&self) -> Result<(NodeConfig, Sinks), String> {
+        let sinks = Sinks::parse(
+            self.sink.as_deref(),
+            self.ce_overrides.as_deref(),
+            self.sink_timeout.as_deref(),
+        )?;
+        Ok((self.listening.config(self.data.clone())?, sinks))
+    }
+}
+
 // === impl ServingArgs ===
 
 impl ServingArgs {
@@ -96,6 +148,24 @@ impl ServingArgs {
     /// # Errors
     /// A sentence, when the flags do not go together.
     pub(crate) fn config(&self, data: PathBuf) -> Result<NodeConfig, String> {
+        Ok(NodeConfig {
+            durability: match self.durability {
+                DurabilityArg::Sync => Durability::Sync,
+                DurabilityArg::Os => Durability::Os,
+            },
+            rebuild_state: self.rebuild_state,
+            orphan_grace: self.orphan_grace,
+            history_bytes: self.history_bytes,
+            ..self.listening.config(data)?
+        })
+    }
+}
+
+// === impl ListeningArgs ===
+
+impl ListeningArgs {
+    /// The configuration of a node on this data folder, with the defaults for what is stored.
+    fn config(&self, data: PathBuf) -> Result<NodeConfig, String> {
         for (flag, address) in [("--listen", self.listen), ("--admin-listen", self.admin_listen)] {
             if !address.ip().is_loopback() && !self.allow_anonymous {
                 return Err(format!(
@@ -115,15 +185,12 @@ impl ServingArgs {
             listen: self.listen,
             admin_listen: self.admin_listen,
             admin_allowed_hosts: self.admin_allowed_hosts.clone(),
-            durability: match self.durability {
-                DurabilityArg::Sync => Durability::Sync,
-                DurabilityArg::Os => Durability::Os,
-            },
-            rebuild_state: self.rebuild_state,
+            durability: Durability::Sync,
+            rebuild_state: false,
             max_event_bytes: self.max_event_bytes,
             drain_timeout: self.drain_timeout,
-            orphan_grace: self.orphan_grace,
-            history_bytes: self.history_bytes,
+            orphan_grace: Duration::ZERO,
+            history_bytes: 0,
         })
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::exit::Exit;
 use crate::cli::out;
 use crate::run::node::NodeConfig;
+use crate::run::role::{Live as _, Role as _};
 use show::Show;
 
 /// Serves the sample mesh until Ctrl-C.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use millrace_crds::{Loaded, load, read};
+use millrace_crds::{Loaded, Remark, load, read};
 use millrace_model::Mesh;
 
 /// How often the files are looked at.
@@ -17,6 +17,16 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(crate) struct Documents {
     paths: Vec<PathBuf>,
+    needs: Needs,
+}
+
+/// What must be in the documents: without any of it they are a mistake, and a reload would end everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// A Broker.
+    Broker,
+    /// A source; what is said of Brokers and Triggers, and of where sources send to, is no matter.
+    Source,
 }
 
 /// What tells one state of the files from another, without reading them.
@@ -32,13 +42,15 @@ pub(crate) enum Unfit {
     Invalid(Vec<String>),
     /// There is no Broker in them.
     NoBroker,
+    /// There is no source in them.
+    NoSource,
 }
 
 // === impl Documents ===
 
 impl Documents {
-    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths }
+    pub(crate) fn new(paths: Vec<PathBuf>, needs: Needs) -> Self {
+        Self { paths, needs }
     }
 
     /// Reads the documents now; returns the mesh (without a revision) and the remarks.
@@ -52,10 +64,23 @@ impl Documents {
         let Some(mesh) = mesh else {
             return Err(Unfit::Invalid(problems.iter().map(ToString::to_string).collect()));
         };
-        if mesh.brokers.is_empty() {
-            return Err(Unfit::NoBroker);
+        match self.needs {
+            Needs::Broker if mesh.brokers.is_empty() => return Err(Unfit::NoBroker),
+            Needs::Source if mesh.sources.is_empty() => return Err(Unfit::NoSource),
+            Needs::Broker | Needs::Source => {}
         }
-        Ok((mesh, remarks.iter().map(ToString::to_string).collect()))
+        let remarks = remarks.iter().filter(|remark| self.concerns(remark));
+        Ok((mesh, remarks.map(ToString::to_string).collect()))
+    }
+
+    fn concerns(&self, remark: &Remark) -> bool {
+        let of = |kind| {
+            remark
+                .document
+                .as_ref()
+                .is_some_and(|document| document.starts_with(kind))
+        };
+        self.needs == Needs::Broker || !(remark.path == "spec.sink" || of("Broker ") || of("Trigger "))
     }
 
     /// Waits until the files differ from what they were, and stand still again.
@@ -112,6 +137,7 @@ impl std::fmt::Display for Unfit {
             Self::Unreadable(why) => f.write_str(why),
             Self::Invalid(problems) => f.write_str(&problems.join("\n")),
             Self::NoBroker => f.write_str("there is no Broker in the documents"),
+            Self::NoSource => f.write_str("there is no source in the documents"),
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::Effect;
+use super::role::{Live, Role};
 use super::watch;
 use crate::dev::show::Show;
 
@@ -65,8 +66,8 @@ pub(crate) struct Node {
 
 /// A node at work.
 pub(crate) struct Running {
-    pub(crate) effect: Effect,
-    pub(crate) reload: latest::Sender<ReloadState>,
+    effect: Effect,
+    reload: latest::Sender<ReloadState>,
     ready: latest::Sender<bool>,
     sources: Part,
     ingress: Part,
@@ -75,7 +76,7 @@ pub(crate) struct Running {
 }
 
 /// A part with its own end.
-struct Part {
+pub(crate) struct Part {
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -142,6 +143,7 @@ impl Node {
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: clock.clone(),
             max_event_bytes: config.max_event_bytes,
+            sink_timeout: SINK_TIMEOUT,
             drain_timeout: config.drain_timeout,
         });
         let dispatcher = Dispatcher::new(
@@ -193,19 +195,23 @@ impl Node {
             admin_shutdown,
         })
     }
+}
+
+impl Role for Node {
+    type Live = Running;
 
     /// The address of the ingress.
-    pub(crate) fn listen(&self) -> SocketAddr {
+    fn listen(&self) -> SocketAddr {
         self.ingress.address()
     }
 
     /// The address of the admin API.
-    pub(crate) fn admin_listen(&self) -> SocketAddr {
+    fn admin_listen(&self) -> SocketAddr {
         self.admin_listener.address()
     }
 
     /// Starts the parts and brings the first mesh into effect. Events are accepted when it returns.
-    pub(crate) async fn start(self, mesh: Mesh) -> anyhow::Result<Running> {
+    async fn start(self, mesh: Mesh) -> anyhow::Result<Running> {
         let dispatcher = Part::start(CancellationToken::new(), |shutdown| self.dispatcher.run(shutdown));
         let metrics = self.serve_metrics.listener("admin");
         let admin = Part::start(self.admin_shutdown, |_| async {
@@ -236,25 +242,40 @@ impl Node {
     }
 }
 
+/// How long one request to a source's sink may take, where nobody says.
+pub(crate) const SINK_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Bytes of memory that the bodies of all webhook calls may take together while they are read: 64 MiB, or room for two of the
 /// largest, in which an event lies in a form and takes up to three times its size.
-fn webhook_memory(event_bytes: usize) -> usize {
+pub(crate) fn webhook_memory(event_bytes: usize) -> usize {
     const USUAL: usize = 64 << 20;
     event_bytes.saturating_mul(8).max(USUAL)
 }
 
 /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat too large,
 /// which intake then refuses in words; what is beyond is no reply to anybody.
-fn answer_bytes(event_bytes: usize) -> usize {
+pub(crate) fn answer_bytes(event_bytes: usize) -> usize {
     const HEAD: usize = 64 << 10;
     event_bytes.saturating_mul(2).saturating_add(HEAD)
 }
 
 // === impl Running ===
 
-impl Running {
+impl Live for Running {
+    fn current(&self) -> Arc<Mesh> {
+        self.effect.current()
+    }
+
+    async fn take(&mut self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
+        self.effect.take(mesh).await
+    }
+
+    fn told(&self) -> &latest::Sender<ReloadState> {
+        &self.reload
+    }
+
     /// Stops accepting, ends what is in hand, makes everything durable, in this order.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    async fn stop(self) -> anyhow::Result<()> {
         self.ready.send_replace(false);
         // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
         self.sources.stop().await;
@@ -269,7 +290,7 @@ impl Running {
 // === impl Part ===
 
 impl Part {
-    fn start<F>(shutdown: CancellationToken, run: impl FnOnce(CancellationToken) -> F) -> Self
+    pub(crate) fn start<F>(shutdown: CancellationToken, run: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -277,7 +298,7 @@ impl Part {
         Self { shutdown, task }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         if let Err(error) = self.task.await {
             tracing::error!(%error, "a part of the process ended badly");

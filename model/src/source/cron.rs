@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Schedule;
+
 /// An event at each time of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron {
-    /// Five or six fields, or a descriptor as `@daily`. Valid as the cron room reads it.
-    pub schedule: String,
-    /// An IANA time zone; `UTC` where the document names none.
-    pub timezone: String,
+    /// When.
+    pub schedule: Schedule,
     /// The media type of the data.
     pub content_type: Option<String>,
     /// The data of every event.

@@ -6,6 +6,7 @@ pub mod api_server;
 mod cron;
 pub mod git_webhook;
 mod kafka;
+mod schedule;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
 pub use git_webhook::GitWebhook;
 pub use kafka::{InitialOffset, Kafka, KeyType, Login, Mechanism, Ordering, Patience, Tls};
+pub use schedule::{Schedule, ScheduleError};
 
 /// A source as it should be.
 #[derive(Clone, Debug, PartialEq)]

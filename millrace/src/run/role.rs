@@ -1,0 +1,152 @@
+//! What the roles that serve documents share: they are read, a process is built and runs, and changes are taken up.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_admin::ReloadState;
+use millrace_channel::embedded::OpenError;
+use millrace_event::Clock;
+use millrace_model::Mesh;
+use std::net::SocketAddr;
+use tokio::sync::watch;
+
+use super::documents::{Documents, Unfit};
+use super::signal;
+use crate::cli::exit::Exit;
+
+/// A role of the process whose parts are wired and whose addresses are bound; nothing is served yet.
+pub(crate) trait Role {
+    /// The role at work.
+    type Live: Live;
+
+    /// Where calls come in.
+    fn listen(&self) -> SocketAddr;
+
+    /// Where the admin API is.
+    fn admin_listen(&self) -> SocketAddr;
+
+    /// Starts the parts and brings the first mesh into effect. It is ready when this returns.
+    async fn start(self, mesh: Mesh) -> anyhow::Result<Self::Live>;
+}
+
+/// A role at work.
+pub(crate) trait Live {
+    /// The mesh in effect.
+    fn current(&self) -> Arc<Mesh>;
+
+    /// Makes `mesh` the one in effect. An error leaves the one that was.
+    async fn take(&mut self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>>;
+
+    /// Where it is said how the last load went.
+    fn told(&self) -> &watch::Sender<ReloadState>;
+
+    /// Ends what is in hand and makes everything durable.
+    async fn stop(self) -> anyhow::Result<()>;
+}
+
+/// The first line on stdout: events are accepted from now on (design §6).
+#[derive(serde::Serialize)]
+struct Ready {
+    ready: bool,
+    listen: String,
+    admin: String,
+    data: String,
+}
+
+/// Serves documents until SIGTERM or SIGINT.
+pub(crate) async fn serve<R: Role>(
+    documents: Documents,
+    data: &Path,
+    build: impl FnOnce() -> anyhow::Result<R>,
+) -> anyhow::Result<Exit> {
+    let mut seen = documents.seen();
+    let (mesh, remarks) = match documents.load() {
+        Ok(loaded) => loaded,
+        Err(unfit) => {
+            crate::cli::out::remark(&unfit.to_string());
+            return Ok(Exit::Invalid);
+        }
+    };
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+    let role = match unless_locked(build())? {
+        Ok(role) => role,
+        Err(exit) => return Ok(exit),
+    };
+    let ready = serde_json::to_string(&Ready {
+        ready: true,
+        listen: role.listen().to_string(),
+        admin: role.admin_listen().to_string(),
+        data: data.display().to_string(),
+    })?;
+    let mut ended = signal::Ended::listen()?;
+    let mut running = tokio::select! {
+        running = role.start(mesh) => running?,
+        () = ended.asked() => return Ok(Exit::Ok),
+    };
+    crate::cli::out::data(&ready);
+    let follow = async {
+        loop {
+            documents.changed(&mut seen).await;
+            reload(&documents, &mut running).await;
+        }
+    };
+    tokio::select! {
+        () = ended.asked() => {}
+        () = follow => {}
+    }
+    tracing::info!("stopping: no new events; what is in hand ends");
+    tokio::select! {
+        stopped = running.stop() => stopped.map(|()| Exit::Ok),
+        () = ended.asked() => {
+            tracing::warn!("asked to end a second time: ending at once");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// A locked data folder has an exit code of its own.
+pub(crate) fn unless_locked<R>(built: anyhow::Result<R>) -> anyhow::Result<Result<R, Exit>> {
+    match built {
+        Ok(role) => Ok(Ok(role)),
+        Err(error) => match error.downcast_ref::<OpenError>() {
+            Some(OpenError::Locked { .. }) => {
+                crate::cli::out::remark(&format!("{error}"));
+                Ok(Err(Exit::Locked))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Takes changed documents up, or says why not; the mesh that ran goes on running then.
+async fn reload(documents: &Documents, running: &mut impl Live) {
+    let at = Clock::System.now();
+    let before = running.current().revision;
+    let error = match documents.load() {
+        Ok((mesh, remarks)) => {
+            remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+            match running.take(mesh).await {
+                Ok(mesh) if mesh.revision == before => None,
+                Ok(mesh) => {
+                    tracing::info!(
+                        revision = mesh.revision,
+                        "the documents changed; the new mesh is in effect"
+                    );
+                    None
+                }
+                Err(error) => Some(format!("{error:#}")),
+            }
+        }
+        Err(unfit) => {
+            if let Unfit::Invalid(problems) = &unfit {
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+            }
+            Some(unfit.to_string())
+        }
+    };
+    if let Some(error) = &error {
+        tracing::error!(%error, "the changed documents are refused; the mesh that ran goes on running");
+    }
+    let revision = running.current().revision;
+    running.told().send_replace(ReloadState { revision, at, error });
+}
