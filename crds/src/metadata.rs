@@ -65,7 +65,10 @@ impl<'a> Metadata<'a> {
     /// A label of any name.
     pub(crate) fn label(&self, name: &str, report: &mut Report) -> Option<Field<'a>> {
         let labels = self.labels.as_ref()?;
-        let entry = labels.entries(report)?.iter().find(|entry| entry.key.text == name)?;
+        let entry = labels
+            .entries(report)?
+            .iter()
+            .find(|entry| entry.key.text == name)?;
         Some(Field {
             node: &entry.value,
             path: format!("{}[{}]", labels.path, shown(name)),

@@ -60,7 +60,8 @@ fn structured(
 ) -> Result<Event, Invalid> {
     let format = &media::essence(content_type)[CLOUDEVENTS.len()..];
     if !format.eq_ignore_ascii_case("+json") {
-        let message = "of the CloudEvents formats only application/cloudevents+json is understood in a record";
+        let message =
+            "of the CloudEvents formats only application/cloudevents+json is understood in a record";
         return Err(Invalid::of(Fault::UnsupportedFormat, CONTENT_TYPE, message));
     }
     if !media::is_utf8(content_type) {
@@ -112,8 +113,7 @@ fn binary(
 
 fn read_attribute(builder: &mut EventBuilder, name: &str, octets: &[u8]) -> Result<(), Invalid> {
     if name == "datacontenttype" {
-        let message =
-            "in binary mode the datacontenttype is the header content-type; `ce_datacontenttype` is forbidden";
+        let message = "in binary mode the datacontenttype is the header content-type; `ce_datacontenttype` is forbidden";
         return Err(Invalid::of(Fault::DatacontenttypeHeader, name, message));
     }
     if builder.get(name).is_some() {
@@ -277,17 +277,29 @@ mod tests {
             (MINIMAL[1..].to_vec(), Fault::MissingAttribute, "ce_specversion"),
             (MINIMAL[..3].to_vec(), Fault::MissingAttribute, "ce_type"),
             (with(&[("ce_id", Some(b"2"))]), Fault::DuplicateAttribute, "ce_id"),
-            (with(&[("ce_specversion", Some(b"1.0"))]), Fault::DuplicateAttribute, "ce_specversion"),
+            (
+                with(&[("ce_specversion", Some(b"1.0"))]),
+                Fault::DuplicateAttribute,
+                "ce_specversion",
+            ),
             (with(&[("ce_a-b", Some(b"2"))]), Fault::BadAttributeName, "ce_a-b"),
             (with(&[("ce_", Some(b"2"))]), Fault::BadAttributeName, "ce_"),
-            (with(&[("ce_time", Some(b"now"))]), Fault::BadAttributeValue, "ce_time"),
+            (
+                with(&[("ce_time", Some(b"now"))]),
+                Fault::BadAttributeValue,
+                "ce_time",
+            ),
             (with(&[("ce_a", Some(b"\xff"))]), Fault::NotUtf8, "ce_a"),
             (
                 with(&[("ce_datacontenttype", Some(b"a/b"))]),
                 Fault::DatacontenttypeHeader,
                 "ce_datacontenttype",
             ),
-            (with(&[("content-type", Some(b"nothing"))]), Fault::BadAttributeValue, "content-type"),
+            (
+                with(&[("content-type", Some(b"nothing"))]),
+                Fault::BadAttributeValue,
+                "content-type",
+            ),
             (
                 with(&[("content-type", Some(b"a/b")), ("Content-Type", Some(b"a/b"))]),
                 Fault::ContentTypeRepeated,
@@ -295,7 +307,11 @@ mod tests {
             ),
         ];
         for (headers, expected, field) in table {
-            assert_eq!(fault(headers, None), (*expected, (*field).to_owned()), "{headers:?}");
+            assert_eq!(
+                fault(headers, None),
+                (*expected, (*field).to_owned()),
+                "{headers:?}"
+            );
         }
     }
 
@@ -305,7 +321,10 @@ mod tests {
             ("application/cloudevents", Fault::UnsupportedFormat),
             ("application/cloudevents+avro", Fault::UnsupportedFormat),
             ("application/cloudevents-batch+json", Fault::UnsupportedFormat),
-            ("application/cloudevents+json; charset=latin1", Fault::UnsupportedCharset),
+            (
+                "application/cloudevents+json; charset=latin1",
+                Fault::UnsupportedCharset,
+            ),
             (JSON, Fault::BadJson),
         ] {
             let headers = [("content-type", Some(content_type.as_bytes()))];
@@ -331,7 +350,9 @@ mod tests {
         let structured = [("content-type", Some(JSON.as_bytes()))];
         let binary = [&MINIMAL[..], &[("ce_place", Some(b"1".as_slice()))]].concat();
         for (headers, value) in [(&structured[..], Some(&body[..])), (&binary, None)] {
-            let event = decode(headers, value, &added, &Limits::default()).unwrap().unwrap();
+            let event = decode(headers, value, &added, &Limits::default())
+                .unwrap()
+                .unwrap();
             assert_eq!(event.get("place").map(|value| value.text), Some("7"));
         }
     }

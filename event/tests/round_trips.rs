@@ -169,7 +169,12 @@ fn from_record(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_deref()))
         .collect();
-    kafka::decode(&headers, value, &[("knativekafkapartition", "7")], &Limits::default())
+    kafka::decode(
+        &headers,
+        value,
+        &[("knativekafkapartition", "7")],
+        &Limits::default(),
+    )
 }
 
 proptest! {

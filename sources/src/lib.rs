@@ -8,8 +8,12 @@
 //! - An origin is told that something was taken only after its event is durable in the sink.
 //! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
 
+#[cfg(not(feature = "kafka"))]
+mod absent;
 mod cron;
 pub mod feed;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod memory;
 mod metrics;
 pub mod outlet;

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     events: Family<Labels, Counter>,
     refused: Family<CodeLabels, Counter>,
+    taken_otherwise: Family<CodeLabels, Counter>,
     not_taken: Family<CodeLabels, Counter>,
 }
 
@@ -56,6 +57,11 @@ impl Metrics {
             metrics.refused.clone(),
         );
         registry.register(
+            "millrace_source_taken_otherwise",
+            "What the origin offered and was taken, but not for all that it seemed to be, by the stable code of the reason",
+            metrics.taken_otherwise.clone(),
+        );
+        registry.register(
             "millrace_source_not_taken",
             "Attempts in which the sink did not take events, by the stable code of the reason",
             metrics.not_taken.clone(),
@@ -86,6 +92,10 @@ impl SourceMetrics {
 
     pub(crate) fn refused(&self, code: &'static str) {
         self.all.refused.get_or_create(&self.coded(code)).inc();
+    }
+
+    pub(crate) fn taken_otherwise(&self, code: &'static str) {
+        self.all.taken_otherwise.get_or_create(&self.coded(code)).inc();
     }
 
     pub(crate) fn not_taken(&self, code: &'static str) {

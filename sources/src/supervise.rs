@@ -166,7 +166,8 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             parts.intake.clone(),
             &parts.connector,
             report.clone(),
-        );
+        )
+        .with_patience(source.spec.patience().cloned());
         let context = Context {
             name: source.name.clone(),
             outlet: Arc::new(outlet),
@@ -214,6 +215,10 @@ async fn run_once(
 fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+        #[cfg(feature = "kafka")]
+        SourceSpec::Kafka(spec) => Box::new(crate::kafka::KafkaFeed::new(spec.as_ref().clone())),
+        #[cfg(not(feature = "kafka"))]
+        SourceSpec::Kafka(_) => Box::new(crate::absent::AbsentFeed("this build has no Kafka")),
     }
 }
 

@@ -31,12 +31,16 @@ pub(super) fn read(
         .require("bootstrapServers", report)
         .map(|field| names(&field, address, report));
     let topics = spec.take("topics").map(|field| names(&field, topic, report));
-    let topic_pattern = spec.take("topicPattern").and_then(|field| pattern(&field, report));
+    let topic_pattern = spec
+        .take("topicPattern")
+        .and_then(|field| pattern(&field, report));
     if topics.as_ref().is_none_or(Vec::is_empty) && topic_pattern.is_none() {
         let message = "a KafkaSource reads `topics`, or what matches `topicPattern`, or both";
         report.problem(spec.at(), &spec.path_of("topics"), Code::MissingField, message);
     }
-    let group = spec.take("consumerGroup").and_then(|field| bounded(&field, report));
+    let group = spec
+        .take("consumerGroup")
+        .and_then(|field| bounded(&field, report));
     let initial_offset = spec.take("initialOffset");
     let ordering = spec.take("ordering");
     one_consumer(spec, report);
@@ -82,10 +86,7 @@ const OFFSETS: &[(&str, InitialOffset)] = &[
     ("earliest", InitialOffset::Earliest),
     ("latest", InitialOffset::Latest),
 ];
-const ORDERINGS: &[(&str, Ordering)] = &[
-    ("ordered", Ordering::Ordered),
-    ("unordered", Ordering::Unordered),
-];
+const ORDERINGS: &[(&str, Ordering)] = &[("ordered", Ordering::Ordered), ("unordered", Ordering::Unordered)];
 const KEY_TYPES: &[(&str, KeyType)] = &[
     ("string", KeyType::Text),
     ("int", KeyType::Int),
@@ -106,8 +107,13 @@ fn key_type(spec: &mut Object<'_>, metadata: &Metadata<'_>, report: &mut Report)
 
 /// Knative's `consumers` is the number of pods.
 fn one_consumer(spec: &mut Object<'_>, report: &mut Report) {
-    let Some(field) = spec.take("consumers") else { return };
-    if field.whole(report, 0..=u32::from(u16::MAX)).is_some_and(|many| many != 1) {
+    let Some(field) = spec.take("consumers") else {
+        return;
+    };
+    if field
+        .whole(report, 0..=u32::from(u16::MAX))
+        .is_some_and(|many| many != 1)
+    {
         let message = "a process is one consumer of the group; for more, run more processes";
         field.refuse(report, Code::NotSupported, message);
     }
@@ -118,7 +124,8 @@ fn delivery(spec: &mut Object<'_>, name: &ObjectName, report: &mut Report) -> Op
     let written = DeliverySpec::read(spec, name.namespace(), report);
     if let Some(sink) = &written.dead_letter {
         let path = format!("{}.deadLetterSink", spec.path_of("delivery"));
-        let message = "a source has no dead-letter sink: give it a Broker as its sink, whose Triggers have one";
+        let message =
+            "a source has no dead-letter sink: give it a Broker as its sink, whose Triggers have one";
         report.problem(sink.at, &path, Code::NotSupported, message);
     }
     (written != DeliverySpec::default()).then(|| Patience {
@@ -128,14 +135,14 @@ fn delivery(spec: &mut Object<'_>, name: &ObjectName, report: &mut Report) -> Op
 }
 
 /// A list of texts that is not empty.
-fn names(
-    field: &Field<'_>,
-    is_good: fn(&Field<'_>, &str, &mut Report),
-    report: &mut Report,
-) -> Vec<String> {
+fn names(field: &Field<'_>, is_good: fn(&Field<'_>, &str, &mut Report), report: &mut Report) -> Vec<String> {
     let items = field.list(report).unwrap_or_default();
     if items.len() > MAX_NAMES {
-        field.refuse(report, Code::OutOfRange, format!("there may be {MAX_NAMES} of them"));
+        field.refuse(
+            report,
+            Code::OutOfRange,
+            format!("there may be {MAX_NAMES} of them"),
+        );
         return Vec::new();
     }
     if items.is_empty() && matches!(field.node.kind, crate::node::Kind::List(_)) {

@@ -52,7 +52,9 @@ pub(super) fn read(spec: &mut Object<'_>, namespace: &str, report: &mut Report) 
         return Net::default();
     };
     let tls = net.take("tls").and_then(|field| tls(&field, namespace, report));
-    let login = net.take("sasl").and_then(|field| login(&field, namespace, report));
+    let login = net
+        .take("sasl")
+        .and_then(|field| login(&field, namespace, report));
     net.close(report);
     Net { tls, login }
 }
@@ -114,7 +116,11 @@ fn login(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Logi
 }
 
 /// The name of the mechanism, or where it is found.
-fn mechanism(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Result<Mechanism, SecretRef>> {
+fn mechanism(
+    field: &Field<'_>,
+    namespace: &str,
+    report: &mut Report,
+) -> Option<Result<Mechanism, SecretRef>> {
     if !matches!(field.node.kind, Kind::Scalar(_)) {
         return SecretRef::read(field, namespace, report).map(Err);
     }
