@@ -114,7 +114,7 @@ async fn records_become_events_as_documented(kafka: &Kafka) -> anyhow::Result<()
         .start()
         .await?;
 
-    let structured = Event::new("s", "t.s").json().to_string();
+    let structured = Event::new("s", "t.s").no_data().json().to_string();
     let binary = |record: Record| {
         let record = record.header("ce_specversion", "1.0").header("ce_id", "b");
         record.header("ce_source", "/s").header("ce_type", "t.b")

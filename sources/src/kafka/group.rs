@@ -1,7 +1,7 @@
 //! What happens when the group gives partitions and takes them away: what is on its way may end, and is committed, before
 //! somebody else goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(super) struct Group {
     /// Counts the rebalances that took something away.
     epoch: AtomicU64,
     is_leaving: AtomicBool,
-    /// What is stored of partitions that are ours.
-    ours: Mutex<Vec<Place>>,
+    /// The partitions whose offsets may be stored.
+    ours: Mutex<BTreeSet<Place>>,
 }
 
 /// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
