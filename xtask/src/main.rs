@@ -24,7 +24,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   test [--long]     everything that CI runs, in order, until the first failure
-  peers             the real clients that the suites drive, in the user's cache folder
+  peers             the real clients and servers that the suites use, in the user's cache folder
   tidy              the rules of the house that no compiler checks
   bench [options]   Millrace beside a bare forwarder on this machine; `bench --help` says more
   fuzz [seconds]    every fuzz target for so many seconds (60), where nightly and cargo-fuzz are there

@@ -16,7 +16,7 @@ pub(super) const PORTS: usize = 5;
 pub const USER: &str = "ann";
 
 /// The password of [`USER`].
-pub const PASSWORD: &str = "a secret, with \"quotes\"";
+pub const PASSWORD: &str = "a secret with spaces";
 
 /// A listener of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +95,6 @@ pub(super) fn properties(
 
 fn login(text: &mut String) -> anyhow::Result<()> {
     const MODULES: &str = "org.apache.kafka.common.security";
-    // Once for the login configuration, whose strings are quoted, and once for the properties file.
-    let password = PASSWORD.replace('"', "\\\\\"");
     for listener in ["sasl", "sasltls"] {
         let prefix = format!("listener.name.{listener}");
         writeln!(
@@ -105,7 +103,7 @@ fn login(text: &mut String) -> anyhow::Result<()> {
         )?;
         writeln!(
             text,
-            "{prefix}.plain.sasl.jaas.config={MODULES}.plain.PlainLoginModule required user_{USER}=\"{password}\";"
+            "{prefix}.plain.sasl.jaas.config={MODULES}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
         )?;
         for scram in ["scram-sha-256", "scram-sha-512"] {
             writeln!(

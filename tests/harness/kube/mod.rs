@@ -14,7 +14,6 @@ use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::discovery::pinned_kind;
 use kube::{Api, Client};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -122,14 +121,13 @@ impl Kube {
                 "service-account-issuer",
                 "https://kubernetes.default.svc".to_owned(),
             ),
-            ("service-account-key-file", file(&server.key)),
+            // The public key is taken from the certificate.
+            ("service-account-key-file", file(&server.certificate)),
             ("service-account-signing-key-file", file(&server.key)),
             ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),
             ("token-auth-file", "tokens.csv".to_owned()),
             ("authorization-mode", "RBAC".to_owned()),
             ("disable-admission-plugins", "ServiceAccount".to_owned()),
-            // Ending waits for open watches no longer than this.
-            ("shutdown-delay-duration", "0s".to_owned()),
         ]
         .into_iter()
         .map(|(flag, value)| format!("--{flag}={value}"))
@@ -163,16 +161,13 @@ impl Kube {
         Ok(())
     }
 
-    /// Ends the API in good order, which closes all watches, when it runs; then starts it on the same data and port.
+    /// Starts the API on the same data and port; kills it first when it runs, which ends all watches. (Its own way to end
+    /// waits for open watches longer than any test does, and it has no state that it could lose.)
     ///
     /// # Errors
     /// When it does not end or not start.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        if let Some(process) = &mut self.process {
-            process.signal(Signal::TERM)?;
-            process.ended().await?;
-            self.process = None;
-        }
+        self.kill().await?;
         let mut tries = 1;
         while let Err(error) = self.launch().await {
             anyhow::ensure!(tries < TRIES, error);
