@@ -16,10 +16,10 @@ fn source(text: &str) -> Kafka {
     let Loaded { mesh, problems, .. } = load_text(text);
     let mesh = mesh.unwrap_or_else(|| panic!("{problems:#?}"));
     let (_, source) = mesh.sources.first_key_value().expect("a source");
-    match &source.spec {
-        SourceSpec::Kafka(kafka) => kafka.as_ref().clone(),
-        other => panic!("{other:?}"),
-    }
+    let SourceSpec::Kafka(kafka) = &source.spec else {
+        panic!("{source:?}");
+    };
+    kafka.as_ref().clone()
 }
 
 /// The problems, without the file.

@@ -138,7 +138,7 @@ impl Outlet {
             }
             let wait = match self.url_patience() {
                 Some(patience) if patience.retry.is_some_and(|most| retries >= most) => {
-                    return Err(given_up(refusal, retries));
+                    return Err(given_up(&refusal, retries));
                 }
                 Some(patience) => backoff::wait(&patience.policy, retries, refusal.retry_after, 0.0),
                 None => {
@@ -235,7 +235,7 @@ impl Outlet {
     }
 }
 
-fn given_up(refusal: NotTaken, retries: u32) -> NotTaken {
+fn given_up(refusal: &NotTaken, retries: u32) -> NotTaken {
     NotTaken {
         code: "retries-exhausted",
         reason: format!("{} (given up after {retries} retries)", refusal.reason),

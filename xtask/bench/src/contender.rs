@@ -31,6 +31,8 @@ pub(crate) struct Contender {
     // Kept open: who writes to a closed pipe gets an error.
     _stdout: BufReader<ChildStdout>,
     listen: SocketAddr,
+    /// A forwarder has none.
+    admin: Option<SocketAddr>,
     ready_after: Duration,
 }
 
@@ -90,6 +92,7 @@ impl Contender {
             child,
             _stdout: stdout,
             listen,
+            admin: ready["admin"].as_str().and_then(|admin| admin.parse().ok()),
             ready_after,
         })
     }
@@ -97,6 +100,11 @@ impl Contender {
     /// Where events go in.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Where it is asked how it stands.
+    pub(crate) fn admin(&self) -> anyhow::Result<SocketAddr> {
+        self.admin.context("it has no admin listener")
     }
 
     /// The number of the process.

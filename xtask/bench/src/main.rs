@@ -15,6 +15,8 @@ mod compare;
 mod contender;
 mod documents;
 mod forwarder;
+mod kafka;
+mod kafka_broker;
 mod load;
 mod measure;
 mod options;
@@ -57,6 +59,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Match => triggers::matching_many(options, &mut report)?,
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
+            Scenario::Kafka => kafka::run(options, &mut report)?,
         }
     }
     report.finish()

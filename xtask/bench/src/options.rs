@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [options]
 
-  --only SCENARIO   one of compare, triggers, match, dead, backlog; may be repeated (all)
+  --only SCENARIO   one of compare, triggers, match, dead, backlog, kafka; may be repeated (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
@@ -21,6 +21,8 @@ cargo xtask bench [options]
   match      1 and 10 triggers that all match
   dead       ten triggers that match; one subscriber refuses connections, or never answers
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
+  kafka      records of a topic a second: a bare rdkafka consumer, and a KafkaSource until they are durable. Needs java and
+             `cargo xtask peers`
 ";
 
 /// What to do.
@@ -39,6 +41,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) run: Duration,
     pub(crate) backlog: u64,
+    pub(crate) records: u64,
     pub(crate) data: PathBuf,
     pub(crate) json: bool,
 }
@@ -51,6 +54,7 @@ pub(crate) enum Scenario {
     Match,
     Dead,
     Backlog,
+    Kafka,
 }
 
 /// How the bare forwarder works.
@@ -61,12 +65,13 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 5] = [
+const ALL: [(&str, Scenario); 6] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
+    ("kafka", Scenario::Kafka),
 ];
 
 /// Reads the command line.
@@ -76,6 +81,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
         rounds: 3,
         run: Duration::from_secs(8),
         backlog: 1_000_000,
+        records: 500_000,
         data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
         json: false,
     };
@@ -87,6 +93,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                 options.rounds = 1;
                 options.run = Duration::from_secs(2);
                 options.backlog = 100_000;
+                options.records = 100_000;
             }
             "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
             "--data" => options.data = PathBuf::from(value()?),
