@@ -13,7 +13,9 @@ mod api_server;
 mod cron;
 pub mod feed;
 mod git_webhook;
-#[cfg(not(feature = "kubernetes"))]
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(not(all(feature = "kafka", feature = "kubernetes")))]
 mod left_out;
 pub mod memory;
 mod metrics;

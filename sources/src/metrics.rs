@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     events: Family<Labels, Counter>,
     refused: Family<CodeLabels, Counter>,
+    taken_otherwise: Family<CodeLabels, Counter>,
     not_taken: Family<CodeLabels, Counter>,
     /// The codes that were counted, so that their series can be taken away.
     codes: Arc<Mutex<BTreeSet<(SourceKey, &'static str)>>>,
@@ -58,6 +59,11 @@ impl Metrics {
             "millrace_source_refused",
             "What the origin offered and was not taken for an event, by the stable code of the reason",
             metrics.refused.clone(),
+        );
+        registry.register(
+            "millrace_source_taken_otherwise",
+            "What the origin offered and was taken, but not for all that it seemed to be, by the stable code of the reason",
+            metrics.taken_otherwise.clone(),
         );
         registry.register(
             "millrace_source_not_taken",
@@ -119,6 +125,10 @@ impl SourceMetrics {
 
     pub(crate) fn refused(&self, code: &'static str) {
         self.all.refused.get_or_create(&self.coded(code)).inc();
+    }
+
+    pub(crate) fn taken_otherwise(&self, code: &'static str) {
+        self.all.taken_otherwise.get_or_create(&self.coded(code)).inc();
     }
 
     pub(crate) fn not_taken(&self, code: &'static str) {

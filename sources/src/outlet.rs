@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use http::Uri;
+use millrace_delivery::backoff;
 use millrace_delivery::{Connection, Connector, Failure, Outcome, Request, Verdict};
 use millrace_event::http::Outgoing;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_model::source::Patience;
 use millrace_model::{Format, Target};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ pub struct Outlet {
     way: Way,
     /// Extension attributes that every event gets.
     overrides: Vec<(String, String)>,
+    /// How a URL is tried, where the document says that.
+    patience: Option<Patience>,
     report: Report,
 }
 
@@ -49,7 +53,8 @@ enum Way {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct NotTaken {
-    /// A stable word, as in problem+json and in metrics: what intake says, `sink-refused`, `sink-unreachable`, `bad-override`.
+    /// A stable word, as in problem+json and in metrics: what intake says, `sink-refused`, `sink-unreachable`, `bad-override`,
+    /// `retries-exhausted`.
     pub code: &'static str,
     /// A sentence for people.
     pub reason: String,
@@ -91,8 +96,20 @@ impl Outlet {
         Self {
             way,
             overrides,
+            patience: None,
             report,
         }
+    }
+
+    /// The same, with what the document says of how a URL is tried.
+    #[must_use]
+    pub fn with_patience(self, patience: Option<Patience>) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Whether it takes many events at the price of one, all or none: a Broker does, a URL takes them one by one.
+    pub fn takes_batches(&self) -> bool {
+        matches!(self.way, Way::Broker { .. })
     }
 
     /// Offers the events once.
@@ -104,8 +121,8 @@ impl Outlet {
         self.push(&events).await.map_err(|(_, refusal)| refusal)
     }
 
-    /// Offers the events until they are taken. What is refused for now is offered again after a wait that grows up to 30 s.
-    /// Drop the future to give up.
+    /// Offers the events until they are taken. What is refused for now is offered again after a wait that grows up to 30 s, or
+    /// as [`Outlet::with_patience`] says. Drop the future to give up.
     ///
     /// # Errors
     /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
@@ -127,23 +144,37 @@ impl Outlet {
     ) -> Result<bool, NotTaken> {
         let events = self.overridden(events)?;
         let mut rest = events.as_slice();
-        let mut waits = waits();
+        let (mut waits, mut retries) = (waits(), 0);
         while let Err((taken, refusal)) = self.push(rest).await {
             if !refusal.is_temporary {
                 return Err(refusal);
             }
             if taken > 0 {
                 rest = &rest[taken..];
-                waits = self::waits();
+                (waits, retries) = (self::waits(), 0);
             }
-            let wait = waits.next().unwrap_or(WAITS.1);
-            let wait = wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1);
+            let wait = match self.url_patience() {
+                Some(patience) if patience.retry.is_some_and(|most| retries >= most) => {
+                    return Err(given_up(&refusal, retries));
+                }
+                Some(patience) => backoff::wait(&patience.policy, retries, refusal.retry_after, 0.0),
+                None => {
+                    let wait = waits.next().unwrap_or(WAITS.1);
+                    wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1)
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(false),
                 () = tokio::time::sleep(wait) => {}
             }
+            retries = retries.saturating_add(1);
         }
         Ok(true)
+    }
+
+    /// How this URL is tried, if it is one and the document says that.
+    fn url_patience(&self) -> Option<&Patience> {
+        self.patience.as_ref().filter(|_| !self.takes_batches())
     }
 
     fn overridden(&self, events: Vec<Event>) -> Result<Vec<Event>, NotTaken> {
@@ -203,6 +234,7 @@ impl Outlet {
         else {
             return Ok(());
         };
+        let policy = self.patience.as_ref().map(|patience| &patience.policy);
         let kept = idle.lock().pop();
         let mut connection = kept.unwrap_or_else(|| connector.slot());
         let outcome = connection
@@ -210,10 +242,10 @@ impl Outlet {
                 uri,
                 event,
                 outgoing: Outgoing::default(),
-                format: Format::Binary,
+                format: policy.map_or(Format::Binary, |policy| policy.format),
                 namespace,
                 wants_reply: false,
-                timeout: *timeout,
+                timeout: policy.map_or(*timeout, |policy| policy.timeout),
             })
             .await;
         idle.lock().push(connection);
@@ -221,6 +253,15 @@ impl Outlet {
             Outcome::Done { .. } | Outcome::Reply { .. } => Ok(()),
             Outcome::Failed(failure) => Err(NotTaken::from(failure)),
         }
+    }
+}
+
+fn given_up(refusal: &NotTaken, retries: u32) -> NotTaken {
+    NotTaken {
+        code: "retries-exhausted",
+        reason: format!("{} (given up after {retries} retries)", refusal.reason),
+        is_temporary: false,
+        retry_after: None,
     }
 }
 

@@ -64,6 +64,13 @@ impl Report {
         status.last_error = Some((self.clock.now(), reason.into()));
     }
 
+    /// What the origin offered is taken, but not for all that it seemed to be. `code` is a stable word for metrics, from a
+    /// closed set.
+    pub fn taken_otherwise(&self, code: &'static str, reason: impl Into<String>) {
+        self.metrics.taken_otherwise(code);
+        self.failed(reason);
+    }
+
     /// The sink has taken so many events.
     pub(crate) fn taken(&self, events: usize) {
         let events = u64::try_from(events).unwrap_or(u64::MAX);

@@ -13,10 +13,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-#[cfg(feature = "kubernetes")]
-use crate::api_server;
-#[cfg(not(feature = "kubernetes"))]
-use crate::left_out;
 use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
 
 /// What the sources are given. Inert data.
@@ -188,7 +184,8 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             &parts.connector,
             parts.sink_timeout,
             report.clone(),
-        );
+        )
+        .with_patience(source.spec.patience().cloned());
         let context = Context {
             name: source.name.clone(),
             outlet: Arc::new(outlet),
@@ -237,10 +234,14 @@ fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
         SourceSpec::GitWebhook(spec) => Box::new(git_webhook::GitWebhookFeed::new(spec.as_ref().clone())),
         SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+        #[cfg(feature = "kafka")]
+        SourceSpec::Kafka(spec) => Box::new(crate::kafka::KafkaFeed::new(spec.as_ref().clone())),
+        #[cfg(not(feature = "kafka"))]
+        SourceSpec::Kafka(_) => Box::new(crate::left_out::LeftOut("kafka")),
         #[cfg(feature = "kubernetes")]
-        SourceSpec::ApiServer(spec) => Box::new(api_server::ApiServerFeed::new(spec.clone())),
+        SourceSpec::ApiServer(spec) => Box::new(crate::api_server::ApiServerFeed::new(spec.clone())),
         #[cfg(not(feature = "kubernetes"))]
-        SourceSpec::ApiServer(_) => Box::new(left_out::LeftOut("kubernetes")),
+        SourceSpec::ApiServer(_) => Box::new(crate::left_out::LeftOut("kubernetes")),
     }
 }
 

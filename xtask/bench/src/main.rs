@@ -17,6 +17,8 @@ mod documents;
 mod explain;
 mod filters;
 mod forwarder;
+mod kafka;
+mod kafka_broker;
 mod load;
 mod measure;
 mod options;
@@ -61,6 +63,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Backlog => backlog::run(options, &mut report)?,
             Scenario::Explain => explain::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,
+            Scenario::Kafka => kafka::run(options, &mut report)?,
         }
     }
     report.finish()

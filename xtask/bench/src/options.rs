@@ -11,7 +11,7 @@ pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
   --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters,
-                    explain (all)
+                    explain, kafka (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
@@ -24,6 +24,8 @@ cargo xtask bench [SCENARIO...] [options]
   explain    millrace as it is shipped, without the attempts' history, and while somebody follows `tail`
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
+  kafka      records of a topic a second: a bare rdkafka consumer, and a KafkaSource until they are durable. Needs java and
+             `cargo xtask peers`
 ";
 
 /// What to do.
@@ -42,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) run: Duration,
     pub(crate) backlog: u64,
+    pub(crate) records: u64,
     pub(crate) data: PathBuf,
     pub(crate) json: bool,
 }
@@ -56,6 +59,7 @@ pub(crate) enum Scenario {
     Backlog,
     Filters,
     Explain,
+    Kafka,
 }
 
 /// How the bare forwarder works.
@@ -66,7 +70,7 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 7] = [
+const ALL: [(&str, Scenario); 8] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
@@ -74,6 +78,7 @@ const ALL: [(&str, Scenario); 7] = [
     ("backlog", Scenario::Backlog),
     ("explain", Scenario::Explain),
     ("filters", Scenario::Filters),
+    ("kafka", Scenario::Kafka),
 ];
 
 /// Reads the command line.
@@ -83,6 +88,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
         rounds: 3,
         run: Duration::from_secs(8),
         backlog: 1_000_000,
+        records: 500_000,
         data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
         json: false,
     };
@@ -94,6 +100,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                 options.rounds = 1;
                 options.run = Duration::from_secs(2);
                 options.backlog = 100_000;
+                options.records = 100_000;
             }
             "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
             "--data" => options.data = PathBuf::from(value()?),

@@ -1,0 +1,210 @@
+//! How librdkafka is told what the document says.
+
+use millrace_model::Secret;
+use millrace_model::source::{InitialOffset, Kafka, Login, Tls};
+use rdkafka::ClientConfig;
+
+use crate::SourceError;
+
+/// The settings that are the same for every source.
+const SETTINGS: &[(&str, &str)] = &[
+    ("client.id", "millrace"),
+    // Kafka is told what is done once it is: an offset is stored after its event is durable, and committed soon after.
+    ("enable.auto.offset.store", "false"),
+    ("enable.auto.commit", "true"),
+    ("auto.commit.interval.ms", "1000"),
+    // A rebalance takes all partitions and gives them anew. Committing during a cooperative one can lose the assignment
+    // (librdkafka#4059).
+    ("partition.assignment.strategy", "range,roundrobin"),
+    // Who is dead is noticed within this time; only then do its partitions go on elsewhere.
+    ("session.timeout.ms", "10000"),
+    // Topics that appear are found within this time.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("allow.auto.create.topics", "false"),
+    ("socket.keepalive.enable", "true"),
+    // What is read ahead is bounded in bytes; without the short backoff a full queue would stand still for a second.
+    ("queued.max.messages.kbytes", "16384"),
+    ("fetch.queue.backoff.ms", "10"),
+    // What the process has no name for is told by poll.
+    ("log.connection.close", "false"),
+];
+
+/// The settings of one source. Secrets are looked up now.
+pub(crate) fn client(spec: &Kafka) -> Result<ClientConfig, SourceError> {
+    let mut config = ClientConfig::new();
+    for (name, value) in SETTINGS {
+        config.set(*name, *value);
+    }
+    config.set("bootstrap.servers", spec.bootstrap_servers.join(","));
+    config.set("group.id", &spec.group);
+    config.set(
+        "auto.offset.reset",
+        match spec.initial_offset {
+            InitialOffset::Earliest => "earliest",
+            InitialOffset::Latest => "latest",
+        },
+    );
+    let protocol = match (&spec.tls, &spec.login) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &spec.tls {
+        encryption(&mut config, tls)?;
+    }
+    if let Some(login) = &spec.login {
+        self::login(&mut config, login)?;
+    }
+    Ok(config)
+}
+
+fn encryption(config: &mut ClientConfig, tls: &Tls) -> Result<(), SourceError> {
+    match &tls.authorities {
+        Some(authorities) => config.set("ssl.ca.pem", text("net.tls.caCert", authorities)?),
+        // OpenSSL is linked in and does not know where the system keeps its list.
+        None => config.set("ssl.ca.location", "probe"),
+    };
+    if let Some((certificate, key)) = &tls.identity {
+        config.set("ssl.certificate.pem", text("net.tls.cert", certificate)?);
+        config.set("ssl.key.pem", text("net.tls.key", key)?);
+    }
+    Ok(())
+}
+
+fn login(config: &mut ClientConfig, login: &Login) -> Result<(), SourceError> {
+    use millrace_model::source::Mechanism;
+
+    let name = match &login.mechanism {
+        Mechanism::Named(secret) => text("net.sasl.type", secret)?,
+        known => known.name().unwrap_or_default().to_owned(),
+    };
+    if Mechanism::of(&name).is_none() {
+        let message = "`net.sasl.type` is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512";
+        return Err(SourceError::Unusable(message.to_owned()));
+    }
+    config.set("sasl.mechanism", name);
+    config.set("sasl.username", text("net.sasl.user", &login.user)?);
+    config.set("sasl.password", text("net.sasl.password", &login.password)?);
+    Ok(())
+}
+
+/// A secret that is text; librdkafka takes no other.
+fn text(field: &str, secret: &Secret) -> Result<String, SourceError> {
+    let octets = match secret {
+        Secret::Value(value) => Ok(value.to_vec()),
+        Secret::Env(name) => match std::env::var_os(name) {
+            Some(value) => Ok(value.into_encoded_bytes()),
+            None => Err(format!("the environment variable {name} is not set")),
+        },
+        Secret::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
+        Secret::Missing(why) => Err(why.clone()),
+    };
+    let text = octets.and_then(|octets| String::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned()));
+    let text = text.map_err(|why| SourceError::Unusable(format!("`{field}`: {why}")))?;
+    let text = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |text| text.trim_end_matches('\r'));
+    if text.contains('\0') {
+        return Err(SourceError::Unusable(format!("`{field}` holds a zero byte")));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::source::{KeyType, Mechanism, Ordering};
+
+    use super::*;
+
+    fn spec() -> Kafka {
+        Kafka {
+            bootstrap_servers: vec!["a:1".to_owned(), "b:2".to_owned()],
+            topics: vec!["orders".to_owned()],
+            topic_pattern: None,
+            group: "g".to_owned(),
+            initial_offset: InitialOffset::Earliest,
+            ordering: Ordering::Ordered,
+            key_type: KeyType::Text,
+            tls: None,
+            login: None,
+            delivery: None,
+        }
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::Value(text.as_bytes().into())
+    }
+
+    #[test]
+    fn the_document_is_told_in_librdkafkas_words() {
+        let config = client(&spec()).expect("it is good");
+        for (name, value) in [
+            ("bootstrap.servers", "a:1,b:2"),
+            ("group.id", "g"),
+            ("auto.offset.reset", "earliest"),
+            ("security.protocol", "plaintext"),
+            ("enable.auto.offset.store", "false"),
+        ] {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn encryption_and_login_are_told_with_their_secrets() {
+        let tls = Tls {
+            authorities: Some(secret("PEM\n")),
+            identity: None,
+        };
+        let login = Login {
+            mechanism: Mechanism::Named(secret("SCRAM-SHA-512\n")),
+            user: secret("me"),
+            password: secret(" p "),
+        };
+        let spec = Kafka {
+            tls: Some(tls),
+            login: Some(login),
+            ..spec()
+        };
+        let config = client(&spec).expect("it is good");
+        for (name, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("ssl.ca.pem", "PEM"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "me"),
+            ("sasl.password", " p "),
+        ] {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_said_with_its_field_and_without_any_value() {
+        let login = |password, mechanism: &str| Kafka {
+            login: Some(Login {
+                mechanism: Mechanism::Named(secret(mechanism)),
+                user: secret("me"),
+                password,
+            }),
+            ..spec()
+        };
+        for (spec, expected) in [
+            (
+                login(Secret::Missing("there is no Secret s".to_owned()), "PLAIN"),
+                "`net.sasl.password`: there is no Secret s",
+            ),
+            (
+                login(secret("hush\0"), "PLAIN"),
+                "`net.sasl.password` holds a zero byte",
+            ),
+            (
+                login(secret("hush"), "GSSAPI"),
+                "`net.sasl.type` is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
+            ),
+        ] {
+            let error = client(&spec).expect_err("it is not good");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

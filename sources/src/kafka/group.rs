@@ -1,0 +1,134 @@
+//! What happens when the group gives partitions and takes them away: what is on its way may end, and is committed, before
+//! somebody else goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use super::flow::Flow;
+use super::health::Standing;
+use super::reader::{Read, is_nothing_to_commit};
+use super::record::Place;
+
+/// The client's side of the group. Its methods run on the reading thread, within a poll.
+pub(super) struct Group {
+    flow: Arc<Flow>,
+    /// Weak: the thread ends when the carrying side goes, and this must not keep its channel open.
+    sender: mpsc::WeakSender<Read>,
+    standing: Arc<Standing>,
+    /// Counts the rebalances that took something away.
+    epoch: AtomicU64,
+    is_leaving: AtomicBool,
+    /// The partitions whose offsets may be stored.
+    ours: Mutex<BTreeSet<Place>>,
+}
+
+/// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
+const REVOKE: Duration = Duration::from_secs(10);
+
+// === impl Group ===
+
+impl Group {
+    pub(super) fn new(flow: Arc<Flow>, sender: &mpsc::Sender<Read>, standing: Arc<Standing>) -> Self {
+        Self {
+            flow,
+            sender: sender.downgrade(),
+            standing,
+            epoch: AtomicU64::new(0),
+            is_leaving: AtomicBool::new(false),
+            ours: Mutex::default(),
+        }
+    }
+
+    /// How often partitions have been taken away.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// From now on nobody is asked to end what is on its way.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells librdkafka what has become durable, to be committed soon.
+    pub(super) fn store_done(&self, consumer: &BaseConsumer<Self>) {
+        let mut done: BTreeMap<Place, i64> = self.flow.take_done();
+        let ours = self.ours.lock();
+        done.retain(|place, _| ours.contains(place));
+        if done.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(done.len());
+        for (place, next) in &done {
+            let added = list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*next));
+            debug_assert!(added.is_ok(), "an offset of a record is one");
+        }
+        if let Err(error) = consumer.store_offsets(&list) {
+            tracing::debug!(%error, "offsets of partitions that are gone are not stored");
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        if !self.is_leaving.load(Ordering::Relaxed)
+            && let Some(sender) = self.sender.upgrade()
+        {
+            let (done, waits) = std::sync::mpsc::sync_channel(1);
+            if sender.blocking_send(Read::Revoked(done)).is_ok() {
+                // It is dropped or answered; both mean that nothing is on its way any more.
+                let _ = waits.recv_timeout(REVOKE);
+            }
+        }
+        self.store_done(consumer);
+        if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync)
+            && !is_nothing_to_commit(&error)
+        {
+            tracing::warn!(%error, "offsets were not committed before a rebalance; their records are read again");
+        }
+        self.ours.lock().clear();
+    }
+}
+
+impl ClientContext for Group {}
+
+impl ConsumerContext for Group {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Revoke(gone) => {
+                // A paused partition that comes back would stay paused.
+                let _ = consumer.resume(gone);
+                self.revoke(consumer);
+            }
+            Rebalance::Assign(given) => {
+                let place = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Place {
+                    topic: element.topic().into(),
+                    partition: element.partition(),
+                };
+                *self.ours.lock() = given.elements().into_iter().map(place).collect();
+            }
+            Rebalance::Error(_) => {}
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(given) => self.standing.assigned(given.count()),
+            Rebalance::Revoke(_) => self.standing.revoked(),
+            Rebalance::Error(error) => tracing::warn!(%error, "a rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result
+            && !is_nothing_to_commit(&error)
+        {
+            tracing::debug!(%error, "a commit failed; the next one says the same again");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What is in hand of each partition, in which order it may be handed on, and up to where all of it is done.
+//!
+//! # Guarantees
+//! - Ordered: a partition has one chunk on its way at a time, so the sink gets its records in their order.
+//! - [`Partitions::done`] gives an offset only when every record before it is done.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use millrace_event::Event;
+use millrace_model::source::Ordering;
+
+use super::flow::Load;
+use super::record::Place;
+
+/// The most records of a chunk, and the most bytes: what a Broker takes at once is 1 000 events and 8 MiB of data.
+pub(super) const CHUNK: Load = Load {
+    records: 1_000,
+    bytes: 4 << 20,
+};
+/// The most chunks of a partition that are on their way at once where the order does not matter.
+const UNORDERED: usize = 32;
+
+/// Records of one partition, one after the other.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) place: Place,
+    /// The events with their offsets.
+    pub(super) events: Vec<(i64, Event)>,
+    /// The offset after the last record, of which there may be no event.
+    pub(super) next: i64,
+    /// Counts also the records of which there is no event.
+    pub(super) load: Load,
+}
+
+/// What is handed on at once.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) ticket: Ticket,
+    pub(super) events: Vec<(i64, Event)>,
+}
+
+/// A chunk on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    pub(super) place: Place,
+    pub(super) load: Load,
+    /// The runs of the partition that it is made of: the first one's number, and the number after the last one's.
+    runs: (u64, u64),
+}
+
+/// All partitions of a source.
+#[derive(Debug)]
+pub(super) struct Partitions {
+    ordering: Ordering,
+    /// Whether each event is handed on by itself.
+    singly: bool,
+    all: BTreeMap<Place, Partition>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Runs that wait, with their numbers.
+    waiting: VecDeque<(u64, Run)>,
+    /// Chunks on their way.
+    on_the_way: usize,
+    /// All runs that are not done up to their end, in order: the offset after each, and whether it is done.
+    open: VecDeque<(i64, bool)>,
+    /// The number of the first of them.
+    first: u64,
+}
+
+// === impl Partitions ===
+
+impl Partitions {
+    pub(super) fn new(ordering: Ordering, takes_batches: bool) -> Self {
+        Self {
+            ordering,
+            singly: !takes_batches && ordering == Ordering::Unordered,
+            all: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in what has been read.
+    pub(super) fn add(&mut self, run: Run) {
+        let partition = match self.all.get_mut(&run.place) {
+            Some(partition) => partition,
+            None => self.all.entry(run.place.clone()).or_default(),
+        };
+        if self.singly {
+            singles(run).for_each(|run| partition.add(run));
+        } else {
+            partition.add(run);
+        }
+    }
+
+    /// The next chunk of that partition that may be handed on now.
+    pub(super) fn next(&mut self, place: &Place) -> Option<Chunk> {
+        let most = match self.ordering {
+            Ordering::Ordered => 1,
+            Ordering::Unordered => UNORDERED,
+        };
+        let partition = self.all.get_mut(place)?;
+        if partition.on_the_way >= most {
+            return None;
+        }
+        let (first, run) = partition.waiting.pop_front()?;
+        let Run {
+            place,
+            mut events,
+            mut load,
+            ..
+        } = run;
+        let mut after = first + 1;
+        while !self.singly
+            && let Some((number, next)) = partition.waiting.front()
+            && load.records + next.load.records <= CHUNK.records
+            && load.bytes + next.load.bytes <= CHUNK.bytes
+        {
+            after = number + 1;
+            if let Some((_, next)) = partition.waiting.pop_front() {
+                load.add(next.load);
+                events.extend(next.events);
+            }
+        }
+        partition.on_the_way += 1;
+        let runs = (first, after);
+        let ticket = Ticket { place, load, runs };
+        Some(Chunk { ticket, events })
+    }
+
+    /// A chunk is done. Gives the offset before which everything is done, if it has moved.
+    pub(super) fn done(&mut self, ticket: &Ticket) -> Option<i64> {
+        let partition = self.all.get_mut(&ticket.place)?;
+        partition.on_the_way = partition.on_the_way.saturating_sub(1);
+        for number in ticket.runs.0..ticket.runs.1 {
+            let index = usize::try_from(number.checked_sub(partition.first)?).ok()?;
+            partition.open.get_mut(index)?.1 = true;
+        }
+        let mut moved = None;
+        while let Some((next, true)) = partition.open.front() {
+            moved = Some(*next);
+            partition.open.pop_front();
+            partition.first += 1;
+        }
+        moved
+    }
+
+    /// Forgets everything that waits.
+    pub(super) fn forget_waiting(&mut self) {
+        self.all
+            .values_mut()
+            .for_each(|partition| partition.waiting.clear());
+    }
+
+    /// Forgets everything: the partitions are somebody else's now.
+    pub(super) fn forget(&mut self) {
+        self.all.clear();
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    fn add(&mut self, run: Run) {
+        let number = self.first + u64::try_from(self.open.len()).unwrap_or(u64::MAX);
+        self.open.push_back((run.next, false));
+        self.waiting.push_back((number, run));
+    }
+}
+
+/// Each event of a run as a run of its own; the last one goes up to the run's end.
+fn singles(run: Run) -> impl Iterator<Item = Run> {
+    let Run {
+        place,
+        events,
+        next: end,
+        load,
+    } = run;
+    let none = events.is_empty().then(|| Run {
+        place: place.clone(),
+        events: Vec::new(),
+        next: end,
+        load,
+    });
+    let count = events.len();
+    let share = Load {
+        records: load.records / count.max(1),
+        bytes: load.bytes / count.max(1),
+    };
+    let rest = Load {
+        records: load.records - share.records * count.saturating_sub(1),
+        bytes: load.bytes - share.bytes * count.saturating_sub(1),
+    };
+    let single = move |(index, (offset, event))| {
+        let is_last = index + 1 == count;
+        Run {
+            place: place.clone(),
+            events: vec![(offset, event)],
+            next: if is_last { end } else { offset + 1 },
+            load: if is_last { rest } else { share },
+        }
+    };
+    none.into_iter().chain(events.into_iter().enumerate().map(single))
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::SpecVersion;
+
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            topic: "t".into(),
+            partition: 0,
+        }
+    }
+
+    fn run(offsets: std::ops::Range<i64>, next: i64) -> Run {
+        let event = |offset: i64| {
+            let event = Event::builder(SpecVersion::V10)
+                .attribute("id", &offset.to_string())
+                .attribute("source", "/s")
+                .attribute("type", "t");
+            (offset, event.build().expect("it is valid"))
+        };
+        let events: Vec<_> = offsets.map(event).collect();
+        let load = Load {
+            records: events.len().max(1),
+            bytes: 10,
+        };
+        Run {
+            place: place(),
+            events,
+            next,
+            load,
+        }
+    }
+
+    fn offsets(chunk: &Chunk) -> Vec<i64> {
+        chunk.events.iter().map(|(offset, _)| *offset).collect()
+    }
+
+    #[test]
+    fn ordered_one_chunk_is_on_its_way_and_what_came_meanwhile_is_the_next() {
+        let mut all = Partitions::new(Ordering::Ordered, true);
+        all.add(run(0..2, 2));
+        let first = all.next(&place()).expect("a chunk");
+        all.add(run(2..3, 3));
+        all.add(run(3..5, 7));
+        assert!(all.next(&place()).is_none());
+        assert_eq!(all.done(&first.ticket), Some(2));
+        let second = all.next(&place()).expect("a chunk");
+        assert_eq!(offsets(&second), [2, 3, 4]);
+        assert_eq!(all.done(&second.ticket), Some(7));
+    }
+
+    #[test]
+    fn unordered_an_offset_waits_for_all_before_it() {
+        let mut all = Partitions::new(Ordering::Unordered, true);
+        all.add(run(0..2, 2));
+        let first = all.next(&place()).expect("a chunk");
+        all.add(run(2..3, 3));
+        let second = all.next(&place()).expect("a chunk");
+        assert_eq!(all.done(&second.ticket), None);
+        assert_eq!(all.done(&first.ticket), Some(3));
+    }
+
+    #[test]
+    fn unordered_to_a_url_each_event_goes_by_itself() {
+        let mut all = Partitions::new(Ordering::Unordered, false);
+        all.add(run(0..3, 9));
+        let chunks: Vec<_> = std::iter::from_fn(|| all.next(&place())).collect();
+        assert_eq!(chunks.iter().map(offsets).collect::<Vec<_>>(), [[0], [1], [2]]);
+        let load = chunks.iter().fold(Load::default(), |mut load, chunk| {
+            load.add(chunk.ticket.load);
+            load
+        });
+        assert_eq!((load.records, load.bytes), (3, 10));
+        assert_eq!(all.done(&chunks[2].ticket), None);
+        assert_eq!(all.done(&chunks[0].ticket), Some(1));
+        assert_eq!(all.done(&chunks[1].ticket), Some(9));
+    }
+
+    #[test]
+    fn records_of_which_there_is_no_event_move_the_offset_too() {
+        for takes_batches in [true, false] {
+            let mut all = Partitions::new(Ordering::Unordered, takes_batches);
+            all.add(run(0..0, 4));
+            let chunk = all.next(&place()).expect("a chunk");
+            assert!(chunk.events.is_empty());
+            assert_eq!(all.done(&chunk.ticket), Some(4));
+        }
+    }
+
+    #[test]
+    fn a_chunk_has_no_more_than_a_broker_takes_at_once() {
+        let mut all = Partitions::new(Ordering::Ordered, true);
+        for n in 0..3 {
+            all.add(run(n * 600..(n + 1) * 600, (n + 1) * 600));
+        }
+        let first = all.next(&place()).expect("a chunk");
+        assert_eq!(first.events.len(), 600);
+        assert_eq!(all.done(&first.ticket), Some(600));
+    }
+}

@@ -1,0 +1,228 @@
+//! The thread that reads: every call of librdkafka is made here, so that waiting for Kafka holds up no other task.
+//!
+//! # Flow
+//! Store what has become durable, resume what has room, poll, map, hand on in runs, and pause what is full. Between two polls it
+//! waits at most [`PATIENCE`] for room, far less than Kafka waits for a member of a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_event::kafka::Header;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+
+use super::flow::{Flow, Load};
+use super::group::Group;
+use super::health::Health;
+use super::partitions::{CHUNK, Run};
+use super::record::{Mapping, Place, Record, TooLarge};
+use crate::Report;
+
+/// What the thread tells the carrying side.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// Records of one partition.
+    Run(Run),
+    /// All partitions are about to be somebody else's: what is on its way may end, and then this is told so by dropping it.
+    Revoked(std::sync::mpsc::SyncSender<()>),
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// What the thread works with.
+pub(super) struct Reader {
+    pub(super) consumer: BaseConsumer<Group>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) sender: mpsc::Sender<Read>,
+    pub(super) mapping: Mapping,
+    pub(super) report: Report,
+    pub(super) health: Health,
+    /// Names of topics, each kept once.
+    pub(super) topics: BTreeSet<Arc<str>>,
+}
+
+/// How long a poll waits for a record; what has become durable is committed after that time at the latest.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a poll waits while some partitions are paused.
+const POLL_PAUSED: Duration = Duration::from_millis(10);
+/// How long it is waited for room before a partition is paused. A pause throws away what has been read ahead.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The carrying side has gone.
+struct Gone;
+
+// === impl Reader ===
+
+impl Reader {
+    /// Reads until it is told to stop, then commits and leaves the group.
+    pub(super) fn run(mut self) {
+        let mut paused = BTreeSet::new();
+        while !self.flow.is_stopped() {
+            self.consumer.context().store_done(&self.consumer);
+            self.resume(&mut paused);
+            match self.read(if paused.is_empty() { POLL } else { POLL_PAUSED }) {
+                Ok(runs) => {
+                    if self.hand_on(runs, &mut paused).is_err() {
+                        break;
+                    }
+                }
+                Err(why) => {
+                    let _ = self.sender.blocking_send(Read::Failed(why));
+                    break;
+                }
+            }
+            self.health.look(&self.consumer);
+        }
+        self.close();
+    }
+
+    /// What is there to read now, up to a chunk, in runs by partition.
+    fn read(&mut self, wait: Duration) -> Result<BTreeMap<Place, Run>, String> {
+        let (mut runs, mut load) = (BTreeMap::new(), Load::default());
+        let epoch = self.consumer.context().epoch();
+        let mut wait = wait;
+        while load.records < CHUNK.records && load.bytes < CHUNK.bytes / 4 {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let place = place(&mut self.topics, &message);
+                    let taken = take(&self.mapping, &self.report, &place, &message, &mut runs);
+                    load.add(taken);
+                }
+                Some(Err(error)) => self.health.failed(&error, &self.report)?,
+            }
+            wait = Duration::ZERO;
+            if self.consumer.context().epoch() != epoch {
+                // What was read before the rebalance is read again by who has the partition now.
+                runs.clear();
+                break;
+            }
+        }
+        Ok(runs)
+    }
+
+    fn hand_on(&self, runs: BTreeMap<Place, Run>, paused: &mut BTreeSet<Place>) -> Result<(), Gone> {
+        let places: Vec<Place> = runs.keys().cloned().collect();
+        for (place, run) in runs {
+            self.flow.take(&place, run.load);
+            self.sender.blocking_send(Read::Run(run)).map_err(|_| Gone)?;
+        }
+        let full = places
+            .iter()
+            .filter(|place| !self.flow.wait_for_room(place, PATIENCE));
+        let full: Vec<&Place> = full.collect();
+        if !full.is_empty() && self.consumer.pause(&list(full.iter().copied())).is_ok() {
+            paused.extend(full.into_iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn resume(&self, paused: &mut BTreeSet<Place>) {
+        let roomy: Vec<Place> = paused
+            .iter()
+            .filter(|place| self.flow.has_room(place))
+            .cloned()
+            .collect();
+        // One that is not ours any more is no error worth a word.
+        if !roomy.is_empty() {
+            let _ = self.consumer.resume(&list(roomy.iter()));
+            paused.retain(|place| !roomy.contains(place));
+        }
+    }
+
+    /// Commits what is durable and leaves the group.
+    fn close(self) {
+        let Self { consumer, sender, .. } = self;
+        // Nobody answers a rebalance any more.
+        drop(sender);
+        consumer.context().leave();
+        consumer.context().store_done(&consumer);
+        if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync)
+            && !is_nothing_to_commit(&error)
+        {
+            tracing::warn!(%error, "the last offsets were not committed; their records are read again");
+        }
+        drop(consumer);
+    }
+}
+
+/// Takes one message into its run; gives what it adds.
+fn take(
+    mapping: &Mapping,
+    report: &Report,
+    place: &Place,
+    message: &BorrowedMessage<'_>,
+    runs: &mut BTreeMap<Place, Run>,
+) -> Load {
+    let offset = message.offset();
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    let headers: Vec<Header<'_>> = headers.map(|header| (header.key, header.value)).collect();
+    let record = Record {
+        place,
+        offset,
+        timestamp: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+        headers: &headers,
+    };
+    let event = match mapping.event(&record) {
+        Ok(mapped) => {
+            for (code, why) in mapped.remarks {
+                tracing::debug!(%place, offset, code, why, "a record is not quite what it says");
+                report.taken_otherwise(code, format!("{place}@{offset}: {why}"));
+            }
+            Some(mapped.event)
+        }
+        Err(TooLarge) => {
+            let bytes = message.payload().map_or(0, <[u8]>::len);
+            tracing::warn!(%place, offset, bytes, "a record is larger than an event may be, and is passed by");
+            let why = format!(
+                "{place}@{offset}: a record of {bytes} bytes is larger than an event may be; passed by"
+            );
+            report.refused("record-too-large", why);
+            None
+        }
+    };
+    let bytes = event.as_ref().map_or(0, |event| event.stored().len());
+    let load = Load { records: 1, bytes };
+    let run = runs.entry(place.clone()).or_insert_with(|| Run {
+        place: place.clone(),
+        events: Vec::new(),
+        next: offset,
+        load: Load::default(),
+    });
+    run.events.extend(event.map(|event| (offset, event)));
+    run.next = offset + 1;
+    run.load.add(load);
+    load
+}
+
+fn place(topics: &mut BTreeSet<Arc<str>>, message: &BorrowedMessage<'_>) -> Place {
+    let partition = message.partition();
+    let topic = match topics.get(message.topic()) {
+        Some(topic) => topic.clone(),
+        None => {
+            let topic: Arc<str> = message.topic().into();
+            topics.insert(topic.clone());
+            topic
+        }
+    };
+    Place { topic, partition }
+}
+
+fn list<'a>(places: impl Iterator<Item = &'a Place>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for place in places {
+        list.add_partition(&place.topic, place.partition);
+    }
+    list
+}
+
+pub(super) fn is_nothing_to_commit(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset)
+}
