@@ -112,14 +112,14 @@ fn turn<T: Clone>(script: &Mutex<Vec<T>>) -> Option<T> {
 
 /// Serves the script; gives the folder with the kubeconfig.
 async fn serve(script: &Arc<Script>) -> tempfile::TempDir {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = format!("http://{}", listener.local_addr().expect("bound"));
     let config = format!(
         "{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{}}}}],
           contexts: [{{name: c, context: {{cluster: k, user: u}}}}], clusters: [{{name: k, cluster: {{server: \"{server}\"}}}}]}}"
     );
-    std::fs::write(folder.path().join("kubeconfig"), config).unwrap();
+    std::fs::write(folder.path().join("kubeconfig"), config).expect("a file");
     let script = script.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -183,7 +183,7 @@ impl Process {
                 namespaces: Namespaces::Own,
                 owner: None,
                 filters: Vec::new(),
-                compiled: Arc::new(Compiled::new(&[]).unwrap()),
+                compiled: Arc::new(Compiled::new(&[]).expect("no filter")),
                 initial_list: false,
             }),
         });
@@ -223,7 +223,7 @@ impl Process {
 
     async fn stop(self) {
         self.shutdown.cancel();
-        self.task.await.unwrap();
+        self.task.await.expect("no panic");
     }
 }
 
