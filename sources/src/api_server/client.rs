@@ -77,9 +77,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a text of the API server's is repeated, in characters.
 const SHOWN: usize = 300;
 const JSON: &str = "application/json";
-/// Objects without all that does not lie in their `metadata`.
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// Objects without all that does not lie in their `metadata`, from a server that can leave it out.
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 // === impl Origin ===
 

@@ -3,9 +3,10 @@
 //! The files are the steps of the work: who we are to the API server ([`client`]), where a kind is found ([`discover`]), what is
 //! looked for ([`select`]), an object ([`object`]), what has been told of it ([`table`]) and how that is remembered
 //! ([`remember`]), a list ([`pages`]) and what follows it ([`lines`], [`stream`]), what a change is ([`difference`]), the event
-//! of it ([`events`]) and how it is told ([`tell`]), all of that for one kind in one place ([`watch`]), which namespaces there
-//! are ([`namespaces`]), and all places together ([`places`]). How they stand says [`standing`].
+//! of it ([`events`]) and how it is told ([`tell`]), all of that for one kind in one place ([`watch`]) from where it can go on
+//! ([`catch_up`]), which namespaces there are ([`namespaces`]), and all places together ([`places`]). How they stand says [`standing`].
 
+mod catch_up;
 mod client;
 mod difference;
 mod discover;

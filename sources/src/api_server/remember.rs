@@ -204,3 +204,150 @@ impl Remembered {
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, SourceError> {
     serde_json::to_vec(value).map_err(|error| SourceError::Unusable(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millrace_event::checkpoint::Stored;
+    use millrace_event::{Checkpoint, CheckpointError, ObjectName};
+    use millrace_model::{SourceKey, SourceKind};
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Checkpoints in memory, and how often each was written.
+    #[derive(Clone, Default)]
+    struct Store(Arc<Mutex<BTreeMap<String, Stored>>>);
+
+    #[async_trait::async_trait]
+    impl Checkpoint for Store {
+        async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
+            Ok(self.0.lock().get(key).cloned())
+        }
+
+        async fn compare_and_set(&self, key: &str, _: u64, value: Vec<u8>) -> Result<u64, CheckpointError> {
+            let mut all = self.0.lock();
+            let version = all.get(key).map_or(0, |stored| stored.version) + 1;
+            all.insert(key.to_owned(), Stored { version, value });
+            Ok(version)
+        }
+    }
+
+    impl Store {
+        async fn load(&self) -> Remembered {
+            let key = SourceKey {
+                kind: SourceKind::ApiServer,
+                name: ObjectName::new("shop", "pods"),
+            };
+            let memory = Memory::new(Arc::new(self.clone()), &key);
+            Remembered::load(&memory, "v1/Pod").await.unwrap()
+        }
+
+        fn key(part: &str) -> String {
+            format!("ApiServerSource/shop/pods/v1/Pod/{part}")
+        }
+
+        fn version(&self, part: &str) -> u64 {
+            self.0
+                .lock()
+                .get(&Self::key(part))
+                .map_or(0, |stored| stored.version)
+        }
+    }
+
+    fn row(version: usize) -> Option<Row> {
+        Some(Row {
+            version: version.to_string(),
+            namespace: Some("shop".to_owned()),
+            name: "x".to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_is_read_again_whole_and_what_was_not_is_not() {
+        let store = Store::default();
+        let mut told = store.load().await;
+        assert!(!told.is_begun());
+        told.set("a", row(1));
+        told.begin("view");
+        told.go_on(Some("5".to_owned()));
+        told.save().await.unwrap();
+        told.set("b", row(6));
+        told.set("a", None);
+        told.go_on(Some("7".to_owned()));
+        told.save().await.unwrap();
+        told.set("c", row(8));
+        told.go_on(Some("8".to_owned()));
+        let again = store.load().await;
+        assert!(again.is_begun());
+        assert_eq!(
+            (again.version("view"), again.version("other view")),
+            (Some("7"), None)
+        );
+        let rows: Vec<_> = again.table.iter().map(|(uid, row)| (uid, row.clone())).collect();
+        assert_eq!(rows, [("b", row(6).unwrap())]);
+    }
+
+    #[tokio::test]
+    async fn a_thousand_changes_are_not_a_thousand_whole_tables() {
+        let store = Store::default();
+        let mut told = store.load().await;
+        told.begin("view");
+        for n in 0..1_000 {
+            told.set(&format!("uid-{n}"), row(n));
+            told.go_on(Some(n.to_string()));
+            told.save().await.unwrap();
+        }
+        assert_eq!(store.version("base") + store.version("since"), 1_000);
+        assert!(store.version("base") < 10, "{}", store.version("base"));
+        let again = store.load().await;
+        assert_eq!((again.table.len(), again.version("view")), (1_000, Some("999")));
+    }
+
+    #[tokio::test]
+    async fn changes_to_an_older_base_do_not_count() {
+        let store = Store::default();
+        let mut told = store.load().await;
+        told.begin("view");
+        told.save().await.unwrap();
+        told.set("a", row(1));
+        told.save().await.unwrap();
+        // As if the process had died between a new base and the first changes to it.
+        told.set("a", None);
+        told.write_base().await.unwrap();
+        let again = store.load().await;
+        assert_eq!((again.table.len(), again.is_begun()), (0, true));
+    }
+
+    #[tokio::test]
+    async fn what_was_forgotten_begins_anew() {
+        let store = Store::default();
+        let mut told = store.load().await;
+        told.begin("view");
+        told.set("a", row(1));
+        told.save().await.unwrap();
+        told.forget().await.unwrap();
+        let again = store.load().await;
+        assert_eq!((again.table.len(), again.is_begun()), (0, false));
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_and_cannot_be_read_is_said_and_not_thrown_away() {
+        let store = Store::default();
+        store.0.lock().insert(
+            Store::key("base"),
+            Stored {
+                version: 1,
+                value: b"{".to_vec(),
+            },
+        );
+        let key = SourceKey {
+            kind: SourceKind::ApiServer,
+            name: ObjectName::new("shop", "pods"),
+        };
+        let memory = Memory::new(Arc::new(store.clone()), &key);
+        let error = Remembered::load(&memory, "v1/Pod").await.unwrap_err();
+        assert!(error.to_string().contains("v1/Pod cannot be read"), "{error}");
+    }
+}

@@ -101,9 +101,13 @@ impl Selection {
     /// What it is called in a message.
     pub(super) fn shown(&self) -> String {
         let ObjectKind { api_version, kind } = &self.watched.object;
+        let nth = match self.nth {
+            0 => String::new(),
+            nth => format!(" #{}", nth + 1),
+        };
         match self.place.namespace() {
-            Some(namespace) => format!("{kind} ({api_version}) in {namespace}"),
-            None => format!("{kind} ({api_version})"),
+            Some(namespace) => format!("{kind} ({api_version}){nth} in {namespace}"),
+            None => format!("{kind} ({api_version}){nth}"),
         }
     }
 
@@ -221,6 +225,10 @@ mod tests {
         assert_eq!(
             (first.name(), second.name()),
             ("v1/Pod/0/shop".to_owned(), "v1/Pod/1/shop".to_owned())
+        );
+        assert_eq!(
+            (first.shown(), second.shown()),
+            ("Pod (v1) in shop".to_owned(), "Pod (v1) #2 in shop".to_owned())
         );
         assert_ne!(first.view("https://a"), first.view("https://b"));
     }

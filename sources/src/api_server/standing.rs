@@ -87,3 +87,49 @@ fn sentence(ill: &[String]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millrace_event::{Clock, ObjectName};
+    use millrace_model::{SourceKey, SourceKind, StatusBoard};
+
+    use super::*;
+    use crate::Metrics;
+
+    #[test]
+    fn a_source_is_ready_when_a_part_is_and_names_those_that_are_not() {
+        let key = SourceKey {
+            kind: SourceKind::ApiServer,
+            name: ObjectName::new("shop", "pods"),
+        };
+        let status = StatusBoard::default().source(&key);
+        let metrics = Arc::new(Metrics::default().source(&key));
+        let standing = Standing::new(&Report::new(status.clone(), metrics, Clock::System));
+        let seen = || {
+            let status = status.lock();
+            (status.state, status.reason.clone().unwrap_or_default())
+        };
+        standing.starts("a");
+        standing.starts("b");
+        standing.is_well("a");
+        assert_eq!(seen().0, "starting");
+        standing.is_ill("b", "may not be read");
+        assert_eq!(seen(), ("ready", "b: may not be read".to_owned()));
+        standing.is_ill("a", "is not there");
+        assert_eq!(
+            seen(),
+            ("not-ready", "a: is not there; b: may not be read".to_owned())
+        );
+        for part in ["c", "d", "e", "f", "g"] {
+            standing.is_ill(part, "x");
+        }
+        assert!(seen().1.ends_with("e: x; and 2 more"), "{}", seen().1);
+        for part in ["c", "d", "e", "f", "g", "b"] {
+            standing.is_gone(part);
+        }
+        standing.is_well("a");
+        assert_eq!(seen(), ("ready", String::new()));
+    }
+}

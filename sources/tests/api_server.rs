@@ -1,0 +1,332 @@
+//! What an ApiServerSource makes of an API server that does what a real one does only rarely: every answer is scripted.
+
+#![cfg(feature = "kubernetes")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_delivery::{Connector, ConnectorOptions};
+use millrace_event::checkpoint::Stored;
+use millrace_event::{Checkpoint, CheckpointError, Clock, Event, Intake, ObjectName, Origin, Refusal};
+use millrace_filter::Compiled;
+use millrace_model::source::ApiServer;
+use millrace_model::source::api_server::{Namespaces, ObjectKind, ObjectMode, WatchedKind};
+use millrace_model::status::SourceStatus;
+use millrace_model::{Mesh, Source, SourceSpec, StatusBoard, Target};
+use millrace_sources::{Metrics, Parts, Sources, Webhooks};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Answers by what is asked for; of each, first to last, and the last one again and again.
+#[derive(Default)]
+struct Script {
+    lists: Mutex<Vec<String>>,
+    /// The versions at which the server says that it is.
+    versions: Mutex<Vec<u64>>,
+    watches: Mutex<Vec<Vec<String>>>,
+}
+
+/// A Broker that records.
+#[derive(Default)]
+struct Broker(Mutex<Vec<Event>>);
+
+/// Checkpoints in memory.
+#[derive(Default)]
+struct Store(Mutex<BTreeMap<String, Stored>>);
+
+struct Process {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+    board: Arc<StatusBoard>,
+    source: Arc<Source>,
+}
+
+#[async_trait::async_trait]
+impl Intake for Broker {
+    async fn admit(&self, _: &ObjectName, events: Vec<Event>, _: Origin) -> Result<(), Refusal> {
+        self.0.lock().extend(events);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Checkpoint for Store {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
+        Ok(self.0.lock().get(key).cloned())
+    }
+
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+    ) -> Result<u64, CheckpointError> {
+        let mut all = self.0.lock();
+        if all.get(key).map_or(0, |stored| stored.version) != expected {
+            return Err(CheckpointError::Conflict(key.to_owned()));
+        }
+        let version = expected + 1;
+        all.insert(key.to_owned(), Stored { version, value });
+        Ok(version)
+    }
+}
+
+/// An object of the version `version`.
+fn object(name: &str, version: u64) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"shop","uid":"{name}","resourceVersion":"{version}"}}}}"#
+    )
+}
+
+fn list(version: u64, next: &str, objects: &[(&str, u64)]) -> String {
+    let objects: Vec<String> = objects
+        .iter()
+        .map(|(name, version)| object(name, *version))
+        .collect();
+    let items = objects.join(",");
+    format!(r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":[{items}]}}"#)
+}
+
+fn seen(name: &str, version: u64) -> String {
+    format!(r#"{{"type":"MODIFIED","object":{}}}"#, object(name, version))
+}
+
+const GONE: &str = r#"{"kind":"Status","code":410,"message":"too old"}"#;
+const KINDS: &str =
+    r#"{"resources":[{"name":"configmaps","kind":"ConfigMap","namespaced":true,"verbs":["list","watch"]}]}"#;
+
+/// The first that is left; the last one stays.
+fn turn<T: Clone>(script: &Mutex<Vec<T>>) -> Option<T> {
+    let mut script = script.lock();
+    if script.len() > 1 {
+        Some(script.remove(0))
+    } else {
+        script.first().cloned()
+    }
+}
+
+/// Serves the script; gives the folder with the kubeconfig.
+async fn serve(script: &Arc<Script>) -> tempfile::TempDir {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = format!("http://{}", listener.local_addr().expect("bound"));
+    let config = format!(
+        "{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{}}}}],
+          contexts: [{{name: c, context: {{cluster: k, user: u}}}}], clusters: [{{name: k, cluster: {{server: \"{server}\"}}}}]}}"
+    );
+    std::fs::write(folder.path().join("kubeconfig"), config).expect("a file");
+    let script = script.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, script.clone()));
+        }
+    });
+    folder
+}
+
+/// One request a connection.
+async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    let body = if path == "/api/v1" {
+        KINDS.to_owned()
+    } else if path.contains("watch=true") {
+        let lines = turn(&script.watches);
+        let is_last = lines.is_none();
+        let body: String = lines
+            .unwrap_or_default()
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{head}{body}").as_bytes()).await?;
+        if is_last {
+            std::future::pending::<()>().await;
+        }
+        return Ok(());
+    } else if path.contains("limit=1&") || path.ends_with("limit=1") {
+        list(turn(&script.versions).unwrap_or(u64::MAX), "", &[])
+    } else {
+        turn(&script.lists).unwrap_or_default()
+    };
+    let status = if body == GONE { "410 Gone" } else { "200 OK" };
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await
+}
+
+impl Process {
+    fn start(folder: &tempfile::TempDir, broker: &Arc<Broker>, store: &Arc<Store>) -> Self {
+        let source = Arc::new(Source {
+            name: ObjectName::new("shop", "watched"),
+            sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
+            overrides: Vec::new(),
+            spec: SourceSpec::ApiServer(ApiServer {
+                kubeconfig: Some(folder.path().join("kubeconfig")),
+                mode: ObjectMode::Reference,
+                resources: vec![WatchedKind {
+                    object: ObjectKind {
+                        api_version: "v1".to_owned(),
+                        kind: "ConfigMap".to_owned(),
+                    },
+                    selector: String::new(),
+                }],
+                namespaces: Namespaces::Own,
+                owner: None,
+                filters: Vec::new(),
+                compiled: Arc::new(Compiled::new(&[]).expect("no filter")),
+                initial_list: false,
+            }),
+        });
+        let board = Arc::new(StatusBoard::default());
+        let mut mesh = Mesh::default();
+        mesh.sources.insert(source.key(), source.clone());
+        let (mesh, receiver) = watch::channel(Arc::new(mesh));
+        let sources = Sources::new(Parts {
+            mesh: receiver,
+            intake: broker.clone(),
+            connector: Connector::new(ConnectorOptions::default()),
+            checkpoints: store.clone(),
+            board: board.clone(),
+            webhooks: Arc::new(Webhooks::new(1024)),
+            metrics: Metrics::default(),
+            clock: Clock::System,
+            max_event_bytes: 1 << 20,
+            drain_timeout: Duration::from_secs(30),
+        });
+        let shutdown = CancellationToken::new();
+        let running = sources.run(shutdown.clone());
+        let task = tokio::spawn(async move {
+            running.await;
+            drop(mesh);
+        });
+        Self {
+            shutdown,
+            task,
+            board,
+            source,
+        }
+    }
+
+    fn status(&self) -> SourceStatus {
+        self.board.source(&self.source.key()).lock().clone()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.expect("no panic");
+    }
+}
+
+impl Broker {
+    /// The ids so far; those that were found by comparing with a `~`.
+    fn told(&self) -> Vec<String> {
+        let mark = |event: &Event| {
+            let is_reconstructed = event.get("millracereconstructed").is_some();
+            format!("{}{}", if is_reconstructed { "~" } else { "" }, event.id())
+        };
+        self.0.lock().iter().map(mark).collect()
+    }
+
+    async fn until_told(&self, expected: &[&str]) {
+        until(
+            || self.told() == expected,
+            || format!("{:?} instead of {expected:?}", self.told()),
+        )
+        .await;
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool, seen: impl Fn() -> String) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    assert!(waited.is_ok(), "{}", seen());
+}
+
+#[tokio::test]
+async fn a_410_in_the_middle_tells_the_difference_and_no_storm() {
+    let script = Arc::new(Script::default());
+    *script.lists.lock() = vec![
+        list(10, "", &[("a", 1), ("b", 2)]),
+        list(20, "", &[("a", 1), ("b", 12), ("c", 13)]),
+    ];
+    let expired = format!(r#"{{"type":"ERROR","object":{GONE}}}"#);
+    *script.watches.lock() = vec![vec![seen("a", 11), expired], vec![seen("c", 21)]];
+    // The object `a` is back at an earlier version, which is as good as another one.
+    let (broker, store) = (Arc::default(), Arc::default());
+    let folder = serve(&script).await;
+    let process = Process::start(&folder, &broker, &store);
+    broker
+        .until_told(&[
+            "a.11.update",
+            "~a.1.update",
+            "~b.12.update",
+            "~c.13.add",
+            "c.21.update",
+        ])
+        .await;
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_set_back_to_a_backup_is_compared_and_not_waited_for() {
+    let script = Arc::new(Script::default());
+    *script.lists.lock() = vec![list(100, "", &[("a", 90), ("b", 95)]), list(50, "", &[("a", 40)])];
+    *script.versions.lock() = vec![50];
+    *script.watches.lock() = vec![Vec::new(), vec![seen("a", 51)]];
+    let (broker, store) = (Arc::default(), Arc::default());
+    let folder = serve(&script).await;
+    let process = Process::start(&folder, &broker, &store);
+    broker
+        .until_told(&["~a.40.update", "~b.95.delete", "a.51.update"])
+        .await;
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_expires_between_two_pages_is_begun_again() {
+    let script = Arc::new(Script::default());
+    *script.lists.lock() = vec![
+        list(10, "more", &[("a", 1)]),
+        GONE.to_owned(),
+        list(11, "more", &[("a", 1)]),
+        list(11, "", &[("b", 11)]),
+    ];
+    *script.watches.lock() = vec![vec![seen("b", 12)]];
+    let (broker, store) = (Arc::default(), Arc::default());
+    let folder = serve(&script).await;
+    let process = Process::start(&folder, &broker, &store);
+    broker.until_told(&["b.12.update"]).await;
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_and_passed_by() {
+    let script = Arc::new(Script::default());
+    *script.lists.lock() = vec![list(10, "", &[("a", 1)])];
+    let nonsense = r#"{"type":"ADDED","object":{"metadata":{}}}"#.to_owned();
+    *script.watches.lock() = vec![vec!["nonsense".to_owned(), nonsense, seen("a", 11)]];
+    let (broker, store) = (Arc::default(), Arc::default());
+    let folder = serve(&script).await;
+    let process = Process::start(&folder, &broker, &store);
+    broker.until_told(&["a.11.update"]).await;
+    until(
+        || process.status().refused >= 2,
+        || format!("{:?}", process.status()),
+    )
+    .await;
+    process.stop().await;
+}
