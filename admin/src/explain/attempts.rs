@@ -41,11 +41,12 @@ impl Attempts {
         let kept = kept.chain(rows.parked.iter().flat_map(|parked| &parked.failures));
         for failure in kept {
             let known = Known::from(failure);
-            // A row that became another one may have left its failures in both.
+            // The refusal of a reply is noted of the attempt that the reply came with.
+            let is_refusal = |one: &Known| {
+                ["looping", "reply-refused"].contains(&one.outcome.as_str()) && one.reason == known.reason
+            };
             let same = |one: &Known| {
-                (one.at, one.stage, one.attempt) == (known.at, known.stage, known.attempt)
-                    || (one.stage, &one.outcome[..]) == (known.stage, "reply-refused")
-                    || (known.stage == Stage::Reply && one.outcome == "looping")
+                (one.at, one.stage, one.attempt) == (known.at, known.stage, known.attempt) || is_refusal(one)
             };
             if !list.iter().any(same) {
                 list.push(known);
