@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::event::Message;
+use crate::{Answered, Client, Mesh};
 
 /// A call, not signed yet.
 #[derive(Clone, Debug)]
@@ -89,4 +90,22 @@ impl Call {
             body: self.body.clone(),
         }
     }
+}
+
+/// Makes a call to a source of `shop`, on a connection of its own.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn post(mesh: &Mesh, source: &str, call: &Call) -> anyhow::Result<Answered> {
+    let path = format!("/sources/shop/{source}");
+    Client::new(mesh.listen()).post(&path, &call.message()).await
+}
+
+/// Checks that a call was refused with this status and code.
+///
+/// # Errors
+/// When the answer is no problem+json.
+pub fn assert_refused(answer: &Answered, status: u16, code: &str) -> anyhow::Result<()> {
+    assert_eq!((answer.status, answer.code()?.as_str()), (status, code));
+    Ok(())
 }
