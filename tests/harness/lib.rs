@@ -2,7 +2,7 @@
 //!
 //! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
 //! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
-//! stands, [`wait_until`] waits for a condition and never for a time, [`peers`] finds the real clients,
+//! stands, [`wait_until`] waits for a condition and never for a time, [`webhook`] calls as forges do, [`peers`] finds the real clients,
 //! and [`Kafka`] and [`Kube`] are real servers. Nothing here
 //! uses the product's own crates: what both sides got wrong in the same way would pass.
 
@@ -30,6 +30,7 @@ pub mod sink;
 pub mod story;
 pub mod volume;
 pub mod wait;
+pub mod webhook;
 
 pub use self::kafka::Kafka;
 pub use self::kube::Kube;

@@ -1,0 +1,270 @@
+//! Promise: what a forge calls in with is stored before it is told so; what is not signed by it never is.
+
+use std::fs;
+
+use http::Method;
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
+use millrace_tests::webhook::{Call, assert_refused, post};
+use millrace_tests::{Client, Mesh, Sink, wait_until};
+use serde_json::Value;
+
+const PUSH: &str =
+    r#"{"ref": "refs/heads/main",  "repository": {"url": "https://github.com/o/r", "full_name": "o/r"}}"#;
+
+/// A Broker, a trigger for everything, and these documents.
+fn with(documents: &str, sink: &Sink) -> String {
+    let broker = Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")));
+    format!("{}{documents}", broker.text())
+}
+
+/// A source for GitHub with this `spec` besides.
+fn github(rest: &str) -> String {
+    format!(
+        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {{name: github, namespace: shop}}\n\
+         spec:\n  forge: github\n  sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}\n  {rest}\n\
+         ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: hooks, namespace: shop}}\nstringData: {{new: new, old: old}}\n"
+    )
+}
+
+const BY_NEW: &str = "secrets: [{secretKeyRef: {name: hooks, key: new}}]";
+
+#[tokio::test]
+async fn a_secret_can_be_replaced_without_a_pause() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("hook");
+    fs::write(&file, "first\n")?;
+    let rest = format!(
+        "secrets: [{{secretKeyRef: {{name: hooks, key: old}}}}, {{file: {}}}]",
+        file.display()
+    );
+    let mesh = Mesh::start(&with(&github(&rest), &sink)).await?;
+    let call = |id: &str, secret: &str| Call::github("push", id, PUSH).signed_by_github(secret);
+    for (n, secret) in ["old", "first"].into_iter().enumerate() {
+        assert_eq!(
+            post(&mesh, "github", &call(&n.to_string(), secret)).await?.status,
+            202,
+            "{secret}"
+        );
+    }
+    fs::write(&file, "second")?;
+    wait_until("the new secret to be used", || async {
+        let answer = post(&mesh, "github", &call("3", "second")).await?;
+        Ok(Some(()).filter(|()| answer.status == 202))
+    })
+    .await?;
+    assert_refused(
+        &post(&mesh, "github", &call("4", "first")).await?,
+        401,
+        "signature-wrong",
+    )?;
+    assert_eq!(post(&mesh, "github", &call("5", "old")).await?.status, 202);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_without_its_secret_takes_nothing_until_it_is_there() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("hook");
+    let rest = format!("secrets: [{{file: {}}}]", file.display());
+    let mesh = Mesh::start(&with(&github(&rest), &sink)).await?;
+    let call = Call::github("push", "1", PUSH).signed_by_github("late");
+    let answer = post(&mesh, "github", &call).await?;
+    assert_refused(&answer, 503, "no-secret")?;
+    assert!(answer.header("retry-after").is_some());
+    let sources = mesh.admin().get("sources").await?;
+    assert_eq!(sources[0]["state"], "not-ready", "{sources}");
+    fs::write(&file, "late")?;
+    wait_until("the secret to be used", || async {
+        let answer = post(&mesh, "github", &call).await?;
+        Ok(Some(()).filter(|()| answer.status == 202))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_no_call_of_the_forge_is_refused_in_words() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let setup = Setup::new(&with(&github(BY_NEW), &sink))?.args(&["--max-event-bytes", "4096"]);
+    let mesh = setup.start().await?;
+    let signed = |call: Call| call.signed_by_github("new");
+    let large = format!("[{}1]", "1,".repeat(2_048));
+    let gitea = Call::github("push", "1", PUSH).header("x-gitea-event", "push");
+    let form = "application/x-www-form-urlencoded";
+    for (call, status, code) in [
+        (signed(Call::github("push", "1", "{")), 400, "bad-json"),
+        (signed(Call::github("push", "1", "")), 400, "bad-json"),
+        (
+            signed(Call::github("push", "1", "[".repeat(1_000))),
+            400,
+            "bad-json",
+        ),
+        (signed(Call::new(&[], PUSH)), 400, "event-header-missing"),
+        (signed(gitea), 400, "other-forge"),
+        (
+            signed(Call::github("push", "1", "a=1").header("content-type", form)),
+            400,
+            "form-without-payload",
+        ),
+        (
+            signed(Call::github("push", "1", PUSH).header("content-type", "text/xml")),
+            415,
+            "unsupported-media-type",
+        ),
+        (
+            signed(Call::github("push", "1", PUSH).header("content-encoding", "gzip")),
+            415,
+            "unsupported-encoding",
+        ),
+        (signed(Call::github("push", "1", large)), 413, "body-too-large"),
+    ] {
+        assert_refused(&post(&mesh, "github", &call).await?, status, code)?;
+    }
+    let call = signed(Call::github("push", "1", PUSH));
+    let get = Client::new(mesh.listen())
+        .send(&Method::GET, "/sources/shop/github", &call.message())
+        .await?;
+    assert_refused(&get, 405, "method-not-allowed")?;
+    assert_eq!(get.header("allow"), Some("POST"));
+    assert_refused(&post(&mesh, "other", &call).await?, 404, "unknown-source")?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.count("/all"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_form_is_unwrapped_and_its_json_kept_byte_for_byte() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mesh = Mesh::start(&with(&github(BY_NEW), &sink)).await?;
+    let form = "payload=%7B%22ref%22%3A++%22%C3%A9%2B%26%22%7D";
+    let call = Call::github("push", "1", form).header("content-type", "application/x-www-form-urlencoded");
+    let answer = post(&mesh, "github", &call.signed_by_github("new")).await?;
+    assert_eq!(answer.status, 202);
+    let received = sink.wait_for("/all", 1).await?;
+    assert_eq!(received[0].body, r#"{"ref":  "é+&"}"#);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_repeated_has_the_same_id() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mesh = Mesh::start(&with(&github(BY_NEW), &sink)).await?;
+    let call = Call::github(
+        "ping",
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        r#"{"zen":"z","hook_id":1}"#,
+    );
+    for _ in 0..2 {
+        assert_eq!(
+            post(&mesh, "github", &call.clone().signed_by_github("new"))
+                .await?
+                .status,
+            202
+        );
+    }
+    sink.wait_for("/all", 2).await?;
+    assert_eq!(sink.ids("/all"), ["72d3162e-cc78-11e3-81ab-4c9367dc0958"; 2]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_calls_than_allowed_are_told_to_come_back_and_forged_ones_do_not_count() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mesh = Mesh::start(&with(
+        &github(&format!("requestsPerSecond: 1\n  {BY_NEW}")),
+        &sink,
+    ))
+    .await?;
+    let call = |secret| Call::github("push", "1", PUSH).signed_by_github(secret);
+    for _ in 0..20 {
+        assert_refused(
+            &post(&mesh, "github", &call("forged")).await?,
+            401,
+            "signature-wrong",
+        )?;
+    }
+    assert_eq!(post(&mesh, "github", &call("new")).await?.status, 202);
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        answers.push(post(&mesh, "github", &call("new")).await?);
+    }
+    let refused = answers.iter().find(|answer| answer.status != 202);
+    let refused = refused.ok_or_else(|| anyhow::anyhow!("51 calls were taken at one a second"))?;
+    assert_refused(refused, 429, "too-many-calls")?;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_broker_makes_the_forge_come_back() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    sink.down();
+    let trigger = Trigger::new("all", &sink.url("/all"))
+        .delivery("{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}")
+        .annotation("millrace.dev/max-deferred", "1");
+    let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "1Mi")]).trigger(&trigger);
+    let mesh = Mesh::start(&format!("{}{}", broker.text(), github(BY_NEW))).await?;
+    let body = format!("{{\"x\":\"{}\"}}", "x".repeat(64 << 10));
+    let call = |id: &str| Call::github("push", id, body.clone()).signed_by_github("new");
+    let mut taken = Vec::new();
+    let refused = loop {
+        let id = taken.len().to_string();
+        let answer = post(&mesh, "github", &call(&id)).await?;
+        if answer.status != 202 {
+            break answer;
+        }
+        taken.push(id);
+        anyhow::ensure!(taken.len() < 100, "the Broker is never full");
+    };
+    assert_refused(&refused, 503, "backlog-full")?;
+    assert!(refused.header("retry-after").is_some());
+    sink.up().await?;
+    wait_until("everything that was taken", || async {
+        let came = sink.ids("/all");
+        Ok(Some(()).filter(|()| taken.iter().all(|id| came.contains(id))))
+    })
+    .await?;
+    wait_until("the Broker to take calls again", || async {
+        let answer = post(&mesh, "github", &call("again")).await?;
+        Ok(Some(()).filter(|()| answer.status == 202))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn no_call_is_lost_to_a_hot_reload_or_a_crash() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let documents = |rate: usize| with(&github(&format!("requestsPerSecond: {rate}\n  {BY_NEW}")), &sink);
+    let mut mesh = Mesh::start(&documents(100_000)).await?;
+    let (done, mut is_done) = tokio::sync::watch::channel(false);
+    let listen = mesh.listen();
+    let calls = tokio::spawn(async move {
+        let mut client = Client::new(listen);
+        let mut taken = Vec::new();
+        while !*is_done.borrow_and_update() {
+            let id = taken.len().to_string();
+            let call = Call::github("push", &id, PUSH).signed_by_github("new");
+            let answer = client.post("/sources/shop/github", &call.message()).await?;
+            anyhow::ensure!(answer.status == 202, "{}: {:?}", answer.status, answer.body);
+            taken.push(id);
+        }
+        Ok(taken)
+    });
+    for n in 1..=5 {
+        mesh.reload(&documents(100_000 + n)).await?;
+    }
+    done.send_replace(true);
+    let taken = calls.await??;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    wait_until("every call that was taken", || async {
+        let came = sink.ids("/all");
+        Ok(Some(()).filter(|()| taken.iter().all(|id| came.contains(id))))
+    })
+    .await?;
+    let state: Value = mesh.admin().get("sources").await?;
+    assert_eq!(state[0]["kind"], "GitWebhookSource", "{state}");
+    Ok(())
+}
