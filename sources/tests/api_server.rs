@@ -201,6 +201,7 @@ impl Process {
             metrics: Metrics::default(),
             clock: Clock::System,
             max_event_bytes: 1 << 20,
+            sink_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
         });
         let shutdown = CancellationToken::new();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::object::Object;
 
-/// The most objects of one kind in one place. Some 250 bytes of memory and 90 bytes of disk each.
+/// The most objects of one kind in one place. Some 300 bytes of memory and 110 bytes of disk each.
 pub(super) const MAX_OBJECTS: usize = 100_000;
 
 /// The known objects by uid.
