@@ -21,7 +21,9 @@ fn cron(spec: &str) -> Cron {
     let mesh = mesh.unwrap_or_else(|| panic!("{problems:#?}"));
     let source = mesh.sources.values().next().expect("a source");
     assert!(matches!(&source.sink, Ok(Target::Broker(broker)) if broker.to_string() == "shop/default"));
-    let SourceSpec::Cron(cron) = &source.spec;
+    let SourceSpec::Cron(cron) = &source.spec else {
+        panic!("not a CronSource: {:?}", source.spec)
+    };
     cron.clone()
 }
 

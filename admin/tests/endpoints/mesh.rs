@@ -51,6 +51,7 @@ fn mesh() -> Mesh {
             .into_iter()
             .map(|trigger| (trigger.name.clone(), Arc::new(trigger)))
             .collect(),
+        sources: BTreeMap::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
 use millrace_channel::{
     AppendError, Attempt, Change, Channel, ChannelError, Channels, Class, Lane, LaneId, LaneSpec, LaneState,
-    Parked, ParkedQuery, Position, Reader, Record, Usage, Work,
+    Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
 };
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
@@ -115,6 +115,9 @@ impl Channel for Memory {
     async fn get(&self, _: Position) -> Result<Option<Record>, ChannelError> {
         absent()
     }
+    async fn find(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<Position>, ChannelError> {
+        absent()
+    }
     async fn position_at(&self, _: Timestamp) -> Result<Position, ChannelError> {
         absent()
     }
@@ -140,6 +143,9 @@ impl Channel for Memory {
         absent()
     }
     async fn next_due(&self, _: LaneId, _: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
+        absent()
+    }
+    async fn rows_of(&self, _: LaneId, _: Position) -> Result<Rows, ChannelError> {
         absent()
     }
     async fn parked(&self, _: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {
