@@ -24,6 +24,7 @@ mod queue;
 mod report;
 mod sink;
 mod triggers;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Match => triggers::matching_many(options, &mut report)?,
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
+            Scenario::Webhooks => webhooks::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,
         }
     }

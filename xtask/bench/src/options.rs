@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
-  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters (all)
+  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, webhooks, filters (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
@@ -21,6 +21,7 @@ cargo xtask bench [SCENARIO...] [options]
   match      1 and 10 triggers that all match
   dead       ten triggers that match; one subscriber refuses connections, or never answers
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
+  webhooks   signed pushes of GitHub into a source, beside events into the Broker
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
 ";
 
@@ -52,6 +53,7 @@ pub(crate) enum Scenario {
     Match,
     Dead,
     Backlog,
+    Webhooks,
     Filters,
 }
 
@@ -63,12 +65,13 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 6] = [
+const ALL: [(&str, Scenario); 7] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
+    ("webhooks", Scenario::Webhooks),
     ("filters", Scenario::Filters),
 ];
 
