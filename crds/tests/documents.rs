@@ -574,7 +574,7 @@ fn a_file_of_nothing_but_faults_does_not_flood() {
 
 #[test]
 fn more_documents_than_the_bound_are_refused() {
-    let text = "{apiVersion: v1, kind: Secret}\n---\n".repeat(100_001);
+    let text = "{apiVersion: v1, kind: ConfigMap}\n---\n".repeat(100_001);
     let loaded = load_text(&text);
     assert_eq!(
         loaded.problems.iter().map(|p| p.code).collect::<Vec<_>>(),
