@@ -20,10 +20,10 @@ fn read(spec: &str) -> GitWebhook {
         .mesh
         .unwrap_or_else(|| panic!("{spec}: {:?}", loaded.problems));
     let source = mesh.sources.values().next().expect("one source");
-    match &source.spec {
-        SourceSpec::GitWebhook(webhook) => webhook.as_ref().clone(),
-        other => panic!("{other:?}"),
-    }
+    let SourceSpec::GitWebhook(webhook) = &source.spec else {
+        panic!("{:?}", source.spec);
+    };
+    webhook.as_ref().clone()
 }
 
 const KEY: &str = "secrets: [{secretKeyRef: {name: s, key: k}}]";

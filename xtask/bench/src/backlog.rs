@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::contender::{Contender, Kind, Place};
 use crate::documents;
-use crate::load::{self, Until};
+use crate::load::{self, Shape, Until};
 use crate::measure;
 use crate::options::Options;
 use crate::process;
@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     let contender = Contender::start(Kind::Millrace, &place, sink.address())?;
     std::thread::sleep(SETTLE);
     let idle = process::rss(contender.pid())?;
-    let loaded = load::run(contender.listen(), Until::Count(options.backlog), 0)?;
+    let loaded = load::run(contender.listen(), Shape::Event, Until::Count(options.backlog), 0)?;
     std::thread::sleep(SETTLE);
     let full = process::rss(contender.pid())?;
     report.say(&format!(

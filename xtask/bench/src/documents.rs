@@ -34,3 +34,16 @@ pub(crate) fn triggers(count: usize, matching: usize, sink: SocketAddr) -> Strin
     }
     documents
 }
+
+/// The Broker, a trigger for everything, and the source `bench/github`, whose calls are signed with `secret`.
+pub(crate) fn webhooks(secret: &str, sink: SocketAddr) -> String {
+    let broker = broker();
+    format!(
+        "{broker}---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: all, namespace: bench}}\nspec:\n  \
+         broker: default\n  subscriber: {{uri: \"http://{sink}/0\"}}\n\
+         ---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {{name: github, namespace: bench}}\n\
+         spec:\n  forge: github\n  requestsPerSecond: 1000000\n  secrets: [{{secretKeyRef: {{name: hooks, key: github}}}}]\n  \
+         sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}\n\
+         ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: hooks, namespace: bench}}\nstringData: {{github: {secret}}}\n"
+    )
+}

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use aws_lc_rs::hmac;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
@@ -29,6 +30,18 @@ pub(crate) enum Until {
     Count(u64),
 }
 
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// An event in binary mode, to the Broker `bench/default`.
+    Event,
+    /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as large.
+    Push,
+}
+
+/// The secret that calls are signed with.
+pub(crate) const SECRET: &str = "the secret of the benchmark";
+
 /// What became of the load.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
@@ -45,24 +58,26 @@ pub(crate) struct Loaded {
 /// What the connections share. They run on one thread.
 struct Shared {
     address: SocketAddr,
+    shape: Shape,
     until: Until,
     began: Instant,
     next: Cell<u64>,
     accepted: Cell<u64>,
 }
 
-/// Posts events, numbered from `first`, to `/bench/default` at `address`.
-pub(crate) fn run(address: SocketAddr, until: Until, first: u64) -> anyhow::Result<Loaded> {
+/// Posts what `shape` says, numbered from `first`, to `address`.
+pub(crate) fn run(address: SocketAddr, shape: Shape, until: Until, first: u64) -> anyhow::Result<Loaded> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, all(address, until, first))
+    LocalSet::new().block_on(&runtime, all(address, shape, until, first))
 }
 
-async fn all(address: SocketAddr, until: Until, first: u64) -> anyhow::Result<Loaded> {
+async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> anyhow::Result<Loaded> {
     let began = Instant::now();
     let shared = Rc::new(Shared {
         address,
+        shape,
         until,
         began,
         next: Cell::new(first),
@@ -90,7 +105,7 @@ async fn one(shared: Rc<Shared>) -> anyhow::Result<Loaded> {
         .await
         .context("the load cannot connect")?;
     stream.set_nodelay(true)?;
-    let (mut request, id) = request(shared.address)?;
+    let (mut request, id) = request(shared.address, shared.shape)?;
     let mut buffer = vec![0; 4096];
     let mut loaded = Loaded::default();
     while shared.goes_on() {
@@ -126,15 +141,26 @@ impl Shared {
 }
 
 /// A request, and where its number stands.
-fn request(address: SocketAddr) -> anyhow::Result<(Vec<u8>, usize)> {
-    let head = format!(
-        "POST /bench/default HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {DATA}\r\n\
-         ce-specversion: 1.0\r\nce-source: /bench\r\nce-type: bench.t0\r\nce-time: 2026-11-22T20:00:00Z\r\nce-id: {ID}\r\n\r\n"
-    );
-    let id = head.find(ID).context("invariant: the head holds the id")?;
-    let mut data = b"{\"text\":\"".to_vec();
+fn request(address: SocketAddr, shape: Shape) -> anyhow::Result<(Vec<u8>, usize)> {
+    let mut data = b"{\"ref\":\"refs/heads/main\",\"text\":\"".to_vec();
     data.resize(DATA - 2, b'x');
     data.extend_from_slice(b"\"}");
+    let (path, headers) = match shape {
+        Shape::Event => (
+            "default",
+            "ce-specversion: 1.0\r\nce-source: /bench\r\nce-type: bench.t0\r\nce-time: 2026-11-22T20:00:00Z\r\nce-id: ".to_owned(),
+        ),
+        Shape::Push => {
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), &data);
+            let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            ("github", format!("x-github-event: push\r\nx-hub-signature-256: sha256={hex}\r\nx-github-delivery: "))
+        }
+    };
+    let room = if shape == Shape::Push { "/sources" } else { "" };
+    let head = format!(
+        "POST {room}/bench/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {DATA}\r\n{headers}{ID}\r\n\r\n"
+    );
+    let id = head.rfind(ID).context("invariant: the head holds the id")?;
     Ok(([head.into_bytes(), data].concat(), id))
 }
 
@@ -182,13 +208,16 @@ mod tests {
 
     #[test]
     fn requests_are_numbered_in_place() {
-        let (mut bytes, id) = request("127.0.0.1:1".parse().expect("address")).expect("request");
-        write_number(&mut bytes[id..id + ID.len()], 1_234_567);
-        let text = String::from_utf8(bytes).expect("text");
-        assert!(text.contains("ce-id: 000001234567\r\n\r\n{\"text\""), "{text}");
-        assert_eq!(
-            text.split_once("\r\n\r\n").map(|(_, data)| data.len()),
-            Some(DATA)
-        );
+        for (shape, name) in [(Shape::Event, "ce-id"), (Shape::Push, "x-github-delivery")] {
+            let (mut bytes, id) = request("127.0.0.1:1".parse().expect("address"), shape).expect("request");
+            write_number(&mut bytes[id..id + ID.len()], 1_234_567);
+            let text = String::from_utf8(bytes).expect("text");
+            assert!(
+                text.contains(&format!("{name}: 000001234567\r\n\r\n{{\"ref\"")),
+                "{text}"
+            );
+            let data = text.split_once("\r\n\r\n").map(|(_, data)| data.len());
+            assert_eq!(data, Some(DATA));
+        }
     }
 }

@@ -27,6 +27,7 @@ mod queue;
 mod report;
 mod sink;
 mod triggers;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
             Scenario::Explain => explain::run(options, &mut report)?,
+            Scenario::Webhooks => webhooks::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,
             Scenario::Kafka => kafka::run(options, &mut report)?,
         }

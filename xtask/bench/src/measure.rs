@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::contender::Contender;
-use crate::load::{self, Until};
+use crate::load::{self, Shape, Until};
 use crate::process;
 use crate::sink::Sink;
 
@@ -31,9 +31,20 @@ pub(crate) struct Run {
 
 /// Measures one run. Each event is delivered to the sink `copies` times.
 pub(crate) fn run(contender: &Contender, sink: &Sink, copies: u64, time: Duration) -> anyhow::Result<Run> {
+    run_of(Shape::Event, contender, sink, copies, time)
+}
+
+/// The same with a load of another shape.
+pub(crate) fn run_of(
+    shape: Shape,
+    contender: &Contender,
+    sink: &Sink,
+    copies: u64,
+    time: Duration,
+) -> anyhow::Result<Run> {
     let address = contender.listen();
     let had = sink.requests();
-    let warm = load::run(address, Until::Time(WARM_UP), 0)?;
+    let warm = load::run(address, shape, Until::Time(WARM_UP), 0)?;
     sink.wait(had + warm.accepted * copies, Sink::requests)?;
     let before = (
         sink.requests(),
@@ -41,7 +52,7 @@ pub(crate) fn run(contender: &Contender, sink: &Sink, copies: u64, time: Duratio
         process::cpu(std::process::id())?,
     );
     let began = Instant::now();
-    let loaded = load::run(address, Until::Time(time), 0)?;
+    let loaded = load::run(address, shape, Until::Time(time), 0)?;
     let rss = process::rss(contender.pid())?;
     sink.wait(before.0 + loaded.accepted * copies, Sink::requests)?;
     let took = began.elapsed();

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
-  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, filters,
+  --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, webhooks, filters,
                     explain, kafka (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
@@ -23,6 +23,7 @@ cargo xtask bench [SCENARIO...] [options]
   dead       ten triggers that match; one subscriber refuses connections, or never answers
   explain    millrace as it is shipped, without the attempts' history, and while somebody follows `tail`
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
+  webhooks   signed pushes of GitHub into a source, beside events into the Broker
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
   kafka      records of a topic a second: a bare rdkafka consumer, and a KafkaSource until they are durable. Needs java and
              `cargo xtask peers`
@@ -57,6 +58,7 @@ pub(crate) enum Scenario {
     Match,
     Dead,
     Backlog,
+    Webhooks,
     Filters,
     Explain,
     Kafka,
@@ -70,13 +72,14 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 8] = [
+const ALL: [(&str, Scenario); 9] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
     ("explain", Scenario::Explain),
+    ("webhooks", Scenario::Webhooks),
     ("filters", Scenario::Filters),
     ("kafka", Scenario::Kafka),
 ];

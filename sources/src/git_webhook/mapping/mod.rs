@@ -126,3 +126,6 @@ fn last_part(url: &str) -> &str {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod odd_tests;
