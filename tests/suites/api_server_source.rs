@@ -355,7 +355,7 @@ async fn what_may_not_be_seen_and_what_is_not_there_yet_holds_up_nothing_else() 
     let namespace = |name: &str, label: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"watched": label}}});
     kube.apply(&namespace("shop", "yes")).await?;
     kube.apply(&config_map("silent", "1")).await?;
-    let mesh = Setup::new(&documents(&sink, &kubeconfig, spec))?.start().await?;
+    let mut mesh = Setup::new(&documents(&sink, &kubeconfig, spec))?.start().await?;
     until(&mesh, "ready but for two kinds", |state, reason| {
         state == "ready"
             && reason.contains("secrets is forbidden")
@@ -413,5 +413,12 @@ async fn what_may_not_be_seen_and_what_is_not_there_yet_holds_up_nothing_else() 
             .map(|uid| format!("{uid}.delete")),
     );
     expected.insert(end(&silent));
+    until_told(&sink, &expected).await?;
+
+    // One that goes while nobody is there to see it.
+    mesh.stop().await?;
+    kube.apply(&namespace("late", "no")).await?;
+    mesh.restart().await?;
+    expected.insert(format!("{late}.delete"));
     until_told(&sink, &expected).await
 }

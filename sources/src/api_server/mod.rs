@@ -81,7 +81,7 @@ impl Feed for ApiServerFeed {
         while !shutdown.is_cancelled() {
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                ended = places.ended() => ended?,
+                ended = places.ended() => places.one_less(&ended?).await?,
             }
         }
         places.all_ended().await
@@ -102,7 +102,7 @@ async fn matching(
         tokio::select! {
             () = shutdown.cancelled() => {}
             failed = &mut following => failed?,
-            ended = places.ended() => ended?,
+            ended = places.ended() => places.one_less(&ended?).await?,
             Ok(()) = changed.changed() => {
                 let names = changed.borrow_and_update().clone();
                 if let Some(names) = names {

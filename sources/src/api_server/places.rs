@@ -71,22 +71,19 @@ impl Places {
         self.open.insert(place, open);
     }
 
-    /// Ends with the next watch that fails; waits as long as none does.
-    pub(super) async fn ended(&mut self) -> Result<(), SourceError> {
+    /// The next watch that ends, and how. May be dropped while it waits.
+    pub(super) async fn ended(&mut self) -> Result<Place, SourceError> {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
-            Some(Err(error)) => Err(SourceError::Unusable(format!("a watch broke down: {error}"))),
-            Some(Ok((_, Err(error)))) => Err(error),
-            Some(Ok((place, Ok(())))) => self.one_less(&place).await,
+            Some(Err(error)) => Err(broken(&error)),
+            Some(Ok((place, ended))) => ended.map(|()| place),
         }
     }
 
     /// Waits until all watches have ended.
     pub(super) async fn all_ended(mut self) -> Result<(), SourceError> {
         while let Some(ended) = self.tasks.join_next().await {
-            ended
-                .map_err(|error| SourceError::Unusable(format!("a watch broke down: {error}")))?
-                .1?;
+            ended.map_err(|error| broken(&error))?.1?;
         }
         Ok(())
     }
@@ -131,7 +128,7 @@ impl Places {
     }
 
     /// A watch of this place has ended; after the last one it is left.
-    async fn one_less(&mut self, place: &Place) -> Result<(), SourceError> {
+    pub(super) async fn one_less(&mut self, place: &Place) -> Result<(), SourceError> {
         let Some(open) = self.open.get_mut(place) else {
             return Ok(());
         };
@@ -195,4 +192,8 @@ impl Places {
         }
         names.iter().take(room).cloned().collect()
     }
+}
+
+fn broken(error: &tokio::task::JoinError) -> SourceError {
+    SourceError::Unusable(format!("a watch broke down: {error}"))
 }
