@@ -70,7 +70,12 @@ impl Index {
     /// Adds to `into` the key of every filter that the event passes, each once, in no particular order. The event's
     /// data is parsed at most once, and not at all unless a filter that is left after the look-ups asks for it.
     pub fn matching(&self, event: &Event, into: &mut Vec<u32>) {
-        self.root.matching(&Subject::new(event), into);
+        self.matching_subject(&Subject::new(event), into);
+    }
+
+    /// The same for an event of which more is asked afterwards, like how many clauses had an error.
+    pub fn matching_subject(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
+        self.root.matching(subject, into);
     }
 
     /// How many filters it holds.

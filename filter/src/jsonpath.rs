@@ -110,6 +110,15 @@ impl JsonPath {
     }
 }
 
+// === impl Found ===
+
+impl Found<'_> {
+    /// Whether nothing could be found out, other than for data that is no JSON at all.
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self, Self::TooMuch | Self::NoJson(NoJson::Broken(_)))
+    }
+}
+
 // === impl PathTest ===
 
 impl PathTest {

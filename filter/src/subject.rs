@@ -1,6 +1,6 @@
 //! An event as filters see it: its attributes, and its data parsed when the first clause asks for it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use millrace_event::Event;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use crate::jsonpath;
 pub struct Subject<'e> {
     event: &'e Event,
     json: OnceCell<Result<Json, NoJson>>,
+    errors: Cell<u32>,
 }
 
 /// Data that is JSON.
@@ -43,6 +44,7 @@ impl<'e> Subject<'e> {
         Self {
             event,
             json: OnceCell::new(),
+            errors: Cell::new(0),
         }
     }
 
@@ -54,6 +56,16 @@ impl<'e> Subject<'e> {
     /// Whether a clause has asked for the data.
     pub fn was_parsed(&self) -> bool {
         self.json.get().is_some()
+    }
+
+    /// How many clauses could not be evaluated for it: an expression had an error, data that is said to be JSON is none,
+    /// or a path would have cost too much.
+    pub fn errors(&self) -> u32 {
+        self.errors.get()
+    }
+
+    pub(crate) fn note_error(&self) {
+        self.errors.set(self.errors.get().saturating_add(1));
     }
 
     /// The data as JSON.

@@ -16,7 +16,8 @@ fuzz_target!(|input: &str| {
     };
     let event = Event::builder(SpecVersion::V10)
         .attribute("id", "1")
-        .attribute("source", "/é")
+        .attribute("source", "/s")
+        .attribute("subject", "é")
         .attribute("type", "a.b")
         .value("n", integer)
         .build()

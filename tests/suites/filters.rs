@@ -233,6 +233,12 @@ async fn each_event_passes_the_filters_that_the_tables_say() -> anyhow::Result<(
     mesh.send("shop/default", &binary).await?;
     assert_eq!(mesh.post("shop/default", &typed).await?.status, 202);
     mesh.until_settled().await?;
+    // What cannot be evaluated is no match, and is counted.
+    let errors = mesh
+        .admin()
+        .metric("millrace_dispatch_filter_errors_total")
+        .await?;
+    assert!(errors > 0.0);
     let mut wrong = Vec::new();
     for (n, (why, filters, expected)) in rows.iter().enumerate() {
         let mut arrived = sink.ids(&format!("/t{n}"));

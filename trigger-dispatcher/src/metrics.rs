@@ -18,6 +18,7 @@ pub struct BrokerLabel {
 pub struct Metrics {
     routed: Family<BrokerLabel, Counter>,
     matched: Family<BrokerLabel, Counter>,
+    filter_errors: Family<BrokerLabel, Counter>,
     delivered: Family<BrokerLabel, Counter>,
     replies: Family<BrokerLabel, Counter>,
     refused_replies: Family<BrokerLabel, Counter>,
@@ -35,6 +36,7 @@ pub struct Metrics {
 pub(crate) struct BrokerMetrics {
     pub(crate) routed: Counter,
     pub(crate) matched: Counter,
+    pub(crate) filter_errors: Counter,
     pub(crate) delivered: Counter,
     pub(crate) replies: Counter,
     pub(crate) refused_replies: Counter,
@@ -63,6 +65,11 @@ impl Metrics {
                 "millrace_dispatch_matches",
                 "Events given to a trigger by the router",
                 &metrics.matched,
+            ),
+            (
+                "millrace_dispatch_filter_errors",
+                "Clauses that the router could not evaluate for an event",
+                &metrics.filter_errors,
             ),
             (
                 "millrace_dispatch_delivered_events",
@@ -129,6 +136,7 @@ impl Metrics {
         BrokerMetrics {
             routed: counter(&self.routed),
             matched: counter(&self.matched),
+            filter_errors: counter(&self.filter_errors),
             delivered: counter(&self.delivered),
             replies: counter(&self.replies),
             refused_replies: counter(&self.refused_replies),

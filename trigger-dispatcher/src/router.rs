@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_channel::{Batch, GapReason};
 use millrace_event::Event;
+use millrace_filter::Subject;
 
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
@@ -41,9 +42,12 @@ fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
     report_gaps(serving, batch);
     let observer = serving.observer();
     let mut routes = serving.routes.lock();
+    let mut errors = 0;
     for record in &batch.records {
         matches.clear();
-        routes.index.matching(&record.event, matches);
+        let subject = Subject::new(&record.event);
+        routes.index.matching_subject(&subject, matches);
+        errors += u64::from(subject.errors());
         if let Some(observer) = observer {
             let triggers: Vec<_> = matches
                 .iter()
@@ -68,6 +72,7 @@ fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
             }
         }
     }
+    serving.metrics.filter_errors.inc_by(errors);
     serving.metrics.routed.inc_by(batch.records.len() as u64);
     moved(serving, &mut routes, batch.next.offset);
 }

@@ -36,7 +36,7 @@ pub(crate) struct Failure<'x> {
     /// What that part gives instead of a value.
     pub(crate) instead: Value<'x>,
     /// The value that could not be cast, and into what.
-    pub(crate) cast: Option<(Value<'x>, Type)>,
+    pub(crate) cast: Option<Box<(Value<'x>, Type)>>,
 }
 
 pub(crate) type Evaluated<'x> = Result<Value<'x>, Failure<'x>>;
@@ -262,7 +262,7 @@ fn failure(node: &Node, kind: ErrorKind, returns: Type) -> Failure<'_> {
 
 fn cast_failure<'x>(node: &'x Node, value: Value<'x>, to: Type, returns: Type) -> Failure<'x> {
     Failure {
-        cast: Some((value, to)),
+        cast: Some(Box::new((value, to))),
         ..failure(node, ErrorKind::Cast, returns)
     }
 }

@@ -71,7 +71,7 @@ fn verdict_of(failure: &Failure<'_>) -> Verdict {
 fn sentence_of(expression: &Expression, failure: &Failure<'_>) -> String {
     let text = |node: &Node| shortened(expression.text_of(node));
     let at = text(failure.at);
-    match (failure.kind, &failure.cast) {
+    match (failure.kind, failure.cast.as_deref()) {
         (ErrorKind::MissingAttribute, _) => {
             let names = failure.at.attributes();
             format!(

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 
 use millrace_event::{Kind, SpecVersion, Value as Attribute};
+use proptest::prelude::*;
 
 use super::*;
 use crate::explain::Verdict;
-use crate::{Compiled, Filter};
+use crate::{Compiled, Filter, Subject};
 
 fn event() -> Event {
     let attribute = |kind, text| Attribute { kind, text };
@@ -303,7 +304,12 @@ fn a_filter_passes_on_true_alone_and_says_what_it_saw() {
         let compiled = Compiled::new(&[Filter::Cesql(text.to_owned())]).expect("a valid filter");
         let explanation = compiled.explain(&event());
         assert_eq!(explanation.matched, verdict == Verdict::Held, "{text}");
-        assert_eq!(compiled.matches(&event()), explanation.matched, "{text}");
+        let event = event();
+        let subject = Subject::new(&event);
+        assert_eq!(compiled.matches_subject(&subject), explanation.matched, "{text}");
+        let failed = matches!(verdict, Verdict::Absent | Verdict::WrongType | Verdict::Error)
+            && !because.contains("not a Boolean");
+        assert_eq!(subject.errors(), u32::from(failed), "{text}");
         let clause = explanation.decided_by.expect("a clause decided");
         let expected = ("filters[0].cesql", verdict, because);
         assert_eq!(
@@ -324,4 +330,66 @@ fn a_text_of_an_expression_borrows_where_it_can() {
     let event = event();
     let outcome = expression.evaluate(&event);
     assert!(matches!(outcome.value, Value::Text(Cow::Borrowed("order"))));
+}
+
+/// Words of the language in any order, and a little that is none.
+fn soup() -> impl Strategy<Value = String> {
+    let words = [
+        "type",
+        "n",
+        "vip",
+        "missing",
+        "'a'",
+        "\"é\\\"\"",
+        "1",
+        "-2147483648",
+        "TRUE",
+        "and",
+        "OR",
+        "xor",
+        "NOT",
+        "LIKE",
+        "'%a_'",
+        "IN",
+        "EXISTS",
+        "(",
+        ")",
+        "(",
+        ")",
+        ",",
+        "=",
+        "!=",
+        "<",
+        ">=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "LEFT(",
+        "CONCAT(",
+        "ABS(",
+        "'",
+        "\\",
+        "é",
+        "_",
+        "99999999999",
+    ];
+    proptest::collection::vec(proptest::sample::select(words.to_vec()), 1..16)
+        .prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_or_evaluated_and_explained_as_decided(text in prop_oneof![soup(), any::<String>()]) {
+        if let Ok(expression) = Expression::new(&text) {
+            let _ = expression.evaluate(&event());
+        }
+        if let Ok(compiled) = Compiled::new(&[Filter::Cesql(text)]) {
+            let matched = compiled.matches(&event());
+            prop_assert_eq!(matched, compiled.explain(&event()).matched);
+            let never = compiled.warnings().iter().any(|warning| warning.message.starts_with("this never matches"));
+            prop_assert!(!(matched && never), "warned of what matches");
+        }
+    }
 }

@@ -304,7 +304,7 @@ fn data_is_parsed_only_when_a_filter_is_left_that_asks_for_it() {
         let event = data(ty);
         let subject = Subject::new(&event);
         let mut keys = Vec::new();
-        index.root.matching(&subject, &mut keys);
+        index.matching_subject(&subject, &mut keys);
         assert_eq!((keys, subject.was_parsed()), (expected, parsed), "{ty}");
     }
 }

@@ -1,6 +1,7 @@
 //! Paths: what is admitted, what they find, and what they may cost.
 
 use millrace_event::{DataForm, Event, SpecVersion};
+use proptest::prelude::*;
 
 use super::*;
 use crate::explain::Verdict;
@@ -299,5 +300,47 @@ fn paths_select_what_the_rfc_says() {
         let data: Value = serde_json::from_str(data).expect("valid JSON");
         let compiled = JsonPath::new(path).expect(path);
         assert_eq!(compiled.select(&data).len(), expected, "{path} on {data}");
+    }
+}
+
+/// Pieces of paths in any order.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = [
+        "$", ".a", "..", "..b", "[", "]", "[0]", "[-1]", "[*]", ".*", "[?", "@", "@.a", "(", ")", "==", "<",
+        "&&", "||", "!", "1", "'a'", ",", "[1:2]", "[::-1]", "count(", "length(", "value(", "match(", "null",
+        " ", "é", "\\",
+    ];
+    let soup = proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..10);
+    let valid = proptest::sample::select(vec![
+        "$.a",
+        "$..b",
+        "$[*]",
+        "$['a','b']",
+        "$[?@.a == 1]",
+        "$[::-1]",
+    ]);
+    let more = proptest::sample::select(vec![
+        "",
+        ".a",
+        "..*",
+        "[*]",
+        "[-1]",
+        "[?@.b || !@..a]",
+        "[?length(@) > 1]",
+    ]);
+    prop_oneof![
+        soup.prop_map(|pieces| format!("${}", pieces.concat())),
+        (valid, more.clone(), more).prop_map(|(path, a, b)| format!("{path}{a}{b}")),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_path_is_refused_or_asked_and_explained_as_decided(path in soup()) {
+        let data = r#"{"a": [1, {"b": "é", "a": [null, [1, 2], {}]}], "b": {"a": 1, "b": [[]]}, "é": -1.5e3}"#;
+        let event = event("application/json", data);
+        if let Ok(compiled) = Compiled::new(&[Filter::JsonPath(path)]) {
+            prop_assert_eq!(compiled.matches(&event), compiled.explain(&event).matched);
+        }
     }
 }

@@ -97,7 +97,7 @@ mod tests {
         for (package, expected) in [
             ("millrace-event", "event"),
             ("millrace", "millrace"),
-            ("xtask-bench", "xtask"),
+            ("xtask-bench", "xtask/bench"),
             ("xtask", "xtask"),
         ] {
             assert_eq!(folder(package), expected);
