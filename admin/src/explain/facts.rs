@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
 use millrace_event::ObjectName;
-use millrace_filter::Explanation;
+use millrace_filter::{Explanation, Subject};
 use millrace_model::Trigger;
 use millrace_model::status::TriggerStatus;
 
@@ -141,9 +141,11 @@ async fn candidates(
     if let (Some(only), true) = (only, triggers.is_empty()) {
         return Err(unknown(mesh.triggers.get(only)));
     }
+    // Its data is parsed once, however many filters ask.
+    let subject = Subject::new(&record.event);
     let candidate = |(name, trigger): (&ObjectName, Option<&Arc<Trigger>>)| Candidate {
         name: name.clone(),
-        explanation: trigger.map(|trigger| trigger.compiled.explain(&record.event)),
+        explanation: trigger.map(|trigger| trigger.compiled.explain_subject(&subject)),
         lane: lanes.get(name).cloned(),
     };
     Ok(triggers.into_iter().map(candidate).collect())
