@@ -18,7 +18,7 @@ fn read(spec: &str) -> ApiServer {
     let mesh = mesh.unwrap_or_else(|| panic!("{problems:#?}"));
     let source = mesh.sources.values().next().expect("a source");
     match &source.spec {
-        SourceSpec::ApiServer(spec) => spec.clone(),
+        SourceSpec::ApiServer(spec) => spec.as_ref().clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -24,7 +24,7 @@ fn cron(spec: &str) -> Cron {
     let SourceSpec::Cron(cron) = &source.spec else {
         panic!("not a CronSource: {:?}", source.spec)
     };
-    cron.clone()
+    cron.as_ref().clone()
 }
 
 #[test]

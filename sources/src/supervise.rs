@@ -233,13 +233,13 @@ async fn run_once(
 fn feed(source: &Source) -> Box<dyn Feed> {
     match &source.spec {
         SourceSpec::GitWebhook(spec) => Box::new(git_webhook::GitWebhookFeed::new(spec.as_ref().clone())),
-        SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.clone())),
+        SourceSpec::Cron(spec) => Box::new(cron::CronFeed::new(spec.as_ref().clone())),
         #[cfg(feature = "kafka")]
         SourceSpec::Kafka(spec) => Box::new(crate::kafka::KafkaFeed::new(spec.as_ref().clone())),
         #[cfg(not(feature = "kafka"))]
         SourceSpec::Kafka(_) => Box::new(crate::left_out::LeftOut("kafka")),
         #[cfg(feature = "kubernetes")]
-        SourceSpec::ApiServer(spec) => Box::new(crate::api_server::ApiServerFeed::new(spec.clone())),
+        SourceSpec::ApiServer(spec) => Box::new(crate::api_server::ApiServerFeed::new(spec.as_ref().clone())),
         #[cfg(not(feature = "kubernetes"))]
         SourceSpec::ApiServer(_) => Box::new(crate::left_out::LeftOut("kubernetes")),
     }

@@ -170,7 +170,7 @@ impl Process {
             name: ObjectName::new("shop", "watched"),
             sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
             overrides: Vec::new(),
-            spec: SourceSpec::ApiServer(ApiServer {
+            spec: SourceSpec::ApiServer(Box::new(ApiServer {
                 kubeconfig: Some(folder.path().join("kubeconfig")),
                 mode: ObjectMode::Reference,
                 resources: vec![WatchedKind {
@@ -185,7 +185,7 @@ impl Process {
                 filters: Vec::new(),
                 compiled: Arc::new(Compiled::new(&[]).expect("no filter")),
                 initial_list: false,
-            }),
+            })),
         });
         let board = Arc::new(StatusBoard::default());
         let mut mesh = Mesh::default();

@@ -57,7 +57,7 @@ pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::
         compiled,
         initial_list: initial_list.unwrap_or_default(),
     };
-    Some(Box::new(move |_| SourceSpec::ApiServer(spec)))
+    Some(Box::new(move |_| SourceSpec::ApiServer(Box::new(spec))))
 }
 
 /// No filter, which passes everything.

@@ -38,7 +38,7 @@ pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::
         catch_up: catch_up.flatten().unwrap_or_default(),
         catch_up_max_age: max_age.flatten().unwrap_or(MAX_AGE),
     };
-    Some(Box::new(move |_| SourceSpec::Cron(cron)))
+    Some(Box::new(move |_| SourceSpec::Cron(Box::new(cron))))
 }
 
 fn schedule(spec: &mut Object<'_>, report: &mut Report) -> Option<Schedule> {

@@ -37,11 +37,11 @@ pub enum SourceSpec {
     /// Events when a forge calls.
     GitWebhook(Box<GitWebhook>),
     /// Events at the times of a schedule.
-    Cron(Cron),
+    Cron(Box<Cron>),
     /// Events from the records of Kafka topics.
     Kafka(Box<Kafka>),
     /// Events of what changes in Kubernetes.
-    ApiServer(ApiServer),
+    ApiServer(Box<ApiServer>),
 }
 
 /// The kinds of sources.

@@ -212,7 +212,7 @@ pub(crate) fn source(name: &str, spec: Cron) -> Source {
         name: ObjectName::new("shop", name),
         sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
         overrides: Vec::new(),
-        spec: SourceSpec::Cron(spec),
+        spec: SourceSpec::Cron(Box::new(spec)),
     }
 }
 
