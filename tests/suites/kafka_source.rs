@@ -83,18 +83,20 @@ async fn every_record_becomes_an_event_whatever_happens_to_millrace_and_its_sink
     let Some(kafka) = Kafka::start().await? else {
         return Ok(());
     };
-    let (mapped, killed, moved, full, url) = tokio::join!(
+    let (mapped, killed, moved, full, url, latest) = tokio::join!(
         records_become_events_as_documented(&kafka),
         a_kill_loses_nothing_and_repeats_have_the_same_ids(&kafka),
         partitions_move_between_members_and_nothing_is_lost(&kafka),
         a_full_broker_pauses_the_topic_and_it_goes_on(&kafka),
         a_url_gets_the_records_of_a_partition_in_order(&kafka),
+        a_source_that_begins_at_the_end_remembers_where_that_was(&kafka),
     );
     mapped.context("records_become_events_as_documented")?;
     killed.context("a_kill_loses_nothing_and_repeats_have_the_same_ids")?;
     moved.context("partitions_move_between_members_and_nothing_is_lost")?;
     full.context("a_full_broker_pauses_the_topic_and_it_goes_on")?;
-    url.context("a_url_gets_the_records_of_a_partition_in_order")
+    url.context("a_url_gets_the_records_of_a_partition_in_order")?;
+    latest.context("a_source_that_begins_at_the_end_remembers_where_that_was")
 }
 
 /// Runs the example of the guide.
@@ -317,6 +319,23 @@ async fn a_url_gets_the_records_of_a_partition_in_order(kafka: &Kafka) -> anyhow
         (&38.into(), &2.into()),
         "{told}"
     );
+    Ok(())
+}
+
+async fn a_source_that_begins_at_the_end_remembers_where_that_was(kafka: &Kafka) -> anyhow::Result<()> {
+    let (sink, topic) = (Sink::start().await?, "latest");
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    let text = documents(kafka, topic, &sink).replace("initialOffset: earliest", "initialOffset: latest");
+    let mut mesh = Mesh::start(&text).await?;
+    until_source(mesh.admin(), "ready", is_ready).await?;
+    mesh.kill().await?;
+    kafka.produce(topic, &records(20, 0)).await?;
+    mesh.restart().await?;
+    until_committed(kafka, topic, 0, 30).await?;
+    until_all(&sink, PATH, &ids(0, 10..30).collect()).await?;
+    let found: BTreeSet<String> = sink.ids(PATH).into_iter().collect();
+    assert_eq!(found, ids(0, 10..30).collect());
     Ok(())
 }
 

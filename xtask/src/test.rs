@@ -30,6 +30,16 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "warnings",
         ]),
     )?;
+    steps.command(
+        "build without Kafka",
+        cargo(&root).args([
+            "check",
+            "--quiet",
+            "--package",
+            "millrace",
+            "--no-default-features",
+        ]),
+    )?;
     steps.tests(
         "unit and property tests",
         cargo(&root).args([

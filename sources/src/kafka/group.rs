@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use millrace_model::source::InitialOffset;
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaResult;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -25,23 +27,32 @@ pub(super) struct Group {
     /// Counts the rebalances that took something away.
     epoch: AtomicU64,
     is_leaving: AtomicBool,
+    initial_offset: InitialOffset,
     /// The partitions whose offsets may be stored.
     ours: Mutex<BTreeSet<Place>>,
 }
 
 /// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
 const REVOKE: Duration = Duration::from_secs(10);
+/// How long each question may take of where partitions end.
+const PIN: Duration = Duration::from_secs(5);
 
 // === impl Group ===
 
 impl Group {
-    pub(super) fn new(flow: Arc<Flow>, sender: &mpsc::Sender<Read>, standing: Arc<Standing>) -> Self {
+    pub(super) fn new(
+        flow: Arc<Flow>,
+        sender: &mpsc::Sender<Read>,
+        standing: Arc<Standing>,
+        initial_offset: InitialOffset,
+    ) -> Self {
         Self {
             flow,
             sender: sender.downgrade(),
             standing,
             epoch: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
+            initial_offset,
             ours: Mutex::default(),
         }
     }
@@ -72,6 +83,23 @@ impl Group {
         if let Err(error) = consumer.store_offsets(&list) {
             tracing::debug!(%error, "offsets of partitions that are gone are not stored");
         }
+    }
+
+    /// Commits where partitions end now that the group has never committed. Else a process that is killed before its first commit
+    /// would begin at another end, and what came in between would be read by nobody.
+    fn pin(consumer: &BaseConsumer<Self>, given: &TopicPartitionList) -> KafkaResult<()> {
+        let committed = consumer.committed_offsets(given.clone(), PIN)?;
+        let mut ends = TopicPartitionList::new();
+        for element in committed.elements() {
+            if matches!(element.offset(), Offset::Invalid) {
+                let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), PIN)?;
+                ends.add_partition_offset(element.topic(), element.partition(), Offset::Offset(end))?;
+            }
+        }
+        if ends.count() > 0 {
+            consumer.commit(&ends, CommitMode::Sync)?;
+        }
+        Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) {
@@ -110,6 +138,11 @@ impl ConsumerContext for Group {
                     topic: element.topic().into(),
                     partition: element.partition(),
                 };
+                if self.initial_offset == InitialOffset::Latest
+                    && let Err(error) = Self::pin(consumer, given)
+                {
+                    tracing::warn!(%error, "where new partitions end was not committed");
+                }
                 *self.ours.lock() = given.elements().into_iter().map(place).collect();
             }
             Rebalance::Error(_) => {}
@@ -124,7 +157,7 @@ impl ConsumerContext for Group {
         }
     }
 
-    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result
             && !is_nothing_to_commit(&error)
         {

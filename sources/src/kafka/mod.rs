@@ -81,7 +81,7 @@ impl KafkaFeed {
         sender: mpsc::Sender<Read>,
     ) -> Result<Reading, SourceError> {
         let standing = Arc::new(Standing::new(context.report.clone()));
-        let group = Group::new(flow.clone(), &sender, standing.clone());
+        let group = Group::new(flow.clone(), &sender, standing.clone(), self.spec.initial_offset);
         let health = Health {
             standing,
             topics: self.spec.topics.clone(),
@@ -150,8 +150,8 @@ impl Feed for KafkaFeed {
             on_the_way: JoinSet::new(),
         };
         let outcome = carrying.run(&mut receiver, &shutdown).await;
-        // The thread may be about to hand something on; nobody takes it any more.
-        receiver.close();
+        // The thread may be about to hand something on, or wait for an answer; nobody takes or gives it any more.
+        drop(receiver);
         carrying.finish().await;
         reading.end(&context.name).await;
         outcome

@@ -97,11 +97,11 @@ impl Reader {
                 Some(Err(error)) => self.health.failed(&error, &self.report)?,
             }
             wait = Duration::ZERO;
-            if self.consumer.context().epoch() != epoch {
-                // What was read before the rebalance is read again by who has the partition now.
-                runs.clear();
-                break;
-            }
+        }
+        if self.consumer.context().epoch() != epoch {
+            // What was read before a rebalance is read again by who has the partition now. Handed on, it would come before what
+            // is read again, and its offset would say that all of that is done.
+            runs.clear();
         }
         Ok(runs)
     }
