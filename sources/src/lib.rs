@@ -2,7 +2,8 @@
 //!
 //! The files tell the work in order: what a kind of source has to do ([`feed`]), where its events go ([`outlet`]), what it
 //! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where origins call in by HTTP
-//! ([`webhooks`]), and who starts and stops them all ([`supervise`]). Then a folder for each kind. Who adds one copies the shortest.
+//! ([`webhooks`]), how long it waits before it tries again (`waits`), and who starts and stops them all ([`supervise`]).
+//! Then a folder for each kind. Who adds one copies the shortest.
 //!
 //! # Guarantees
 //! - An origin is told that something was taken only after its event is durable in the sink.
@@ -22,6 +23,7 @@ mod metrics;
 pub mod outlet;
 pub mod report;
 pub mod supervise;
+mod waits;
 pub mod webhooks;
 
 pub use feed::{Context, Feed, SourceError};

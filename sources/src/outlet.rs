@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use http::Uri;
 use millrace_delivery::backoff;
 use millrace_delivery::{Connection, Connector, Failure, Outcome, Request, Verdict};
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Report;
+use crate::waits::Waits;
 
 /// The way from one source to its sink.
 ///
@@ -144,14 +144,15 @@ impl Outlet {
     ) -> Result<bool, NotTaken> {
         let events = self.overridden(events)?;
         let mut rest = events.as_slice();
-        let (mut waits, mut retries) = (waits(), 0);
+        let (mut waits, mut retries) = (Waits::new(WAITS), 0);
         while let Err((taken, refusal)) = self.push(rest).await {
             if !refusal.is_temporary {
                 return Err(refusal);
             }
             if taken > 0 {
                 rest = &rest[taken..];
-                (waits, retries) = (self::waits(), 0);
+                waits.begin_anew();
+                retries = 0;
             }
             let wait = match self.url_patience() {
                 Some(patience) if patience.retry.is_some_and(|most| retries >= most) => {
@@ -159,7 +160,7 @@ impl Outlet {
                 }
                 Some(patience) => backoff::wait(&patience.policy, retries, refusal.retry_after, 0.0),
                 None => {
-                    let wait = waits.next().unwrap_or(WAITS.1);
+                    let wait = waits.next();
                     wait.max(refusal.retry_after.unwrap_or_default()).min(WAITS.1)
                 }
             };
@@ -263,15 +264,6 @@ fn given_up(refusal: &NotTaken, retries: u32) -> NotTaken {
         is_temporary: false,
         retry_after: None,
     }
-}
-
-fn waits() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(WAITS.0)
-        .with_max_delay(WAITS.1)
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 impl std::fmt::Debug for Way {

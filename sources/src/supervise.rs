@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::waits::Waits;
 use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
 
 /// What the sources are given. Inert data.
@@ -75,7 +75,11 @@ impl Sources {
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let mesh = self.parts.mesh.borrow_and_update().clone();
-            self.apply(&mesh).await;
+            tokio::select! {
+                // One that is about to end need not end twice: what does not hurry is dropped.
+                () = shutdown.cancelled() => break,
+                () = self.apply(&mesh) => {}
+            }
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 changed = self.parts.mesh.changed() => if changed.is_err() { break },
@@ -86,7 +90,7 @@ impl Sources {
         stop(all.into_values(), self.parts.drain_timeout).await;
     }
 
-    /// Ends what is gone or changed, then starts what is new or changed. What is the same goes on untouched.
+    /// Starts what is new, ends what is gone or changed, then starts what is changed. What is the same goes on untouched.
     async fn apply(&mut self, mesh: &Mesh) {
         let called = mesh
             .sources
@@ -110,6 +114,8 @@ impl Sources {
             };
         }
         self.running = kept;
+        // What is new does not wait for what takes its time to end.
+        self.start_missing(mesh, |key| !ended.contains_key(key));
         let gone: Vec<SourceKey> = ended
             .keys()
             .filter(|key| !mesh.sources.contains_key(key))
@@ -120,8 +126,13 @@ impl Sources {
             self.parts.board.forget_source(key);
             self.parts.metrics.forget(key);
         }
+        self.start_missing(mesh, |_| true);
+    }
+
+    /// Starts those that should run and do not, as far as `these` says so.
+    fn start_missing(&mut self, mesh: &Mesh, these: impl Fn(&SourceKey) -> bool) {
         for (key, source) in &mesh.sources {
-            if !self.running.contains_key(key) {
+            if !self.running.contains_key(key) && these(key) {
                 self.running
                     .insert(key.clone(), start(source.clone(), &self.parts));
             }
@@ -172,7 +183,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             return shutdown.cancelled().await;
         }
     };
-    let mut waits = waits();
+    let mut waits = Waits::new(WAITS);
     while !shutdown.is_cancelled() {
         let overrides = source.overrides.clone();
         let namespace = source.name.namespace();
@@ -204,11 +215,11 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
         tracing::warn!(source = %key, reason, "the source does not go on; it is run again");
         report.not_ready(reason);
         if report.last_event() != began {
-            waits = self::waits();
+            waits.begin_anew();
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(waits.next().unwrap_or(WAITS.1)) => {}
+            () = tokio::time::sleep(waits.next()) => {}
         }
     }
 }
@@ -253,15 +264,6 @@ impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn waits() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(WAITS.0)
-        .with_max_delay(WAITS.1)
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 impl fmt::Debug for Parts {

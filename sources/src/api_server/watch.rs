@@ -11,7 +11,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +24,7 @@ use super::select::Selection;
 use super::stream::{Said, Stream};
 use super::tell::Teller;
 use crate::SourceError;
+use crate::waits::Waits;
 
 /// What watches one kind in one place.
 pub(super) struct Watch {
@@ -68,7 +68,7 @@ impl Watch {
         self.shared.standing.starts(&part);
         let memory = &self.shared.context.memory;
         let mut told = Remembered::load(memory, &self.selection.name()).await?;
-        let (mut resource, mut waits) = (None, Waits::new());
+        let (mut resource, mut waits) = (None, Waits::new(WAITS));
         loop {
             match self.round(&mut resource, &mut told, &mut waits).await {
                 Ok(End::Shutdown) => return told.save().await,
@@ -161,7 +161,7 @@ impl Watch {
         let opened = Instant::now();
         let ended = self.follow(stream, told, &teller).await;
         if ended.is_ok() || opened.elapsed() > WAITS.1 {
-            *waits = Waits::new();
+            waits.begin_anew();
         }
         ended
     }
@@ -245,24 +245,6 @@ impl Watch {
             () = self.shutdown.cancelled() => Err(Stop::Shutdown),
             done = work => done.map_err(Stop::Trouble),
         }
-    }
-}
-
-/// Growing waits that can begin anew.
-struct Waits(Box<dyn Iterator<Item = Duration> + Send>);
-
-impl Waits {
-    fn new() -> Self {
-        let waits = ExponentialBuilder::default()
-            .with_min_delay(WAITS.0)
-            .with_max_delay(WAITS.1)
-            .without_max_times()
-            .with_jitter();
-        Self(Box::new(waits.build()))
-    }
-
-    fn next(&mut self) -> Duration {
-        self.0.next().unwrap_or(WAITS.1)
     }
 }
 
