@@ -275,7 +275,7 @@ async fn a_full_broker_pauses_the_topic_and_it_goes_on(kafka: &Kafka) -> anyhow:
     let (sink, topic, gate) = (Sink::start().await?, "full", Gate::closed());
     kafka.create_topic(topic, 1).await?;
     sink.answer(PATH, [Answer::ok().after(&gate)]);
-    let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "200000")])
+    let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "4000000")])
         .trigger(&Trigger::new("ship", &sink.url(PATH)));
     let text = broker.text().to_owned() + &source(&kafka.bootstrap(), topic, BROKER, "");
     let mesh = Mesh::start(&text).await?;

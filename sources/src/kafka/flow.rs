@@ -14,11 +14,11 @@ use super::record::Place;
 /// The most that one partition may have in hand, and all together.
 const PARTITION: Load = Load {
     records: 8_000,
-    bytes: 8 << 20,
+    bytes: 4 << 20,
 };
 const ALL: Load = Load {
     records: 50_000,
-    bytes: 32 << 20,
+    bytes: 16 << 20,
 };
 
 /// Records and the bytes of their events.

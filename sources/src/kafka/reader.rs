@@ -86,7 +86,7 @@ impl Reader {
         let (mut runs, mut load) = (BTreeMap::new(), Load::default());
         let epoch = self.consumer.context().epoch();
         let mut wait = wait;
-        while load.records < CHUNK.records && load.bytes < CHUNK.bytes / 4 {
+        while load.records < CHUNK.records && load.bytes < CHUNK.bytes / 2 {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
