@@ -158,7 +158,8 @@ impl Writer {
 
     /// Fills the buffer with the group's frames; returns the offset after its last event.
     fn encode(&mut self, active: &Active, appends: &[Append], time: Timestamp) -> u64 {
-        if self.buffer.capacity() > BUFFER_BYTES {
+        // What was large for once is let go. While large groups follow each other it is kept: fresh memory costs more than the copy.
+        if self.buffer.capacity() > BUFFER_BYTES && self.buffer.len() <= BUFFER_BYTES {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
