@@ -1,7 +1,8 @@
 //! Sources: what happens elsewhere becomes CloudEvents, and none of it is lost.
 //!
 //! The files tell the work in order: what a kind of source has to do ([`feed`]), where its events go ([`outlet`]), what it
-//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where origins call in by HTTP
+//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where its secrets are
+//! (`secret`), where origins call in by HTTP
 //! ([`webhooks`]), how long it waits before it tries again (`waits`), and who starts and stops them all ([`supervise`]).
 //! Then a folder for each kind. Who adds one copies the shortest.
 //!
@@ -22,6 +23,7 @@ pub mod memory;
 mod metrics;
 pub mod outlet;
 pub mod report;
+mod secret;
 pub mod supervise;
 mod waits;
 pub mod webhooks;

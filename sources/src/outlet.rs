@@ -301,8 +301,14 @@ impl From<Failure> for NotTaken {
                 "sink-unreachable"
             },
             reason: format!("the sink has not taken the event: {}", failure.reason),
-            is_temporary: failure.verdict == Verdict::Again,
+            is_temporary: failure.verdict == Verdict::Again || !is_about_the_event(failure.status),
             retry_after: failure.retry_after,
         }
     }
+}
+
+/// Whether an answer says something of the event. What says something of the sink (a login that has run out, a redirect, an
+/// address that may not be connected to) holds for all events: no origin's events are passed by for that.
+fn is_about_the_event(status: Option<u16>) -> bool {
+    matches!(status, Some(400 | 413 | 415 | 422 | 431))
 }

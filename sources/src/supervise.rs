@@ -9,7 +9,7 @@ use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::waits::Waits;
@@ -121,12 +121,23 @@ impl Sources {
             .filter(|key| !mesh.sources.contains_key(key))
             .cloned()
             .collect();
-        stop(ended.into_values(), self.parts.drain_timeout).await;
-        for key in &gone {
-            self.parts.board.forget_source(key);
-            self.parts.metrics.forget(key);
+        // Each begins anew as soon as its own predecessor has ended: a webhook does not wait for a sink that hangs elsewhere.
+        let mut ending = JoinSet::new();
+        for (key, running) in ended {
+            let within = self.parts.drain_timeout;
+            ending.spawn(async move {
+                stop(std::iter::once(running), within).await;
+                key
+            });
         }
-        self.start_missing(mesh, |_| true);
+        while let Some(ended) = ending.join_next().await {
+            let Ok(key) = ended else { continue };
+            if gone.contains(&key) {
+                self.parts.board.forget_source(&key);
+                self.parts.metrics.forget(&key);
+            }
+            self.start_missing(mesh, |this| *this == key);
+        }
     }
 
     /// Starts those that should run and do not, as far as `these` says so.

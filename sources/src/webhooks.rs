@@ -46,10 +46,10 @@ enum Nobody {
 }
 
 /// An endpoint is open while this lives.
-#[derive(Debug)]
 pub struct Opened {
     webhooks: Arc<Webhooks>,
     name: ObjectName,
+    endpoint: Arc<dyn Endpoint>,
 }
 
 /// The first segment of the paths.
@@ -75,11 +75,12 @@ impl Webhooks {
     /// Opens an endpoint until what is returned is dropped.
     pub fn open(self: &Arc<Self>, name: &ObjectName, endpoint: Arc<dyn Endpoint>) -> Opened {
         self.state.send_modify(|state| {
-            state.open.insert(name.clone(), endpoint);
+            state.open.insert(name.clone(), endpoint.clone());
         });
         Opened {
             webhooks: self.clone(),
             name: name.clone(),
+            endpoint,
         }
     }
 
@@ -179,10 +180,25 @@ impl fmt::Debug for Webhooks {
 
 // === impl Opened ===
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         self.webhooks.state.send_modify(|state| {
-            state.open.remove(&self.name);
+            // A successor may have opened its own already.
+            if state
+                .open
+                .get(&self.name)
+                .is_some_and(|open| Arc::ptr_eq(open, &self.endpoint))
+            {
+                state.open.remove(&self.name);
+            }
         });
     }
 }

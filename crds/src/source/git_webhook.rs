@@ -1,7 +1,6 @@
 //! What only a GitWebhookSource has: who calls, how calls are verified, and what the events of a generic one say.
 
 use http::HeaderName;
-use millrace_event::{Event, SpecVersion};
 use millrace_filter::jsonpath::JsonPath;
 use millrace_model::SourceSpec;
 use millrace_model::source::git_webhook::{
@@ -301,15 +300,10 @@ fn attribute(field: &Field<'_>, name: &str, report: &mut Report) -> Option<Attri
 /// A text that is always the value of an attribute, and so has to be a good one.
 fn constant(field: &Field<'_>, name: &str, report: &mut Report) -> Option<String> {
     let text = field.text(report)?;
-    let event = Event::builder(SpecVersion::V10)
-        .attribute("id", "1")
-        .attribute("source", "/")
-        .attribute("type", "t")
-        .attribute(name, text);
-    match event.build() {
-        Ok(_) => Some(text.to_owned()),
-        Err(invalid) => {
-            field.refuse(report, Code::BadEventField, invalid.message);
+    match super::check_attribute(name, text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(message) => {
+            field.refuse(report, Code::BadEventField, message);
             None
         }
     }

@@ -7,7 +7,7 @@ mod kafka;
 mod kafka_net;
 mod selector;
 
-use millrace_event::ObjectName;
+use millrace_event::{Event, ObjectName, SpecVersion};
 use millrace_model::{SourceKind, SourceSpec};
 
 use crate::destination::Destination;
@@ -90,21 +90,28 @@ pub(crate) fn read(
     })
 }
 
-/// Whether `ceOverrides` may set an attribute of that name.
+/// Whether `ceOverrides` may set an attribute of that name to that value.
 ///
 /// # Errors
 /// A sentence that says why not.
-pub fn check_override(name: &str) -> Result<(), &'static str> {
-    let is_name = !name.is_empty()
-        && name.len() <= 255
-        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+pub fn check_override(name: &str, value: &str) -> Result<(), String> {
     if CORE.contains(&name) {
-        Err("`ceOverrides` sets extensions, not the attributes of the specification")
-    } else if is_name {
-        Ok(())
-    } else {
-        Err("an attribute's name has lower-case letters and digits")
+        return Err("`ceOverrides` sets extensions, not the attributes of the specification".to_owned());
     }
+    if !is_name(name) {
+        return Err("an attribute's name has lower-case letters and digits".to_owned());
+    }
+    check_attribute(name, value)
+}
+
+/// Whether every event may have this attribute, as far as that can be known without the event.
+fn check_attribute(name: &str, value: &str) -> Result<(), String> {
+    let event = Event::builder(SpecVersion::V10)
+        .attribute("id", "1")
+        .attribute("source", "/")
+        .attribute("type", "t")
+        .attribute(name, value);
+    event.build().map(|_| ()).map_err(|invalid| invalid.message)
 }
 
 /// `ceOverrides: {extensions: {name: text}}`.
@@ -120,10 +127,10 @@ fn overrides(spec: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)
                 node: &entry.value,
                 path: format!("{}.{}", field.path, shown(name)),
             };
-            if let Err(message) = check_override(name) {
-                field.refuse(report, Code::BadOverride, message);
-            } else if let Some(text) = field.text(report) {
-                overrides.push((name.to_owned(), text.to_owned()));
+            let Some(text) = field.text(report) else { continue };
+            match check_override(name, text) {
+                Ok(()) => overrides.push((name.to_owned(), text.to_owned())),
+                Err(message) => field.refuse(report, Code::BadOverride, message),
             }
         }
     }

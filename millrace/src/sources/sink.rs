@@ -94,8 +94,8 @@ impl Sinks {
 fn extensions(text: &str) -> Result<Vec<(String, String)>, String> {
     let Overrides { extensions } = serde_json::from_str(text)
         .map_err(|error| format!("{{\"extensions\": {{\"name\": \"text\"}}}} is expected: {error}"))?;
-    for name in extensions.keys() {
-        millrace_crds::check_override(name)?;
+    for (name, value) in &extensions {
+        millrace_crds::check_override(name, value)?;
     }
     Ok(extensions.into_iter().collect())
 }

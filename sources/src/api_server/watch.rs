@@ -79,6 +79,13 @@ impl Watch {
                 Ok(End::Closed) => {}
                 Err(Stop::Shutdown) => return Ok(()),
                 Err(Stop::Source(error)) => return Err(error),
+                Err(Stop::Trouble(Trouble::Missing(_)))
+                    if self.left.is_cancelled() && told.table.len() == 0 =>
+                {
+                    // Nothing of it was ever told, and there is nothing to be told of its end.
+                    self.shared.standing.is_gone(&part);
+                    return told.forget().await;
+                }
                 Err(Stop::Trouble(trouble)) => {
                     if matches!(trouble, Trouble::Missing(_)) {
                         resource = None;

@@ -1,11 +1,9 @@
 //! The secrets as they are now. Those in files may be replaced while the source runs.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
 use millrace_model::Secret;
 use millrace_model::source::GitWebhook;
+
+use crate::secret::octets;
 
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,9 +13,6 @@ pub(super) struct Found {
     /// A sentence for each that cannot.
     pub(super) missing: Vec<String>,
 }
-
-/// The largest file that is taken for a secret, in bytes.
-const MAX_BYTES: u64 = 64 * 1024;
 
 /// Whether any of the secrets may be another one later.
 pub(super) fn may_change(secrets: &[Secret]) -> bool {
@@ -40,43 +35,13 @@ pub(super) async fn find(spec: &GitWebhook) -> Found {
 fn find_all(secrets: &[Secret]) -> Found {
     let mut found = Found::default();
     for secret in secrets {
-        match find_one(secret) {
+        match octets(secret) {
             Ok(secret) if secret.is_empty() => found.missing.push("a secret is empty".to_owned()),
             Ok(secret) => found.secrets.push(secret),
             Err(why) => found.missing.push(why),
         }
     }
     found
-}
-
-fn find_one(secret: &Secret) -> Result<Box<[u8]>, String> {
-    match secret {
-        Secret::Value(value) => Ok(value.clone()),
-        Secret::Env(name) => match std::env::var(name) {
-            Ok(value) => Ok(value.into_bytes().into()),
-            Err(_) => Err(format!("the environment has no variable {name}")),
-        },
-        Secret::File(path) => {
-            read(path).map_err(|error| format!("the secret in {}: {error}", path.display()))
-        }
-        Secret::Missing(why) => Err(why.clone()),
-    }
-}
-
-/// The content of a file, without a line break at its end.
-fn read(path: &Path) -> std::io::Result<Box<[u8]>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it is too large for a secret"));
-    }
-    if content.ends_with(b"\n") {
-        content.pop();
-        if content.ends_with(b"\r") {
-            content.pop();
-        }
-    }
-    Ok(content.into())
 }
 
 impl std::fmt::Debug for Found {

@@ -92,24 +92,14 @@ fn login(config: &mut ClientConfig, login: &Login) -> Result<(), SourceError> {
 
 /// A secret that is text; librdkafka takes no other.
 fn text(field: &str, secret: &Secret) -> Result<String, SourceError> {
-    let octets = match secret {
-        Secret::Value(value) => Ok(value.to_vec()),
-        Secret::Env(name) => match std::env::var_os(name) {
-            Some(value) => Ok(value.into_encoded_bytes()),
-            None => Err(format!("the environment variable {name} is not set")),
-        },
-        Secret::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
-        Secret::Missing(why) => Err(why.clone()),
-    };
-    let text = octets.and_then(|octets| String::from_utf8(octets).map_err(|_| "it is not UTF-8".to_owned()));
+    let octets = crate::secret::octets(secret);
+    let text =
+        octets.and_then(|octets| String::from_utf8(octets.into()).map_err(|_| "it is not UTF-8".to_owned()));
     let text = text.map_err(|why| SourceError::Unusable(format!("`{field}`: {why}")))?;
-    let text = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |text| text.trim_end_matches('\r'));
     if text.contains('\0') {
         return Err(SourceError::Unusable(format!("`{field}` holds a zero byte")));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 #[cfg(test)]

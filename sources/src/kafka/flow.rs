@@ -5,7 +5,7 @@
 //! is in hand is bounded: a reader that asks [`Flow::wait_for_room`] before it reads on exceeds the bounds by one read at most.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -88,9 +88,8 @@ impl Flow {
         self.state.lock().has_room(place)
     }
 
-    /// Waits until the partition may have more in hand; false when it may not yet after `patience`.
-    pub(crate) fn wait_for_room(&self, place: &Place, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
+    /// Waits until the partition may have more in hand; false when it may not yet at `until`.
+    pub(crate) fn wait_for_room(&self, place: &Place, until: Instant) -> bool {
         let mut state = self.state.lock();
         while !state.has_room(place) && !state.is_stopped {
             if self.changed.wait_until(&mut state, until).timed_out() {
@@ -98,6 +97,14 @@ impl Flow {
             }
         }
         true
+    }
+
+    /// Waits until the reader is told to end.
+    pub(crate) fn wait_for_stop(&self) {
+        let mut state = self.state.lock();
+        while !state.is_stopped {
+            self.changed.wait(&mut state);
+        }
     }
 
     /// Tells the reader to end.
@@ -138,6 +145,8 @@ impl Load {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn place(partition: i32) -> Place {
@@ -158,10 +167,10 @@ mod tests {
         flow.take(&place(0), HALF);
         assert!(flow.has_room(&place(0)));
         flow.take(&place(0), HALF);
-        assert!(!flow.wait_for_room(&place(0), Duration::ZERO));
+        assert!(!flow.wait_for_room(&place(0), Instant::now()));
         assert!(flow.has_room(&place(1)));
         flow.give_back(&place(0), HALF);
-        assert!(flow.wait_for_room(&place(0), Duration::ZERO));
+        assert!(flow.wait_for_room(&place(0), Instant::now()));
     }
 
     #[test]
@@ -191,6 +200,6 @@ mod tests {
         flow.take(&place(0), HALF);
         flow.take(&place(0), HALF);
         flow.stop();
-        assert!(flow.wait_for_room(&place(0), Duration::from_secs(3600)));
+        assert!(flow.wait_for_room(&place(0), Instant::now() + Duration::from_secs(3600)));
     }
 }

@@ -5,8 +5,9 @@
 //! waits at most [`PATIENCE`] for room, far less than Kafka waits for a member of a group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_event::kafka::Header;
 use rdkafka::TopicPartitionList;
@@ -68,6 +69,8 @@ impl Reader {
             match self.read(if paused.is_empty() { POLL } else { POLL_PAUSED }) {
                 Ok(runs) => {
                     if self.hand_on(runs, &mut paused).is_err() {
+                        // What is on its way ends first, and its offsets are committed with the others.
+                        self.flow.wait_for_stop();
                         break;
                     }
                 }
@@ -112,9 +115,10 @@ impl Reader {
             self.flow.take(&place, run.load);
             self.sender.blocking_send(Read::Run(run)).map_err(|_| Gone)?;
         }
+        let until = Instant::now() + PATIENCE;
         let full = places
             .iter()
-            .filter(|place| !self.flow.wait_for_room(place, PATIENCE));
+            .filter(|place| !self.flow.wait_for_room(place, until));
         let full: Vec<&Place> = full.collect();
         if !full.is_empty() && self.consumer.pause(&list(full.iter().copied())).is_ok() {
             paused.extend(full.into_iter().cloned());
@@ -151,6 +155,17 @@ impl Reader {
     }
 }
 
+/// The headers of a message. The binding breaks down over a name that is not UTF-8, which Kafka stores all the same; that must
+/// not take the reading thread with it.
+fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Vec<Header<'a>>, &'static str> {
+    let Some(headers) = message.headers() else {
+        return Ok(Vec::new());
+    };
+    let read = || headers.iter().map(|header| (header.key, header.value)).collect();
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| "the name of a header is not UTF-8: its headers are left out")
+}
+
 /// Takes one message into its run; gives what it adds.
 fn take(
     mapping: &Mapping,
@@ -160,8 +175,10 @@ fn take(
     runs: &mut BTreeMap<Place, Run>,
 ) -> Load {
     let offset = message.offset();
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let headers: Vec<Header<'_>> = headers.map(|header| (header.key, header.value)).collect();
+    let headers = headers(message).unwrap_or_else(|why| {
+        report.taken_otherwise("attribute-left-out", format!("{place}@{offset}: {why}"));
+        Vec::new()
+    });
     let record = Record {
         place,
         offset,
