@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -15,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// Chunks that wait for the client.
 const WAITING: usize = 4;
+/// How long a client may take nothing while lines wait for it; then it is taken for gone.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Lines are gathered up to so many bytes.
 pub(crate) const CHUNK: usize = 32 << 10;
 
@@ -72,7 +75,9 @@ impl Writer {
             return Ok(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.chunk));
-        self.chunks.send(chunk).await.map_err(|_| Gone)
+        // One that takes nothing for so long is as good as gone, and others may want its place.
+        let sent = tokio::time::timeout(PATIENCE, self.chunks.send(chunk)).await;
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
 
     /// Waits until the client has gone.

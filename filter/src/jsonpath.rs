@@ -22,7 +22,7 @@ pub(crate) use wanted::Wanted;
 pub const MAX_PATH_BYTES: usize = 1_024;
 /// What one evaluation may cost, in bytes of the places (`$['items'][3]`) it visits; then the path selects nothing, and
 /// the explanation says so.
-pub const MAX_PATH_WORK: usize = 16 << 20;
+pub const MAX_PATH_WORK: usize = 4 << 20;
 
 /// A path made ready.
 #[derive(Clone, Debug, PartialEq)]

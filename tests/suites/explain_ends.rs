@@ -222,7 +222,7 @@ async fn without_the_history_the_rows_tell_what_they_know_also_after_a_restart()
 
         TRIGGER MATCHED STATE WHY
         shop/parked yes parked 400 Bad Request; parked as PARKED since TIME
-        shop/ship yes settled the trigger has settled it; its attempts are not in the history any more
+        shop/ship yes settled the trigger has read past it and owes nothing of it: it was settled so long ago that its attempts are not in the history any more, or the filter did not let it pass then
 
         The attempts of shop/parked
         AT STAGE ATTEMPT STATUS MILLIS OUTCOME REASON ANSWER

@@ -16,8 +16,9 @@ use crate::serving::Serving;
 /// flight was open then.
 const ALONE_FROM: u32 = 2;
 
-/// How long a worker waits for a turn. Then it does something else: an attempt may take its whole timeout.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// When a suspect asks for its turn again that has not got it, at the earliest; chance adds as much. No worker waits for a turn: an
+/// attempt may take its whole timeout, and the lane has others to see to.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// The one place in which a suspect is attempted.
 #[derive(Debug)]
@@ -34,13 +35,18 @@ impl Alone {
         Self(Semaphore::new(1))
     }
 
-    /// Waits for the turn of an event that was open at so many unclean ends. `None`: others took too long.
-    pub(crate) async fn turn(&self, crashes: u32) -> Option<Turn<'_>> {
+    /// The turn of an event that was open at so many unclean ends. `None`: it is another's, and this one is to ask again after
+    /// [`Alone::again`].
+    pub(crate) fn turn(&self, crashes: u32) -> Option<Turn<'_>> {
         if crashes < ALONE_FROM {
             return Some(Turn(None));
         }
-        let permit = tokio::time::timeout(PATIENCE, self.0.acquire()).await.ok()?;
-        Some(Turn(permit.ok()))
+        Some(Turn(Some(self.0.try_acquire().ok()?)))
+    }
+
+    /// How long one that did not get its turn waits, by a chance from 0 to 1.
+    pub(crate) fn again(chance: f64) -> Duration {
+        AGAIN + AGAIN.mul_f64(chance)
     }
 }
 
@@ -62,19 +68,14 @@ impl Turn<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn suspects_take_turns_and_the_others_need_none() {
+    #[test]
+    fn suspects_take_turns_and_the_others_need_none() {
         let alone = Alone::new();
-        let first = alone.turn(ALONE_FROM).await;
+        let first = alone.turn(ALONE_FROM);
         assert!(first.is_some());
-        let mut second = std::pin::pin!(alone.turn(ALONE_FROM));
-        tokio::select! {
-            biased;
-            _ = &mut second => panic!("one at a time"),
-            () = tokio::task::yield_now() => {}
-        }
-        assert!(alone.turn(ALONE_FROM - 1).await.is_some());
+        assert!(alone.turn(ALONE_FROM).is_none(), "one at a time");
+        assert!(alone.turn(ALONE_FROM - 1).is_some());
         drop(first);
-        assert!(second.await.is_some());
+        assert!(alone.turn(ALONE_FROM).is_some());
     }
 }

@@ -12,7 +12,7 @@ use millrace_event::http::Outgoing;
 use millrace_event::{Event, ObjectName, Origin, Refusal, Timestamp};
 use millrace_model::Target;
 
-use crate::alone::Turn;
+use crate::alone::{Alone, Turn};
 use crate::history::{self, Notice};
 use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
@@ -37,6 +37,7 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
     let (is_new, number) = (job.is_new, job.attempted.attempt);
+    let watched = serving.observer().map(|observer| (observer, job.event.clone()));
     let (next, attempted, turn) = match prepare(serving, &job).await {
         Ok(turn) => {
             let (next, attempted) = attempt_once(serving, lane, job, connection).await;
@@ -44,8 +45,21 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
         }
         Err(next) => (next, false, None),
     };
-    if !attempted {
-        history::not_attempted(serving, lane, key, number, &next);
+    if !attempted
+        && let Some((came, detail)) = history::not_attempted(serving, lane, key, number, &next)
+        && let Some((observer, event)) = watched
+    {
+        observer.tell(&Observation::Attempted {
+            broker: &serving.broker,
+            position: key.position,
+            event: &event,
+            trigger: &lane.name,
+            attempt: number,
+            target: "",
+            came,
+            outcome: &detail,
+            millis: 0,
+        });
     }
     if matches!(next, Next::Park { .. }) {
         serving.metrics.parked.inc();
@@ -74,16 +88,13 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     if !attempted.suspect {
         return Ok(None);
     }
-    let later = || {
-        let due = serving.now().after(Duration::from_secs(1));
-        Next::Put(Box::new(row(job, due, false)))
-    };
-    let turn = serving.common.alone.turn(attempted.crashes).await;
-    let turn = turn.ok_or_else(later)?;
+    let later = |wait| Next::Put(Box::new(row(job, serving.now().after(wait), false)));
+    let turn = serving.common.alone.turn(attempted.crashes);
+    let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;
     let open = row(job, serving.now(), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
         tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
-        return Err(later());
+        return Err(later(Duration::from_secs(1)));
     }
     Ok(Some(turn))
 }
@@ -189,8 +200,10 @@ enum Reply {
     Refused(Refusal, Box<Work>),
 }
 
-fn conclude(serving: &Arc<Serving>, lane: &Lane, job: Job, end: Concluding<'_>) -> Next {
+fn conclude(serving: &Arc<Serving>, lane: &Lane, mut job: Job, end: Concluding<'_>) -> Next {
     let now = serving.now();
+    // The process has outlived this attempt: what it was suspected of before was not its doing.
+    job.attempted.crashes = 0;
     let millis = u64::try_from(now.since(end.began).as_millis()).unwrap_or(u64::MAX);
     let subscriber = job.attempted.key.stage == Stage::Subscriber;
     let target: Cow<'_, str> = match end.target {

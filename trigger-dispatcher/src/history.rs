@@ -93,9 +93,15 @@ impl Notice {
 
 /// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the process. That there
 /// is no sink for a refused reply is no news: the refusal has been noted.
-pub(crate) fn not_attempted(serving: &Serving, lane: &Lane, key: WorkKey, attempt: u32, next: &Next) {
+pub(crate) fn not_attempted(
+    serving: &Serving,
+    lane: &Lane,
+    key: WorkKey,
+    attempt: u32,
+    next: &Next,
+) -> Option<(&'static str, String)> {
     if key.stage == Stage::Reply {
-        return;
+        return None;
     }
     let (outcome, detail) = match next {
         Next::Park { reason, .. } => ("parked", reason.clone()),
@@ -105,7 +111,7 @@ pub(crate) fn not_attempted(serving: &Serving, lane: &Lane, key: WorkKey, attemp
                 .last()
                 .map_or_else(String::new, |failure| failure.reason.clone()),
         ),
-        Next::Put(_) | Next::Done => return,
+        Next::Put(_) | Next::Done => return None,
     };
     serving.channel.record(millrace_channel::Attempt {
         position: key.position,
@@ -116,7 +122,8 @@ pub(crate) fn not_attempted(serving: &Serving, lane: &Lane, key: WorkKey, attemp
         millis: 0,
         status: None,
         outcome: Cow::Borrowed(outcome),
-        detail,
+        detail: detail.clone(),
         answer: String::new(),
     });
+    Some((outcome, detail))
 }

@@ -28,6 +28,16 @@ pub(super) struct Found {
 pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Found, Refused> {
     let positions = channel.find(asked.id, asked.source, OTHERS + 1).await?;
     let mut records = Vec::new();
+    // One that is named by its position may be older than those that are listed.
+    if let Some(offset) = asked.position
+        && !positions.iter().any(|position| position.offset == offset)
+    {
+        let named = channel.get(Position { partition: 0, offset }).await?;
+        let is_meant = |record: &Record| {
+            record.event.id() == asked.id && asked.source.is_none_or(|source| source == record.event.source())
+        };
+        records.extend(named.filter(is_meant));
+    }
     for position in positions.into_iter().rev() {
         // It may have gone between the two questions.
         records.extend(channel.get(position).await?);

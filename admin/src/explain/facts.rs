@@ -68,6 +68,8 @@ pub(super) async fn gather(
     record: &Record,
     only: Option<&ObjectName>,
 ) -> Result<All, Refused> {
+    // First, so that no lane is taken for further on than it was when its state was read.
+    let router = channel.router().await?.offset;
     let mut candidates = candidates(admin, broker, channel, record, only).await?;
     let matters = |one: &Candidate| one.explanation.as_ref().is_none_or(|said| said.matched);
     // Stable: by name within.
@@ -79,7 +81,6 @@ pub(super) async fn gather(
         history.entry(attempt.trigger.clone()).or_default().push(attempt);
     }
     let mut statuses = admin.board.triggers();
-    let router = channel.router().await?.offset;
     let mut list = Vec::with_capacity(candidates.len());
     for Candidate {
         name,

@@ -20,6 +20,10 @@ pub(super) struct Fate {
     pub(super) behind: Option<u64>,
 }
 
+/// What is known of an event of which nothing is left to do and nothing is remembered.
+const READ_PAST: &str = "the trigger has read past it and owes nothing of it: it was settled so long ago that its attempts are not \
+                         in the history any more, or the filter did not let it pass then";
+
 /// What became of the event, by these facts.
 pub(super) fn of(facts: &Facts) -> Fate {
     let untouched = facts.attempts.list.is_empty() && facts.rows == millrace_channel::Rows::default();
@@ -76,6 +80,10 @@ fn written_down(facts: &Facts) -> Option<Fate> {
     let next = next(work);
     let (state, why) = match work.key.stage {
         Stage::Subscriber if work.open => ("in-hand", next),
+        Stage::Subscriber if work.failures.is_empty() && work.suspect => {
+            let why = "it was being attempted, or may have been, when the process ended";
+            ("in-hand", format!("{why}; {next}"))
+        }
         Stage::Subscriber if work.failures.is_empty() => ("in-hand", format!("owed since a change; {next}")),
         Stage::Subscriber => ("retrying", format!("{cause}; {next}")),
         Stage::DeadLetter => (
@@ -156,9 +164,13 @@ fn attempted(facts: &Facts, lane: Stored) -> Option<Fate> {
             format!("{reason}; it was parked, and dropped by command since"),
         ),
         "parked" => end("parked", reason.clone()),
-        _ => end(
+        _ if just_now => end(
             "retrying",
             format!("{reason}; what follows is being written down"),
+        ),
+        _ => end(
+            "settled",
+            format!("{reason}; it was settled after that, and how is not in the history"),
         ),
     })
 }
@@ -185,10 +197,7 @@ fn unattempted(facts: &Facts, lane: Stored) -> Fate {
     if lane.in_hand || (facts.position >= lane.reads_at && facts.position >= first_open) {
         return end("in-hand", "queued, or its first attempt is under way".to_owned());
     }
-    end(
-        "settled",
-        "the trigger has settled it; its attempts are not in the history any more".to_owned(),
-    )
+    end("settled", READ_PAST.to_owned())
 }
 
 /// Something is still to be done, and the lane may not do it.
@@ -377,8 +386,7 @@ mod tests {
             ..lane
         });
         assert_fate(&held, "in-hand", "queued, or its first attempt is under way");
-        let why = "the trigger has settled it; its attempts are not in the history any more";
-        assert_fate(&facts(), "settled", why);
+        assert_fate(&facts(), "settled", READ_PAST);
     }
 
     #[test]

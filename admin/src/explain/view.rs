@@ -2,7 +2,7 @@
 
 use millrace_channel::Record;
 use millrace_event::ObjectName;
-use millrace_filter::{Clause, Verdict};
+use millrace_filter::Clause;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -145,13 +145,7 @@ impl From<Clause> for ClauseView {
     fn from(clause: Clause) -> Self {
         Self {
             path: clause.path,
-            verdict: match clause.verdict {
-                Verdict::Held => "held",
-                Verdict::Absent => "absent",
-                Verdict::Different => "different",
-                Verdict::WrongType => "wrong-type",
-                Verdict::Error => "error",
-            },
+            verdict: clause.verdict.as_str(),
             because: clause.because,
         }
     }

@@ -94,8 +94,15 @@ impl Pattern {
 
     /// What it may cost to match a text of this many bytes, in bytes looked at.
     pub(crate) fn work(&self, bytes: usize) -> usize {
-        let pieces: usize = self.runs.iter().map(|run| run.pieces.len().max(1)).sum();
-        bytes.saturating_mul(pieces)
+        // The ends are compared once, and a run of text alone is found in one pass; one with `_` in it may be compared whole at
+        // every place.
+        let last = self.runs.len().saturating_sub(1);
+        let looks = |(at, run): (usize, &Run)| match run.text() {
+            None if at > 0 && at < last => run.pieces.iter().map(Piece::bytes).sum(),
+            _ => 1,
+        };
+        let looks: usize = self.runs.iter().enumerate().map(looks).sum();
+        bytes.saturating_mul(looks)
     }
 
     pub(crate) fn shape(&self) -> Shape<'_> {
@@ -123,6 +130,18 @@ impl Pattern {
             (Some(begin), _) => Shape::AtLeastPrefix(begin),
             (None, Some(end)) => Shape::AtLeastSuffix(end),
             (None, None) => Shape::Other,
+        }
+    }
+}
+
+// === impl Piece ===
+
+impl Piece {
+    /// Bytes that are looked at to compare it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::One => 1,
         }
     }
 }

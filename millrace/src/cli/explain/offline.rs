@@ -123,7 +123,7 @@ fn in_words(said: &[(&Trigger, Explanation)]) -> String {
         let row = |clause: &millrace_filter::Clause| {
             vec![
                 clause.path.clone(),
-                trace::verdict(clause.verdict).to_owned(),
+                clause.verdict.as_str().to_owned(),
                 clause.because.clone(),
             ]
         };

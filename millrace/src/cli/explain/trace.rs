@@ -1,6 +1,6 @@
 //! What a filter says of an event, as JSON in the form of the admin API.
 
-use millrace_filter::{Clause, Explanation, Verdict};
+use millrace_filter::{Clause, Explanation};
 use serde_json::{Value, json};
 
 /// The members of an explanation that the admin API has too.
@@ -14,15 +14,5 @@ pub(super) fn of(said: &Explanation) -> Value {
 }
 
 fn clause(clause: &Clause) -> Value {
-    json!({"path": clause.path, "verdict": verdict(clause.verdict), "because": clause.because})
-}
-
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Held => "held",
-        Verdict::Absent => "absent",
-        Verdict::Different => "different",
-        Verdict::WrongType => "wrong-type",
-        Verdict::Error => "error",
-    }
+    json!({"path": clause.path, "verdict": clause.verdict.as_str(), "because": clause.because})
 }
