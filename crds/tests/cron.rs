@@ -106,6 +106,18 @@ fn every_fault_has_its_line_and_its_words() {
             "spec.catchUpMaxAge: `P1M`: years and months have no fixed length",
         ),
         (
+            &format!("{every}ceOverrides: {{extensions: {{team: \"a\\n\"}}}}"),
+            "spec.ceOverrides.extensions.team: ",
+        ),
+        (
+            &format!("{every}ceOverrides: {{extensions: {{time: now}}}}"),
+            "sets extensions, not the attributes of the specification (bad-override)",
+        ),
+        (
+            &format!("{every}ceOverrides: {{extensions: {{Team: a}}}}"),
+            "an attribute's name has lower-case letters and digits (bad-override)",
+        ),
+        (
             &format!("{every}timeZone: UTC"),
             "did you mean `timezone`? (unknown-field)",
         ),

@@ -278,6 +278,21 @@ fn one_good_signature_of_several_is_enough() {
 }
 
 #[test]
+fn only_so_many_signatures_of_a_call_are_looked_at() {
+    let mut vector = standard();
+    let good = vector.headers[2].1.clone();
+    let wrong = format!("v1,{} ", "A".repeat(43) + "=");
+    for (before, is_good) in [(15, true), (16, false)] {
+        vector.headers[2].1 = format!("{}{good}", wrong.repeat(before));
+        let outcome = check(&vector, &[STANDARD_SECRET], STANDARD_BODY);
+        assert_eq!(outcome.is_ok(), is_good, "behind {before} others");
+    }
+    // What is no signature at all does not count, however much there is of it.
+    vector.headers[2].1 = format!("{}{good}", "v1, ".repeat(16_000));
+    assert!(check(&vector, &[STANDARD_SECRET], STANDARD_BODY).is_ok());
+}
+
+#[test]
 fn gitea_signs_the_json_of_a_form() {
     let vector = of(Forge::Gitea, "Jefe", &[("x-gitea-signature", JEFE_SHA256)], JEFE);
     let headers = [(
