@@ -12,5 +12,13 @@ mod sources;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    use_small_pages();
     cli::main()
+}
+
+/// Memory in pages of 4 KiB: the allocator asks for pages of 2 MiB, which takes 9 MiB more when idle and 50 MiB more under load,
+/// and is not faster here. Where the system does not have the choice, it stays as it is.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

@@ -36,6 +36,7 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Exit {
             "files": files,
             "brokers": loaded.mesh.as_ref().map(|mesh| mesh.brokers.len()),
             "triggers": loaded.mesh.as_ref().map(|mesh| mesh.triggers.len()),
+            "sources": loaded.mesh.as_ref().map(|mesh| mesh.sources.len()),
             "problems": loaded.problems,
             "remarks": loaded.remarks,
         })),
@@ -62,13 +63,25 @@ fn show(files: usize, loaded: &Loaded) {
         return;
     };
     if mesh.brokers.is_empty() {
-        out::remark("there is no Broker in these documents: `millrace run` needs one (warning)");
+        let but = if mesh.sources.is_empty() {
+            ""
+        } else {
+            "; `millrace sources` does not"
+        };
+        out::remark(&format!(
+            "there is no Broker in these documents: `millrace run` needs one{but} (warning)"
+        ));
     }
-    let (brokers, triggers) = (mesh.brokers.len(), mesh.triggers.len());
+    let mut kinds = vec![
+        count(mesh.brokers.len(), "Broker"),
+        count(mesh.triggers.len(), "Trigger"),
+    ];
+    if !mesh.sources.is_empty() {
+        kinds.push(count(mesh.sources.len(), "source"));
+    }
     out::data(&format!(
-        "valid: {}, {} in {}",
-        count(brokers, "Broker"),
-        count(triggers, "Trigger"),
+        "valid: {} in {}",
+        kinds.join(", "),
         count(files, "file")
     ));
 }
