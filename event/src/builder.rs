@@ -1,6 +1,6 @@
 //! Building an event, by hand or while decoding: every rule of the specification is checked here and nowhere else.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::de::IgnoredAny;
 
 use crate::attribute::{Kind, SpecVersion, Value};
@@ -136,21 +136,47 @@ impl EventBuilder {
         }
         self.check_size(2)?;
         self.first_to_front()?;
-        let parts = Parts {
-            version: self.version,
-            entries: &self.entries,
-            text: &self.text,
-            headers: &self.headers,
-            data: self.data.as_ref().map(|(form, data)| (*form, data.as_ref())),
-        };
-        let (stored, layout) = parts.write()?;
-        Ok(Event::of(stored, layout))
+        let data = self.data.as_ref().map(|(form, data)| (*form, data.as_ref()));
+        let mut stored = BytesMut::new();
+        let layout = self.parts(data).write(&mut stored)?;
+        Ok(Event::of(stored.freeze(), layout))
     }
 
     /// The event of a decoder: as `build`, with the bounds for what comes from outside.
     pub(crate) fn build_decoded(self) -> Result<Event, Invalid> {
         self.check_size(1)?;
         self.build()
+    }
+
+    /// As `build_decoded`, but of borrowed data, written to the end of a buffer that events share; the builder can be used again.
+    pub(crate) fn build_decoded_into(
+        &mut self,
+        room: &mut BytesMut,
+        data: Option<(DataForm, &[u8])>,
+    ) -> Result<Event, Invalid> {
+        self.check_size(1)?;
+        self.first_to_front()?;
+        let layout = self.parts(data).write(room)?;
+        Ok(Event::of(room.split().freeze(), layout))
+    }
+
+    /// Begins anew, in the memory it has.
+    pub(crate) fn begin(&mut self, version: SpecVersion) {
+        self.version = version;
+        self.text.clear();
+        self.entries.clear();
+        self.headers.clear();
+        (self.data, self.fault) = (None, None);
+    }
+
+    fn parts<'a>(&'a self, data: Option<(DataForm, &'a [u8])>) -> Parts<'a> {
+        Parts {
+            version: self.version,
+            entries: &self.entries,
+            text: &self.text,
+            headers: &self.headers,
+            data,
+        }
     }
 
     /// Adds an attribute of a name that is known to be new: decoders look for repeated names in their own way.

@@ -166,11 +166,8 @@ impl Event {
     }
 
     /// An event of a buffer whose layout is known.
-    pub(crate) fn of(stored: Vec<u8>, layout: Layout) -> Self {
-        Self {
-            stored: Bytes::from(stored),
-            layout,
-        }
+    pub(crate) fn of(stored: Bytes, layout: Layout) -> Self {
+        Self { stored, layout }
     }
 
     /// Where everything is in the stored form.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};
@@ -26,30 +26,98 @@ const CONTENT_TYPE: &str = "content-type";
 /// What every media type of the CloudEvents formats begins with.
 const CLOUDEVENTS: &str = "application/cloudevents";
 
-/// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a `ce_` header).
+/// Reads records one after the other, in the same memory.
 ///
-/// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty is
-/// no data. `added` are attributes to add to the event's own, replacing those of the same name.
-///
-/// # Errors
-/// [`Invalid`] with the header or JSON member at fault: the record says that it is a CloudEvent, but it is none that is taken.
-/// Never panics, whatever the octets.
-pub fn decode(
-    headers: &[Header<'_>],
-    value: Option<&[u8]>,
-    added: &[(&str, &str)],
-    limits: &Limits,
-) -> Result<Option<Event>, Invalid> {
-    let content_type = content_type(headers);
-    if let Ok(Some(text)) = content_type
-        && is_cloudevents(text)
-    {
-        return structured(text, value, added, limits).map(Some);
+/// # Caveats
+/// Events in binary mode share buffers of [`SHARED_BYTES`] with those that are read before and after them, because memory of its
+/// own for each costs more than the copy. [`Event::compact`] parts one from its neighbours.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    builder: EventBuilder,
+    room: BytesMut,
+}
+
+/// How much memory events share. One that needs more has a buffer of its own.
+pub const SHARED_BYTES: usize = 64 * 1024;
+
+// === impl Decoder ===
+
+impl Decoder {
+    /// A decoder that takes events within these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            builder: EventBuilder::with_room(SpecVersion::V10),
+            room: BytesMut::with_capacity(SHARED_BYTES),
+        }
     }
-    if !headers.iter().any(|(name, _)| attribute(name).is_some()) {
-        return Ok(None);
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
-    binary(headers, content_type?, value, added, limits).map(Some)
+
+    /// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a `ce_` header).
+    ///
+    /// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty
+    /// is no data. `added` are attributes to add to the event's own, replacing those of the same name.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the header or JSON member at fault: the record says that it is a CloudEvent, but it is none that is
+    /// taken. Never panics, whatever the octets.
+    pub fn decode(
+        &mut self,
+        headers: &[Header<'_>],
+        value: Option<&[u8]>,
+        added: &[(&str, &str)],
+    ) -> Result<Option<Event>, Invalid> {
+        let content_type = content_type(headers);
+        if let Ok(Some(text)) = content_type
+            && is_cloudevents(text)
+        {
+            return structured(text, value, added, &self.limits).map(Some);
+        }
+        if !headers.iter().any(|(name, _)| is_attribute(name)) {
+            return Ok(None);
+        }
+        self.binary(headers, content_type?, value, added).map(Some)
+    }
+
+    fn binary(
+        &mut self,
+        headers: &[Header<'_>],
+        content_type: Option<&str>,
+        value: Option<&[u8]>,
+        added: &[(&str, &str)],
+    ) -> Result<Event, Invalid> {
+        let data = value.unwrap_or_default();
+        json::check_data_size(data.len(), &self.limits)?;
+        let builder = &mut self.builder;
+        builder.begin(version(headers)?);
+        for (header, value) in headers {
+            let (Some(name), Some(octets)) = (attribute(header), value) else {
+                continue;
+            };
+            let is_added = || added.iter().any(|(added, _)| *added == name);
+            if name != "specversion" && !is_added() {
+                read_attribute(builder, &name, octets).map_err(|fault| named(fault, header))?;
+            }
+        }
+        if let Some(text) = content_type {
+            add(builder, "datacontenttype", text).map_err(|fault| named(fault, CONTENT_TYPE))?;
+        }
+        for (name, text) in added {
+            add(builder, name, text)?;
+        }
+        let data = (!data.is_empty()).then_some((DataForm::Bytes, data));
+        builder
+            .build_decoded_into(&mut self.room, data)
+            .map_err(|fault| match fault.fault {
+                Fault::MissingAttribute => fault.within(PREFIX),
+                _ => fault,
+            })
+    }
 }
 
 fn structured(
@@ -77,40 +145,6 @@ fn structured(
     added.iter().fold(event.edit(), add).build()
 }
 
-fn binary(
-    headers: &[Header<'_>],
-    content_type: Option<&str>,
-    value: Option<&[u8]>,
-    added: &[(&str, &str)],
-    limits: &Limits,
-) -> Result<Event, Invalid> {
-    let data = value.unwrap_or_default();
-    json::check_data_size(data.len(), limits)?;
-    let mut builder = EventBuilder::with_room(version(headers)?);
-    for (header, value) in headers {
-        let (Some(name), Some(octets)) = (attribute(header), value) else {
-            continue;
-        };
-        let is_added = || added.iter().any(|(added, _)| *added == name);
-        if name != "specversion" && !is_added() {
-            read_attribute(&mut builder, &name, octets).map_err(|fault| named(fault, header))?;
-        }
-    }
-    if let Some(text) = content_type {
-        add(&mut builder, "datacontenttype", text).map_err(|fault| named(fault, CONTENT_TYPE))?;
-    }
-    for (name, text) in added {
-        add(&mut builder, name, text)?;
-    }
-    if !data.is_empty() {
-        builder.set_data(DataForm::Bytes, Bytes::copy_from_slice(data));
-    }
-    builder.build_decoded().map_err(|fault| match fault.fault {
-        Fault::MissingAttribute => fault.within(PREFIX),
-        _ => fault,
-    })
-}
-
 fn read_attribute(builder: &mut EventBuilder, name: &str, octets: &[u8]) -> Result<(), Invalid> {
     if name == "datacontenttype" {
         let message = "in binary mode the datacontenttype is the header content-type; `ce_datacontenttype` is forbidden";
@@ -131,7 +165,7 @@ fn add(builder: &mut EventBuilder, name: &str, text: &str) -> Result<(), Invalid
 fn version(headers: &[Header<'_>]) -> Result<SpecVersion, Invalid> {
     let mut values = headers
         .iter()
-        .filter(|(name, _)| attribute(name).is_some_and(|name| name == "specversion"))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("ce_specversion"))
         .filter_map(|(_, value)| *value);
     let Some(first) = values.next() else {
         return Err(missing("specversion").within(PREFIX));
@@ -143,12 +177,20 @@ fn version(headers: &[Header<'_>]) -> Result<SpecVersion, Invalid> {
     SpecVersion::from_wire(text).map_err(|fault| named(fault, "ce_specversion"))
 }
 
+/// Whether a header of this name holds an attribute.
+fn is_attribute(header: &str) -> bool {
+    header
+        .as_bytes()
+        .get(..PREFIX.len())
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
 /// The attribute that a header of this name holds, in lower case.
 fn attribute(header: &str) -> Option<Cow<'_, str>> {
-    let (prefix, name) = header.split_at_checked(PREFIX.len())?;
-    if !prefix.eq_ignore_ascii_case(PREFIX) {
+    if !is_attribute(header) {
         return None;
     }
+    let name = &header[PREFIX.len()..];
     Some(if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -206,6 +248,15 @@ mod tests {
     ];
     const JSON: &str = "application/cloudevents+json";
 
+    fn decode(
+        headers: &[Header<'_>],
+        value: Option<&[u8]>,
+        added: &[(&str, &str)],
+        limits: &Limits,
+    ) -> Result<Option<Event>, Invalid> {
+        Decoder::new(*limits).decode(headers, value, added)
+    }
+
     fn read(more: &[Header<'_>], value: Option<&[u8]>) -> Result<Option<Event>, Invalid> {
         decode(&[&MINIMAL, more].concat(), value, &[], &Limits::default())
     }
@@ -235,6 +286,36 @@ mod tests {
         assert_eq!(value("nothing"), None);
         assert_eq!(value("datacontenttype"), Some("Application/JSON"));
         assert_eq!(event.data().unwrap().as_ref(), b"{ \"a\" : 1.10 }");
+    }
+
+    #[test]
+    fn events_that_share_memory_are_each_their_own() {
+        let mut decoder = Decoder::new(Limits::default());
+        let mut read = |id: usize| {
+            // Some are larger than what is shared, and every fourth is none.
+            let (text, data) = (
+                id.to_string(),
+                vec![b'0' + (id % 10) as u8; id * 997 % (2 * SHARED_BYTES)],
+            );
+            let mut headers = MINIMAL;
+            headers[1] = ("ce_id", Some(text.as_bytes()));
+            headers[3].1 = (id % 4 > 0).then_some(b"t");
+            decoder.decode(&headers, Some(&data), &[]).ok().flatten()
+        };
+        let events: Vec<_> = (0..200).map(|id| (id, read(id))).collect();
+        for (id, event) in events {
+            let Some(event) = event else {
+                assert_eq!(id % 4, 0);
+                continue;
+            };
+            let data = event.data_ref().unwrap_or_default();
+            assert_eq!(
+                (event.id(), data.len()),
+                (&*id.to_string(), id * 997 % (2 * SHARED_BYTES))
+            );
+            assert!(data.iter().all(|octet| *octet == b'0' + (id % 10) as u8));
+            assert_eq!(Event::from_stored(event.stored().clone()).as_ref(), Ok(&event));
+        }
     }
 
     #[test]

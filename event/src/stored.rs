@@ -18,6 +18,8 @@
 
 use std::ops::Range;
 
+use bytes::BytesMut;
+
 use crate::attribute::{Kind, SpecVersion};
 use crate::event::DataForm;
 use crate::invalid::{Fault, Invalid};
@@ -92,8 +94,8 @@ impl Entry {
 // === impl Parts ===
 
 impl Parts<'_> {
-    /// Writes the stored form. The caller has checked that the first three entries are what they must be.
-    pub(crate) fn write(&self) -> Result<(Vec<u8>, Layout), Invalid> {
+    /// Writes the stored form, and nothing else, to the buffer. The caller has checked that the first three entries are what they must be.
+    pub(crate) fn write(&self, out: &mut BytesMut) -> Result<Layout, Invalid> {
         let text: usize = self.entries.iter().map(|entry| entry.len()).sum();
         let (form, data) = self
             .data
@@ -104,7 +106,8 @@ impl Parts<'_> {
         let attributes = u16::try_from(self.entries.len()).map_err(|_| too_large())?;
         let headers = u32::try_from(self.headers.len()).map_err(|_| too_large())?;
 
-        let mut out = Vec::with_capacity(size);
+        out.clear();
+        out.reserve(size);
         out.extend_from_slice(&[FORMAT, flags(self.version, form)]);
         out.extend_from_slice(&attributes.to_le_bytes());
         out.extend_from_slice(&headers.to_le_bytes());
@@ -112,13 +115,20 @@ impl Parts<'_> {
             let [v0, v1, v2, v3] = entry.value_len.to_le_bytes();
             out.extend_from_slice(&[kind_code(entry.kind), entry.name_len, v0, v1, v2, v3]);
         }
+        // Most entries stand behind each other in the text already.
+        let (text, mut run) = (self.text.as_bytes(), 0..0);
         for entry in self.entries {
-            out.extend_from_slice(&self.text.as_bytes()[entry.at as usize..entry.at as usize + entry.len()]);
+            let at = entry.at as usize;
+            if at != run.end {
+                out.extend_from_slice(&text[run]);
+                run = at..at;
+            }
+            run.end += entry.len();
         }
+        out.extend_from_slice(&text[run]);
         out.extend_from_slice(self.headers);
         out.extend_from_slice(data);
-        let layout = Layout::measure(&out).ok_or_else(damaged)?;
-        Ok((out, layout))
+        Layout::measure(out).ok_or_else(damaged)
     }
 }
 

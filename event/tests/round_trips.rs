@@ -169,12 +169,7 @@ fn from_record(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_deref()))
         .collect();
-    kafka::decode(
-        &headers,
-        value,
-        &[("knativekafkapartition", "7")],
-        &Limits::default(),
-    )
+    kafka::Decoder::new(Limits::default()).decode(&headers, value, &[("knativekafkapartition", "7")])
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use millrace_event::http::{Limits, Outgoing};
-use millrace_event::kafka::{Header, decode};
+use millrace_event::kafka::{Decoder, Header};
 
 const LIMITS: Limits = Limits {
     event_bytes: 4096,
@@ -14,7 +14,8 @@ const LIMITS: Limits = Limits {
 fuzz_target!(|input: &[u8]| {
     let (headers, value) = split(input);
     let added = [("knativekafkapartition", "7")];
-    let Ok(Some(event)) = decode(&headers, value, &added, &LIMITS) else {
+    let mut decoder = Decoder::new(LIMITS);
+    let Ok(Some(event)) = decoder.decode(&headers, value, &added) else {
         return;
     };
     assert_eq!(
@@ -26,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
         "content-type",
         Some(b"application/cloudevents+json".as_slice()),
     )];
-    let again = decode(&headers, Some(&written), &[], &LIMITS).expect("what was written is taken");
+    let again = decoder.decode(&headers, Some(&written), &[]).expect("what was written is taken");
     // Blanks around JSON data are not told apart from those of the JSON around it, so the data is not compared.
     assert_eq!(again.expect("an event").id(), event.id());
 });

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The metrics of all sources. Made once a process; the default counts into the void.
@@ -18,6 +19,7 @@ pub struct Metrics {
     refused: Family<CodeLabels, Counter>,
     taken_otherwise: Family<CodeLabels, Counter>,
     not_taken: Family<CodeLabels, Counter>,
+    paused_partitions: Family<Labels, Gauge>,
     /// The codes that were counted, so that their series can be taken away.
     codes: Arc<Mutex<BTreeSet<(SourceKey, &'static str)>>>,
 }
@@ -70,6 +72,11 @@ impl Metrics {
             "Attempts in which the sink did not take events, by the stable code of the reason",
             metrics.not_taken.clone(),
         );
+        registry.register(
+            "millrace_source_paused_partitions",
+            "Partitions of Kafka that are not read on, because the sink has not taken what is in hand of them",
+            metrics.paused_partitions.clone(),
+        );
         metrics
     }
 
@@ -84,9 +91,11 @@ impl Metrics {
     /// Takes the series of a source away that is gone.
     pub(crate) fn forget(&self, key: &SourceKey) {
         self.events.remove(&labels(key));
+        self.paused_partitions.remove(&labels(key));
         self.codes.lock().retain(|(of, code)| {
             if of == key {
                 self.refused.remove(&coded(key, code));
+                self.taken_otherwise.remove(&coded(key, code));
                 self.not_taken.remove(&coded(key, code));
             }
             of != key
@@ -133,6 +142,13 @@ impl SourceMetrics {
 
     pub(crate) fn not_taken(&self, code: &'static str) {
         self.all.not_taken.get_or_create(&self.coded(code)).inc();
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn paused_partitions(&self, partitions: usize) {
+        let partitions = i64::try_from(partitions).unwrap_or(i64::MAX);
+        let gauge = self.all.paused_partitions.get_or_create_owned(&labels(&self.key));
+        gauge.set(partitions);
     }
 
     fn coded(&self, code: &'static str) -> CodeLabels {

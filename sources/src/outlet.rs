@@ -1,5 +1,6 @@
 //! Where a source's events go: into a Broker of this mesh, or to a URL.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl Outlet {
     ///
     /// # Errors
     /// The first refusal; [`NotTaken::is_temporary`] says whether to offer them again.
-    pub async fn offer(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+    pub async fn offer(&self, events: &[Event]) -> Result<(), NotTaken> {
         let events = self.overridden(events)?;
         self.push(&events).await.map_err(|(_, refusal)| refusal)
     }
@@ -126,7 +127,7 @@ impl Outlet {
     ///
     /// # Errors
     /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
-    pub async fn deliver(&self, events: Vec<Event>) -> Result<(), NotTaken> {
+    pub async fn deliver(&self, events: &[Event]) -> Result<(), NotTaken> {
         self.deliver_unless(events, &CancellationToken::new())
             .await
             .map(|_| ())
@@ -139,11 +140,11 @@ impl Outlet {
     /// As [`Outlet::deliver`].
     pub async fn deliver_unless(
         &self,
-        events: Vec<Event>,
+        events: &[Event],
         shutdown: &CancellationToken,
     ) -> Result<bool, NotTaken> {
         let events = self.overridden(events)?;
-        let mut rest = events.as_slice();
+        let mut rest = &*events;
         let (mut waits, mut retries) = (Waits::new(WAITS), 0);
         while let Err((taken, refusal)) = self.push(rest).await {
             if !refusal.is_temporary {
@@ -178,11 +179,11 @@ impl Outlet {
         self.patience.as_ref().filter(|_| !self.takes_batches())
     }
 
-    fn overridden(&self, events: Vec<Event>) -> Result<Vec<Event>, NotTaken> {
+    fn overridden<'a>(&self, events: &'a [Event]) -> Result<Cow<'a, [Event]>, NotTaken> {
         if self.overrides.is_empty() {
-            return Ok(events);
+            return Ok(Cow::Borrowed(events));
         }
-        let edit = |event: Event| {
+        let edit = |event: &Event| {
             let edited = self.overrides.iter().fold(event.edit(), |edited, (name, value)| {
                 edited.attribute(name, value)
             });
@@ -193,7 +194,7 @@ impl Outlet {
                 retry_after: None,
             })
         };
-        events.into_iter().map(edit).collect()
+        events.iter().map(edit).collect()
     }
 
     /// One try; an error says how many were taken before it.

@@ -86,6 +86,12 @@ impl Report {
         self.failed(reason);
     }
 
+    /// So many partitions are not read on for now.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn paused_partitions(&self, partitions: usize) {
+        self.metrics.paused_partitions(partitions);
+    }
+
     /// When the sink took the last event.
     pub fn last_event(&self) -> Option<Timestamp> {
         self.status.lock().last_event

@@ -271,6 +271,15 @@ async fn partitions_move_between_members_and_nothing_is_lost(kafka: &Kafka) -> a
     until_all(&sink, PATH, &wanted).await
 }
 
+async fn until_paused(admin: &Admin, partitions: f64) -> anyhow::Result<()> {
+    wait_until(&format!("{partitions} partitions to be paused"), || async {
+        let paused = admin.metric("millrace_source_paused_partitions").await?;
+        ensure!(paused == partitions, "{paused}");
+        Ok(Some(()))
+    })
+    .await
+}
+
 async fn a_full_broker_pauses_the_topic_and_it_goes_on(kafka: &Kafka) -> anyhow::Result<()> {
     let (sink, topic, gate) = (Sink::start().await?, "full", Gate::closed());
     kafka.create_topic(topic, 1).await?;
@@ -288,8 +297,10 @@ async fn a_full_broker_pauses_the_topic_and_it_goes_on(kafka: &Kafka) -> anyhow:
     };
     until_source(mesh.admin(), "held up", is_full).await?;
     assert!(mesh.admin().metric("millrace_source_not_taken_total").await? >= 1.0);
+    until_paused(&mesh.admin(), 1.0).await?;
     gate.open();
     until_all(&sink, PATH, &ids(0, 0..1_500).collect()).await?;
+    until_paused(&mesh.admin(), 0.0).await?;
     until_committed(kafka, topic, 0, 1_500).await
 }
 

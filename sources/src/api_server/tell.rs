@@ -50,14 +50,15 @@ impl<'a> Teller<'a> {
             bytes += event.data_ref().map_or(0, <[u8]>::len);
             events.push(event);
             if events.len() == EVENTS || bytes >= BYTES {
-                self.deliver(std::mem::take(&mut events)).await?;
+                self.deliver(&events).await?;
+                events.clear();
                 bytes = 0;
             }
         }
         if events.is_empty() {
             return Ok(());
         }
-        self.deliver(events).await
+        self.deliver(&events).await
     }
 
     fn event(&self, change: &Change) -> Option<Event> {
@@ -78,7 +79,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    async fn deliver(&self, events: Vec<Event>) -> Result<(), Stop> {
+    async fn deliver(&self, events: &[Event]) -> Result<(), Stop> {
         let too_late = async {
             self.shutdown.cancelled().await;
             tokio::time::sleep(GRACE).await;

@@ -172,7 +172,8 @@ impl Run<'_> {
         let event = tick::event(&self.context.name, self.spec, tick)?;
         let outlet = self.context.outlet.clone();
         let taken = {
-            let delivered = outlet.deliver_unless(vec![event], self.shutdown);
+            let events = [event];
+            let delivered = outlet.deliver_unless(&events, self.shutdown);
             tokio::pin!(delivered);
             loop {
                 tokio::select! {

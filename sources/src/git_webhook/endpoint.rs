@@ -102,7 +102,7 @@ impl Hook {
             self.mapper.event(&call)?
         };
         drop(data);
-        match tokio::time::timeout(SINK_TIMEOUT, self.outlet.offer(vec![event])).await {
+        match tokio::time::timeout(SINK_TIMEOUT, self.outlet.offer(&[event])).await {
             Ok(taken) => Ok(taken?),
             Err(_) => Err(Refused::SinkTimeout),
         }

@@ -6,30 +6,28 @@
 
 use std::sync::Arc;
 
-use millrace_event::Event;
-
 use super::partitions::{Chunk, Ticket};
 use crate::{Outlet, Report};
 
 /// Brings a chunk to the sink.
 pub(super) async fn carry(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> Ticket {
-    let Chunk { ticket, events } = chunk;
+    let Chunk {
+        ticket,
+        offsets,
+        events,
+    } = chunk;
     // The parts that are left, the next one last.
-    let mut parts: Vec<Vec<(i64, Event)>> = if outlet.takes_batches() {
-        vec![events]
-    } else {
-        events.into_iter().rev().map(|event| vec![event]).collect()
-    };
-    while let Some(mut part) = parts.pop() {
+    let whole = 0..events.len();
+    let mut parts = vec![whole];
+    while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;
         }
-        let events = part.iter().map(|(_, event)| event.clone()).collect();
-        let Err(refusal) = outlet.deliver(events).await else {
+        let Err(refusal) = outlet.deliver(&events[part.clone()]).await else {
             continue;
         };
-        if let [(offset, _)] = part[..] {
-            let place = &ticket.place;
+        if part.len() == 1 {
+            let (place, offset) = (&ticket.place, offsets[part.start]);
             tracing::warn!(%place, offset, code = refusal.code, %refusal, "a record is passed by: its sink refuses it for good");
             report.refused(
                 "refused-by-sink",
@@ -37,8 +35,8 @@ pub(super) async fn carry(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> 
             );
         } else {
             // None of them was taken; the one at fault is found by halves.
-            let second = part.split_off(part.len() / 2);
-            parts.extend([second, part]);
+            let half = part.start + part.len() / 2;
+            parts.extend([half..part.end, part.start..half]);
         }
     }
     ticket

@@ -22,9 +22,10 @@ const SETTINGS: &[(&str, &str)] = &[
     ("topic.metadata.refresh.interval.ms", "10000"),
     ("allow.auto.create.topics", "false"),
     ("socket.keepalive.enable", "true"),
-    // What is read ahead is bounded in bytes; without the short backoff a full queue would stand still for a second.
-    ("queued.max.messages.kbytes", "16384"),
-    ("fetch.queue.backoff.ms", "10"),
+    // What is read ahead is bounded in bytes, so that it is still in the processor's cache when it is taken; without the short backoff
+    // a full queue would stand still for a second.
+    ("queued.max.messages.kbytes", "8192"),
+    ("fetch.queue.backoff.ms", "1"),
     // What the process has no name for is told by poll.
     ("log.connection.close", "false"),
 ];

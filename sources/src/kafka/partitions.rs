@@ -25,8 +25,9 @@ const UNORDERED: usize = 32;
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) place: Place,
-    /// The events with their offsets.
-    pub(super) events: Vec<(i64, Event)>,
+    pub(super) events: Vec<Event>,
+    /// The offset of each event's record.
+    pub(super) offsets: Vec<i64>,
     /// The offset after the last record, of which there may be no event.
     pub(super) next: i64,
     /// Counts also the records of which there is no event.
@@ -37,7 +38,9 @@ pub(super) struct Run {
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) ticket: Ticket,
-    pub(super) events: Vec<(i64, Event)>,
+    pub(super) events: Vec<Event>,
+    /// The offset of each event's record.
+    pub(super) offsets: Vec<i64>,
 }
 
 /// A chunk on its way.
@@ -76,7 +79,7 @@ impl Partitions {
     pub(super) fn new(ordering: Ordering, takes_batches: bool) -> Self {
         Self {
             ordering,
-            singly: !takes_batches && ordering == Ordering::Unordered,
+            singly: !takes_batches,
             all: BTreeMap::new(),
         }
     }
@@ -108,6 +111,7 @@ impl Partitions {
         let Run {
             place,
             mut events,
+            mut offsets,
             mut load,
             ..
         } = run;
@@ -121,12 +125,17 @@ impl Partitions {
             if let Some((_, next)) = partition.waiting.pop_front() {
                 load.add(next.load);
                 events.extend(next.events);
+                offsets.extend(next.offsets);
             }
         }
         partition.on_the_way += 1;
         let runs = (first, after);
         let ticket = Ticket { place, load, runs };
-        Some(Chunk { ticket, events })
+        Some(Chunk {
+            ticket,
+            events,
+            offsets,
+        })
     }
 
     /// A chunk is done. Gives the offset before which everything is done, if it has moved.
@@ -174,12 +183,14 @@ fn singles(run: Run) -> impl Iterator<Item = Run> {
     let Run {
         place,
         events,
+        offsets,
         next: end,
         load,
     } = run;
     let none = events.is_empty().then(|| Run {
         place: place.clone(),
         events: Vec::new(),
+        offsets: Vec::new(),
         next: end,
         load,
     });
@@ -192,16 +203,18 @@ fn singles(run: Run) -> impl Iterator<Item = Run> {
         records: load.records - share.records * count.saturating_sub(1),
         bytes: load.bytes - share.bytes * count.saturating_sub(1),
     };
-    let single = move |(index, (offset, event))| {
+    let single = move |(index, (event, offset))| {
         let is_last = index + 1 == count;
         Run {
             place: place.clone(),
-            events: vec![(offset, event)],
+            events: vec![event],
+            offsets: vec![offset],
             next: if is_last { end } else { offset + 1 },
             load: if is_last { rest } else { share },
         }
     };
-    none.into_iter().chain(events.into_iter().enumerate().map(single))
+    let records = events.into_iter().zip(offsets);
+    none.into_iter().chain(records.enumerate().map(single))
 }
 
 #[cfg(test)]
@@ -223,9 +236,9 @@ mod tests {
                 .attribute("id", &offset.to_string())
                 .attribute("source", "/s")
                 .attribute("type", "t");
-            (offset, event.build().expect("it is valid"))
+            event.build().expect("it is valid")
         };
-        let events: Vec<_> = offsets.map(event).collect();
+        let events: Vec<_> = offsets.clone().map(event).collect();
         let load = Load {
             records: events.len().max(1),
             bytes: 10,
@@ -233,13 +246,16 @@ mod tests {
         Run {
             place: place(),
             events,
+            offsets: offsets.collect(),
             next,
             load,
         }
     }
 
     fn offsets(chunk: &Chunk) -> Vec<i64> {
-        chunk.events.iter().map(|(offset, _)| *offset).collect()
+        let ids = chunk.events.iter().map(Event::id);
+        assert!(ids.eq(chunk.offsets.iter().map(i64::to_string)));
+        chunk.offsets.clone()
     }
 
     #[test]
@@ -265,6 +281,18 @@ mod tests {
         let second = all.next(&place()).expect("a chunk");
         assert_eq!(all.done(&second.ticket), None);
         assert_eq!(all.done(&first.ticket), Some(3));
+    }
+
+    #[test]
+    fn ordered_to_a_url_one_event_is_on_its_way_so_that_a_stop_waits_for_no_more() {
+        let mut all = Partitions::new(Ordering::Ordered, false);
+        all.add(run(0..2, 3));
+        let first = all.next(&place()).expect("a chunk");
+        assert_eq!(offsets(&first), [0]);
+        assert!(all.next(&place()).is_none());
+        assert_eq!(all.done(&first.ticket), Some(1));
+        let second = all.next(&place()).expect("a chunk");
+        assert_eq!(all.done(&second.ticket), Some(3));
     }
 
     #[test]

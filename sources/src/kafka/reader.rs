@@ -15,6 +15,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaErrorCode;
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use super::flow::{Flow, Load};
@@ -94,7 +95,7 @@ impl Reader {
                 None => break,
                 Some(Ok(message)) => {
                     let place = place(&mut self.topics, &message);
-                    let taken = take(&self.mapping, &self.report, &place, &message, &mut runs);
+                    let taken = take(&mut self.mapping, &self.report, &place, &message, &mut runs);
                     load.add(taken);
                 }
                 Some(Err(error)) => self.health.failed(&error, &self.report)?,
@@ -122,6 +123,7 @@ impl Reader {
         let full: Vec<&Place> = full.collect();
         if !full.is_empty() && self.consumer.pause(&list(full.iter().copied())).is_ok() {
             paused.extend(full.into_iter().cloned());
+            self.report.paused_partitions(paused.len());
         }
         Ok(())
     }
@@ -136,12 +138,19 @@ impl Reader {
         if !roomy.is_empty() {
             let _ = self.consumer.resume(&list(roomy.iter()));
             paused.retain(|place| !roomy.contains(place));
+            self.report.paused_partitions(paused.len());
         }
     }
 
     /// Commits what is durable and leaves the group.
     fn close(self) {
-        let Self { consumer, sender, .. } = self;
+        let Self {
+            consumer,
+            sender,
+            report,
+            ..
+        } = self;
+        report.paused_partitions(0);
         // Nobody answers a rebalance any more.
         drop(sender);
         consumer.context().leave();
@@ -155,11 +164,14 @@ impl Reader {
     }
 }
 
+/// The headers of a record; most have few.
+type Headers<'a> = SmallVec<[Header<'a>; 12]>;
+
 /// The headers of a message. The binding breaks down over a name that is not UTF-8, which Kafka stores all the same; that must
 /// not take the reading thread with it.
-fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Vec<Header<'a>>, &'static str> {
+fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Headers<'a>, &'static str> {
     let Some(headers) = message.headers() else {
-        return Ok(Vec::new());
+        return Ok(Headers::new());
     };
     let read = || headers.iter().map(|header| (header.key, header.value)).collect();
     catch_unwind(AssertUnwindSafe(read))
@@ -168,7 +180,7 @@ fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Vec<Header<'a>>, &'st
 
 /// Takes one message into its run; gives what it adds.
 fn take(
-    mapping: &Mapping,
+    mapping: &mut Mapping,
     report: &Report,
     place: &Place,
     message: &BorrowedMessage<'_>,
@@ -177,7 +189,7 @@ fn take(
     let offset = message.offset();
     let headers = headers(message).unwrap_or_else(|why| {
         report.taken_otherwise("attribute-left-out", format!("{place}@{offset}: {why}"));
-        Vec::new()
+        Headers::new()
     });
     let record = Record {
         place,
@@ -207,13 +219,20 @@ fn take(
     };
     let bytes = event.as_ref().map_or(0, |event| event.stored().len());
     let load = Load { records: 1, bytes };
-    let run = runs.entry(place.clone()).or_insert_with(|| Run {
-        place: place.clone(),
-        events: Vec::new(),
-        next: offset,
-        load: Load::default(),
-    });
-    run.events.extend(event.map(|event| (offset, event)));
+    let run = match runs.get_mut(place) {
+        Some(run) => run,
+        None => runs.entry(place.clone()).or_insert_with(|| Run {
+            place: place.clone(),
+            events: Vec::new(),
+            offsets: Vec::new(),
+            next: offset,
+            load: Load::default(),
+        }),
+    };
+    if let Some(event) = event {
+        run.events.push(event);
+        run.offsets.push(offset);
+    }
     run.next = offset + 1;
     run.load.add(load);
     load

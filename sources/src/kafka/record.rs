@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use millrace_event::http::Limits;
-use millrace_event::kafka::{self, Header};
+use millrace_event::kafka::{Decoder, Header};
 use millrace_event::{DataForm, Event, EventBuilder, Invalid, ObjectName, SpecVersion};
 use millrace_model::source::KeyType;
 
@@ -51,7 +51,7 @@ pub(crate) struct Mapping {
     /// The `source` of records that are no CloudEvents, up to the topic.
     source: String,
     key_type: KeyType,
-    limits: Limits,
+    decoder: Decoder,
 }
 
 /// What the type of every event says that was none before.
@@ -75,32 +75,33 @@ impl Mapping {
         Self {
             source: format!("/apis/v1/namespaces/{namespace}/kafkasources/{name}#"),
             key_type,
-            limits: Limits {
+            decoder: Decoder::new(Limits {
                 event_bytes: max_event_bytes,
                 ..Limits::default()
-            },
+            }),
         }
     }
 
     /// The event of a record.
-    pub(crate) fn event(&self, record: &Record<'_>) -> Result<Mapped, TooLarge> {
+    pub(crate) fn event(&mut self, record: &Record<'_>) -> Result<Mapped, TooLarge> {
         let size = record.value.map_or(0, <[u8]>::len);
-        let structured_limit = (self.limits.event_bytes.div_ceil(3) * 4).saturating_add(AROUND_DATA);
+        let limit = self.decoder.limits().event_bytes;
+        let structured_limit = (limit.div_ceil(3) * 4).saturating_add(AROUND_DATA);
         if size > structured_limit {
             return Err(TooLarge);
         }
-        let (partition, offset) = (record.place.partition.to_string(), record.offset.to_string());
+        let (mut partition, mut offset) = (itoa::Buffer::new(), itoa::Buffer::new());
         let added = [
-            ("knativekafkapartition", partition.as_str()),
-            ("knativekafkaoffset", offset.as_str()),
+            ("knativekafkapartition", partition.format(record.place.partition)),
+            ("knativekafkaoffset", offset.format(record.offset)),
         ];
         let mut remarks = Vec::new();
-        match kafka::decode(record.headers, record.value, &added, &self.limits) {
+        match self.decoder.decode(record.headers, record.value, &added) {
             Ok(Some(event)) => return Ok(Mapped { event, remarks }),
             Ok(None) => {}
             Err(invalid) => remarks.push(("bad-cloudevent", told(&invalid))),
         }
-        if size > self.limits.event_bytes {
+        if size > limit {
             return Err(TooLarge);
         }
         let event = self.plain(record, &mut remarks);
