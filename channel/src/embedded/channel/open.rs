@@ -20,6 +20,9 @@ use crate::embedded::store::{ChannelOptions, OpenError};
 
 /// Time between two rounds of upkeep, unless something asks for one earlier.
 const UPKEEP: Duration = Duration::from_secs(2);
+/// A log that grows by more bytes than this between two rounds is busy. Its segments are not read again for their indexes then: that
+/// is done when it is calm, or when somebody looks for an event.
+const BUSY: u64 = 64 << 20;
 
 /// A segment's size where nothing asks for smaller ones, and the least.
 const SEGMENT: (u64, u64) = (64 << 20, 256 << 10);
@@ -214,12 +217,15 @@ fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
 fn keep_up(channel: &Arc<Embedded>) {
     let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
     drop(tokio::spawn(async move {
+        let mut bytes = u64::MAX;
         loop {
             let Some(channel) = weak.upgrade() else { return };
             if channel.is_closing() {
                 return;
             }
-            channel.keep_up_once().await;
+            let grown = channel.log.bytes().saturating_sub(bytes);
+            channel.keep_up_once(grown > BUSY).await;
+            bytes = channel.log.bytes();
             drop(channel);
             let _ = tokio::time::timeout(UPKEEP, wake.notified()).await;
         }
@@ -227,7 +233,8 @@ fn keep_up(channel: &Arc<Embedded>) {
 }
 
 impl Embedded {
-    async fn keep_up_once(&self) {
+    /// What can wait does when the log is busy.
+    async fn keep_up_once(&self, is_busy: bool) {
         let missing = self.disk.space().map_or(0, |space| space.missing(0));
         if let Err(error) = self.retain(missing).await {
             tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
@@ -239,7 +246,7 @@ impl Embedded {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
         }
-        if missing == 0 {
+        if missing == 0 && !is_busy {
             self.index_sealed().await;
         }
         self.log.forget_near();
