@@ -5,6 +5,9 @@ use std::process::Command;
 use crate::steps::succeed;
 use crate::tree;
 
+/// With which everything is built: that of what is shipped.
+const PROFILE: &str = "dist";
+
 /// Passes the options on; `xtask/bench/` documents them.
 pub(crate) fn run(options: &[String]) -> anyhow::Result<()> {
     let root = tree::root()?;
@@ -14,7 +17,7 @@ pub(crate) fn run(options: &[String]) -> anyhow::Result<()> {
         command
     };
     let mut build = cargo();
-    build.args(["build", "--release", "--package", "xtask-bench"]);
+    build.args(["build", "--profile", PROFILE, "--package", "xtask-bench"]);
     // Filters are measured without a mesh.
     let only_filters = matches!(options, [only, rest @ ..] if only == "filters" && rest.iter().all(|option| option == "--quick"));
     if !only_filters {
@@ -23,7 +26,15 @@ pub(crate) fn run(options: &[String]) -> anyhow::Result<()> {
     succeed(&mut build)?;
     succeed(
         cargo()
-            .args(["run", "--quiet", "--release", "--package", "xtask-bench", "--"])
+            .args([
+                "run",
+                "--quiet",
+                "--profile",
+                PROFILE,
+                "--package",
+                "xtask-bench",
+                "--",
+            ])
             .args(options),
     )
 }

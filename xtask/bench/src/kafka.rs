@@ -20,6 +20,8 @@ use crate::process;
 use crate::report::{Report, Should, Target};
 
 const TOPIC: &str = "bench";
+/// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on the same cores.
+const WARM_UP: usize = 4;
 /// How often it is asked how many events are stored.
 const ASK: Duration = Duration::from_millis(5);
 /// How long anything may take.
@@ -28,9 +30,12 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let kafka = KafkaBroker::start(&options.data)?;
     produce(&kafka, options.records)?;
+    for round in 0..WARM_UP {
+        consume(&kafka, options.records, &format!("warm-up-{round}"))?;
+    }
     let (mut bare, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
-        bare.push(consume(&kafka, options.records, round)?);
+        bare.push(consume(&kafka, options.records, &format!("bare-{round}"))?);
         let (rate, micros) = store(&kafka, options, round)?;
         source.push(rate);
         cpu.push(micros);
@@ -105,9 +110,9 @@ fn produce(kafka: &KafkaBroker, count: u64) -> anyhow::Result<()> {
 }
 
 /// Records a second that a consumer gets that does nothing with them, from the first one on.
-fn consume(kafka: &KafkaBroker, count: u64, round: usize) -> anyhow::Result<f64> {
+fn consume(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> {
     let consumer: BaseConsumer = client(kafka)
-        .set("group.id", format!("bare-{round}"))
+        .set("group.id", group)
         .set("auto.offset.reset", "earliest")
         .create()?;
     consumer.subscribe(&[TOPIC])?;

@@ -91,7 +91,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
         rounds: 3,
         run: Duration::from_secs(8),
         backlog: 1_000_000,
-        records: 500_000,
+        records: 1_000_000,
         data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
         json: false,
     };
