@@ -1,6 +1,7 @@
 //! ApiServerSource against a real Kubernetes API: every change is told once, by one id, whatever dies in between.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -329,4 +330,43 @@ async fn what_may_not_be_seen_and_what_is_not_there_yet_holds_up_nothing_else() 
     mesh.restart().await?;
     expected.insert(format!("{late}.delete"));
     until_told(&sink, &expected).await
+}
+
+#[tokio::test]
+async fn inside_a_cluster_the_source_is_the_service_account_of_its_pod() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::start().await? else {
+        return Ok(());
+    };
+    kube.namespace("shop").await?;
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}]);
+    let Some(pod) = kube.pod("millrace", "shop", &rules).await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let spec = "resources: [{apiVersion: v1, kind: ConfigMap}, {apiVersion: v1, kind: Secret}]";
+    let text = documents(&sink, Path::new("-"), spec).replace("  kubeconfig: -\n", "");
+    let mesh = pod.around(Setup::new(&text)?).start().await?;
+    let as_account = |state: &str, reason: &str| {
+        state == "ready"
+            && reason
+                .contains("User \"system:serviceaccount:shop:millrace\" cannot list resource \"secrets\"")
+    };
+    until(&mesh, "ready, and who it is", as_account).await?;
+    let added = kube.apply(&config_map("rates", "1")).await?;
+    let mut expected = BTreeSet::from([id(&added, "add")]);
+    until_told(&sink, &expected).await?;
+    let url = format!("https://127.0.0.1:{}", kube.port());
+    assert_eq!(told(&sink)[&id(&added, "add")].get("source"), Some(url.as_str()));
+
+    // Its token is worth nothing any more; the next one that is put in its place is.
+    kube.revoke(&pod).await?;
+    kube.restart().await?;
+    until(&mesh, "unknown", |state, reason| {
+        state == "not-ready" && reason.contains("does not accept the credentials")
+    })
+    .await?;
+    expected.insert(id(&kube.apply(&config_map("rates", "2")).await?, "update"));
+    kube.renew(&pod).await?;
+    until_told(&sink, &expected).await?;
+    until(&mesh, "ready again", as_account).await
 }

@@ -2,10 +2,11 @@
 //!
 //! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a namespace of its own.
 //! The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`]. [`access`] is who may do what,
-//! and [`watched`] a source that looks at it.
+//! [`pod`] how that looks from inside, and [`watched`] a source that looks at it.
 
 pub mod access;
 mod etcd;
+pub mod pod;
 pub mod watched;
 
 use std::fs;
