@@ -99,3 +99,66 @@ impl HttpBody for Lines {
             .map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+
+    /// A writer for whom as much waits as may.
+    async fn full() -> (Writer, Body) {
+        let (mut writer, answer) = begin();
+        for _ in 0..WAITING {
+            assert_eq!(writer.beat().await, Ok(()));
+        }
+        (writer, answer.into_body())
+    }
+
+    /// Takes a chunk; `None` when there is no more.
+    async fn take(body: &mut Body) -> Option<Bytes> {
+        let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
+        frame.ok()?.into_data().ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_taken_for_gone() {
+        let (mut writer, mut body) = full().await;
+        let begun = Instant::now();
+        let written = timeout(2 * PATIENCE, writer.beat()).await;
+        assert_eq!(written, Ok(Err(Gone)));
+        assert_eq!(begun.elapsed(), PATIENCE);
+        // What waited is still there for it, and then the answer ends.
+        drop(writer);
+        for _ in 0..WAITING {
+            assert_eq!(take(&mut body).await.as_deref(), Some(b"\n".as_slice()));
+        }
+        assert_eq!(take(&mut body).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_is_served() {
+        let (mut writer, mut body) = full().await;
+        for _ in 0..10 {
+            let late = async {
+                sleep(PATIENCE - Duration::from_millis(1)).await;
+                take(&mut body).await
+            };
+            let (written, taken) = tokio::join!(writer.beat(), late);
+            assert_eq!(written, Ok(()));
+            assert!(taken.is_some());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_client_that_has_gone() {
+        let (mut writer, body) = full().await;
+        let begun = Instant::now();
+        let (written, ()) = tokio::join!(writer.beat(), async { drop(body) });
+        assert_eq!(written, Err(Gone));
+        writer.gone().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

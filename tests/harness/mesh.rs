@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,6 +33,8 @@ pub struct Mesh {
 #[derive(Debug)]
 pub struct Setup {
     folder: TempDir,
+    /// What is started in the place of the binary, and becomes it.
+    before: Vec<String>,
     role: &'static str,
     args: Vec<String>,
     environment: Vec<(String, String)>,
@@ -52,6 +54,7 @@ impl Setup {
         let data = folder.path().join("data");
         let setup = Self {
             folder,
+            before: Vec::new(),
             role: "run",
             args: Vec::new(),
             environment: Vec::new(),
@@ -66,6 +69,13 @@ impl Setup {
     #[must_use]
     pub fn sources(mut self) -> Self {
         self.role = "sources";
+        self
+    }
+
+    /// Started by this program with these arguments, behind which stand the binary and its own: it is to become that.
+    #[must_use]
+    pub fn before(mut self, before: Vec<String>) -> Self {
+        self.before = before;
         self
     }
 
@@ -165,12 +175,14 @@ impl Setup {
     }
 
     fn process(&self) -> anyhow::Result<Process> {
-        Process::start_with(
-            &self.command(),
-            &self.environment,
-            self.folder.path(),
-            &self.stderr_file(),
-        )
+        let binary = process::binary()?.to_string_lossy().into_owned();
+        let line = [&self.before, [binary].as_slice(), &self.command()].concat();
+        let mut command = Command::new(&line[0]);
+        command
+            .args(&line[1..])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path());
+        Process::spawn("millrace", command, &self.stderr_file())
     }
 
     async fn spawn(&self) -> anyhow::Result<(Process, Value)> {

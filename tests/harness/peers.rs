@@ -2,6 +2,7 @@
 //!
 //! Each is `None`, with a remark that names the test that is skipped, where it is not there and not required.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -46,21 +47,43 @@ pub fn node() -> anyhow::Result<Option<Peer>> {
     }))
 }
 
-/// The payloads of npm's `@octokit/webhooks-examples`: an array of `{name, description, examples}`, one for each event
-/// that GitHub sends, where `name` is the value of `X-GitHub-Event` and each example is a body.
+/// A set of recorded payloads: those of one GitHub.
+#[derive(Clone, Debug)]
+pub struct Payloads {
+    /// Its folder: `api.github.com`, or `ghes-35` for GitHub Enterprise Server 3.5.
+    pub github: String,
+    /// `{name, description, examples}`, one for each event, where `name` is the value of `X-GitHub-Event` and each example
+    /// is a body.
+    pub kinds: Vec<Value>,
+}
+
+/// All payloads of npm's `@octokit/webhooks-examples`, whose folders are the sets.
 ///
 /// # Errors
 /// When they are missing although peers are required, or cannot be read.
-pub fn webhooks() -> anyhow::Result<Option<Vec<Value>>> {
+pub fn webhooks() -> anyhow::Result<Option<Vec<Payloads>>> {
     const LOCK: &str = include_str!("../peers/webhooks/package-lock.json");
     let version =
         version(LOCK, "\"@octokit/webhooks-examples\": \"").context("invariant: the lock names a version")?;
     let Some(environment) = found("webhooks-examples", version)? else {
         return Ok(None);
     };
-    let index = environment.join("node_modules/@octokit/webhooks-examples/api.github.com/index.json");
-    let text = std::fs::read(&index).with_context(|| format!("reading {}", index.display()))?;
-    Ok(Some(serde_json::from_slice(&text)?))
+    let package = environment.join("node_modules/@octokit/webhooks-examples");
+    let mut sets = Vec::new();
+    for entry in fs::read_dir(&package).with_context(|| format!("reading {}", package.display()))? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let index = entry.path().join("index.json");
+        let text = fs::read(&index).with_context(|| format!("reading {}", index.display()))?;
+        sets.push(Payloads {
+            github: entry.file_name().to_string_lossy().into_owned(),
+            kinds: serde_json::from_slice(&text)?,
+        });
+    }
+    sets.sort_by(|one, other| one.github.cmp(&other.github));
+    Ok(Some(sets))
 }
 
 /// The folder of Kafka's jars.

@@ -80,24 +80,8 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start<A: AsRef<OsStr>>(args: &[A], folder: &Path, stderr: &Path) -> anyhow::Result<Self> {
-        Self::start_with(args, &[], folder, stderr)
-    }
-
-    /// The same with variables of the environment.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_with<A: AsRef<OsStr>>(
-        args: &[A],
-        environment: &[(String, String)],
-        folder: &Path,
-        stderr: &Path,
-    ) -> anyhow::Result<Self> {
         let mut command = Command::new(binary()?);
-        command
-            .args(args)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder);
+        command.args(args).current_dir(folder);
         Self::spawn("millrace", command, stderr)
     }
 

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use crate::event::Message;
 use crate::{Answered, Client, Mesh};
 
+/// The host of the GitHub Enterprise Server that calls.
+pub const ENTERPRISE: &str = "github.mill.example";
+
 /// A call, not signed yet.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -36,6 +39,13 @@ impl Call {
             &[("x-github-event", event), ("x-github-delivery", delivery)],
             body,
         )
+    }
+
+    /// A call of GitHub Enterprise Server: it says in addition which server that is, and of which version.
+    pub fn github_enterprise(event: &str, delivery: &str, version: &str, body: impl Into<Bytes>) -> Self {
+        Self::github(event, delivery, body)
+            .header("x-github-enterprise-version", version)
+            .header("x-github-enterprise-host", ENTERPRISE)
     }
 
     /// The same with a header more, or replaced.

@@ -1,111 +1,20 @@
 //! ApiServerSource against a real Kubernetes API: every change is told once, by one id, whatever dies in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::DynamicObject;
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::kube::watched::{
+    SINK, config_map, documents, end, id, told, until, until_ready, until_told, without_end,
+};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Event, Kube, Mesh, Sink, wait_until};
+use millrace_tests::{Kube, Mesh, Sink, wait_until};
 use serde_json::{Value, json};
 
-const SINK: &str = "/events";
 const GUIDE: &str = include_str!("../../docs/guides/kubernetes-api.md");
-
-/// Broker, a Trigger for everything to the sink, and a source with this `spec`.
-fn documents(sink: &Sink, kubeconfig: &Path, spec: &str) -> String {
-    let mesh = Documents::broker().trigger(&Trigger::new("all", &sink.url(SINK)));
-    format!("{}{}", mesh.text(), source("watched", kubeconfig, spec))
-}
-
-fn source(name: &str, kubeconfig: &Path, spec: &str) -> String {
-    format!(
-        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: ApiServerSource\n\
-         metadata: {{name: {name}, namespace: shop}}\nspec:\n  kubeconfig: {}\n  \
-         sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}\n  {}\n",
-        kubeconfig.display(),
-        spec.replace('\n', "\n  ")
-    )
-}
-
-fn config_map(name: &str, value: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"},
-        "data": {"value": value},
-    })
-}
-
-/// Waits until the source `shop/watched` is as `wanted` says of its state and reason.
-async fn until(mesh: &Mesh, what: &str, wanted: impl Fn(&str, &str) -> bool) -> anyhow::Result<()> {
-    let admin = mesh.admin();
-    wait_until(&format!("the source: {what}"), || async {
-        let sources = admin.get("sources").await?;
-        let source = &sources[0];
-        let text = |name: &str| source[name].as_str().unwrap_or_default().to_owned();
-        anyhow::ensure!(wanted(&text("state"), &text("reason")), "{sources}");
-        Ok(Some(()))
-    })
-    .await
-}
-
-async fn until_ready(mesh: &Mesh) -> anyhow::Result<()> {
-    until(mesh, "ready", |state, reason| {
-        state == "ready" && reason.is_empty()
-    })
-    .await
-}
-
-/// The events that came to the sink by their ids. One that came again must be the same.
-fn told(sink: &Sink) -> BTreeMap<String, Event> {
-    let mut told = BTreeMap::new();
-    for received in sink.received(SINK) {
-        let event = received.event();
-        let earlier = told.insert(event.id().to_owned(), event.clone());
-        assert!(earlier.is_none_or(|earlier| earlier == event), "{event:?}");
-    }
-    told
-}
-
-/// The id of what became of an object.
-fn id(object: &DynamicObject, verb: &str) -> String {
-    let metadata = &object.metadata;
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    format!(
-        "{}.{}.{verb}",
-        text(&metadata.uid),
-        text(&metadata.resource_version)
-    )
-}
-
-/// Ids without the version of an end, which the API does not give to who deletes.
-fn without_end(id: &str) -> String {
-    let parts: Vec<&str> = id.split('.').collect();
-    match parts.as_slice() {
-        [uid, _, "delete"] => format!("{uid}.delete"),
-        _ => id.to_owned(),
-    }
-}
-
-fn end(object: &DynamicObject) -> String {
-    format!("{}.delete", object.metadata.uid.clone().unwrap_or_default())
-}
-
-/// Waits until exactly these ids have come.
-async fn until_told(sink: &Sink, expected: &BTreeSet<String>) -> anyhow::Result<()> {
-    wait_until("the events", || async {
-        let ids: BTreeSet<String> = told(sink).keys().map(|id| without_end(id)).collect();
-        let missing: Vec<_> = expected.difference(&ids).take(5).collect();
-        anyhow::ensure!(missing.is_empty(), "missing {missing:?}; {} came", ids.len());
-        let others: Vec<_> = ids.difference(expected).take(5).collect();
-        anyhow::ensure!(others.is_empty(), "nobody expected {others:?}");
-        Ok(Some(()))
-    })
-    .await
-}
 
 #[tokio::test]
 async fn an_object_that_comes_changes_and_goes_is_told_as_knative_tells_it() -> anyhow::Result<()> {
@@ -421,4 +330,43 @@ async fn what_may_not_be_seen_and_what_is_not_there_yet_holds_up_nothing_else() 
     mesh.restart().await?;
     expected.insert(format!("{late}.delete"));
     until_told(&sink, &expected).await
+}
+
+#[tokio::test]
+async fn inside_a_cluster_the_source_is_the_service_account_of_its_pod() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::start().await? else {
+        return Ok(());
+    };
+    kube.namespace("shop").await?;
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}]);
+    let Some(pod) = kube.pod("millrace", "shop", &rules).await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let spec = "resources: [{apiVersion: v1, kind: ConfigMap}, {apiVersion: v1, kind: Secret}]";
+    let text = documents(&sink, Path::new("-"), spec).replace("  kubeconfig: -\n", "");
+    let mesh = pod.around(Setup::new(&text)?).start().await?;
+    let as_account = |state: &str, reason: &str| {
+        state == "ready"
+            && reason
+                .contains("User \"system:serviceaccount:shop:millrace\" cannot list resource \"secrets\"")
+    };
+    until(&mesh, "ready, and who it is", as_account).await?;
+    let added = kube.apply(&config_map("rates", "1")).await?;
+    let mut expected = BTreeSet::from([id(&added, "add")]);
+    until_told(&sink, &expected).await?;
+    let url = format!("https://127.0.0.1:{}", kube.port());
+    assert_eq!(told(&sink)[&id(&added, "add")].get("source"), Some(url.as_str()));
+
+    // Its token is worth nothing any more; the next one that is put in its place is.
+    kube.revoke(&pod).await?;
+    kube.restart().await?;
+    until(&mesh, "unknown", |state, reason| {
+        state == "not-ready" && reason.contains("does not accept the credentials")
+    })
+    .await?;
+    expected.insert(id(&kube.apply(&config_map("rates", "2")).await?, "update"));
+    kube.renew(&pod).await?;
+    until_told(&sink, &expected).await?;
+    until(&mesh, "ready again", as_account).await
 }

@@ -163,6 +163,60 @@ async fn several_events_of_one_id_are_told_apart() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn one_that_is_named_by_its_position_may_be_older_than_those_that_are_listed() -> anyhow::Result<()> {
+    let mesh = Mesh::start(Documents::broker().text()).await?;
+    let mut events = vec![paid("1"); 13];
+    events.push(paid("2"));
+    mesh.send("shop/default", &events).await?;
+    let story = |position: u64, others: &mut dyn Iterator<Item = u64>| {
+        let other = |position| {
+            format!("There is another event of that id, of /tests, accepted TIME: --position {position}")
+        };
+        let others: Vec<String> = others.map(other).collect();
+        format!(
+            "
+            Event 1 of /tests (order.paid), accepted TIME at position {position} of shop/default
+
+            The broker has no triggers.
+
+            {}",
+            others.join("\n\n")
+        )
+    };
+    let asked = "--broker shop/default --id 1";
+    tells(&mesh, asked, &story(12, &mut (2..12).rev())).await?;
+    // Of the newest that are found, and older than all of them.
+    tells(
+        &mesh,
+        &format!("{asked} --position 2"),
+        &story(2, &mut (3..13).rev()),
+    )
+    .await?;
+    for position in [1, 0] {
+        let story = story(position, &mut (3..13).rev());
+        tells(&mesh, &format!("{asked} --position {position}"), &story).await?;
+        tells(
+            &mesh,
+            &format!("{asked} --position {position} --source /tests"),
+            &story,
+        )
+        .await?;
+    }
+    // That of another event is not taken for it, and one that nobody has is none.
+    let error = "error: there are events of that id, but none at that position";
+    for position in [13, 14, u64::MAX] {
+        tells(&mesh, &format!("{asked} --position {position}"), error).await?;
+    }
+    tells(
+        &mesh,
+        &format!("{asked} --position 0 --source /other"),
+        "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; \
+         the events that are kept begin at TIME",
+    )
+    .await
+}
+
+#[tokio::test]
 async fn programs_get_the_answer_as_json() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     sink.answer("/ship", [Answer::status(503), Answer::ok()]);

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER};
 use millrace_tests::kube::access;
+use millrace_tests::peers::Payloads;
 use millrace_tests::{Kube, peers, within};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -228,13 +229,16 @@ fn definition() -> Value {
 
 #[test]
 fn the_webhook_payloads_are_there() -> anyhow::Result<()> {
-    let Some(events) = peers::webhooks()? else {
+    let Some(sets) = peers::webhooks()? else {
         return Ok(());
     };
-    let push = events.iter().find(|event| event["name"] == "push").expect("push");
-    assert!(
-        push["examples"][0]["repository"]["full_name"].is_string(),
-        "{push}"
-    );
+    for Payloads { github, kinds } in &sets {
+        let push = kinds.iter().find(|event| event["name"] == "push").expect(github);
+        assert!(
+            push["examples"][0]["repository"]["full_name"].is_string(),
+            "{github}: {push}"
+        );
+    }
+    assert!(sets.iter().any(|set| set.github == "api.github.com"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use http::Method;
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answer, Mesh, Sink, wait_until};
+use serde_json::Value;
 
 /// A CronSource `shop/tick` every second, with these fields more.
 fn tick(more: &str) -> String {
@@ -80,6 +81,63 @@ async fn while_the_sink_is_down_nothing_is_lost() -> anyhow::Result<()> {
     sink.wait_for("/in", before + 6).await?;
     let ids = seconds(&sink);
     assert!(is_whole(&ids), "a second is missing: {ids:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_an_answer_about_the_event_ends_it_and_every_other_is_tried_again() -> anyhow::Result<()> {
+    const FINAL: [u16; 5] = [400, 413, 415, 422, 431];
+    const TAKEN: [u16; 5] = [200, 201, 202, 204, 299];
+    let others = [300, 301, 302, 303, 304, 307, 308];
+    let others = others
+        .into_iter()
+        .chain(401..=431)
+        .chain([451, 499])
+        .chain(500..=511);
+    let others: Vec<u16> = others.filter(|status| !FINAL.contains(status)).collect();
+    let sink = Sink::start().await?;
+    // A source for each status; its sink answers it twice.
+    let source = |status: &u16| {
+        let path = format!("/{status}");
+        let scripted = Answer::status(*status).header("location", &sink.url("/elsewhere"));
+        sink.answer(&path, [scripted.clone(), scripted, Answer::ok()]);
+        let text = tick(&format!(", sink: {{uri: '{}'}}", sink.url(&path)));
+        text.replace("name: tick", &format!("name: s{status}"))
+    };
+    let documents: Vec<String> = [FINAL.as_slice(), &TAKEN, &others]
+        .concat()
+        .iter()
+        .map(source)
+        .collect();
+    let mesh = Setup::new(&documents.join("---\n"))?.sources().start().await?;
+    let came = async |status: u16, count: usize| {
+        let received = sink.wait_for(&format!("/{status}"), count).await?;
+        let ids = received.iter().map(|received| received.event().id().to_owned());
+        anyhow::Ok(ids.take(count).collect::<Vec<_>>())
+    };
+    for status in others {
+        let ids = came(status, 4).await?;
+        assert!(
+            ids[0] == ids[1] && ids[1] == ids[2] && ids[2] < ids[3],
+            "{status}: {ids:?}"
+        );
+    }
+    for status in FINAL {
+        let ids = came(status, 3).await?;
+        assert!(ids[0] < ids[1] && ids[1] < ids[2], "{status}: {ids:?}");
+        let told = |source: &Value| source["lastError"]["reason"].as_str().map(str::to_owned);
+        let name = format!("shop/s{status}");
+        let is_told =
+            |source: &Value| told(source).is_some_and(|reason| reason.contains(&status.to_string()));
+        mesh.admin()
+            .until_source(&name, "one that tells of it", is_told)
+            .await?;
+    }
+    for status in TAKEN {
+        let ids = came(status, 3).await?;
+        assert!(ids[0] < ids[1] && ids[1] < ids[2], "{status}: {ids:?}");
+    }
+    assert_eq!(sink.count("/elsewhere"), 0, "a redirect is not followed");
     Ok(())
 }
 

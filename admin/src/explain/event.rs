@@ -48,10 +48,15 @@ pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Fou
             .is_none_or(|offset| record.position.offset == offset)
     };
     match records.iter().position(wanted) {
-        Some(index) => Ok(Found {
-            record: records.remove(index),
-            others: records,
-        }),
+        Some(index) => {
+            let record = records.remove(index);
+            // Beside an older one all that were found are others.
+            records.truncate(OTHERS);
+            Ok(Found {
+                record,
+                others: records,
+            })
+        }
         None if records.is_empty() => Err(unknown(channel).await?),
         None => Err(Refused::new(
             StatusCode::NOT_FOUND,

@@ -95,7 +95,7 @@ impl Kube {
     }
 
     /// A token of a service account, for an hour.
-    async fn token(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
+    pub(super) async fn token(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let request: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } }))?;
         let answer = api

@@ -1,10 +1,13 @@
 //! A real Kubernetes API in a folder of its own: kube-apiserver on etcd, and no controllers.
 //!
 //! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a namespace of its own.
-//! The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`]. [`access`] is who may do what.
+//! The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`]. [`access`] is who may do what,
+//! [`pod`] how that looks from inside, and [`watched`] a source that looks at it.
 
 pub mod access;
 mod etcd;
+pub mod pod;
+pub mod watched;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::github_table::{Row, Source, Suffix, TABLE};
 use super::{Call, word};
 
-/// The source where an event names none.
+/// The source where an event names none, unless an Enterprise server says that it is another.
 const GITHUB: &str = "https://github.com";
 /// Where the source is looked for when it is not where the table says, and for events outside of it.
 const SOURCES: &[&str] = &[
@@ -27,12 +27,18 @@ pub(super) fn draft<'a>(call: &Call<'a>) -> Draft<'a> {
         draft.ty = format!("{}.{suffix}", draft.plain_type).into();
     }
     let told = row.and_then(|row| source(call, row));
-    draft.source = told.or_else(|| call.first(SOURCES));
+    draft.source = told.or_else(|| call.first(SOURCES)).or_else(|| server(call));
     if let Some(row) = row {
         draft.subject = call.first(row.subject);
         draft.time = time(call, row);
     }
     draft
+}
+
+/// The Enterprise server that calls.
+fn server<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
+    let host = call.header("x-github-enterprise-host")?;
+    Some(format!("https://{host}").into())
 }
 
 /// What follows the event in its type.

@@ -124,6 +124,32 @@ fn what_github_invents_next_becomes_an_event_too() {
 }
 
 #[test]
+fn an_enterprise_server_stands_for_what_names_no_source() {
+    for (host, body, expected) in [
+        ("ghe.example.com:8443", "{}", "https://ghe.example.com:8443"),
+        (
+            "ghe.example.com",
+            r#"{"repository":{"url":"https://r"}}"#,
+            "https://r",
+        ),
+        ("a b", "{}", "https://github.com"),
+        ("a:b:c", "{}", "https://github.com"),
+        ("[", "{}", "https://github.com"),
+    ] {
+        let headers = [
+            ("x-github-event", "enterprise"),
+            ("x-github-enterprise-host", host),
+        ];
+        becomes(
+            Forge::Github,
+            &headers,
+            body,
+            ["com.github.enterprise", expected, "", NOW],
+        );
+    }
+}
+
+#[test]
 fn gitlab_events_follow_the_table() {
     let gitlab = |event: &str, body: &str, expected| {
         becomes(
