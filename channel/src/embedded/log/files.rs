@@ -3,9 +3,10 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::direct::DirectFile;
 
 /// One folder of files. Names are plain file names, without a path.
 pub trait Files: Send + Sync + fmt::Debug {
@@ -65,22 +66,20 @@ impl Files for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        let path = self.path.join(name);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(true)
-            .open(self.path.join(name))?;
-        Ok(Arc::new(file))
+            .open(&path)?;
+        Ok(Arc::new(DirectFile::new(file, path)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(self.path.join(name))?,
-        ))
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Arc::new(DirectFile::new(file, path)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -89,36 +88,5 @@ impl Files for Folder {
 
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
-    }
-}
-
-impl LogFile for File {
-    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.write_all_at(bytes, at)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match FileExt::read_at(self, &mut buffer[filled..], at + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        File::set_len(self, length)
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
     }
 }

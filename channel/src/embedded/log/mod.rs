@@ -27,6 +27,7 @@ use crate::{Batch, Record};
 mod active;
 mod answers;
 mod damage;
+mod direct;
 mod error;
 pub mod files;
 mod find;

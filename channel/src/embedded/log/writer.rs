@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::active::{Active, Failure};
 use super::answers::{Answer, Answers};
+use super::direct::{self, BLOCK_BYTES};
 use super::frame;
 use super::header::Head;
 use super::queue::{Append, Order, Work};
@@ -42,7 +43,9 @@ pub(super) struct Writer {
     next: u64,
     /// Where the log's events end; `next` is higher after a failure.
     end: u64,
+    /// The group's frames, behind `lead` bytes that nobody writes.
     buffer: Vec<u8>,
+    lead: usize,
     frames: Vec<Entry>,
     answers: Answers,
     synced_at: Instant,
@@ -65,6 +68,7 @@ impl Writer {
             next,
             end,
             buffer: Vec::new(),
+            lead: 0,
             frames: Vec::new(),
             answers: Answers::new(),
             synced_at: Instant::now(),
@@ -137,8 +141,8 @@ impl Writer {
         let time = self.shared.options.clock.now();
         let sync = self.shared.options.durability == Durability::Sync;
         let mut active = self.take_active(bytes)?;
-        let next = self.encode(&active, appends, time);
-        match active.write(&self.buffer, sync) {
+        let next = self.encode(&active, appends, bytes, time);
+        match active.write(&self.buffer[self.lead..], sync) {
             Ok(()) => {
                 active.segment.grow(&self.frames, active.written(), next);
                 self.active = Some(active);
@@ -157,16 +161,21 @@ impl Writer {
     }
 
     /// Fills the buffer with the group's frames; returns the offset after its last event.
-    fn encode(&mut self, active: &Active, appends: &[Append], time: Timestamp) -> u64 {
+    fn encode(&mut self, active: &Active, appends: &[Append], bytes: u64, time: Timestamp) -> u64 {
         // What was large for once is let go. While large groups follow each other it is kept: fresh memory costs more than the copy.
         if self.buffer.capacity() > BUFFER_BYTES && self.buffer.len() <= BUFFER_BYTES {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
+        // It must not move any more once the lead is found.
+        let room = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.buffer.reserve(room.saturating_add(BLOCK_BYTES));
+        self.lead = direct::lead(&self.buffer, active.written());
+        self.buffer.resize(self.lead, 0);
         self.frames.clear();
         let mut offset = self.next;
         for append in appends {
-            let at = active.written() + self.buffer.len() as u64;
+            let at = active.written() + (self.buffer.len() - self.lead) as u64;
             self.frames.push(Entry { at, offset, time });
             let events = append.events.iter().map(|event| event.stored().as_ref());
             frame::encode(&mut self.buffer, active.stamp(offset, time), events);
