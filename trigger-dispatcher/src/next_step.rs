@@ -39,6 +39,18 @@ pub(crate) enum Next {
 // === impl Attempted ===
 
 impl Attempted {
+    /// The first attempt.
+    pub(crate) fn first(key: WorkKey) -> Self {
+        Self {
+            key,
+            attempt: 0,
+            crashes: 0,
+            suspect: false,
+            failures: Vec::new(),
+            body: None,
+        }
+    }
+
     /// The row that says that this attempt is `due`, or that it is `open`.
     pub(crate) fn into_row(self, due: Timestamp, open: bool) -> Work {
         Work {
@@ -92,25 +104,13 @@ pub(crate) fn after_failure(
 }
 
 /// The next step for an event whose attempts the process did not survive too often.
-pub(crate) fn after_crashes(settings: &Settings, attempted: Attempted, now: Timestamp) -> Next {
+pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: Timestamp) -> Next {
     let reason = format!(
         "the process ended uncleanly during {} attempts of this event",
         attempted.crashes
     );
-    let mut attempted = attempted;
-    remember(
-        &mut attempted.failures,
-        Failure {
-            at: now,
-            stage: attempted.key.stage,
-            attempt: attempted.attempt,
-            target: settings.subscriber_text.to_string(),
-            status: None,
-            reason: reason.clone(),
-            body: Vec::new(),
-            millis: 0,
-        },
-    );
+    let failure = unanswered(settings, &attempted, reason.clone(), now);
+    remember(&mut attempted.failures, failure);
     attempted.crashes = 0;
     give_up(settings, attempted, reason, now)
 }
@@ -123,27 +123,31 @@ pub(crate) fn refused_reply(
     reason: &str,
     now: Timestamp,
 ) -> Work {
-    Work {
-        key: WorkKey {
-            stage: Stage::Reply,
-            ..key
-        },
-        attempt: 0,
-        due: now,
-        open: false,
-        crashes: 0,
-        suspect: false,
-        failures: vec![Failure {
-            at: now,
-            stage: Stage::Reply,
-            attempt: 0,
-            target: settings.subscriber_text.to_string(),
-            status: None,
-            reason: format!("the reply was refused: {reason}"),
-            body: Vec::new(),
-            millis: 0,
-        }],
+    let key = WorkKey {
+        stage: Stage::Reply,
+        ..key
+    };
+    let row = Attempted::first(key);
+    let reason = format!("the reply was refused: {reason}");
+    Attempted {
+        failures: vec![unanswered(settings, &row, reason, now)],
         body: Some(reply),
+        ..row
+    }
+    .into_row(now, false)
+}
+
+/// A failure that no answer told.
+fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Timestamp) -> Failure {
+    Failure {
+        at: now,
+        stage: attempted.key.stage,
+        attempt: attempted.attempt,
+        target: settings.subscriber_text.to_string(),
+        status: None,
+        reason,
+        body: Vec::new(),
+        millis: 0,
     }
 }
 
@@ -247,12 +251,8 @@ mod tests {
             stage,
         };
         Attempted {
-            key,
             attempt,
-            crashes: 0,
-            suspect: false,
-            failures: Vec::new(),
-            body: None,
+            ..Attempted::first(key)
         }
     }
 
