@@ -90,21 +90,16 @@ pub(crate) async fn stream(
     if let Some(offset) = query.from {
         from = from.max(Position { offset, ..from });
     }
-    let (writer, answer) = lines::begin();
     let stretch = Stretch { from, until, limit };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = write(&channel, stretch, writer) => {}
-            () = admin.shutdown.cancelled() => {}
-        }
-    });
-    Ok(answer)
+    Ok(lines::stream(admin.shutdown, |writer| {
+        write(channel, stretch, writer)
+    }))
 }
 
 /// Writes the stretch and the last line; ends early when the client has gone.
-async fn write(channel: &Arc<dyn Channel>, stretch: Stretch, mut writer: Writer) {
+async fn write(channel: Arc<dyn Channel>, stretch: Stretch, mut writer: Writer) {
     let mut written = 0;
-    let Some(read) = write_events(channel, stretch, &mut writer, &mut written).await else {
+    let Some(read) = write_events(&channel, stretch, &mut writer, &mut written).await else {
         return;
     };
     let (next, error) = match read {

@@ -13,6 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http_body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Chunks that wait for the client.
 const WAITING: usize = 4;
@@ -34,8 +35,11 @@ pub(crate) struct Gone;
 
 struct Lines(mpsc::Receiver<Bytes>);
 
-/// A writer, and the answer of what it writes.
-pub(crate) fn begin() -> (Writer, Response) {
+/// The answer of what `write` writes, until it is done or the listener ends.
+pub(crate) fn stream<F>(shutdown: CancellationToken, write: impl FnOnce(Writer) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (chunks, lines) = mpsc::channel(WAITING);
     let mut answer = Response::new(Body::new(Lines(lines)));
     let headers = answer.headers_mut();
@@ -45,7 +49,14 @@ pub(crate) fn begin() -> (Writer, Response) {
         chunks,
         chunk: Vec::new(),
     };
-    (writer, answer)
+    let written = write(writer);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = written => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    answer
 }
 
 // === impl Writer ===

@@ -29,6 +29,9 @@ const PAGE: usize = 32;
 /// Longer than any id that a channel gives.
 const MAX_ID_BYTES: usize = 256;
 
+/// The id in a path, or what is no text.
+type Id = Result<Path<String>, PathRejection>;
+
 /// What a listing is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,53 +115,25 @@ pub(crate) async fn list(
     Ok(Json(rows))
 }
 
-pub(crate) async fn show(
-    State(admin): State<Admin>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<ParkedDetail>, Refused> {
-    let id = checked(id)?;
-    let mut failed = None;
-    for channel in channels(&admin) {
-        match channel.parked_by_id(&id).await {
-            Ok(Some(parked)) => return Ok(Json(detail(parked))),
-            Ok(None) => {}
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(not_found(failed))
+pub(crate) async fn show(State(admin): State<Admin>, id: Id) -> Result<Json<ParkedDetail>, Refused> {
+    let ask = |channel: Arc<dyn Channel>, id: Arc<str>| async move { channel.parked_by_id(&id).await };
+    Ok(Json(detail(find(&admin, id, ask).await?)))
 }
 
-pub(crate) async fn drop(
-    State(admin): State<Admin>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, Refused> {
-    let id = checked(id)?;
-    let mut failed = None;
-    for channel in channels(&admin) {
-        match channel.drop_parked(&id).await {
-            Ok(true) => return Ok(StatusCode::NO_CONTENT),
-            Ok(false) => {}
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(not_found(failed))
+pub(crate) async fn drop(State(admin): State<Admin>, id: Id) -> Result<StatusCode, Refused> {
+    let ask = |channel: Arc<dyn Channel>, id: Arc<str>| async move {
+        let was_there = channel.drop_parked(&id).await?;
+        Ok(was_there.then_some(StatusCode::NO_CONTENT))
+    };
+    find(&admin, id, ask).await
 }
 
-pub(crate) async fn redrive(
-    State(admin): State<Admin>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, Refused> {
-    let id = checked(id)?;
-    let mut failed = None;
-    for channel in channels(&admin) {
-        match channel.redrive(&id).await {
-            Ok(true) => return Ok(StatusCode::ACCEPTED),
-            Ok(false) => {}
-            Err(gone @ ChannelError::LaneGone(_)) => return Err(gone.into()),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(not_found(failed))
+pub(crate) async fn redrive(State(admin): State<Admin>, id: Id) -> Result<StatusCode, Refused> {
+    let ask = |channel: Arc<dyn Channel>, id: Arc<str>| async move {
+        let was_there = channel.redrive(&id).await?;
+        Ok(was_there.then_some(StatusCode::ACCEPTED))
+    };
+    find(&admin, id, ask).await
 }
 
 // === helpers ===
@@ -167,19 +142,28 @@ fn channels(admin: &Admin) -> impl Iterator<Item = Arc<dyn Channel>> {
     admin.channels.all().into_iter().map(|(_, channel)| channel)
 }
 
-/// A channel that failed may be the one that has it, so then nobody can say that it is not there.
-fn not_found(failed: Option<ChannelError>) -> Refused {
-    match failed {
-        Some(error) => error.into(),
-        None => Refused::unknown("unknown-parked-event", "there is no parked event of that id"),
+/// Asks each channel for the parked event of that id until one has it. A channel that failed may be the one, so then nobody
+/// can say that it is not there.
+async fn find<T, F: Future<Output = Result<Option<T>, ChannelError>>>(
+    admin: &Admin,
+    id: Id,
+    ask: impl Fn(Arc<dyn Channel>, Arc<str>) -> F,
+) -> Result<T, Refused> {
+    let unknown = || Refused::unknown("unknown-parked-event", "there is no parked event of that id");
+    let id: Arc<str> = match id {
+        Ok(Path(id)) if id.len() <= MAX_ID_BYTES => id.into(),
+        Ok(_) | Err(_) => return Err(unknown()),
+    };
+    let mut failed = None;
+    for channel in channels(admin) {
+        match ask(channel, id.clone()).await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(gone @ ChannelError::LaneGone(_)) => return Err(gone.into()),
+            Err(error) => failed = Some(error),
+        }
     }
-}
-
-fn checked(id: Result<Path<String>, PathRejection>) -> Result<String, Refused> {
-    match id {
-        Ok(Path(id)) if id.len() <= MAX_ID_BYTES => Ok(id),
-        Ok(_) | Err(_) => Err(not_found(None)),
-    }
+    Err(failed.map_or_else(unknown, Refused::from))
 }
 
 /// The channels in which a listing goes on, the first of them after the given id.

@@ -112,13 +112,9 @@ pub(crate) async fn follow(
             detail,
         ));
     };
-    let (writer, answer) = lines::begin();
-    tokio::spawn(async move {
-        tokio::select! {
-            // The client has gone: then nothing is left to do.
-            _ = tell(&admin, follower, wanted, writer) => {}
-            () = admin.shutdown.cancelled() => {}
-        }
+    let answer = lines::stream(admin.shutdown.clone(), |writer| async move {
+        // The client has gone: then nothing is left to do.
+        let _ = tell(&admin, follower, wanted, writer).await;
     });
     Ok(answer)
 }

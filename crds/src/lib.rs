@@ -3,7 +3,8 @@
 //!
 //! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
 //! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their parts (`filters`,
-//! `destination`, `delivery`, `secret`, [`duration`], [`quantity`]) say what the fields mean, and [`mod@load`] puts the mesh together.
+//! `destination`, `delivery`, `secret`, [`duration`], [`quantity`]) say what the fields mean, and `found` makes the mesh of
+//! them; [`mod@load`] goes that way with every document.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
 //! documents are to be told at once.
@@ -15,6 +16,7 @@ pub mod duration;
 mod field;
 pub mod filter_text;
 mod filters;
+mod found;
 pub mod input;
 pub mod load;
 mod metadata;

@@ -1,29 +1,27 @@
-//! From files to the mesh: every document read, every problem noted, references looked up.
+//! From files to the mesh: every document read, every problem noted, and what was found put together.
 //!
 //! # Contract
 //! Either all documents are valid and there is a whole mesh, or there is none: nothing is served half. Problems are
 //! in the order of the files. Nothing that a text says makes this panic, and its work is bounded
 //! ([`MAX_DOCUMENTS`], [`crate::input::MAX_FILE_BYTES`]).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_event::ObjectName;
-use millrace_model::{Mesh, Source, SourceKind, Trigger};
+use millrace_model::Mesh;
 
-use crate::broker::{self, BrokerDocument};
-use crate::delivery::DeliverySpec;
-use crate::destination::{Destination, EVENTING_V1};
+use crate::broker;
+use crate::destination::EVENTING_V1;
 use crate::field::{Field, MAX_PROBLEMS, Object, Report};
+use crate::found::{Found, Kind};
 use crate::input::Input;
 use crate::metadata::{Metadata, title};
 use crate::node::Node;
 use crate::parse::{Document, Documents};
-use crate::problem::{Code, Mark, Problem, Remark, shown};
-use crate::secret::{self, Secrets};
-use crate::source::{self, SOURCES_V1ALPHA1, SourceDocument};
+use crate::problem::{Code, Problem, Remark, shown};
+use crate::secret;
+use crate::source::{self, SOURCES_V1ALPHA1};
 use crate::suggest;
-use crate::trigger::{self, TriggerDocument};
+use crate::trigger;
 
 /// The most documents of all files together.
 pub const MAX_DOCUMENTS: usize = 100_000;
@@ -54,34 +52,13 @@ pub struct Loaded {
     pub remarks: Vec<Remark>,
 }
 
-/// The kinds that the mesh is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Broker,
-    Trigger,
-    Source(SourceKind),
-    Secret,
-}
-
-/// Where a document stands.
-#[derive(Clone, Debug)]
-struct Place {
-    file: Arc<str>,
-    at: Mark,
-}
-
 /// What has been read so far.
 #[derive(Default)]
 struct Loader {
     report: Report,
     documents: usize,
     file: Arc<str>,
-    /// All names, also of documents with problems: what exists is not missing.
-    names: BTreeMap<(Kind, ObjectName), Place>,
-    brokers: BTreeMap<ObjectName, BrokerDocument>,
-    triggers: Vec<(Arc<str>, TriggerDocument)>,
-    sources: Vec<(Arc<str>, SourceDocument)>,
-    secrets: Secrets,
+    found: Found,
 }
 
 /// Loads the documents of these inputs.
@@ -219,80 +196,42 @@ impl Loader {
         let name = metadata.name.clone();
         let _set_by_the_controller = object.take("status");
         if let Some(name) = &name {
-            self.register(kind, name, root.at);
+            self.found.name(kind, name, &self.file, root.at, &mut self.report);
         }
         match kind {
             Kind::Broker => {
                 let read = broker::read(name.as_ref(), &metadata, &mut object, &mut self.report);
                 object.close(&mut self.report);
                 if let (Some(document), true) = (read, self.report.problems.len() == before) {
-                    self.brokers.insert(document.broker.name.clone(), document);
+                    self.found.brokers.insert(document.broker.name.clone(), document);
                 }
             }
             Kind::Trigger => {
                 let read = trigger::read(name.as_ref(), &metadata, &mut object, &mut self.report);
                 object.close(&mut self.report);
                 if let (Some(document), true) = (read, self.report.problems.len() == before) {
-                    self.triggers.push((Arc::clone(&self.file), document));
+                    self.found.triggers.push((Arc::clone(&self.file), document));
                 }
             }
             Kind::Source(kind) => {
                 let read = source::read(kind, name.as_ref(), &metadata, &mut object, &mut self.report);
                 object.close(&mut self.report);
                 if let (Some(document), true) = (read, self.report.problems.len() == before) {
-                    self.sources.push((Arc::clone(&self.file), document));
+                    self.found.sources.push((Arc::clone(&self.file), document));
                 }
             }
             Kind::Secret => {
                 // Other fields of a Secret are Kubernetes' business.
                 let entries = secret::entries(&mut object, &mut self.report);
                 if let Some(name) = name {
-                    self.secrets.insert(name, entries);
+                    self.found.secrets.insert(name, entries);
                 }
             }
         }
     }
 
-    fn register(&mut self, kind: Kind, name: &ObjectName, at: Mark) {
-        let place = Place {
-            file: Arc::clone(&self.file),
-            at,
-        };
-        match self.names.entry((kind, name.clone())) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(place);
-            }
-            std::collections::btree_map::Entry::Occupied(entry) => {
-                let Place { file, at: first } = entry.get();
-                let message = format!("{kind} {name} is here twice, first in {file}:{}", first.line);
-                self.report
-                    .problem(at, "metadata.name", Code::DuplicateDocument, message);
-            }
-        }
-    }
-
     fn finish(mut self) -> Loaded {
-        let triggers = std::mem::take(&mut self.triggers);
-        let mut mesh = Mesh::default();
-        for (file, document) in triggers {
-            self.report.file = file.as_ref().to_owned();
-            self.report.document = Some(format!("Trigger {}", document.name));
-            let trigger = self.trigger(document);
-            mesh.triggers.insert(trigger.name.clone(), Arc::new(trigger));
-        }
-        for (file, document) in std::mem::take(&mut self.sources) {
-            self.report.file = file.as_ref().to_owned();
-            let source = self.source(document);
-            mesh.sources.insert(source.key(), Arc::new(source));
-        }
-        for (name, document) in std::mem::take(&mut self.brokers) {
-            if let Some(place) = self.names.get(&(Kind::Broker, name.clone())) {
-                self.report.file = place.file.as_ref().to_owned();
-            }
-            self.report.document = Some(format!("Broker {name}"));
-            self.remark_on_sink(&document.delivery);
-            mesh.brokers.insert(name, Arc::new(document.broker));
-        }
+        let mesh = self.found.mesh(&mut self.report);
         let Report {
             problems, remarks, ..
         } = self.report;
@@ -300,96 +239,6 @@ impl Loader {
             mesh: problems.is_empty().then_some(mesh),
             problems,
             remarks,
-        }
-    }
-
-    /// Looks up what a Trigger refers to, and remarks on what is not there.
-    fn trigger(&mut self, document: TriggerDocument) -> Trigger {
-        if !self.exists(&document.broker) {
-            let message = format!(
-                "there is no Broker {} in these files; the Trigger waits for it",
-                document.broker
-            );
-            self.report.remark(document.broker_at, "spec.broker", message);
-        }
-        let subscriber = self.resolve(&document.subscriber);
-        if let Err(why) = &subscriber {
-            let message = format!("the Trigger is not ready: {why}");
-            self.report
-                .remark(document.subscriber_at, "spec.subscriber", message);
-        }
-        let broker = self.brokers.get(&document.broker).map(|broker| &broker.delivery);
-        let dead_letter = document
-            .delivery
-            .dead_letter(broker)
-            .map(|sink| self.resolve(&sink.destination));
-        let delivery = document.delivery.policy(broker);
-        self.remark_on_sink(&document.delivery);
-        Trigger {
-            name: document.name,
-            uid: None,
-            broker: document.broker,
-            filters: document.filters,
-            compiled: document.compiled,
-            subscriber,
-            dead_letter,
-            delivery,
-            parallelism: document.parallelism,
-            max_deferred: document.max_deferred,
-            max_parked: document.max_parked,
-        }
-    }
-
-    /// Looks up what a source refers to, and remarks on what is not there.
-    fn source(&mut self, document: SourceDocument) -> Source {
-        let spec = (document.spec)(&mut self.secrets);
-        self.report.document = Some(format!("{} {}", spec.kind(), document.name));
-        for why in std::mem::take(&mut self.secrets.missing) {
-            self.report
-                .remark(document.sink_at, "spec", format!("a secret is missing: {why}"));
-        }
-        let sink = match &document.sink {
-            Some(destination) => self.resolve(destination),
-            None => Err("it has no `sink`".to_owned()),
-        };
-        if let Err(why) = &sink {
-            let message = format!("the source does not run: {why}");
-            self.report.remark(document.sink_at, "spec.sink", message);
-        }
-        Source {
-            name: document.name,
-            sink,
-            overrides: document.overrides,
-            spec,
-        }
-    }
-
-    fn remark_on_sink(&mut self, delivery: &DeliverySpec) {
-        if let Some(sink) = &delivery.dead_letter
-            && let Err(why) = self.resolve(&sink.destination)
-        {
-            let message = format!("dead letters are parked: {why}");
-            self.report
-                .remark(sink.at, "spec.delivery.deadLetterSink", message);
-        }
-    }
-
-    fn resolve(&self, destination: &Destination) -> Result<millrace_model::Target, String> {
-        destination.resolve(|name| self.exists(name))
-    }
-
-    fn exists(&self, broker: &ObjectName) -> bool {
-        self.names.contains_key(&(Kind::Broker, broker.clone()))
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Broker => f.write_str("Broker"),
-            Self::Trigger => f.write_str("Trigger"),
-            Self::Secret => f.write_str("Secret"),
-            Self::Source(kind) => kind.fmt(f),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The one executable. [`cli`] reads the command line; `run`, `sources` and `dev` serve, everything else asks or checks.
+//! The one executable. [`cli`] reads the command line; `run`, `sources` and `dev` serve, each of them a
+//! [`role`]; everything else asks or checks.
 
 mod cli;
 mod dev;
+mod role;
 mod run;
 mod sources;
 

@@ -1,29 +1,23 @@
-//! One job: the attempt at its target, what comes of a reply, and the settlement.
+//! One job: the attempt at its target, what comes of it, and the settlement.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use bytes::Bytes;
-use millrace_channel::{Change, Stage, Work};
-use millrace_delivery::{Connection, Failure, Outcome, Request, Verdict, dead_letter};
+use millrace_channel::{Change, Stage};
+use millrace_delivery::{Connection, Outcome, Request, dead_letter};
+use millrace_event::Timestamp;
 use millrace_event::http::Outgoing;
-use millrace_event::{Event, ObjectName, Origin, Refusal, Timestamp};
 use millrace_model::Target;
 
 use crate::alone::{Alone, Turn};
 use crate::history::{self, Notice};
+use crate::into_mesh::{self, Reply};
 use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
 use crate::observer::Observation;
 use crate::serving::Serving;
 use crate::settings::Settings;
-
-/// The attribute that counts down the brokers an event may still pass.
-const TTL: &str = "knativebrokerttl";
-/// What an event without the attribute may still pass (design §6).
-const FULL_TTL: u32 = 255;
 
 /// A job with what it needs.
 pub(crate) struct Attempt<'a> {
@@ -88,29 +82,16 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     if !attempted.suspect {
         return Ok(None);
     }
-    let later = |wait| Next::Put(Box::new(row(job, serving.now().after(wait), false)));
+    let row = |due, open| attempted.clone().into_row(due, open);
+    let later = |wait| Next::Put(Box::new(row(serving.now().after(wait), false)));
     let turn = serving.common.alone.turn(attempted.crashes);
     let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;
-    let open = row(job, serving.now(), true);
+    let open = row(serving.now(), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
         tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
         return Err(later(Duration::from_secs(1)));
     }
     Ok(Some(turn))
-}
-
-fn row(job: &Job, due: Timestamp, open: bool) -> Work {
-    let attempted = &job.attempted;
-    Work {
-        key: attempted.key,
-        attempt: attempted.attempt,
-        due,
-        open,
-        crashes: attempted.crashes,
-        suspect: attempted.suspect,
-        failures: attempted.failures.clone(),
-        body: attempted.body.clone(),
-    }
 }
 
 /// The attempt and what comes next; `false` when there was nothing to attempt.
@@ -152,9 +133,11 @@ async fn attempt_once(
             };
             connection.attempt(&request).await
         }
-        Target::Broker(broker) => hand_over(serving, broker, &job.event, &extra, &mut looping).await,
+        Target::Broker(broker) => {
+            into_mesh::hand_over(serving, broker, &job.event, &extra, &mut looping).await
+        }
     };
-    let (outcome, reply) = take_reply(serving, &job, outcome).await;
+    let (outcome, reply) = into_mesh::take_reply(serving, &job, outcome).await;
     let end = Concluding {
         target,
         began,
@@ -188,16 +171,6 @@ struct Concluding<'a> {
     reply: Reply,
     /// The Broker that it was handed to refused it because it went round too often.
     looping: bool,
-}
-
-/// What became of the reply in an answer.
-enum Reply {
-    /// There was none.
-    None,
-    /// It is stored.
-    Stored,
-    /// It was refused for good, and this row of work is made of it.
-    Refused(Refusal, Box<Work>),
 }
 
 fn conclude(serving: &Arc<Serving>, lane: &Lane, mut job: Job, end: Concluding<'_>) -> Next {
@@ -282,134 +255,6 @@ fn extra_attributes(job: &Job) -> Vec<(&'static str, String)> {
         &cause.body
     };
     dead_letter::attributes(&job.settings.subscriber_text, cause.status, what).into()
-}
-
-/// A delivery to a Broker of this mesh: through its intake, with the loop counter.
-async fn hand_over(
-    serving: &Serving,
-    broker: &ObjectName,
-    event: &Event,
-    extra: &[(&'static str, String)],
-    looping: &mut bool,
-) -> Outcome {
-    let mut builder = event.edit().attribute(TTL, &ttl(event).to_string());
-    for (name, value) in extra {
-        builder = builder.attribute(name, value);
-    }
-    let failed = |verdict, reason: String| {
-        Outcome::Failed(Failure {
-            verdict,
-            status: None,
-            reason,
-            body: Bytes::new(),
-            retry_after: None,
-        })
-    };
-    let event = match builder.build() {
-        Ok(event) => event,
-        Err(invalid) => return failed(Verdict::Final, invalid.to_string()),
-    };
-    match serving
-        .common
-        .intake
-        .admit(broker, vec![event], Origin::Mesh)
-        .await
-    {
-        Ok(()) => Outcome::Done {
-            status: 202,
-            odd_body: false,
-            body: Bytes::new(),
-        },
-        Err(Refusal::Full {
-            reason, retry_after, ..
-        }) => Outcome::Failed(Failure {
-            verdict: Verdict::Again,
-            status: Some(503),
-            reason,
-            body: Bytes::new(),
-            retry_after: Some(retry_after),
-        }),
-        Err(refusal @ (Refusal::UnknownBroker(_) | Refusal::Unavailable { .. })) => {
-            failed(Verdict::Again, refusal.to_string())
-        }
-        Err(refusal) => {
-            *looping = refusal == Refusal::Looping;
-            failed(Verdict::Final, refusal.to_string())
-        }
-    }
-}
-
-fn ttl(event: &Event) -> u32 {
-    event
-        .get(TTL)
-        .and_then(|value| value.text.parse().ok())
-        .unwrap_or(FULL_TTL)
-}
-
-/// Stores a reply before the delivery counts as done. Refused for now, it is offered again up to the policy's timeout,
-/// then the attempt has failed; refused for good, it becomes a row of work of its own and the delivery is done.
-async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Reply) {
-    let Outcome::Reply { event: reply } = outcome else {
-        return (outcome, Reply::None);
-    };
-    let done = Outcome::Done {
-        status: 200,
-        odd_body: false,
-        body: Bytes::new(),
-    };
-    let reply = match reply.edit().attribute(TTL, &ttl(&job.event).to_string()).build() {
-        Ok(reply) => reply,
-        Err(_) => {
-            return (
-                Outcome::Done {
-                    status: 200,
-                    odd_body: true,
-                    body: Bytes::new(),
-                },
-                Reply::None,
-            );
-        }
-    };
-    let offer = || {
-        serving
-            .common
-            .intake
-            .admit(&serving.broker, vec![reply.clone()], Origin::Mesh)
-    };
-    let backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_total_delay(Some(job.settings.trigger.delivery.timeout))
-        .without_max_times();
-    match offer
-        .retry(backoff)
-        .when(|refusal| refusal.is_temporary() && !serving.stop.is_cancelled())
-        .await
-    {
-        Ok(()) => {
-            serving.metrics.replies.inc();
-            (done, Reply::Stored)
-        }
-        Err(refusal) if refusal.is_temporary() => {
-            let reason = format!("the reply could not be stored: {refusal}");
-            let failure = Failure {
-                verdict: Verdict::Again,
-                status: None,
-                reason,
-                body: Bytes::new(),
-                retry_after: None,
-            };
-            (Outcome::Failed(failure), Reply::None)
-        }
-        Err(refusal) => {
-            serving.metrics.refused_replies.inc();
-            let key = job.attempted.key;
-            tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, %refusal, "a reply was refused");
-            let row =
-                next_step::refused_reply(&job.settings, key, reply, &refusal.to_string(), serving.now());
-            (done, Reply::Refused(refusal, Box::new(row)))
-        }
-    }
 }
 
 fn tally(serving: &Serving, lane: &Lane, job: &Job, outcome: &Outcome, now: Timestamp) {

@@ -199,16 +199,8 @@ impl Lane {
                 continue;
             }
             inner.window.begin(queued.offset, now);
-            let attempted = Attempted {
-                key,
-                attempt: 0,
-                crashes: 0,
-                suspect: false,
-                failures: Vec::new(),
-                body: None,
-            };
             return Some(Job {
-                attempted,
+                attempted: Attempted::first(key),
                 event: queued.event,
                 is_new: true,
                 settings: inner.settings.clone(),
@@ -223,16 +215,8 @@ impl Lane {
             let key = self.work_key(offset, Stage::Subscriber);
             inner.taken.insert(key);
             inner.deferred.add(1);
-            inner.pending.push(Change::Put(Work {
-                key,
-                attempt: 0,
-                due: now,
-                open: true,
-                crashes: 0,
-                suspect: false,
-                failures: Vec::new(),
-                body: None,
-            }));
+            let open = Attempted::first(key).into_row(now, true);
+            inner.pending.push(Change::Put(open));
             inner.dirty = true;
         }
     }

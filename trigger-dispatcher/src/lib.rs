@@ -2,9 +2,9 @@
 //!
 //! The files tell the way of an event in order. [`dispatcher`] keeps one `serving` per broker, and `admission` gives
 //! each of its triggers a `lane`. The `router` reads the log's head and pushes matches into the lanes that keep up;
-//! `catch_up` feeds those that do not. A `worker` takes from its lane, makes the attempt (`deliver`) and decides
-//! what comes next (`next_step`), and `history` notes it; `alone` keeps those apart that may have ended the process.
-//! `progress` writes down what was settled; `due` brings back what is due later.
+//! `catch_up` feeds those that do not. A `worker` takes from its lane, makes the attempt (`deliver`; what stays in the
+//! mesh goes `into_mesh`) and decides what comes next (`next_step`), and `history` notes it; `alone` keeps those apart that
+//! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
 //!
 //! # Guarantees
 //! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or parked: at
@@ -23,6 +23,7 @@ mod deliver;
 pub mod dispatcher;
 mod due;
 mod history;
+mod into_mesh;
 mod lane;
 pub mod metrics;
 mod next_step;

@@ -1,7 +1,5 @@
 //! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is a row of a table.
 
-use std::time::Duration;
-
 use millrace_channel::{Failure, Stage, Work, WorkKey};
 use millrace_delivery::{Verdict, backoff};
 use millrace_event::{Event, Timestamp};
@@ -38,6 +36,36 @@ pub(crate) enum Next {
     },
 }
 
+// === impl Attempted ===
+
+impl Attempted {
+    /// The first attempt.
+    pub(crate) fn first(key: WorkKey) -> Self {
+        Self {
+            key,
+            attempt: 0,
+            crashes: 0,
+            suspect: false,
+            failures: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// The row that says that this attempt is `due`, or that it is `open`.
+    pub(crate) fn into_row(self, due: Timestamp, open: bool) -> Work {
+        Work {
+            key: self.key,
+            attempt: self.attempt,
+            due,
+            open,
+            crashes: self.crashes,
+            suspect: self.suspect,
+            failures: self.failures,
+            body: self.body,
+        }
+    }
+}
+
 /// The next step after a failed attempt that ended `now`; `random` in 0..1 is for the jitter.
 pub(crate) fn after_failure(
     settings: &Settings,
@@ -64,7 +92,8 @@ pub(crate) fn after_failure(
     let policy = &settings.trigger.delivery;
     if failure.verdict == Verdict::Again && attempted.attempt < policy.retry {
         let wait = backoff::wait(policy, attempted.attempt, failure.retry_after, random);
-        return Next::Put(Box::new(again_in(attempted, wait, now)));
+        attempted.attempt += 1;
+        return Next::Put(Box::new(attempted.into_row(now.after(wait), false)));
     }
     let reason = if failure.verdict == Verdict::Final {
         failure.reason.clone()
@@ -75,25 +104,13 @@ pub(crate) fn after_failure(
 }
 
 /// The next step for an event whose attempts the process did not survive too often.
-pub(crate) fn after_crashes(settings: &Settings, attempted: Attempted, now: Timestamp) -> Next {
+pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: Timestamp) -> Next {
     let reason = format!(
         "the process ended uncleanly during {} attempts of this event",
         attempted.crashes
     );
-    let mut attempted = attempted;
-    remember(
-        &mut attempted.failures,
-        Failure {
-            at: now,
-            stage: attempted.key.stage,
-            attempt: attempted.attempt,
-            target: settings.subscriber_text.to_string(),
-            status: None,
-            reason: reason.clone(),
-            body: Vec::new(),
-            millis: 0,
-        },
-    );
+    let failure = unanswered(settings, &attempted, reason.clone(), now);
+    remember(&mut attempted.failures, failure);
     attempted.crashes = 0;
     give_up(settings, attempted, reason, now)
 }
@@ -106,27 +123,31 @@ pub(crate) fn refused_reply(
     reason: &str,
     now: Timestamp,
 ) -> Work {
-    Work {
-        key: WorkKey {
-            stage: Stage::Reply,
-            ..key
-        },
-        attempt: 0,
-        due: now,
-        open: false,
-        crashes: 0,
-        suspect: false,
-        failures: vec![Failure {
-            at: now,
-            stage: Stage::Reply,
-            attempt: 0,
-            target: settings.subscriber_text.to_string(),
-            status: None,
-            reason: format!("the reply was refused: {reason}"),
-            body: Vec::new(),
-            millis: 0,
-        }],
+    let key = WorkKey {
+        stage: Stage::Reply,
+        ..key
+    };
+    let row = Attempted::first(key);
+    let reason = format!("the reply was refused: {reason}");
+    Attempted {
+        failures: vec![unanswered(settings, &row, reason, now)],
         body: Some(reply),
+        ..row
+    }
+    .into_row(now, false)
+}
+
+/// A failure that no answer told.
+fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Timestamp) -> Failure {
+    Failure {
+        at: now,
+        stage: attempted.key.stage,
+        attempt: attempted.attempt,
+        target: settings.subscriber_text.to_string(),
+        status: None,
+        reason,
+        body: Vec::new(),
+        millis: 0,
     }
 }
 
@@ -138,16 +159,13 @@ pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String,
             stage: Stage::DeadLetter,
             ..attempted.key
         };
-        return Next::Put(Box::new(Work {
+        let dead_letter = Attempted {
             key,
             attempt: 0,
-            due: now,
-            open: false,
-            crashes: attempted.crashes,
-            suspect: attempted.suspect,
-            failures: attempted.failures,
             body: None,
-        }));
+            ..attempted
+        };
+        return Next::Put(Box::new(dead_letter.into_row(now, false)));
     }
     let reason = match (&settings.dead_letter, attempted.key.stage) {
         (Some(Err(why)), _) => format!("{reason}; the dead-letter sink is not known: {why}"),
@@ -177,19 +195,6 @@ fn attempts_made(attempted: &Attempted) -> u32 {
         .rev()
         .find(|failure| failure.stage == Stage::Subscriber);
     here.saturating_add(before.map_or(0, |failure| failure.attempt.saturating_add(1)))
-}
-
-fn again_in(attempted: Attempted, wait: Duration, now: Timestamp) -> Work {
-    Work {
-        key: attempted.key,
-        attempt: attempted.attempt + 1,
-        due: now.after(wait),
-        open: false,
-        crashes: attempted.crashes,
-        suspect: attempted.suspect,
-        failures: attempted.failures,
-        body: attempted.body,
-    }
 }
 
 /// Keeps the last failures. The last one in stage `Subscriber` is kept whatever comes after it: the dead letter tells it.
@@ -246,12 +251,8 @@ mod tests {
             stage,
         };
         Attempted {
-            key,
             attempt,
-            crashes: 0,
-            suspect: false,
-            failures: Vec::new(),
-            body: None,
+            ..Attempted::first(key)
         }
     }
 

@@ -107,12 +107,8 @@ impl Window {
 
     /// Everything that is owed without a row of work, in order.
     pub(crate) fn unsettled(&self) -> Vec<u64> {
-        let flying = self
-            .in_flight
-            .iter()
-            .filter(|flight| !flight.has_row)
-            .map(|flight| flight.offset);
-        let mut all: Vec<u64> = flying
+        let mut all: Vec<u64> = self
+            .flying()
             .chain(self.owed.iter().copied())
             .chain(self.queue.iter().map(|queued| queued.offset))
             .collect();
@@ -121,15 +117,18 @@ impl Window {
     }
 
     pub(crate) fn first_unsettled(&self) -> Option<u64> {
-        let flying = self
-            .in_flight
-            .iter()
-            .filter(|flight| !flight.has_row)
-            .map(|flight| flight.offset);
-        flying
+        self.flying()
             .chain(self.owed.front().copied())
             .chain(self.queue.front().map(|queued| queued.offset))
             .min()
+    }
+
+    /// What is in flight without a row of work.
+    fn flying(&self) -> impl Iterator<Item = u64> {
+        self.in_flight
+            .iter()
+            .filter(|flight| !flight.has_row)
+            .map(|flight| flight.offset)
     }
 
     /// Gives memory back that a burst needed.

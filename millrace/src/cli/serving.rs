@@ -9,7 +9,7 @@ use millrace_channel::embedded::Durability;
 
 use crate::cli::logs::LogFormat;
 use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes, parse_host};
-use crate::run::node::NodeConfig;
+use crate::role::config::RoleConfig;
 use crate::sources::sink::Sinks;
 
 /// `millrace run`.
@@ -130,7 +130,7 @@ impl SourcesArgs {
     ///
     /// # Errors
     /// A sentence, when the flags do not make sense.
-    pub(crate) fn config(&self) -> Result<(NodeConfig, Sinks), String> {
+    pub(crate) fn config(&self) -> Result<(RoleConfig, Sinks), String> {
         let sinks = Sinks::parse(
             self.sink.as_deref(),
             self.ce_overrides.as_deref(),
@@ -143,12 +143,12 @@ impl SourcesArgs {
 // === impl ServingArgs ===
 
 impl ServingArgs {
-    /// The configuration of a node on this data folder.
+    /// The configuration of a role on this data folder.
     ///
     /// # Errors
     /// A sentence, when the flags do not go together.
-    pub(crate) fn config(&self, data: PathBuf) -> Result<NodeConfig, String> {
-        Ok(NodeConfig {
+    pub(crate) fn config(&self, data: PathBuf) -> Result<RoleConfig, String> {
+        Ok(RoleConfig {
             durability: match self.durability {
                 DurabilityArg::Sync => Durability::Sync,
                 DurabilityArg::Os => Durability::Os,
@@ -164,8 +164,8 @@ impl ServingArgs {
 // === impl ListeningArgs ===
 
 impl ListeningArgs {
-    /// The configuration of a node on this data folder, with the defaults for what is stored.
-    fn config(&self, data: PathBuf) -> Result<NodeConfig, String> {
+    /// The configuration of a role on this data folder, with the defaults for what is stored.
+    fn config(&self, data: PathBuf) -> Result<RoleConfig, String> {
         for (flag, address) in [("--listen", self.listen), ("--admin-listen", self.admin_listen)] {
             if !address.ip().is_loopback() && !self.allow_anonymous {
                 return Err(format!(
@@ -180,7 +180,7 @@ impl ListeningArgs {
                 self.listen
             ));
         }
-        Ok(NodeConfig {
+        Ok(RoleConfig {
             data,
             listen: self.listen,
             admin_listen: self.admin_listen,

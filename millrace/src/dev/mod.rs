@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::exit::Exit;
 use crate::cli::out;
-use crate::run::node::NodeConfig;
-use crate::run::role::{Live as _, Role as _};
+use crate::role::config::RoleConfig;
+use crate::role::{Live as _, Role as _, signal};
 use show::Show;
 
 /// Serves the sample mesh until Ctrl-C.
-pub(crate) async fn dev(config: NodeConfig) -> anyhow::Result<Exit> {
+pub(crate) async fn dev(config: RoleConfig) -> anyhow::Result<Exit> {
     let echo = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let documents = sample(echo.address());
     let Some(mesh) = load_text(&documents).mesh else {
@@ -34,7 +34,7 @@ pub(crate) async fn dev(config: NodeConfig) -> anyhow::Result<Exit> {
     let echo_task = tokio::spawn(echo::serve(echo, echo_shutdown.clone()));
     let running = node.start(mesh).await?;
     out::data(&greeting(listen, admin, &config));
-    let mut ended = crate::run::signal::Ended::listen()?;
+    let mut ended = signal::Ended::listen()?;
     ended.asked().await;
     out::data("\nstopping");
     running.stop().await?;
@@ -62,7 +62,7 @@ spec:
     )
 }
 
-fn greeting(listen: SocketAddr, admin: SocketAddr, config: &NodeConfig) -> String {
+fn greeting(listen: SocketAddr, admin: SocketAddr, config: &RoleConfig) -> String {
     format!(
         "\
 Millrace is ready.

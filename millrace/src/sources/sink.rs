@@ -8,7 +8,7 @@ use http::Uri;
 use millrace_model::{Mesh, Source, Target};
 use serde::Deserialize;
 
-use crate::run::node::SINK_TIMEOUT;
+use crate::role::config::SINK_TIMEOUT;
 
 /// What `K_SINK`, `K_CE_OVERRIDES` and `K_SINK_TIMEOUT` say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What sources and the frame around them promise, with real parts but for the two whose faults are scripted.
 
+#[cfg(feature = "kubernetes")]
+mod api_server;
 mod cron;
 mod frame;
 mod support;

@@ -157,9 +157,14 @@ impl Process {
             .send_modify(|before| *before = Arc::new(mesh(sources).succeeding(before)));
     }
 
+    /// How the CronSource of this name stands.
     pub(crate) fn status(&self, name: &str) -> SourceStatus {
+        self.status_of(SourceKind::Cron, name)
+    }
+
+    pub(crate) fn status_of(&self, kind: SourceKind, name: &str) -> SourceStatus {
         let key = SourceKey {
-            kind: SourceKind::Cron,
+            kind,
             name: ObjectName::new("shop", name),
         };
         self.board.source(&key).lock().clone()

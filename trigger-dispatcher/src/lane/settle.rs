@@ -1,10 +1,10 @@
 //! What an outcome changes: rows put, moved, completed or parked, waiting for the next commit.
 
-use millrace_channel::{Change, Work, WorkKey};
+use millrace_channel::{Change, WorkKey};
 use millrace_event::Timestamp;
 
 use super::Inner;
-use crate::next_step::Next;
+use crate::next_step::{Attempted, Next};
 
 impl Inner {
     pub(super) fn is_suspect(&mut self, offset: u64) -> bool {
@@ -20,16 +20,11 @@ impl Inner {
         self.deferred.add(1);
         self.uncommitted += 1;
         self.dirty = true;
-        self.put(Change::Put(Work {
-            key,
-            attempt: 0,
-            due: now,
-            open: false,
-            crashes: 0,
+        let suspect = Attempted {
             suspect: true,
-            failures: Vec::new(),
-            body: None,
-        }));
+            ..Attempted::first(key)
+        };
+        self.put(Change::Put(suspect.into_row(now, false)));
     }
 
     pub(super) fn put(&mut self, change: Change) {

@@ -1,26 +1,18 @@
 //! What an ApiServerSource makes of an API server that does what a real one does only rarely: every answer is scripted.
 
-#![cfg(feature = "kubernetes")]
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_delivery::{Connector, ConnectorOptions};
-use millrace_event::checkpoint::Stored;
-use millrace_event::{Checkpoint, CheckpointError, Clock, Event, Intake, ObjectName, Origin, Refusal};
+use millrace_event::{Clock, Event, ObjectName};
 use millrace_filter::Compiled;
 use millrace_model::source::ApiServer;
 use millrace_model::source::api_server::{Namespaces, ObjectKind, ObjectMode, WatchedKind};
-use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, Source, SourceSpec, StatusBoard, Target};
-use millrace_sources::{Metrics, Parts, Sources, Webhooks};
+use millrace_model::{Source, SourceKind, SourceSpec, Target};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+
+use crate::support::{Broker, Process, Store};
 
 /// Answers by what is asked for; of each, first to last, and the last one again and again.
 #[derive(Default)]
@@ -29,51 +21,6 @@ struct Script {
     /// The versions at which the server says that it is.
     versions: Mutex<Vec<u64>>,
     watches: Mutex<Vec<Vec<String>>>,
-}
-
-/// A Broker that records.
-#[derive(Default)]
-struct Broker(Mutex<Vec<Event>>);
-
-/// Checkpoints in memory.
-#[derive(Default)]
-struct Store(Mutex<BTreeMap<String, Stored>>);
-
-struct Process {
-    shutdown: CancellationToken,
-    task: JoinHandle<()>,
-    board: Arc<StatusBoard>,
-    source: Arc<Source>,
-}
-
-#[async_trait::async_trait]
-impl Intake for Broker {
-    async fn admit(&self, _: &ObjectName, events: Vec<Event>, _: Origin) -> Result<(), Refusal> {
-        self.0.lock().extend(events);
-        Ok(())
-    }
-}
-
-#[async_trait::async_trait]
-impl Checkpoint for Store {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
-        Ok(self.0.lock().get(key).cloned())
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        expected: u64,
-        value: Vec<u8>,
-    ) -> Result<u64, CheckpointError> {
-        let mut all = self.0.lock();
-        if all.get(key).map_or(0, |stored| stored.version) != expected {
-            return Err(CheckpointError::Conflict(key.to_owned()));
-        }
-        let version = expected + 1;
-        all.insert(key.to_owned(), Stored { version, value });
-        Ok(version)
-    }
 }
 
 /// An object of the version `version`.
@@ -164,87 +111,47 @@ async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<(
     stream.write_all(answer.as_bytes()).await
 }
 
-impl Process {
-    fn start(folder: &tempfile::TempDir, broker: &Arc<Broker>, store: &Arc<Store>) -> Self {
-        let source = Arc::new(Source {
-            name: ObjectName::new("shop", "watched"),
-            sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
-            overrides: Vec::new(),
-            spec: SourceSpec::ApiServer(Box::new(ApiServer {
-                kubeconfig: Some(folder.path().join("kubeconfig")),
-                mode: ObjectMode::Reference,
-                resources: vec![WatchedKind {
-                    object: ObjectKind {
-                        api_version: "v1".to_owned(),
-                        kind: "ConfigMap".to_owned(),
-                    },
-                    selector: String::new(),
-                }],
-                namespaces: Namespaces::Own,
-                owner: None,
-                filters: Vec::new(),
-                compiled: Arc::new(Compiled::new(&[]).expect("no filter")),
-                initial_list: false,
-            })),
-        });
-        let board = Arc::new(StatusBoard::default());
-        let mut mesh = Mesh::default();
-        mesh.sources.insert(source.key(), source.clone());
-        let (mesh, receiver) = watch::channel(Arc::new(mesh));
-        let sources = Sources::new(Parts {
-            mesh: receiver,
-            intake: broker.clone(),
-            connector: Connector::new(ConnectorOptions::default()),
-            checkpoints: store.clone(),
-            board: board.clone(),
-            webhooks: Arc::new(Webhooks::new(1024)),
-            metrics: Metrics::default(),
-            clock: Clock::System,
-            max_event_bytes: 1 << 20,
-            sink_timeout: Duration::from_secs(30),
-            drain_timeout: Duration::from_secs(30),
-        });
-        let shutdown = CancellationToken::new();
-        let running = sources.run(shutdown.clone());
-        let task = tokio::spawn(async move {
-            running.await;
-            drop(mesh);
-        });
-        Self {
-            shutdown,
-            task,
-            board,
-            source,
-        }
-    }
-
-    fn status(&self) -> SourceStatus {
-        self.board.source(&self.source.key()).lock().clone()
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        self.task.await.expect("no panic");
-    }
+/// Starts a source that watches what the kubeconfig in this folder leads to.
+fn start(folder: &tempfile::TempDir, broker: &Arc<Broker>, store: &Arc<Store>) -> Process {
+    let source = Source {
+        name: ObjectName::new("shop", "watched"),
+        sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
+        overrides: Vec::new(),
+        spec: SourceSpec::ApiServer(Box::new(ApiServer {
+            kubeconfig: Some(folder.path().join("kubeconfig")),
+            mode: ObjectMode::Reference,
+            resources: vec![WatchedKind {
+                object: ObjectKind {
+                    api_version: "v1".to_owned(),
+                    kind: "ConfigMap".to_owned(),
+                },
+                selector: String::new(),
+            }],
+            namespaces: Namespaces::Own,
+            owner: None,
+            filters: Vec::new(),
+            compiled: Arc::new(Compiled::new(&[]).expect("no filter")),
+            initial_list: false,
+        })),
+    };
+    Process::start([source], broker, store, &Clock::System)
 }
 
-impl Broker {
-    /// The ids so far; those that were found by comparing with a `~`.
-    fn told(&self) -> Vec<String> {
-        let mark = |event: &Event| {
-            let is_reconstructed = event.get("millracereconstructed").is_some();
-            format!("{}{}", if is_reconstructed { "~" } else { "" }, event.id())
-        };
-        self.0.lock().iter().map(mark).collect()
-    }
+/// The ids so far; those that were found by comparing with a `~`.
+fn told(broker: &Broker) -> Vec<String> {
+    let mark = |event: &Event| {
+        let is_reconstructed = event.get("millracereconstructed").is_some();
+        format!("{}{}", if is_reconstructed { "~" } else { "" }, event.id())
+    };
+    broker.taken.lock().iter().map(mark).collect()
+}
 
-    async fn until_told(&self, expected: &[&str]) {
-        until(
-            || self.told() == expected,
-            || format!("{:?} instead of {expected:?}", self.told()),
-        )
-        .await;
-    }
+async fn until_told(broker: &Broker, expected: &[&str]) {
+    until(
+        || told(broker) == expected,
+        || format!("{:?} instead of {expected:?}", told(broker)),
+    )
+    .await;
 }
 
 async fn until(is_so: impl Fn() -> bool, seen: impl Fn() -> String) {
@@ -267,18 +174,20 @@ async fn a_410_in_the_middle_tells_the_difference_and_no_storm() {
     let expired = format!(r#"{{"type":"ERROR","object":{GONE}}}"#);
     *script.watches.lock() = vec![vec![seen("a", 11), expired], vec![seen("c", 21)]];
     // The object `a` is back at an earlier version, which is as good as another one.
-    let (broker, store) = (Arc::default(), Arc::default());
+    let (broker, store) = Default::default();
     let folder = serve(&script).await;
-    let process = Process::start(&folder, &broker, &store);
-    broker
-        .until_told(&[
+    let process = start(&folder, &broker, &store);
+    until_told(
+        &broker,
+        &[
             "a.11.update",
             "~a.1.update",
             "~b.12.update",
             "~c.13.add",
             "c.21.update",
-        ])
-        .await;
+        ],
+    )
+    .await;
     process.stop().await;
 }
 
@@ -288,12 +197,10 @@ async fn a_server_that_was_set_back_to_a_backup_is_compared_and_not_waited_for()
     *script.lists.lock() = vec![list(100, "", &[("a", 90), ("b", 95)]), list(50, "", &[("a", 40)])];
     *script.versions.lock() = vec![50];
     *script.watches.lock() = vec![Vec::new(), vec![seen("a", 51)]];
-    let (broker, store) = (Arc::default(), Arc::default());
+    let (broker, store) = Default::default();
     let folder = serve(&script).await;
-    let process = Process::start(&folder, &broker, &store);
-    broker
-        .until_told(&["~a.40.update", "~b.95.delete", "a.51.update"])
-        .await;
+    let process = start(&folder, &broker, &store);
+    until_told(&broker, &["~a.40.update", "~b.95.delete", "a.51.update"]).await;
     process.stop().await;
 }
 
@@ -307,10 +214,10 @@ async fn a_list_that_expires_between_two_pages_is_begun_again() {
         list(11, "", &[("b", 11)]),
     ];
     *script.watches.lock() = vec![vec![seen("b", 12)]];
-    let (broker, store) = (Arc::default(), Arc::default());
+    let (broker, store) = Default::default();
     let folder = serve(&script).await;
-    let process = Process::start(&folder, &broker, &store);
-    broker.until_told(&["b.12.update"]).await;
+    let process = start(&folder, &broker, &store);
+    until_told(&broker, &["b.12.update"]).await;
     process.stop().await;
 }
 
@@ -320,13 +227,13 @@ async fn what_cannot_be_read_is_counted_and_passed_by() {
     *script.lists.lock() = vec![list(10, "", &[("a", 1)])];
     let nonsense = r#"{"type":"ADDED","object":{"metadata":{}}}"#.to_owned();
     *script.watches.lock() = vec![vec!["nonsense".to_owned(), nonsense, seen("a", 11)]];
-    let (broker, store) = (Arc::default(), Arc::default());
+    let (broker, store) = Default::default();
     let folder = serve(&script).await;
-    let process = Process::start(&folder, &broker, &store);
-    broker.until_told(&["a.11.update"]).await;
+    let process = start(&folder, &broker, &store);
+    until_told(&broker, &["a.11.update"]).await;
     until(
-        || process.status().refused >= 2,
-        || format!("{:?}", process.status()),
+        || process.status_of(SourceKind::ApiServer, "watched").refused >= 2,
+        || format!("{:?}", process.status_of(SourceKind::ApiServer, "watched")),
     )
     .await;
     process.stop().await;

@@ -1,5 +1,15 @@
-//! What the roles that serve documents share: they are read, a process is built and runs, and changes are taken up.
+//! What every role that serves is made of: `millrace run`, `millrace sources` and `millrace dev` add only what is their own.
+//!
+//! A role is given its [`config`] and its [`documents`], builds its [`front`] and its own [`part`]s, and runs until the
+//! [`signal`] to end; changed documents are taken up meanwhile.
 
+pub(crate) mod config;
+pub(crate) mod documents;
+pub(crate) mod front;
+pub(crate) mod part;
+pub(crate) mod signal;
+
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,12 +17,10 @@ use millrace_admin::ReloadState;
 use millrace_channel::embedded::OpenError;
 use millrace_event::Clock;
 use millrace_model::Mesh;
-use std::net::SocketAddr;
 use tokio::sync::watch;
 
-use super::documents::{Documents, Unfit};
-use super::signal;
 use crate::cli::exit::Exit;
+use documents::{Documents, Unfit};
 
 /// A role of the process whose parts are wired and whose addresses are bound; nothing is served yet.
 pub(crate) trait Role {

@@ -1,0 +1,64 @@
+//! How a role runs, and the bounds that follow from it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace_channel::embedded::{Durability, StoreOptions};
+use millrace_event::Clock;
+
+/// How a role runs. Inert data.
+#[derive(Clone, Debug)]
+pub(crate) struct RoleConfig {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// Where events come in.
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API is.
+    pub(crate) admin_listen: SocketAddr,
+    /// Names by which it may be called beside its own address.
+    pub(crate) admin_allowed_hosts: Vec<String>,
+    /// When an event counts as durable.
+    pub(crate) durability: Durability,
+    /// Throw unreadable state away.
+    pub(crate) rebuild_state: bool,
+    /// The most data of one event.
+    pub(crate) max_event_bytes: usize,
+    /// How long what is in hand may take to end at shutdown.
+    pub(crate) drain_timeout: Duration,
+    /// How long the debts of a trigger that is gone are kept.
+    pub(crate) orphan_grace: Duration,
+    /// Bytes of the attempts' history of each broker.
+    pub(crate) history_bytes: u64,
+}
+
+/// How long one request to a source's sink may take, where nobody says.
+pub(crate) const SINK_TIMEOUT: Duration = Duration::from_secs(30);
+
+// === impl RoleConfig ===
+
+impl RoleConfig {
+    /// How the data folder is opened.
+    pub(crate) fn store(&self) -> StoreOptions {
+        StoreOptions {
+            durability: self.durability,
+            clock: Clock::System,
+            rebuild_state: self.rebuild_state,
+            history_bytes: self.history_bytes,
+        }
+    }
+
+    /// Bytes of memory that the bodies of all webhook calls may take together while they are read: 64 MiB, or room for two
+    /// of the largest, in which an event lies in a form and takes up to three times its size.
+    pub(super) fn webhook_memory(&self) -> usize {
+        const USUAL: usize = 64 << 20;
+        self.max_event_bytes.saturating_mul(8).max(USUAL)
+    }
+
+    /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat
+    /// too large, which intake then refuses in words; what is beyond is no reply to anybody.
+    pub(super) fn answer_bytes(&self) -> usize {
+        const HEAD: usize = 64 << 10;
+        self.max_event_bytes.saturating_mul(2).saturating_add(HEAD)
+    }
+}

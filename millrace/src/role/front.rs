@@ -1,0 +1,203 @@
+//! What faces the outside in every role: the ingress, the sources, the admin API, and what these are made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_admin::{Admin, Feed, ReloadState};
+use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
+use millrace_channel::Channels;
+use millrace_delivery::guard::Guard;
+use millrace_delivery::{Connector, ConnectorOptions};
+use millrace_event::{Checkpoint, Clock};
+use millrace_model::{Mesh, StatusBoard};
+use millrace_serve::{Listener, ServeMetrics};
+use millrace_sources::{Sources, Webhooks};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::config::RoleConfig;
+use super::part::Part;
+
+/// What a role gives its front.
+pub(crate) struct Given {
+    /// The mesh in effect.
+    pub(crate) mesh: watch::Receiver<Arc<Mesh>>,
+    /// The mesh whose Brokers take events.
+    pub(crate) admitted: watch::Receiver<Arc<Mesh>>,
+    /// The channels of these Brokers.
+    pub(crate) channels: Channels,
+    /// Where sources remember.
+    pub(crate) checkpoints: Arc<dyn Checkpoint>,
+    /// How long one request to a source's sink may take.
+    pub(crate) sink_timeout: Duration,
+    /// Every metric of the process.
+    pub(crate) registry: Registry,
+}
+
+/// The front, wired and bound; nothing is served yet. What is visible is for the parts that a role adds.
+pub(crate) struct Front {
+    pub(crate) registry: Registry,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) connector: Connector,
+    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) feed: Feed,
+    ingress: Ingress,
+    sources: Sources,
+    mesh: watch::Receiver<Arc<Mesh>>,
+    channels: Channels,
+    admin_listener: Listener,
+    admin_allowed_hosts: Vec<String>,
+    serve_metrics: ServeMetrics,
+}
+
+/// The front at work.
+pub(crate) struct OpenFront {
+    ready: watch::Sender<bool>,
+    reload: watch::Sender<ReloadState>,
+    sources: Part,
+    ingress: Part,
+    admin: Part,
+}
+
+// === impl Front ===
+
+impl Front {
+    /// Binds the addresses and wires the parts.
+    pub(crate) fn build(config: &RoleConfig, given: Given) -> anyhow::Result<Self> {
+        let mut registry = given.registry;
+        let serve_metrics = ServeMetrics::new(&mut registry);
+        let board = Arc::new(StatusBoard::default());
+        let admin_listener = Listener::bind(config.admin_listen)?;
+        let admission = Arc::new(Admission::new(AdmissionParts {
+            mesh: given.admitted,
+            channels: given.channels.clone(),
+            limits: Limits {
+                event_bytes: config.max_event_bytes,
+                ..Limits::default()
+            },
+            observer: None,
+            metrics: BrokerMetrics::new(&mut registry),
+        }));
+        let webhooks = Arc::new(Webhooks::new(config.webhook_memory()));
+        let mut ingress_config = IngressConfig::new(config.listen);
+        ingress_config.serve.drain_timeout = config.drain_timeout;
+        let ingress = Ingress::build(
+            &ingress_config,
+            admission.clone(),
+            Some(webhooks.clone()),
+            serve_metrics.listener("ingress"),
+        )?;
+        let connector = Connector::new(ConnectorOptions {
+            guard: Guard {
+                refuse: vec![admin_listener.address()],
+                ..Guard::default()
+            },
+            max_answer_bytes: config.answer_bytes(),
+        })
+        .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
+        let sources = Sources::new(millrace_sources::Parts {
+            mesh: given.mesh.clone(),
+            intake: admission.clone(),
+            connector: connector.clone(),
+            checkpoints: given.checkpoints,
+            board: board.clone(),
+            webhooks,
+            metrics: millrace_sources::Metrics::register(&mut registry),
+            clock: Clock::System,
+            max_event_bytes: config.max_event_bytes,
+            sink_timeout: given.sink_timeout,
+            drain_timeout: config.drain_timeout,
+        });
+        Ok(Self {
+            registry,
+            admission,
+            connector,
+            board,
+            feed: Feed::default(),
+            ingress,
+            sources,
+            mesh: given.mesh,
+            channels: given.channels,
+            admin_listener,
+            admin_allowed_hosts: config.admin_allowed_hosts.clone(),
+            serve_metrics,
+        })
+    }
+
+    /// The address of the ingress.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.ingress.address()
+    }
+
+    /// The address of the admin API.
+    pub(crate) fn admin_listen(&self) -> SocketAddr {
+        self.admin_listener.address()
+    }
+
+    /// Serves the admin API, waits until the `first` mesh is in effect, and opens. Events are accepted when it returns.
+    pub(crate) async fn open(
+        self,
+        first: impl Future<Output = anyhow::Result<Arc<Mesh>>>,
+    ) -> anyhow::Result<OpenFront> {
+        let ready = watch::Sender::new(false);
+        let reload = watch::Sender::new(ReloadState::default());
+        let shutdown = CancellationToken::new();
+        let admin = Admin {
+            mesh: self.mesh,
+            reload: reload.subscribe(),
+            board: self.board,
+            channels: self.channels,
+            clock: Clock::System,
+            feed: self.feed,
+            read_filter: millrace_crds::read_filter,
+            registry: Arc::new(self.registry),
+            ready: ready.subscribe(),
+            version: env!("CARGO_PKG_VERSION"),
+            allowed_hosts: self.admin_allowed_hosts,
+            shutdown: shutdown.clone(),
+        };
+        let (listener, metrics) = (self.admin_listener, self.serve_metrics.listener("admin"));
+        let admin = Part::start(shutdown, |_| async {
+            admin.serve(listener, metrics).await;
+        });
+        let first = first.await?;
+        let ingress = Part::start(CancellationToken::new(), |shutdown| async {
+            self.ingress.run(shutdown).await;
+        });
+        let sources = Part::start(CancellationToken::new(), |shutdown| self.sources.run(shutdown));
+        reload.send_replace(ReloadState {
+            revision: first.revision,
+            at: Clock::System.now(),
+            error: None,
+        });
+        ready.send_replace(true);
+        Ok(OpenFront {
+            ready,
+            reload,
+            sources,
+            ingress,
+            admin,
+        })
+    }
+}
+
+// === impl OpenFront ===
+
+impl OpenFront {
+    /// Where it is said how the last load went.
+    pub(crate) fn told(&self) -> &watch::Sender<ReloadState> {
+        &self.reload
+    }
+
+    /// Stops accepting and ends what is in hand here. Gives the admin API, which is the last to end: until then it says how
+    /// the rest goes.
+    pub(crate) async fn close(self) -> Part {
+        self.ready.send_replace(false);
+        // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
+        self.sources.stop().await;
+        self.ingress.stop().await;
+        self.admin
+    }
+}
