@@ -1,4 +1,5 @@
-//! Records of a topic: a bare consumer that throws them away, and a KafkaSource until they are durable, in turns.
+//! Records of a topic: consumers that throw them away, by a loop of polls and by tasks as most programs have it, and a KafkaSource
+//! until they are durable, in turns.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -23,7 +24,7 @@ const TOPIC: &str = "bench";
 /// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on the same cores.
 const WARM_UP: usize = 4;
 /// How often it is asked how many events are stored.
-const ASK: Duration = Duration::from_millis(5);
+const ASK: Duration = Duration::from_millis(20);
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -33,23 +34,30 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     for round in 0..WARM_UP {
         consume(&kafka, options.records, &format!("warm-up-{round}"))?;
     }
-    let (mut bare, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut stream, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
         bare.push(consume(&kafka, options.records, &format!("bare-{round}"))?);
+        stream.push(receive(&kafka, options.records, &format!("stream-{round}"))?);
         let (rate, micros) = store(&kafka, options, round)?;
         source.push(rate);
         cpu.push(micros);
         report.say(&format!(
-            "  round {}: bare {:.0} records/s, source {rate:.0} records/s",
+            "  round {}: bare {:.0} records/s, stream {:.0} records/s, source {rate:.0} records/s",
             round + 1,
-            bare[round]
+            bare[round],
+            stream[round]
         ));
     }
-    let (bare, source, cpu) = (median(bare), median(source), median(cpu));
+    let (bare, stream, source, cpu) = (median(bare), median(stream), median(source), median(cpu));
     let targets = [
         Target {
-            name: "bare rdkafka consumer, records/s",
+            name: "bare BaseConsumer, records/s",
             is: bare,
+            should: Should::Be,
+        },
+        Target {
+            name: "bare StreamConsumer, records/s",
+            is: stream,
             should: Should::Be,
         },
         Target {
@@ -63,8 +71,13 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
             should: Should::Be,
         },
         Target {
-            name: "KafkaSource to bare consumer",
+            name: "KafkaSource to BaseConsumer",
             is: source / bare,
+            should: Should::AtLeast(0.5),
+        },
+        Target {
+            name: "KafkaSource to StreamConsumer",
+            is: source / stream,
             should: Should::AtLeast(0.5),
         },
     ];
@@ -130,6 +143,25 @@ fn consume(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> 
     }
     let first = first.context("there are no records")?;
     Ok(count as f64 / first.elapsed().as_secs_f64())
+}
+
+/// The same by a consumer whose records are awaited.
+fn receive(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> {
+    let consume = async {
+        let consumer: StreamConsumer = client(kafka)
+            .set("group.id", group)
+            .set("auto.offset.reset", "earliest")
+            .create()?;
+        consumer.subscribe(&[TOPIC])?;
+        consumer.recv().await?;
+        let first = Instant::now();
+        for _ in 1..count {
+            consumer.recv().await?;
+        }
+        Ok(count as f64 / first.elapsed().as_secs_f64())
+    };
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, consume).await? })
 }
 
 /// Records a second that a KafkaSource makes durable, from the first ones on, and the CPU time of each in microseconds.
