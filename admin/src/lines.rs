@@ -40,6 +40,18 @@ pub(crate) fn stream<F>(shutdown: CancellationToken, write: impl FnOnce(Writer) 
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let (writer, answer) = begin();
+    let written = write(writer);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = written => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    answer
+}
+
+fn begin() -> (Writer, Response) {
     let (chunks, lines) = mpsc::channel(WAITING);
     let mut answer = Response::new(Body::new(Lines(lines)));
     let headers = answer.headers_mut();
@@ -49,14 +61,7 @@ where
         chunks,
         chunk: Vec::new(),
     };
-    let written = write(writer);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = written => {}
-            () = shutdown.cancelled() => {}
-        }
-    });
-    answer
+    (writer, answer)
 }
 
 // === impl Writer ===

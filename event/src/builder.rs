@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::event::{DataForm, Event};
 use crate::invalid::{Fault, Invalid};
+use crate::kafka::SHARED_BYTES;
 use crate::rules;
 use crate::stored::{Entry, FIRST, Parts, push_header};
 
@@ -156,13 +157,22 @@ impl EventBuilder {
     ) -> Result<Event, Invalid> {
         self.check_size(1)?;
         self.first_to_front()?;
-        let layout = self.parts(data).write(room)?;
+        let parts = self.parts(data);
+        if parts.size() > SHARED_BYTES {
+            let mut own = BytesMut::new();
+            let layout = parts.write(&mut own)?;
+            return Ok(Event::of(own.freeze(), layout));
+        }
+        let layout = parts.write(room)?;
         Ok(Event::of(room.split().freeze(), layout))
     }
 
-    /// Begins anew, in the memory it has.
+    /// Begins anew, in the memory it has, unless that has grown beyond what an event needs.
     pub(crate) fn begin(&mut self, version: SpecVersion) {
         self.version = version;
+        if self.text.capacity() > 2 * MAX_ATTRIBUTE_BYTES {
+            self.text = String::new();
+        }
         self.text.clear();
         self.entries.clear();
         self.headers.clear();

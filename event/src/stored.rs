@@ -94,13 +94,19 @@ impl Entry {
 // === impl Parts ===
 
 impl Parts<'_> {
+    /// Bytes of the stored form.
+    pub(crate) fn size(&self) -> usize {
+        let text: usize = self.entries.iter().map(|entry| entry.len()).sum();
+        let data = self.data.map_or(0, |(_, data)| data.len());
+        HEAD + self.entries.len() * ROW + text + self.headers.len() + data
+    }
+
     /// Writes the stored form, and nothing else, to the buffer. The caller has checked that the first three entries are what they must be.
     pub(crate) fn write(&self, out: &mut BytesMut) -> Result<Layout, Invalid> {
-        let text: usize = self.entries.iter().map(|entry| entry.len()).sum();
         let (form, data) = self
             .data
             .map_or((None, &[][..]), |(form, data)| (Some(form), data));
-        let size = HEAD + self.entries.len() * ROW + text + self.headers.len() + data.len();
+        let size = self.size();
         let too_large = || Invalid::new(Fault::EventTooLarge, "the event is larger than 4 GiB");
         u32::try_from(size).map_err(|_| too_large())?;
         let attributes = u16::try_from(self.entries.len()).map_err(|_| too_large())?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use millrace_model::SourceKey;
 use parking_lot::Mutex;
@@ -28,6 +28,9 @@ pub struct Metrics {
 pub(crate) struct SourceMetrics {
     key: SourceKey,
     events: Counter,
+    /// From its first use on: only a KafkaSource has one.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "no other source pauses"))]
+    paused_partitions: OnceLock<Gauge>,
     all: Metrics,
 }
 
@@ -83,6 +86,7 @@ impl Metrics {
     pub(crate) fn source(&self, key: &SourceKey) -> SourceMetrics {
         SourceMetrics {
             events: self.events.get_or_create_owned(&labels(key)),
+            paused_partitions: OnceLock::new(),
             key: key.clone(),
             all: self.clone(),
         }
@@ -147,8 +151,9 @@ impl SourceMetrics {
     #[cfg(feature = "kafka")]
     pub(crate) fn paused_partitions(&self, partitions: usize) {
         let partitions = i64::try_from(partitions).unwrap_or(i64::MAX);
-        let gauge = self.all.paused_partitions.get_or_create_owned(&labels(&self.key));
-        gauge.set(partitions);
+        let family = &self.all.paused_partitions;
+        let gauge = || family.get_or_create_owned(&labels(&self.key));
+        self.paused_partitions.get_or_init(gauge).set(partitions);
     }
 
     fn coded(&self, code: &'static str) -> CodeLabels {

@@ -83,8 +83,9 @@ async fn every_record_becomes_an_event_whatever_happens_to_millrace_and_its_sink
     let Some(kafka) = Kafka::start().await? else {
         return Ok(());
     };
-    let (mapped, killed, moved, full, url, latest) = tokio::join!(
+    let (mapped, many, killed, moved, full, url, latest) = tokio::join!(
         records_become_events_as_documented(&kafka),
+        many_small_records_go_in_batches_that_a_broker_takes(&kafka),
         a_kill_loses_nothing_and_repeats_have_the_same_ids(&kafka),
         partitions_move_between_members_and_nothing_is_lost(&kafka),
         a_full_broker_pauses_the_topic_and_it_goes_on(&kafka),
@@ -92,6 +93,7 @@ async fn every_record_becomes_an_event_whatever_happens_to_millrace_and_its_sink
         a_source_that_begins_at_the_end_remembers_where_that_was(&kafka),
     );
     mapped.context("records_become_events_as_documented")?;
+    many.context("many_small_records_go_in_batches_that_a_broker_takes")?;
     killed.context("a_kill_loses_nothing_and_repeats_have_the_same_ids")?;
     moved.context("partitions_move_between_members_and_nothing_is_lost")?;
     full.context("a_full_broker_pauses_the_topic_and_it_goes_on")?;
@@ -269,6 +271,22 @@ async fn partitions_move_between_members_and_nothing_is_lost(kafka: &Kafka) -> a
     first.kill().await?;
     more(&mut wanted).await?;
     until_all(&sink, PATH, &wanted).await
+}
+
+async fn many_small_records_go_in_batches_that_a_broker_takes(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "many";
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(5_000, 0)).await?;
+    let broker = Documents::broker();
+    let mesh =
+        Mesh::start(&(broker.text().to_owned() + &source(&kafka.bootstrap(), topic, BROKER, ""))).await?;
+    until_committed(kafka, topic, 0, 5_000).await?;
+    assert_eq!(
+        mesh.admin().metric("millrace_source_events_total").await?,
+        5_000.0
+    );
+    assert_eq!(mesh.admin().metric("millrace_source_not_taken_total").await?, 0.0);
+    Ok(())
 }
 
 async fn until_paused(admin: &Admin, partitions: f64) -> anyhow::Result<()> {

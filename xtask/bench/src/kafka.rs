@@ -1,5 +1,4 @@
-//! Records of a topic: consumers that throw them away, by a loop of polls and by tasks as most programs have it, and a KafkaSource
-//! until they are durable, in turns.
+//! Records of a topic: a bare consumer that throws them away, and a KafkaSource until they are durable, in turns.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -34,30 +33,23 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     for round in 0..WARM_UP {
         consume(&kafka, options.records, &format!("warm-up-{round}"))?;
     }
-    let (mut bare, mut stream, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds {
         bare.push(consume(&kafka, options.records, &format!("bare-{round}"))?);
-        stream.push(receive(&kafka, options.records, &format!("stream-{round}"))?);
         let (rate, micros) = store(&kafka, options, round)?;
         source.push(rate);
         cpu.push(micros);
         report.say(&format!(
-            "  round {}: bare {:.0} records/s, stream {:.0} records/s, source {rate:.0} records/s",
+            "  round {}: bare {:.0} records/s, source {rate:.0} records/s",
             round + 1,
-            bare[round],
-            stream[round]
+            bare[round]
         ));
     }
-    let (bare, stream, source, cpu) = (median(bare), median(stream), median(source), median(cpu));
+    let (bare, source, cpu) = (median(bare), median(source), median(cpu));
     let targets = [
         Target {
-            name: "bare BaseConsumer, records/s",
+            name: "bare rdkafka consumer, records/s",
             is: bare,
-            should: Should::Be,
-        },
-        Target {
-            name: "bare StreamConsumer, records/s",
-            is: stream,
             should: Should::Be,
         },
         Target {
@@ -71,13 +63,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
             should: Should::Be,
         },
         Target {
-            name: "KafkaSource to BaseConsumer",
+            name: "KafkaSource to bare consumer",
             is: source / bare,
-            should: Should::AtLeast(0.5),
-        },
-        Target {
-            name: "KafkaSource to StreamConsumer",
-            is: source / stream,
             should: Should::AtLeast(0.5),
         },
     ];
@@ -143,25 +130,6 @@ fn consume(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> 
     }
     let first = first.context("there are no records")?;
     Ok(count as f64 / first.elapsed().as_secs_f64())
-}
-
-/// The same by a consumer whose records are awaited.
-fn receive(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> {
-    let consume = async {
-        let consumer: StreamConsumer = client(kafka)
-            .set("group.id", group)
-            .set("auto.offset.reset", "earliest")
-            .create()?;
-        consumer.subscribe(&[TOPIC])?;
-        consumer.recv().await?;
-        let first = Instant::now();
-        for _ in 1..count {
-            consumer.recv().await?;
-        }
-        Ok(count as f64 / first.elapsed().as_secs_f64())
-    };
-    let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async { tokio::time::timeout(DEADLINE, consume).await? })
 }
 
 /// Records a second that a KafkaSource makes durable, from the first ones on, and the CPU time of each in microseconds.

@@ -57,12 +57,16 @@ impl Embedded {
         Ok(found)
     }
 
-    /// Makes the indexes of segments that have been sealed since the last time.
-    pub(super) async fn index_sealed(&self) {
+    /// Makes the index of the next segment that has been sealed; says whether there was one.
+    pub(super) async fn index_next(&self) -> bool {
         let log = self.log.clone();
-        let made = tokio::task::spawn_blocking(move || log.index_sealed()).await;
-        if let Ok(Err(error)) = made {
-            tracing::debug!(broker = %self.broker, %error, "a segment was not indexed; it is tried again when an event is looked up");
+        match tokio::task::spawn_blocking(move || log.index_next()).await {
+            Ok(Ok(was_one)) => was_one,
+            Ok(Err(error)) => {
+                tracing::debug!(broker = %self.broker, %error, "a segment was not indexed; it is tried again when an event is looked up");
+                false
+            }
+            Err(_) => false,
         }
     }
 }

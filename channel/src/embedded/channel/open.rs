@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_event::ObjectName;
 
@@ -12,6 +12,7 @@ use super::read::Damage;
 use super::room::Backlog;
 use super::{Embedded, Surroundings};
 use crate::Channel;
+use crate::embedded::Durability;
 use crate::embedded::folder::{fault, sync_dir};
 use crate::embedded::log::{Folder, Log, LogError, LogOptions, Recovery};
 use crate::embedded::metrics::BrokerMetrics;
@@ -20,9 +21,8 @@ use crate::embedded::store::{ChannelOptions, OpenError};
 
 /// Time between two rounds of upkeep, unless something asks for one earlier.
 const UPKEEP: Duration = Duration::from_secs(2);
-/// A log that grows by more bytes than this between two rounds is busy. Its segments are not read again for their indexes then: that
-/// is done when it is calm, or when somebody looks for an event.
-const BUSY: u64 = 64 << 20;
+/// A log that is given more bytes a second than this is busy.
+const BUSY: u64 = 32 << 20;
 
 /// A segment's size where nothing asks for smaller ones, and the least.
 const SEGMENT: (u64, u64) = (64 << 20, 256 << 10);
@@ -148,8 +148,12 @@ fn open_log(
         clock: around.options.clock.clone(),
         ..LogOptions::default()
     };
-    let files = Arc::new(Folder::new(&path.join("log")));
-    Log::open(files, log_options, at_least).map_err(|source| OpenError::Log {
+    let folder = Folder::new(&path.join("log"));
+    let files = match around.options.durability {
+        Durability::Sync => folder.past_cache(),
+        Durability::Os => folder,
+    };
+    Log::open(Arc::new(files), log_options, at_least).map_err(|source| OpenError::Log {
         broker: broker.clone(),
         source,
     })
@@ -217,19 +221,25 @@ fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
 fn keep_up(channel: &Arc<Embedded>) {
     let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
     drop(tokio::spawn(async move {
-        let mut bytes = u64::MAX;
+        let (mut looked, mut bytes) = (Instant::now(), u64::MAX);
         loop {
             let Some(channel) = weak.upgrade() else { return };
             if channel.is_closing() {
                 return;
             }
-            let grown = channel.log.bytes().saturating_sub(bytes);
-            channel.keep_up_once(grown > BUSY).await;
-            bytes = channel.log.bytes();
+            let written = channel.log.metrics().bytes.get();
+            let is_busy = is_busy(written.saturating_sub(bytes), looked.elapsed());
+            (looked, bytes) = (Instant::now(), written);
+            channel.keep_up_once(is_busy).await;
             drop(channel);
             let _ = tokio::time::timeout(UPKEEP, wake.notified()).await;
         }
     }));
+}
+
+/// Whether a log that was given so many bytes in that time is busy.
+fn is_busy(bytes: u64, time: Duration) -> bool {
+    bytes as f64 > BUSY as f64 * time.as_secs_f64()
 }
 
 impl Embedded {
@@ -246,8 +256,9 @@ impl Embedded {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
         }
-        if missing == 0 && !is_busy {
-            self.index_sealed().await;
+        // One at a time, so that nothing else waits for long; in a calm moment the next one follows at once.
+        if missing == 0 && self.index_next().await && !is_busy {
+            self.upkeep.notify_one();
         }
         self.log.forget_near();
         self.damage.count_frames();
@@ -271,6 +282,24 @@ impl Drop for Embedded {
 mod tests {
     use super::*;
     use crate::embedded::channel::testing::OPTIONS;
+
+    #[test]
+    fn a_log_is_busy_by_what_it_is_given_in_a_time() {
+        for (bytes, millis, expected) in [
+            (0, 0, false),
+            (1, 0, true),
+            (BUSY, 1_000, false),
+            (BUSY + 1, 1_000, true),
+            (BUSY, 500, true),
+            (u64::MAX, 1_000, true),
+        ] {
+            assert_eq!(
+                is_busy(bytes, Duration::from_millis(millis)),
+                expected,
+                "{bytes} in {millis} ms"
+            );
+        }
+    }
 
     #[test]
     fn a_segment_is_a_small_part_of_whatever_limits_the_log() {

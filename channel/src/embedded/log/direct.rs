@@ -9,13 +9,16 @@
 //! does there: [`lead`] tells who fills a buffer where to begin. Whatever does not fit, or a file system that cannot do it, goes
 //! through the cache.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-use rustix::fs::OFlags;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::files::LogFile;
 
@@ -35,6 +38,12 @@ fn offset_in_block(at: u64) -> usize {
     usize::try_from(at % BLOCK_BYTES as u64).unwrap_or_default()
 }
 
+/// Whether what is written at `at` may go past the cache.
+#[cfg(test)]
+pub(super) fn is_large(bytes: &[u8], at: u64) -> bool {
+    blocks(bytes, at).is_some()
+}
+
 /// The whole blocks of a write, if they are many and stand in memory as they will in the file; before and behind them parts of
 /// a block each.
 fn blocks(bytes: &[u8], at: u64) -> Option<(&[u8], &[u8], &[u8])> {
@@ -45,6 +54,25 @@ fn blocks(bytes: &[u8], at: u64) -> Option<(&[u8], &[u8], &[u8])> {
     (whole.len() >= LARGE && is_aligned).then_some((before, whole, behind))
 }
 
+/// Opens a file for writing past the cache.
+#[cfg(target_os = "linux")]
+fn open(path: &Path) -> Option<File> {
+    let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).ok()?;
+    OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(_: &Path) -> Option<File> {
+    None
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
+}
+
 /// An open file.
 #[derive(Debug)]
 pub(super) struct DirectFile {
@@ -52,35 +80,33 @@ pub(super) struct DirectFile {
     path: PathBuf,
     /// The same file, opened for writing past the cache when that was first of use; `None` where it cannot be.
     direct: OnceLock<Option<File>>,
+    /// Everything goes through the cache: that is wanted, or the file system has refused the other way.
+    is_cached: AtomicBool,
 }
 
 // === impl DirectFile ===
 
 impl DirectFile {
-    /// The file that is open and its path.
-    pub(super) fn new(file: File, path: PathBuf) -> Self {
+    /// The file that is open and its path; with `is_cached` it writes everything through the cache.
+    pub(super) fn new(file: File, path: PathBuf, is_cached: bool) -> Self {
         Self {
             file,
             path,
             direct: OnceLock::new(),
+            is_cached: AtomicBool::new(is_cached),
         }
     }
 
     fn write_past_cache(&self, blocks: &[u8], at: u64) -> io::Result<()> {
-        let direct = self.direct.get_or_init(|| {
-            let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
-            let opened = OpenOptions::new()
-                .write(true)
-                .custom_flags(flags)
-                .open(&self.path);
-            opened.ok()
-        });
-        let Some(direct) = direct else {
+        let Some(direct) = self.direct.get_or_init(|| open(&self.path)) else {
             return self.file.write_all_at(blocks, at);
         };
         match direct.write_all_at(blocks, at) {
-            // The file system asks for larger blocks, or took a part that ends within one.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.file.write_all_at(blocks, at),
+            // The file system asks for larger blocks, took a part that ends within one, or does not do it at all.
+            Err(error) if is_refusal(&error) => {
+                self.is_cached.store(true, Ordering::Relaxed);
+                self.file.write_all_at(blocks, at)
+            }
             written => written,
         }
     }
@@ -88,7 +114,8 @@ impl DirectFile {
 
 impl LogFile for DirectFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let Some((before, whole, behind)) = blocks(bytes, at) else {
+        let parts = blocks(bytes, at).filter(|_| !self.is_cached.load(Ordering::Relaxed));
+        let Some((before, whole, behind)) = parts else {
             return self.file.write_all_at(bytes, at);
         };
         let whole_at = at + before.len() as u64;
@@ -166,7 +193,7 @@ mod tests {
             cut in prop::option::of(0..100_000_usize),
         ) {
             let folder = tempfile::tempdir().unwrap();
-            let file = Folder::new(folder.path()).create("a").unwrap();
+            let file = Folder::new(folder.path()).past_cache().create("a").unwrap();
             let (mut expected, mut buffer) = (Vec::new(), Vec::new());
             for (number, (length, is_aligned, octet)) in writes.into_iter().enumerate() {
                 if let Some(cut) = cut.filter(|cut| number == 2 && *cut < expected.len()) {

@@ -40,6 +40,7 @@ pub trait LogFile: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    is_cached: bool,
 }
 
 // === impl Folder ===
@@ -49,6 +50,17 @@ impl Folder {
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
+            is_cached: true,
+        }
+    }
+
+    /// The same, with large writes past the page cache: for files that are synced after each write. Others are better served by
+    /// memory that takes at once what the disk gets in its own time.
+    #[must_use]
+    pub fn past_cache(self) -> Self {
+        Self {
+            is_cached: false,
+            ..self
         }
     }
 }
@@ -73,13 +85,13 @@ impl Files for Folder {
             .create(true)
             .truncate(true)
             .open(&path)?;
-        Ok(Arc::new(DirectFile::new(file, path)))
+        Ok(Arc::new(DirectFile::new(file, path, self.is_cached)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let path = self.path.join(name);
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Arc::new(DirectFile::new(file, path)))
+        Ok(Arc::new(DirectFile::new(file, path, self.is_cached)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

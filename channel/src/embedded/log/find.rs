@@ -78,7 +78,7 @@ impl Shared {
         let candidates = match self.candidates(segment, wanted.id) {
             Some(candidates) => candidates,
             // Absent or damaged.
-            None => self.index(segment)?.1.of(ids::hash(wanted.id)),
+            None => self.index(segment)?.of(ids::hash(wanted.id)),
         };
         let newest = candidates.len().saturating_sub(*left);
         *left -= candidates.len() - newest;
@@ -139,20 +139,17 @@ impl Shared {
 // === impl Shared: indexing ===
 
 impl Shared {
-    /// Makes the index of each sealed segment that has none. Returns how many were made. Blocking.
-    pub(super) fn index_sealed(&self) -> Result<usize, LogError> {
-        let mut made = 0;
-        for segment in self.segments() {
-            if segment.sealed() && !segment.is_indexed() {
-                let (written, _) = self.index(&segment)?;
-                made += usize::from(written);
-            }
-        }
-        Ok(made)
+    /// Makes the index of the oldest sealed segment that has none; says whether there was one. Blocking.
+    pub(super) fn index_next(&self) -> Result<bool, LogError> {
+        let segments = self.segments();
+        let next = segments
+            .iter()
+            .find(|segment| segment.sealed() && !segment.is_indexed());
+        next.map_or(Ok(false), |segment| self.index(segment).map(|_| true))
     }
 
-    /// Makes the index of a sealed segment: whether it could be written, and what is in it.
-    fn index(&self, segment: &Arc<Segment>) -> Result<(bool, Entries), LogError> {
+    /// Makes the index of a sealed segment; gives what is in it, whether it could be written or not.
+    fn index(&self, segment: &Arc<Segment>) -> Result<Entries, LogError> {
         let _one = self.indexing.lock();
         let mut entries = Entries::new(segment.base);
         let read = self.each_frame(segment, |at, frame, bytes| {
@@ -177,7 +174,7 @@ impl Shared {
             // The segment was deleted meanwhile, or half an index takes room.
             let _ = self.files.remove(&name);
         }
-        Ok((written.is_ok(), entries))
+        Ok(entries)
     }
 
     fn write_index(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

@@ -226,10 +226,10 @@ impl Log {
         self.inner.shared.find(find::Wanted { id, source }, limit)
     }
 
-    /// Makes the index of each sealed segment that has none, for [`Log::find`]; returns how many were made. An index that cannot
-    /// be written (a full disk) is not tried again here. Blocking.
-    pub fn index_sealed(&self) -> Result<usize, LogError> {
-        self.inner.shared.index_sealed()
+    /// Makes the index of the oldest sealed segment that has none, for [`Log::find`]; says whether there was one. An index that
+    /// cannot be written (a full disk) is not tried again here. Blocking.
+    pub fn index_next(&self) -> Result<bool, LogError> {
+        self.inner.shared.index_next()
     }
 
     /// Gives back the memory of what was read for single events.
