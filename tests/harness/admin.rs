@@ -149,4 +149,17 @@ impl Admin {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .fold(0.0, |sum, value| sum + value))
     }
+
+    /// Waits until a metric has that value, summed over its series.
+    ///
+    /// # Errors
+    /// When it has not before the deadline.
+    pub async fn until_metric(&self, name: &str, value: f64) -> anyhow::Result<()> {
+        wait_until(&format!("{name} to be {value}"), || async {
+            let found = self.metric(name).await?;
+            anyhow::ensure!(found == value, "{found}");
+            Ok(Some(()))
+        })
+        .await
+    }
 }

@@ -1,12 +1,12 @@
 //! The subscriber: a server that records every request and answers as it was told, path by path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -150,6 +150,20 @@ impl Sink {
             .await
             .with_context(|| format!("{} came", self.count(path)))?;
         Ok(self.received(path))
+    }
+
+    /// Waits until each of these ids has come to a path; repeats and others may have come too.
+    ///
+    /// # Errors
+    /// When they have not before the deadline.
+    pub async fn until_all(&self, path: &str, wanted: &BTreeSet<String>) -> anyhow::Result<()> {
+        wait_until("every event to arrive", || async {
+            let found: BTreeSet<String> = self.ids(path).into_iter().collect();
+            let missing = wanted.difference(&found).count();
+            ensure!(missing == 0, "{missing} of {} are missing", wanted.len());
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Takes everything that came to `path` so far out of the record.

@@ -45,18 +45,6 @@ fn assert_turned_away(answer: &Answered, code: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until everything that was accepted has come.
-async fn until_all_came(sink: &Sink, path: &str, accepted: &[String]) -> anyhow::Result<()> {
-    let wanted: BTreeSet<&String> = accepted.iter().collect();
-    wait_until("everything that was accepted", || async {
-        let came: BTreeSet<String> = sink.ids(path).into_iter().collect();
-        let missing = wanted.iter().filter(|id| !came.contains(**id)).count();
-        anyhow::ensure!(missing == 0, "{missing} are missing");
-        Ok(Some(()))
-    })
-    .await
-}
-
 /// Waits until an event is accepted again.
 async fn until_accepted(mesh: &Mesh, event: &Event) -> anyhow::Result<()> {
     wait_until("an event to be accepted", || async {
@@ -107,17 +95,20 @@ async fn fills_and_drains(max_deferred: &str, crash: bool) -> anyhow::Result<()>
         mesh.restart().await?;
     }
     sink.up().await?;
-    until_all_came(&sink, "/ship", &accepted).await?;
+    sink.until_all("/ship", &accepted.iter().cloned().collect())
+        .await?;
     until_accepted(&mesh, &event(200_000, 32 << 10)).await?;
     accepted.push("200000".to_owned());
-    until_all_came(&sink, "/ship", &accepted).await?;
+    sink.until_all("/ship", &accepted.iter().cloned().collect())
+        .await?;
     mesh.until_settled().await?;
     // And it can be filled again: what was delivered makes room.
     for id in 300_000..301_000 {
         until_accepted(&mesh, &event(id, 32 << 10)).await?;
         accepted.push(id.to_string());
     }
-    until_all_came(&sink, "/ship", &accepted).await?;
+    sink.until_all("/ship", &accepted.iter().cloned().collect())
+        .await?;
     assert_eq!(mesh.admin().get("parked").await?, serde_json::json!([]));
     Ok(())
 }
@@ -202,7 +193,8 @@ async fn a_brokers_own_limit_turns_producers_away_until_its_triggers_have_caught
     sink.up().await?;
     until_accepted(&mesh, &event(1000, 16 << 10)).await?;
     accepted.push("1000".to_owned());
-    until_all_came(&sink, "/ship", &accepted).await?;
+    sink.until_all("/ship", &accepted.iter().cloned().collect())
+        .await?;
     wait_until("the broker to refuse nothing", || async {
         let state = mesh.admin().get("brokers").await?;
         Ok(Some(()).filter(|()| state[0]["refusing"].is_null()))

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
 const PATH: &str = "/ship";
+const PAUSED: &str = "millrace_source_paused_partitions";
 
 /// A KafkaSource of this name that reads the topic of this name.
 fn source(kafka: &str, topic: &str, sink: &str, more: &str) -> String {
@@ -21,6 +22,11 @@ fn source(kafka: &str, topic: &str, sink: &str, more: &str) -> String {
         "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: KafkaSource\nmetadata: {{name: {topic}, namespace: shop}}\n\
          spec: {{bootstrapServers: [\"{kafka}\"], topics: [{topic}], initialOffset: earliest, sink: {sink}, {more}}}\n"
     )
+}
+
+/// The group of the source of this name.
+fn group(source: &str) -> String {
+    format!("millrace.shop.{source}")
 }
 
 /// A Broker, a Trigger that sends everything to the sink, and a source into the Broker.
@@ -41,31 +47,6 @@ async fn until_source(admin: Admin, what: &str, is_so: impl Fn(&Value) -> bool) 
 
 fn is_ready(source: &Value) -> bool {
     source["state"] == "ready" && source["reason"].is_null()
-}
-
-/// Waits until all records before `next` are taken and Kafka has been told.
-async fn until_committed(kafka: &Kafka, topic: &str, partition: i32, next: i64) -> anyhow::Result<()> {
-    let group = format!("millrace.shop.{topic}");
-    wait_until(
-        &format!("{topic}[{partition}] to be committed up to {next}"),
-        || async {
-            let committed = kafka.committed(&group, topic, partition).await?;
-            ensure!(committed == Some(next), "{committed:?}");
-            Ok(Some(()))
-        },
-    )
-    .await
-}
-
-/// Waits until the sink has got each of these ids.
-async fn until_all(sink: &Sink, path: &str, wanted: &BTreeSet<String>) -> anyhow::Result<()> {
-    wait_until("every record to arrive", || async {
-        let found: BTreeSet<String> = sink.ids(path).into_iter().collect();
-        let missing = wanted.difference(&found).count();
-        ensure!(missing == 0, "{missing} of {} are missing", wanted.len());
-        Ok(Some(()))
-    })
-    .await
 }
 
 fn ids(partition: i32, offsets: std::ops::Range<i64>) -> impl Iterator<Item = String> {
@@ -200,7 +181,7 @@ async fn records_become_events_as_documented(kafka: &Kafka) -> anyhow::Result<()
     )?;
     has("partition:0/offset:6", &[("kafkaheaderbad", None)], "last")?;
 
-    until_committed(kafka, topic, 0, 7).await?;
+    kafka.until_committed(&group(topic), topic, 0, 7).await?;
     let told = until_source(mesh.admin(), "ready", is_ready).await?;
     assert_eq!(
         (&told["events"], &told["refused"]),
@@ -232,8 +213,8 @@ async fn a_kill_loses_nothing_and_repeats_have_the_same_ids(kafka: &Kafka) -> an
     });
     produced?;
     killed?;
-    until_all(&sink, PATH, &wanted).await?;
-    until_committed(kafka, topic, 0, count).await?;
+    sink.until_all(PATH, &wanted).await?;
+    kafka.until_committed(&group(topic), topic, 0, count).await?;
     let found: BTreeSet<String> = sink.ids(PATH).into_iter().collect();
     assert_eq!(found, wanted, "a repeat has another id");
     Ok(())
@@ -264,38 +245,24 @@ async fn partitions_move_between_members_and_nothing_is_lost(kafka: &Kafka) -> a
     until_source(second.admin(), "taking events", has_some).await?;
     first.stop().await?;
     more(&mut wanted).await?;
-    until_all(&sink, PATH, &wanted).await?;
+    sink.until_all(PATH, &wanted).await?;
     first.restart().await?;
     until_source(first.admin(), "a member again", is_ready).await?;
     more(&mut wanted).await?;
     first.kill().await?;
     more(&mut wanted).await?;
-    until_all(&sink, PATH, &wanted).await
+    sink.until_all(PATH, &wanted).await
 }
 
 async fn many_small_records_go_in_batches_that_a_broker_takes(kafka: &Kafka) -> anyhow::Result<()> {
     let topic = "many";
     kafka.create_topic(topic, 1).await?;
     kafka.produce(topic, &records(5_000, 0)).await?;
-    let broker = Documents::broker();
-    let mesh =
-        Mesh::start(&(broker.text().to_owned() + &source(&kafka.bootstrap(), topic, BROKER, ""))).await?;
-    until_committed(kafka, topic, 0, 5_000).await?;
-    assert_eq!(
-        mesh.admin().metric("millrace_source_events_total").await?,
-        5_000.0
-    );
+    let text = Documents::broker().text().to_owned() + &source(&kafka.bootstrap(), topic, BROKER, "");
+    let mesh = Mesh::start(&text).await?;
+    kafka.until_committed(&group(topic), topic, 0, 5_000).await?;
     assert_eq!(mesh.admin().metric("millrace_source_not_taken_total").await?, 0.0);
     Ok(())
-}
-
-async fn until_paused(admin: &Admin, partitions: f64) -> anyhow::Result<()> {
-    wait_until(&format!("{partitions} partitions to be paused"), || async {
-        let paused = admin.metric("millrace_source_paused_partitions").await?;
-        ensure!(paused == partitions, "{paused}");
-        Ok(Some(()))
-    })
-    .await
 }
 
 async fn a_full_broker_pauses_the_topic_and_it_goes_on(kafka: &Kafka) -> anyhow::Result<()> {
@@ -315,11 +282,11 @@ async fn a_full_broker_pauses_the_topic_and_it_goes_on(kafka: &Kafka) -> anyhow:
     };
     until_source(mesh.admin(), "held up", is_full).await?;
     assert!(mesh.admin().metric("millrace_source_not_taken_total").await? >= 1.0);
-    until_paused(&mesh.admin(), 1.0).await?;
+    mesh.admin().until_metric(PAUSED, 1.0).await?;
     gate.open();
-    until_all(&sink, PATH, &ids(0, 0..1_500).collect()).await?;
-    until_paused(&mesh.admin(), 0.0).await?;
-    until_committed(kafka, topic, 0, 1_500).await
+    sink.until_all(PATH, &ids(0, 0..1_500).collect()).await?;
+    mesh.admin().until_metric(PAUSED, 0.0).await?;
+    kafka.until_committed(&group(topic), topic, 0, 1_500).await
 }
 
 async fn a_url_gets_the_records_of_a_partition_in_order(kafka: &Kafka) -> anyhow::Result<()> {
@@ -338,7 +305,7 @@ async fn a_url_gets_the_records_of_a_partition_in_order(kafka: &Kafka) -> anyhow
     let broker = Documents::broker();
     let mesh = Mesh::start(&(broker.text().to_owned() + &text)).await?;
     kafka.produce(topic, &records(40, 0)).await?;
-    until_committed(kafka, topic, 0, 40).await?;
+    kafka.until_committed(&group(topic), topic, 0, 40).await?;
     let mut arrived = sink.ids(PATH);
     arrived.dedup();
     assert_eq!(arrived, ids(0, 0..40).collect::<Vec<_>>());
@@ -361,8 +328,8 @@ async fn a_source_that_begins_at_the_end_remembers_where_that_was(kafka: &Kafka)
     mesh.kill().await?;
     kafka.produce(topic, &records(20, 0)).await?;
     mesh.restart().await?;
-    until_committed(kafka, topic, 0, 30).await?;
-    until_all(&sink, PATH, &ids(0, 10..30).collect()).await?;
+    kafka.until_committed(&group(topic), topic, 0, 30).await?;
+    sink.until_all(PATH, &ids(0, 10..30).collect()).await?;
     let found: BTreeSet<String> = sink.ids(PATH).into_iter().collect();
     assert_eq!(found, ids(0, 10..30).collect());
     Ok(())
@@ -383,7 +350,7 @@ async fn a_source_outlives_its_kafka_and_finds_topics_that_appear() -> anyhow::R
     until_source(mesh.admin(), "waiting for its topic", is_missing).await?;
     kafka.create_topic(topic, 2).await?;
     kafka.produce(topic, &records(100, 0)).await?;
-    until_all(&sink, PATH, &ids(0, 0..100).collect()).await?;
+    sink.until_all(PATH, &ids(0, 0..100).collect()).await?;
     kafka.kill().await?;
     until_source(mesh.admin(), "without Kafka", |source| {
         source["state"] == "not-ready"
@@ -391,10 +358,10 @@ async fn a_source_outlives_its_kafka_and_finds_topics_that_appear() -> anyhow::R
     .await?;
     kafka.restart().await?;
     kafka.produce(topic, &records(100, 1)).await?;
-    until_all(&sink, PATH, &ids(1, 0..100).collect()).await?;
+    sink.until_all(PATH, &ids(1, 0..100).collect()).await?;
     until_source(mesh.admin(), "ready", is_ready).await?;
-    until_committed(&kafka, topic, 0, 100).await?;
-    until_committed(&kafka, topic, 1, 100).await
+    kafka.until_committed(&group(topic), topic, 0, 100).await?;
+    kafka.until_committed(&group(topic), topic, 1, 100).await
 }
 
 #[tokio::test]

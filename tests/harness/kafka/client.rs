@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -194,6 +194,26 @@ impl Kafka {
             })
         })
         .await?
+    }
+
+    /// Waits until a group has committed that offset, of the record after the last one done.
+    ///
+    /// # Errors
+    /// When it has not before the deadline.
+    pub async fn until_committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        next: i64,
+    ) -> anyhow::Result<()> {
+        let what = format!("{topic}[{partition}] to be committed up to {next}");
+        wait_until(&what, || async {
+            let committed = self.committed(group, topic, partition).await?;
+            ensure!(committed == Some(next), "{committed:?}");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// The partitions of a topic that have a leader.
