@@ -149,7 +149,7 @@ impl EventBuilder {
         self.build()
     }
 
-    /// As `build_decoded`, but of borrowed data, written to the end of a buffer that events share; the builder can be used again.
+    /// As `build_decoded`, but of borrowed data, written to a buffer that events share; the builder can be used again.
     pub(crate) fn build_decoded_into(
         &mut self,
         room: &mut BytesMut,

@@ -116,19 +116,23 @@ fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
         return Ok(Some(environment));
     }
     let reason = format!("the peer {name} {version} is not there; `cargo xtask peers` makes it");
-    if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
-        bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
-    }
-    skipped(&reason);
+    skip(&reason)?;
     Ok(None)
 }
 
-/// Says what was not tested: straight to the terminal, past the capture of the test's output, since it must be seen.
-pub(crate) fn skipped(reason: &str) {
+/// Says what is not tested: straight to the terminal, past the capture of the test's output, since it must be seen.
+///
+/// # Errors
+/// The reason, where nothing may be skipped.
+pub(crate) fn skip(reason: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
 
+    if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
+        bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
+    }
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    Ok(())
 }
 
 /// The same place as in `xtask/src/peers.rs`.

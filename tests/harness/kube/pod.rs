@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::DeleteParams;
@@ -59,11 +59,7 @@ impl Pod {
             Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             Err(error) => error.to_string(),
         };
-        let reason = format!("no mount namespace can be made: {refused}");
-        if std::env::var_os("MILLRACE_REQUIRE_PEERS").is_some_and(|value| value == "1") {
-            bail!("{reason} (MILLRACE_REQUIRE_PEERS=1)");
-        }
-        crate::peers::skipped(&reason);
+        crate::peers::skip(&format!("no mount namespace can be made: {refused}"))?;
         Ok(false)
     }
 
