@@ -31,22 +31,6 @@ fn left(object: &DynamicObject) -> String {
     id(object, "delete")
 }
 
-/// Waits as [`until_told`] does, for ids of which those that end with `delete` are as [`left`] and [`end`] give them; checks
-/// the versions of the former.
-async fn until_all(sink: &Sink, expected: &BTreeSet<String>) -> anyhow::Result<()> {
-    let without_version = |id: &String| match id.split('.').collect::<Vec<_>>().as_slice() {
-        [uid, _, "delete"] => format!("{uid}.delete"),
-        _ => id.clone(),
-    };
-    until_told(sink, &expected.iter().map(without_version).collect()).await?;
-    let told = told(sink);
-    let missing = expected
-        .iter()
-        .find(|id| id.split('.').count() == 3 && !told.contains_key(*id));
-    anyhow::ensure!(missing.is_none(), "{missing:?} is not in {:?}", told.keys());
-    Ok(())
-}
-
 /// The documents of a source with these fields more than the kind it watches.
 fn watching(kube: &Kube, sink: &Sink, more: &str) -> String {
     documents(sink, &kube.kubeconfig(), &format!("{CONFIG_MAPS}\n{more}"))
@@ -86,7 +70,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     // What was owned before anybody looked was silent, and is known.
     let early = kube.apply(&controlled("early", "2")).await?;
     expected.insert(id(&early, "update"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
 
     // An update brings an owner, makes it the controller, and takes it away.
     expected.insert(id(&kube.apply(&controlled("free", "2")).await?, "add"));
@@ -95,7 +79,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     let moved = kube.apply(&owned("free", "3", STATEFUL_SET, true)).await?;
     expected.insert(left(&moved));
     kube.apply(&owned("free", "4", STATEFUL_SET, true)).await?;
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
 
     // The same while nobody looks: first as the history has it, then as the two states differ.
     mesh.stop().await?;
@@ -103,7 +87,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     expected.insert(id(&kube.apply(&controlled("free", "4")).await?, "add"));
     kube.apply(&config_map("never", "1")).await?;
     mesh.restart().await?;
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
     let is_reconstructed = |id: &str| told(&sink)[id].get("millracereconstructed") == Some("true");
     assert!(
         !expected
@@ -119,7 +103,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     kube.forget_history().await?;
     mesh.restart().await?;
     expected.extend([left(&lost), id(&found, "add")]);
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
     assert!(is_reconstructed(&left(&lost)) && is_reconstructed(&id(&found, "add")));
 
     // Another owner in the document: what is no longer looked for ends, what now is begins.
@@ -127,7 +111,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     let owner = owner.replace("ReplicaSet", "StatefulSet");
     mesh.reload(&watching(&kube, &sink, &owner)).await?;
     expected.extend([left(&early), left(&found), id(&statue, "add")]);
-    until_all(&sink, &expected).await
+    until_told(&sink, &expected).await
 }
 
 #[tokio::test]
@@ -154,7 +138,7 @@ async fn what_filters_drop_is_told_neither_then_nor_later() -> anyhow::Result<()
     kube.apply(&config_map("two", "1")).await?;
     kube.delete(&config_map("short", "")).await?;
     expected.insert(id(&kube.apply(&config_map("early", "2")).await?, "update"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
 
     // A restart goes on behind what was dropped, also where the new documents would let it pass.
     mesh.stop().await?;
@@ -164,7 +148,7 @@ async fn what_filters_drop_is_told_neither_then_nor_later() -> anyhow::Result<()
     expected.insert(id(&kube.apply(&config_map("two", "2")).await?, "update"));
     let three = kube.apply(&config_map("three", "1")).await?;
     expected.insert(id(&three, "add"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
 
     // What is compared after the history is gone is what was seen, and not only what was told.
     mesh.stop().await?;
@@ -174,14 +158,14 @@ async fn what_filters_drop_is_told_neither_then_nor_later() -> anyhow::Result<()
     kube.apply(&config_map("four", "1")).await?;
     kube.delete(&config_map("three", "")).await?;
     expected.insert(id(&kube.apply(&config_map("one", "3")).await?, "update"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
     mesh.stop().await?;
     mesh.setup().write(&all)?;
     kube.forget_history().await?;
     mesh.restart().await?;
     until_ready(&mesh).await?;
     expected.insert(id(&kube.apply(&config_map("four", "2")).await?, "update"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
 
     // What is found by comparing passes the filters too, and what they drop then is dropped for good.
     mesh.stop().await?;
@@ -193,13 +177,13 @@ async fn what_filters_drop_is_told_neither_then_nor_later() -> anyhow::Result<()
     mesh.restart().await?;
     expected.insert(id(&changed, "update"));
     until_ready(&mesh).await?;
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
     mesh.kill().await?;
     mesh.setup().write(&all)?;
     mesh.restart().await?;
     until_ready(&mesh).await?;
     expected.insert(id(&kube.apply(&config_map("five", "2")).await?, "update"));
-    until_all(&sink, &expected).await?;
+    until_told(&sink, &expected).await?;
     let reconstructed: Vec<_> = told(&sink)
         .into_values()
         .filter(|event| event.get("millracereconstructed") == Some("true"))
@@ -270,7 +254,7 @@ async fn filters_speak_every_dialect_of_a_trigger() -> anyhow::Result<()> {
         }
         let close = kube.apply(&config_map("close", &nth.to_string())).await?;
         expected.insert(id(&close, if nth == 0 { "add" } else { "update" }));
-        until_all(&sink, &expected)
+        until_told(&sink, &expected)
             .await
             .map_err(|error| error.context(filters))?;
     }

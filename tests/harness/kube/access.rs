@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Kube;
 use crate::certificates::Certificates;
+use crate::wait_until;
 
 /// The token of somebody who may do everything.
 pub(super) const ADMIN: &str = "a-token-for-the-tests-only";
@@ -53,14 +55,40 @@ pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
+/// Waits until somebody may do in a namespace what `rules` say: the API takes an object, and looks at it a little later.
+async fn until_granted(client: Client, namespace: &str, rules: &Value) -> anyhow::Result<()> {
+    let api: Api<SelfSubjectRulesReview> = Api::all(client);
+    let question = serde_json::from_value(json!({ "spec": { "namespace": namespace } }))?;
+    wait_until(&format!("the rules {rules} to hold"), || async {
+        let answer = api.create(&PostParams::default(), &question).await?;
+        let held = serde_json::to_value(answer.status)?["resourceRules"].take();
+        let holds = |rule: &Value| {
+            held.as_array().is_some_and(|held| {
+                let has = |held: &Value| {
+                    ["verbs", "apiGroups", "resources"]
+                        .iter()
+                        .all(|part| held[part] == rule[part])
+                };
+                held.iter().any(has)
+            })
+        };
+        Ok(rules
+            .as_array()
+            .is_some_and(|rules| rules.iter().all(holds))
+            .then_some(()))
+    })
+    .await
+}
+
 // === impl Kube ===
 
 impl Kube {
     /// Makes a service account that may do only what `rules` say (as in a ClusterRole); gives its kubeconfig. With a
-    /// namespace they hold only there, and without one everywhere. Given again, the rules replace the earlier ones.
+    /// namespace they hold only there, and without one everywhere. Given again, the rules replace the earlier ones. What
+    /// they grant is in force when this returns; what they no longer grant ends soon after.
     ///
     /// # Errors
-    /// When the API refuses it.
+    /// When the API refuses it, or does not grant it before the deadline.
     pub async fn account(
         &self,
         name: &str,
@@ -91,7 +119,9 @@ impl Kube {
             self.apply(&object).await?;
         }
         let token = self.token(home, name).await?;
-        kubeconfig(self.folder.path(), name, self.port, &self.certificates, &token)
+        let kubeconfig = kubeconfig(self.folder.path(), name, self.port, &self.certificates, &token)?;
+        until_granted(client(&kubeconfig).await?, home, rules).await?;
+        Ok(kubeconfig)
     }
 
     /// A token of a service account, for an hour.

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::discovery::pinned_kind;
 use kube::{Api, Client};
@@ -225,7 +225,7 @@ impl Kube {
         Ok(())
     }
 
-    /// Applies a CustomResourceDefinition, and waits until its kind is served.
+    /// Applies a CustomResourceDefinition, and waits until its kind is served and found.
     ///
     /// # Errors
     /// When the API refuses it, or does not serve it before the deadline.
@@ -233,6 +233,12 @@ impl Kube {
         self.apply(definition).await?;
         let name = definition["metadata"]["name"].as_str().unwrap_or_default();
         let api = self.api(definition).await?;
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let object = json!({
+            "apiVersion": format!("{}/{}", text(&spec["group"]), text(&spec["versions"][0]["name"])),
+            "kind": spec["names"]["kind"],
+        });
         wait_until(&format!("{name} to be served"), || async {
             let conditions = api.get(name).await?.data["status"]["conditions"].clone();
             let established = conditions.as_array().is_some_and(|conditions| {
@@ -240,6 +246,8 @@ impl Kube {
                     .iter()
                     .any(|one| one["type"] == "Established" && one["status"] == "True")
             });
+            // It is served a little before it is listed where clients look for it.
+            self.api(&object).await?.list(&ListParams::default()).await?;
             Ok(established.then_some(()))
         })
         .await

@@ -103,13 +103,20 @@ pub fn end(object: &DynamicObject) -> String {
     format!("{}.delete", object.metadata.uid.clone().unwrap_or_default())
 }
 
-/// Waits until exactly these ids have come.
+/// Waits until exactly these ids have come. An end may be given with its version or, as [`end`] does, without.
 ///
 /// # Errors
 /// When that is not so before the deadline.
 pub async fn until_told(sink: &Sink, expected: &BTreeSet<String>) -> anyhow::Result<()> {
     wait_until("the events", || async {
-        let ids: BTreeSet<String> = told(sink).keys().map(|id| without_end(id)).collect();
+        let as_expected = |id: String| {
+            if expected.contains(&id) {
+                id
+            } else {
+                without_end(&id)
+            }
+        };
+        let ids: BTreeSet<String> = told(sink).into_keys().map(as_expected).collect();
         let missing: Vec<_> = expected.difference(&ids).take(5).collect();
         anyhow::ensure!(missing.is_empty(), "missing {missing:?}; {} came", ids.len());
         let others: Vec<_> = ids.difference(expected).take(5).collect();
