@@ -1,10 +1,16 @@
-//! Promise: an event that ends the process whenever it is attempted does not do so for ever, and costs the others nothing.
+//! Promise: an event that ends the process whenever it is attempted does not do so for ever, and costs the others nothing. One
+//! that is only there whenever the process ends soon after its start is not held responsible.
+
+use std::time::Duration;
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 
 /// More kills than it may take until the event is held responsible.
 const TOO_OFTEN: usize = 10;
+
+/// A process lives so long that ends early.
+const EARLY: Duration = Duration::from_millis(250);
 
 fn events(ids: impl Iterator<Item = String>) -> Vec<Event> {
     ids.map(|id| Event::new(&id, "t")).collect()
@@ -74,6 +80,36 @@ async fn an_event_that_ends_the_process_at_each_attempt_is_parked_and_the_others
         mesh.admin().get("parked").await?.as_array().map(Vec::len),
         Some(1),
         "the others are settled, not given up on"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_was_in_flight_whenever_a_process_ended_early_is_delivered() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let open = Gate::closed();
+    let answered = open.clone();
+    sink.decide("/t", move |_, _| Answer::ok().after(&answered));
+    let trigger = Trigger::new("t", &sink.url("/t"));
+    let mut mesh = Mesh::start(Documents::broker().trigger(&trigger).text()).await?;
+    mesh.send("shop/default", &events(std::iter::once("slow".to_owned())))
+        .await?;
+    for attempts in 1..=3 {
+        sink.wait_for("/t", attempts).await?;
+        mesh.kill().await?;
+        mesh.restart().await?;
+    }
+    for _ in 0..TOO_OFTEN {
+        // Long enough for an attempt that waits for nothing.
+        tokio::time::sleep(EARLY).await;
+        mesh.kill().await?;
+        mesh.restart().await?;
+    }
+    open.open();
+    mesh.until_settled().await?;
+    assert_eq!(
+        mesh.admin().until_parked(0).await?,
+        Vec::<serde_json::Value>::new()
     );
     Ok(())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     }
 }
 
-/// Before the attempt: an event under suspicion waits for its turn and is written down as open; it is given up on when it
+/// Before the attempt: an event under suspicion waits for calm and its turn and is written down as open; it is given up on when it
 /// ended the process too often.
 async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>, Next> {
     let attempted = &job.attempted;
@@ -84,6 +84,10 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     }
     let row = |due, open| attempted.clone().into_row(due, open);
     let later = |wait| Next::Put(Box::new(row(serving.now().after(wait), false)));
+    let calm = serving.began.after(Alone::calm(attempted.crashes));
+    if serving.now() < calm {
+        return Err(Next::Put(Box::new(row(calm, false))));
+    }
     let turn = serving.common.alone.turn(attempted.crashes);
     let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;
     let open = row(serving.now(), true);
