@@ -56,7 +56,7 @@ impl Limits {
         }
         let mut total = 0_usize;
         for event in events {
-            let data = event.data_ref().map_or(0, <[u8]>::len);
+            let data = event.data_len();
             if data > self.event_bytes {
                 let text = format!("the event's data is larger than {} bytes", self.event_bytes);
                 return Err(Refusal::TooLarge(text));

@@ -76,6 +76,9 @@ impl Event {
                 text: self.specversion().as_str(),
             });
         }
+        if !self.layout.has_name_of(name.len()) {
+            return None;
+        }
         let mut rows = self.layout.rows(&self.stored);
         let row = rows
             .find(|row| row.name.len() == name.len() && &self.stored[row.name.clone()] == name.as_bytes())?;
@@ -112,6 +115,11 @@ impl Event {
     /// The data, if there is any, without a reference of its own to the buffer.
     pub fn data_ref(&self) -> Option<&[u8]> {
         stored::data_form(&self.stored).map(|_| &self.stored[self.layout.data_at()..])
+    }
+
+    /// How many bytes of data there are. Unlike [`Event::data_ref`] it does not look at the buffer.
+    pub fn data_len(&self) -> usize {
+        self.stored.len() - self.layout.data_at()
     }
 
     /// What the data is; [`DataForm::Bytes`] if there is none.
@@ -239,7 +247,7 @@ mod tests {
             assert_eq!(event.get(name).unwrap().text, text);
         }
         assert_eq!(event.get("count").unwrap().kind, Kind::Integer);
-        assert_eq!(event.get("counts"), None);
+        assert_eq!((event.get("counts"), event.get("other")), (None, None));
         assert_eq!(event.get("data"), None);
     }
 
@@ -247,7 +255,7 @@ mod tests {
     fn data_is_a_slice_of_the_events_own_buffer() {
         let event = sample();
         let data = event.data().unwrap();
-        assert_eq!(data, [0, 1].as_slice());
+        assert_eq!((data.as_ref(), event.data_len()), ([0, 1].as_slice(), 2));
         assert!(event.stored().as_ptr_range().contains(&data.as_ptr()));
     }
 

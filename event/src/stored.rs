@@ -44,6 +44,8 @@ pub(crate) struct Layout {
     first_ends: [u32; 3],
     headers_at: u32,
     data_at: u32,
+    /// Which lengths the names have, a bit each; the last one is for all that are longer.
+    name_lengths: u32,
 }
 
 /// One attribute as ranges in the stored form.
@@ -178,9 +180,10 @@ impl Layout {
         let text_at = HEAD + usize::from(attributes) * ROW;
         let (rows, _) = stored.get(HEAD..text_at)?.as_chunks::<ROW>();
 
-        let mut first_ends = [0; 3];
+        let (mut first_ends, mut name_lengths) = ([0; 3], 0);
         let mut at = text_at as u64;
         for (index, &[_, name_len, v0, v1, v2, v3]) in rows.iter().enumerate() {
+            name_lengths |= length_bit(name_len.into());
             at += u64::from(name_len) + u64::from(u32::from_le_bytes([v0, v1, v2, v3]));
             if let Some(end) = first_ends.get_mut(index) {
                 *end = u32::try_from(at).ok()?;
@@ -195,6 +198,7 @@ impl Layout {
             first_ends,
             headers_at,
             data_at,
+            name_lengths,
         };
         (data_at as usize <= stored.len()).then_some(layout)
     }
@@ -241,6 +245,11 @@ impl Layout {
             self.first_ends[index - 1]
         };
         start as usize + FIRST[index].len()..self.first_ends[index] as usize
+    }
+
+    /// Whether an attribute has a name of that length: without a look at the buffer, which may be far away.
+    pub(crate) fn has_name_of(&self, length: usize) -> bool {
+        self.name_lengths & length_bit(length) != 0
     }
 
     /// The attributes in order.
@@ -295,6 +304,10 @@ impl Layout {
     fn table<'a>(&self, stored: &'a [u8]) -> &'a [[u8; ROW]] {
         stored[HEAD..self.text_at as usize].as_chunks().0
     }
+}
+
+fn length_bit(length: usize) -> u32 {
+    1 << length.min(31)
 }
 
 /// Walks over the headers, and stops at one that does not fit.

@@ -28,7 +28,7 @@ pub(super) fn event(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
     let member = event.data_ref().map(|data| member(event, data));
     let mut base64_untold =
         event.specversion() == SpecVersion::V03 && matches!(member, Some(Member::Base64(_)));
-    let data = event.data_ref().map_or(0, <[u8]>::len);
+    let data = event.data_len();
     let mut out = Vec::with_capacity(event.stored().len() + data / 2 + 256);
     out.extend_from_slice(b"{\"specversion\":");
     string(&mut out, event.specversion().as_str());
