@@ -239,8 +239,8 @@ impl EventBuilder {
         Ok(())
     }
 
-    /// Appends a checked attribute.
-    fn push(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
+    /// Appends an attribute of a new name that is known to keep the rules.
+    pub(crate) fn push(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
         let too_large = self.entries.len() > 2 * MAX_ATTRIBUTES
             || value.text.len() > 2 * MAX_ATTRIBUTE_BYTES
             || self.text.len() > 64 * MAX_ATTRIBUTE_BYTES;

@@ -26,6 +26,8 @@ const SETTINGS: &[(&str, &str)] = &[
     // a full queue would stand still for a second.
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.queue.backoff.ms", "1"),
+    // The cluster is not told how we are doing; measuring it takes time for each record.
+    ("enable.metrics.push", "false"),
     // What the process has no name for is told by poll.
     ("log.connection.close", "false"),
 ];

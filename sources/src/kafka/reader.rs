@@ -96,6 +96,7 @@ impl Reader {
         let epoch = self.consumer.context().epoch();
         let (mut wait, mut is_all) = (wait, false);
         let mut messages = Vec::with_capacity(AHEAD);
+        let mut last: Option<Place> = None;
         let most_bytes = CHUNK.bytes / 2;
         while !is_all && load.records < CHUNK.records && load.bytes < most_bytes {
             let most = AHEAD.min(CHUNK.records - load.records);
@@ -113,8 +114,12 @@ impl Reader {
                 wait = Duration::ZERO;
             }
             for message in messages.drain(..) {
-                let place = place(&mut self.topics, &message);
-                load.add(take(&mut self.mapping, &self.report, &place, &message, &mut runs));
+                // Mostly that of the one before.
+                let place = match &last {
+                    Some(place) if place.is_of(&message) => place,
+                    _ => last.insert(place(&mut self.topics, &message)),
+                };
+                load.add(take(&mut self.mapping, &self.report, place, &message, &mut runs));
             }
         }
         if self.consumer.context().epoch() != epoch {
@@ -259,6 +264,12 @@ fn take(
     run.next = offset + 1;
     run.load.add(load);
     load
+}
+
+impl Place {
+    fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
+        self.partition == message.partition() && *self.topic == *message.topic()
+    }
 }
 
 fn place(topics: &mut BTreeSet<Arc<str>>, message: &BorrowedMessage<'_>) -> Place {
