@@ -1,5 +1,7 @@
-//! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by a walk over it, which is
-//! bounded by a segment's size. Nothing of it is on an event's way: the writer knows nothing of indexes.
+//! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by what was collected of it, or
+//! by a walk over it, which is bounded by a segment's size.
+//!
+//! On an event's way is only that its id is taken down. Reading a segment back to index it takes ten times as long.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use super::{LogError, io_error};
 
 /// Frames that are read for one look-up because their ids have the same checksum. Only events made for that purpose come near it.
 const MAX_CANDIDATES: usize = 2_000;
+
+/// The most ids that are held of sealed segments until their indexes are made, 12 bytes each.
+pub(super) const MAX_HELD: usize = 1 << 20;
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -70,15 +75,16 @@ impl Shared {
         wanted: Wanted<'_>,
         left: &mut usize,
     ) -> Result<Vec<u64>, LogError> {
-        if !segment.sealed() {
-            return self
-                .scan(segment, wanted)
-                .map_err(|error| io_error("read", &segment.name, &error));
-        }
-        let candidates = match self.candidates(segment, wanted.id) {
+        let hash = ids::hash(wanted.id);
+        let known = segment.collected_of(hash);
+        let candidates = match known.or_else(|| self.candidates(segment, hash)) {
             Some(candidates) => candidates,
+            None if !segment.sealed() => {
+                let found = self.scan(segment, wanted);
+                return found.map_err(|error| io_error("read", &segment.name, &error));
+            }
             // Absent or damaged.
-            None => self.index(segment)?.of(ids::hash(wanted.id)),
+            None => self.index(segment)?.of(hash),
         };
         let newest = candidates.len().saturating_sub(*left);
         *left -= candidates.len() - newest;
@@ -107,10 +113,10 @@ impl Shared {
     }
 
     /// What the segment's index file says; `None` when there is none that can be relied on.
-    fn candidates(&self, segment: &Segment, id: &str) -> Option<Vec<Candidate>> {
+    fn candidates(&self, segment: &Segment, hash: u32) -> Option<Vec<Candidate>> {
         let file = self.files.open(&ids::file_name(segment.base)).ok()?;
         let index = Ids::open(&*file, segment).ok()??;
-        index.candidates(ids::hash(id)).ok()?
+        index.candidates(hash).ok()?
     }
 
     /// Walks over the segment that is written.
@@ -139,29 +145,45 @@ impl Shared {
 // === impl Shared: indexing ===
 
 impl Shared {
-    /// Makes the index of the oldest sealed segment that has none; says whether there was one. Blocking.
+    /// Makes the index of a sealed segment that has none, of one that need not be read if there is one; says whether there was
+    /// any. Blocking.
     pub(super) fn index_next(&self) -> Result<bool, LogError> {
-        let segments = self.segments();
-        let next = segments
-            .iter()
-            .find(|segment| segment.sealed() && !segment.is_indexed());
+        let mut segments = self.segments();
+        segments.retain(|segment| segment.sealed() && !segment.is_indexed());
+        let next = segments.iter().find(|segment| segment.collected() > 0);
+        let next = next.or(segments.first());
         next.map_or(Ok(false), |segment| self.index(segment).map(|_| true))
+    }
+
+    /// Whether ids of a sealed segment wait for its index to be made.
+    pub(super) fn holds_collected(&self) -> bool {
+        let segments = self.segments();
+        segments
+            .iter()
+            .any(|segment| segment.sealed() && segment.collected() > 0)
+    }
+
+    /// Of more ids of sealed segments than `most` those of the newest are let go, and read again when there is time.
+    pub(super) fn bound_collected(&self, most: usize) {
+        let mut held = 0;
+        for segment in self.segments().iter().filter(|segment| segment.sealed()) {
+            held += segment.collected();
+            if held > most {
+                drop(segment.take_collected());
+            }
+        }
     }
 
     /// Makes the index of a sealed segment; gives what is in it, whether it could be written or not.
     fn index(&self, segment: &Arc<Segment>) -> Result<Entries, LogError> {
         let _one = self.indexing.lock();
-        let mut entries = Entries::new(segment.base);
-        let read = self.each_frame(segment, |at, frame, bytes| {
-            let candidate = Candidate {
-                offset: frame.offset,
-                at,
-            };
-            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, event.id()));
-        });
+        let entries = match segment.take_collected() {
+            Some(entries) => Ok(entries),
+            None => self.read_ids(segment),
+        };
         // Also when it cannot be written: it is tried again when somebody looks something up, not all the time.
         segment.set_indexed();
-        read.map_err(|error| io_error("read", &segment.name, &error))?;
+        let mut entries = entries.map_err(|error| io_error("read", &segment.name, &error))?;
         let name = ids::file_name(segment.base);
         let written = self.write_index(&name, &entries.encode(segment));
         let is_kept = self
@@ -174,6 +196,18 @@ impl Shared {
             // The segment was deleted meanwhile, or half an index takes room.
             let _ = self.files.remove(&name);
         }
+        Ok(entries)
+    }
+
+    fn read_ids(&self, segment: &Segment) -> io::Result<Entries> {
+        let mut entries = Entries::new(segment.base);
+        self.each_frame(segment, |at, frame, bytes| {
+            let candidate = Candidate {
+                offset: frame.offset,
+                at,
+            };
+            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, event.id()));
+        })?;
         Ok(entries)
     }
 

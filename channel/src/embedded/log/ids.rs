@@ -16,6 +16,9 @@
 //! the byte at which it begins (u32). Different ids may have the same checksum, so what is found is a candidate until its
 //! frame has been read. Nothing here is synced: a file that does not fit its checksums or its segment is made anew from
 //! the segment.
+//!
+//! The entries of a segment are collected while it is written, if that begins and ends in one process and they are not too many:
+//! then nothing is read to make the file.
 
 use std::io;
 
@@ -86,6 +89,10 @@ impl Entries {
             base,
             list: Vec::new(),
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// Adds an event in that frame.

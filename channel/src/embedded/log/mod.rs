@@ -221,15 +221,20 @@ impl Log {
     }
 
     /// The newest offsets of events with that id (and source), at most `limit`, in order. Reads a few blocks of each sealed
-    /// segment's index, and walks over the segment that is written. Blocking.
+    /// segment's index, and walks over the segment that is written if its ids are not in memory. Blocking.
     pub fn find(&self, id: &str, source: Option<&str>, limit: usize) -> Result<Vec<u64>, LogError> {
         self.inner.shared.find(find::Wanted { id, source }, limit)
     }
 
-    /// Makes the index of the oldest sealed segment that has none, for [`Log::find`]; says whether there was one. An index that
-    /// cannot be written (a full disk) is not tried again here. Blocking.
+    /// Makes the index of a sealed segment that has none, for [`Log::find`]; says whether there was one. Those that need not be
+    /// read for it come first. An index that cannot be written (a full disk) is not tried again here. Blocking.
     pub fn index_next(&self) -> Result<bool, LogError> {
         self.inner.shared.index_next()
+    }
+
+    /// Whether the next index can be made without reading.
+    pub fn may_index_without_reading(&self) -> bool {
+        self.inner.shared.holds_collected()
     }
 
     /// Gives back the memory of what was read for single events.

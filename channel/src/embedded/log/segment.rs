@@ -9,8 +9,12 @@ use parking_lot::Mutex;
 
 use super::files::{Files, LogFile};
 use super::header::{self, HEAD_BYTES, Head};
+use super::ids::{Candidate, Entries};
 use super::survey::{Entry, INDEX_BYTES, Survey};
 use super::walk::{Damage, Extent};
+
+/// The most ids that are held of a segment, 12 bytes each.
+const MAX_COLLECTED: usize = 1 << 18;
 
 /// What is known of a segment without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub(super) struct Segment {
     sealed: AtomicBool,
     /// Its index from ids to offsets is there, or has been tried.
     indexed: AtomicBool,
+    /// The ids of all of its events, from when it is begun until that index is made; `None` when they are too many.
+    collected: Mutex<Option<Entries>>,
     index: Mutex<Index>,
     /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
     file: Mutex<Option<Weak<dyn LogFile>>>,
@@ -82,6 +88,7 @@ impl Segment {
             last_time: AtomicI64::new(bounds.last_time.0),
             sealed: AtomicBool::new(true),
             indexed: AtomicBool::new(false),
+            collected: Mutex::default(),
             index: Mutex::default(),
             file: Mutex::default(),
         }
@@ -110,7 +117,9 @@ impl Segment {
             first_time: head.created,
             last_time: head.created,
         };
-        Self::written(bounds, Vec::new(), file)
+        let segment = Self::written(bounds, Vec::new(), file);
+        *segment.collected.lock() = Some(Entries::new(head.base));
+        segment
     }
 
     pub(super) fn marker(&self) -> Option<u32> {
@@ -176,6 +185,32 @@ impl Segment {
         // Readers load the end first, so the bytes they load then hold it.
         self.bytes.store(bytes, Ordering::Release);
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Takes down the ids of a group, before readers see it.
+    pub(super) fn collect<'a>(&self, ids: impl Iterator<Item = (Candidate, &'a str)>) {
+        let mut collected = self.collected.lock();
+        if let Some(entries) = &mut *collected {
+            ids.for_each(|(frame, id)| entries.add(frame, id));
+            if entries.len() > MAX_COLLECTED {
+                *collected = None;
+            }
+        }
+    }
+
+    /// How many ids are held.
+    pub(super) fn collected(&self) -> usize {
+        self.collected.lock().as_ref().map_or(0, Entries::len)
+    }
+
+    /// The frames that may hold an id of that hash, if that is known without reading.
+    pub(super) fn collected_of(&self, hash: u32) -> Option<Vec<Candidate>> {
+        self.collected.lock().as_ref().map(|entries| entries.of(hash))
+    }
+
+    /// Lets go of the ids.
+    pub(super) fn take_collected(&self) -> Option<Entries> {
+        self.collected.lock().take()
     }
 
     pub(super) fn is_indexed(&self) -> bool {

@@ -19,8 +19,10 @@ use tokio::sync::watch;
 use super::active::{Active, Failure};
 use super::answers::{Answer, Answers};
 use super::direct::{self, BLOCK_BYTES};
+use super::find::MAX_HELD;
 use super::frame;
 use super::header::Head;
+use super::ids::Candidate;
 use super::queue::{Append, Order, Work};
 use super::survey::Entry;
 use super::{LogError, Shared};
@@ -144,6 +146,7 @@ impl Writer {
         let next = self.encode(&active, appends, bytes, time);
         match active.write(&self.buffer[self.lead..], sync) {
             Ok(()) => {
+                active.segment.collect(ids(&self.frames, appends));
                 active.segment.grow(&self.frames, active.written(), next);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
@@ -231,6 +234,7 @@ impl Writer {
         let next = self.begin_segment()?;
         if let Some(old) = self.active.replace(next) {
             old.segment.seal();
+            self.shared.bound_collected(MAX_HELD);
         }
         Ok(())
     }
@@ -298,6 +302,17 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The ids of a group with their frames.
+fn ids<'a>(frames: &'a [Entry], appends: &'a [Append]) -> impl Iterator<Item = (Candidate, &'a str)> {
+    frames.iter().zip(appends).flat_map(|(frame, append)| {
+        let candidate = Candidate {
+            offset: frame.offset,
+            at: frame.at,
+        };
+        append.events.iter().map(move |event| (candidate, event.id()))
+    })
 }
 
 /// However the writer ends, nobody waits for it any more.

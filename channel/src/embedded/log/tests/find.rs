@@ -60,6 +60,58 @@ async fn an_event_is_found_by_its_id_with_and_without_an_index() {
 }
 
 #[tokio::test]
+async fn an_index_is_the_same_whether_its_ids_were_collected_or_read() {
+    let bytes = |disk: &Disk| -> Vec<Vec<u8>> {
+        let content = |name: &String| {
+            let file = disk.open(name).unwrap();
+            let mut bytes = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+            file.read_at(&mut bytes, 0).unwrap();
+            bytes
+        };
+        indexes(disk).iter().map(content).collect()
+    };
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    assert_all_are_found(&log);
+    assert!(log.may_index_without_reading());
+    index_all(&log);
+    assert!(!log.may_index_without_reading());
+    let collected = bytes(&disk);
+    for name in indexes(&disk) {
+        disk.remove(&name).unwrap();
+    }
+    assert_all_are_found(&log);
+    assert_eq!(bytes(&disk), collected);
+}
+
+#[tokio::test]
+async fn ids_that_are_held_in_memory_are_bounded() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    let held = |log: &Log| -> usize {
+        let segments = log.inner.shared.segments();
+        segments.iter().map(|segment| segment.collected()).sum()
+    };
+    assert_eq!(held(&log), 22);
+    let written = log
+        .inner
+        .shared
+        .segments()
+        .last()
+        .map_or(0, |segment| segment.collected());
+    log.inner.shared.bound_collected(6);
+    assert!((1..=6 + written).contains(&held(&log)), "{}", held(&log));
+    assert_all_are_found(&log);
+    index_all(&log);
+    assert_eq!(held(&log), written, "only of the one that is written");
+    let segment = log.inner.shared.segments().pop().unwrap();
+    let many = (0..1 << 19).map(|_| (ids::Candidate { offset: 0, at: 0 }, "7"));
+    segment.collect(many);
+    assert_eq!(held(&log), 0);
+    assert_all_are_found(&log);
+}
+
+#[tokio::test]
 async fn an_index_damaged_in_any_bit_is_made_anew() {
     let disk = Disk::new(1);
     let log = filled(&disk).await;
