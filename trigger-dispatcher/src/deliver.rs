@@ -84,9 +84,9 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     }
     let row = |due, open| attempted.clone().into_row(due, open);
     let later = |wait| Next::Put(Box::new(row(serving.now().after(wait), false)));
-    let calm = serving.began.after(Alone::calm(attempted.crashes));
-    if serving.now() < calm {
-        return Err(Next::Put(Box::new(row(calm, false))));
+    let wait = Alone::calm(attempted.crashes).saturating_sub(serving.since.elapsed());
+    if !wait.is_zero() {
+        return Err(later(wait));
     }
     let turn = serving.common.alone.turn(attempted.crashes);
     let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;

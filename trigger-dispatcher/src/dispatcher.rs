@@ -14,6 +14,7 @@ use millrace_model::{Mesh, StatusBoard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -285,6 +286,7 @@ impl Served {
             stop: CancellationToken::new(),
             suspects_below,
             began: common.clock.now(),
+            since: Instant::now(),
             orphaned: AtomicBool::new(false),
         });
         // The lanes come before the router: it passes nothing that they should have seen.

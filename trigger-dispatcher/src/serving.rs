@@ -11,6 +11,7 @@ use millrace_event::{Clock, Intake, ObjectName, Timestamp};
 use millrace_filter::Index;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,6 +68,8 @@ pub(crate) struct Serving {
     pub(crate) orphaned: AtomicBool,
     /// When serving began.
     pub(crate) began: Timestamp,
+    /// The same by a clock that nobody sets.
+    pub(crate) since: Instant,
 }
 
 /// The router's position, its index and the lanes.

@@ -92,21 +92,27 @@ impl Alike {
             match &known.role {
                 Role::Attribute(name) => {
                     let octets = value.unwrap_or_default();
-                    if known.value.as_bytes() == octets && !octets.is_empty() {
-                        builder.push(name, string(&known.value))?;
-                        continue;
+                    let is_same = known.value.as_bytes() == octets && !octets.is_empty();
+                    let add = |builder: &mut EventBuilder| {
+                        if is_same {
+                            return builder.push(name, string(&known.value)).map(|()| None);
+                        }
+                        let value = text(octets, name)?;
+                        rules::check_value(version, name, string(value))?;
+                        builder.push(name, string(value)).map(|()| Some(value))
+                    };
+                    if let Some(value) = add(builder).map_err(|fault| named(fault, header))? {
+                        known.keep(value);
                     }
-                    let value = text(octets, name).map_err(|fault| named(fault, header))?;
-                    rules::check_value(version, name, string(value)).map_err(|fault| named(fault, header))?;
-                    builder.push(name, string(value))?;
-                    known.keep(value);
                 }
                 Role::Fixed if header.eq_ignore_ascii_case(CONTENT_TYPE) => media_type = Some(&known.value),
                 Role::Fixed | Role::Ignored => {}
             }
         }
         if let Some(media_type) = media_type {
-            builder.push("datacontenttype", string(media_type.trim_ascii()))?;
+            let media_type = string(media_type.trim_ascii());
+            let added = builder.push("datacontenttype", media_type);
+            added.map_err(|fault| named(fault, CONTENT_TYPE))?;
         }
         for (name, value) in added {
             rules::check_value(version, name, string(value))?;

@@ -256,8 +256,13 @@ impl Embedded {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
         }
-        // One at a time, so that nothing else waits for long; the next one follows at once in a calm moment, or if it is cheap.
-        if missing == 0 && self.index_next().await && (!is_busy || self.log.may_index_without_reading()) {
+        // What need not be read is cheap. Of the others one at a time, so that nothing else waits for long; in a calm moment the next
+        // one follows at once.
+        let mut was_one = missing == 0 && self.index_next().await;
+        while was_one && self.log.may_index_without_reading() {
+            was_one = self.index_next().await;
+        }
+        if was_one && !is_busy {
             self.upkeep.notify_one();
         }
         self.log.forget_near();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_event::Event;
+use parking_lot::MutexGuard;
 
 use super::files::LogFile;
 use super::frame::Frame;
@@ -20,6 +21,9 @@ use super::{LogError, io_error};
 
 /// Frames that are read for one look-up because their ids have the same checksum. Only events made for that purpose come near it.
 const MAX_CANDIDATES: usize = 2_000;
+
+/// So many frames of a segment are read by themselves; for more a walk over all of it is no more work.
+const FEW: usize = 200;
 
 /// The most ids that are held of sealed segments until their indexes are made, 12 bytes each.
 pub(super) const MAX_HELD: usize = 1 << 20;
@@ -76,15 +80,18 @@ impl Shared {
         left: &mut usize,
     ) -> Result<Vec<u64>, LogError> {
         let hash = ids::hash(wanted.id);
+        if !segment.sealed() {
+            let found = match segment.collected_of(hash) {
+                Some(candidates) if candidates.len() <= FEW => self.verify(segment, &candidates, wanted),
+                _ => self.scan(segment, wanted),
+            };
+            return found.map_err(|error| io_error("read", &segment.name, &error));
+        }
         let known = segment.collected_of(hash);
         let candidates = match known.or_else(|| self.candidates(segment, hash)) {
             Some(candidates) => candidates,
-            None if !segment.sealed() => {
-                let found = self.scan(segment, wanted);
-                return found.map_err(|error| io_error("read", &segment.name, &error));
-            }
             // Absent or damaged.
-            None => self.index(segment)?.of(hash),
+            None => self.indexed(segment, hash)?,
         };
         let newest = candidates.len().saturating_sub(*left);
         *left -= candidates.len() - newest;
@@ -152,7 +159,21 @@ impl Shared {
         segments.retain(|segment| segment.sealed() && !segment.is_indexed());
         let next = segments.iter().find(|segment| segment.collected() > 0);
         let next = next.or(segments.first());
-        next.map_or(Ok(false), |segment| self.index(segment).map(|_| true))
+        let Some(segment) = next else { return Ok(false) };
+        let one = self.indexing.lock();
+        if !segment.is_indexed() {
+            self.index(segment, &one)?;
+        }
+        Ok(true)
+    }
+
+    /// The frames that may hold an id of that hash, of a segment whose index was not there: by now somebody else may have made it.
+    fn indexed(&self, segment: &Arc<Segment>, hash: u32) -> Result<Vec<Candidate>, LogError> {
+        let one = self.indexing.lock();
+        match self.candidates(segment, hash) {
+            Some(candidates) => Ok(candidates),
+            None => Ok(self.index(segment, &one)?.of(hash)),
+        }
     }
 
     /// Whether ids of a sealed segment wait for its index to be made.
@@ -174,9 +195,8 @@ impl Shared {
         }
     }
 
-    /// Makes the index of a sealed segment; gives what is in it, whether it could be written or not.
-    fn index(&self, segment: &Arc<Segment>) -> Result<Entries, LogError> {
-        let _one = self.indexing.lock();
+    /// Makes the index of a sealed segment, one at a time; gives what is in it, whether it could be written or not.
+    fn index(&self, segment: &Arc<Segment>, _: &MutexGuard<'_, ()>) -> Result<Entries, LogError> {
         let entries = match segment.take_collected() {
             Some(entries) => Ok(entries),
             None => self.read_ids(segment),

@@ -85,6 +85,24 @@ async fn an_index_is_the_same_whether_its_ids_were_collected_or_read() {
 }
 
 #[tokio::test]
+async fn an_event_among_many_of_its_id_is_found_by_its_source() {
+    let disk = Disk::new(1);
+    let options = LogOptions {
+        segment_bytes: 16 << 20,
+        ..options()
+    };
+    let (log, _) = open(&disk, &options);
+    let other = event(7, 0).edit().attribute("source", "/other").build().unwrap();
+    log.append(vec![other]).await.unwrap();
+    assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
+    for _ in 0..2_100 {
+        log.append(vec![event(7, 0)]).await.unwrap();
+    }
+    assert_eq!(log.segments().len(), 1);
+    assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
+}
+
+#[tokio::test]
 async fn ids_that_are_held_in_memory_are_bounded() {
     let disk = Disk::new(1);
     let log = filled(&disk).await;
