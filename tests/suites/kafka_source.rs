@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER};
+use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, group, source};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Admin, Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::Value;
@@ -15,19 +15,6 @@ use serde_json::Value;
 const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
 const PATH: &str = "/ship";
 const PAUSED: &str = "millrace_source_paused_partitions";
-
-/// A KafkaSource of this name that reads the topic of this name.
-fn source(kafka: &str, topic: &str, sink: &str, more: &str) -> String {
-    format!(
-        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: KafkaSource\nmetadata: {{name: {topic}, namespace: shop}}\n\
-         spec: {{bootstrapServers: [\"{kafka}\"], topics: [{topic}], initialOffset: earliest, sink: {sink}, {more}}}\n"
-    )
-}
-
-/// The group of the source of this name.
-fn group(source: &str) -> String {
-    format!("millrace.shop.{source}")
-}
 
 /// A Broker, a Trigger that sends everything to the sink, and a source into the Broker.
 fn documents(kafka: &Kafka, topic: &str, sink: &Sink) -> String {

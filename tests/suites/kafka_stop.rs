@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::Documents;
-use millrace_tests::kafka::Kafka;
+use millrace_tests::kafka::{Kafka, group, source};
 use millrace_tests::{Answer, Mesh, Sink, wait_until, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
@@ -20,13 +20,11 @@ const STEP: usize = 20;
 
 /// A Broker, since `run` wants one, and a source that reads this topic straight into the sink.
 fn documents(kafka: &Kafka, topic: &str, ordering: &str, sink: &Sink) -> String {
-    format!(
-        "{}---\napiVersion: sources.millrace.dev/v1alpha1\nkind: KafkaSource\nmetadata: {{name: {topic}, namespace: shop}}\n\
-         spec: {{bootstrapServers: [\"{}\"], topics: [{topic}], initialOffset: earliest, ordering: {ordering}, sink: {{uri: '{}'}}}}\n",
-        Documents::broker().text(),
-        kafka.bootstrap(),
-        sink.url(PATH)
-    )
+    let (sink, ordering) = (
+        format!("{{uri: '{}'}}", sink.url(PATH)),
+        format!("ordering: {ordering}"),
+    );
+    Documents::broker().text().to_owned() + &source(&kafka.bootstrap(), topic, &sink, &ordering)
 }
 
 /// Writes to all partitions, a little faster than the sink takes it, until it is told to stop; gives how many records each got.
@@ -70,7 +68,7 @@ async fn is_committed(kafka: &Kafka, topic: &str, sink: &Sink) -> anyhow::Result
     for partition in 0..PARTITIONS {
         let prefix = format!("partition:{partition}/");
         let got = told.keys().filter(|id| id.starts_with(&prefix)).count();
-        let group = format!("millrace.shop.{topic}");
+        let group = group(topic);
         let committed = kafka.committed(&group, topic, partition).await?;
         ensure!(
             committed == Some(i64::try_from(got)?),

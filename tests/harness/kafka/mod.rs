@@ -1,10 +1,11 @@
 //! A real Kafka broker in a folder of its own: one node, which is also its controller.
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker that people run
-//! does. [`client`] is the other side: topics, records in, records out.
+//! does. [`client`] is the other side: topics, records in, records out; [`source`] is a source that reads one.
 
 pub mod client;
 mod settings;
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::{peers, ports};
 
 pub use client::Record;
 pub use settings::{Listener, PASSWORD, USER};
+pub use source::{group, source};
 
 /// How often a start is tried: somebody else may have taken one of its ports.
 const TRIES: usize = 3;

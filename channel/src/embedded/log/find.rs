@@ -1,7 +1,7 @@
 //! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by what was collected of it, or
 //! by a walk over it, which is bounded by a segment's size.
 //!
-//! On an event's way is only that its id is taken down. Reading a segment back to index it takes ten times as long.
+//! On an event's way is only that its id is taken down, so that a segment need not be read back to be indexed.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use super::shared::Shared;
 use super::walk::{Item, Walk};
 use super::{LogError, io_error};
 
-/// Frames that are read for one look-up because their ids have the same checksum. Only events made for that purpose come near it.
+/// Frames of sealed segments that are read for one look-up, the newest first: those whose ids have the checksum of what is wanted.
+/// Where more events than these have one id (ids are unique only within a source), older ones are not found.
 const MAX_CANDIDATES: usize = 2_000;
 
 /// So many frames of a segment are read by themselves; for more a walk over all of it is no more work.
