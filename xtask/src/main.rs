@@ -24,6 +24,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   test [--long]     everything that CI runs, in order, until the first failure
+  check             its part that runs no tests, for the moment before a commit
   peers             the real clients and servers that the suites use, in the user's cache folder
   tidy              the rules of the house that no compiler checks
   bench [options]   Millrace beside a bare forwarder on this machine; `bench --help` says more
@@ -51,6 +52,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     match (command, rest) {
         ("test", []) => test::run(false),
         ("test", [long]) if long == "--long" => test::run(true),
+        ("check", []) => test::check(),
         ("peers", []) => peers::run(),
         ("tidy", []) => tidy::run(),
         ("bench", options) => bench::run(options),

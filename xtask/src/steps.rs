@@ -61,12 +61,17 @@ impl Steps {
         self.ended(name, began, outcome)
     }
 
-    /// The times of the steps, and on the last line the count of all tests.
-    pub(crate) fn summary(&self) {
+    /// The time of each step.
+    pub(crate) fn times(&self) {
         println!();
         for (name, took) in &self.times {
             println!("{:>7.1} s  {name}", took.as_secs_f64());
         }
+    }
+
+    /// The times of the steps, and on the last line the count of all tests.
+    pub(crate) fn summary(&self) {
+        self.times();
         let word = if self.broken { "FAILED" } else { "ok" };
         let Count {
             passed,

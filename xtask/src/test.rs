@@ -12,34 +12,19 @@ use crate::{fuzz, peers, tidy, tree};
 /// How long each fuzz target runs with `--long`.
 const FUZZ_SECONDS: u32 = 120;
 
+/// What shows faults without running a test: for the moment before a commit. Stops at the first fault.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    checks(&tree::root()?, &mut steps)?;
+    steps.times();
+    Ok(())
+}
+
 /// Runs all steps; stops at the first that fails.
 pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     let root = tree::root()?;
     let mut steps = Steps::new();
-    steps.command("format", cargo(&root).args(["fmt", "--all", "--check"]))?;
-    steps.step("tidy", tidy::run)?;
-    steps.command(
-        "lints",
-        cargo(&root).args([
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
-    )?;
-    steps.command(
-        "build without Kafka",
-        cargo(&root).args([
-            "check",
-            "--quiet",
-            "--package",
-            "millrace",
-            "--no-default-features",
-        ]),
-    )?;
+    checks(&root, &mut steps)?;
     steps.tests(
         "unit and property tests",
         cargo(&root).args([
@@ -51,18 +36,6 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "--no-fail-fast",
         ]),
     )?;
-    steps.command(
-        "documentation",
-        cargo(&root)
-            .args([
-                "doc",
-                "--quiet",
-                "--no-deps",
-                "--workspace",
-                "--document-private-items",
-            ])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
     steps.step("peers", peers::run)?;
     steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
     steps.tests("suites", &mut suites(cargo(&root), long))?;
@@ -71,6 +44,45 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     }
     steps.summary();
     Ok(())
+}
+
+fn checks(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.command("format", cargo(root).args(["fmt", "--all", "--check"]))?;
+    steps.step("tidy", tidy::run)?;
+    steps.command(
+        "lints",
+        cargo(root).args([
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    steps.command(
+        "build without Kafka",
+        cargo(root).args([
+            "check",
+            "--quiet",
+            "--package",
+            "millrace",
+            "--no-default-features",
+        ]),
+    )?;
+    steps.command(
+        "documentation",
+        cargo(root)
+            .args([
+                "doc",
+                "--quiet",
+                "--no-deps",
+                "--workspace",
+                "--document-private-items",
+            ])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 /// The end-to-end suites, one after the other; within a suite a few tests at a time, because each starts servers.

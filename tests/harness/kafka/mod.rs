@@ -1,7 +1,7 @@
 //! A real Kafka broker in a folder of its own: one node, which is also its controller.
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker that people run
-//! does. [`client`] is the other side: topics, records in, records out; [`source`] is a source that reads one.
+//! does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a source that reads one.
 
 pub mod client;
 mod settings;
