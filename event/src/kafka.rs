@@ -5,6 +5,7 @@
 //! UTF-8: percent signs mean themselves.
 
 mod alike;
+mod stencil;
 
 use std::borrow::Cow;
 
@@ -99,7 +100,7 @@ impl Decoder {
         }
         let event = self.binary(headers, content_type?, value, added)?;
         if self.unlike.is_multiple_of(LEARN_EVERY) {
-            self.last = Alike::of(headers, added, event.specversion());
+            self.last = Alike::of(headers, added, &event);
         }
         self.unlike = self.unlike.wrapping_add(1);
         Ok(Some(event))
@@ -114,8 +115,13 @@ impl Decoder {
     ) -> Result<Event, Invalid> {
         let data = value.unwrap_or_default();
         json::check_data_size(data.len(), &self.limits)?;
+        if let Some(event) = self.last.event(headers, data, added, &mut self.room)? {
+            return Ok(event);
+        }
         self.last.add_to(&mut self.builder, headers, added)?;
-        self.build(data)
+        let event = self.build(data)?;
+        self.last.became(&event);
+        Ok(event)
     }
 
     fn binary(
@@ -374,9 +380,13 @@ mod tests {
                 let names = &kinds[n / 5 % 2];
                 headers.extend(names.iter().zip(&values[3..]).map(|(name, value)| (NAMES[*name], VALUES[*value])));
                 headers.truncate(8 - values[7] % 3);
-                let added: &[(&str, &str)] = if n / 10 % 2 == 0 { &[("partition", "7"), ("b", "8")] } else { &[("b", "9")] };
-                let alone = decode(&headers, Some(b"x"), added, &Limits::default());
-                prop_assert_eq!(decoder.decode(&headers, Some(b"x"), added), alone);
+                let added: &[(&str, &str)] = match n / 5 % 4 {
+                    0 | 1 => &[("partition", ["7", "6", "10", "\n"][values[6] % 4]), ("b", "8")],
+                    _ => &[("b", "9")],
+                };
+                let data = [Some(&b"x"[..]), Some(b""), None, Some(&[b'w'; SHARED_BYTES])][values[5] % 4];
+                let alone = decode(&headers, data, added, &Limits::default());
+                prop_assert_eq!(decoder.decode(&headers, data, added), alone);
             }
         }
     }
@@ -393,8 +403,10 @@ mod tests {
         "other",
         "ce_datacontenttype",
     ];
-    const VALUES: [Option<&[u8]>; 10] = [
+    const VALUES: [Option<&[u8]>; 12] = [
         Some(b"/a"),
+        Some(b"/b"),
+        Some(b"\xffa"),
         Some(b"a/b"),
         Some(b" a/b "),
         Some(b""),

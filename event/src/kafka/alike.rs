@@ -4,13 +4,17 @@
 //! # Contract
 //! A record that [`Alike`] takes becomes the event, or the fault, that it would become without it.
 
+use bytes::BytesMut;
+
+use super::stencil::Stencil;
 use super::{CONTENT_TYPE, Header, attribute, named, text};
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::EventBuilder;
+use crate::event::Event;
 use crate::invalid::Invalid;
 use crate::rules;
 
-/// The longest value that is kept to be compared.
+/// The longest value that says how a record is read and is kept.
 const MAX_KEPT: usize = 256;
 /// The most headers that are kept.
 const MAX_HEADERS: usize = 64;
@@ -20,8 +24,10 @@ const MAX_HEADERS: usize = 64;
 pub(super) struct Alike {
     version: Option<SpecVersion>,
     headers: Vec<Known>,
-    /// The names of the attributes that were added to it.
-    added: Vec<String>,
+    /// The attributes that were added to it.
+    added: Vec<Attribute>,
+    /// The event of the last such record.
+    last: Stencil,
 }
 
 /// A header that was taken.
@@ -29,36 +35,49 @@ pub(super) struct Alike {
 struct Known {
     header: String,
     role: Role,
-    /// Its value when it was checked last, unless that is long.
-    value: String,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Role {
     /// It says how all others are read, so that another value is another kind of record.
-    Fixed,
-    /// It is the attribute of that name.
-    Attribute(String),
+    Fixed(String),
+    /// It is this attribute.
+    Attribute(Attribute),
     /// It is none, or is replaced by one that is added.
     Ignored,
+}
+
+/// An attribute of the events of these records.
+#[derive(Debug)]
+struct Attribute {
+    name: String,
+    /// Its place among those of each event.
+    index: usize,
 }
 
 // === impl Alike ===
 
 impl Alike {
-    /// What is known of a record that became an event; nothing, where keeping it is not worth it.
-    pub(super) fn of(headers: &[Header<'_>], added: &[(&str, &str)], version: SpecVersion) -> Self {
-        let known = |(header, value): &Header<'_>| Known::of(header, *value, added);
+    /// What is known of a record that became this event; nothing, where keeping it is not worth it.
+    pub(super) fn of(headers: &[Header<'_>], added: &[(&str, &str)], event: &Event) -> Self {
+        let known = |(header, value): &Header<'_>| Known::of(header, *value, added, event);
         let known = if headers.len() > MAX_HEADERS {
             None
         } else {
             headers.iter().map(known).collect::<Option<Vec<_>>>()
         };
-        known.map_or_else(Self::default, |headers| Self {
-            version: Some(version),
+        let added = added.iter().map(|(name, _)| Attribute::of(name, event));
+        let (Some(headers), Some(added)) = (known, added.collect()) else {
+            return Self::default();
+        };
+        let mut last = Stencil::default();
+        last.take(event);
+        Self {
+            version: Some(event.specversion()),
             headers,
-            added: added.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        })
+            added,
+            last,
+        }
     }
 
     /// Whether these headers have the same names, and what decides how they are read is the same.
@@ -75,43 +94,67 @@ impl Alike {
                 .added
                 .iter()
                 .zip(added)
-                .all(|(known, (name, _))| known == name)
+                .all(|(known, (name, _))| known.name == *name)
+    }
+
+    /// The event of a record that is like those, if all its values are as long as those of the last one.
+    pub(super) fn event(
+        &mut self,
+        headers: &[Header<'_>],
+        data: &[u8],
+        added: &[(&str, &str)],
+        room: &mut BytesMut,
+    ) -> Result<Option<Event>, Invalid> {
+        let last = &mut self.last;
+        let is_as_long = |attribute: &Attribute, octets: &[u8]| {
+            last.value(attribute.index)
+                .is_some_and(|value| value.len() == octets.len())
+        };
+        if !last.is_for(data)
+            || !attributes(&self.headers, headers).all(|(attribute, _, octets)| is_as_long(attribute, octets))
+            || !(self.added.iter().zip(added)).all(|(known, (_, value))| is_as_long(known, value.as_bytes()))
+        {
+            return Ok(None);
+        }
+        let version = self.version.unwrap_or(SpecVersion::V10);
+        for (attribute, header, octets) in attributes(&self.headers, headers) {
+            if last.value(attribute.index) != Some(octets) {
+                let checked = attribute.checked(version, octets);
+                last.set(attribute.index, checked.map_err(|fault| named(fault, header))?);
+            }
+        }
+        for (attribute, (name, value)) in self.added.iter().zip(added) {
+            rules::check_value(version, name, string(value))?;
+            last.set(attribute.index, value);
+        }
+        Ok(last.event(data, room))
     }
 
     /// Begins an event with the attributes of headers that are like those.
     pub(super) fn add_to(
-        &mut self,
+        &self,
         builder: &mut EventBuilder,
         headers: &[Header<'_>],
         added: &[(&str, &str)],
     ) -> Result<(), Invalid> {
         let version = self.version.unwrap_or(SpecVersion::V10);
         builder.begin(version);
-        let mut media_type = None;
-        for (known, (header, value)) in self.headers.iter_mut().zip(headers) {
-            match &known.role {
-                Role::Attribute(name) => {
-                    let octets = value.unwrap_or_default();
-                    let is_same = known.value.as_bytes() == octets && !octets.is_empty();
-                    let add = |builder: &mut EventBuilder| {
-                        if is_same {
-                            return builder.push(name, string(&known.value)).map(|()| None);
-                        }
-                        let value = text(octets, name)?;
-                        rules::check_value(version, name, string(value))?;
-                        builder.push(name, string(value)).map(|()| Some(value))
-                    };
-                    if let Some(value) = add(builder).map_err(|fault| named(fault, header))? {
-                        known.keep(value);
-                    }
-                }
-                Role::Fixed if header.eq_ignore_ascii_case(CONTENT_TYPE) => media_type = Some(&known.value),
-                Role::Fixed | Role::Ignored => {}
-            }
+        for (attribute, header, octets) in attributes(&self.headers, headers) {
+            // What the last one had was checked then.
+            let is_same = self.last.value(attribute.index) == Some(octets);
+            let value = if is_same {
+                text(octets, &attribute.name)
+            } else {
+                attribute.checked(version, octets)
+            };
+            let pushed = value.and_then(|value| builder.push(&attribute.name, string(value)));
+            pushed.map_err(|fault| named(fault, header))?;
         }
-        if let Some(media_type) = media_type {
-            let media_type = string(media_type.trim_ascii());
-            let added = builder.push("datacontenttype", media_type);
+        let is_media_type = |known: &&Known| known.header.eq_ignore_ascii_case(CONTENT_TYPE);
+        if let Some(Role::Fixed(media_type)) =
+            self.headers.iter().find(is_media_type).map(|known| &known.role)
+        {
+            let added = builder.push("datacontenttype", string(media_type.trim_ascii()));
             added.map_err(|fault| named(fault, CONTENT_TYPE))?;
         }
         for (name, value) in added {
@@ -120,6 +163,23 @@ impl Alike {
         }
         Ok(())
     }
+
+    /// Takes down the event that such a record became.
+    pub(super) fn became(&mut self, event: &Event) {
+        self.last.take(event);
+    }
+}
+
+/// The attributes among headers that are like those that are known, each with its header's name and value.
+fn attributes<'a>(
+    known: &'a [Known],
+    headers: &'a [Header<'a>],
+) -> impl Iterator<Item = (&'a Attribute, &'a str, &'a [u8])> {
+    let headers = known.iter().zip(headers);
+    headers.filter_map(|(known, (header, value))| match &known.role {
+        Role::Attribute(attribute) => Some((attribute, *header, value.unwrap_or_default())),
+        Role::Fixed(_) | Role::Ignored => None,
+    })
 }
 
 fn string(text: &str) -> Value<'_> {
@@ -131,43 +191,47 @@ fn string(text: &str) -> Value<'_> {
 
 impl Known {
     /// `None`: a record with such a header is like no other.
-    fn of(header: &str, value: Option<&[u8]>, added: &[(&str, &str)]) -> Option<Self> {
-        let name = attribute(header);
-        let role = match name.as_deref() {
-            Some("specversion") => Role::Fixed,
+    fn of(header: &str, value: Option<&[u8]>, added: &[(&str, &str)], event: &Event) -> Option<Self> {
+        let fixed = || {
+            let value = str::from_utf8(value?).ok()?;
+            (value.len() <= MAX_KEPT).then(|| Role::Fixed(value.to_owned()))
+        };
+        let role = match attribute(header).as_deref() {
+            Some("specversion") => fixed()?,
             Some(name) if added.iter().any(|(added, _)| *added == name) => Role::Ignored,
-            Some(name) => Role::Attribute(name.to_owned()),
-            None if header.eq_ignore_ascii_case(CONTENT_TYPE) => Role::Fixed,
+            // A null one may stand beside another of its name.
+            Some(name) => Role::Attribute(value.and_then(|_| Attribute::of(name, event))?),
+            None if header.eq_ignore_ascii_case(CONTENT_TYPE) => fixed()?,
             None => Role::Ignored,
         };
-        let mut known = Self {
-            header: header.to_owned(),
-            role,
-            value: String::new(),
-        };
-        if known.role != Role::Ignored {
-            let value = str::from_utf8(value?).ok()?;
-            known.keep(value);
-            if known.role == Role::Fixed && known.value != value {
-                return None;
-            }
-        }
-        Some(known)
+        let header = header.to_owned();
+        Some(Self { header, role })
     }
 
     fn is_like(&self, (header, value): &Header<'_>) -> bool {
         self.header == *header
-            && match self.role {
-                Role::Fixed => *value == Some(self.value.as_bytes()),
+            && match &self.role {
+                Role::Fixed(fixed) => *value == Some(fixed.as_bytes()),
                 Role::Attribute(_) => value.is_some(),
                 Role::Ignored => true,
             }
     }
+}
 
-    fn keep(&mut self, value: &str) {
-        self.value.clear();
-        if value.len() <= MAX_KEPT {
-            self.value.push_str(value);
-        }
+// === impl Attribute ===
+
+impl Attribute {
+    fn of(name: &str, event: &Event) -> Option<Self> {
+        // The specversion, which comes first, has no place in the table.
+        let index = event.attributes().skip(1).position(|(known, _)| known == name)?;
+        let name = name.to_owned();
+        Some(Self { name, index })
+    }
+
+    /// A value for it that keeps the rules.
+    fn checked<'a>(&self, version: SpecVersion, octets: &'a [u8]) -> Result<&'a str, Invalid> {
+        let value = text(octets, &self.name)?;
+        rules::check_value(version, &self.name, string(value))?;
+        Ok(value)
     }
 }

@@ -227,7 +227,7 @@ impl Shared {
                 offset: frame.offset,
                 at,
             };
-            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, event.id()));
+            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, ids::hash(event.id())));
         })?;
         Ok(entries)
     }

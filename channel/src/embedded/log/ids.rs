@@ -95,12 +95,12 @@ impl Entries {
         self.list.len()
     }
 
-    /// Adds an event in that frame.
-    pub(super) fn add(&mut self, frame: Candidate, id: &str) {
+    /// Adds an event in that frame, whose id has that [`hash`].
+    pub(super) fn add(&mut self, frame: Candidate, hash: u32) {
         // Segments end far below 4 GiB.
         let from_base = u32::try_from(frame.offset.saturating_sub(self.base));
         if let (Ok(from_base), Ok(at)) = (from_base, u32::try_from(frame.at)) {
-            self.list.push((hash(id), from_base, at));
+            self.list.push((hash, from_base, at));
         }
     }
 

@@ -187,11 +187,11 @@ impl Segment {
         self.end.store(end, Ordering::Release);
     }
 
-    /// Takes down the ids of a group, before readers see it.
-    pub(super) fn collect<'a>(&self, ids: impl Iterator<Item = (Candidate, &'a str)>) {
+    /// Takes down the hashes of the ids of a group, before readers see it.
+    pub(super) fn collect(&self, hashes: impl Iterator<Item = (Candidate, u32)>) {
         let mut collected = self.collected.lock();
         if let Some(entries) = &mut *collected {
-            ids.for_each(|(frame, id)| entries.add(frame, id));
+            hashes.for_each(|(frame, hash)| entries.add(frame, hash));
             if entries.len() > MAX_COLLECTED {
                 *collected = None;
             }

@@ -22,7 +22,7 @@ use super::direct::{self, BLOCK_BYTES};
 use super::find::MAX_HELD;
 use super::frame;
 use super::header::Head;
-use super::ids::Candidate;
+use super::ids::{self, Candidate};
 use super::queue::{Append, Order, Work};
 use super::survey::Entry;
 use super::{LogError, Shared};
@@ -49,6 +49,8 @@ pub(super) struct Writer {
     buffer: Vec<u8>,
     lead: usize,
     frames: Vec<Entry>,
+    /// The hashes of the ids of the group's events.
+    hashes: Vec<u32>,
     answers: Answers,
     synced_at: Instant,
 }
@@ -72,6 +74,7 @@ impl Writer {
             buffer: Vec::new(),
             lead: 0,
             frames: Vec::new(),
+            hashes: Vec::new(),
             answers: Answers::new(),
             synced_at: Instant::now(),
         }
@@ -146,7 +149,9 @@ impl Writer {
         let next = self.encode(&active, appends, bytes, time);
         match active.write(&self.buffer[self.lead..], sync) {
             Ok(()) => {
-                active.segment.collect(ids(&self.frames, appends));
+                active
+                    .segment
+                    .collect(hashes(&self.frames, appends, &self.hashes));
                 active.segment.grow(&self.frames, active.written(), next);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
@@ -176,11 +181,16 @@ impl Writer {
         self.lead = direct::lead(&self.buffer, active.written());
         self.buffer.resize(self.lead, 0);
         self.frames.clear();
+        self.hashes.clear();
         let mut offset = self.next;
         for append in appends {
             let at = active.written() + (self.buffer.len() - self.lead) as u64;
             self.frames.push(Entry { at, offset, time });
-            let events = append.events.iter().map(|event| event.stored().as_ref());
+            // The id is looked at where its event is copied anyway: later it is waited for again.
+            let events = append.events.iter().map(|event| {
+                self.hashes.push(ids::hash(event.id()));
+                event.stored().as_ref()
+            });
             frame::encode(&mut self.buffer, active.stamp(offset, time), events);
             offset += append.events.len() as u64;
         }
@@ -304,15 +314,20 @@ impl Writer {
     }
 }
 
-/// The ids of a group with their frames.
-fn ids<'a>(frames: &'a [Entry], appends: &'a [Append]) -> impl Iterator<Item = (Candidate, &'a str)> {
-    frames.iter().zip(appends).flat_map(|(frame, append)| {
+/// The hashes of a group's ids with their frames.
+fn hashes<'a>(
+    frames: &'a [Entry],
+    appends: &'a [Append],
+    hashes: &'a [u32],
+) -> impl Iterator<Item = (Candidate, u32)> {
+    let of_events = frames.iter().zip(appends).flat_map(|(frame, append)| {
         let candidate = Candidate {
             offset: frame.offset,
             at: frame.at,
         };
-        append.events.iter().map(move |event| (candidate, event.id()))
-    })
+        append.events.iter().map(move |_| candidate)
+    });
+    of_events.zip(hashes.iter().copied())
 }
 
 /// However the writer ends, nobody waits for it any more.

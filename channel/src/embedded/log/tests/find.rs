@@ -123,7 +123,7 @@ async fn ids_that_are_held_in_memory_are_bounded() {
     index_all(&log);
     assert_eq!(held(&log), written, "only of the one that is written");
     let segment = log.inner.shared.segments().pop().unwrap();
-    let many = (0..1 << 19).map(|_| (ids::Candidate { offset: 0, at: 0 }, "7"));
+    let many = (0..1 << 19).map(|_| (ids::Candidate { offset: 0, at: 0 }, 7));
     segment.collect(many);
     assert_eq!(held(&log), 0);
     assert_all_are_found(&log);
