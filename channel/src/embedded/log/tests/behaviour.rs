@@ -54,6 +54,31 @@ async fn a_reader_gets_everything_in_order_from_memory_and_from_disk() {
 }
 
 #[tokio::test]
+async fn who_keeps_up_reads_large_groups_from_memory() {
+    let options = LogOptions {
+        tail_bytes: LogOptions::default().tail_bytes,
+        segment_bytes: 64 << 20,
+        ..options()
+    };
+    let (log, _) = open(&Disk::new(1), &options);
+    let mut reader = log.reader(0);
+    let mut next = 0;
+    for _ in 0..3 {
+        // As much as four partitions of a KafkaSource give at once.
+        let events: Vec<_> = (next..next + 4_000).map(|id| event(id, 1024)).collect();
+        log.append(events).await.unwrap();
+        let end = next + 4_000;
+        while next < end {
+            for record in reader.next(256, 1 << 20).await.unwrap().records {
+                assert_eq!(id_of(&record), next);
+                next += 1;
+            }
+        }
+    }
+    assert_eq!(log.metrics().disk_reads.get(), 0);
+}
+
+#[tokio::test]
 async fn a_reader_waits_at_the_head_and_ends_with_the_log() {
     let (log, _) = open(&Disk::new(1), &options());
     let mut reader = log.reader(0);
