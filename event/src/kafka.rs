@@ -75,7 +75,7 @@ impl Decoder {
     /// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a `ce_` header).
     ///
     /// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty
-    /// is no data. `added` are attributes to add to the event's own, replacing those of the same name.
+    /// is no data. `added` are attributes to add to the event's own, of a name each, replacing those of the same name.
     ///
     /// # Errors
     /// [`Invalid`] with the header or JSON member at fault: the record says that it is a CloudEvent, but it is none that is
@@ -144,7 +144,7 @@ impl Decoder {
                 read_attribute(builder, &name, octets).map_err(|fault| named(fault, header))?;
             }
         }
-        if let Some(text) = content_type {
+        if let Some(text) = content_type.filter(|_| !adds_media_type(added)) {
             add(builder, "datacontenttype", text).map_err(|fault| named(fault, CONTENT_TYPE))?;
         }
         for (name, text) in added {
@@ -187,6 +187,11 @@ fn structured(
     }
     let add = |event: EventBuilder, (name, value): &(&str, &str)| event.attribute(name, value);
     added.iter().fold(event.edit(), add).build()
+}
+
+/// Whether the media type that the header tells is replaced.
+fn adds_media_type(added: &[(&str, &str)]) -> bool {
+    added.iter().any(|(name, _)| *name == "datacontenttype")
 }
 
 fn read_attribute(builder: &mut EventBuilder, name: &str, octets: &[u8]) -> Result<(), Invalid> {
@@ -381,7 +386,8 @@ mod tests {
                 headers.extend(names.iter().zip(&values[3..]).map(|(name, value)| (NAMES[*name], VALUES[*value])));
                 headers.truncate(8 - values[7] % 3);
                 let added: &[(&str, &str)] = match n / 5 % 4 {
-                    0 | 1 => &[("partition", ["7", "6", "10", "\n"][values[6] % 4]), ("b", "8")],
+                    0 => &[("partition", ["7", "6", "10", "\n"][values[6] % 4]), ("b", "8")],
+                    1 => &[("datacontenttype", ["a/b", "c/d", "a/bc", "\n"][values[6] % 4])],
                     _ => &[("b", "9")],
                 };
                 let data = [Some(&b"x"[..]), Some(b""), None, Some(&[b'w'; SHARED_BYTES])][values[5] % 4];
@@ -403,7 +409,7 @@ mod tests {
         "other",
         "ce_datacontenttype",
     ];
-    const VALUES: [Option<&[u8]>; 12] = [
+    const VALUES: [Option<&[u8]>; 13] = [
         Some(b"/a"),
         Some(b"/b"),
         Some(b"\xffa"),
@@ -415,6 +421,7 @@ mod tests {
         Some(b"a\n"),
         Some(b"2018-04-05T17:31:00Z"),
         Some(&[b'y'; 300]),
+        Some(&[b'v'; 5 << 10]),
         Some(&[b'z'; 130 << 10]),
     ];
 
@@ -526,15 +533,20 @@ mod tests {
 
     #[test]
     fn what_is_added_replaces_what_came_in_both_modes() {
-        let added = [("place", "7")];
-        let body = br#"{"specversion":"1.0","id":"9","source":"/j","type":"u","place":"1"}"#;
+        let added = [("place", "7"), ("datacontenttype", "a/b")];
+        let body =
+            br#"{"specversion":"1.0","id":"9","source":"/j","type":"u","place":"1","datacontenttype":"c/d"}"#;
         let structured = [("content-type", Some(JSON.as_bytes()))];
-        let binary = [&MINIMAL[..], &[("ce_place", Some(b"1".as_slice()))]].concat();
+        let own: [Header<'_>; 2] = [("ce_place", Some(b"1")), ("content-type", Some(b"c/d"))];
+        let binary = [&MINIMAL[..], &own].concat();
         for (headers, value) in [(&structured[..], Some(&body[..])), (&binary, None)] {
             let event = decode(headers, value, &added, &Limits::default())
                 .unwrap()
                 .unwrap();
-            assert_eq!(event.get("place").map(|value| value.text), Some("7"));
+            for (name, value) in added {
+                let all = event.attributes().filter(|(known, _)| *known == name);
+                assert_eq!(all.map(|(_, value)| value.text).collect::<Vec<_>>(), [value]);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use millrace_event::{DataForm, Event, SpecVersion};
 use millrace_filter::{Compiled, Filter};
 
 fuzz_target!(|input: &str| {
-    let (path, data) = input.split_once('\n').unwrap_or((input, "{\"a\": [1, {\"b\": \"c\"}]}"));
+    let (path, data) = input
+        .split_once('\n')
+        .unwrap_or((input, "{\"a\": [1, {\"b\": \"c\"}]}"));
     let Ok(compiled) = Compiled::new(&[Filter::JsonPath(path.to_owned())]) else {
         return;
     };

@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 #[derive(Debug)]
 pub(crate) struct Steps {
     began: Instant,
-    tests: Count,
+    /// None before the first step that runs tests.
+    tests: Option<Count>,
     broken: bool,
     times: Vec<(String, Duration)>,
 }
@@ -27,7 +28,7 @@ impl Steps {
     pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
-            tests: Count::default(),
+            tests: None,
             broken: false,
             times: Vec::new(),
         }
@@ -57,27 +58,25 @@ impl Steps {
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         heading(name);
         let began = Instant::now();
-        let outcome = counted(command, &mut self.tests);
+        let outcome = counted(command, self.tests.get_or_insert_default());
         self.ended(name, began, outcome)
     }
 
-    /// The time of each step.
-    pub(crate) fn times(&self) {
+    /// The times of the steps, and on the last line the count of all tests, if there was a step that runs tests.
+    pub(crate) fn summary(&self) {
         println!();
         for (name, took) in &self.times {
             println!("{:>7.1} s  {name}", took.as_secs_f64());
         }
-    }
-
-    /// The times of the steps, and on the last line the count of all tests.
-    pub(crate) fn summary(&self) {
-        self.times();
-        let word = if self.broken { "FAILED" } else { "ok" };
-        let Count {
+        let Some(Count {
             passed,
             failed,
             ignored,
-        } = self.tests;
+        }) = self.tests
+        else {
+            return;
+        };
+        let word = if self.broken { "FAILED" } else { "ok" };
         let took = self.began.elapsed().as_secs_f64();
         println!(
             "test result: {word}. {passed} passed; {failed} failed; {ignored} ignored; finished in {took:.0}s"

@@ -16,7 +16,7 @@ const FUZZ_SECONDS: u32 = 120;
 pub(crate) fn check() -> anyhow::Result<()> {
     let mut steps = Steps::new();
     checks(&tree::root()?, &mut steps)?;
-    steps.times();
+    steps.summary();
     Ok(())
 }
 

@@ -7,15 +7,15 @@
 use bytes::BytesMut;
 
 use super::stencil::Stencil;
-use super::{CONTENT_TYPE, Header, attribute, named, text};
+use super::{CONTENT_TYPE, Header, adds_media_type, attribute, named, text};
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::EventBuilder;
 use crate::event::Event;
 use crate::invalid::Invalid;
 use crate::rules;
 
-/// The longest value that says how a record is read and is kept.
-const MAX_KEPT: usize = 256;
+/// The longest value of a header that says how a record is read; where it is longer, nothing is kept.
+const MAX_FIXED: usize = 256;
 /// The most headers that are kept.
 const MAX_HEADERS: usize = 64;
 
@@ -26,7 +26,8 @@ pub(super) struct Alike {
     headers: Vec<Known>,
     /// The attributes that were added to it.
     added: Vec<Attribute>,
-    /// The event of the last such record.
+    /// The form of the last event of such a record. Whatever values stand in it have been checked by the rules of the version, also
+    /// those of a record that was refused for another of its values.
     last: Stencil,
 }
 
@@ -97,7 +98,7 @@ impl Alike {
                 .all(|(known, (name, _))| known.name == *name)
     }
 
-    /// The event of a record that is like those, if all its values are as long as those of the last one.
+    /// The event of a record that is like those, if the last one has left a form in which its values and its data fit.
     pub(super) fn event(
         &mut self,
         headers: &[Header<'_>],
@@ -151,8 +152,9 @@ impl Alike {
             pushed.map_err(|fault| named(fault, header))?;
         }
         let is_media_type = |known: &&Known| known.header.eq_ignore_ascii_case(CONTENT_TYPE);
-        if let Some(Role::Fixed(media_type)) =
-            self.headers.iter().find(is_media_type).map(|known| &known.role)
+        let media_type = self.headers.iter().find(is_media_type);
+        if let Some(Role::Fixed(media_type)) = media_type.map(|known| &known.role)
+            && !adds_media_type(added)
         {
             let added = builder.push("datacontenttype", string(media_type.trim_ascii()));
             added.map_err(|fault| named(fault, CONTENT_TYPE))?;
@@ -194,7 +196,7 @@ impl Known {
     fn of(header: &str, value: Option<&[u8]>, added: &[(&str, &str)], event: &Event) -> Option<Self> {
         let fixed = || {
             let value = str::from_utf8(value?).ok()?;
-            (value.len() <= MAX_KEPT).then(|| Role::Fixed(value.to_owned()))
+            (value.len() <= MAX_FIXED).then(|| Role::Fixed(value.to_owned()))
         };
         let role = match attribute(header).as_deref() {
             Some("specversion") => fixed()?,
@@ -222,8 +224,9 @@ impl Known {
 
 impl Attribute {
     fn of(name: &str, event: &Event) -> Option<Self> {
-        // The specversion, which comes first, has no place in the table.
-        let index = event.attributes().skip(1).position(|(known, _)| known == name)?;
+        let stored = event.stored();
+        let mut rows = event.layout().rows(stored);
+        let index = rows.position(|row| &stored[row.name] == name.as_bytes())?;
         let name = name.to_owned();
         Some(Self { name, index })
     }
@@ -233,5 +236,41 @@ impl Attribute {
         let value = text(octets, &self.name)?;
         rules::check_value(version, &self.name, string(value))?;
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::DataForm;
+
+    #[test]
+    fn a_record_like_the_last_takes_its_form_until_a_value_has_another_length() {
+        let headers = |id: &'static str| {
+            [
+                ("ce_id", Some(id.as_bytes())),
+                ("ce_specversion", Some(b"1.0".as_slice())),
+            ]
+        };
+        let event = |id: &str| {
+            let event = Event::builder(SpecVersion::V10)
+                .attribute("id", id)
+                .attribute("source", "/s");
+            let event = event.attribute("type", "t").data(DataForm::Bytes, b"x");
+            event.build().expect("it is valid")
+        };
+        let added = [("source", "/s"), ("type", "t")];
+        let mut alike = Alike::of(&headers("10"), &added, &event("10"));
+        let mut next = |id: &'static str| {
+            assert!(alike.is_like(&headers(id), &added));
+            alike.event(&headers(id), b"x", &added, &mut BytesMut::new())
+        };
+        assert_eq!(next("11"), Ok(Some(event("11"))));
+        assert_eq!(
+            next("1\n").map_err(|fault| fault.field),
+            Err(Some("ce_id".to_owned()))
+        );
+        assert_eq!(next("12"), Ok(Some(event("12"))));
+        assert_eq!(next("100"), Ok(None));
     }
 }

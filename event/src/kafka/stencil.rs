@@ -12,7 +12,7 @@ use crate::stored::Layout;
 /// The largest form that is kept.
 const MAX_KEPT: usize = 4 * 1024;
 
-/// A stencil of the last event that was [taken](Stencil::take); of none, if that was too large.
+/// The form of the last event that was [taken](Stencil::take), with the values that were set since; none, if it was too large.
 #[derive(Debug, Default)]
 pub(super) struct Stencil {
     form: Vec<u8>,

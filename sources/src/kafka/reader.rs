@@ -114,10 +114,12 @@ impl Reader {
                 wait = Duration::ZERO;
             }
             for (index, message) in messages.iter().enumerate() {
-                // Mostly that of the one before. While both are held one topic has one address, which is faster to compare.
+                // Mostly that of the one before. While both are held one address is one topic, and is faster to compare.
                 let before = index.checked_sub(1).map(|before| &messages[before]);
                 let place = match &last {
-                    Some(place) if before.is_some_and(|before| is_beside(before, message)) => place,
+                    Some(place) if before.is_some_and(|before| are_of_one_partition(before, message)) => {
+                        place
+                    }
                     Some(place) if place.is_of(message) => place,
                     _ => last.insert(place(&mut self.topics, message)),
                 };
@@ -269,8 +271,7 @@ fn take(
     load
 }
 
-/// Whether two messages are of one partition.
-fn is_beside(one: &BorrowedMessage<'_>, other: &BorrowedMessage<'_>) -> bool {
+fn are_of_one_partition(one: &BorrowedMessage<'_>, other: &BorrowedMessage<'_>) -> bool {
     one.topic_ptr() == other.topic_ptr() && one.partition() == other.partition()
 }
 

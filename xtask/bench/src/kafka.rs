@@ -21,7 +21,7 @@ use crate::report::{Report, Should, Target};
 
 const TOPIC: &str = "bench";
 /// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on the same cores.
-const WARM_UP: usize = 4;
+const WARM_UP: usize = 12;
 /// How often it is asked how many events are stored.
 const ASK: Duration = Duration::from_millis(20);
 /// How long anything may take.

@@ -72,8 +72,8 @@ pub struct LogOptions {
     pub clock: Clock,
     /// Bytes of appends that may wait for the writer; beyond that [`LogError::QueueFull`].
     pub max_waiting_bytes: usize,
-    /// Bytes of the newest events that are kept in memory for readers at the head. Less than a group may have (8 MiB), and readers who
-    /// keep up get the beginning of each large group from the disk.
+    /// Bytes of the newest events that are kept in memory for readers at the head. With less than a large group has, readers who keep up
+    /// get its beginning from the disk.
     pub tail_bytes: usize,
 }
 
@@ -84,7 +84,7 @@ impl Default for LogOptions {
             durability: Durability::Sync,
             clock: Clock::System,
             max_waiting_bytes: 64 << 20,
-            tail_bytes: 8 << 20,
+            tail_bytes: 2 * queue::GROUP_BYTES,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{LogError, frame};
 /// One group holds at most so many appends.
 const GROUP_APPENDS: usize = 1024;
 /// One group holds at most about so many bytes: an append larger than this is a group of its own.
-const GROUP_BYTES: usize = 8 << 20;
+pub(super) const GROUP_BYTES: usize = 4 << 20;
 
 /// One append on its way.
 #[derive(Debug)]

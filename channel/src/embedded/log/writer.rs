@@ -151,7 +151,7 @@ impl Writer {
             Ok(()) => {
                 active
                     .segment
-                    .collect(hashes(&self.frames, appends, &self.hashes));
+                    .collect(with_frames(&self.hashes, &self.frames, appends));
                 active.segment.grow(&self.frames, active.written(), next);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
@@ -172,7 +172,7 @@ impl Writer {
     fn encode(&mut self, active: &Active, appends: &[Append], bytes: u64, time: Timestamp) -> u64 {
         // What was large for once is let go. While large groups follow each other it is kept: fresh memory costs more than the copy.
         if self.buffer.capacity() > BUFFER_BYTES && self.buffer.len() <= BUFFER_BYTES {
-            self.buffer = Vec::new();
+            (self.buffer, self.hashes) = (Vec::new(), Vec::new());
         }
         self.buffer.clear();
         // It must not move any more once the lead is found.
@@ -314,11 +314,11 @@ impl Writer {
     }
 }
 
-/// The hashes of a group's ids with their frames.
-fn hashes<'a>(
+/// The hashes of a group's ids, each with its frame.
+fn with_frames<'a>(
+    hashes: &'a [u32],
     frames: &'a [Entry],
     appends: &'a [Append],
-    hashes: &'a [u32],
 ) -> impl Iterator<Item = (Candidate, u32)> {
     let of_events = frames.iter().zip(appends).flat_map(|(frame, append)| {
         let candidate = Candidate {
@@ -336,5 +336,36 @@ struct CloseOnEnd<'a>(&'a Shared);
 impl Drop for CloseOnEnd<'_> {
     fn drop(&mut self) {
         self.0.queue.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::embedded::channel::testing::sized;
+
+    #[test]
+    fn each_id_of_a_group_is_taken_down_with_the_frame_of_its_append() {
+        let append = |ids: std::ops::Range<usize>| Append {
+            events: ids.map(|id| sized(&id.to_string(), 0)).collect(),
+            bytes: 0,
+            answer: oneshot::channel().0,
+        };
+        let frame = |offset, at| Entry {
+            offset,
+            at,
+            time: Timestamp(0),
+        };
+        let (frames, appends) = ([frame(7, 100), frame(9, 300)], [append(0..2), append(2..5)]);
+        let found = with_frames(&[1, 2, 3, 4, 5], &frames, &appends);
+        let found: Vec<_> = found
+            .map(|(frame, hash)| (frame.offset, frame.at, hash))
+            .collect();
+        assert_eq!(
+            found,
+            [(7, 100, 1), (7, 100, 2), (9, 300, 3), (9, 300, 4), (9, 300, 5)]
+        );
     }
 }
