@@ -4,6 +4,7 @@
 //! On an event's way is only that its id is taken down, so that a segment need not be read back to be indexed.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,8 +20,8 @@ use super::shared::Shared;
 use super::walk::{Item, Walk};
 use super::{LogError, io_error};
 
-/// Frames of sealed segments that are read for one look-up, the newest first: those whose ids have the checksum of what is wanted.
-/// Where more events than these have one id (ids are unique only within a source), older ones are not found.
+/// Frames of sealed segments that are read for one look-up, the newest first: those with events whose key is that of what is wanted.
+/// Where more have one (of one id, and of sources that cannot be told apart by 8 bits or are not asked for), older ones are not found.
 const MAX_CANDIDATES: usize = 2_000;
 
 /// So many frames of a segment are read by themselves; for more a walk over all of it is no more work.
@@ -80,19 +81,19 @@ impl Shared {
         wanted: Wanted<'_>,
         left: &mut usize,
     ) -> Result<Vec<u64>, LogError> {
-        let hash = ids::hash(wanted.id);
+        let keys = ids::keys(wanted.id, wanted.source);
         if !segment.sealed() {
-            let found = match segment.collected_of(hash) {
+            let found = match segment.collected_of(&keys) {
                 Some(candidates) if candidates.len() <= FEW => self.verify(segment, &candidates, wanted),
                 _ => self.scan(segment, wanted),
             };
             return found.map_err(|error| io_error("read", &segment.name, &error));
         }
-        let known = segment.collected_of(hash);
-        let candidates = match known.or_else(|| self.candidates(segment, hash)) {
+        let known = segment.collected_of(&keys);
+        let candidates = match known.or_else(|| self.candidates(segment, &keys)) {
             Some(candidates) => candidates,
             // Absent or damaged.
-            None => self.indexed(segment, hash)?,
+            None => self.indexed(segment, &keys)?,
         };
         let newest = candidates.len().saturating_sub(*left);
         *left -= candidates.len() - newest;
@@ -121,10 +122,10 @@ impl Shared {
     }
 
     /// What the segment's index file says; `None` when there is none that can be relied on.
-    fn candidates(&self, segment: &Segment, hash: u32) -> Option<Vec<Candidate>> {
+    fn candidates(&self, segment: &Segment, keys: &RangeInclusive<u32>) -> Option<Vec<Candidate>> {
         let file = self.files.open(&ids::file_name(segment.base)).ok()?;
         let index = Ids::open(&*file, segment).ok()??;
-        index.candidates(hash).ok()?
+        index.candidates(keys).ok()?
     }
 
     /// Walks over the segment that is written.
@@ -168,12 +169,16 @@ impl Shared {
         Ok(true)
     }
 
-    /// The frames that may hold an id of that hash, of a segment whose index was not there: by now somebody else may have made it.
-    fn indexed(&self, segment: &Arc<Segment>, hash: u32) -> Result<Vec<Candidate>, LogError> {
+    /// The frames that may hold an event with such a key, of a segment whose index was not there: by now somebody else may have made it.
+    fn indexed(
+        &self,
+        segment: &Arc<Segment>,
+        keys: &RangeInclusive<u32>,
+    ) -> Result<Vec<Candidate>, LogError> {
         let one = self.indexing.lock();
-        match self.candidates(segment, hash) {
+        match self.candidates(segment, keys) {
             Some(candidates) => Ok(candidates),
-            None => Ok(self.index(segment, &one)?.of(hash)),
+            None => Ok(self.index(segment, &one)?.of(keys)),
         }
     }
 
@@ -227,7 +232,8 @@ impl Shared {
                 offset: frame.offset,
                 at,
             };
-            events(frame, bytes).for_each(|(_, event)| entries.add(candidate, ids::hash(event.id())));
+            events(frame, bytes)
+                .for_each(|(_, event)| entries.add(candidate, ids::key(event.id(), event.source())));
         })?;
         Ok(entries)
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  0  magic     8 bytes  "MILLRIDS"
-//!  8  version   u32      1
+//!  8  version   u32      2
 //! 12  marker    u32      the segment's own random number
 //! 16  base      u64      the segment's first offset
 //! 24  end       u64      the offset after its last event
@@ -12,22 +12,24 @@
 //! 60  checksum  u32      CRC32C of what stands before it
 //! 64  blocks of 4 096 bytes: up to 341 entries in order, and at 4 092 the CRC32C of the block and its number
 //! ```
-//! An entry is the CRC32C of an id (u32) and the frame that holds the event: how far its first offset is from the base (u32) and
-//! the byte at which it begins (u32). Different ids may have the same checksum, so what is found is a candidate until its
-//! frame has been read. Nothing here is synced: a file that does not fit its checksums or its segment is made anew from
+//! An entry is the key of an event (u32) and the frame that holds it: how far its first offset is from the base (u32) and the byte
+//! at which it begins (u32). The key is the CRC32C of the id, but for the last 8 bits, which are those of the CRC32C of the source:
+//! ids are unique only within a source, so that many events may have one (sources that count from 1), and yet an id without a source
+//! is looked for too. Different events may have one key, so what is found is a candidate until its frame has been read. Nothing here is synced: a file that does not fit its checksums or its segment is made anew from
 //! the segment.
 //!
 //! The entries of a segment are collected while it is written, if that begins and ends in one process and they are not too many:
 //! then nothing is read to make the file.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use super::files::LogFile;
 use super::frame::{array_at, u32_at};
 use super::segment::Segment;
 
 const MAGIC: &[u8; 8] = b"MILLRIDS";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 64;
 const HEAD_CHECKSUM_AT: usize = HEAD_BYTES - 4;
 const BLOCK_BYTES: usize = 4_096;
@@ -38,9 +40,23 @@ pub(super) const BLOCK_ENTRIES: usize = BLOCK_CHECKSUM_AT / ENTRY_BYTES;
 
 const SUFFIX: &str = ".ids";
 
-/// What an id is found by.
-pub(super) fn hash(id: &str) -> u32 {
-    crc32c::crc32c(id.as_bytes())
+/// The bits of a key that tell the source.
+const OF_SOURCE: u32 = 0xff;
+
+/// What an event is found by.
+pub(super) fn key(id: &str, source: &str) -> u32 {
+    (crc32c::crc32c(id.as_bytes()) & !OF_SOURCE) | (crc32c::crc32c(source.as_bytes()) & OF_SOURCE)
+}
+
+/// The keys that an event of that id may have, and of that source where it is given.
+pub(super) fn keys(id: &str, source: Option<&str>) -> RangeInclusive<u32> {
+    match source {
+        Some(source) => key(id, source)..=key(id, source),
+        None => {
+            let first = crc32c::crc32c(id.as_bytes()) & !OF_SOURCE;
+            first..=first | OF_SOURCE
+        }
+    }
 }
 
 /// The name of the index of the segment that begins at `base`.
@@ -63,7 +79,7 @@ pub(super) struct Candidate {
     pub(super) at: u64,
 }
 
-/// The hash, the frame's offset from the base, the frame's byte.
+/// The key, the frame's offset from the base, the frame's byte.
 type Entry = (u32, u32, u32);
 
 /// The entries of a segment, in any order until they are encoded.
@@ -95,19 +111,19 @@ impl Entries {
         self.list.len()
     }
 
-    /// Adds an event in that frame, whose id has that [`hash`].
-    pub(super) fn add(&mut self, frame: Candidate, hash: u32) {
+    /// Adds an event in that frame with its [`key`].
+    pub(super) fn add(&mut self, frame: Candidate, key: u32) {
         // Segments end far below 4 GiB.
         let from_base = u32::try_from(frame.offset.saturating_sub(self.base));
         if let (Ok(from_base), Ok(at)) = (from_base, u32::try_from(frame.at)) {
-            self.list.push((hash, from_base, at));
+            self.list.push((key, from_base, at));
         }
     }
 
-    /// The frames that may hold an id of that hash, in order.
-    pub(super) fn of(&self, wanted: u32) -> Vec<Candidate> {
-        let same = self.list.iter().filter(|(hash, ..)| *hash == wanted);
-        frames(self.base, same)
+    /// The frames that may hold an event with such a key, in order.
+    pub(super) fn of(&self, wanted: &RangeInclusive<u32>) -> Vec<Candidate> {
+        let same = self.list.iter().filter(|(key, ..)| wanted.contains(key));
+        in_order(frames(self.base, same).collect())
     }
 
     /// The bytes of the file.
@@ -120,10 +136,7 @@ impl Entries {
         bytes.extend_from_slice(&head(segment, self.list.len()));
         for (number, chunk) in self.list.chunks(BLOCK_ENTRIES).enumerate() {
             let start = bytes.len();
-            for part in chunk
-                .iter()
-                .flat_map(|(hash, from_base, at)| [hash, from_base, at])
-            {
+            for part in chunk.iter().flat_map(|(key, from_base, at)| [key, from_base, at]) {
                 bytes.extend_from_slice(&part.to_le_bytes());
             }
             bytes.resize(start + BLOCK_CHECKSUM_AT, 0);
@@ -134,13 +147,16 @@ impl Entries {
     }
 }
 
-fn frames<'a>(base: u64, entries: impl Iterator<Item = &'a Entry>) -> Vec<Candidate> {
-    let mut frames: Vec<_> = entries
-        .map(|(_, from_base, at)| Candidate {
-            offset: base + u64::from(*from_base),
-            at: u64::from(*at),
-        })
-        .collect();
+fn frames<'a>(base: u64, entries: impl Iterator<Item = &'a Entry>) -> impl Iterator<Item = Candidate> {
+    entries.map(move |(_, from_base, at)| Candidate {
+        offset: base + u64::from(*from_base),
+        at: u64::from(*at),
+    })
+}
+
+/// Each frame once.
+fn in_order(mut frames: Vec<Candidate>) -> Vec<Candidate> {
+    frames.sort_unstable_by_key(|frame| frame.offset);
     frames.dedup();
     frames
 }
@@ -179,15 +195,15 @@ impl<'a> Ids<'a> {
         }))
     }
 
-    /// The frames that may hold an id of that hash, in order; `None` when a block that had to be read is damaged.
-    pub(super) fn candidates(&self, wanted: u32) -> io::Result<Option<Vec<Candidate>>> {
+    /// The frames that may hold an event with such a key, in order; `None` when a block that had to be read is damaged.
+    pub(super) fn candidates(&self, wanted: &RangeInclusive<u32>) -> io::Result<Option<Vec<Candidate>>> {
         let blocks = self.entries.div_ceil(BLOCK_ENTRIES);
         let (mut low, mut high) = (0, blocks);
         while low < high {
             let middle = usize::midpoint(low, high);
             match self.block(middle)? {
                 None => return Ok(None),
-                Some(block) if block.last().is_some_and(|(hash, ..)| *hash < wanted) => low = middle + 1,
+                Some(block) if block.last().is_some_and(|(key, ..)| key < wanted.start()) => low = middle + 1,
                 Some(_) => high = middle,
             }
         }
@@ -198,13 +214,13 @@ impl<'a> Ids<'a> {
             };
             found.extend(frames(
                 self.base,
-                block.iter().filter(|(hash, ..)| *hash == wanted),
+                block.iter().filter(|(key, ..)| wanted.contains(key)),
             ));
-            if block.last().is_some_and(|(hash, ..)| *hash > wanted) {
+            if block.last().is_some_and(|(key, ..)| key > wanted.end()) {
                 break;
             }
         }
-        Ok(Some(found))
+        Ok(Some(in_order(found)))
     }
 
     fn block(&self, number: usize) -> io::Result<Option<Vec<Entry>>> {

@@ -1,6 +1,7 @@
 //! What is known in memory of one segment: its bounds, its file while somebody reads it, and a sparse index.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -187,11 +188,11 @@ impl Segment {
         self.end.store(end, Ordering::Release);
     }
 
-    /// Takes down the hashes of the ids of a group, before readers see it.
-    pub(super) fn collect(&self, hashes: impl Iterator<Item = (Candidate, u32)>) {
+    /// Takes down the keys of a group's events, before readers see it.
+    pub(super) fn collect(&self, keys: impl Iterator<Item = (Candidate, u32)>) {
         let mut collected = self.collected.lock();
         if let Some(entries) = &mut *collected {
-            hashes.for_each(|(frame, hash)| entries.add(frame, hash));
+            keys.for_each(|(frame, key)| entries.add(frame, key));
             if entries.len() > MAX_COLLECTED {
                 *collected = None;
             }
@@ -203,9 +204,9 @@ impl Segment {
         self.collected.lock().as_ref().map_or(0, Entries::len)
     }
 
-    /// The frames that may hold an id of that hash, if that is known without reading.
-    pub(super) fn collected_of(&self, hash: u32) -> Option<Vec<Candidate>> {
-        self.collected.lock().as_ref().map(|entries| entries.of(hash))
+    /// The frames that may hold an event with such a key, if that is known without reading.
+    pub(super) fn collected_of(&self, keys: &RangeInclusive<u32>) -> Option<Vec<Candidate>> {
+        self.collected.lock().as_ref().map(|entries| entries.of(keys))
     }
 
     /// Lets go of the ids.

@@ -49,8 +49,8 @@ pub(super) struct Writer {
     buffer: Vec<u8>,
     lead: usize,
     frames: Vec<Entry>,
-    /// The hashes of the ids of the group's events.
-    hashes: Vec<u32>,
+    /// What the group's events are found by.
+    keys: Vec<u32>,
     answers: Answers,
     synced_at: Instant,
 }
@@ -74,7 +74,7 @@ impl Writer {
             buffer: Vec::new(),
             lead: 0,
             frames: Vec::new(),
-            hashes: Vec::new(),
+            keys: Vec::new(),
             answers: Answers::new(),
             synced_at: Instant::now(),
         }
@@ -151,7 +151,7 @@ impl Writer {
             Ok(()) => {
                 active
                     .segment
-                    .collect(with_frames(&self.hashes, &self.frames, appends));
+                    .collect(with_frames(&self.keys, &self.frames, appends));
                 active.segment.grow(&self.frames, active.written(), next);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
@@ -172,7 +172,7 @@ impl Writer {
     fn encode(&mut self, active: &Active, appends: &[Append], bytes: u64, time: Timestamp) -> u64 {
         // What was large for once is let go. While large groups follow each other it is kept: fresh memory costs more than the copy.
         if self.buffer.capacity() > BUFFER_BYTES && self.buffer.len() <= BUFFER_BYTES {
-            (self.buffer, self.hashes) = (Vec::new(), Vec::new());
+            (self.buffer, self.keys) = (Vec::new(), Vec::new());
         }
         self.buffer.clear();
         // It must not move any more once the lead is found.
@@ -181,14 +181,14 @@ impl Writer {
         self.lead = direct::lead(&self.buffer, active.written());
         self.buffer.resize(self.lead, 0);
         self.frames.clear();
-        self.hashes.clear();
+        self.keys.clear();
         let mut offset = self.next;
         for append in appends {
             let at = active.written() + (self.buffer.len() - self.lead) as u64;
             self.frames.push(Entry { at, offset, time });
-            // The id is looked at where its event is copied anyway: later it is waited for again.
+            // The event is looked at where it is copied anyway: later it is waited for again.
             let events = append.events.iter().map(|event| {
-                self.hashes.push(ids::hash(event.id()));
+                self.keys.push(ids::key(event.id(), event.source()));
                 event.stored().as_ref()
             });
             frame::encode(&mut self.buffer, active.stamp(offset, time), events);
@@ -314,9 +314,9 @@ impl Writer {
     }
 }
 
-/// The hashes of a group's ids, each with its frame.
+/// The keys of a group's events, each with its frame.
 fn with_frames<'a>(
-    hashes: &'a [u32],
+    keys: &'a [u32],
     frames: &'a [Entry],
     appends: &'a [Append],
 ) -> impl Iterator<Item = (Candidate, u32)> {
@@ -327,7 +327,7 @@ fn with_frames<'a>(
         };
         append.events.iter().map(move |_| candidate)
     });
-    of_events.zip(hashes.iter().copied())
+    of_events.zip(keys.iter().copied())
 }
 
 /// However the writer ends, nobody waits for it any more.
@@ -347,7 +347,7 @@ mod tests {
     use crate::embedded::channel::testing::sized;
 
     #[test]
-    fn each_id_of_a_group_is_taken_down_with_the_frame_of_its_append() {
+    fn each_key_of_a_group_is_taken_down_with_the_frame_of_its_append() {
         let append = |ids: std::ops::Range<usize>| Append {
             events: ids.map(|id| sized(&id.to_string(), 0)).collect(),
             bytes: 0,
@@ -360,9 +360,7 @@ mod tests {
         };
         let (frames, appends) = ([frame(7, 100), frame(9, 300)], [append(0..2), append(2..5)]);
         let found = with_frames(&[1, 2, 3, 4, 5], &frames, &appends);
-        let found: Vec<_> = found
-            .map(|(frame, hash)| (frame.offset, frame.at, hash))
-            .collect();
+        let found: Vec<_> = found.map(|(frame, key)| (frame.offset, frame.at, key)).collect();
         assert_eq!(
             found,
             [(7, 100, 1), (7, 100, 2), (9, 300, 3), (9, 300, 4), (9, 300, 5)]

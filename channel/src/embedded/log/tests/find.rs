@@ -92,14 +92,28 @@ async fn an_event_among_many_of_its_id_is_found_by_its_source() {
         ..options()
     };
     let (log, _) = open(&disk, &options);
-    let other = event(7, 0).edit().attribute("source", "/other").build().unwrap();
-    log.append(vec![other]).await.unwrap();
+    let of = |source| event(7, 0).edit().attribute("source", source).build().unwrap();
+    log.append(vec![of("/other")]).await.unwrap();
     assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
     for _ in 0..2_100 {
         log.append(vec![event(7, 0)]).await.unwrap();
     }
+    for source in ["/a", "/b", "/a", "/c"] {
+        log.append(vec![of(source)]).await.unwrap();
+    }
     assert_eq!(log.segments().len(), 1);
-    assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
+    let assert_found = || {
+        assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
+        assert_eq!(log.find("7", Some("/a"), 10), Ok(vec![2_101, 2_103]));
+        assert_eq!(log.find("7", None, 5), Ok((2_100..2_105).collect()));
+    };
+    assert_found();
+    log.roll().await.unwrap();
+    log.append(vec![event(8, 0)]).await.unwrap();
+    assert_eq!(log.segments().len(), 2);
+    assert_found();
+    assert_eq!(index_all(&log), 1);
+    assert_found();
 }
 
 #[tokio::test]
