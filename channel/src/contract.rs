@@ -47,7 +47,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError>;
 
     /// The positions of the events with that `id` (and `source`, where it is given), in order: the newest, at most `limit` of
-    /// them, also of events that are kept only because rows name them. No scan of what is retained.
+    /// them, also of events that are kept only because rows name them. No scan of what is retained: of thousands of events with that
+    /// id the oldest may be left out.
     async fn find(&self, id: &str, source: Option<&str>, limit: usize)
     -> Result<Vec<Position>, ChannelError>;
 

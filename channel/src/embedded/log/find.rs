@@ -21,7 +21,7 @@ use super::walk::{Item, Walk};
 use super::{LogError, io_error};
 
 /// Frames of sealed segments that are read for one look-up, the newest first: those with events whose key is that of what is wanted.
-/// Where more have one (of one id, and of sources that cannot be told apart by 8 bits or are not asked for), older ones are not found.
+/// Where more have one (mostly of one id, and of sources that are not asked for or not told apart by 8 bits), older ones are not found.
 const MAX_CANDIDATES: usize = 2_000;
 
 /// So many frames of a segment are read by themselves; for more a walk over all of it is no more work.

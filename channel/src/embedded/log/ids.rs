@@ -13,10 +13,10 @@
 //! 64  blocks of 4 096 bytes: up to 341 entries in order, and at 4 092 the CRC32C of the block and its number
 //! ```
 //! An entry is the key of an event (u32) and the frame that holds it: how far its first offset is from the base (u32) and the byte
-//! at which it begins (u32). The key is the CRC32C of the id, but for the last 8 bits, which are those of the CRC32C of the source:
-//! ids are unique only within a source, so that many events may have one (sources that count from 1), and yet an id without a source
-//! is looked for too. Different events may have one key, so what is found is a candidate until its frame has been read. Nothing here is synced: a file that does not fit its checksums or its segment is made anew from
-//! the segment.
+//! at which it begins (u32). The key is the CRC32C of the id, but for its last 8 bits, which are the first 8 of the CRC32C of the
+//! source: ids are unique only within a source, so that many events may have one (sources that count from 1), and yet an id without a
+//! source is looked for too. Different events may have one key, so what is found is a candidate until its frame has been read.
+//! Nothing here is synced: a file that does not fit its checksums or its segment is made anew from the segment.
 //!
 //! The entries of a segment are collected while it is written, if that begins and ends in one process and they are not too many:
 //! then nothing is read to make the file.
@@ -45,7 +45,8 @@ const OF_SOURCE: u32 = 0xff;
 
 /// What an event is found by.
 pub(super) fn key(id: &str, source: &str) -> u32 {
-    (crc32c::crc32c(id.as_bytes()) & !OF_SOURCE) | (crc32c::crc32c(source.as_bytes()) & OF_SOURCE)
+    // The first bits, because the last ones are alike for some sources that differ in one letter.
+    (crc32c::crc32c(id.as_bytes()) & !OF_SOURCE) | (crc32c::crc32c(source.as_bytes()) >> 24)
 }
 
 /// The keys that an event of that id may have, and of that source where it is given.

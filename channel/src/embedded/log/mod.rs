@@ -222,7 +222,8 @@ impl Log {
     }
 
     /// The newest offsets of events with that id (and source), at most `limit`, in order. Reads a few blocks of each sealed
-    /// segment's index, and walks over the segment that is written if its ids are not in memory. Blocking.
+    /// segment's index, and walks over the segment that is written if its ids are not in memory. At most 2 000 frames of sealed
+    /// segments are looked at, the newest. Blocking.
     pub fn find(&self, id: &str, source: Option<&str>, limit: usize) -> Result<Vec<u64>, LogError> {
         self.inner.shared.find(find::Wanted { id, source }, limit)
     }

@@ -13,7 +13,7 @@ use super::damage;
 use super::files::{Files, LogFile};
 use super::frame;
 use super::header::{self, Decoded, HEAD_BYTES, Head};
-use super::ids;
+use super::ids::{self, Ids};
 use super::metrics::LogMetrics;
 use super::segment::{Bounds, Segment};
 use super::survey::Survey;
@@ -135,7 +135,7 @@ fn find_segments(files: &dyn Files) -> Result<Vec<Found>, LogError> {
     Ok(found)
 }
 
-/// Notes which segments have an index, and removes those of segments that are gone.
+/// Notes which segments have an index that is theirs and of this form, and removes those of segments that are gone.
 fn take_indexes(files: &dyn Files, segments: &[Arc<Segment>]) -> Result<(), LogError> {
     let names = files
         .list()
@@ -143,7 +143,13 @@ fn take_indexes(files: &dyn Files, segments: &[Arc<Segment>]) -> Result<(), LogE
     for name in names {
         let Some(base) = ids::base_of(&name) else { continue };
         match segments.binary_search_by_key(&base, |segment| segment.base) {
-            Ok(index) => segments[index].set_indexed(),
+            Ok(index) => {
+                let segment = &segments[index];
+                let is_good = |file: Arc<dyn LogFile>| matches!(Ids::open(&*file, segment), Ok(Some(_)));
+                if files.open(&name).is_ok_and(is_good) {
+                    segment.set_indexed();
+                }
+            }
             // It does no harm where it cannot be removed.
             Err(_) => drop(files.remove(&name)),
         }

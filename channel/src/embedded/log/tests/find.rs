@@ -98,13 +98,18 @@ async fn an_event_among_many_of_its_id_is_found_by_its_source() {
     for _ in 0..2_100 {
         log.append(vec![event(7, 0)]).await.unwrap();
     }
-    for source in ["/a", "/b", "/a", "/c"] {
-        log.append(vec![of(source)]).await.unwrap();
+    for batch in [vec!["/a", "/b"], vec!["/a"], vec!["/c"]] {
+        log.append(batch.into_iter().map(of).collect()).await.unwrap();
     }
+    // Others before and behind it in the order of the index.
+    log.append((100..400).map(|id| event(id, 0)).collect())
+        .await
+        .unwrap();
     assert_eq!(log.segments().len(), 1);
     let assert_found = || {
         assert_eq!(log.find("7", Some("/other"), 10), Ok(vec![0]));
         assert_eq!(log.find("7", Some("/a"), 10), Ok(vec![2_101, 2_103]));
+        assert_eq!(log.find("7", Some("/log"), 3), Ok(vec![2_098, 2_099, 2_100]));
         assert_eq!(log.find("7", None, 5), Ok((2_100..2_105).collect()));
     };
     assert_found();
@@ -114,6 +119,36 @@ async fn an_event_among_many_of_its_id_is_found_by_its_source() {
     assert_found();
     assert_eq!(index_all(&log), 1);
     assert_found();
+    // Made by the look-up, of what it reads, and then read itself.
+    disk.remove(&indexes(&disk)[0]).unwrap();
+    assert_found();
+    assert_found();
+}
+
+#[tokio::test]
+async fn an_index_of_another_form_is_made_anew_by_the_upkeep() {
+    let disk = Disk::new(1);
+    let log = filled(&disk).await;
+    index_all(&log);
+    log.close().await.unwrap();
+    drop(log);
+    let file = disk.open(&indexes(&disk)[1]).unwrap();
+    let mut good = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+    file.read_at(&mut good, 0).unwrap();
+    let mut old = good[..64].to_vec();
+    old[8] = 1;
+    let checksum = crc32c::crc32c(&old[..60]);
+    old[60..].copy_from_slice(&checksum.to_le_bytes());
+    file.write_at(&old, 0).unwrap();
+    let (log, _) = open(&disk, &options());
+    assert_eq!(index_all(&log), 1);
+    assert_all_are_found(&log);
+    let mut mended = vec![0; good.len()];
+    disk.open(&indexes(&disk)[1])
+        .unwrap()
+        .read_at(&mut mended, 0)
+        .unwrap();
+    assert_eq!(mended, good);
 }
 
 #[tokio::test]
