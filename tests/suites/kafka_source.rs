@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, group, source};
+use millrace_tests::kafka::{Kafka, Record, group, source};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Admin, Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::Value;
@@ -349,85 +349,4 @@ async fn a_source_outlives_its_kafka_and_finds_topics_that_appear() -> anyhow::R
     until_source(mesh.admin(), "ready", is_ready).await?;
     kafka.until_committed(&group(topic), topic, 0, 100).await?;
     kafka.until_committed(&group(topic), topic, 1, 100).await
-}
-
-#[tokio::test]
-async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<()> {
-    let Some(kafka) = Kafka::secured().await? else {
-        return Ok(());
-    };
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let authority = path(kafka.authority().context("secured")?);
-    let (certificate, key) = kafka.client_certificate().context("secured")?;
-    let tls = format!("enable: true, caCert: {{file: \"{authority}\"}}");
-    let mutual = format!(
-        "{tls}, cert: {{file: \"{}\"}}, key: {{file: \"{}\"}}",
-        path(certificate),
-        path(key)
-    );
-    let secret = |key: &str| format!("{{secretKeyRef: {{name: login, key: {key}}}}}");
-    let login = |mechanism: &str, password: &str| {
-        let password = secret(password);
-        format!(
-            "sasl: {{enable: true, type: {mechanism}, user: {}, password: {password}}}",
-            secret("user")
-        )
-    };
-    let table = [
-        ("plain", Listener::Sasl, login("PLAIN", "password"), true),
-        ("scram", Listener::Sasl, login("SCRAM-SHA-256", "password"), true),
-        (
-            "both",
-            Listener::SaslTls,
-            format!("tls: {{{tls}}}, {}", login(&secret("type"), "password")),
-            true,
-        ),
-        ("mutual", Listener::Tls, format!("tls: {{{mutual}}}"), true),
-        ("wrong", Listener::Sasl, login("PLAIN", "type"), false),
-        ("nobody", Listener::Tls, format!("tls: {{{tls}}}"), false),
-    ];
-    let sink = Sink::start().await?;
-    let broker = Documents::broker().trigger(&Trigger::new("ship", &sink.url(PATH)));
-    let secrets = format!(
-        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: shop}}\n\
-         stringData: {{user: {USER}, password: '{PASSWORD}', type: SCRAM-SHA-512}}\n"
-    );
-    let mut text = broker.text().to_owned() + &secrets;
-    for (topic, listener, net, _) in &table {
-        kafka.create_topic(topic, 1).await?;
-        text += &source(
-            &kafka.listener(*listener),
-            topic,
-            BROKER,
-            &format!("net: {{{net}}}"),
-        );
-        kafka.produce(topic, &[Record::of(*topic)]).await?;
-    }
-    let mesh = Mesh::start(&text).await?;
-    for (topic, _, _, is_let_in) in &table {
-        let name = format!("shop/{topic}");
-        wait_until(&format!("{topic}: let in: {is_let_in}"), || async {
-            let sources = mesh.admin().get("sources").await?;
-            let found = sources
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|source| source["name"] == name);
-            let found = found.context("there is no such source")?;
-            let is_so = if *is_let_in {
-                found["events"] == 1
-            } else {
-                found["state"] == "not-ready" && found["events"] == 0
-            };
-            ensure!(is_so, "{found}");
-            Ok(Some(()))
-        })
-        .await?;
-    }
-    let said = mesh.admin().get("sources").await?.to_string();
-    assert!(
-        !said.contains(PASSWORD) && !said.contains("a secret, with"),
-        "{said}"
-    );
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by what was collected of it, or
 //! by a walk over it, which is bounded by a segment's size.
 //!
-//! On an event's way is only that its id is taken down, so that a segment need not be read back to be indexed.
+//! On an event's way is only that its key is taken down, so that a segment need not be read back to be indexed.
 
 use std::io;
 use std::ops::RangeInclusive;
