@@ -13,6 +13,9 @@ use crate::invalid::Invalid;
 use crate::rules::media;
 use crate::stored::{self, Layout};
 
+/// The media type that the JSON format implies.
+pub(crate) const JSON: &str = "application/json";
+
 /// What the data is, so that each format can carry it as the specification says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataForm {
@@ -138,6 +141,15 @@ impl Event {
                 .is_some_and(|value| media::is_json(value.text)),
         };
         if json { self.data_ref() } else { None }
+    }
+
+    /// The media type of the data: `datacontenttype`, or `application/json` for the `data` of a JSON event without one,
+    /// because the JSON format implies it. An event without data has none that is implied, and neither has `data_base64`.
+    pub fn media_type(&self) -> Option<&str> {
+        match self.get("datacontenttype") {
+            Some(value) => Some(value.text),
+            None => (self.data_form() == DataForm::Json).then_some(JSON),
+        }
     }
 
     /// The transport headers that are passed on to subscribers (design §6), in order: lower-case name, value octets.

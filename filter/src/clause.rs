@@ -81,7 +81,7 @@ impl Attr {
             Self::Type => Some(event.ty()),
             Self::Source => Some(event.source()),
             Self::Id => Some(event.id()),
-            Self::Named(name) => event.get(name).map(|value| value.text),
+            Self::Named(_) => self.value_of(event).map(|value| value.text),
             Self::Hidden => None,
         }
     }
@@ -90,6 +90,9 @@ impl Attr {
     pub(crate) fn value_of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
         let kind = Kind::String;
         match self {
+            Self::Named(name) if &**name == "datacontenttype" => {
+                event.media_type().map(|text| Value { kind, text })
+            }
             Self::Named(name) => event.get(name),
             Self::Type | Self::Source | Self::Id | Self::Hidden => {
                 self.of(event).map(|text| Value { kind, text })

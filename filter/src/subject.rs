@@ -3,8 +3,8 @@
 use std::cell::{Cell, OnceCell};
 
 use millrace_event::Event;
-use serde_json::Value;
 
+use crate::json::{self, Value};
 use crate::jsonpath;
 
 /// One event, for as many filters as there are.
@@ -14,15 +14,16 @@ use crate::jsonpath;
 #[derive(Debug)]
 pub struct Subject<'e> {
     event: &'e Event,
-    json: OnceCell<Result<Json, NoJson>>,
+    json: OnceCell<Result<Json<'e>, NoJson>>,
     errors: Cell<u32>,
 }
 
 /// Data that is JSON.
 #[derive(Debug)]
-pub(crate) struct Json {
-    pub(crate) value: Value,
+pub(crate) struct Json<'e> {
+    pub(crate) value: Value<'e>,
     weight: OnceCell<usize>,
+    has_beyond: OnceCell<bool>,
 }
 
 /// Why there is no JSON.
@@ -69,12 +70,12 @@ impl<'e> Subject<'e> {
     }
 
     /// The data as JSON.
-    pub(crate) fn json(&self) -> Result<&Json, &NoJson> {
+    pub(crate) fn json(&self) -> Result<&Json<'e>, &NoJson> {
         self.json.get_or_init(|| parse(self.event)).as_ref()
     }
 }
 
-fn parse(event: &Event) -> Result<Json, NoJson> {
+fn parse(event: &Event) -> Result<Json<'_>, NoJson> {
     if event.data_ref().is_none() {
         return Err(NoJson::Absent);
     }
@@ -82,10 +83,11 @@ fn parse(event: &Event) -> Result<Json, NoJson> {
         let media = event.get("datacontenttype").map(|value| value.text.to_owned());
         return Err(NoJson::OtherType(media));
     };
-    match serde_json::from_slice(data) {
+    match json::read(data) {
         Ok(value) => Ok(Json {
             value,
             weight: OnceCell::new(),
+            has_beyond: OnceCell::new(),
         }),
         Err(error) => Err(NoJson::Broken(error.to_string())),
     }
@@ -93,9 +95,14 @@ fn parse(event: &Event) -> Result<Json, NoJson> {
 
 // === impl Json ===
 
-impl Json {
+impl Json<'_> {
     /// The cost of visiting every value of it once.
     pub(crate) fn weight(&self) -> usize {
         *self.weight.get_or_init(|| jsonpath::weight(&self.value))
+    }
+
+    /// Whether there is a number beyond 64 bits in it.
+    pub(crate) fn has_beyond(&self) -> bool {
+        *self.has_beyond.get_or_init(|| self.value.has_beyond())
     }
 }

@@ -9,14 +9,14 @@ use jsonpath_rust::parser::model::{
     Comparable, Comparison, Filter, FilterAtom, FnArg, JpQuery, Literal, Segment, Selector, Test,
     TestFunction,
 };
-use serde_json::Value;
 
 use super::MAX_PATH_BYTES;
+use crate::json::{self, Value};
 
 /// How often a path may visit a value.
 const MAX_VISITS: usize = 4_096;
-/// How deep JSON may be nested (serde_json's own bound): so often `..` behind `..` comes by a value.
-const DEEPEST: usize = 128;
+/// How deep JSON may be nested: so often `..` behind `..` comes by a value.
+const DEEPEST: usize = json::MAX_DEPTH;
 /// How deep round brackets may be nested. The parser tries each level in several ways.
 const MAX_BRACKETS: usize = 5;
 
@@ -71,18 +71,18 @@ pub(super) fn visits(query: &JpQuery) -> Result<usize, String> {
 }
 
 /// The cost of one visit to every value, in bytes of their places.
-pub(crate) fn weight(data: &Value) -> usize {
+pub(crate) fn weight(data: &Value<'_>) -> usize {
     below(data, 1)
 }
 
-fn below(value: &Value, place: usize) -> usize {
+fn below(value: &Value<'_>, place: usize) -> usize {
     let below_this: usize = match value {
         Value::Array(items) => items.iter().map(|item| below(item, place + 8)).sum(),
         Value::Object(members) => members
             .iter()
             .map(|(name, member)| below(member, place + name.len() + 4))
             .sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::HalfPair(_) => 0,
     };
     below_this.saturating_add(place)
 }

@@ -1,10 +1,10 @@
 //! What a path found, in sentences.
 
 use jsonpath_rust::parser::errors::JsonPathError;
-use serde_json::Value;
 
 use super::{Found, PathTest, Wanted};
 use crate::explain::{Verdict, quoted, shortened};
+use crate::json::Value;
 use crate::subject::NoJson;
 
 /// How many selected values a sentence shows.
@@ -50,7 +50,16 @@ pub(crate) fn of_clause(test: &PathTest, found: &Found<'_>, held: bool) -> (Verd
             let reason = format!("{path} would cost too much: the data is too large for this path");
             return (Verdict::Error, reason);
         }
-        Found::Values(values) => values,
+        Found::Unordered => {
+            let reason = format!("{path} compares by < or > and turns that round, but {UNORDERED}");
+            return (Verdict::Error, reason);
+        }
+        Found::Values { values, unordered } => {
+            if values.is_empty() && *unordered {
+                return (Verdict::Absent, format!("{path} selects nothing; {UNORDERED}"));
+            }
+            values
+        }
     };
     if values.is_empty() {
         return (Verdict::Absent, format!("{path} selects nothing"));
@@ -70,7 +79,11 @@ pub(crate) fn of_clause(test: &PathTest, found: &Found<'_>, held: bool) -> (Verd
     (verdict, format!("{path} is {seen}, not {}", spelled(wanted)))
 }
 
-fn shown(values: &[&Value]) -> String {
+/// Why a comparison may not have held.
+const UNORDERED: &str =
+    "the data has a number beyond 64 bits, which is equal to the same number only and neither less nor more than any";
+
+fn shown(values: &[&Value<'_>]) -> String {
     let mut shown: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| one(value)).collect();
     if values.len() > SHOWN_VALUES {
         shown.push(format!("and {} more", values.len() - SHOWN_VALUES));
@@ -79,12 +92,14 @@ fn shown(values: &[&Value]) -> String {
 }
 
 /// A value as JSON, shortened; what is large is only named, so that it need not be written to be cut.
-fn one(value: &Value) -> String {
+fn one(value: &Value<'_>) -> String {
     match value {
         Value::Array(items) => format!("an array of {}", items.len()),
         Value::Object(members) => format!("an object of {}", members.len()),
         Value::String(text) => quoted(text),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::HalfPair(raw) => format!("{}, which has half of a surrogate pair", quoted(raw)),
+        Value::Number(number) => shortened(&number.text()),
+        Value::Null | Value::Bool(_) => value.to_string(),
     }
 }
 
@@ -92,7 +107,7 @@ fn spelled(wanted: &Wanted) -> String {
     match wanted {
         Wanted::Null => "null".to_owned(),
         Wanted::Boolean(truth) => truth.to_string(),
-        Wanted::Number(number) => number.to_string(),
+        Wanted::Number(text) => shortened(text),
         Wanted::Text(text) => quoted(text),
     }
 }

@@ -119,6 +119,74 @@ fn the_map_form_compares_typed_values() {
     assert_eq!(explained(both, &event("application/json", data)), expected);
 }
 
+/// One odd member hides no other one, and is shown as it came.
+#[test]
+fn what_serde_json_refuses_is_looked_into_all_the_same() {
+    let data = r#"{"action": "opened", "n": 1e400, "half": "a\ud800", "s": "\ud83d\ude00", "big": 123456789012345678901234567890, "small": 1e-400}"#;
+    let (text, number) = (
+        |text: &str| Scalar::Text(text.to_owned()),
+        |text: &str| Scalar::Number(text.to_owned()),
+    );
+    let table = [
+        ("$.action", text("opened"), Verdict::Held, "$.action is \"opened\""),
+        ("$.s", text("😀"), Verdict::Held, "$.s is \"😀\""),
+        ("$.n", number("1e400"), Verdict::Held, "$.n is 1e400"),
+        ("$.n", number("10.0E+399"), Verdict::Held, "$.n is 1e400"),
+        ("$.n", number("1e401"), Verdict::Different, "$.n is 1e400, not 1e401"),
+        (
+            "$.big",
+            number("123456789012345678901234567890"),
+            Verdict::Held,
+            "$.big is 123456789012345678901234567890",
+        ),
+        (
+            "$.big",
+            number("123456789012345678901234567891"),
+            Verdict::Different,
+            "$.big is 123456789012345678901234567890, not 123456789012345678901234567891",
+        ),
+        ("$.small", number("0"), Verdict::Different, "$.small is 1e-400, not 0"),
+        (
+            "$.half",
+            text("a\u{fffd}"),
+            Verdict::Different,
+            "$.half is \"a\\\\ud800\", which has half of a surrogate pair, not \"a\u{fffd}\"",
+        ),
+    ];
+    for (path, value, verdict, because) in table {
+        let filter = Filter::JsonPathEquals(vec![(path.to_owned(), value)]);
+        let found = explained(filter, &event("application/json", data));
+        assert_eq!(found, (verdict, because.to_owned()), "{path}");
+    }
+}
+
+/// A number beyond 64 bits is equal to what says the same, and in no order: that is a no-match, and explained.
+#[test]
+fn a_path_compares_numbers_beyond_64_bits_exactly_or_says_why_not() {
+    let data = r#"[{"n": 1e400, "m": 18446744073709551616, "o": 18446744073709551617, "p": 184467440737095516160e-1,
+        "q": 1000000000000000000000000000000}]"#;
+    let no_order = "which is equal to the same number only and neither less nor more than any";
+    let table = [
+        ("$[?@.m == @.p]", Verdict::Held, "selects"),
+        ("$[?@.m == @.o]", Verdict::Absent, "selects nothing"),
+        ("$[?@.m != @.o]", Verdict::Held, "selects"),
+        ("$[?@.q == 1e30]", Verdict::Held, "selects"),
+        ("$[?@.n == 1e308]", Verdict::Absent, no_order),
+        ("$[?@.n > 5]", Verdict::Absent, no_order),
+        ("$[?@.n <= 5]", Verdict::Absent, no_order),
+        ("$[?!(@.n > 5)]", Verdict::Error, no_order),
+        ("$[?count(@.l[?@ > 5]) == 1]", Verdict::Error, no_order),
+        ("$[?count(@.*) > 1]", Verdict::Held, "selects"),
+        ("$[?@['>!'] == 1]", Verdict::Absent, "selects nothing"),
+        ("$['>!']", Verdict::Absent, "selects nothing"),
+    ];
+    for (path, verdict, because) in table {
+        let found = explained(Filter::JsonPath(path.to_owned()), &event("application/json", data));
+        assert_eq!(found.0, verdict, "{path}: {}", found.1);
+        assert!(found.1.contains(because), "{path}: {}", found.1);
+    }
+}
+
 #[test]
 fn only_data_that_is_json_is_looked_into() {
     let table = [
@@ -142,7 +210,7 @@ fn only_data_that_is_json_is_looked_into() {
             "no attribute datacontenttype",
         ),
         ("application/json", "", Verdict::Absent, "no data"),
-        ("application/json", "{", Verdict::Error, "no valid JSON"),
+        ("application/json", "{", Verdict::Error, "no valid JSON: no name of a member at byte 1"),
         (
             "application/json",
             r#"{"a": 1} x"#,
@@ -238,10 +306,12 @@ fn hostile_data_costs_a_bounded_amount() {
 
 #[test]
 fn the_first_selected_value_is_given_as_a_text() {
-    let json = br#"{"a": "x", "n": 1.5, "o": {"b": [1]}, "none": null}"#;
+    let json = br#"{"a": "x", "n": 1.5, "o": {"b": [1]}, "none": null, "big": 123456789012345678901234567890, "p": 1.10}"#;
     let table = [
         ("$.a", Some("x")),
         ("$.n", Some("1.5")),
+        ("$.big", Some("123456789012345678901234567890")),
+        ("$.p", Some("1.10")),
         ("$.o", Some(r#"{"b":[1]}"#)),
         ("$.none", None),
         ("$.missing", None),
@@ -297,7 +367,7 @@ fn paths_select_what_the_rfc_says() {
         ),
     ];
     for (path, data, expected) in table {
-        let data: Value = serde_json::from_str(data).expect("valid JSON");
+        let data = json::read(data.as_bytes()).expect("valid JSON");
         let compiled = JsonPath::new(path).expect(path);
         assert_eq!(compiled.select(&data).len(), expected, "{path} on {data}");
     }

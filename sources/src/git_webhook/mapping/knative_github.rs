@@ -119,7 +119,7 @@ fn subject<'a>(call: &Call<'a>, subject: Subject) -> Option<Cow<'a, str>> {
             let pages = call.payload.value("pages")?.as_array()?;
             let names: Vec<&str> = pages
                 .iter()
-                .filter_map(|page| page["page_name"].as_str())
+                .filter_map(|page| page.get("page_name")?.as_str())
                 .collect();
             Some(names.join(",").into())
         }

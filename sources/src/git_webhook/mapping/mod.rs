@@ -32,7 +32,7 @@ pub(super) struct Call<'a> {
     /// Its headers.
     pub(super) headers: &'a HeaderMap,
     /// Its JSON, read.
-    pub(super) payload: &'a Payload,
+    pub(super) payload: &'a Payload<'a>,
     /// Its JSON, as it came.
     pub(super) data: &'a [u8],
     /// When it came.

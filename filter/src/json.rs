@@ -1,0 +1,153 @@
+//! JSON as filters and sources look into it. Every JSON text that a Broker takes can be read here, 128 levels deep.
+//!
+//! serde_json refuses two things that are JSON by its grammar (RFC 8259): a number that no double holds (`1e400`), and a
+//! text with half of a surrogate pair (`"\ud800"`). One such member would hide all others from filters. It also rounds
+//! numbers beyond 64 bits, and its feature `arbitrary_precision` changes the whole program. So the reader is our own: it
+//! borrows from the data, keeps numbers as they are written, and takes exactly the texts that serde_json skips over.
+
+mod number;
+mod queryable;
+mod read;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use number::Number;
+pub use read::{MAX_DEPTH, NotJson, read};
+
+/// A JSON value, borrowed from its text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value<'a> {
+    /// `null`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Number(Number<'a>),
+    /// A text.
+    String(Cow<'a, str>),
+    /// A text with half of a surrogate pair, as it is written between the quotes. It spells no Unicode text, so it is
+    /// equal to none that a filter can name.
+    HalfPair(&'a str),
+    /// A list.
+    Array(Vec<Value<'a>>),
+    /// Members by name.
+    Object(Object<'a>),
+}
+
+/// The members of an object, sorted by name. Of those with the same name the last counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+// === impl Value ===
+
+impl<'a> Value<'a> {
+    /// The member of that name, if this is an object that has it.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.get(name),
+            _ => None,
+        }
+    }
+
+    /// The items, if this is a list.
+    pub fn as_array(&self) -> Option<&Vec<Self>> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is, or holds, a number beyond 64 bits ([`Number::is_beyond`]).
+    pub(crate) fn has_beyond(&self) -> bool {
+        match self {
+            Self::Number(number) => number.is_beyond(),
+            Self::Array(items) => items.iter().any(Self::has_beyond),
+            Self::Object(members) => members.iter().any(|(_, member)| member.has_beyond()),
+            Self::Null | Self::Bool(_) | Self::String(_) | Self::HalfPair(_) => false,
+        }
+    }
+}
+
+/// Compact JSON; numbers as they are written.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::String(text) => quoted(f, text),
+            Self::HalfPair(raw) => write!(f, "\"{raw}\""),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index > 0 { "," } else { "" })?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(members) => {
+                f.write_str("{")?;
+                for (index, (name, member)) in members.iter().enumerate() {
+                    f.write_str(if index > 0 { "," } else { "" })?;
+                    quoted(f, name)?;
+                    write!(f, ":{member}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+}
+
+// === impl Object ===
+
+impl<'a> Object<'a> {
+    /// The object of these members, in the order in which they stand.
+    fn of(mut members: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        members.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Self(members)
+    }
+
+    /// The member of that name.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        let found = self.0.binary_search_by(|(member, _)| (**member).cmp(name));
+        found.ok().map(|at| &self.0[at].1)
+    }
+
+    /// The members, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(name, member)| (&**name, member))
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

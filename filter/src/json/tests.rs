@@ -1,0 +1,159 @@
+//! What is read, and that it is exactly what serde_json skips over.
+
+use proptest::prelude::*;
+use serde::de::IgnoredAny;
+
+use super::*;
+
+/// Whether serde_json takes the text for JSON without looking at what it spells.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+#[test]
+fn every_json_text_is_read_and_shown_as_written() {
+    for text in [
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "0",
+        "-0",
+        "-7",
+        "1.10",
+        "1e400",
+        "-0.0",
+        "1E-400",
+        "123456789012345678901234567890",
+        "9223372036854775808",
+        r#""é \" \\ 😀""#,
+        r#""\ud800""#,
+        r#""\udc00\ud800x""#,
+        r#"["a",{"b":[null,false]},1.0]"#,
+    ] {
+        assert!(is_json(text), "{text}");
+        assert_eq!(read(text.as_bytes()).map(|value| value.to_string()).as_deref(), Ok(text));
+    }
+    let spaced = " {\"b\" : [ 1 ,\t2 ] , \"a\":\r\n{} } ";
+    let shown = read(spaced.as_bytes()).map(|value| value.to_string());
+    assert_eq!(shown.as_deref(), Ok(r#"{"a":{},"b":[1,2]}"#));
+}
+
+#[test]
+fn escapes_spell_what_serde_json_says() {
+    for text in [
+        r#""\u0041\n\/\b\f\r\t\"\\""#,
+        r#""\uD83D\uDE00 \u00e9""#,
+        r#""a\u0000b""#,
+    ] {
+        let expected: String = serde_json::from_str(text).unwrap();
+        assert_eq!(read(text.as_bytes()).unwrap().as_str(), Some(&*expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_json_is_refused_with_its_place() {
+    let table = [
+        ("", "no value at byte 0"),
+        ("nul", "no value at byte 0"),
+        ("[1,]", "no value at byte 3"),
+        ("[1 2]", "neither `,` nor `]` at byte 3"),
+        ("{\"a\" 1}", "no `:` at byte 5"),
+        ("{a: 1}", "no name of a member at byte 1"),
+        ("{\"a\":1,}", "no name of a member at byte 7"),
+        ("1 x", "something behind the value at byte 2"),
+        ("01", "something behind the value at byte 1"),
+        ("1.", "no digit at byte 2"),
+        ("-", "no digit at byte 1"),
+        ("1e+", "no digit at byte 3"),
+        ("\"\\x\"", "no escape of JSON's at byte 1"),
+        ("\"\\u12g4\"", "no escape of JSON's at byte 1"),
+        ("\"a\nb\"", "a control character in a text at byte 2"),
+        ("\"abc", "a text without an end at byte 4"),
+    ];
+    for (text, expected) in table {
+        assert!(!is_json(text), "{text}");
+        assert_eq!(read(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
+    }
+    assert_eq!(read(b"\"\xff\"").unwrap_err().to_string(), "not UTF-8 at byte 1");
+}
+
+#[test]
+fn depth_is_bounded() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(read(nested(MAX_DEPTH).as_bytes()).is_ok());
+    let error = read(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "nested deeper than 128 levels at byte 128");
+    assert!(read("[".repeat(1 << 20).as_bytes()).is_err());
+}
+
+#[test]
+fn of_members_with_one_name_the_last_counts() {
+    let value = read(br#"{"b":1,"a":2,"b":3,"\u0062":4,"\ud800":5}"#).unwrap();
+    assert_eq!(value.to_string(), r#"{"\\ud800":5,"a":2,"b":4}"#);
+    assert_eq!(value.get("b").map(ToString::to_string).as_deref(), Some("4"));
+    assert_eq!(value.get("c"), None);
+}
+
+#[test]
+fn numbers_are_equal_when_they_say_the_same() {
+    let long = format!("1{}", "0".repeat(5_000));
+    let longer = format!("{long}.0");
+    let table = [
+        ("3", "3.0", true),
+        ("3", "30e-1", true),
+        ("-0", "0.000e5", true),
+        ("0.1", "0.10000000000000000001", false),
+        ("9007199254740993", "9007199254740992", false),
+        ("18446744073709551616", "18446744073709551617", false),
+        ("1e400", "10E399", true),
+        ("1e400", "-1e400", false),
+        ("1e99999999999999999999", "1e99999999999999999998", false),
+        ("1e9223372036854775807", "10e9223372036854775807", false),
+        (&*long, &*long, true),
+        (&*long, &*longer, false),
+    ];
+    for (a, b, expected) in table {
+        let (read_a, read_b) = (read(a.as_bytes()).unwrap(), read(b.as_bytes()).unwrap());
+        assert_eq!(read_a == read_b, expected, "{a} {b}");
+        assert_eq!(read_b == read_a, expected, "{a} {b}");
+    }
+    for (text, beyond) in [
+        ("9223372036854775807", false),
+        ("18446744073709551615", false),
+        ("18446744073709551616", true),
+        ("-9223372036854775809", true),
+        ("1.5", false),
+        ("1e308", false),
+        ("1e309", true),
+        ("1e-400", true),
+        ("0e400", false),
+        ("0.30000000000000004", false),
+    ] {
+        assert_eq!(read(text.as_bytes()).unwrap().has_beyond(), beyond, "{text}");
+    }
+}
+
+/// Pieces of JSON in any order.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = [
+        "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\u00e9", "\\ud800", "\\udc00", "\\", "1", "-", "0", ".5", "e5",
+        "E+", " ", "\n", "true", "null", "é", "\u{1}",
+    ];
+    proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..12).prop_map(|all| all.concat())
+}
+
+proptest! {
+    #[test]
+    fn exactly_what_serde_json_skips_over_is_read(text in soup()) {
+        prop_assert_eq!(read(text.as_bytes()).is_ok(), is_json(&text), "{}", text);
+    }
+
+    #[test]
+    fn what_serde_json_reads_is_read_alike(text in soup()) {
+        if let Ok(expected) = serde_json::from_str::<serde_json::Value>(&text) {
+            let shown = read(text.as_bytes()).unwrap().to_string();
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), expected);
+        }
+    }
+}
