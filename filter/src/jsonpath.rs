@@ -12,8 +12,8 @@ use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
 
 use crate::compile::CompileError;
-use crate::json::{self, Value};
 use crate::subject::{Json, NoJson, Subject};
+use crate::value::{self, Value};
 pub(crate) use bounds::weight;
 pub(crate) use reasons::of_clause;
 pub(crate) use wanted::Wanted;
@@ -113,7 +113,7 @@ impl JsonPath {
 
     /// The same for JSON that has not been parsed; nothing when it is none.
     pub fn first_text_of(&self, json: &[u8]) -> Option<String> {
-        self.first_text(&json::read(json).ok()?)
+        self.first_text(&value::read(json).ok()?)
     }
 
     fn select<'d, 'e>(&self, data: &'d Value<'e>) -> Vec<&'d Value<'e>> {
@@ -177,7 +177,10 @@ fn filters(argument: &str) -> bool {
 impl Found<'_> {
     /// Whether nothing could be found out, other than for data that is no JSON at all.
     pub(crate) fn is_error(&self) -> bool {
-        matches!(self, Self::TooMuch | Self::Unordered | Self::NoJson(NoJson::Broken(_)))
+        matches!(
+            self,
+            Self::TooMuch | Self::Unordered | Self::NoJson(NoJson::Broken(_))
+        )
     }
 }
 

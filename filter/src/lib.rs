@@ -1,7 +1,7 @@
 //! Trigger filters: compiled once, then a match or no match, and the clause that decided.
 //!
 //! Pure: no I/O, no time, no logging. The files read in the order of the work: what a user wrote ([`filter`]), how one
-//! clause asks one attribute (`clause`), an expression ([`cesql`]) or a path ([`jsonpath`]) into the data ([`json`]), how
+//! clause asks one attribute (`clause`), an expression ([`cesql`]) or a path ([`jsonpath`]) into the data ([`value`]), how
 //! all is checked (`rules`, `compile`), put in order and laid flat (`tree`), what runs ([`compiled`]) on an event
 //! ([`subject`]), how it says why ([`explain`]), what is probably not meant ([`lint`]), what an index may know of it
 //! (`access`), and how many are asked at once ([`index`]).
@@ -24,12 +24,13 @@ pub mod compiled;
 pub mod explain;
 pub mod filter;
 pub mod index;
-pub mod json;
+
 pub mod jsonpath;
 pub mod lint;
 mod rules;
 pub mod subject;
 mod tree;
+pub mod value;
 
 pub use compile::{CompileError, MAX_CLAUSES, MAX_DEPTH, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 pub use compiled::Compiled;

@@ -4,8 +4,8 @@ use std::cell::{Cell, OnceCell};
 
 use millrace_event::Event;
 
-use crate::json::{self, Value};
 use crate::jsonpath;
+use crate::value::{self, Value};
 
 /// One event, for as many filters as there are.
 ///
@@ -83,7 +83,7 @@ fn parse(event: &Event) -> Result<Json<'_>, NoJson> {
         let media = event.get("datacontenttype").map(|value| value.text.to_owned());
         return Err(NoJson::OtherType(media));
     };
-    match json::read(data) {
+    match value::read(data) {
         Ok(value) => Ok(Json {
             value,
             weight: OnceCell::new(),

@@ -11,12 +11,12 @@ use jsonpath_rust::parser::model::{
 };
 
 use super::MAX_PATH_BYTES;
-use crate::json::{self, Value};
+use crate::value::{self, Value};
 
 /// How often a path may visit a value.
 const MAX_VISITS: usize = 4_096;
 /// How deep JSON may be nested: so often `..` behind `..` comes by a value.
-const DEEPEST: usize = json::MAX_DEPTH;
+const DEEPEST: usize = value::MAX_DEPTH;
 /// How deep round brackets may be nested. The parser tries each level in several ways.
 const MAX_BRACKETS: usize = 5;
 

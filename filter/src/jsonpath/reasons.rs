@@ -4,8 +4,8 @@ use jsonpath_rust::parser::errors::JsonPathError;
 
 use super::{Found, PathTest, Wanted};
 use crate::explain::{Verdict, quoted, shortened};
-use crate::json::Value;
 use crate::subject::NoJson;
+use crate::value::Value;
 
 /// How many selected values a sentence shows.
 const SHOWN_VALUES: usize = 3;
@@ -80,8 +80,7 @@ pub(crate) fn of_clause(test: &PathTest, found: &Found<'_>, held: bool) -> (Verd
 }
 
 /// Why a comparison may not have held.
-const UNORDERED: &str =
-    "the data has a number beyond 64 bits, which is equal to the same number only and neither less nor more than any";
+const UNORDERED: &str = "the data has a number beyond 64 bits, which is equal to the same number only and neither less nor more than any";
 
 fn shown(values: &[&Value<'_>]) -> String {
     let mut shown: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| one(value)).collect();

@@ -128,11 +128,21 @@ fn what_serde_json_refuses_is_looked_into_all_the_same() {
         |text: &str| Scalar::Number(text.to_owned()),
     );
     let table = [
-        ("$.action", text("opened"), Verdict::Held, "$.action is \"opened\""),
+        (
+            "$.action",
+            text("opened"),
+            Verdict::Held,
+            "$.action is \"opened\"",
+        ),
         ("$.s", text("😀"), Verdict::Held, "$.s is \"😀\""),
         ("$.n", number("1e400"), Verdict::Held, "$.n is 1e400"),
         ("$.n", number("10.0E+399"), Verdict::Held, "$.n is 1e400"),
-        ("$.n", number("1e401"), Verdict::Different, "$.n is 1e400, not 1e401"),
+        (
+            "$.n",
+            number("1e401"),
+            Verdict::Different,
+            "$.n is 1e400, not 1e401",
+        ),
         (
             "$.big",
             number("123456789012345678901234567890"),
@@ -145,7 +155,12 @@ fn what_serde_json_refuses_is_looked_into_all_the_same() {
             Verdict::Different,
             "$.big is 123456789012345678901234567890, not 123456789012345678901234567891",
         ),
-        ("$.small", number("0"), Verdict::Different, "$.small is 1e-400, not 0"),
+        (
+            "$.small",
+            number("0"),
+            Verdict::Different,
+            "$.small is 1e-400, not 0",
+        ),
         (
             "$.half",
             text("a\u{fffd}"),
@@ -181,7 +196,10 @@ fn a_path_compares_numbers_beyond_64_bits_exactly_or_says_why_not() {
         ("$['>!']", Verdict::Absent, "selects nothing"),
     ];
     for (path, verdict, because) in table {
-        let found = explained(Filter::JsonPath(path.to_owned()), &event("application/json", data));
+        let found = explained(
+            Filter::JsonPath(path.to_owned()),
+            &event("application/json", data),
+        );
         assert_eq!(found.0, verdict, "{path}: {}", found.1);
         assert!(found.1.contains(because), "{path}: {}", found.1);
     }
@@ -210,7 +228,12 @@ fn only_data_that_is_json_is_looked_into() {
             "no attribute datacontenttype",
         ),
         ("application/json", "", Verdict::Absent, "no data"),
-        ("application/json", "{", Verdict::Error, "no valid JSON: no name of a member at byte 1"),
+        (
+            "application/json",
+            "{",
+            Verdict::Error,
+            "no valid JSON: no name of a member at byte 1",
+        ),
         (
             "application/json",
             r#"{"a": 1} x"#,
@@ -367,7 +390,7 @@ fn paths_select_what_the_rfc_says() {
         ),
     ];
     for (path, data, expected) in table {
-        let data = json::read(data.as_bytes()).expect("valid JSON");
+        let data = value::read(data.as_bytes()).expect("valid JSON");
         let compiled = JsonPath::new(path).expect(path);
         assert_eq!(compiled.select(&data).len(), expected, "{path} on {data}");
     }

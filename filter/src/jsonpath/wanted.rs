@@ -1,7 +1,7 @@
 //! The typed values of the map form, compared with JSON.
 
 use crate::filter::Scalar;
-use crate::json::{self, Value};
+use crate::value::{self, Value};
 
 /// A value that something selected must be equal to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Wanted {
             Scalar::Null => Self::Null,
             Scalar::Boolean(truth) => Self::Boolean(*truth),
             Scalar::Text(text) => Self::Text(text.as_str().into()),
-            Scalar::Number(text) => match json::read(text.as_bytes()) {
+            Scalar::Number(text) => match value::read(text.as_bytes()) {
                 Ok(Value::Number(_)) => Self::Number(text.trim().into()),
                 Ok(_) | Err(_) => return Err("the number is none that JSON can spell".to_owned()),
             },

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use millrace_filter::json::{self, Value};
+use millrace_filter::value::{self, Value};
 use millrace_model::source::git_webhook::Forge;
 
 use super::refuse::Refused;
@@ -86,7 +86,7 @@ impl<'a> Payload<'a> {
     /// Reads JSON, nested up to 128 deep. Whatever JSON spells is taken: a verified call is not refused for a number that
     /// no double holds.
     pub(super) fn read(data: &'a [u8]) -> Result<Self, Refused> {
-        let document = json::read(data).map_err(|_| Refused::BadJson)?;
+        let document = value::read(data).map_err(|_| Refused::BadJson)?;
         Ok(Self { document })
     }
 
@@ -115,11 +115,9 @@ impl<'a> Payload<'a> {
             .try_fold(&self.document, |value, name| match value {
                 Value::Object(members) => members.get(name),
                 Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::HalfPair(_) => None,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::HalfPair(_) => {
+                    None
+                }
             })
     }
 }

@@ -32,7 +32,10 @@ fn every_json_text_is_read_and_shown_as_written() {
         r#"["a",{"b":[null,false]},1.0]"#,
     ] {
         assert!(is_json(text), "{text}");
-        assert_eq!(read(text.as_bytes()).map(|value| value.to_string()).as_deref(), Ok(text));
+        assert_eq!(
+            read(text.as_bytes()).map(|value| value.to_string()).as_deref(),
+            Ok(text)
+        );
     }
     let spaced = " {\"b\" : [ 1 ,\t2 ] , \"a\":\r\n{} } ";
     let shown = read(spaced.as_bytes()).map(|value| value.to_string());
@@ -47,7 +50,11 @@ fn escapes_spell_what_serde_json_says() {
         r#""a\u0000b""#,
     ] {
         let expected: String = serde_json::from_str(text).unwrap();
-        assert_eq!(read(text.as_bytes()).unwrap().as_str(), Some(&*expected), "{text}");
+        assert_eq!(
+            read(text.as_bytes()).unwrap().as_str(),
+            Some(&*expected),
+            "{text}"
+        );
     }
 }
 
@@ -137,8 +144,8 @@ fn numbers_are_equal_when_they_say_the_same() {
 /// Pieces of JSON in any order.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = [
-        "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\u00e9", "\\ud800", "\\udc00", "\\", "1", "-", "0", ".5", "e5",
-        "E+", " ", "\n", "true", "null", "é", "\u{1}",
+        "{", "}", "[", "]", ",", ":", "\"a\"", "\"", "\\u00e9", "\\ud800", "\\udc00", "\\", "1", "-", "0",
+        ".5", "e5", "E+", " ", "\n", "true", "null", "é", "\u{1}",
     ];
     proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..12).prop_map(|all| all.concat())
 }

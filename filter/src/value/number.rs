@@ -48,7 +48,11 @@ impl<'a> Number<'a> {
             Ok(whole) if text != "-0" => Self::Whole(whole),
             _ => Self::Written {
                 text,
-                double: text.parse::<u64>().map(|whole| whole as f64).ok().or((text == "-0").then_some(0.0)),
+                double: text
+                    .parse::<u64>()
+                    .map(|whole| whole as f64)
+                    .ok()
+                    .or((text == "-0").then_some(0.0)),
             },
         }
     }

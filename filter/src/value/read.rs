@@ -209,7 +209,11 @@ impl<'a> Reader<'a> {
             }
             _ => false,
         };
-        if is_good { Ok(()) } else { Err(self.wrong("no escape of JSON's")) }
+        if is_good {
+            Ok(())
+        } else {
+            Err(self.wrong("no escape of JSON's"))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millrace_filter::json::{MAX_DEPTH, read};
+use millrace_filter::value::{MAX_DEPTH, read};
 use serde::de::IgnoredAny;
 
 fuzz_target!(|text: &str| {
