@@ -11,7 +11,7 @@ use millrace_channel::Channels;
 use millrace_event::{Clock, Timestamp};
 use millrace_filter::Compiled;
 use millrace_model::{Mesh, StatusBoard};
-use millrace_serve::{Drained, Listener, ListenerMetrics, ServeOptions};
+use millrace_serve::{Drained, Hosts, Listener, ListenerMetrics, ServeOptions};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,12 +57,12 @@ pub struct Admin {
     /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this listener
     /// beside its own address: for a proxy or a tunnel before it.
     pub allowed_hosts: Vec<String>,
+    /// Connections at one time, which are not counted among those of other listeners.
+    pub max_connections: usize,
     /// Ends the listener.
     pub shutdown: CancellationToken,
 }
 
-/// How the admin listener differs from others: few clients, small requests.
-const MAX_CONNECTIONS: usize = 512;
 /// What one request's header may take, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
@@ -71,7 +71,7 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 impl Admin {
     /// Everything this listener answers, for an `address` at which it can be called.
     pub fn router(&self, address: SocketAddr) -> Router {
-        let guard = Arc::new(guard::Guard::new(address, &self.allowed_hosts));
+        let hosts = Arc::new(Hosts::own(address, &self.allowed_hosts).strict());
         Router::new()
             .route("/", get(health::index))
             .route("/healthz", get(health::alive))
@@ -89,14 +89,14 @@ impl Admin {
             .route("/api/v1/events", get(events::stream))
             .route("/api/v1/tail", get(tail::follow))
             .fallback(refused::unknown_path)
-            .layer(from_fn_with_state(guard, guard::admit))
+            .layer(from_fn_with_state(hosts, guard::admit))
             .with_state(self.clone())
     }
 
     /// Serves until [`Admin::shutdown`].
     pub async fn serve(self, listener: Listener, metrics: ListenerMetrics) -> Drained {
         let options = ServeOptions {
-            max_connections: MAX_CONNECTIONS,
+            max_connections: self.max_connections,
             max_header_bytes: MAX_HEADER_BYTES,
             ..ServeOptions::default()
         };

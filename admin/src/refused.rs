@@ -48,6 +48,12 @@ impl IntoResponse for Refused {
     }
 }
 
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
 impl From<ChannelError> for Refused {
     fn from(error: ChannelError) -> Self {
         match error {

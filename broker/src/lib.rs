@@ -12,6 +12,6 @@ mod loop_guard;
 pub mod metrics;
 
 pub use admission::{Admission, AdmissionParts, Observer};
-pub use ingress::{Ingress, IngressConfig};
+pub use ingress::{HostRule, Ingress, IngressConfig};
 pub use limits::Limits;
 pub use metrics::BrokerMetrics;

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -17,6 +17,9 @@ use tracing::{debug, error, info, warn};
 use crate::connection::{self, Drain, Shared};
 use crate::metrics::ListenerMetrics;
 use crate::options::ServeOptions;
+use crate::peer::Peer;
+use crate::progress::Progress;
+use crate::table::Table;
 
 /// A bound address that is listened on. Clients may connect from now on; they are served once [`serve`] runs.
 #[derive(Debug)]
@@ -48,6 +51,11 @@ pub struct Drained {
 const BACKLOG: u32 = 4096;
 /// How long to wait after an error that the next accept would only repeat (no file descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How soon the connections are looked at again while some wait for room.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What a client gets for which there is not even room to wait.
+const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+content-length: 0\r\n\r\n";
 /// At most one log line in that time about accept errors or the connection limit.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -87,6 +95,12 @@ impl Listener {
 /// Each connection is one task; requests on it run in that task, one after the other. On shutdown the listener is
 /// closed, idle connections end, requests in hand are finished and answered with `Connection: close`.
 ///
+/// # Shares
+/// Once [`ServeOptions::max_connections`] are open, a few more are accepted to see whose they are, and wait. Each free place
+/// goes to the [`Peer`] that has the fewest. The peer that has the most makes room for others: its idle connections are
+/// closed, the longest idle first, and if none is idle one ends after its request in hand. A request in hand is never given
+/// up. While nobody more can wait, those of the peer that has the most are turned away after a second, with 503.
+///
 /// # Guarantees
 /// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a request
 /// only then. An error or a panic in one connection touches no other.
@@ -115,34 +129,67 @@ where
         metrics,
         drain: Drain::default(),
     });
+    shared.metrics.limit.set(gauge(options.max_connections));
     let mut connections = JoinSet::new();
+    let mut table = Table::new(options.max_connections);
     let mut said = Said::default();
     loop {
-        let room = connections.len() < options.max_connections;
-        if !room && said.may() {
-            warn!(
-                limit = options.max_connections,
-                "no more connections are taken until one ends"
+        while let Some(next) = table.next() {
+            let progress = Arc::new(Progress::new());
+            let connection = connection::run(
+                next.stream,
+                next.peer,
+                progress.clone(),
+                service.clone(),
+                shared.clone(),
             );
+            shared.metrics.connections.inc();
+            table.opened(connections.spawn(connection).id(), next.peer, progress);
         }
+        if table.waiting() > 0 {
+            make_room(&mut table, &shared.metrics);
+            if said.may() {
+                let limit = options.max_connections;
+                warn!(
+                    limit,
+                    "there are as many connections as there may be; more wait until one ends"
+                );
+            }
+        }
+        shared.metrics.waiting.set(gauge(table.waiting()));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            Some(ended) = connections.join_next() => note(ended, &shared.metrics),
-            accepted = listener.inner.accept(), if room => match accepted {
-                Ok((stream, _)) => {
+            Some(ended) = connections.join_next_with_id() => note(ended, &mut table, &shared.metrics),
+            accepted = listener.inner.accept(), if table.has_room_to_wait() => match accepted {
+                Ok((stream, address)) => {
                     prepare(&stream, &shared.metrics);
-                    connections.spawn(connection::run(stream, service.clone(), shared.clone()));
+                    table.wait(stream, Peer::of(address.ip()));
                 }
                 Err(error) => {
                     shared.metrics.accept_errors.inc();
                     pause_after(&error, &mut said, &shutdown).await;
                 }
             },
+            () = tokio::time::sleep(LOOK_AGAIN), if table.waiting() > 0 => {}
         }
     }
     drop(listener);
-    drain(connections, &shared).await
+    drain(connections, table, &shared).await
+}
+
+/// Asks connections to leave for those that wait, and turns away whom even the waiting room has no place for.
+fn make_room(table: &mut Table, metrics: &ListenerMetrics) {
+    metrics.made_room.inc_by(table.make_room() as u64);
+    for waiting in table.turned_away() {
+        metrics.turned_away.inc();
+        // What does not fit into an empty send buffer is not worth waiting for.
+        let _ = waiting.stream.try_write(TURNED_AWAY);
+    }
+}
+
+fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn prepare(stream: &TcpStream, metrics: &ListenerMetrics) {
@@ -151,15 +198,18 @@ fn prepare(stream: &TcpStream, metrics: &ListenerMetrics) {
         debug!(%error, "TCP_NODELAY was not set");
     }
     metrics.accepted.inc();
-    metrics.connections.inc();
 }
 
-fn note(ended: Result<(), JoinError>, metrics: &ListenerMetrics) {
+fn note(ended: Result<(task::Id, ()), JoinError>, table: &mut Table, metrics: &ListenerMetrics) {
     metrics.connections.dec();
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        error!(%error, "a connection's task panicked");
+    match ended {
+        Ok((id, ())) => table.ended(id),
+        Err(error) => {
+            table.ended(error.id());
+            if error.is_panic() {
+                error!(%error, "a connection's task panicked");
+            }
+        }
     }
 }
 
@@ -182,12 +232,12 @@ async fn pause_after(error: &io::Error, said: &mut Said, shutdown: &Cancellation
     }
 }
 
-async fn drain(mut connections: JoinSet<()>, shared: &Shared) -> Drained {
+async fn drain(mut connections: JoinSet<()>, mut table: Table, shared: &Shared) -> Drained {
     let open = connections.len();
     shared.drain.begin();
     let finish = async {
-        while let Some(ended) = connections.join_next().await {
-            note(ended, &shared.metrics);
+        while let Some(ended) = connections.join_next_with_id().await {
+            note(ended, &mut table, &shared.metrics);
         }
     };
     let _ = tokio::time::timeout(shared.options.drain_timeout, finish).await;
@@ -198,8 +248,8 @@ async fn drain(mut connections: JoinSet<()>, shared: &Shared) -> Drained {
             "connections were cut off: they did not finish within the drain timeout"
         );
         connections.abort_all();
-        while let Some(ended) = connections.join_next().await {
-            note(ended, &shared.metrics);
+        while let Some(ended) = connections.join_next_with_id().await {
+            note(ended, &mut table, &shared.metrics);
         }
     }
     let drained = Drained {

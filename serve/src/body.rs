@@ -143,6 +143,16 @@ impl BodyBudget {
     }
 }
 
+/// Bodies up to this size are small.
+pub(crate) const SMALL: usize = 64 * 1024;
+
+/// Whether a body is more than a small one, or may be.
+pub(crate) fn is_large(body: &impl Body) -> bool {
+    body.size_hint()
+        .upper()
+        .is_none_or(|length| length > SMALL as u64)
+}
+
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }

@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::ServeOptions;
+use crate::body;
 use crate::metrics::ListenerMetrics;
+use crate::peer::Peer;
 use crate::progress::{Answer, Expired, Progress, Socket};
 
 /// What all connections of a listener share.
@@ -44,6 +46,8 @@ pub(crate) struct Drain {
 enum End {
     Finished(hyper::Result<()>),
     Expired(Expired),
+    /// It was idle, and somebody else is to have its place.
+    Left,
 }
 
 /// Far enough for "no deadline": a timer that fires for nothing costs one look.
@@ -66,18 +70,26 @@ impl Drain {
 }
 
 /// Serves one connection until it ends. Never fails: what goes wrong with one client is its own affair.
-pub(crate) async fn run<S, B>(stream: TcpStream, service: S, shared: Arc<Shared>)
-where
+pub(crate) async fn run<S, B>(
+    stream: TcpStream,
+    peer: Peer,
+    progress: Arc<Progress>,
+    service: S,
+    shared: Arc<Shared>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let progress = Arc::new(Progress::new());
     let io = TokioIo::new(Socket::new(stream, progress.clone()));
     let seen = progress.clone();
-    let watched = service_fn(move |request| {
+    let watched = service_fn(move |mut request: Request<Incoming>| {
         seen.busy();
+        // Small bodies need no share, and most are small: the map of extensions costs an allocation.
+        if body::is_large(request.body()) {
+            request.extensions_mut().insert(peer);
+        }
         let answer = service.call(request);
         let progress = seen.clone();
         async move { Ok::<_, S::Error>(answer.await?.map(|body| Answer::new(body, progress))) }
@@ -94,6 +106,7 @@ where
     C: Drainable + Future<Output = hyper::Result<()>> + Unpin,
 {
     let mut woken_to_drain = pin!(shared.drain.token.cancelled());
+    let mut woken_to_leave = pin!(progress.asked());
     let mut watchdog = pin!(tokio::time::sleep(shared.options.header_read_timeout));
     let mut told = false;
     let mut listening = false;
@@ -108,9 +121,17 @@ where
         // Polled once, to leave the waker there: polling it again takes a lock that all connections share.
         if !listening {
             listening = true;
-            if woken_to_drain.as_mut().poll(cx).is_ready() {
+            let drains = woken_to_drain.as_mut().poll(cx).is_ready();
+            if woken_to_leave.as_mut().poll(cx).is_ready() || drains {
                 cx.waker().wake_by_ref();
             }
+        }
+        if progress.is_leaving() && !told {
+            if !progress.is_busy() {
+                return Poll::Ready(End::Left);
+            }
+            told = true;
+            connection.drain();
         }
         let deadline = progress.deadline(&shared.options);
         // Only ever moved nearer here; one that turns out too near is moved when it fires, so that a busy
@@ -136,6 +157,8 @@ where
 async fn close(mut stream: TcpStream, end: End, progress: &Progress, shared: &Shared) {
     match end {
         End::Finished(Ok(())) => {}
+        // It was idle: what it was answered has long arrived.
+        End::Left => return,
         End::Finished(Err(error)) => debug!(%error, "connection ended with an error"),
         End::Expired(expired) => {
             shared.metrics.expired(expired);

@@ -1,8 +1,9 @@
 //! What every HTTP listener of Millrace shares, so that each of them is bounded, drains and answers alike.
 //!
-//! The files follow a request: the numbers that bound it ([`options`]), how connections are taken ([`accept`]) and
-//! served (`connection`, with the times it is watched by in `progress`), how a body is read ([`body`]), what a
-//! refusal looks like ([`problem`]), whose paths are somebody else's ([`mount`]), and what is counted ([`metrics`]).
+//! The files follow a request: the numbers that bound it ([`options`]), how connections are taken ([`accept`], by the
+//! shares of each [`peer`] that `table` keeps) and served (`connection`, with the times it is watched by in `progress`),
+//! by which hosts it may call ([`host`]), how its body is framed ([`framing`]) and read ([`body`]), what a refusal looks
+//! like ([`problem`]), whose paths are somebody else's ([`mount`]), and what is counted ([`metrics`]).
 //!
 //! HTTP/1.1 only: it is what the CloudEvents and Knative contracts ask of a receiver. A service is any
 //! `hyper::service::Service`; an axum router becomes one by `hyper_util::service::TowerToHyperService`.
@@ -10,15 +11,21 @@
 pub mod accept;
 pub mod body;
 mod connection;
+pub mod framing;
+pub mod host;
 pub mod metrics;
 pub mod mount;
 pub mod options;
+pub mod peer;
 pub mod problem;
 mod progress;
+mod table;
 
 pub use accept::{BindError, Drained, Listener, serve};
 pub use body::{BodyBudget, BodyError, Reserved, discard, read_body};
+pub use host::Hosts;
 pub use metrics::{ListenerMetrics, ServeMetrics};
 pub use mount::Mount;
 pub use options::ServeOptions;
+pub use peer::Peer;
 pub use problem::{Problem, empty};

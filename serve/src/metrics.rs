@@ -12,6 +12,10 @@ use crate::progress::Expired;
 #[derive(Clone, Debug, Default)]
 pub struct ServeMetrics {
     connections: Family<ListenerLabel, Gauge>,
+    limit: Family<ListenerLabel, Gauge>,
+    waiting: Family<ListenerLabel, Gauge>,
+    made_room: Family<ListenerLabel, Counter>,
+    turned_away: Family<ListenerLabel, Counter>,
     accepted: Family<ListenerLabel, Counter>,
     accept_errors: Family<ListenerLabel, Counter>,
     expired: Family<ExpiredLabels, Counter>,
@@ -21,6 +25,10 @@ pub struct ServeMetrics {
 #[derive(Clone, Debug, Default)]
 pub struct ListenerMetrics {
     pub(crate) connections: Gauge,
+    pub(crate) limit: Gauge,
+    pub(crate) waiting: Gauge,
+    pub(crate) made_room: Counter,
+    pub(crate) turned_away: Counter,
     pub(crate) accepted: Counter,
     pub(crate) accept_errors: Counter,
     expired_idle: Counter,
@@ -51,6 +59,26 @@ impl ServeMetrics {
             metrics.connections.clone(),
         );
         registry.register(
+            "millrace_http_connections_limit",
+            "Connections that may be open at one time",
+            metrics.limit.clone(),
+        );
+        registry.register(
+            "millrace_http_connections_waiting",
+            "Connections accepted that wait for one to end",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "millrace_http_connections_made_room",
+            "Connections ended because others waited; none with a request in hand",
+            metrics.made_room.clone(),
+        );
+        registry.register(
+            "millrace_http_connections_turned_away",
+            "Connections closed because there was no room and none to wait in",
+            metrics.turned_away.clone(),
+        );
+        registry.register(
             "millrace_http_connections_accepted",
             "Connections accepted",
             metrics.accepted.clone(),
@@ -77,6 +105,10 @@ impl ServeMetrics {
         };
         ListenerMetrics {
             connections: self.connections.get_or_create_owned(&label),
+            limit: self.limit.get_or_create_owned(&label),
+            waiting: self.waiting.get_or_create_owned(&label),
+            made_room: self.made_room.get_or_create_owned(&label),
+            turned_away: self.turned_away.get_or_create_owned(&label),
             accepted: self.accepted.get_or_create_owned(&label),
             accept_errors: self.accept_errors.get_or_create_owned(&label),
             expired_idle: expired("idle"),

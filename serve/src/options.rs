@@ -18,9 +18,8 @@ pub struct ServeOptions {
     /// Bytes of one request's header with its first line, and of trailers; beyond it 431. 64 KiB, which is also what
     /// one connection may buffer of what it reads. Not less than 8 KiB.
     pub max_header_bytes: usize,
-    /// Connections at one time. Those beyond wait unaccepted in the kernel's backlog until one ends: they cost no
-    /// file descriptor, and nothing is lost. 10 000. The process's limit of open files may be lower: then the same
-    /// happens there, with a log line.
+    /// Connections at one time, 10 000. Those beyond wait until there is room, see [`crate::serve`]; an eighth of this, at
+    /// most 256, is accepted meanwhile and needs a file descriptor each.
     pub max_connections: usize,
     /// How long a connection that we close is still read (and what comes thrown away), so that a client that is
     /// still sending sees the answer instead of a reset. 2 s.

@@ -6,17 +6,20 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::options::ServeOptions;
 
-/// The state of one connection. Written and read by its one task only; atomic because the task may move.
+/// The state of one connection. Written by its one task; the listener looks at it when it needs room, and asks it to leave.
 #[derive(Debug)]
 pub(crate) struct Progress {
     begun: Instant,
@@ -26,6 +29,9 @@ pub(crate) struct Progress {
     /// Milliseconds from `begun` to when the socket took no more, plus one; 0 while it takes.
     blocked: AtomicU64,
     ended: AtomicBool,
+    /// The listener wants it to end as soon as no request is in hand.
+    leaving: AtomicBool,
+    asked: Notify,
 }
 
 /// What ran out.
@@ -54,7 +60,39 @@ impl Progress {
             since: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            asked: Notify::new(),
         }
+    }
+
+    /// Asks the connection to end, now if it is idle, else after the request in hand.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Release);
+        self.asked.notify_one();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Acquire)
+    }
+
+    /// Wakes the connection's task once it is asked to leave.
+    pub(crate) fn asked(&self) -> Notified<'_> {
+        self.asked.notified()
+    }
+
+    /// Whether a request is in hand.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.phase.load(Relaxed) == BUSY
+    }
+
+    /// Whether nothing has come at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.phase.load(Relaxed) == NEW
+    }
+
+    /// How long no request has been in hand; `None` while one is.
+    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
+        (!self.is_busy()).then(|| now.saturating_duration_since(self.at(self.since.load(Relaxed))))
     }
 
     /// A request's header is complete; the service has it.

@@ -62,6 +62,7 @@ pub(crate) async fn serve() -> Served {
         ready: ready_receiver,
         version: "0.0.0-test",
         allowed_hosts: vec!["allowed.example".to_owned()],
+        max_connections: 64,
         shutdown: CancellationToken::new(),
     };
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).expect("a free port");

@@ -20,8 +20,8 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use millrace_event::{Origin, http as binding};
 use millrace_serve::{
-    BindError, BodyBudget, Drained, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard, empty,
-    serve,
+    BindError, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
+    empty, framing, serve,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,10 +29,12 @@ use crate::admission::Admission;
 use crate::doors::Door;
 
 /// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngressConfig {
     /// The address (`--listen`); port 0 gives a free one.
     pub listen: SocketAddr,
+    /// By which hosts it may be called.
+    pub hosts: HostRule,
     /// The bounds of connections and headers.
     pub serve: ServeOptions,
     /// How long a whole body may take to arrive; then 408. 30 s.
@@ -42,10 +44,22 @@ pub struct IngressConfig {
     pub body_memory: usize,
 }
 
+/// By which hosts the ingress may be called. Every request must name one host that is one, whatever the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HostRule {
+    /// By any. Producers of a mesh call it by whatever name its operator gave it.
+    #[default]
+    Any,
+    /// By its own address, `localhost` and these names.
+    Named(Vec<String>),
+    /// Also by `*.localhost` and `host.docker.internal`: it runs on a laptop, where web pages run beside it.
+    Laptop(Vec<String>),
+}
+
 /// The ingress, bound to its address. Clients may connect from now on; [`Ingress::run`] serves them.
 ///
 /// # Guarantees
-/// Checks go from cheap to dear: method, path, broker, media type and announced length are decided before any of the
+/// Checks go from cheap to dear: host, framing, method, path, broker, media type and announced length are decided before any of the
 /// body is read. 202 is answered only when everything of the request is durable; any other answer but 503 `storage-failed`
 /// means that nothing of it is stored.
 #[derive(Debug)]
@@ -59,6 +73,7 @@ pub struct Ingress {
 #[derive(Debug)]
 struct Handler {
     admission: Arc<Admission>,
+    hosts: Hosts,
     budget: BodyBudget,
     body_timeout: Duration,
     /// Answers what is below `/sources/`.
@@ -78,9 +93,22 @@ impl IngressConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            hosts: HostRule::Any,
             serve: ServeOptions::default(),
             body_timeout: Duration::from_secs(30),
             body_memory: 256 * 1024 * 1024,
+        }
+    }
+}
+
+// === impl HostRule ===
+
+impl HostRule {
+    fn at(&self, address: SocketAddr) -> Hosts {
+        match self {
+            Self::Any => Hosts::any(),
+            Self::Named(names) => Hosts::own(address, names),
+            Self::Laptop(names) => Hosts::own(address, names).with_local_names(),
         }
     }
 }
@@ -106,13 +134,14 @@ impl Ingress {
             .map(|mode| limits.body_bytes(mode))
             .into_iter()
             .fold(0, usize::max);
+        let listener = Listener::bind(config.listen)?;
         let handler = Handler {
+            hosts: config.hosts.at(listener.address()),
             budget: BodyBudget::new(config.body_memory.max(largest)),
             body_timeout: config.body_timeout,
             admission,
             webhooks,
         };
-        let listener = Listener::bind(config.listen)?;
         Ok(Self {
             listener,
             options: config.serve,
@@ -141,6 +170,11 @@ impl Ingress {
 
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let checked = self.hosts.check(&request);
+        if let Err(problem) = checked.and_then(|()| framing::check(request.headers())) {
+            let (head, body) = request.into_parts();
+            return self.refuse(problem, None, &head, body).await;
+        }
         if let Some(webhooks) = &self.webhooks
             && route::is_webhook(request.uri().path())
         {

@@ -142,7 +142,7 @@ impl Cli {
                 ),
                 Err(message) => Ok(usage(&message)),
             },
-            Command::Dev(args) => match args.serving.config(args.data) {
+            Command::Dev(args) => match args.config() {
                 Ok(config) => serve(args.serving.listening.log_format, "warn", crate::dev::dev(config)),
                 Err(message) => Ok(usage(&message)),
             },

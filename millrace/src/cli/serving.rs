@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use millrace_broker::HostRule;
 use millrace_channel::embedded::Durability;
 
 use crate::cli::logs::LogFormat;
-use crate::cli::values::{parse_address, parse_bytes, parse_duration, parse_event_bytes, parse_host};
+use crate::cli::values::{
+    parse_address, parse_bytes, parse_count, parse_duration, parse_event_bytes, parse_host,
+};
 use crate::role::config::RoleConfig;
 use crate::sources::sink::Sinks;
 
@@ -99,6 +102,13 @@ pub(crate) struct ListeningArgs {
     /// NAME:PORT. Repeat it, or separate names by commas
     #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
     pub(crate) admin_allowed_hosts: Vec<String>,
+    /// A name by which producers may call, beside the listener's own address: NAME for any port, or NAME:PORT. Repeat it, or
+    /// separate names by commas. `run` takes any host as long as none is given
+    #[arg(long, value_name = "HOST", env = "MILLRACE_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
+    pub(crate) allowed_hosts: Vec<String>,
+    /// The most connections that may come in at one time; fewer where the limit of open files is low
+    #[arg(long, value_name = "N", default_value_t = MAX_CONNECTIONS, value_parser = parse_count)]
+    pub(crate) max_connections: usize,
     /// Listen also where other machines reach it, although nobody has to say who they are
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
@@ -121,6 +131,24 @@ pub(crate) enum DurabilityArg {
     Sync,
     /// Once the operating system has it: faster; survives the end of the process, not of the machine
     Os,
+}
+
+/// Connections that may come in where nobody says how many.
+const MAX_CONNECTIONS: usize = 10_000;
+
+// === impl DevArgs ===
+
+impl DevArgs {
+    /// The configuration of the role, which runs beside a browser.
+    ///
+    /// # Errors
+    /// A sentence, when the flags do not go together.
+    pub(crate) fn config(&self) -> Result<RoleConfig, String> {
+        Ok(RoleConfig {
+            hosts: HostRule::Laptop(self.serving.listening.allowed_hosts.clone()),
+            ..self.serving.config(self.data.clone())?
+        })
+    }
 }
 
 // === impl SourcesArgs ===
@@ -185,6 +213,11 @@ impl ListeningArgs {
             listen: self.listen,
             admin_listen: self.admin_listen,
             admin_allowed_hosts: self.admin_allowed_hosts.clone(),
+            hosts: match &*self.allowed_hosts {
+                [] => HostRule::Any,
+                names => HostRule::Named(names.to_vec()),
+            },
+            max_connections: self.max_connections,
             durability: Durability::Sync,
             rebuild_state: false,
             max_event_bytes: self.max_event_bytes,

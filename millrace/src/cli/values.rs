@@ -67,6 +67,14 @@ pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|error| error.to_string())
 }
 
+/// A number of things that must not be none.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is expected".to_owned()),
+        Ok(count) => Ok(count),
+    }
+}
+
 /// An address with a port; `localhost` is 127.0.0.1.
 pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {

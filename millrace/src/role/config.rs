@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_broker::HostRule;
 use millrace_channel::embedded::{Durability, StoreOptions};
 use millrace_event::Clock;
 
@@ -18,6 +19,10 @@ pub(crate) struct RoleConfig {
     pub(crate) admin_listen: SocketAddr,
     /// Names by which it may be called beside its own address.
     pub(crate) admin_allowed_hosts: Vec<String>,
+    /// By which hosts the ingress may be called.
+    pub(crate) hosts: HostRule,
+    /// Connections that may come in at one time, as far as there are descriptors.
+    pub(crate) max_connections: usize,
     /// When an event counts as durable.
     pub(crate) durability: Durability,
     /// Throw unreadable state away.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::config::RoleConfig;
+use super::limits::Descriptors;
 use super::part::Part;
 
 /// What a role gives its front.
@@ -49,6 +50,7 @@ pub(crate) struct Front {
     channels: Channels,
     admin_listener: Listener,
     admin_allowed_hosts: Vec<String>,
+    admin_connections: usize,
     serve_metrics: ServeMetrics,
 }
 
@@ -67,6 +69,8 @@ impl Front {
     /// Binds the addresses and wires the parts.
     pub(crate) fn build(config: &RoleConfig, given: Given) -> anyhow::Result<Self> {
         let mut registry = given.registry;
+        let descriptors = Descriptors::claim(config.max_connections);
+        descriptors.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());
         let admin_listener = Listener::bind(config.admin_listen)?;
@@ -82,7 +86,9 @@ impl Front {
         }));
         let webhooks = Arc::new(Webhooks::new(config.webhook_memory()));
         let mut ingress_config = IngressConfig::new(config.listen);
+        ingress_config.hosts = config.hosts.clone();
         ingress_config.serve.drain_timeout = config.drain_timeout;
+        ingress_config.serve.max_connections = descriptors.incoming;
         let ingress = Ingress::build(
             &ingress_config,
             admission.clone(),
@@ -122,6 +128,7 @@ impl Front {
             channels: given.channels,
             admin_listener,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
+            admin_connections: descriptors.admin,
             serve_metrics,
         })
     }
@@ -156,6 +163,7 @@ impl Front {
             ready: ready.subscribe(),
             version: env!("CARGO_PKG_VERSION"),
             allowed_hosts: self.admin_allowed_hosts,
+            max_connections: self.admin_connections,
             shutdown: shutdown.clone(),
         };
         let (listener, metrics) = (self.admin_listener, self.serve_metrics.listener("admin"));

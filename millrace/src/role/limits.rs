@@ -1,0 +1,160 @@
+//! How the process's file descriptors are split: connections in, connections out, and a reserve for files, state and the
+//! admin listener, so that none of them can take the others' away.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The limit of open files, and what it is split into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    /// Files that the process may have open.
+    pub(crate) limit: usize,
+    /// Connections of producers and origins (`--max-connections`).
+    pub(crate) incoming: usize,
+    /// Connections to targets.
+    pub(crate) outgoing: usize,
+    /// Connections of the admin listener.
+    pub(crate) admin: usize,
+}
+
+/// Connections to targets, where there are descriptors for them.
+const OUTGOING: usize = 20_000;
+/// Connections of the admin listener: health, metrics and commands; few are ever open.
+const ADMIN: (usize, usize) = (4, 256);
+/// The part of the limit that is no connection's: segments of logs, state databases, files of documents, sockets that are
+/// just being closed or accepted.
+const RESERVE: usize = 4;
+/// A limit that is none.
+const UNLIMITED: usize = 1 << 30;
+
+// === impl Descriptors ===
+
+impl Descriptors {
+    /// Raises the soft limit to the hard one, and splits it. At most so many connections come in.
+    pub(crate) fn claim(incoming: usize) -> Self {
+        let split = Self::split(raise(), incoming, OUTGOING);
+        if split.incoming < incoming {
+            tracing::warn!(
+                limit = split.limit,
+                max_connections = split.incoming,
+                "the limit of open files is low: fewer connections than wanted may come in"
+            );
+        }
+        split
+    }
+
+    /// What is wanted is given where it fits beside the reserve; else connections in and out get less in proportion.
+    fn split(limit: usize, incoming: usize, outgoing: usize) -> Self {
+        let reserve = (limit / RESERVE).max(1);
+        let admin = (reserve / 4).clamp(ADMIN.0, ADMIN.1);
+        // Those that wait for room at a listener have a descriptor, too: at most an eighth.
+        let room = (limit - reserve) / 9 * 8;
+        let wanted = incoming.saturating_add(outgoing);
+        let part = |of: usize| {
+            if wanted <= room {
+                return of;
+            }
+            let part = room as u128 * of as u128 / wanted as u128;
+            usize::try_from(part).unwrap_or(room).max(1)
+        };
+        Self {
+            limit,
+            incoming: part(incoming),
+            outgoing: part(outgoing),
+            admin,
+        }
+    }
+
+    /// Registers `millrace_descriptors_*`.
+    pub(crate) fn register(self, registry: &mut Registry) {
+        let limit: Gauge = Gauge::default();
+        limit.set(i64::try_from(self.limit).unwrap_or(i64::MAX));
+        registry.register(
+            "millrace_descriptors_limit",
+            "Files and connections that the process may have open",
+            limit,
+        );
+        registry.register_collector(Box::new(Used));
+    }
+}
+
+/// The limit of open files, after raising it as far as it goes.
+fn raise() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => maximum,
+        // Some systems say that there is no limit and mean another one.
+        Err(error) => {
+            tracing::debug!(%error, "the limit of open files cannot be raised");
+            current
+        }
+    };
+    limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .map_or(UNLIMITED, |limit| limit.min(UNLIMITED))
+}
+
+/// Counts the open files when it is asked.
+struct Used;
+
+impl fmt::Debug for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Used")
+    }
+}
+
+impl Collector for Used {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        // Only Linux has this folder; elsewhere there is no such series.
+        let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+            return Ok(());
+        };
+        let used = ConstGauge::new(i64::try_from(open.count()).unwrap_or(i64::MAX));
+        let help = "Files and connections that the process has open";
+        let metric =
+            encoder.encode_descriptor("millrace_descriptors_open", help, None, used.metric_type())?;
+        used.encode(metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_given_where_it_fits() {
+        let split = Descriptors::split(1 << 20, 10_000, 20_000);
+        assert_eq!(
+            (split.incoming, split.outgoing, split.admin),
+            (10_000, 20_000, 256)
+        );
+        let split = Descriptors::split(UNLIMITED, 50_000, 20_000);
+        assert_eq!((split.incoming, split.outgoing), (50_000, 20_000));
+    }
+
+    #[test]
+    fn whatever_the_limit_a_quarter_of_it_stays_for_files_and_the_admin_side() {
+        for limit in [16, 64, 256, 1024, 4096, 20_000, 65_536] {
+            for (incoming, outgoing) in [(1, 1), (10_000, 20_000), (1 << 40, 20_000)] {
+                let split = Descriptors::split(limit, incoming, outgoing);
+                let waiting = (split.incoming / 8).max(1);
+                let connections = split.incoming + waiting + split.outgoing;
+                assert!(connections <= limit - limit / 4, "{split:?}");
+                assert!(split.admin <= limit / 4, "{split:?}");
+                assert!(split.incoming >= 1 && split.outgoing >= 1, "{split:?}");
+            }
+        }
+        let split = Descriptors::split(1024, 10_000, 20_000);
+        assert_eq!((split.incoming, split.outgoing, split.admin), (226, 453, 64));
+    }
+}

@@ -1,0 +1,51 @@
+//! How a request's body may be framed: by a length, or by one `chunked`. hyper answers what it cannot read at all.
+
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, StatusCode};
+
+use crate::Problem;
+
+/// Refuses a Transfer-Encoding other than one `chunked` (RFC 9112 §6.1). hyper reads such a body as long as `chunked` comes
+/// last, and gives what is inside as if nothing had been done to it.
+///
+/// # Errors
+/// The refusal, 501. The body was not understood, so the connection ends with it.
+pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None) if value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => {
+            let detail = "the only Transfer-Encoding that is taken is one `chunked`";
+            let code = "unsupported-transfer-encoding";
+            let problem = Problem::new(StatusCode::NOT_IMPLEMENTED, code, detail);
+            Err(problem.field("Transfer-Encoding").closing())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_chunked_is_taken_and_nothing_else() {
+        let cases: [(&[&str], bool); 8] = [
+            (&[], true),
+            (&["chunked"], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["chunked;q=1"], false),
+        ];
+        for (values, is_taken) in cases {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(TRANSFER_ENCODING, value.parse().unwrap());
+            }
+            assert_eq!(check(&headers).is_ok(), is_taken, "{values:?}");
+        }
+    }
+}

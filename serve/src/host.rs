@@ -1,0 +1,353 @@
+//! By which hosts a listener may be called, and the one reader of `Host`.
+//!
+//! A web page in the user's own browser can have its name point at this machine (DNS rebinding) and then call us as its
+//! own origin. All that tells such a call from an honest one is the host that it names.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::header::HOST;
+use http::{Request, StatusCode, Version};
+
+use crate::Problem;
+
+/// The hosts by which a listener may be called.
+///
+/// # Guarantees
+/// A request with more than one Host, or with one that is no host, is refused with 400 `bad-host`, whatever is allowed;
+/// so is a request of HTTP/1.1 without one. A foreign host is refused with 403 `foreign-host`, whether it stands in Host
+/// or in an absolute URL. The check allocates nothing unless it refuses.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    rule: Option<Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    address: SocketAddr,
+    allowed: Vec<String>,
+    /// Names that only this machine can have given.
+    local_names: bool,
+    /// Its own address only with its own port, and never a request that names no host.
+    is_strict: bool,
+}
+
+/// A host as it stands in `Host`: a name or an IP literal, perhaps with a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Host<'a> {
+    whole: &'a str,
+    name: &'a str,
+    port: Option<u16>,
+}
+
+/// The port of `http` where none is named.
+const HTTP_PORT: u16 = 80;
+
+// === impl Hosts ===
+
+impl Hosts {
+    /// Any host that is one.
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// The listener's own address, `localhost`, and these: `name` with any port, or `name:port`.
+    pub fn own(address: SocketAddr, allowed: &[String]) -> Self {
+        Self {
+            rule: Some(Rule {
+                address,
+                allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect(),
+                local_names: false,
+                is_strict: false,
+            }),
+        }
+    }
+
+    /// Also `*.localhost`, which browsers never ask DNS for, and `host.docker.internal`, by which a container calls the
+    /// machine that it runs on.
+    #[must_use]
+    pub fn with_local_names(mut self) -> Self {
+        if let Some(rule) = &mut self.rule {
+            rule.local_names = true;
+        }
+        self
+    }
+
+    /// Its own address only with its own port, and no request without a host, of HTTP/1.0 neither.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        if let Some(rule) = &mut self.rule {
+            rule.is_strict = true;
+        }
+        self
+    }
+
+    /// Whether a request may be served, by the host that it names.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Some(Host::read(host.as_bytes()).ok_or_else(invalid)?),
+            (None, None) => None,
+            (_, Some(_)) => return Err(bad("a request may have one Host header")),
+        };
+        let is_old = request.version() < Version::HTTP_11;
+        if host.is_none() && (!is_old || self.rule.as_ref().is_some_and(|rule| rule.is_strict)) {
+            return Err(bad("a request needs a Host header"));
+        }
+        let absolute = match request.uri().authority() {
+            Some(authority) => Some(Host::read(authority.as_str().as_bytes()).ok_or_else(invalid)?),
+            None => None,
+        };
+        let Some(rule) = &self.rule else { return Ok(()) };
+        if host.into_iter().chain(absolute).all(|host| rule.allows(host)) {
+            return Ok(());
+        }
+        let detail = "this listener is not called by that name; call it by its address, or allow the name";
+        Err(Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail).field("Host"))
+    }
+}
+
+fn invalid() -> Problem {
+    bad("the host of the request is no host name or IP address with perhaps a port")
+}
+
+fn bad(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail).field("Host")
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn allows(&self, host: Host<'_>) -> bool {
+        let listed = |allowed: &String| {
+            allowed.eq_ignore_ascii_case(host.name) || allowed.eq_ignore_ascii_case(host.whole)
+        };
+        if self.allowed.iter().any(listed) {
+            return true;
+        }
+        let port = host.port.unwrap_or(HTTP_PORT);
+        (!self.is_strict || port == self.address.port()) && self.is_own(host.name)
+    }
+
+    /// An IP literal is never the doing of somebody else's DNS, so a listener on all addresses takes any.
+    fn is_own(&self, name: &str) -> bool {
+        if let Some(ip) = literal(name) {
+            return ip == self.address.ip() || ip.is_loopback() || self.address.ip().is_unspecified();
+        }
+        name.eq_ignore_ascii_case("localhost") || (self.local_names && is_local(name))
+    }
+}
+
+/// `something.localhost`, or the name that Docker gives the machine.
+fn is_local(name: &str) -> bool {
+    const LOCALHOST: &str = ".localhost";
+    let below = name
+        .len()
+        .checked_sub(LOCALHOST.len())
+        .and_then(|at| name.split_at_checked(at));
+    let is_below = below.is_some_and(|(label, end)| !label.is_empty() && end.eq_ignore_ascii_case(LOCALHOST));
+    is_below || name.eq_ignore_ascii_case("host.docker.internal")
+}
+
+/// An IPv4 address, or an IPv6 address in brackets.
+fn literal(name: &str) -> Option<IpAddr> {
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse().ok().filter(IpAddr::is_ipv4),
+    }
+}
+
+// === impl Host ===
+
+impl<'a> Host<'a> {
+    /// Reads `uri-host [":" port]` (RFC 9110 §7.2); `None` for what is none. A dot at the end of a name is DNS's own and
+    /// left out.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let whole = std::str::from_utf8(bytes).ok()?;
+        let end = match bytes.first()? {
+            b'[' => whole.find(']')? + 1,
+            _ => whole.find(':').unwrap_or(whole.len()),
+        };
+        let (name, rest) = whole.split_at(end);
+        let port = match rest.strip_prefix(':') {
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(_) => return None,
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        let is_host = if name.starts_with('[') {
+            literal(name).is_some()
+        } else {
+            is_name(name)
+        };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        (is_host && !name.is_empty()).then_some(Self { whole, name, port })
+    }
+}
+
+/// A `reg-name` of RFC 3986 that is not empty. It includes IPv4 addresses.
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    while let Some(byte) = bytes.next() {
+        let fits = match byte {
+            b'%' => {
+                let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+                hex() && hex()
+            }
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    !name.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, uri: &str, hosts: &[&[u8]]) -> Request<()> {
+        let mut request = Request::builder().version(version).uri(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn status(hosts: &Hosts, host: &str) -> u16 {
+        code(hosts, &request(Version::HTTP_11, "/", &[host.as_bytes()]))
+    }
+
+    fn code(hosts: &Hosts, request: &Request<()>) -> u16 {
+        match hosts.check(request) {
+            Ok(()) => 200,
+            Err(problem) => problem.status().as_u16(),
+        }
+    }
+
+    fn own(address: &str, allowed: &[&str]) -> Hosts {
+        let allowed: Vec<String> = allowed.iter().map(|host| (*host).to_owned()).collect();
+        Hosts::own(address.parse().unwrap(), &allowed)
+    }
+
+    #[test]
+    fn what_is_a_host_is_taken_where_any_is() {
+        for (host, expected) in [
+            ("example.com", 200),
+            ("example.com.", 200),
+            ("Example.Com:8080", 200),
+            ("a_b.internal:", 200),
+            ("b%C3%BCcher.example", 200),
+            ("127.0.0.1", 200),
+            ("[::1]:80", 200),
+            ("xn--bcher-kva.example:65535", 200),
+            ("", 400),
+            (".", 400),
+            (":80", 400),
+            ("a b", 400),
+            ("a/b", 400),
+            ("a:b", 400),
+            ("a:+80", 400),
+            ("a:65536", 400),
+            ("a:80:80", 400),
+            ("user@example.com", 400),
+            ("::1", 400),
+            ("[::1", 400),
+            ("[]", 400),
+            ("[::1]x", 400),
+            ("[v1.a]", 400),
+            ("[fe80::1%25eth0]", 400),
+            ("a%4", 400),
+            ("a, b:1", 400),
+            ("http://a", 400),
+        ] {
+            assert_eq!(status(&Hosts::any(), host), expected, "{host}");
+        }
+        let bytes = request(Version::HTTP_11, "/", &[b"caf\xe9"]);
+        assert_eq!(code(&Hosts::any(), &bytes), 400);
+    }
+
+    #[test]
+    fn one_host_is_needed_but_by_http_1_0_which_may_have_none() {
+        let any = Hosts::any();
+        for hosts in [any.clone(), own("127.0.0.1:8080", &[])] {
+            assert_eq!(code(&hosts, &request(Version::HTTP_11, "/", &[])), 400);
+            assert_eq!(code(&hosts, &request(Version::HTTP_10, "/", &[])), 200);
+            let two: [&[u8]; 2] = [b"localhost", b"localhost"];
+            assert_eq!(code(&hosts, &request(Version::HTTP_11, "/", &two)), 400);
+            assert_eq!(code(&hosts, &request(Version::HTTP_10, "/", &two)), 400);
+        }
+        let strict = own("127.0.0.1:8080", &[]).strict();
+        assert_eq!(code(&strict, &request(Version::HTTP_10, "/", &[])), 400);
+    }
+
+    #[test]
+    fn only_its_own_hosts_are_served() {
+        let loopback = own("127.0.0.1:9090", &["Millrace.example", "tunnel:1234"]).strict();
+        let all = own("0.0.0.0:9090", &[]).strict();
+        let cases = [
+            (&loopback, "127.0.0.1:9090", 200),
+            (&loopback, "localhost:9090", 200),
+            (&loopback, "LOCALHOST:9090", 200),
+            (&loopback, "[::1]:9090", 200),
+            (&loopback, "localhost:9091", 403),
+            (&loopback, "localhost", 403),
+            (&loopback, "10.1.2.3:9090", 403),
+            (&loopback, "evil.example:9090", 403),
+            (&loopback, "localhost.evil.example:9090", 403),
+            (&loopback, "localhost:9090@evil.example", 400),
+            (&loopback, "localhost@127.0.0.1:9090", 400),
+            (&loopback, "millrace.example", 200),
+            (&loopback, "millrace.example:443", 200),
+            (&loopback, "tunnel:1234", 200),
+            (&loopback, "tunnel:1235", 403),
+            (&all, "10.1.2.3:9090", 200),
+            (&all, "[fd00::1]:9090", 200),
+            (&all, "evil.example:9090", 403),
+            (&own("127.0.0.1:80", &[]).strict(), "localhost", 200),
+        ];
+        for (hosts, host, expected) in cases {
+            assert_eq!(status(hosts, host), expected, "{host} at {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_laptop_takes_the_names_that_only_it_can_have_given() {
+        let laptop = own("127.0.0.1:8080", &["tunnel.example"]).with_local_names();
+        for (host, expected) in [
+            ("localhost", 200),
+            ("localhost.:8080", 200),
+            ("localhost:3000", 200),
+            ("mesh.localhost:8080", 200),
+            ("a.b.LOCALHOST", 200),
+            ("host.docker.internal:8080", 200),
+            ("127.0.0.1:8080", 200),
+            ("127.1.2.3", 200),
+            ("tunnel.example", 200),
+            (".localhost", 403),
+            ("notlocalhost", 403),
+            ("localhost.example", 403),
+            ("docker.internal", 403),
+            ("rebound.example:8080", 403),
+            ("192.168.0.7:8080", 403),
+            ("2130706433", 403),
+        ] {
+            assert_eq!(status(&laptop, host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_url_is_judged_as_the_host_is() {
+        let laptop = own("127.0.0.1:8080", &[]).with_local_names();
+        let absolute = |uri| code(&laptop, &request(Version::HTTP_11, uri, &[b"localhost:8080"]));
+        assert_eq!(absolute("http://localhost:8080/shop/default"), 200);
+        assert_eq!(absolute("http://rebound.example/shop/default"), 403);
+        assert_eq!(absolute("http://localhost@rebound.example/"), 400);
+        let old = request(Version::HTTP_10, "http://rebound.example/", &[]);
+        assert_eq!(code(&laptop, &old), 403);
+    }
+}

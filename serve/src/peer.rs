@@ -1,0 +1,43 @@
+//! Whom a share belongs to: a peer, which is an IPv4 address or an IPv6 network of 64 bits.
+
+use std::net::IpAddr;
+
+/// A client as far as addresses tell clients apart. Who has one IPv6 address has its whole /64, so that counts as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer(u64);
+
+/// Sets addresses of the two families apart: no /64 that is routed begins so.
+const V4: u64 = 0xffff_ffff_0000_0000;
+
+// === impl Peer ===
+
+impl Peer {
+    /// The peer at this address. An IPv4 address in IPv6 form is that IPv4 address.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(V4 | u64::from(u32::from(address))),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments().map(u64::from);
+                Self(a << 48 | b << 32 | c << 16 | d)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str) -> Peer {
+        Peer::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
+        assert_eq!(peer("2001:db8:1:2::1"), peer("2001:db8:1:2:ffff::9"));
+        assert_eq!(peer("::ffff:10.0.0.1"), peer("10.0.0.1"));
+        assert_ne!(peer("2001:db8:1:2::1"), peer("2001:db8:1:3::1"));
+        assert_ne!(peer("10.0.0.1"), peer("10.0.0.2"));
+        assert_ne!(peer("::1"), peer("127.0.0.1"));
+    }
+}

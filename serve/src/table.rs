@@ -1,0 +1,197 @@
+//! The connections of a listener by peer: who is served next, and who makes room, once there are as many as there may be.
+//!
+//! A peer's share is an equal part of the connections. It is a guarantee and no ceiling: one peer may have all of them
+//! until another wants one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task;
+use tokio::time::Instant;
+
+use crate::peer::Peer;
+use crate::progress::Progress;
+
+/// The open connections, and those accepted that wait for room.
+#[derive(Debug)]
+pub(crate) struct Table {
+    limit: usize,
+    open: HashMap<task::Id, Open>,
+    /// Open connections of each peer that has any.
+    held: HashMap<Peer, usize>,
+    waiting: VecDeque<Waiting>,
+    /// Open connections that were asked to leave while they were idle.
+    leaving: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    peer: Peer,
+    progress: Arc<Progress>,
+    is_leaving: bool,
+}
+
+/// An accepted connection that is not served yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: Peer,
+    since: Instant,
+}
+
+/// How long a connection must have been idle before it makes room for another peer, or at all if it never said anything.
+/// Less, and its next request may be on the way already.
+const IDLE_SOON: Duration = Duration::from_millis(100);
+/// And for its own peer, which gains nothing by it but the chance that another comes to light behind.
+const IDLE_LONG: Duration = Duration::from_secs(1);
+/// How long a connection waits at least before it may be turned away.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+// === impl Table ===
+
+impl Table {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            open: HashMap::new(),
+            held: HashMap::new(),
+            waiting: VecDeque::new(),
+            leaving: 0,
+        }
+    }
+
+    /// Accepted connections that may wait beside those that are served: so many that a crowd of one peer does not hide
+    /// another one behind it for long.
+    pub(crate) fn waiting_room(limit: usize) -> usize {
+        (limit / 8).clamp(1, 256)
+    }
+
+    /// Whether one more may be accepted.
+    pub(crate) fn has_room_to_wait(&self) -> bool {
+        self.waiting.len() < Self::waiting_room(self.limit)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn wait(&mut self, stream: TcpStream, peer: Peer) {
+        self.waiting.push_back(Waiting {
+            stream,
+            peer,
+            since: Instant::now(),
+        });
+    }
+
+    /// The connection to be served next, if there is room: of the peer that has the fewest, the first that came.
+    pub(crate) fn next(&mut self) -> Option<Waiting> {
+        if self.open.len() >= self.limit {
+            return None;
+        }
+        // Hardly ever more than one waits while there is room.
+        let next = (0..self.waiting.len()).min_by_key(|index| self.held(self.waiting[*index].peer))?;
+        self.waiting.remove(next)
+    }
+
+    pub(crate) fn opened(&mut self, id: task::Id, peer: Peer, progress: Arc<Progress>) {
+        *self.held.entry(peer).or_default() += 1;
+        let open = Open {
+            peer,
+            progress,
+            is_leaving: false,
+        };
+        self.open.insert(id, open);
+    }
+
+    pub(crate) fn ended(&mut self, id: task::Id) {
+        let Some(open) = self.open.remove(&id) else { return };
+        self.leaving -= usize::from(open.is_leaving);
+        if let Some(held) = self.held.get_mut(&open.peer) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&open.peer);
+            }
+        }
+    }
+
+    /// Asks connections to leave for those that wait; says how many. They are of the peer that has the most: the idle
+    /// ones first, the longest idle before others. Where it has none, one of them ends after the request in hand, but
+    /// only for another peer.
+    pub(crate) fn make_room(&mut self) -> usize {
+        let Some(least) = self.waiting.iter().map(|waiting| self.held(waiting.peer)).min() else {
+            return 0;
+        };
+        let wanted = self.waiting.len().saturating_sub(self.leaving);
+        let Some((peer, most)) = self.most() else { return 0 };
+        if wanted == 0 || self.open.len() < self.limit {
+            return 0;
+        }
+        let for_others = most > least + 1;
+        let now = Instant::now();
+        let mut idle: Vec<_> = self
+            .open
+            .values_mut()
+            .filter(|open| open.peer == peer && !open.is_leaving)
+            .filter_map(|open| Some((open.progress.idle_for(now)?, open)))
+            .filter(|(idle, open)| {
+                let soon = for_others || open.progress.is_silent();
+                *idle >= if soon { IDLE_SOON } else { IDLE_LONG }
+            })
+            .collect();
+        idle.sort_unstable_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+        idle.truncate(wanted);
+        let asked = idle.len();
+        for (_, open) in idle {
+            open.is_leaving = true;
+            open.progress.leave();
+        }
+        self.leaving += asked;
+        if asked == 0 && for_others {
+            return self.let_one_finish(peer);
+        }
+        asked
+    }
+
+    /// Has a busy connection of this peer end once its request is answered. It loses nothing.
+    fn let_one_finish(&self, peer: Peer) -> usize {
+        let mut busy = self
+            .open
+            .values()
+            .filter(|open| open.peer == peer && open.progress.is_busy());
+        let Some(open) = busy.find(|open| !open.progress.is_leaving()) else {
+            return 0;
+        };
+        open.progress.leave();
+        1
+    }
+
+    /// Connections to be turned away: nobody more can be accepted, so that other peers would not even be seen, and these
+    /// are of the peer that has the most and have waited for a second.
+    pub(crate) fn turned_away(&mut self) -> Vec<Waiting> {
+        if self.has_room_to_wait() {
+            return Vec::new();
+        }
+        let Some((peer, _)) = self.most() else {
+            return Vec::new();
+        };
+        let now = Instant::now();
+        let (away, stay) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.peer == peer && now.duration_since(waiting.since) >= PATIENCE);
+        self.waiting = stay;
+        Vec::from(away)
+    }
+
+    fn held(&self, peer: Peer) -> usize {
+        self.held.get(&peer).copied().unwrap_or(0)
+    }
+
+    fn most(&self) -> Option<(Peer, usize)> {
+        self.held
+            .iter()
+            .map(|(peer, held)| (*peer, *held))
+            .max_by_key(|(_, held)| *held)
+    }
+}

@@ -1,0 +1,121 @@
+//! Promise: descriptors have shares. However many connections somebody opens, others' events come in and go out, files are
+//! written, and the admin side answers.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::Method;
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
+use millrace_tests::{Event, Mesh, Sink, within};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Becomes the binary with these limits of open files.
+fn limited(limits: &str) -> Vec<String> {
+    let script = format!("{limits}; exec \"$0\" \"$@\"");
+    ["sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
+/// The test opens more than the usual soft limit allows.
+fn raise_our_own_limit() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
+}
+
+async fn mesh(limits: &str, args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
+    let sink = Sink::start().await?;
+    let documents = Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")));
+    let setup = Setup::new(documents.text())?.before(limited(limits)).args(args);
+    Ok((setup.start().await?, sink))
+}
+
+/// A connection from another address of this machine, that is, of another peer.
+async fn stranger(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into())?;
+    within("a connection", socket.connect(address)).await
+}
+
+/// Producers on connections of their own, each of which sends a few events; all must be taken and arrive.
+async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
+    let mut sent = BTreeSet::new();
+    for producer in 0..20 {
+        let events: Vec<_> = (0..5)
+            .map(|nth| Event::new(&format!("honest-{producer}-{nth}"), "x"))
+            .collect();
+        sent.extend(events.iter().map(|event| event.id().to_owned()));
+        mesh.send("shop/default", &events).await?;
+    }
+    sink.until_all("/all", &sent).await?;
+    assert_eq!(sink.ids("/all").len(), sent.len(), "none came twice");
+    mesh.admin().until_parked(0).await?;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(mesh.admin().ask(&Method::GET, path).await?.status, 200, "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_keep_nobody_out() -> anyhow::Result<()> {
+    raise_our_own_limit()?;
+    let (mesh, sink) = mesh("ulimit -n 512", &[]).await?;
+    let mut idle = Vec::new();
+    for nth in 0..1000 {
+        let mut stream = stranger(mesh.listen()).await?;
+        match nth % 3 {
+            // Some say nothing, some begin a header, some have had an answer; those that were closed meanwhile do not count.
+            0 => {}
+            1 => drop(stream.write_all(b"POST /shop/default HTTP/1.1\r\n").await),
+            _ => drop(
+                stream
+                    .write_all(b"OPTIONS /shop/default HTTP/1.1\r\nhost: x\r\n\r\n")
+                    .await,
+            ),
+        }
+        idle.push(stream);
+    }
+    honest(&mesh, &sink).await?;
+    let admin = mesh.admin();
+    assert_eq!(admin.metric("millrace_descriptors_limit").await? as u64, 512);
+    assert!(admin.metric("millrace_descriptors_open").await? < 512.0);
+    assert!(admin.metric("millrace_http_connections_made_room_total").await? > 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn half_sent_bodies_keep_the_admin_side_and_files_alive() -> anyhow::Result<()> {
+    raise_our_own_limit()?;
+    let (mesh, sink) = mesh("ulimit -n 256", &[]).await?;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut stream = stranger(mesh.listen()).await?;
+        let head = "POST /shop/default HTTP/1.1\r\nhost: x\r\nce-specversion: 1.0\r\nce-id: s\r\nce-source: /s\r\n\
+                    ce-type: t\r\ncontent-length: 100\r\n\r\na";
+        let _ = stream.write_all(head.as_bytes()).await;
+        slow.push(stream);
+    }
+    // Requests in hand are not given up for others, but they end, since they are slow.
+    honest(&mesh, &sink).await
+}
+
+#[tokio::test]
+async fn the_soft_limit_is_raised_and_flags_are_bounded_by_it() -> anyhow::Result<()> {
+    let (mesh, sink) = mesh("ulimit -S -n 64; ulimit -H -n 4096", &["--max-connections", "50"]).await?;
+    let admin = mesh.admin();
+    assert_eq!(admin.metric("millrace_descriptors_limit").await? as u64, 4096);
+    // The ingress has begun to serve once it has answered.
+    honest(&mesh, &sink).await?;
+    let text = admin.ask(&Method::GET, "/metrics").await?.body;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(
+        text.contains("millrace_http_connections_limit{listener=\"ingress\"} 50\n"),
+        "{text}"
+    );
+    Ok(())
+}
