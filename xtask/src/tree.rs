@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// Folders that are made, not written.
+/// What is made, not written: folders, and in a worktree of git the file `.git`.
 const MADE: [&str; 7] = [
     "target",
     ".git",
@@ -42,10 +42,11 @@ fn walk(root: &Path, folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<
     for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
         let entry = entry?;
         let path = entry.path();
+        if MADE.iter().any(|made| entry.file_name() == *made) {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
-            if !MADE.iter().any(|made| entry.file_name() == *made) {
-                walk(root, &path, found)?;
-            }
+            walk(root, &path, found)?;
         } else {
             found.push(path.strip_prefix(root)?.to_path_buf());
         }
