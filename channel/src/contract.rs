@@ -108,6 +108,10 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The attempts noted for a position, oldest first, as far as they are still kept.
     async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError>;
 
+    /// What keeps the channel from taking events, for people: its files were removed or cannot be written. `None` while all
+    /// is well, and while it is only full.
+    fn fault(&self) -> Option<String>;
+
     /// How full the channel is.
     fn usage(&self) -> Usage;
 

@@ -75,6 +75,49 @@ impl Volume {
     }
 }
 
+/// A folder that is mounted at a second path. Dropping it unmounts it.
+#[derive(Debug)]
+pub struct Bind {
+    at: TempDir,
+}
+
+// === impl Bind ===
+
+impl Bind {
+    /// Mounts the folder at a path of its own. `None`, with a remark that says what is skipped, where that is not allowed and
+    /// not required.
+    ///
+    /// # Errors
+    /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.
+    pub fn mount(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let at = tempfile::Builder::new().prefix("millrace-bind-").tempdir()?;
+        let mounted = Command::new("mount")
+            .arg("--bind")
+            .args([folder, at.path()])
+            .output();
+        let refused = match mounted {
+            Ok(output) if output.status.success() => return Ok(Some(Self { at })),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        crate::peers::skip(&format!(
+            "no folder can be mounted twice, which takes root: {refused}"
+        ))?;
+        Ok(None)
+    }
+
+    /// The second path.
+    pub fn path(&self) -> &Path {
+        self.at.path()
+    }
+}
+
+impl Drop for Bind {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.at.path()).status();
+    }
+}
+
 impl Drop for Volume {
     fn drop(&mut self) {
         // Lazily: a process that is just being killed may still have a file open.

@@ -1,10 +1,15 @@
 //! Promise: documents change while events flow; what runs changes with them, and nothing of anybody is lost or repeated.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
 use millrace_tests::reload::{
-    PATIENT, events, ids, refused, sorted, steady, under_traffic, until_not_refused,
+    PATIENT, events, ids, refused, sorted, steady, taken, under_traffic, until_not_refused,
 };
 use millrace_tests::{Answer, Gate, Mesh, Sink};
 
@@ -218,6 +223,111 @@ async fn a_file_that_is_emptied_in_place_for_a_moment_loses_nothing() -> anyhow:
         until_not_refused(&mesh).await
     })
     .await
+}
+
+/// Something that writes a file of the mesh's folder over and over, faster than Millrace looks, until it is dropped.
+struct Restless {
+    stop: Arc<AtomicBool>,
+    writes: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Restless {
+    fn start(mut write: impl FnMut(u64) + Send + 'static) -> Self {
+        let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (ended, count) = (stop.clone(), writes.clone());
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                write(count.fetch_add(1, Ordering::Relaxed));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        Self {
+            stop,
+            writes,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Restless {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A mesh whose documents lie in a folder, with the steady trigger in it.
+async fn in_a_folder(sink: &Sink) -> anyhow::Result<(Mesh, tempfile::TempDir)> {
+    let folder = tempfile::tempdir()?;
+    fs::write(
+        folder.path().join("steady.yaml"),
+        Documents::default().trigger(&steady(sink)).text(),
+    )?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let setup = Setup::new(Documents::broker().text())?.args(&["-f", &path]);
+    Ok((setup.start().await?, folder))
+}
+
+#[tokio::test]
+async fn a_folder_that_never_stands_still_is_taken_up_all_the_same() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let (mesh, folder) = in_a_folder(&sink).await?;
+    let busy = folder.path().join("busy.yaml");
+    let restless = Restless::start(move |n| {
+        // Written by somebody who does not replace it in one step. Its length changes with each write.
+        let _ = fs::write(&busy, "# ".repeat(usize::try_from(n % 97).unwrap_or(0) + 1));
+    });
+    let more =
+        Documents::default().trigger(&Trigger::new("more", &sink.url("/more")).attributes("{type: x}"));
+    let file = folder.path().join("more.yaml");
+    under_traffic(&mesh, &sink, async {
+        for round in 0..2 {
+            let (before, first) = (round * 10, restless.writes.load(Ordering::Relaxed));
+            taken(&mesh, || fs::write(&file, more.text())).await?;
+            mesh.send("shop/default", &events(&format!("{round}-"), "x", 10))
+                .await?;
+            sink.wait_for("/more", before + 10).await?;
+            taken(&mesh, || fs::remove_file(&file)).await?;
+            assert!(
+                restless.writes.load(Ordering::Relaxed) > first + 10,
+                "it went on all the time"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_file_caught_half_written_leaves_the_mesh_running_and_is_read_again() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let (mesh, folder) = in_a_folder(&sink).await?;
+    let text = Documents::default()
+        .trigger(&Trigger::new("half", &sink.url("/half")).attributes("{type: x}"))
+        .text()
+        .to_owned();
+    let file = folder.path().join("half.yaml");
+    let (half, slow) = (text.find("subscriber").unwrap_or(text.len() / 2), file.clone());
+    let whole = text.clone();
+    // Never more than a part of the document: whenever it is read, it is refused.
+    let restless = Restless::start(move |n| {
+        let end = half + 1 + usize::try_from(n % 9).unwrap_or(0);
+        let _ = fs::write(&slow, &text[..end]);
+    });
+    under_traffic(&mesh, &sink, async {
+        refused(&mesh).await?;
+        drop(restless);
+        taken(&mesh, || fs::write(&file, &whole)).await?;
+        until_not_refused(&mesh).await?;
+        mesh.send("shop/default", &events("1-", "x", 10)).await?;
+        sink.wait_for("/half", 10).await.map(drop)
+    })
+    .await?;
+    assert_eq!(sorted(sink.ids("/half")), ids("1-", 10));
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,10 +12,20 @@ impl Statuses for Serving {
     fn broker(&self) -> BrokerStatus {
         let usage = self.channel.usage();
         let orphaned = self.orphaned.load(Ordering::Relaxed);
-        let why = "it is in no document any more; its triggers' debts are kept for the grace period";
+        let (state, reason) = match self.channel.fault() {
+            Some(fault) => ("not-ready", Some(fault)),
+            None if orphaned => (
+                "orphaned",
+                Some(
+                    "it is in no document any more; its triggers' debts are kept for the grace period"
+                        .to_owned(),
+                ),
+            ),
+            None => ("ready", None),
+        };
         BrokerStatus {
-            state: if orphaned { "orphaned" } else { "ready" },
-            reason: orphaned.then(|| why.to_owned()),
+            state,
+            reason,
             head: usage.head.offset,
             oldest: usage.oldest.offset,
             log_bytes: usage.log_bytes,

@@ -170,6 +170,9 @@ impl Channel for Memory {
     async fn attempts(&self, _: Position) -> Result<Vec<Attempt>, ChannelError> {
         absent()
     }
+    fn fault(&self) -> Option<String> {
+        None
+    }
     fn usage(&self) -> Usage {
         Usage::default()
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::disk::Space;
+use super::place::Place;
 
 /// What is kept, on volumes that are large enough.
 const BYTES: u64 = 4 * 1024 * 1024;
@@ -18,6 +19,8 @@ const BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Ballast {
     file: PathBuf,
+    /// The data folder, which somebody may move away.
+    home: Option<Place>,
     kept: Mutex<bool>,
 }
 
@@ -30,12 +33,16 @@ impl Ballast {
         let kept = std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 0);
         Self {
             file,
+            home: Place::named(folder).ok(),
             kept: Mutex::new(kept),
         }
     }
 
     /// Gives the room free.
     pub(crate) fn release(&self) {
+        if self.is_away() {
+            return;
+        }
         let mut kept = self.kept.lock();
         match std::fs::remove_file(&self.file) {
             Ok(()) => *kept = false,
@@ -50,7 +57,7 @@ impl Ballast {
     pub(crate) fn restore(&self, space: Space) {
         let mut kept = self.kept.lock();
         let bytes = BYTES.min(space.total / 64);
-        if *kept || bytes == 0 || space.missing(bytes) > 0 {
+        if *kept || bytes == 0 || space.missing(bytes) > 0 || self.is_away() {
             return;
         }
         match fill(&self.file, bytes) {
@@ -60,6 +67,11 @@ impl Ballast {
                 let _ = std::fs::remove_file(&self.file);
             }
         }
+    }
+
+    /// What stands at the path is another folder's.
+    fn is_away(&self) -> bool {
+        self.home.as_ref().is_some_and(Place::is_lost)
     }
 }
 

@@ -8,6 +8,8 @@ use millrace_event::checkpoint::{Checkpoint, CheckpointError, Stored};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
+use super::place::Place;
+
 const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
     key TEXT PRIMARY KEY,
@@ -20,7 +22,16 @@ PRAGMA user_version = 1;";
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     file: PathBuf,
-    db: Arc<Mutex<Option<Connection>>>,
+    /// The data folder, which somebody may move away.
+    home: Option<Place>,
+    db: Arc<Mutex<Option<Open>>>,
+}
+
+/// The open database.
+#[derive(Debug)]
+struct Open {
+    db: Connection,
+    place: Place,
 }
 
 // === impl Checkpoints ===
@@ -31,6 +42,7 @@ impl Checkpoints {
         let db = if file.exists() { Some(connect(file)?) } else { None };
         Ok(Self {
             file: file.to_owned(),
+            home: file.parent().and_then(|home| Place::named(home).ok()),
             db: Arc::new(Mutex::new(db)),
         })
     }
@@ -40,13 +52,20 @@ impl Checkpoints {
         work: impl FnOnce(&mut Connection) -> Result<T, CheckpointError> + Send + 'static,
     ) -> Result<T, CheckpointError> {
         let mut db = self.db.clone().lock_owned().await;
-        let file = self.file.clone();
+        let (file, home) = (self.file.clone(), self.home.clone());
         tokio::task::spawn_blocking(move || {
+            if home.is_some_and(|home| home.is_lost()) {
+                return Err(gone(&file));
+            }
             let db = match &mut *db {
                 Some(db) => db,
                 none => none.insert(connect(&file).map_err(storage)?),
             };
-            work(db)
+            let outcome = work(&mut db.db)?;
+            if db.place.is_lost() {
+                return Err(gone(&file));
+            }
+            Ok(outcome)
         })
         .await
         .map_err(|error| CheckpointError::Storage(error.to_string()))?
@@ -86,6 +105,13 @@ impl Checkpoint for Checkpoints {
     }
 }
 
+fn gone(file: &Path) -> CheckpointError {
+    CheckpointError::Storage(format!(
+        "{} was moved, removed or replaced while Millrace had it open: put it back, or restart Millrace",
+        file.display()
+    ))
+}
+
 fn replace(db: &mut Connection, key: &str, expected: u64, value: &[u8]) -> Result<u64, CheckpointError> {
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -108,14 +134,16 @@ fn replace(db: &mut Connection, key: &str, expected: u64, value: &[u8]) -> Resul
     Ok(expected + 1)
 }
 
-fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
+fn connect(file: &Path) -> Result<Open, rusqlite::Error> {
     let db = Connection::open(file)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -256)?;
     db.execute_batch(TABLE)?;
-    Ok(db)
+    let place =
+        Place::named(file).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    Ok(Open { db, place })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
@@ -126,6 +154,23 @@ fn storage(error: rusqlite::Error) -> CheckpointError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_checkpoint_is_stored_in_a_file_that_is_gone_nor_in_another_folder() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, away) = (temp.path().join("data"), temp.path().join("away"));
+        std::fs::create_dir(&home).unwrap();
+        let checkpoints = Checkpoints::open(&home.join("sources.db")).unwrap();
+        std::fs::rename(&home, &away).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        assert!(checkpoints.compare_and_set("a", 0, b"x".to_vec()).await.is_err());
+        assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+        std::fs::remove_dir(&home).unwrap();
+        std::fs::rename(&away, &home).unwrap();
+        assert_eq!(checkpoints.compare_and_set("a", 0, b"x".to_vec()).await, Ok(1));
+        std::fs::remove_file(home.join("sources.db")).unwrap();
+        assert!(checkpoints.compare_and_set("a", 1, b"y".to_vec()).await.is_err());
+    }
 
     #[tokio::test]
     async fn a_checkpoint_is_replaced_only_by_who_knows_its_version() {

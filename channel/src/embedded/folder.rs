@@ -6,6 +6,11 @@
 //! brokers/<namespace>/<name>/log/
 //! brokers/<namespace>/<name>/history/
 //! ```
+//!
+//! # The lock
+//! One process has the folder at a time. What is locked is the folder itself: it cannot be deleted while there is something in
+//! it, and every path to it (a link, a bind mount) leads to the same lock. The file LOCK is locked too, for versions that know only
+//! that. It names the process for people who look; deleting it does no harm.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -14,6 +19,7 @@ use std::path::{Path, PathBuf};
 use millrace_event::ObjectName;
 
 use super::OpenError;
+use super::place::Place;
 
 /// What FORMAT says in this version.
 const FORMAT: &str = "millrace data 1\n";
@@ -25,7 +31,8 @@ const LONGEST_NAME: usize = 253;
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    place: Place,
+    _locks: Vec<File>,
 }
 
 // === impl DataFolder ===
@@ -34,11 +41,13 @@ impl DataFolder {
     /// Opens or makes the folder, takes the lock, checks the format. Blocking.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         std::fs::create_dir_all(path).map_err(|error| fault("make", path, error))?;
-        let lock = lock(path)?;
+        let locks = locks(path)?;
+        let place = Place::named(path).map_err(|error| fault("look at", path, error))?;
         check_format(path)?;
         let folder = Self {
             path: path.to_owned(),
-            _lock: lock,
+            place,
+            _locks: locks,
         };
         // What a removal could not finish.
         match std::fs::remove_dir_all(folder.trash()) {
@@ -68,6 +77,14 @@ impl DataFolder {
 
     /// Makes a broker's folders, durably, from the outside in. Blocking.
     pub(crate) fn make_broker(&self, broker: &ObjectName) -> Result<PathBuf, OpenError> {
+        if self.place.is_lost() {
+            let moved = "it was moved, removed or replaced while Millrace had it open; put it back, or restart Millrace";
+            return Err(fault(
+                "use",
+                &self.path,
+                io::Error::new(io::ErrorKind::NotFound, moved),
+            ));
+        }
         let path = self.broker(broker)?;
         let mut within = self.path.clone();
         for part in ["brokers", broker.namespace(), broker.name(), "log"] {
@@ -132,7 +149,24 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), OpenError> {
         .map_err(|error| fault("sync", path, error))
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+/// Locks the folder, and the file in it.
+fn locks(folder: &Path) -> Result<Vec<File>, OpenError> {
+    let opened = File::open(folder).map_err(|error| fault("open", folder, error))?;
+    let mut locks = Vec::new();
+    match opened.try_lock() {
+        Ok(()) => locks.push(opened),
+        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
+        // Some network file systems lock files only.
+        Err(TryLockError::Error(error)) => tracing::warn!(
+            folder = %folder.display(), %error,
+            "the file system cannot lock a folder: only the file LOCK in it keeps other processes out; do not delete it"
+        ),
+    }
+    locks.push(lock_file(folder)?);
+    Ok(locks)
+}
+
+fn lock_file(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("LOCK");
     let opened = OpenOptions::new()
         .read(true)
@@ -279,6 +313,36 @@ mod tests {
         let holder = std::fs::read_to_string(temp.path().join("LOCK")).unwrap();
         assert_eq!(holder.trim(), std::process::id().to_string());
         drop(first);
+        DataFolder::open(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_is_deleted_or_replaced_lets_nobody_in() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("data");
+        let first = DataFolder::open(&folder).unwrap();
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        std::fs::remove_file(folder.join("LOCK")).unwrap();
+        for path in [&folder, &link] {
+            assert!(
+                matches!(DataFolder::open(path), Err(OpenError::Locked(_))),
+                "{}",
+                path.display()
+            );
+        }
+        std::fs::write(folder.join("LOCK"), b"").unwrap();
+        assert!(matches!(DataFolder::open(&folder), Err(OpenError::Locked(_))));
+        drop(first);
+        DataFolder::open(&link).unwrap();
+    }
+
+    #[test]
+    fn a_version_that_locks_only_the_file_keeps_this_one_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let old = lock_file(temp.path()).unwrap();
+        assert!(matches!(DataFolder::open(temp.path()), Err(OpenError::Locked(_))));
+        drop(old);
         DataFolder::open(temp.path()).unwrap();
     }
 

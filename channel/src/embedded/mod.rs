@@ -2,15 +2,18 @@
 //!
 //! A data folder ([`store`], [`folder`]) has a channel for each broker: the events ([`log`]), progress and debts beside
 //! them ([`state`]), and what makes a [`crate::Channel`] of the two ([`channel`]). The volume under it may fill up:
-//! [`disk`] knows how much room there is, [`ballast`] keeps some for writing progress down.
+//! [`disk`] knows how much room there is, [`ballast`] keeps some for writing progress down. Somebody may remove or replace what
+//! is open: [`place`] notices, and a [`fault`] says so until it is mended.
 
 mod ballast;
 mod channel;
 mod checkpoints;
 mod disk;
+mod fault;
 mod folder;
 pub mod log;
 mod metrics;
+mod place;
 pub mod state;
 pub mod store;
 

@@ -1,9 +1,12 @@
 //! The documents that describe the mesh: read at start, watched afterwards.
 //!
-//! Watching is polling: it works on every file system and on the links of a mounted ConfigMap, and a change is taken
-//! up only when the files have stood still for one more look, so that an editor may empty or rename as it likes.
+//! Watching is polling: it works on every file system and on the links of a mounted ConfigMap. A change is taken up when the
+//! files have stood still for one more look, so that an editor may empty or rename as it likes. Files that never stand still
+//! are read all the same after a while; what cannot be read then is read again after the next change. All of it happens on
+//! threads where waiting for a disk holds nobody up.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +15,8 @@ use millrace_model::Mesh;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// After so many looks at files that keep changing they are read as they are: 1.5 s, so that a change counts within 2 s.
+const RESTLESS_LOOKS: u32 = 6;
 
 /// The files and folders given with `-f`.
 #[derive(Clone, Debug)]
@@ -31,7 +36,10 @@ pub(crate) enum Needs {
 
 /// What tells one state of the files from another, without reading them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Fingerprint(BTreeMap<PathBuf, (u64, Option<SystemTime>)>);
+struct Fingerprint(BTreeMap<PathBuf, Mark>);
+
+/// Length, time of change and number of a file. The number tells a file that was renamed over another of the same length.
+type Mark = (u64, Option<SystemTime>, u64);
 
 /// Why a set of documents is not taken as the mesh.
 #[derive(Debug)]
@@ -54,7 +62,17 @@ impl Documents {
     }
 
     /// Reads the documents now; returns the mesh (without a revision) and the remarks.
-    pub(crate) fn load(&self) -> Result<(Mesh, Vec<String>), Unfit> {
+    pub(crate) async fn load(&self) -> Result<(Mesh, Vec<String>), Unfit> {
+        let documents = self.clone();
+        let loaded = tokio::task::spawn_blocking(move || documents.load_now()).await;
+        loaded.unwrap_or_else(|error| {
+            Err(Unfit::Unreadable(format!(
+                "reading the documents failed: {error}"
+            )))
+        })
+    }
+
+    fn load_now(&self) -> Result<(Mesh, Vec<String>), Unfit> {
         let inputs = read(&self.paths).map_err(|error| Unfit::Unreadable(error.to_string()))?;
         let Loaded {
             mesh,
@@ -83,27 +101,33 @@ impl Documents {
         self.needs == Needs::Broker || !(remark.path == "spec.sink" || of("Broker ") || of("Trigger "))
     }
 
-    /// Waits until the files differ from what they were, and stand still again.
+    /// Waits until the files differ from what they were, and stand still again or have changed for long enough.
     pub(crate) async fn changed(&self, seen: &mut Seen) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = self.fingerprint();
-            let settled = now == seen.last;
-            seen.last = now;
-            if settled && seen.last != seen.taken {
-                seen.taken = seen.last.clone();
+            let Some(now) = self.look().await else { continue };
+            if seen.is_to_be_taken(now) {
                 return;
             }
         }
     }
 
     /// The state of the files now, taken before they are read: a change while they are read is then noticed later.
-    pub(crate) fn seen(&self) -> Seen {
-        let now = self.fingerprint();
+    pub(crate) async fn seen(&self) -> Seen {
+        let now = self.look().await.unwrap_or_default();
         Seen {
             last: now.clone(),
             taken: now,
+            restless: 0,
         }
+    }
+
+    /// `None`: the process is about to end.
+    async fn look(&self) -> Option<Fingerprint> {
+        let documents = self.clone();
+        tokio::task::spawn_blocking(move || documents.fingerprint())
+            .await
+            .ok()
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -123,11 +147,34 @@ impl Documents {
 pub(crate) struct Seen {
     last: Fingerprint,
     taken: Fingerprint,
+    /// Looks since the files began to differ from those that were taken.
+    restless: u32,
 }
 
-fn note(path: &Path, all: &mut BTreeMap<PathBuf, (u64, Option<SystemTime>)>) {
+// === impl Seen ===
+
+impl Seen {
+    /// Takes a look over; says whether the files are to be read now.
+    fn is_to_be_taken(&mut self, now: Fingerprint) -> bool {
+        let settled = now == self.last;
+        self.last = now;
+        if self.last == self.taken {
+            self.restless = 0;
+            return false;
+        }
+        self.restless += 1;
+        if !settled && self.restless < RESTLESS_LOOKS {
+            return false;
+        }
+        self.restless = 0;
+        self.taken = self.last.clone();
+        true
+    }
+}
+
+fn note(path: &Path, all: &mut BTreeMap<PathBuf, Mark>) {
     if let Ok(about) = std::fs::metadata(path) {
-        all.insert(path.to_owned(), (about.len(), about.modified().ok()));
+        all.insert(path.to_owned(), (about.len(), about.modified().ok(), about.ino()));
     }
 }
 
@@ -139,5 +186,51 @@ impl std::fmt::Display for Unfit {
             Self::NoBroker => f.write_str("there is no Broker in the documents"),
             Self::NoSource => f.write_str("there is no source in the documents"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(length: u64) -> Fingerprint {
+        Fingerprint(BTreeMap::from([(PathBuf::from("a"), (length, None, 0))]))
+    }
+
+    fn seen() -> Seen {
+        Seen {
+            last: files(0),
+            taken: files(0),
+            restless: 0,
+        }
+    }
+
+    #[test]
+    fn a_change_is_taken_when_the_files_stand_still_again() {
+        let mut seen = seen();
+        let looks = [
+            (0, false),
+            (1, false),
+            (1, true),
+            (1, false),
+            (2, false),
+            (1, false),
+        ];
+        for (number, (length, is_taken)) in looks.into_iter().enumerate() {
+            assert_eq!(seen.is_to_be_taken(files(length)), is_taken, "look {number}");
+        }
+    }
+
+    #[test]
+    fn files_that_never_stand_still_are_taken_every_few_looks() {
+        let mut seen = seen();
+        let taken: Vec<u64> = (1..=18)
+            .filter(|look| seen.is_to_be_taken(files(*look)))
+            .collect();
+        assert_eq!(taken, [6, 12, 18]);
+        assert!(
+            !seen.is_to_be_taken(files(18)),
+            "and what was taken is not taken again"
+        );
     }
 }

@@ -68,8 +68,8 @@ pub(crate) async fn serve<R: Role>(
     data: &Path,
     build: impl FnOnce() -> anyhow::Result<R>,
 ) -> anyhow::Result<Exit> {
-    let mut seen = documents.seen();
-    let (mesh, remarks) = match documents.load() {
+    let mut seen = documents.seen().await;
+    let (mesh, remarks) = match documents.load().await {
         Ok(loaded) => loaded,
         Err(unfit) => {
             crate::cli::out::remark(&unfit.to_string());
@@ -131,7 +131,9 @@ pub(crate) fn unless_locked<R>(built: anyhow::Result<R>) -> anyhow::Result<Resul
 async fn reload(documents: &Documents, running: &mut impl Live) {
     let at = Clock::System.now();
     let before = running.current().revision;
-    let error = match documents.load() {
+    // While files keep changing the same refusal comes again and again: it is said once.
+    let said = running.told().borrow().error.clone();
+    let error = match documents.load().await {
         Ok((mesh, remarks)) => {
             remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
             match running.take(mesh).await {
@@ -147,13 +149,16 @@ async fn reload(documents: &Documents, running: &mut impl Live) {
             }
         }
         Err(unfit) => {
-            if let Unfit::Invalid(problems) = &unfit {
+            let error = Some(unfit.to_string());
+            if let Unfit::Invalid(problems) = &unfit
+                && error != said
+            {
                 problems.iter().for_each(|problem| tracing::error!("{problem}"));
             }
-            Some(unfit.to_string())
+            error
         }
     };
-    if let Some(error) = &error {
+    if let Some(error) = error.as_ref().filter(|error| Some(*error) != said.as_ref()) {
         tracing::error!(%error, "the changed documents are refused; the mesh that ran goes on running");
     }
     let revision = running.current().revision;

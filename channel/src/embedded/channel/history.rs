@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, ChannelError, Position};
 
@@ -63,6 +64,8 @@ struct Ring {
 #[derive(Debug)]
 struct Files {
     folder: PathBuf,
+    /// The folder that it lies in, which somebody may move away.
+    home: Option<Place>,
     limit: u64,
     open: Option<(File, u64)>,
 }
@@ -79,6 +82,7 @@ impl History {
     fn with_limit(folder: &Path, limit: u64) -> Self {
         let files = Mutex::new(Files {
             folder: folder.to_owned(),
+            home: folder.parent().and_then(|home| Place::named(home).ok()),
             limit,
             open: None,
         });
@@ -211,6 +215,9 @@ impl Files {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.home.as_ref().is_some_and(Place::is_lost) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if self
             .open
             .as_ref()

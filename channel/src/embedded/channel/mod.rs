@@ -72,6 +72,8 @@ pub(crate) struct Embedded {
     /// Whether closing has come to an end.
     closed: tokio::sync::Mutex<Option<Result<(), ChannelError>>>,
     is_closed: AtomicBool,
+    /// The fault that has been logged.
+    said_fault: parking_lot::Mutex<Option<String>>,
     /// The lock of the data folder lives as long as the last channel in it. Dropped last.
     _folder: Arc<DataFolder>,
 }
@@ -122,7 +124,10 @@ impl Embedded {
                 ))
             }
             Err(LogError::Closed) => Err(AppendError::Closed),
-            Err(error @ (LogError::TooLarge { .. } | LogError::Format { .. } | LogError::Io { .. })) => {
+            Err(error @ LogError::TooLarge { .. }) => Err(AppendError::Storage(error.to_string())),
+            Err(error @ (LogError::Format { .. } | LogError::Gone { .. } | LogError::Io { .. })) => {
+                // Looks what is wrong, says so, and mends it if it can.
+                self.upkeep.notify_one();
                 Err(AppendError::Storage(error.to_string()))
             }
         }
@@ -146,6 +151,9 @@ impl Channel for Embedded {
         }
         if events.is_empty() {
             return Ok(self.head());
+        }
+        if let Some(fault) = self.state.fault() {
+            return Err(AppendError::Storage(fault));
         }
         let bytes = events.iter().map(|event| event.stored().len() as u64).sum();
         let outcome = match self.admit(class, bytes).await {
@@ -274,6 +282,10 @@ impl Channel for Embedded {
 
     async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError> {
         self.history.attempts(of).await
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.state.fault().or_else(|| self.log.fault())
     }
 
     fn usage(&self) -> Usage {

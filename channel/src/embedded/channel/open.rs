@@ -90,6 +90,7 @@ impl Embedded {
             closing: AtomicBool::new(false),
             closed: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
+            said_fault: parking_lot::Mutex::default(),
             _folder: around.folder,
         });
         keep_up(&channel);
@@ -148,7 +149,8 @@ fn open_log(
         clock: around.options.clock.clone(),
         ..LogOptions::default()
     };
-    let folder = Folder::new(&path.join("log"));
+    let logs = path.join("log");
+    let folder = Folder::open(&logs).map_err(|error| fault("open", &logs, error))?;
     let files = match around.options.durability {
         Durability::Sync => folder.past_cache(),
         Durability::Os => folder,
@@ -243,6 +245,23 @@ fn is_busy(bytes: u64, time: Duration) -> bool {
 }
 
 impl Embedded {
+    /// Looks whether the files are in order. What is not is said once, and once when it is again.
+    async fn look_over(&self) {
+        // What is found is kept as a fault.
+        let _ = self.log.look_over().await;
+        self.state.look_over().await;
+        let now = self.fault();
+        let mut said = self.said_fault.lock();
+        match (&*said, &now) {
+            (before, Some(fault)) if before.as_ref() != Some(fault) => {
+                tracing::error!(broker = %self.broker, fault, "the broker is not ready: its files are not in order");
+            }
+            (Some(_), None) => tracing::info!(broker = %self.broker, "the broker's files are in order again"),
+            _ => {}
+        }
+        *said = now;
+    }
+
     /// What can wait does when the log is busy.
     async fn keep_up_once(&self, is_busy: bool) {
         let missing = self.disk.space().map_or(0, |space| space.missing(0));
@@ -252,6 +271,7 @@ impl Embedded {
         if let Err(error) = self.state.give_back().await {
             tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");
         }
+        self.look_over().await;
         if let Some(space) = self.disk.space() {
             let ballast = self.ballast.clone();
             let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;

@@ -37,6 +37,7 @@ pub(super) fn log_fault(error: LogError) -> ChannelError {
         | LogError::QueueFull
         | LogError::TooLarge { .. }
         | LogError::Format { .. }
+        | LogError::Gone { .. }
         | LogError::Io { .. } => ChannelError::Storage(error.to_string()),
     }
 }

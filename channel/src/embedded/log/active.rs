@@ -99,9 +99,25 @@ impl Active {
             synced.map_err(|error| Failure::Broken(io_error("sync", name, &error)))?;
             self.synced = self.written + frames.len() as u64;
         }
+        // Last of all: from here to the answer there is nothing that takes time.
+        if self.is_gone() {
+            return Err(Failure::Broken(self.gone()));
+        }
         self.written += frames.len() as u64;
         self.marked = false;
         Ok(())
+    }
+
+    /// Whether the file was removed or replaced.
+    pub(super) fn is_gone(&self) -> bool {
+        self.file.is_gone()
+    }
+
+    /// The error that says so.
+    pub(super) fn gone(&self) -> LogError {
+        LogError::Gone {
+            file: self.segment.name.clone(),
+        }
     }
 
     /// Whether something written is not durable yet.
@@ -118,9 +134,12 @@ impl Active {
     }
 
     /// Seals the segment, cut where it was last good; says whether the cut is durable. It need not be: the next segment's
-    /// header says where this one ends.
+    /// header says where this one ends. A file whose name is gone stays open, for those who still have to read it.
     pub(super) fn leave(self) -> bool {
         self.segment.seal();
+        if self.file.is_gone() {
+            self.segment.hold(Arc::clone(&self.file));
+        }
         let cut = self.file.set_len(self.written);
         cut.and_then(|()| self.file.sync_data()).is_ok()
     }

@@ -16,11 +16,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::files::LogFile;
+use crate::embedded::place::Place;
 
 /// What file systems and processors handle as one; what disks ask for is the same or less.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -77,7 +78,7 @@ fn is_refusal(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
-    path: PathBuf,
+    place: Place,
     /// The same file, opened for writing past the cache when that was first of use; `None` where it cannot be.
     direct: OnceLock<Option<File>>,
     /// Everything goes through the cache: that is wanted, or the file system has refused the other way.
@@ -88,17 +89,17 @@ pub(super) struct DirectFile {
 
 impl DirectFile {
     /// The file that is open and its path; with `is_cached` it writes everything through the cache.
-    pub(super) fn new(file: File, path: PathBuf, is_cached: bool) -> Self {
-        Self {
+    pub(super) fn new(file: File, path: &Path, is_cached: bool) -> io::Result<Self> {
+        Ok(Self {
+            place: Place::of(&file, path)?,
             file,
-            path,
             direct: OnceLock::new(),
             is_cached: AtomicBool::new(is_cached),
-        }
+        })
     }
 
     fn write_past_cache(&self, blocks: &[u8], at: u64) -> io::Result<()> {
-        let Some(direct) = self.direct.get_or_init(|| open(&self.path)) else {
+        let Some(direct) = self.direct.get_or_init(|| open(self.place.path())) else {
             return self.file.write_all_at(blocks, at);
         };
         match direct.write_all_at(blocks, at) {
@@ -148,6 +149,10 @@ impl LogFile for DirectFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
+
+    fn is_gone(&self) -> bool {
+        self.place.is_lost()
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +198,7 @@ mod tests {
             cut in prop::option::of(0..100_000_usize),
         ) {
             let folder = tempfile::tempdir().unwrap();
-            let file = Folder::new(folder.path()).past_cache().create("a").unwrap();
+            let file = Folder::open(folder.path()).unwrap().past_cache().create("a").unwrap();
             let (mut expected, mut buffer) = (Vec::new(), Vec::new());
             for (number, (length, is_aligned, octet)) in writes.into_iter().enumerate() {
                 if let Some(cut) = cut.filter(|cut| number == 2 && *cut < expected.len()) {

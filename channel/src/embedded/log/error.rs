@@ -30,6 +30,12 @@ pub enum LogError {
         /// Its version.
         version: u32,
     },
+    /// A file was removed, renamed or replaced while it was open: what was written to it would be gone with the process.
+    #[error("{file} of the log was removed or replaced while Millrace had it open")]
+    Gone {
+        /// The file's name in the log's folder.
+        file: String,
+    },
     /// An operation on a file failed.
     #[error("{operation} {file}: {reason}")]
     Io {

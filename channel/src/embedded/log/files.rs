@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::direct::DirectFile;
+use crate::embedded::place::Place;
 
 /// One folder of files. Names are plain file names, without a path.
 pub trait Files: Send + Sync + fmt::Debug {
@@ -20,6 +21,10 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and deletions durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Whether the folder is where it was opened; the error says what became of it.
+    fn check_place(&self) -> io::Result<()>;
+    /// Whether files could be made and removed now; the error says why not.
+    fn check_writable(&self) -> io::Result<()>;
 }
 
 /// One open file.
@@ -34,12 +39,17 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// The file's length.
     fn length(&self) -> io::Result<u64>;
+    /// Whether it is known that the file's name means another file now, or none.
+    fn is_gone(&self) -> bool;
 }
 
 /// A folder of the machine's file system.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// Held open, so that it can be told from another one that stands at its path later.
+    folder: Arc<File>,
+    place: Place,
     is_cached: bool,
 }
 
@@ -47,11 +57,20 @@ pub struct Folder {
 
 impl Folder {
     /// The folder at `path`, which must exist.
-    pub fn new(path: &Path) -> Self {
-        Self {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let folder = File::open(path)?;
+        Ok(Self {
             path: path.to_owned(),
+            place: Place::of(&folder, path)?,
+            folder: Arc::new(folder),
             is_cached: true,
-        }
+        })
+    }
+
+    fn file(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn LogFile>> {
+        let path = self.path.join(name);
+        let file = options.open(&path)?;
+        Ok(Arc::new(DirectFile::new(file, &path, self.is_cached)?))
     }
 
     /// The same, with large writes past the page cache: for files that are synced after each write. Others are better served by
@@ -78,27 +97,50 @@ impl Files for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        let path = self.path.join(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
-        Ok(Arc::new(DirectFile::new(file, path, self.is_cached)))
+        // Another process may have its log where this one had it.
+        self.check_place()?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        self.file(name, &options)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Arc::new(DirectFile::new(file, path, self.is_cached)))
+        self.file(name, OpenOptions::new().read(true).write(true))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_place()?;
         std::fs::remove_file(self.path.join(name))
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.folder.sync_all()
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        if self.place.is_lost() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!(
+                    "the folder {} was moved, removed or replaced while Millrace had it open; put it back, \
+                     or restart Millrace",
+                    self.path.display()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        use rustix::fs::{Access, access};
+
+        self.check_place()?;
+        access(&self.path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(
+                error.kind(),
+                format!("the folder {} cannot be written: {error}", self.path.display()),
+            )
+        })
     }
 }

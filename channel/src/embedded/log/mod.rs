@@ -272,6 +272,19 @@ impl Log {
         self.inner.shared.offset_at(time)
     }
 
+    /// Looks whether the files are where they should be and can be written, and mends what it can; [`Log::fault`] says what
+    /// was found.
+    pub async fn look_over(&self) -> Result<(), LogError> {
+        let (answer, answered) = oneshot::channel();
+        self.inner.shared.queue.order(Order::LookOver(answer))?;
+        answered.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// What keeps the log from being written, in words; `None` while all is well. A full disk is no fault.
+    pub fn fault(&self) -> Option<String> {
+        self.inner.shared.fault.get()
+    }
+
     /// Makes everything below the head survive a power failure. At once unless `Durability::Os` left something. Blocking.
     pub fn sync(&self) -> Result<(), LogError> {
         if self.inner.shared.is_synced() {

@@ -31,6 +31,8 @@ pub(super) enum Order {
     Roll(oneshot::Sender<Result<(), LogError>>),
     /// Make everything durable.
     Sync(SyncSender<Result<(), LogError>>),
+    /// Look whether the files are where they should be, and begin a segment if there is none.
+    LookOver(oneshot::Sender<Result<(), LogError>>),
     /// End. No order or append comes after it.
     Close(oneshot::Sender<Result<(), LogError>>),
 }

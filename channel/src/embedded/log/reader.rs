@@ -152,6 +152,20 @@ impl Shared {
                 chunk.gap(from, self.oldest(), GapReason::Dropped);
                 Ok((chunk, None))
             }
+            // Somebody removed the file. When its whole folder is away, it may come back.
+            Err(error @ LogError::Gone { .. }) if self.files.check_place().is_ok() => {
+                if segment.first_sight_of_absence() {
+                    tracing::error!(
+                        file = segment.name,
+                        from,
+                        to = segment.end(),
+                        "the log is corrupt: {error}; its events are lost"
+                    );
+                    self.metrics.corrupt_frames.inc();
+                }
+                chunk.gap(from, segment.end(), GapReason::Corrupt);
+                Ok((chunk, None))
+            }
             Err(error) => Err(error),
         }
     }
@@ -161,7 +175,12 @@ impl Shared {
             return Ok(hint);
         }
         let fault = |error: std::io::Error| io_error("read", &segment.name, &error);
-        let file = segment.file(&*self.files).map_err(fault)?;
+        let file = segment.file(&*self.files).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => LogError::Gone {
+                file: segment.name.clone(),
+            },
+            _ => fault(error),
+        })?;
         let report = |damage| self.report(segment, &*file, &damage);
         let (at, offset) = segment.locate(&*file, from, report).map_err(fault)?;
         Ok(Cursor {

@@ -53,6 +53,10 @@ pub(super) struct Segment {
     index: Mutex<Index>,
     /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
     file: Mutex<Option<Weak<dyn LogFile>>>,
+    /// Its file when that has lost its name: it could not be opened again.
+    held: Mutex<Option<Arc<dyn LogFile>>>,
+    /// Its file was looked for and not found.
+    absent: AtomicBool,
 }
 
 /// Some of the frames, and the damage that has been reported.
@@ -92,6 +96,8 @@ impl Segment {
             collected: Mutex::default(),
             index: Mutex::default(),
             file: Mutex::default(),
+            held: Mutex::default(),
+            absent: AtomicBool::new(false),
         }
     }
 
@@ -238,6 +244,11 @@ impl Segment {
         Ok(file)
     }
 
+    /// Keeps its file open as long as this lives.
+    pub(super) fn hold(&self, file: Arc<dyn LogFile>) {
+        *self.held.lock() = Some(file);
+    }
+
     /// What of it may be read now.
     pub(super) fn extent(&self) -> Extent {
         let until = Some(self.end());
@@ -292,6 +303,11 @@ impl Segment {
         drop(index);
         damages.drain(..).for_each(&mut report);
         Ok(place)
+    }
+
+    /// Whether it is seen for the first time that the file is not there.
+    pub(super) fn first_sight_of_absence(&self) -> bool {
+        !self.absent.swap(true, Ordering::AcqRel)
     }
 
     /// Whether this damage is seen for the first time.

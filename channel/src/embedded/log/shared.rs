@@ -17,6 +17,7 @@ use super::tail::Tail;
 use super::walk::{Item, Walk};
 use super::{LogError, LogOptions, io_error};
 use crate::embedded::Durability;
+use crate::embedded::fault::Fault;
 
 /// The state of an open log.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     synced: AtomicU64,
     /// One deletion at a time.
     deletion: Mutex<()>,
+    /// What keeps the log from being written, in words.
+    pub(super) fault: Fault,
     /// One index is made at a time.
     pub(super) indexing: Mutex<()>,
 }
@@ -60,6 +63,7 @@ impl Shared {
             head_seen,
             synced: AtomicU64::new(head),
             deletion: Mutex::new(()),
+            fault: Fault::default(),
             indexing: Mutex::new(()),
         }
     }
@@ -110,6 +114,13 @@ impl Shared {
 
     pub(super) fn add_segment(&self, segment: Arc<Segment>) {
         self.segments.write().push(segment);
+    }
+
+    /// Forgets an empty segment whose file is gone: another one is begun at the same offset.
+    pub(super) fn forget_empty(&self, base: u64) {
+        self.segments
+            .write()
+            .retain(|segment| segment.base != base || !segment.is_empty());
     }
 
     /// Deletes from the oldest on. Each deletion is durable before the next: a crash leaves no hole in the middle.

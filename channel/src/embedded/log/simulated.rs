@@ -212,6 +212,14 @@ impl Files for Disk {
         state.durable_names = state.names.clone();
         Ok(())
     }
+
+    fn check_place(&self) -> io::Result<()> {
+        self.state.lock().powered()
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        self.state.lock().powered()
+    }
 }
 
 // === impl State ===
@@ -391,5 +399,10 @@ impl LogFile for Handle {
             state.powered()?;
             Ok(state.contents[&self.id].now.len() as u64)
         })
+    }
+
+    fn is_gone(&self) -> bool {
+        let state = self.disk.state.lock();
+        !state.off && !state.names.values().any(|id| *id == self.id)
     }
 }

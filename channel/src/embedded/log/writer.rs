@@ -25,7 +25,7 @@ use super::header::Head;
 use super::ids::{self, Candidate};
 use super::queue::{Append, Order, Work};
 use super::survey::Entry;
-use super::{LogError, Shared};
+use super::{LogError, Shared, io_error};
 use crate::embedded::Durability;
 use crate::{Position, Record};
 
@@ -97,6 +97,7 @@ impl Writer {
                 match order {
                     Order::Roll(answer) => drop(answer.send(self.roll())),
                     Order::Sync(answer) => drop(answer.send(self.sync())),
+                    Order::LookOver(answer) => drop(answer.send(self.look_over())),
                     Order::Close(answer) => closers.push(answer),
                 }
             }
@@ -131,6 +132,9 @@ impl Writer {
             }
             Err(error) => {
                 metrics.failures.inc();
+                if error != LogError::DiskFull {
+                    self.shared.fault.set(Some(error.to_string()));
+                }
                 let failed = appends
                     .into_iter()
                     .map(|append| (append.answer, Err(error.clone())))
@@ -265,6 +269,9 @@ impl Writer {
     fn abandon(&mut self, active: Active, next: u64, why: &LogError) {
         let segment = Arc::clone(&active.segment);
         let cut = active.leave();
+        if segment.is_empty() {
+            self.shared.forget_empty(segment.base);
+        }
         tracing::error!(
             file = segment.name,
             end = self.end,
@@ -274,6 +281,27 @@ impl Writer {
             "the log could not be written; its segment is left and a new one begins"
         );
         self.next = next;
+    }
+
+    /// Notices without an append what would make one fail, and tries to mend it. The fault ends when nothing is found.
+    fn look_over(&mut self) -> Result<(), LogError> {
+        let found = self.examine();
+        let fault = found.as_ref().err().filter(|error| **error != LogError::DiskFull);
+        self.shared.fault.set(fault.map(ToString::to_string));
+        found
+    }
+
+    fn examine(&mut self) -> Result<(), LogError> {
+        if let Some(active) = self.active.take_if(|active| active.is_gone()) {
+            let gone = active.gone();
+            self.abandon(active, self.next, &gone);
+        }
+        let writable = self.shared.files.check_writable();
+        writable.map_err(|error| io_error("write", "the log", &error))?;
+        if self.active.is_none() {
+            self.active = Some(self.begin_segment()?);
+        }
+        Ok(())
     }
 
     fn is_unsynced(&self) -> bool {

@@ -1,11 +1,13 @@
 //! The state beside the log: progress, work, parked events and copies, in SQLite.
 //!
 //! One thread writes and groups what waits into one transaction ([`worker`]); a second connection reads. The files
-//! below are the tables, one by one; [`holds`] mirrors in memory what the log must keep.
+//! below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`] notices when the database
+//! is removed under the process.
 
 mod change;
 mod codec;
 mod copies;
+mod files;
 mod holds;
 mod lanes;
 mod opened;
@@ -26,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work,
 };
+use files::Files;
 use holds::{Held, Holds};
 use worker::{Effects, Job, Task};
 
@@ -59,6 +62,9 @@ pub(crate) enum StateError {
     /// The lane of a parked event is gone.
     #[error("the trigger {0} is gone")]
     LaneGone(ObjectName),
+    /// One of its files was removed, renamed or replaced while it was open.
+    #[error("{0}")]
+    Gone(String),
     /// The state has been closed.
     #[error("the state database is closed")]
     Closed,
@@ -77,6 +83,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Shared {
     holds: Mutex<Holds>,
+    files: Files,
     commands: watch::Sender<u64>,
 }
 
@@ -230,6 +237,18 @@ impl State {
         self.shared.holds.lock().version()
     }
 
+    /// What is wrong with the database's files, as it was found last.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.shared.files.fault.get()
+    }
+
+    /// Looks whether the database's files are where they were opened.
+    pub(crate) async fn look_over(&self) {
+        let shared = self.shared.clone();
+        // It ends only with the process.
+        let _ = tokio::task::spawn_blocking(move || shared.files.look()).await;
+    }
+
     /// Follows the count of commands.
     pub(crate) fn commands(&self) -> watch::Receiver<u64> {
         self.shared.commands.subscribe()
@@ -342,7 +361,7 @@ impl From<StateError> for ChannelError {
         match error {
             StateError::LaneGone(trigger) => Self::LaneGone(trigger),
             StateError::Closed => Self::Closed,
-            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) => {
+            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) | StateError::Gone(_) => {
                 Self::Storage(error.to_string())
             }
         }
@@ -454,6 +473,33 @@ mod tests {
         second.start(idle_hooks()).unwrap().close(true).await.unwrap();
         let third = Opened::open(&file, false).unwrap();
         assert!(!third.unclean);
+    }
+
+    #[tokio::test]
+    async fn nothing_counts_as_stored_that_went_into_a_database_that_is_gone() {
+        for (name, helps) in [
+            ("state.db", "--rebuild-state"),
+            ("state.db-wal", "SIGTERM"),
+            ("state.db-shm", "SIGTERM"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let state = start(folder.path());
+            state.commit(vec![Change::Router(at(1))]).await.unwrap();
+            let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
+            std::fs::rename(&file, &aside).unwrap();
+            let refused = state.commit(vec![Change::Router(at(2))]).await.unwrap_err();
+            assert!(matches!(refused, StateError::Gone(_)), "{name}: {refused}");
+            let fault = state.fault().unwrap();
+            assert!(fault.contains(name) && fault.contains(helps), "{fault}");
+            std::fs::write(&file, b"").unwrap();
+            state.look_over().await;
+            assert!(state.fault().is_some(), "{name}: another file is not it");
+            std::fs::rename(&aside, &file).unwrap();
+            state.look_over().await;
+            assert_eq!(state.fault(), None, "{name} is back");
+            state.commit(vec![Change::Router(at(3))]).await.unwrap();
+            assert_eq!(state.router(), 3);
+        }
     }
 
     #[tokio::test]

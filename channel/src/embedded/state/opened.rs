@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
 use super::codec::{self, from_db, offsets_from_db};
+use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
 use super::worker::{self, Effects, Worker};
@@ -75,9 +76,12 @@ impl Opened {
     /// Starts the thread that writes.
     pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
         let reads = schema::open_reader(&self.file)?;
+        let files = Files::of(&self.file)
+            .map_err(|error| StateError::Damaged(format!("its files cannot be looked at: {error}")))?;
         let (sender, jobs) = mpsc::channel(worker::QUEUE);
         let shared = Arc::new(Shared {
             holds: Mutex::new(self.holds),
+            files,
             commands: watch::Sender::new(0),
         });
         let worker = Worker {

@@ -158,7 +158,7 @@ pub(crate) fn set_aside(file: &Path) -> std::io::Result<Option<PathBuf>> {
     Ok(Some(aside))
 }
 
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

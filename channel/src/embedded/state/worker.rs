@@ -2,7 +2,8 @@
 //!
 //! Two files that sync on one disk wait for each other, so commits are few: what arrives while one commit syncs is the
 //! next one. Each job stands or falls alone (a savepoint each), and when the transaction as a whole cannot be
-//! committed each is tried again by itself.
+//! committed each is tried again by itself. Before and behind each transaction stands a look at the files: nothing counts as
+//! stored that went into a file which somebody had removed.
 
 use std::sync::Arc;
 
@@ -112,10 +113,17 @@ impl Worker {
             }
             return;
         }
+        if let Some(fault) = self.shared.files.look() {
+            for job in jobs {
+                job.answer(Err(StateError::Gone(fault.clone())));
+            }
+            return;
+        }
         match self.together(&mut jobs) {
             Ok(outcomes) => {
+                let fault = self.shared.files.look();
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                    self.finish(job, outcome);
+                    self.finish(job, unless(fault.as_deref(), outcome));
                 }
             }
             Err(error) => {
@@ -166,7 +174,8 @@ impl Worker {
             self.shrink();
             outcome = self.attempt(&mut job);
         }
-        self.finish(job, outcome);
+        let fault = self.shared.files.look();
+        self.finish(job, unless(fault.as_deref(), outcome));
     }
 
     fn attempt(&mut self, job: &mut Box<dyn Job>) -> Result<Effects, StateError> {
@@ -200,6 +209,14 @@ impl Worker {
             }
         });
         job.answer(outcome);
+    }
+}
+
+/// What went into a file that is gone is not stored.
+fn unless<T>(fault: Option<&str>, outcome: Result<T, StateError>) -> Result<T, StateError> {
+    match fault {
+        Some(fault) if outcome.is_ok() => Err(StateError::Gone(fault.to_owned())),
+        _ => outcome,
     }
 }
 

@@ -99,7 +99,7 @@ async fn a_reader_waits_at_the_head_and_ends_with_the_log() {
 #[tokio::test]
 async fn what_is_reopened_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let files: Arc<dyn Files> = Arc::new(Folder::new(folder.path()));
+    let files: Arc<dyn Files> = Arc::new(Folder::open(folder.path()).unwrap());
     for life in 0..4 {
         let (log, recovery) = Log::open(Arc::clone(&files), options(), 0).unwrap();
         assert_eq!(recovery, Recovery::default(), "life {life}");
@@ -279,7 +279,12 @@ async fn what_waits_is_bounded() {
 #[tokio::test]
 async fn many_producers_share_the_writer_without_losing_or_mixing_anything() {
     let folder = tempfile::tempdir().unwrap();
-    let (log, _) = Log::open(Arc::new(Folder::new(folder.path())), LogOptions::default(), 0).unwrap();
+    let (log, _) = Log::open(
+        Arc::new(Folder::open(folder.path()).unwrap()),
+        LogOptions::default(),
+        0,
+    )
+    .unwrap();
     let mut producers = tokio::task::JoinSet::new();
     for producer in 0..32 {
         let log = log.clone();

@@ -4,6 +4,7 @@ mod behaviour;
 mod crash;
 mod damage;
 mod find;
+mod gone;
 mod past_cache;
 
 use std::sync::Arc;

@@ -30,6 +30,12 @@ impl Files for Watched {
     fn sync_dir(&self) -> io::Result<()> {
         self.0.sync_dir()
     }
+    fn check_place(&self) -> io::Result<()> {
+        self.0.check_place()
+    }
+    fn check_writable(&self) -> io::Result<()> {
+        self.0.check_writable()
+    }
 }
 
 impl LogFile for WatchedFile {
@@ -51,6 +57,9 @@ impl LogFile for WatchedFile {
     fn length(&self) -> io::Result<u64> {
         self.0.length()
     }
+    fn is_gone(&self) -> bool {
+        self.0.is_gone()
+    }
 }
 
 #[tokio::test]
@@ -58,7 +67,7 @@ async fn large_groups_are_written_past_the_page_cache_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let written = Arc::default();
     let files = Arc::new(Watched(
-        Folder::new(folder.path()).past_cache(),
+        Folder::open(folder.path()).unwrap().past_cache(),
         Arc::clone(&written),
     ));
     let options = LogOptions {

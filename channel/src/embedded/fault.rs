@@ -1,0 +1,31 @@
+//! What is wrong with files, in words for people; asked for at every append, and therefore cheap while all is well.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+/// A fault that lasts until it is mended.
+#[derive(Debug, Default)]
+pub(crate) struct Fault {
+    is_there: AtomicBool,
+    words: Mutex<Option<String>>,
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Sets or clears it.
+    pub(crate) fn set(&self, words: Option<String>) {
+        let mut now = self.words.lock();
+        self.is_there.store(words.is_some(), Ordering::Release);
+        *now = words;
+    }
+
+    /// What is wrong; `None` while all is well.
+    pub(crate) fn get(&self) -> Option<String> {
+        if !self.is_there.load(Ordering::Acquire) {
+            return None;
+        }
+        self.words.lock().clone()
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether an open file or folder is still what its path names: somebody may remove, rename or replace it under the process.
+//!
+//! What is written to an unlinked file is gone with the process, however often it was synced. A link count alone does not tell:
+//! a backup may hold a second link, and a folder above may have been renamed. So the path is asked, which costs one `stat`.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// A path, and what it named when it was opened. As long as that stays open no other file can have its number.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The place of what is open as `file`.
+    pub(crate) fn of(file: &File, path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: id(&file.metadata()?),
+        })
+    }
+
+    /// The place of what somebody else has just opened at this path and keeps open.
+    pub(crate) fn named(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: id(&std::fs::metadata(path)?),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path is known to name something else now, or nothing. A path that cannot be looked at tells nothing.
+    pub(crate) fn is_lost(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(now) => id(&now) != self.id,
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+        }
+    }
+}
+
+fn id(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_lost_when_its_path_names_nothing_or_something_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("folder");
+        let (path, aside) = (folder.join("file"), temp.path().join("aside"));
+        std::fs::create_dir(&folder).unwrap();
+        let file = File::create(&path).unwrap();
+        let place = Place::of(&file, &path).unwrap();
+        assert!(!place.is_lost());
+        // A second link keeps the count up, but not the place.
+        std::fs::hard_link(&path, &aside).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(place.is_lost(), "removed");
+        std::fs::write(&path, b"").unwrap();
+        assert!(place.is_lost(), "replaced");
+        std::fs::rename(&aside, &path).unwrap();
+        assert!(!place.is_lost(), "put back");
+        std::fs::rename(&folder, temp.path().join("moved")).unwrap();
+        assert!(place.is_lost(), "a folder above was renamed");
+        std::fs::write(&folder, b"").unwrap();
+        assert!(place.is_lost(), "a file stands where the folder was");
+    }
+}
