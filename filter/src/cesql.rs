@@ -26,15 +26,12 @@ pub(crate) use value::Type;
 pub use value::Value;
 
 use crate::compile::CompileError;
+use crate::meter::{Allowance, Meter};
 
 /// The longest expression, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4_096;
 /// How deep brackets, prefixes and operators may be nested.
 pub const MAX_NESTING: usize = 64;
-/// What one evaluation may look at beyond each part once, in bytes; then it fails. Patterns and functions count with
-/// the length of their texts.
-pub(crate) const MAX_WORK: usize = 1 << 20;
-
 /// A fault of a text that is to be an expression.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -101,17 +98,9 @@ impl Expression {
 
     /// Evaluates it for an event.
     pub fn evaluate<'x>(&'x self, event: &'x Event) -> Outcome<'x> {
-        match Run::new(event).evaluate(&self.root) {
-            Ok(value) => Outcome { value, error: None },
-            Err(failure) => Outcome {
-                value: if std::ptr::eq(failure.at, &self.root) {
-                    failure.instead
-                } else {
-                    self.root.of_type().map_or(Value::Boolean(false), Type::zero)
-                },
-                error: Some(failure.kind),
-            },
-        }
+        let unlimited = Allowance::unlimited();
+        let meter = Meter::new(&unlimited);
+        evaluate(&self.root, event, &meter)
     }
 
     pub(crate) fn root(&self) -> &Node {
@@ -121,6 +110,20 @@ impl Expression {
     /// A part as it was written.
     pub(crate) fn text_of(&self, node: &Node) -> &str {
         &self.text[node.span.0..node.span.1]
+    }
+}
+
+fn evaluate<'x>(root: &'x Node, event: &'x Event, meter: &Meter<'_>) -> Outcome<'x> {
+    match Run::new(event, meter).evaluate(root) {
+        Ok(value) => Outcome { value, error: None },
+        Err(failure) => Outcome {
+            value: if std::ptr::eq(failure.at, root) {
+                failure.instead
+            } else {
+                root.of_type().map_or(Value::Boolean(false), Type::zero)
+            },
+            error: Some(failure.kind),
+        },
     }
 }
 

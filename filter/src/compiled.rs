@@ -7,7 +7,8 @@ use crate::clause::Test;
 use crate::compile::{self, CompileError};
 use crate::explain::{Explanation, Recorder};
 use crate::filter::Filter;
-use crate::jsonpath::{Found, PathTest};
+use crate::jsonpath::{Asked, PathTest};
+use crate::meter::{Allowance, Meter, Stopped};
 use crate::subject::Subject;
 use crate::tree;
 
@@ -48,23 +49,43 @@ pub(crate) trait Observer {
     /// A clause was asked and has seen this.
     fn asked(&mut self, at: usize, test: &Test, seen: Option<&str>, held: bool) -> Self::Note;
     /// The evaluation of an expression, which notes as much as this observer wants.
-    fn run<'x>(&self, event: &'x Event) -> Run<'x>;
+    fn run<'x, 'm>(&self, event: &'x Event, meter: &'m Meter<'m>) -> Run<'x, 'm>;
     /// An expression was evaluated.
     fn evaluated<'x>(
         &mut self,
         at: usize,
         expression: &'x Expression,
         outcome: Evaluated<'x>,
-        run: Run<'x>,
+        run: Run<'x, '_>,
     ) -> Self::Note;
-    /// A path was asked and has found this.
-    fn searched(&mut self, at: usize, test: &PathTest, found: &Found<'_>, held: bool) -> Self::Note;
+    /// A path was asked of this, to its end unless the work was stopped.
+    fn searched(
+        &mut self,
+        at: usize,
+        test: &PathTest,
+        asked: Asked<'_>,
+        held: bool,
+        stopped: Option<Stopped>,
+    ) -> Self::Note;
     /// A child did not decide; its note is kept.
     fn gather(notes: &mut Self::Notes, note: Self::Note);
     /// No child of an `all` or `any` stood against the others.
     fn together(&mut self, at: usize, any: bool, notes: Self::Notes) -> Self::Note;
     /// The contrary of an inner filter that held, or did not.
     fn negated(&mut self, inner: bool, note: Self::Note) -> Self::Note;
+}
+
+/// What a filter says of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The event passes.
+    Match,
+    /// It does not.
+    NoMatch,
+    /// It does not, because the decision would need more than [`MAX_STEPS`](crate::MAX_STEPS) steps.
+    TooMuchWork,
+    /// The allowance does not suffice. Nothing is decided: the filter is to be asked again where there is time for it.
+    Later,
 }
 
 /// Notes nothing.
@@ -88,24 +109,38 @@ impl Compiled {
 
     /// Whether the event passes.
     pub fn matches(&self, event: &Event) -> bool {
-        self.matches_subject(&Subject::new(event))
+        self.decide(&Subject::new(event), &Allowance::unlimited()) == Decision::Match
     }
 
-    /// Whether the event passes; its data is parsed only if a clause asks and no filter before this has.
-    pub fn matches_subject(&self, subject: &Subject<'_>) -> bool {
-        walk(&self.nodes, 0, subject, &mut Silent).0
+    /// What the filter says of the event; its data is parsed only if a clause asks and no filter before this has.
+    pub fn decide(&self, subject: &Subject, allowance: &Allowance) -> Decision {
+        let meter = Meter::new(allowance);
+        let (held, ()) = walk(&self.nodes, 0, subject, &meter, &mut Silent);
+        let decision = match meter.stopped() {
+            None if held => Decision::Match,
+            None => Decision::NoMatch,
+            Some(Stopped::Exhausted) => Decision::TooMuchWork,
+            Some(Stopped::Later) => return Decision::Later,
+        };
+        subject.note_errors(meter.errors());
+        decision
     }
 
     /// The same decision with its reasons, made by the same code.
     pub fn explain(&self, event: &Event) -> Explanation {
-        self.explain_subject(&Subject::new(event))
+        self.explain_subject(&Subject::new(event), &Allowance::unlimited())
     }
 
-    /// The same decision with its reasons for an event that other filters see as well.
-    pub fn explain_subject(&self, subject: &Subject<'_>) -> Explanation {
+    /// The same decision with its reasons for an event that other filters see as well. It is always made; `allowance`
+    /// counts what it needed.
+    pub fn explain_subject(&self, subject: &Subject, allowance: &Allowance) -> Explanation {
+        let unlimited = Allowance::unlimited();
+        let meter = Meter::new(&unlimited);
         let mut recorder = Recorder::new(&self.paths);
-        let (matched, clause) = walk(&self.nodes, 0, subject, &mut recorder);
+        let (held, clause) = walk(&self.nodes, 0, subject, &meter, &mut recorder);
+        allowance.count(unlimited.spent());
         let asks_nothing = matches!(&*self.nodes, [Node { what: What::All, .. }]);
+        let matched = held && meter.stopped().is_none();
         recorder.explanation(matched, (!asks_nothing).then_some(clause))
     }
 
@@ -130,7 +165,15 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 }
 
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
-fn walk<O: Observer>(nodes: &[Node], at: usize, subject: &Subject<'_>, observer: &mut O) -> (bool, O::Note) {
+///
+/// Once the work is stopped nothing more is asked, and what is returned decides nothing.
+fn walk<O: Observer>(
+    nodes: &[Node],
+    at: usize,
+    subject: &Subject,
+    meter: &Meter<'_>,
+    observer: &mut O,
+) -> (bool, O::Note) {
     match &nodes[at].what {
         What::Test(test) => {
             let seen = test.attr.of(subject.event());
@@ -138,27 +181,29 @@ fn walk<O: Observer>(nodes: &[Node], at: usize, subject: &Subject<'_>, observer:
             (held, observer.asked(at, test, seen, held))
         }
         What::Cesql(expression) => {
-            let mut run = observer.run(subject.event());
+            let mut run = observer.run(subject.event(), meter);
             let outcome = run.evaluate(expression.root());
             let held = match &outcome {
                 Ok(value) => *value == Value::Boolean(true),
                 Err(_) => {
-                    subject.note_error();
+                    meter.note_error();
                     false
                 }
             };
             (held, observer.evaluated(at, expression, outcome, run))
         }
         What::Path(test) => {
-            let found = test.find(subject);
-            let held = test.holds(&found);
-            if found.is_error() {
-                subject.note_error();
+            let (held, asked) = test.ask(subject, meter);
+            if asked.is_error() {
+                meter.note_error();
             }
-            (held, observer.searched(at, test, &found, held))
+            (held, observer.searched(at, test, asked, held, meter.stopped()))
         }
         What::Not => {
-            let (inner, note) = walk(nodes, at + 1, subject, observer);
+            let (inner, note) = walk(nodes, at + 1, subject, meter, observer);
+            if meter.stopped().is_some() {
+                return (false, note);
+            }
             (!inner, observer.negated(inner, note))
         }
         what @ (What::All | What::Any) => {
@@ -166,8 +211,8 @@ fn walk<O: Observer>(nodes: &[Node], at: usize, subject: &Subject<'_>, observer:
             let any = matches!(what, What::Any);
             let mut notes = O::Notes::default();
             for child in children(nodes, at) {
-                let (held, note) = walk(nodes, child, subject, observer);
-                if held == any {
+                let (held, note) = walk(nodes, child, subject, meter, observer);
+                if held == any || meter.stopped().is_some() {
                     return (held, note);
                 }
                 O::gather(&mut notes, note);
@@ -192,11 +237,11 @@ impl Observer for Silent {
     type Note = ();
     type Notes = ();
     fn asked(&mut self, _: usize, _: &Test, _: Option<&str>, _: bool) {}
-    fn run<'x>(&self, event: &'x Event) -> Run<'x> {
-        Run::new(event)
+    fn run<'x, 'm>(&self, event: &'x Event, meter: &'m Meter<'m>) -> Run<'x, 'm> {
+        Run::new(event, meter)
     }
-    fn evaluated<'x>(&mut self, _: usize, _: &'x Expression, _: Evaluated<'x>, _: Run<'x>) {}
-    fn searched(&mut self, _: usize, _: &PathTest, _: &Found<'_>, _: bool) {}
+    fn evaluated<'x>(&mut self, _: usize, _: &'x Expression, _: Evaluated<'x>, _: Run<'x, '_>) {}
+    fn searched(&mut self, _: usize, _: &PathTest, _: Asked<'_>, _: bool, _: Option<Stopped>) {}
     fn gather((): &mut (), (): ()) {}
     fn together(&mut self, _: usize, _: bool, (): ()) {}
     fn negated(&mut self, _: bool, (): ()) {}

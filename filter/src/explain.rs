@@ -7,7 +7,8 @@ use millrace_event::Event;
 use crate::cesql::{self, Evaluated, Expression, Run};
 use crate::clause::{Ask, Test};
 use crate::compiled::Observer;
-use crate::jsonpath::{self, Found, PathTest};
+use crate::jsonpath::{self, Asked, PathTest};
+use crate::meter::{Meter, Stopped};
 
 /// The decision, the clause that made it, and every clause that was asked on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,12 @@ pub enum Verdict {
     WrongType,
     /// It could not be evaluated, e.g. a division by zero.
     Error,
+    /// The Trigger had spent [`MAX_STEPS`](crate::MAX_STEPS) steps before this was decided, so the event does not match.
+    TooMuchWork,
 }
+
+/// What is said of a clause at which the work ended.
+pub(crate) const TOO_MUCH_WORK: &str = "error: too much work: this event would need more than the 2097152 steps that the filters of a trigger may take";
 
 /// So many clauses are listed in an explanation.
 pub const MAX_LISTED: usize = 100;
@@ -78,7 +84,7 @@ impl Clause {
 // === impl Verdict ===
 
 impl Verdict {
-    /// The word for it in tables and JSON: `held`, `absent`, `different`, `wrong-type` or `error`.
+    /// The word for it in tables and JSON: `held`, `absent`, `different`, `wrong-type`, `error` or `too-much-work`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -86,6 +92,7 @@ impl Verdict {
             Self::Different => "different",
             Self::WrongType => "wrong-type",
             Self::Error => "error",
+            Self::TooMuchWork => "too-much-work",
         }
     }
 }
@@ -139,8 +146,8 @@ impl Observer for Recorder<'_> {
         self.list(at, (verdict, sentence(test, seen, held)))
     }
 
-    fn run<'x>(&self, event: &'x Event) -> Run<'x> {
-        Run::noted(event)
+    fn run<'x, 'm>(&self, event: &'x Event, meter: &'m Meter<'m>) -> Run<'x, 'm> {
+        Run::noted(event, meter)
     }
 
     fn evaluated<'x>(
@@ -148,13 +155,20 @@ impl Observer for Recorder<'_> {
         at: usize,
         expression: &'x Expression,
         outcome: Evaluated<'x>,
-        run: Run<'x>,
+        run: Run<'x, '_>,
     ) -> Clause {
         self.list(at, cesql::of_clause(expression, &outcome, run))
     }
 
-    fn searched(&mut self, at: usize, test: &PathTest, found: &Found<'_>, held: bool) -> Clause {
-        self.list(at, jsonpath::of_clause(test, found, held))
+    fn searched(
+        &mut self,
+        at: usize,
+        test: &PathTest,
+        asked: Asked<'_>,
+        held: bool,
+        stopped: Option<Stopped>,
+    ) -> Clause {
+        self.list(at, jsonpath::of_clause(test, asked, held, stopped))
     }
 
     fn gather(notes: &mut Vec<Clause>, note: Clause) {

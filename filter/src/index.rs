@@ -12,7 +12,8 @@ use millrace_event::Event;
 
 use crate::access::{Access, Accesses, How};
 use crate::clause::Attr;
-use crate::compiled::Compiled;
+use crate::compiled::{Compiled, Decision};
+use crate::meter::Allowance;
 use crate::subject::Subject;
 
 /// An index over filters, each under a small number of the caller's choosing.
@@ -22,6 +23,17 @@ use crate::subject::Subject;
 pub struct Index {
     filters: HashMap<u32, Arc<Compiled>>,
     root: Bucket,
+}
+
+/// What an index found for one event: the keys of filters, each in one list at most.
+#[derive(Debug, Default)]
+pub struct Matching {
+    /// Those that the event passes.
+    pub matched: Vec<u32>,
+    /// Those that it does not pass because deciding would need too much work.
+    pub exhausted: Vec<u32>,
+    /// Those that are still to be asked, for which the allowance did not suffice.
+    pub later: Vec<(u32, Arc<Compiled>)>,
 }
 
 /// Filters whose first questions are answered alike.
@@ -70,12 +82,18 @@ impl Index {
     /// Adds to `into` the key of every filter that the event passes, each once, in no particular order. The event's
     /// data is parsed at most once, and not at all unless a filter that is left after the look-ups asks for it.
     pub fn matching(&self, event: &Event, into: &mut Vec<u32>) {
-        self.matching_subject(&Subject::new(event), into);
+        let mut found = Matching {
+            matched: std::mem::take(into),
+            ..Matching::default()
+        };
+        self.matching_within(&Subject::new(event), &Allowance::unlimited(), &mut found);
+        *into = found.matched;
     }
 
-    /// The same for an event of which more is asked afterwards, like how many clauses had an error.
-    pub fn matching_subject(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
-        self.root.matching(subject, into);
+    /// The same with no more work than the allowance; what that does not suffice for is left for later. More can be asked
+    /// of the subject afterwards, like how many clauses had an error.
+    pub fn matching_within(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
+        self.root.matching(subject, allowance, into);
     }
 
     /// How many filters it holds.
@@ -86,6 +104,39 @@ impl Index {
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
+    }
+}
+
+// === impl Matching ===
+
+impl Matching {
+    /// Takes all keys out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.matched.clear();
+        self.exhausted.clear();
+        self.later.clear();
+    }
+
+    /// Asks filters that were left for later, the last first, until the allowance is used up by what they need. Says
+    /// whether none is left.
+    pub fn go_on(&mut self, subject: &Subject, steps: u64) -> bool {
+        let allowance = Allowance::unlimited();
+        while allowance.spent() < steps {
+            let Some((key, filter)) = self.later.pop() else {
+                break;
+            };
+            self.note(key, filter.decide(subject, &allowance), &filter);
+        }
+        self.later.is_empty()
+    }
+
+    fn note(&mut self, key: u32, decision: Decision, filter: &Arc<Compiled>) {
+        match decision {
+            Decision::Match => self.matched.push(key),
+            Decision::NoMatch => {}
+            Decision::TooMuchWork => self.exhausted.push(key),
+            Decision::Later => self.later.push((key, filter.clone())),
+        }
     }
 }
 
@@ -174,16 +225,13 @@ impl Bucket {
         self.proved.is_empty() && self.open.is_empty() && self.splits.is_empty()
     }
 
-    fn matching(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
-        into.extend_from_slice(&self.proved);
-        into.extend(
-            self.open
-                .iter()
-                .filter(|(_, filter)| filter.matches_subject(subject))
-                .map(|(key, _)| *key),
-        );
+    fn matching(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
+        into.matched.extend_from_slice(&self.proved);
+        for (key, filter) in &self.open {
+            into.note(*key, filter.decide(subject, allowance), filter);
+        }
         for split in &self.splits {
-            split.matching(subject, into);
+            split.matching(subject, allowance, into);
         }
     }
 }
@@ -239,14 +287,14 @@ impl Split {
         }
     }
 
-    fn matching(&self, subject: &Subject<'_>, into: &mut Vec<u32>) {
+    fn matching(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
         let Some(text) = self.attr.of(subject.event()) else {
             return;
         };
         let text = text.as_bytes();
         let mut visit = |part: &[u8]| {
             if let Some(bucket) = self.by_value.get(part) {
-                bucket.matching(subject, into);
+                bucket.matching(subject, allowance, into);
             }
         };
         match self.how {

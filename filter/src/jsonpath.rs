@@ -1,50 +1,39 @@
 //! Paths into an event's data, as RFC 9535 has them: checked and compiled once, then asked of parsed JSON.
 //!
-//! The work is jsonpath-rust's. Around it stand bounds (`bounds`), since whoever writes a trigger or sends an event may
-//! be hostile, the typed values of the map form (`wanted`) and the sentences of explanations (`reasons`).
+//! jsonpath-rust parses them. Around it stand what is refused (`bounds`), since whoever writes a trigger or sends an event
+//! may be hostile, the walk that counts its steps (`walk`, `compare`), the typed values of the map form (`wanted`) and
+//! the sentences of explanations (`reasons`).
 
 mod bounds;
+mod compare;
 mod reasons;
+mod walk;
 mod wanted;
+
+use std::ops::ControlFlow::{Break, Continue};
 
 use jsonpath_rust::parser::model::JpQuery;
 use jsonpath_rust::parser::parse_json_path;
-use jsonpath_rust::query::js_path_process;
 
-use crate::compile::CompileError;
-use crate::subject::{Json, NoJson, Subject};
-use crate::value::{self, Value};
-pub(crate) use bounds::weight;
+use crate::compile::{CompileError, MAX_VALUE_BYTES};
+use crate::json::{Id, Json, ROOT, Seen};
+use crate::meter::{Allowance, Meter};
+use crate::subject::{NoJson, Subject};
+use crate::value::Value;
 pub(crate) use reasons::of_clause;
+use walk::{End, Walk};
 pub(crate) use wanted::Wanted;
 
 /// The longest path, in bytes.
 pub const MAX_PATH_BYTES: usize = 1_024;
-/// What one evaluation may cost, in bytes of the places (`$['items'][3]`) it visits; then the path selects nothing, and
-/// the explanation says so.
-pub const MAX_PATH_WORK: usize = 4 << 20;
 
 /// A path made ready.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonPath {
     text: Box<str>,
     query: JpQuery,
-    /// How often it may visit each value of the data; 0 when it names one place.
+    /// How often it may come by each value of the data; 0 when it names one place.
     visits: usize,
-    /// What it makes of numbers that are in no order.
-    order: Order,
-}
-
-/// What a path makes of numbers. Those beyond 64 bits are equal to the same number only and in no order: `<` and `>` do not
-/// hold for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// It compares nothing.
-    NotAsked,
-    /// It compares, and selects less where there is no order.
-    Asked,
-    /// It may select more where there is no order: it has a `<` or `>` and turns it round by a `!`, or counts.
-    Turned,
 }
 
 /// The question of one clause: does the path select something, or something that is this?
@@ -54,18 +43,15 @@ pub(crate) struct PathTest {
     pub(crate) wanted: Option<Wanted>,
 }
 
-/// What a path finds in an event's data.
-#[derive(Debug)]
-pub(crate) enum Found<'d> {
+/// What a path was asked of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked<'d> {
+    /// Nothing: there is no JSON.
     NoJson(&'d NoJson),
-    TooMuch,
-    /// The path might select something just because numbers beyond 64 bits are in no order.
-    Unordered,
-    Values {
-        values: Vec<&'d Value<'d>>,
-        /// Numbers beyond 64 bits may be the reason why there are no more.
-        unordered: bool,
-    },
+    /// The data, as far as the work went.
+    Json(&'d Json),
+    /// The data is not parsed, since there is no time for it here.
+    Later,
 }
 
 // === impl JsonPath ===
@@ -89,7 +75,6 @@ impl JsonPath {
             text: text.into(),
             query,
             visits,
-            order: Order::of(text),
         })
     }
 
@@ -98,112 +83,90 @@ impl JsonPath {
         &self.text
     }
 
+    /// How often it may come by each value of the data; 0 when it names one place.
+    pub(crate) fn visits(&self) -> usize {
+        self.visits
+    }
+
     /// The first value that the path selects, as a text: a string as it is, `null` as nothing, anything else as JSON.
-    /// Nothing as well where the path would cost more than [`MAX_PATH_WORK`].
+    /// Nothing as well where finding it would need more than [`MAX_STEPS`](crate::MAX_STEPS).
     pub fn first_text(&self, data: &Value<'_>) -> Option<String> {
-        if self.visits > 0 && self.visits.saturating_mul(weight(data)) > MAX_PATH_WORK {
-            return None;
-        }
-        match self.select(data).first()? {
-            Value::Null => None,
-            Value::String(text) => Some(text.to_string()),
-            other => Some(other.to_string()),
-        }
+        self.first_text_in(&Json::of(data))
     }
 
     /// The same for JSON that has not been parsed; nothing when it is none.
     pub fn first_text_of(&self, json: &[u8]) -> Option<String> {
-        self.first_text(&value::read(json).ok()?)
+        self.first_text_in(&Json::parse(json).ok()?)
     }
 
-    fn select<'d, 'e>(&self, data: &'d Value<'e>) -> Vec<&'d Value<'e>> {
-        let found = js_path_process(&self.query, data).unwrap_or_default();
-        found.into_iter().map(|found| found.val).collect()
-    }
-
-    fn find<'d>(&self, data: &'d Json<'_>) -> Found<'d> {
-        if self.visits > 0 && self.visits.saturating_mul(data.weight()) > MAX_PATH_WORK {
-            return Found::TooMuch;
-        }
-        let unordered = self.order != Order::NotAsked && data.has_beyond();
-        if unordered && self.order == Order::Turned {
-            return Found::Unordered;
-        }
-        let values = self.select(&data.value);
-        Found::Values { values, unordered }
-    }
-}
-
-// === impl Order ===
-
-impl Order {
-    /// What the path asks outside of its texts. Names of members hold none of these signs.
-    fn of(path: &str) -> Self {
-        let mut plain = String::with_capacity(path.len());
-        let (mut open, mut escaped) = (None, false);
-        for c in path.chars() {
-            match open {
-                Some(_) if escaped => escaped = false,
-                Some(quote) if c == quote => open = None,
-                Some(_) => escaped = c == '\\',
-                None if matches!(c, '\'' | '"') => open = Some(c),
-                None => plain.push(c),
+    fn first_text_in(&self, json: &Json) -> Option<String> {
+        let mut first = None;
+        self.look(json, &Meter::new(&Allowance::unlimited()), |id| {
+            first = Some(id);
+            false
+        });
+        let first = first?;
+        match json.see(first) {
+            Seen::Null => None,
+            Seen::Text(text) => Some(text.to_owned()),
+            Seen::Boolean(_) | Seen::Number(_) | Seen::HalfPair(_) | Seen::Array(_) | Seen::Object(_) => {
+                Some(json.value(first).to_string())
             }
         }
-        let turns = plain.replace("!=", "").contains('!') || plain.split("count").skip(1).any(filters);
-        if turns && plain.contains(['<', '>']) {
-            Self::Turned
-        } else if plain.contains(['<', '>', '=']) {
-            Self::Asked
-        } else {
-            Self::NotAsked
-        }
+    }
+
+    /// Shows each selected value until `more` says that none is needed any more. Whether it came to an end of its own.
+    fn look(&self, json: &Json, meter: &Meter<'_>, mut more: impl FnMut(Id) -> bool) -> bool {
+        let walk = Walk { json, meter };
+        let ended = walk.select(&self.query.segments, ROOT, &mut |id| {
+            if more(id) {
+                Continue(())
+            } else {
+                Break(End::Enough)
+            }
+        });
+        ended != Break(End::Stopped)
     }
 }
 
-/// Whether the argument in brackets, with which this begins, filters.
-fn filters(argument: &str) -> bool {
-    let mut depth = 0_usize;
-    let within = argument.chars().take_while(|c| {
-        depth += usize::from(*c == '(');
-        depth -= usize::from(*c == ')' && depth > 0);
-        depth > 0
-    });
-    within.into_iter().any(|c| c == '?')
-}
+// === impl Asked ===
 
-// === impl Found ===
-
-impl Found<'_> {
-    /// Whether nothing could be found out, other than for data that is no JSON at all.
-    pub(crate) fn is_error(&self) -> bool {
-        matches!(
-            self,
-            Self::TooMuch | Self::Unordered | Self::NoJson(NoJson::Broken(_))
-        )
+impl Asked<'_> {
+    /// Whether the data is broken, other than that it is no JSON at all.
+    pub(crate) fn is_error(self) -> bool {
+        matches!(self, Self::NoJson(NoJson::Broken(_)))
     }
 }
 
 // === impl PathTest ===
 
 impl PathTest {
-    /// What the path selects of the event's data, which is parsed now unless another clause has asked for it before.
-    pub(crate) fn find<'d>(&self, subject: &'d Subject<'_>) -> Found<'d> {
-        match subject.json() {
-            Ok(data) => self.path.find(data),
-            Err(reason) => Found::NoJson(reason),
-        }
+    /// Whether the clause holds, and of what it was asked. The data is parsed now unless another clause has asked for it
+    /// before.
+    pub(crate) fn ask<'d>(&self, subject: &'d Subject, meter: &Meter<'_>) -> (bool, Asked<'d>) {
+        let json = match subject.json(meter) {
+            None => return (false, Asked::Later),
+            Some(Err(reason)) => return (false, Asked::NoJson(reason)),
+            Some(Ok(json)) => json,
+        };
+        let mut held = false;
+        let to_the_end = self.path.look(json, meter, |id| {
+            held = self.is_wanted(json.see(id), meter);
+            !held && meter.stopped().is_none()
+        });
+        (held && to_the_end, Asked::Json(json))
     }
 
-    /// Whether that is what the clause asks for.
-    pub(crate) fn holds(&self, found: &Found<'_>) -> bool {
-        let Found::Values { values, .. } = found else {
-            return false;
+    /// Whether a selected value is what the clause asks for.
+    fn is_wanted(&self, value: Seen<'_>, meter: &Meter<'_>) -> bool {
+        let Some(wanted) = &self.wanted else { return true };
+        let bytes = match value {
+            Seen::Text(text) => text.len(),
+            Seen::Number(number) => number.length(),
+            Seen::Null | Seen::Boolean(_) | Seen::HalfPair(_) | Seen::Array(_) | Seen::Object(_) => 0,
         };
-        match &self.wanted {
-            None => !values.is_empty(),
-            Some(wanted) => values.iter().any(|value| wanted.is(value)),
-        }
+        // Longer ones are not looked at.
+        meter.spend_on_text(bytes.min(MAX_VALUE_BYTES)).is_ok() && wanted.is(value)
     }
 }
 

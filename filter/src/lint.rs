@@ -10,6 +10,7 @@ use crate::cesql::{Compare, Expression, Kind, Logic, Node, Run, Type};
 use crate::clause::{Ask, Attr};
 use crate::compiled::{Compiled, What, children};
 use crate::explain::shortened;
+use crate::meter::{Allowance, MAX_STEPS, Meter};
 
 /// Something about a filter that is worth a second look.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +24,13 @@ pub struct Warning {
 /// So many warnings are given for one filter.
 const MAX_WARNINGS: usize = 10;
 
+/// The most values that the data of an event can have with the size that is admitted by default, 1 MiB: `[0,0,...]`.
+const MOST_VALUES: u64 = 1 << 19;
+
 impl Compiled {
     /// What about this filter is probably not meant.
     pub fn warnings(&self) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = self.never(0).into_iter().collect();
+        let mut warnings: Vec<Warning> = self.never(0).into_iter().chain(self.too_much()).collect();
         for (at, node) in self.nodes().iter().enumerate() {
             if let What::Cesql(expression) = &node.what {
                 traps(expression, expression.root(), &mut |message| {
@@ -43,6 +47,28 @@ impl Compiled {
             path: self.path(at).to_owned(),
             message,
         }
+    }
+
+    /// Warns of paths that together can need more work than there is for an event of 1 MiB, at the costliest of them.
+    fn too_much(&self) -> Option<Warning> {
+        let paths = self
+            .nodes()
+            .iter()
+            .enumerate()
+            .filter_map(|(at, node)| match &node.what {
+                What::Path(test) => Some((test.path.visits() as u64, at)),
+                What::Test(_) | What::Cesql(_) | What::All | What::Any | What::Not => None,
+            });
+        let all = paths.clone().map(|(visits, _)| visits).sum::<u64>();
+        let (_, at) = paths.max()?;
+        let message = || {
+            format!(
+                "large events may not match: with 1 MiB of data the paths of this trigger can need more than the \
+                 {MAX_STEPS} steps that there are for an event; name the members on the way instead of `..` and `*`, \
+                 or put fewer conditions on them"
+            )
+        };
+        (all * MOST_VALUES > MAX_STEPS).then(|| self.warning(at, message()))
     }
 
     /// Why no event passes the node at `at`, if none does.
@@ -225,7 +251,9 @@ fn constant(node: &Node) -> bool {
         .attribute("source", "/")
         .attribute("type", "t");
     let Ok(event) = smallest.build() else { return false };
-    matches!(Run::new(&event).evaluate(node), Ok(value) if value.to_boolean() == Some(true))
+    let unlimited = Allowance::unlimited();
+    let meter = Meter::new(&unlimited);
+    matches!(Run::new(&event, &meter).evaluate(node), Ok(value) if value.to_boolean() == Some(true))
 }
 
 /// Where the precedence of the language is not what it looks like.

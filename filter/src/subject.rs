@@ -4,26 +4,18 @@ use std::cell::{Cell, OnceCell};
 
 use millrace_event::Event;
 
-use crate::jsonpath;
-use crate::value::{self, Value};
+use crate::json::Json;
+use crate::meter::Meter;
 
 /// One event, for as many filters as there are.
 ///
 /// # Guarantees
 /// The data is parsed at most once however many clauses ask for it, and not at all when none does.
 #[derive(Debug)]
-pub struct Subject<'e> {
-    event: &'e Event,
-    json: OnceCell<Result<Json<'e>, NoJson>>,
+pub struct Subject {
+    event: Event,
+    json: OnceCell<Result<Json, NoJson>>,
     errors: Cell<u32>,
-}
-
-/// Data that is JSON.
-#[derive(Debug)]
-pub(crate) struct Json<'e> {
-    pub(crate) value: Value<'e>,
-    weight: OnceCell<usize>,
-    has_beyond: OnceCell<bool>,
 }
 
 /// Why there is no JSON.
@@ -39,19 +31,19 @@ pub(crate) enum NoJson {
 
 // === impl Subject ===
 
-impl<'e> Subject<'e> {
-    /// The event, not parsed yet.
-    pub fn new(event: &'e Event) -> Self {
+impl Subject {
+    /// The event, not parsed yet. Holds a reference to its buffer.
+    pub fn new(event: &Event) -> Self {
         Self {
-            event,
+            event: event.clone(),
             json: OnceCell::new(),
             errors: Cell::new(0),
         }
     }
 
     /// The event.
-    pub fn event(&self) -> &'e Event {
-        self.event
+    pub fn event(&self) -> &Event {
+        &self.event
     }
 
     /// Whether a clause has asked for the data.
@@ -59,23 +51,26 @@ impl<'e> Subject<'e> {
         self.json.get().is_some()
     }
 
-    /// How many clauses could not be evaluated for it: an expression had an error, data that is said to be JSON is none,
-    /// or a path would have cost too much.
+    /// How many clauses could not be evaluated for it: an expression had an error, or data that is said to be JSON is none.
     pub fn errors(&self) -> u32 {
         self.errors.get()
     }
 
-    pub(crate) fn note_error(&self) {
-        self.errors.set(self.errors.get().saturating_add(1));
+    pub(crate) fn note_errors(&self, errors: u32) {
+        self.errors.set(self.errors.get().saturating_add(errors));
     }
 
-    /// The data as JSON.
-    pub(crate) fn json(&self) -> Result<&Json<'e>, &NoJson> {
-        self.json.get_or_init(|| parse(self.event)).as_ref()
+    /// The data as JSON; `None`: there is no time to parse it here.
+    pub(crate) fn json(&self, meter: &Meter<'_>) -> Option<Result<&Json, &NoJson>> {
+        if self.json.get().is_none() {
+            let bytes = self.event.json().map_or(0, <[u8]>::len);
+            meter.may_parse(bytes).ok()?;
+        }
+        Some(self.json.get_or_init(|| parse(&self.event)).as_ref())
     }
 }
 
-fn parse(event: &Event) -> Result<Json<'_>, NoJson> {
+fn parse(event: &Event) -> Result<Json, NoJson> {
     if event.data_ref().is_none() {
         return Err(NoJson::Absent);
     }
@@ -83,26 +78,5 @@ fn parse(event: &Event) -> Result<Json<'_>, NoJson> {
         let media = event.get("datacontenttype").map(|value| value.text.to_owned());
         return Err(NoJson::OtherType(media));
     };
-    match value::read(data) {
-        Ok(value) => Ok(Json {
-            value,
-            weight: OnceCell::new(),
-            has_beyond: OnceCell::new(),
-        }),
-        Err(error) => Err(NoJson::Broken(error.to_string())),
-    }
-}
-
-// === impl Json ===
-
-impl Json<'_> {
-    /// The cost of visiting every value of it once.
-    pub(crate) fn weight(&self) -> usize {
-        *self.weight.get_or_init(|| jsonpath::weight(&self.value))
-    }
-
-    /// Whether there is a number beyond 64 bits in it.
-    pub(crate) fn has_beyond(&self) -> bool {
-        *self.has_beyond.get_or_init(|| self.value.has_beyond())
-    }
+    Json::parse(data).map_err(|error| NoJson::Broken(error.to_string()))
 }

@@ -6,6 +6,7 @@
 //! borrows from the data, keeps numbers as they are written, and takes exactly the texts that serde_json skips over.
 
 mod number;
+#[cfg(test)]
 mod queryable;
 mod read;
 
@@ -64,16 +65,6 @@ impl<'a> Value<'a> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
-        }
-    }
-
-    /// Whether it is, or holds, a number beyond 64 bits ([`Number::is_beyond`]).
-    pub(crate) fn has_beyond(&self) -> bool {
-        match self {
-            Self::Number(number) => number.is_beyond(),
-            Self::Array(items) => items.iter().any(Self::has_beyond),
-            Self::Object(members) => members.iter().any(|(_, member)| member.has_beyond()),
-            Self::Null | Self::Bool(_) | Self::String(_) | Self::HalfPair(_) => false,
         }
     }
 }
@@ -146,6 +137,12 @@ impl<'a> Object<'a> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Object<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(members: I) -> Self {
+        Self::of(members.into_iter().collect())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Batch, ChannelError, Reader};
-use millrace_filter::Subject;
+use millrace_filter::{Allowance, Decision, Subject};
 
 use crate::lane::{Lane, Place, at};
 use crate::serving::Serving;
@@ -90,7 +90,7 @@ async fn feed_group(
         .partition_point(|(cursor, _)| *cursor <= batch.next.offset)
         .max(1);
     // The lanes share them, so that data is parsed once for all of them.
-    let subjects: Vec<Subject<'_>> = batch
+    let subjects: Vec<Subject> = batch
         .records
         .iter()
         .map(|record| Subject::new(&record.event))
@@ -135,7 +135,7 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
     }
 }
 
-fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &[Subject<'_>]) {
+fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &[Subject]) {
     let router = serving.routes.lock();
     let mut inner = lane.inner.lock();
     let Place::Behind { mut cursor } = inner.place else {
@@ -151,7 +151,7 @@ fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects:
         if offset < cursor {
             continue;
         }
-        let wanted = compiled.matches_subject(subject);
+        let wanted = compiled.decide(subject, &Allowance::unlimited()) == Decision::Match;
         if wanted && !inner.offer(offset, &record.event.compact(), &serving.common.budget) {
             cursor = offset;
             full = true;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_channel::{Batch, GapReason};
 use millrace_event::Event;
-use millrace_filter::Subject;
+use millrace_filter::{Allowance, Matching, Subject};
 
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
@@ -18,7 +18,7 @@ const BATCH_BYTES: usize = 1 << 20;
 pub(crate) async fn run(serving: Arc<Serving>) {
     let start = serving.routes.lock().position;
     let mut reader = serving.channel.reader(at(start));
-    let mut matches = Vec::new();
+    let mut found = Matching::default();
     loop {
         let batch = tokio::select! {
             () = serving.stop.cancelled() => return,
@@ -27,7 +27,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         match batch {
             Ok(batch) => {
                 let _gate = serving.gate.lock().await;
-                route(&serving, &batch, &mut matches);
+                route(&serving, &batch, &mut found);
             }
             Err(error) => {
                 tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
@@ -38,15 +38,18 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     }
 }
 
-fn route(serving: &Arc<Serving>, batch: &Batch, matches: &mut Vec<u32>) {
+fn route(serving: &Arc<Serving>, batch: &Batch, found: &mut Matching) {
     report_gaps(serving, batch);
     let observer = serving.observer();
     let mut routes = serving.routes.lock();
     let mut errors = 0;
     for record in &batch.records {
-        matches.clear();
+        found.clear();
         let subject = Subject::new(&record.event);
-        routes.index.matching_subject(&subject, matches);
+        routes
+            .index
+            .matching_within(&subject, &Allowance::unlimited(), found);
+        let matches = &found.matched;
         errors += u64::from(subject.errors());
         if let Some(observer) = observer {
             let triggers: Vec<_> = matches

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
 use millrace_event::ObjectName;
-use millrace_filter::{Explanation, Subject};
+use millrace_filter::{Allowance, Explanation, Subject};
 use millrace_model::Trigger;
 use millrace_model::status::TriggerStatus;
 
@@ -146,7 +146,11 @@ async fn candidates(
     let subject = Subject::new(&record.event);
     let candidate = |(name, trigger): (&ObjectName, Option<&Arc<Trigger>>)| Candidate {
         name: name.clone(),
-        explanation: trigger.map(|trigger| trigger.compiled.explain_subject(&subject)),
+        explanation: trigger.map(|trigger| {
+            trigger
+                .compiled
+                .explain_subject(&subject, &Allowance::unlimited())
+        }),
         lane: lanes.get(name).cloned(),
     };
     Ok(triggers.into_iter().map(candidate).collect())

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 
 use millrace_event::{Event, Kind as AttributeKind};
 
-use super::MAX_WORK;
 use super::expression::{Arithmetic, Compare, Kind, Logic, Node};
 use super::functions::{Function, Wrong};
 use super::value::{Type, Value};
 use crate::clause::Attr;
+use crate::meter::Meter;
 
 /// The kinds of errors of an evaluation, as the specification names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum ErrorKind {
     MissingAttribute,
     /// A function has no answer for its arguments.
     FunctionEvaluation,
-    /// Anything else: here, that the evaluation would cost too much.
+    /// Anything else: here, that the filters of the Trigger have spent all the work that they may.
     Generic,
 }
 
@@ -42,28 +42,28 @@ pub(crate) struct Failure<'x> {
 pub(crate) type Evaluated<'x> = Result<Value<'x>, Failure<'x>>;
 
 /// One evaluation.
-pub(crate) struct Run<'x> {
+pub(crate) struct Run<'x, 'm> {
     event: &'x Event,
-    /// Bytes looked at, beyond one look at each part.
-    work: usize,
+    /// Counts each part that is evaluated, and the bytes that patterns and functions work on.
+    meter: &'m Meter<'m>,
     /// What the operands of AND, OR and XOR gave, when somebody wants to know.
     notes: Option<Vec<(&'x Node, Evaluated<'x>)>>,
 }
 
-impl<'x> Run<'x> {
-    pub(crate) fn new(event: &'x Event) -> Self {
+impl<'x, 'm> Run<'x, 'm> {
+    pub(crate) fn new(event: &'x Event, meter: &'m Meter<'m>) -> Self {
         Self {
             event,
-            work: 0,
+            meter,
             notes: None,
         }
     }
 
     /// One that notes what each operand of AND, OR and XOR gave.
-    pub(crate) fn noted(event: &'x Event) -> Self {
+    pub(crate) fn noted(event: &'x Event, meter: &'m Meter<'m>) -> Self {
         Self {
             notes: Some(Vec::new()),
-            ..Self::new(event)
+            ..Self::new(event, meter)
         }
     }
 
@@ -77,6 +77,7 @@ impl<'x> Run<'x> {
 
     /// Recursion is bounded by the height that parsing admits.
     pub(crate) fn evaluate(&mut self, node: &'x Node) -> Evaluated<'x> {
+        self.charge(node, 1, Type::Boolean)?;
         match &node.kind {
             Kind::Text(text) => Ok(Value::Text(Cow::Borrowed(text))),
             Kind::Integer(number) => Ok(Value::Integer(*number)),
@@ -166,8 +167,10 @@ impl<'x> Run<'x> {
             if other.len() != this.len() {
                 return Ok(false);
             }
-            self.charge(node, this.len() / 16, Type::Boolean)?;
-            return Ok(other == this);
+            let spent = self.meter.spend_on_text(this.len());
+            return spent
+                .map(|()| other == this)
+                .map_err(|_| failure(node, ErrorKind::Generic, Type::Boolean));
         }
         let cast = other.cast(to);
         Ok(cast.map_err(|other| cast_failure(node, other, to, Type::Boolean))? == *this)
@@ -231,11 +234,8 @@ impl<'x> Run<'x> {
 
     /// Counts work; a hostile expression on a hostile event ends here.
     fn charge(&mut self, node: &'x Node, bytes: usize, returns: Type) -> Result<(), Failure<'x>> {
-        self.work = self.work.saturating_add(bytes);
-        if self.work > MAX_WORK {
-            return Err(failure(node, ErrorKind::Generic, returns));
-        }
-        Ok(())
+        let spent = self.meter.spend(bytes);
+        spent.map_err(|_| failure(node, ErrorKind::Generic, returns))
     }
 }
 

@@ -94,15 +94,20 @@ impl Pattern {
 
     /// What it may cost to match a text of this many bytes, in bytes looked at.
     pub(crate) fn work(&self, bytes: usize) -> usize {
-        // The ends are compared once, and a run of text alone is found in one pass; one with `_` in it may be compared whole at
-        // every place.
+        // The ends are compared once, with no more bytes than they have. So what an index can answer is always cheap, and
+        // whether it answers never changes a decision. A run of text alone is found in one pass; one with `_` in it may
+        // be compared whole at every place.
         let last = self.runs.len().saturating_sub(1);
-        let looks = |(at, run): (usize, &Run)| match run.text() {
-            None if at > 0 && at < last => run.pieces.iter().map(Piece::bytes).sum(),
-            _ => 1,
+        let work = |(at, run): (usize, &Run)| {
+            let whole: usize = run.pieces.iter().map(Piece::bytes).sum();
+            match run.text() {
+                _ if at == 0 || at == last => whole.min(bytes),
+                Some(_) => bytes,
+                None => bytes.saturating_mul(whole),
+            }
         };
-        let looks: usize = self.runs.iter().enumerate().map(looks).sum();
-        bytes.saturating_mul(looks)
+        let each = self.runs.iter().enumerate().map(work);
+        each.fold(0, usize::saturating_add)
     }
 
     pub(crate) fn shape(&self) -> Shape<'_> {

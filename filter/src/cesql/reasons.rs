@@ -1,15 +1,19 @@
 //! What an expression gave, in sentences.
 
+use super::Expression;
 use super::evaluation::{ErrorKind, Evaluated, Failure, Run};
 use super::expression::Node;
 use super::value::Value;
-use super::{Expression, MAX_WORK};
 use crate::clause::Attr;
-use crate::explain::{SHOWN_CLAUSES, Verdict, quoted, shortened};
+use crate::explain::{SHOWN_CLAUSES, TOO_MUCH_WORK, Verdict, quoted, shortened};
 
 /// The verdict of a clause that is an expression, and the sentence for it: the operands of AND, OR and XOR that were
 /// evaluated, with what the event has for their attributes.
-pub(crate) fn of_clause(expression: &Expression, outcome: &Evaluated<'_>, run: Run<'_>) -> (Verdict, String) {
+pub(crate) fn of_clause(
+    expression: &Expression,
+    outcome: &Evaluated<'_>,
+    run: Run<'_, '_>,
+) -> (Verdict, String) {
     let verdict = match outcome {
         Ok(Value::Boolean(true)) => Verdict::Held,
         Ok(Value::Boolean(false)) => Verdict::Different,
@@ -64,7 +68,8 @@ fn verdict_of(failure: &Failure<'_>) -> Verdict {
     match failure.kind {
         ErrorKind::MissingAttribute => Verdict::Absent,
         ErrorKind::Cast => Verdict::WrongType,
-        ErrorKind::Math | ErrorKind::FunctionEvaluation | ErrorKind::Generic => Verdict::Error,
+        ErrorKind::Math | ErrorKind::FunctionEvaluation => Verdict::Error,
+        ErrorKind::Generic => Verdict::TooMuchWork,
     }
 }
 
@@ -87,9 +92,7 @@ fn sentence_of(expression: &Expression, failure: &Failure<'_>) -> String {
             format!("{at} has no value: a division by zero, or a number out of range")
         }
         (ErrorKind::FunctionEvaluation, _) => format!("{at} has no value for these arguments"),
-        (ErrorKind::Generic, _) => {
-            format!("{at} would cost too much: an evaluation may look at {MAX_WORK} bytes")
-        }
+        (ErrorKind::Generic, _) => format!("{at}: {TOO_MUCH_WORK}"),
     }
 }
 

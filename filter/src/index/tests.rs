@@ -303,9 +303,67 @@ fn data_is_parsed_only_when_a_filter_is_left_that_asks_for_it() {
     for (ty, expected, parsed) in [("other", vec![], false), ("t7", vec![7], true)] {
         let event = data(ty);
         let subject = Subject::new(&event);
-        let mut keys = Vec::new();
-        index.matching_subject(&subject, &mut keys);
-        assert_eq!((keys, subject.was_parsed()), (expected, parsed), "{ty}");
+        let mut found = Matching::default();
+        index.matching_within(&subject, &Allowance::unlimited(), &mut found);
+        assert_eq!((found.matched, subject.was_parsed()), (expected, parsed), "{ty}");
+    }
+}
+
+#[test]
+fn what_the_allowance_does_not_suffice_for_is_left_for_later_and_decided_then() {
+    let mut index = Index::default();
+    let path = |text: &str| Filter::JsonPath(text.to_owned());
+    index.insert(0, compiled(&[Filter::Exact(pair("type", "t"))]));
+    index.insert(1, compiled(&[path("$..name")]));
+    index.insert(2, compiled(&[path("$..other")]));
+    index.insert(3, compiled(&[path("$..*..absent")]));
+    index.insert(
+        4,
+        compiled(&[Filter::Exact(pair("type", "other")), path("$..name")]),
+    );
+    let data = format!(
+        r#"{{"name": 1, "list": [{}0]}}"#,
+        "[[[[[[[[0]]]]]]]],".repeat(50_000)
+    );
+    let event = event(&[
+        ("type", "t"),
+        ("source", "/"),
+        ("datacontenttype", "application/json"),
+    ])
+    .edit()
+    .data(DataForm::Bytes, data.as_bytes())
+    .build()
+    .expect("a valid event");
+    let subject = Subject::new(&event);
+    let mut found = Matching::default();
+    index.matching_within(&subject, &Allowance::brief(), &mut found);
+    assert_eq!(found.matched, [0], "what compares attributes costs nothing");
+    assert!(!subject.was_parsed(), "not where others wait");
+    let mut later: Vec<_> = found.later.iter().map(|(key, _)| *key).collect();
+    later.sort_unstable();
+    assert_eq!(later, [1, 2, 3], "4 is out by its type");
+    while !found.go_on(&subject, 1) {}
+    found.matched.sort_unstable();
+    assert_eq!((found.matched, found.exhausted), (vec![0, 1], vec![3]));
+}
+
+#[test]
+fn what_the_index_answers_is_never_too_much_work() {
+    // An index answers all of these, and a filter that is asked alone must say the same however long the texts are.
+    let long = "x".repeat(60_000);
+    let event = event(&[("type", "t"), ("source", &long), ("subject", &long)]);
+    let like = |pattern: &str| Filter::Cesql(format!("source LIKE '{pattern}'"));
+    let filters = [
+        vec![like("x%"), Filter::Cesql("subject LIKE '%x'".to_owned())],
+        vec![like("%xx"), Filter::Cesql("type IN ('a', 't')".to_owned())],
+        vec![Filter::Any(vec![Filter::Prefix(pair("source", "xx")); 400])],
+    ];
+    for filters in filters {
+        let filter = compiled(&filters);
+        let allowance = Allowance::brief();
+        let decision = filter.decide(&Subject::new(&event), &allowance);
+        assert_eq!(decision, Decision::Match, "{filters:?}");
+        assert!(allowance.spent() < 5_000, "{filters:?}: {}", allowance.spent());
     }
 }
 

@@ -1,9 +1,7 @@
-//! What a path may cost: checked when it is compiled as far as the path tells, and for each event as far as the data
-//! does.
+//! Which paths are admitted: none that could come by each value of the data over and over, whatever the data is.
 //!
-//! jsonpath-rust keeps for every value on its way a text of where it stands, and visits a value once for each way that
-//! leads to it. So a short path (`$[0,0][0,0][0,0]...`) or a hostile document (a long name above many values) could
-//! cost any amount.
+//! A short path (`$[0,0][0,0][0,0]...`) or `..` behind `..` multiplies its ways to a value. What the others cost depends on
+//! the data, and is counted while they are asked.
 
 use jsonpath_rust::parser::model::{
     Comparable, Comparison, Filter, FilterAtom, FnArg, JpQuery, Literal, Segment, Selector, Test,
@@ -11,7 +9,7 @@ use jsonpath_rust::parser::model::{
 };
 
 use super::MAX_PATH_BYTES;
-use crate::value::{self, Value};
+use crate::value;
 
 /// How often a path may visit a value.
 const MAX_VISITS: usize = 4_096;
@@ -68,23 +66,6 @@ pub(super) fn visits(query: &JpQuery) -> Result<usize, String> {
         );
     }
     Ok(visits)
-}
-
-/// The cost of one visit to every value, in bytes of their places.
-pub(crate) fn weight(data: &Value<'_>) -> usize {
-    below(data, 1)
-}
-
-fn below(value: &Value<'_>, place: usize) -> usize {
-    let below_this: usize = match value {
-        Value::Array(items) => items.iter().map(|item| below(item, place + 8)).sum(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| below(member, place + name.len() + 4))
-            .sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::HalfPair(_) => 0,
-    };
-    below_this.saturating_add(place)
 }
 
 /// From where segments are asked.

@@ -2,10 +2,11 @@
 
 use jsonpath_rust::parser::errors::JsonPathError;
 
-use super::{Found, PathTest, Wanted};
-use crate::explain::{Verdict, quoted, shortened};
+use super::{Asked, PathTest, Wanted};
+use crate::explain::{TOO_MUCH_WORK, Verdict, quoted, shortened};
+use crate::json::{Id, Json, Seen};
+use crate::meter::{Allowance, Meter, Stopped};
 use crate::subject::NoJson;
-use crate::value::Value;
 
 /// How many selected values a sentence shows.
 const SHOWN_VALUES: usize = 3;
@@ -31,74 +32,111 @@ pub(super) fn of_parsing(text: &str, error: &JsonPathError) -> String {
     )
 }
 
-/// The verdict of a clause and the sentence for it.
-pub(crate) fn of_clause(test: &PathTest, found: &Found<'_>, held: bool) -> (Verdict, String) {
-    let path = shortened(test.path.as_str());
-    let values = match found {
-        Found::NoJson(NoJson::Absent) => return (Verdict::Absent, "the event has no data".to_owned()),
-        Found::NoJson(NoJson::OtherType(media)) => {
-            let reason = match media {
-                Some(media) => format!("the data is not JSON: datacontenttype is {}", quoted(media)),
-                None => "the data is not JSON: the event has no attribute datacontenttype".to_owned(),
-            };
-            return (Verdict::WrongType, reason);
-        }
-        Found::NoJson(NoJson::Broken(message)) => {
-            return (Verdict::Error, format!("the data is no valid JSON: {message}"));
-        }
-        Found::TooMuch => {
-            let reason = format!("{path} would cost too much: the data is too large for this path");
-            return (Verdict::Error, reason);
-        }
-        Found::Unordered => {
-            let reason = format!("{path} compares by < or > and turns that round, but {UNORDERED}");
-            return (Verdict::Error, reason);
-        }
-        Found::Values { values, unordered } => {
-            if values.is_empty() && *unordered {
-                return (Verdict::Absent, format!("{path} selects nothing; {UNORDERED}"));
-            }
-            values
-        }
-    };
-    if values.is_empty() {
-        return (Verdict::Absent, format!("{path} selects nothing"));
-    }
-    let seen = shown(values);
-    let Some(wanted) = &test.wanted else {
-        return (Verdict::Held, format!("{path} selects {seen}"));
-    };
-    if held {
-        return (Verdict::Held, format!("{path} is {seen}"));
-    }
-    let verdict = if values.iter().any(|value| wanted.is_of_type(value)) {
-        Verdict::Different
-    } else {
-        Verdict::WrongType
-    };
-    (verdict, format!("{path} is {seen}, not {}", spelled(wanted)))
+/// What a path selects, as far as it is shown.
+struct Selected {
+    /// The first ones, in words.
+    shown: Vec<String>,
+    count: usize,
+    /// One of them is of the type that is asked for.
+    of_type: bool,
+    /// There may be more.
+    cut: bool,
 }
 
-/// Why a comparison may not have held.
-const UNORDERED: &str = "the data has a number beyond 64 bits, which is equal to the same number only and neither less nor more than any";
-
-fn shown(values: &[&Value<'_>]) -> String {
-    let mut shown: Vec<String> = values.iter().take(SHOWN_VALUES).map(|value| one(value)).collect();
-    if values.len() > SHOWN_VALUES {
-        shown.push(format!("and {} more", values.len() - SHOWN_VALUES));
+/// The verdict of a clause and the sentence for it.
+pub(crate) fn of_clause(
+    test: &PathTest,
+    asked: Asked<'_>,
+    held: bool,
+    stopped: Option<Stopped>,
+) -> (Verdict, String) {
+    let path = shortened(test.path.as_str());
+    if stopped.is_some() {
+        return (Verdict::TooMuchWork, format!("{path}: {TOO_MUCH_WORK}"));
     }
-    shown.join(", ")
+    let json = match asked {
+        Asked::Json(json) => json,
+        Asked::NoJson(reason) => return of_no_json(reason),
+        Asked::Later => return (Verdict::TooMuchWork, format!("{path} was not asked")),
+    };
+    let selected = Selected::of(test, json);
+    if selected.count == 0 {
+        return (Verdict::Absent, format!("{path} selects nothing"));
+    }
+    let of_type = selected.of_type;
+    let seen = selected.in_words();
+    match &test.wanted {
+        None => (Verdict::Held, format!("{path} selects {seen}")),
+        Some(_) if held => (Verdict::Held, format!("{path} is {seen}")),
+        Some(wanted) => {
+            let verdict = if of_type {
+                Verdict::Different
+            } else {
+                Verdict::WrongType
+            };
+            (verdict, format!("{path} is {seen}, not {}", spelled(wanted)))
+        }
+    }
+}
+
+fn of_no_json(reason: &NoJson) -> (Verdict, String) {
+    match reason {
+        NoJson::Absent => (Verdict::Absent, "the event has no data".to_owned()),
+        NoJson::OtherType(Some(media)) => (
+            Verdict::WrongType,
+            format!("the data is not JSON: datacontenttype is {}", quoted(media)),
+        ),
+        NoJson::OtherType(None) => (
+            Verdict::WrongType,
+            "the data is not JSON: the event has no attribute datacontenttype".to_owned(),
+        ),
+        NoJson::Broken(message) => (Verdict::Error, format!("the data is no valid JSON: {message}")),
+    }
+}
+
+// === impl Selected ===
+
+impl Selected {
+    /// Looks again, for people: the decision ended at the first value that decided it.
+    fn of(test: &PathTest, json: &Json) -> Self {
+        let mut all = Self {
+            shown: Vec::new(),
+            count: 0,
+            of_type: false,
+            cut: false,
+        };
+        let complete = test.path.look(json, &Meter::new(&Allowance::unlimited()), |id| {
+            all.count += 1;
+            if all.shown.len() < SHOWN_VALUES {
+                all.shown.push(one(json, id));
+            }
+            let wanted = test.wanted.as_ref();
+            all.of_type |= wanted.is_some_and(|wanted| wanted.is_of_type(json.see(id)));
+            true
+        });
+        all.cut = !complete;
+        all
+    }
+
+    fn in_words(mut self) -> String {
+        if self.cut {
+            self.shown.push("and more".to_owned());
+        } else if self.count > SHOWN_VALUES {
+            self.shown.push(format!("and {} more", self.count - SHOWN_VALUES));
+        }
+        self.shown.join(", ")
+    }
 }
 
 /// A value as JSON, shortened; what is large is only named, so that it need not be written to be cut.
-fn one(value: &Value<'_>) -> String {
-    match value {
-        Value::Array(items) => format!("an array of {}", items.len()),
-        Value::Object(members) => format!("an object of {}", members.len()),
-        Value::String(text) => quoted(text),
-        Value::HalfPair(raw) => format!("{}, which has half of a surrogate pair", quoted(raw)),
-        Value::Number(number) => shortened(&number.text()),
-        Value::Null | Value::Bool(_) => value.to_string(),
+fn one(json: &Json, id: Id) -> String {
+    match json.see(id) {
+        Seen::Array(items) => format!("an array of {}", items.len()),
+        Seen::Object(members) => format!("an object of {}", members.len()),
+        Seen::Text(text) => quoted(text),
+        Seen::HalfPair(raw) => format!("{}, which has half of a surrogate pair", quoted(raw)),
+        Seen::Number(number) => shortened(&number.text()),
+        Seen::Null | Seen::Boolean(_) => json.value(id).to_string(),
     }
 }
 

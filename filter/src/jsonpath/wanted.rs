@@ -1,6 +1,7 @@
 //! The typed values of the map form, compared with JSON.
 
 use crate::filter::Scalar;
+use crate::json::Seen;
 use crate::value::{self, Value};
 
 /// A value that something selected must be equal to.
@@ -31,24 +32,24 @@ impl Wanted {
     }
 
     /// Whether the value is this one: of the same type, texts alike, numbers saying the same.
-    pub(crate) fn is(&self, value: &Value<'_>) -> bool {
+    pub(crate) fn is(&self, value: Seen<'_>) -> bool {
         match (self, value) {
-            (Self::Null, Value::Null) => true,
-            (Self::Boolean(wanted), Value::Bool(is)) => wanted == is,
-            (Self::Text(wanted), Value::String(is)) => **wanted == **is,
-            (Self::Number(wanted), Value::Number(is)) => is.says(wanted),
+            (Self::Null, Seen::Null) => true,
+            (Self::Boolean(wanted), Seen::Boolean(is)) => *wanted == is,
+            (Self::Text(wanted), Seen::Text(is)) => **wanted == *is,
+            (Self::Number(wanted), Seen::Number(is)) => is.says(wanted),
             _ => false,
         }
     }
 
     /// Whether the value is of the same type.
-    pub(crate) fn is_of_type(&self, value: &Value<'_>) -> bool {
+    pub(crate) fn is_of_type(&self, value: Seen<'_>) -> bool {
         matches!(
             (self, value),
-            (Self::Null, Value::Null)
-                | (Self::Boolean(_), Value::Bool(_))
-                | (Self::Number(_), Value::Number(_))
-                | (Self::Text(_), Value::String(_) | Value::HalfPair(_))
+            (Self::Null, Seen::Null)
+                | (Self::Boolean(_), Seen::Boolean(_))
+                | (Self::Number(_), Seen::Number(_))
+                | (Self::Text(_), Seen::Text(_) | Seen::HalfPair(_))
         )
     }
 }

@@ -22,6 +22,44 @@ fn warnings(filters: &[Filter]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn paths_that_can_need_too_much_work_are_warned_of_at_the_costliest() {
+    let path = |text: &str| Filter::JsonPath(text.to_owned());
+    for ordinary in [
+        vec![path("$..name")],
+        vec![path("$..[?@.b == 1]")],
+        vec![path("$.items[*].name"), path("$.commits[?@.author == 'eve']")][..1].to_vec(),
+        (0..900).map(|n| path(&format!("$.a.b{n}"))).collect(),
+    ] {
+        assert_eq!(warnings(&ordinary), [], "{ordinary:?}");
+    }
+    for (filters, at) in [
+        (vec![path("$..a..b")], "filters[0].jsonpath"),
+        (vec![path("$..*..*")], "filters[0].jsonpath"),
+        (vec![path("$..[?@.a == 1 && @.b == 2]")], "filters[0].jsonpath"),
+        (
+            vec![
+                path("$..name"),
+                Filter::Not(Box::new(path("$..[?count(@..x) > 1]"))),
+            ],
+            "filters[1].not.jsonpath",
+        ),
+        (
+            (0..999).map(|n| path(&format!("$..[?@.b == {n}]"))).collect(),
+            "filters[998].jsonpath",
+        ),
+    ] {
+        let given = warnings(&filters);
+        assert_eq!(given.len(), 1, "{given:?}");
+        assert_eq!(given[0].0, at);
+        assert!(
+            given[0].1.contains("large events may not match"),
+            "{}",
+            given[0].1
+        );
+    }
+}
+
+#[test]
 fn filters_that_no_event_can_pass_are_warned_of() {
     let prefix = |name: &str, value: &str| Filter::Prefix(pair(name, value));
     let suffix = |name: &str, value: &str| Filter::Suffix(pair(name, value));

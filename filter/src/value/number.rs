@@ -1,6 +1,7 @@
 //! Numbers, compared by what is written and never rounded for it.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A JSON number.
@@ -58,8 +59,8 @@ impl<'a> Number<'a> {
     }
 
     /// Whether no 64-bit integer and no double stands for it: a whole number of more than 64 bits, or one with a point or
-    /// an exponent that is too large for a double, or too small. Such numbers are equal to those that say the same, and are
-    /// put in no order.
+    /// an exponent that is too large for a double, or too small.
+    /// Such numbers are compared by what is written.
     pub fn is_beyond(&self) -> bool {
         matches!(self, Self::Written { double: None, .. })
     }
@@ -84,6 +85,35 @@ impl<'a> Number<'a> {
 }
 
 impl Number<'_> {
+    /// Bytes that comparing it may look at.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::Whole(_) | Self::Double(_) => 0,
+            Self::Written { text, .. } => text.len(),
+        }
+    }
+
+    /// Which of two numbers is less, by what is written; `None` for two that are too long to be told apart.
+    pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
+        if let (Self::Whole(one), Self::Whole(other)) = (self, other) {
+            return Some(one.cmp(other));
+        }
+        // Rounding never turns the order round, so only numbers of one double need a closer look.
+        let doubles = self.double().zip(other.double());
+        let coarse = doubles.and_then(|(one, other)| one.partial_cmp(&other));
+        match coarse {
+            Some(Ordering::Less | Ordering::Greater) => coarse,
+            Some(Ordering::Equal) | None if self == other => Some(Ordering::Equal),
+            Some(Ordering::Equal) | None => {
+                let (one, other) = (self.text(), other.text());
+                if one.len().max(other.len()) > MAX_COMPARED {
+                    return None;
+                }
+                Some(Decimal::of(&one)?.order(&Decimal::of(&other)?))
+            }
+        }
+    }
+
     /// Whether this says the same number as a text of JSON's grammar.
     pub(crate) fn says(&self, text: &str) -> bool {
         match (self, text.parse::<i64>()) {
@@ -153,5 +183,19 @@ impl Decimal {
             digits: digits.trim_end_matches('0').to_owned(),
             point: point.checked_add(exponent.parse().ok()?)?,
         })
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        let sign = |of: &Self| match (of.negative, of.digits.is_empty()) {
+            (_, true) => 0,
+            (true, false) => -1,
+            (false, false) => 1,
+        };
+        let size = (self.point, &self.digits).cmp(&(other.point, &other.digits));
+        match sign(self).cmp(&sign(other)) {
+            Ordering::Equal if self.negative => size.reverse(),
+            Ordering::Equal => size,
+            different => different,
+        }
     }
 }
