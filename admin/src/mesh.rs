@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use millrace_event::Timestamp;
+use millrace_model::status::ClockStatus;
 use serde::Serialize;
 
 use crate::Admin;
@@ -28,6 +29,27 @@ pub(crate) struct MeshView {
     sources: usize,
     /// Whether events are accepted.
     ready: bool,
+    /// How often the wall clock was set since the process started, and when it was last.
+    clock: ClockView,
+}
+
+/// What the wall clock has done since the process started.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClockView {
+    /// How often it was set, forward or back.
+    jumps: u64,
+    /// The last time; null when it never was.
+    last_jump: Option<JumpView>,
+}
+
+/// One jump of the wall clock.
+#[derive(Debug, Serialize)]
+struct JumpView {
+    /// What the clock showed afterwards.
+    at: Rfc3339,
+    /// By how much it was set, in seconds; below zero it was set back.
+    seconds: f64,
 }
 
 pub(crate) async fn show(State(admin): State<Admin>) -> Json<MeshView> {
@@ -42,5 +64,21 @@ pub(crate) async fn show(State(admin): State<Admin>) -> Json<MeshView> {
         triggers: mesh.triggers.len(),
         sources: mesh.sources.len(),
         ready: *admin.ready.borrow(),
+        clock: ClockView::of(admin.board.clock()),
     })
+}
+
+// === impl ClockView ===
+
+impl ClockView {
+    fn of(clock: ClockStatus) -> Self {
+        let jump = |(at, millis): (Timestamp, i64)| JumpView {
+            at: Rfc3339(at),
+            seconds: millis as f64 / 1e3,
+        };
+        Self {
+            jumps: clock.forward + clock.back,
+            last_jump: clock.last.map(jump),
+        }
+    }
 }

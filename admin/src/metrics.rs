@@ -12,8 +12,8 @@ use millrace_event::ObjectName;
 use millrace_model::StatusBoard;
 use millrace_model::status::{BrokerStatus, TriggerStatus};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -78,6 +78,12 @@ const OF_TRIGGERS: [Gauge<TriggerStatus>; 4] = [
     ),
 ];
 
+/// The wall clock's jumps, by direction.
+const JUMPS: (&str, &str) = (
+    "millrace_clock_jumps",
+    "How often the wall clock was set by a second or more",
+);
+
 /// A broker always has its series.
 const OF_BROKERS: [Gauge<BrokerStatus>; 3] = [
     (
@@ -109,6 +115,13 @@ impl Collector for Board {
         let brokers = self.0.brokers();
         for gauge in OF_BROKERS {
             encode_rows(&mut encoder, gauge, "broker", brokers.iter())?;
+        }
+        let clock = self.0.clock();
+        let mut jumps = encoder.encode_descriptor(JUMPS.0, JUMPS.1, None, MetricType::Counter)?;
+        for (direction, count) in [("forward", clock.forward), ("back", clock.back)] {
+            jumps
+                .encode_family(&[("direction", direction)])?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ use crate::{
 /// - Only durable events are read. State never names a position that is not durable.
 /// - `commit` is atomic and durable when it returns; every change is idempotent by its key; changes of one call are applied in order.
 /// - A position is never used twice. A row whose event is gone is reported as a loss (`get` gives `None`).
+/// - What is waited for (due times, since when a lane is orphaned) is in the steady time of this process
+///   ([`millrace_event::clock`]), which the wall clock does not move. What is stored is right for the next process too.
 /// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever retention deletes.
 ///
 /// # Assumptions
@@ -63,7 +65,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError>;
 
     /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A new lane starts at the
-    /// head; another lane of the same name with another uid becomes orphaned. A router that runs meanwhile may have passed the new
+    /// head; another lane of the same name with another uid becomes orphaned. What is due later than in the spec's longest wait is
+    /// brought forward to it. A router that runs meanwhile may have passed the new
     /// lane's `start` when this returns: what lies between is the lane's own and has to be read for it.
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError>;
 

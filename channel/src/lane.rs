@@ -1,5 +1,7 @@
 //! A lane as the channel remembers it: one trigger's progress.
 
+use std::time::Duration;
+
 use millrace_event::{ObjectName, Timestamp};
 
 use crate::Position;
@@ -15,6 +17,8 @@ pub struct LaneSpec {
     pub trigger: ObjectName,
     /// The uid from Kubernetes: another one than the stored makes a new lane at the end. `None` (files): the name is the identity.
     pub uid: Option<String>,
+    /// No row of work has a reason to wait for longer than this: one that does was written while the clock was wrong.
+    pub longest_wait: Duration,
 }
 
 /// A lane as stored.
@@ -42,7 +46,7 @@ pub struct Lane {
     pub deferred: u64,
     /// Parked events.
     pub parked: u64,
-    /// The earliest due time among its rows of work.
+    /// The earliest due time among its rows of work, in steady time.
     pub next_due: Option<Timestamp>,
 }
 
@@ -53,6 +57,6 @@ pub enum LaneState {
     Active,
     /// Paused by command.
     Paused,
-    /// Its trigger disappeared at this time; its debts are kept for the grace period.
+    /// Its trigger disappeared at this (steady) time; its debts are kept for the grace period.
     Orphaned(Timestamp),
 }

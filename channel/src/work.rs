@@ -33,7 +33,7 @@ pub struct Work {
     pub key: WorkKey,
     /// Attempts made in this stage; only rises.
     pub attempt: u32,
-    /// When the next attempt is due.
+    /// When the next attempt is due, in steady time ([`millrace_event::clock`]).
     pub due: Timestamp,
     /// An attempt is being made now: due at once after a restart, not before.
     pub open: bool,

@@ -31,6 +31,11 @@ pub fn wait(policy: &DeliveryPolicy, n: u32, retry_after: Option<Duration>, rand
     backoff.max(asked_for)
 }
 
+/// The longest that any wait of the policy can be, jitter and Retry-After included.
+pub fn longest(policy: &DeliveryPolicy) -> Duration {
+    wait(policy, policy.retry.saturating_sub(1), Some(Duration::MAX), 1.0)
+}
+
 /// `delay · factor`, saturating. `Duration`'s own product takes factors of 32 bits only.
 fn times(delay: Duration, factor: u128) -> Duration {
     const NANOS: u128 = 1_000_000_000;
@@ -175,6 +180,12 @@ mod tests {
                 let cap = max.saturating_add(max / JITTER_PART);
                 prop_assert!(got <= cap.max(p.retry_after_max));
             }
+        }
+
+        #[test]
+        fn no_wait_is_longer_than_the_longest(p in any_policy(), retry in 1..u32::MAX, n: u32, asked: Option<Duration>, random in 0.0..1.0_f64) {
+            let p = DeliveryPolicy { retry, ..p };
+            prop_assert!(wait(&p, n % retry, asked, random) <= longest(&p));
         }
 
         #[test]

@@ -1,34 +1,50 @@
-//! The one clock: wall time that tests can drive.
+//! The one clock: two times, both of which tests can drive.
 //!
-//! Due times, retention and cron need dates that survive a restart, so time here is milliseconds since 1970 UTC and
-//! not an `Instant`. Waiting goes through the clock too, so that a test that moves the time wakes who waits for it.
+//! *Wall time* is what the machine shows. People, files, cron and other machines speak it, and somebody may set it.
+//! *Steady time* is the wall time at which the process began, plus what CLOCK_BOOTTIME has counted since: nobody can set
+//! it, and a suspended machine does not stop it. The process waits and measures by steady time alone, so a wall clock that
+//! jumps neither delays nor hastens anything. Both are milliseconds since 1970 UTC, and equal until the wall clock jumps.
+//!
+//! The files are the parts: how the machine's clocks are read (`machine`), a clock for tests (`manual`), and the look once
+//! a second that notices jumps and wakes who waits ([`watch`]).
+
+mod machine;
+mod manual;
+pub mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
+
+pub use manual::Manual;
+pub use watch::Noticed;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
-/// The source of time. Cheap to clone; clones of a manual clock share their time.
+/// One look at both times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// What the wall clock shows: for what is shown, and what others write.
+    pub wall: Timestamp,
+    /// The time that nobody sets: for waiting and measuring.
+    pub steady: Timestamp,
+}
+
+/// The source of time. Cheap to clone; clones of a manual clock share their times.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's wall clock.
+    /// The machine's clocks.
     #[default]
     System,
-    /// A clock that stands still until a test moves it.
+    /// Clocks that stand still until a test moves them.
     Manual(Arc<Manual>),
 }
 
-/// The state of a manual clock.
-#[derive(Debug, Default)]
-pub struct Manual {
-    now: AtomicI64,
-    moved: Notify,
-}
+/// Who waits looks at the clock at least this often, also where nobody runs [`Clock::watch`].
+const PIECE: Duration = Duration::from_secs(60);
 
 // === impl Timestamp ===
 
@@ -36,19 +52,13 @@ impl Timestamp {
     /// This time and a while; saturates instead of overflowing.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_add(millis(wait)))
     }
 
     /// This time less a while; saturates instead of overflowing.
     #[must_use]
     pub fn before(self, wait: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
-        )
+        Self(self.0.saturating_sub(millis(wait)))
     }
 
     /// How long from `earlier` to this time; zero when `earlier` is later.
@@ -57,61 +67,102 @@ impl Timestamp {
     }
 }
 
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 // === impl Clock ===
 
 impl Clock {
-    /// A manual clock that stands at `start`.
+    /// A manual clock whose two times stand at `start`.
     pub fn manual(start: Timestamp) -> Self {
-        Self::Manual(Arc::new(Manual {
-            now: AtomicI64::new(start.0),
-            moved: Notify::new(),
-        }))
+        Self::Manual(Arc::new(Manual::new(start)))
     }
 
-    /// The time now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+    /// The wall time now.
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                let since = std::time::SystemTime::now()
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .unwrap_or(Duration::ZERO);
-                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-            }
-            Self::Manual(manual) => Timestamp(manual.now.load(Ordering::Acquire)),
+            Self::System => machine::wall(),
+            Self::Manual(manual) => manual.wall(),
         }
     }
 
-    /// Moves a manual clock on and wakes who waits for the new time; nothing happens to the system's clock.
+    /// The steady time now.
+    pub fn steady(&self) -> Timestamp {
+        match self {
+            Self::System => machine::steady(),
+            Self::Manual(manual) => manual.steady(),
+        }
+    }
+
+    /// Both times now.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            wall: self.now(),
+            steady: self.steady(),
+        }
+    }
+
+    /// By how many milliseconds the wall time is ahead of the steady time, as far as [`Clock::watch`] has noticed. It
+    /// changes by whole jumps and never by the jitter of two looks.
+    pub fn ahead(&self) -> i64 {
+        match self {
+            Self::System => machine::ahead(),
+            Self::Manual(manual) => manual.wall().0.saturating_sub(manual.steady().0),
+        }
+    }
+
+    /// What the wall clock shows at a steady time, unless it jumps before.
+    pub fn shown(&self, steady: Timestamp) -> Timestamp {
+        Timestamp(steady.0.saturating_add(self.ahead()))
+    }
+
+    /// Changes whenever the clock moved otherwise than by time that passes. A manual clock's changes whenever it moves.
+    pub fn moves(&self) -> Receiver<u64> {
+        match self {
+            Self::System => machine::moves(),
+            Self::Manual(manual) => manual.moves(),
+        }
+    }
+
+    /// Waits until the steady time is `due`.
+    pub async fn sleep_until(&self, due: Timestamp) {
+        self.sleep(due, Self::steady).await;
+    }
+
+    /// Waits until the wall time is `time`, however the clock gets there.
+    pub async fn sleep_until_wall(&self, time: Timestamp) {
+        self.sleep(time, Self::now).await;
+    }
+
+    /// In pieces: the timers of the runtime stand still while the machine is suspended, and do not see the wall clock.
+    async fn sleep(&self, until: Timestamp, now: fn(&Self) -> Timestamp) {
+        loop {
+            // Before the look at the time: a move that comes in between is not missed.
+            let mut moves = self.moves();
+            let left = until.since(now(self));
+            if left.is_zero() {
+                return;
+            }
+            // The sender of a clock's moves lives as long as the clock: it changes, or never returns.
+            match self {
+                Self::System => drop(tokio::time::timeout(left.min(PIECE), moves.changed()).await),
+                Self::Manual(_) => drop(moves.changed().await),
+            }
+        }
+    }
+
+    /// Lets time pass on a manual clock, on a machine that is suspended too; nothing happens to the system's clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(manual) = self {
-            let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-            manual.now.fetch_add(by, Ordering::AcqRel);
-            manual.moved.notify_waiters();
+            manual.advance(by);
         }
     }
 
-    /// Waits until `due`. A wall clock that is set back makes the wait at most an hour longer before it looks again.
-    pub async fn sleep_until(&self, due: Timestamp) {
-        loop {
-            match self {
-                Self::System => {
-                    let left = due.since(self.now());
-                    if left.is_zero() {
-                        return;
-                    }
-                    tokio::time::sleep(left.min(Duration::from_secs(3600))).await;
-                }
-                Self::Manual(manual) => {
-                    let moved = manual.moved.notified();
-                    tokio::pin!(moved);
-                    moved.as_mut().enable();
-                    if self.now() >= due {
-                        return;
-                    }
-                    moved.await;
-                }
-            }
+    /// Sets the wall time of a manual clock, as `date --set` does; nothing happens to the system's clock.
+    pub fn set(&self, wall: Timestamp) {
+        if let Self::Manual(manual) = self {
+            manual.set(wall);
         }
     }
 }
@@ -119,6 +170,15 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+    async fn settle() {
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[tokio::test]
     async fn who_waits_for_a_time_is_woken_when_a_test_moves_the_clock_there() {
@@ -130,9 +190,9 @@ mod tests {
                 clock.now()
             }
         });
-        tokio::task::yield_now().await;
+        settle().await;
         clock.advance(Duration::from_secs(1));
-        tokio::task::yield_now().await;
+        settle().await;
         assert!(!waiter.is_finished());
         clock.advance(Duration::from_secs(1));
         assert_eq!(waiter.await.unwrap(), Timestamp(3_000));
@@ -142,6 +202,75 @@ mod tests {
     async fn a_time_that_is_past_is_not_waited_for() {
         Clock::manual(Timestamp(5)).sleep_until(Timestamp(5)).await;
         Clock::System.sleep_until(Timestamp(0)).await;
+        Clock::System.sleep_until_wall(Timestamp(0)).await;
+    }
+
+    #[tokio::test]
+    async fn a_wait_is_as_long_whatever_the_wall_clock_does_meanwhile() {
+        let start = Timestamp(1_790_000_000_000);
+        for set in [
+            start.before(2 * HOUR),
+            start.after(2 * HOUR),
+            start.before(30 * YEAR),
+            start.after(70 * YEAR),
+            Timestamp(i64::MIN),
+            Timestamp(i64::MAX),
+        ] {
+            let clock = Clock::manual(start);
+            let due = clock.steady().after(HOUR);
+            let waiting = clock.clone();
+            let waiter = tokio::spawn(async move { waiting.sleep_until(due).await });
+            settle().await;
+            clock.set(set);
+            settle().await;
+            assert!(!waiter.is_finished(), "{set:?} hastens nothing");
+            clock.advance(HOUR);
+            waiter.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_wall_clock_follows_it() {
+        let clock = Clock::manual(Timestamp(10_000_000));
+        let waiting = clock.clone();
+        let waiter = tokio::spawn(async move { waiting.sleep_until_wall(Timestamp(20_000_000)).await });
+        settle().await;
+        clock.set(Timestamp(1_000_000));
+        clock.advance(Duration::from_secs(15_000));
+        settle().await;
+        assert!(!waiter.is_finished(), "the clock was set back");
+        clock.set(Timestamp(20_000_000));
+        waiter.await.unwrap();
+    }
+
+    #[test]
+    fn a_steady_time_is_shown_as_the_wall_clock_stands() {
+        let clock = Clock::manual(Timestamp(1_000));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            (clock.ahead(), clock.shown(Timestamp(2_500))),
+            (0, Timestamp(2_500))
+        );
+        clock.set(Timestamp(92_000));
+        assert_eq!(
+            clock.moment(),
+            Moment {
+                wall: Timestamp(92_000),
+                steady: Timestamp(2_000)
+            }
+        );
+        assert_eq!(
+            (clock.ahead(), clock.shown(Timestamp(2_500))),
+            (90_000, Timestamp(92_500))
+        );
+    }
+
+    #[test]
+    fn the_machines_two_times_run_together() {
+        let before = Clock::System.moment();
+        let after = Clock::System.moment();
+        assert!(before.steady <= after.steady);
+        assert!(after.wall.since(after.steady) < HOUR && after.steady.since(after.wall) < HOUR);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod stored;
 pub use attribute::{Kind, SpecVersion, Value};
 pub use builder::EventBuilder;
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use clock::{Clock, Timestamp};
+pub use clock::{Clock, Moment, Timestamp};
 pub use event::{DataForm, Event};
 pub use intake::{Intake, Origin, Refusal};
 pub use invalid::{Fault, Invalid};

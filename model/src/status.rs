@@ -15,6 +15,18 @@ pub struct StatusBoard {
     brokers: RwLock<BTreeMap<ObjectName, Arc<dyn Statuses>>>,
     unserved: RwLock<BTreeMap<ObjectName, TriggerStatus>>,
     sources: RwLock<BTreeMap<SourceKey, Arc<Mutex<SourceStatus>>>>,
+    clock: Mutex<ClockStatus>,
+}
+
+/// What the wall clock has done since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// How often it was set forward.
+    pub forward: u64,
+    /// How often it was set back.
+    pub back: u64,
+    /// The last time: what it showed afterwards, and by how many milliseconds it was set (below zero: back).
+    pub last: Option<(Timestamp, i64)>,
 }
 
 /// Who can tell the state of one broker and its triggers.
@@ -136,6 +148,22 @@ impl StatusBoard {
             .iter()
             .map(|(key, status)| (key.clone(), status.lock().clone()))
             .collect()
+    }
+
+    /// The wall clock was set by so many milliseconds, and shows `now`.
+    pub fn clock_was_set(&self, by: i64, now: Timestamp) {
+        let mut clock = self.clock.lock();
+        if by < 0 {
+            clock.back += 1;
+        } else {
+            clock.forward += 1;
+        }
+        clock.last = Some((now, by));
+    }
+
+    /// What the wall clock has done.
+    pub fn clock(&self) -> ClockStatus {
+        *self.clock.lock()
     }
 
     /// All triggers' states, in order of name.

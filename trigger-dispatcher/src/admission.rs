@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use millrace_channel::{ChannelError, LaneSpec, LaneState};
+use millrace_delivery::backoff;
 use millrace_event::ObjectName;
 use millrace_model::{Mesh, Trigger};
 
+use crate::alone::LONGEST_CALM;
 use crate::lane::{Halt, Inner, Lane};
 use crate::progress;
 use crate::serving::Serving;
@@ -38,6 +41,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
             None => specs.push(LaneSpec {
                 trigger: trigger.name.clone(),
                 uid: trigger.uid.clone(),
+                longest_wait: longest_wait(trigger),
             }),
         }
     }
@@ -46,6 +50,12 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         open(serving, specs, &wanted).await?;
     }
     Ok(())
+}
+
+/// What is due later than this was put off by a clock that was wrong: no policy makes an event wait for longer, and no
+/// suspicion does.
+fn longest_wait(trigger: &Trigger) -> Duration {
+    backoff::longest(&trigger.delivery).max(LONGEST_CALM)
 }
 
 /// The lane of a trigger, if it is there and not orphaned.
@@ -62,7 +72,7 @@ async fn orphan_missing(
     serving: &Arc<Serving>,
     wanted: &HashMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
-    let now = serving.now();
+    let now = serving.steady();
     let mut missing = Vec::new();
     {
         let mut routes = serving.routes.lock();
@@ -164,12 +174,18 @@ async fn open(
                     replaced
                         .inner
                         .lock()
-                        .give_up(&serving.common.budget, serving.now());
+                        .give_up(&serving.common.budget, serving.steady());
                 }
                 let key = routes.next_key;
                 routes.next_key += 1;
                 let router = routes.position;
-                let inner = Inner::restore(&stored, settings, router, serving.suspects_below, serving.now());
+                let inner = Inner::restore(
+                    &stored,
+                    settings,
+                    router,
+                    serving.suspects_below,
+                    serving.steady(),
+                );
                 let lane = Arc::new(Lane::new(&stored, key, inner));
                 routes.lanes.insert(key, lane.clone());
                 routes.by_name.insert(stored.trigger.clone(), key);

@@ -23,6 +23,9 @@ const ALONE_FROM: u32 = 2;
 /// How long the process must have lived before the first attempt alone; four times as long before each later one.
 const CALM: Duration = Duration::from_millis(500);
 
+/// No suspect waits for longer at a time.
+pub(crate) const LONGEST_CALM: Duration = Duration::from_secs(10);
+
 /// When a suspect asks for its turn again that has not got it, at the earliest; chance adds as much. No worker waits for a turn: an
 /// attempt may take its whole timeout, and the lane has others to see to.
 const AGAIN: Duration = Duration::from_millis(300);
@@ -101,5 +104,6 @@ mod tests {
             .map(|crashes| Alone::calm(crashes).as_secs_f64())
             .collect();
         assert_eq!(seconds, [0.0, 0.0, 0.5, 2.0, 8.0]);
+        assert!(seconds.iter().all(|calm| *calm < LONGEST_CALM.as_secs_f64()));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     }
     {
         let mut inner = lane.inner.lock();
-        inner.settle(key, is_new, next, serving.now());
+        inner.settle(key, is_new, next, serving.moment().wall);
         serving.stir(lane, &mut inner);
     }
     if let Some(turn) = turn {
@@ -76,21 +76,21 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
         return Err(next_step::after_crashes(
             &job.settings,
             attempted.clone(),
-            serving.now(),
+            serving.moment(),
         ));
     }
     if !attempted.suspect {
         return Ok(None);
     }
     let row = |due, open| attempted.clone().into_row(due, open);
-    let later = |wait| Next::Put(Box::new(row(serving.now().after(wait), false)));
+    let later = |wait| Next::Put(Box::new(row(serving.steady().after(wait), false)));
     let wait = Alone::calm(attempted.crashes).saturating_sub(serving.since.elapsed());
     if !wait.is_zero() {
         return Err(later(wait));
     }
     let turn = serving.common.alone.turn(attempted.crashes);
     let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;
-    let open = row(serving.now(), true);
+    let open = row(serving.steady(), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
         tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
         return Err(later(Duration::from_secs(1)));
@@ -110,11 +110,11 @@ async fn attempt_once(
     let target = match target(stage, &settings, &job.attempted.failures) {
         Ok(target) => target,
         Err(why) => {
-            let next = next_step::give_up(&job.settings, job.attempted, why, serving.now());
+            let next = next_step::give_up(&job.settings, job.attempted, why, serving.moment());
             return (next, false);
         }
     };
-    let began = serving.now();
+    let began = serving.steady();
     let extra = extra_attributes(&job);
     let mut looping = false;
     let outcome = match target {
@@ -170,6 +170,7 @@ fn target<'a>(
 /// What is known when an attempt has ended.
 struct Concluding<'a> {
     target: &'a Target,
+    /// In steady time.
     began: Timestamp,
     outcome: Outcome,
     reply: Reply,
@@ -178,21 +179,21 @@ struct Concluding<'a> {
 }
 
 fn conclude(serving: &Arc<Serving>, lane: &Lane, mut job: Job, end: Concluding<'_>) -> Next {
-    let now = serving.now();
+    let now = serving.moment();
     // The process has outlived this attempt: what it was suspected of before was not its doing.
     job.attempted.crashes = 0;
-    let millis = u64::try_from(now.since(end.began).as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(now.steady.since(end.began).as_millis()).unwrap_or(u64::MAX);
     let subscriber = job.attempted.key.stage == Stage::Subscriber;
     let target: Cow<'_, str> = match end.target {
         Target::Http(_) if subscriber => Cow::Borrowed(&*job.settings.subscriber_text),
         target => Cow::Owned(target.to_string()),
     };
-    tally(serving, lane, &job, &end.outcome, now);
+    tally(serving, lane, &job, &end.outcome, now.wall);
     let observer = serving
         .observer()
         .map(|observer| (observer, describe(&end.outcome)));
     let (position, attempt) = (job.attempted.key.position, job.attempted.attempt);
-    let mut notice = Notice::of(&job, &end.outcome, now, millis);
+    let mut notice = Notice::of(&job, &end.outcome, now.wall, millis);
     let next = match (end.outcome, end.reply) {
         (Outcome::Failed(failure), _) => {
             let chance = fastrand::f64();

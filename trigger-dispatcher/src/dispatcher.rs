@@ -285,7 +285,7 @@ impl Served {
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
             suspects_below,
-            began: common.clock.now(),
+            began: common.clock.steady(),
             since: Instant::now(),
             orphaned: AtomicBool::new(false),
         });
@@ -321,7 +321,9 @@ impl Served {
         }
         write_down(&serving).await;
         for lane in serving.routes.lock().lanes.values() {
-            lane.inner.lock().give_up(&serving.common.budget, serving.now());
+            lane.inner
+                .lock()
+                .give_up(&serving.common.budget, serving.steady());
         }
     }
 }
@@ -348,8 +350,8 @@ async fn watch_commands(serving: Arc<Serving>) {
 
 /// Writes long attempts down, and drops queues that stand still while memory is short.
 fn look_lanes_over(serving: &Arc<Serving>) {
-    let now = serving.now();
-    let then = millrace_event::Timestamp(now.0 - i64::try_from(WRITTEN_DOWN_AFTER.as_millis()).unwrap_or(0));
+    let now = serving.steady();
+    let then = now.before(WRITTEN_DOWN_AFTER);
     let tight = serving.common.budget.is_tight();
     let lanes: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
     for lane in lanes {

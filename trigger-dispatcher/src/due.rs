@@ -9,7 +9,7 @@ use millrace_event::{Event, Timestamp};
 use crate::lane::{Lane, MAX_DUE};
 use crate::serving::Serving;
 
-/// When which lane is to be looked at: one time a lane, the earliest; the fetch then sets the next.
+/// When which lane is to be looked at, in steady time: one time a lane, the earliest; the fetch then sets the next.
 #[derive(Debug, Default)]
 pub(crate) struct Timetable {
     in_order: BTreeSet<(Timestamp, u32)>,
@@ -20,7 +20,7 @@ pub(crate) struct Timetable {
 pub(crate) async fn run(serving: Arc<Serving>) {
     loop {
         let next = serving.due.lock().first();
-        let now = serving.now();
+        let now = serving.steady();
         match next {
             Some((due, key)) if due <= now => {
                 serving.due.lock().remove(key);
@@ -73,7 +73,7 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
 
 /// Says whether it went to the end: not when the budget is used up, which only the lane's progress changes.
 async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, ChannelError> {
-    let now = serving.now();
+    let now = serving.steady();
     let limit = MAX_DUE + lane.inner.lock().taken();
     let mut rows = serving.channel.due(lane.id, now, limit).await?;
     let all = rows.len() < limit;

@@ -118,7 +118,7 @@ pub(crate) fn not_attempted(
         trigger: lane.name.clone(),
         stage: key.stage,
         attempt,
-        at: serving.now(),
+        at: serving.moment().wall,
         millis: 0,
         status: None,
         outcome: Cow::Borrowed(outcome),

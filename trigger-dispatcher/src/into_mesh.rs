@@ -108,7 +108,7 @@ pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -
             let key = job.attempted.key;
             tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, %refusal, "a reply was refused");
             let row =
-                next_step::refused_reply(&job.settings, key, reply, &refusal.to_string(), serving.now());
+                next_step::refused_reply(&job.settings, key, reply, &refusal.to_string(), serving.moment());
             (done(200, false), Reply::Refused(refusal, Box::new(row)))
         }
     }

@@ -2,7 +2,7 @@
 
 use millrace_channel::{Failure, Stage, Work, WorkKey};
 use millrace_delivery::{Verdict, backoff};
-use millrace_event::{Event, Timestamp};
+use millrace_event::{Event, Moment, Timestamp};
 
 use crate::settings::Settings;
 
@@ -51,7 +51,7 @@ impl Attempted {
         }
     }
 
-    /// The row that says that this attempt is `due`, or that it is `open`.
+    /// The row that says that this attempt is `due` (in steady time), or that it is `open`.
     pub(crate) fn into_row(self, due: Timestamp, open: bool) -> Work {
         Work {
             key: self.key,
@@ -73,13 +73,13 @@ pub(crate) fn after_failure(
     failure: &millrace_delivery::Failure,
     target: &str,
     millis: u64,
-    now: Timestamp,
+    now: Moment,
     random: f64,
 ) -> Next {
     remember(
         &mut attempted.failures,
         Failure {
-            at: now,
+            at: now.wall,
             stage: attempted.key.stage,
             attempt: attempted.attempt,
             target: target.to_owned(),
@@ -93,7 +93,7 @@ pub(crate) fn after_failure(
     if failure.verdict == Verdict::Again && attempted.attempt < policy.retry {
         let wait = backoff::wait(policy, attempted.attempt, failure.retry_after, random);
         attempted.attempt += 1;
-        return Next::Put(Box::new(attempted.into_row(now.after(wait), false)));
+        return Next::Put(Box::new(attempted.into_row(now.steady.after(wait), false)));
     }
     let reason = if failure.verdict == Verdict::Final {
         failure.reason.clone()
@@ -104,7 +104,7 @@ pub(crate) fn after_failure(
 }
 
 /// The next step for an event whose attempts the process did not survive too often.
-pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: Timestamp) -> Next {
+pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: Moment) -> Next {
     let reason = format!(
         "the process ended uncleanly during {} attempts of this event",
         attempted.crashes
@@ -121,7 +121,7 @@ pub(crate) fn refused_reply(
     key: WorkKey,
     reply: Event,
     reason: &str,
-    now: Timestamp,
+    now: Moment,
 ) -> Work {
     let key = WorkKey {
         stage: Stage::Reply,
@@ -134,13 +134,13 @@ pub(crate) fn refused_reply(
         body: Some(reply),
         ..row
     }
-    .into_row(now, false)
+    .into_row(now.steady, false)
 }
 
 /// A failure that no answer told.
-fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Timestamp) -> Failure {
+fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Moment) -> Failure {
     Failure {
-        at: now,
+        at: now.wall,
         stage: attempted.key.stage,
         attempt: attempted.attempt,
         target: settings.subscriber_text.to_string(),
@@ -152,7 +152,7 @@ fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: T
 }
 
 /// To the dead-letter sink when there is one and this was not it; else parked.
-pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String, now: Timestamp) -> Next {
+pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String, now: Moment) -> Next {
     let sink = matches!(settings.dead_letter, Some(Ok(_)));
     if attempted.key.stage == Stage::Subscriber && sink {
         let key = WorkKey {
@@ -165,7 +165,7 @@ pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String,
             body: None,
             ..attempted
         };
-        return Next::Put(Box::new(dead_letter.into_row(now, false)));
+        return Next::Put(Box::new(dead_letter.into_row(now.steady, false)));
     }
     let reason = match (&settings.dead_letter, attempted.key.stage) {
         (Some(Err(why)), _) => format!("{reason}; the dead-letter sink is not known: {why}"),
@@ -219,6 +219,12 @@ mod tests {
     use millrace_model::{DeliveryPolicy, Target, Trigger};
 
     use super::*;
+
+    /// The wall clock was set back by an hour since the process began.
+    const NOW: Moment = Moment {
+        wall: Timestamp(1_000),
+        steady: Timestamp(3_601_000),
+    };
 
     fn settings(retry: u32, sink: Option<Result<&str, &str>>) -> Settings {
         let http = |uri: &str| Target::Http(uri.parse().expect("a uri"));
@@ -343,7 +349,7 @@ mod tests {
                 &failure(verdict),
                 "t",
                 3,
-                Timestamp(1000),
+                NOW,
                 0.0,
             );
             let said = match next {
@@ -356,19 +362,30 @@ mod tests {
     }
 
     #[test]
+    fn a_row_waits_by_the_steady_clock_and_its_failure_is_told_by_the_wall_clock() {
+        let settings = settings(3, None);
+        let step = after_failure(
+            &settings,
+            attempted(Stage::Subscriber, 0),
+            &failure(Verdict::Again),
+            "t",
+            3,
+            NOW,
+            0.0,
+        );
+        let Next::Put(row) = step else {
+            panic!("a retry is left")
+        };
+        let wait = backoff::wait(&settings.trigger.delivery, 0, None, 0.0);
+        assert_eq!((row.due, row.failures[0].at), (NOW.steady.after(wait), NOW.wall));
+    }
+
+    #[test]
     fn the_failure_that_a_dead_letter_tells_is_never_forgotten() {
         let settings = settings(100, Some(Ok("http://127.0.0.1:9009/dead")));
         let mut next = attempted(Stage::Subscriber, 0);
         next.attempt = 100;
-        let mut step = after_failure(
-            &settings,
-            next,
-            &failure(Verdict::Again),
-            "t",
-            0,
-            Timestamp(0),
-            0.0,
-        );
+        let mut step = after_failure(&settings, next, &failure(Verdict::Again), "t", 0, NOW, 0.0);
         for _ in 0..50 {
             let Next::Put(work) = step else {
                 panic!("retried 100 times")
@@ -381,15 +398,7 @@ mod tests {
                 failures: work.failures,
                 body: None,
             };
-            step = after_failure(
-                &settings,
-                again,
-                &failure(Verdict::Again),
-                "t",
-                0,
-                Timestamp(0),
-                0.0,
-            );
+            step = after_failure(&settings, again, &failure(Verdict::Again), "t", 0, NOW, 0.0);
         }
         let Next::Put(work) = step else {
             panic!("retried 100 times")

@@ -8,7 +8,8 @@ use crate::serving::Serving;
 
 /// Sets lanes aside whose trigger disappeared while nobody looked, and drops those that stayed away too long.
 pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
-    let now = serving.now();
+    // Steady time: a wall clock that jumps to another year must not end a grace period.
+    let now = serving.steady();
     for stored in serving.channel.lanes().await? {
         match stored.state {
             LaneState::Orphaned(since) if now.since(since) >= serving.common.options.orphan_grace => {
@@ -41,7 +42,9 @@ async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Resu
         if let Some(key) = key.filter(|key| routes.lanes.get(key).is_some_and(|lane| lane.id == stored.id)) {
             routes.by_name.remove(&stored.trigger);
             if let Some(lane) = routes.lanes.remove(&key) {
-                lane.inner.lock().give_up(&serving.common.budget, serving.now());
+                lane.inner
+                    .lock()
+                    .give_up(&serving.common.budget, serving.steady());
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use millrace_channel::Channel;
 use millrace_delivery::Connector;
-use millrace_event::{Clock, Intake, ObjectName, Timestamp};
+use millrace_event::{Clock, Intake, Moment, ObjectName, Timestamp};
 use millrace_filter::Index;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -66,9 +66,9 @@ pub(crate) struct Serving {
     pub(crate) suspects_below: u64,
     /// Its Broker is in no document any more.
     pub(crate) orphaned: AtomicBool,
-    /// When serving began.
+    /// When serving began, in steady time.
     pub(crate) began: Timestamp,
-    /// The same by a clock that nobody sets.
+    /// The same by a clock that stands still while the machine sleeps: only while awake a process lives.
     pub(crate) since: Instant,
 }
 
@@ -88,8 +88,14 @@ pub(crate) struct Routes {
 // === impl Serving ===
 
 impl Serving {
-    pub(crate) fn now(&self) -> Timestamp {
-        self.common.clock.now()
+    /// The time for everything that is waited for or measured; the same as that of rows of work.
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.common.clock.steady()
+    }
+
+    /// Both times now: what is shown to people is wall time.
+    pub(crate) fn moment(&self) -> Moment {
+        self.common.clock.moment()
     }
 
     /// Who watches, if anybody does.
@@ -118,7 +124,7 @@ impl Serving {
         if inner.wants_due() {
             inner.due_waiting = false;
             // Now, and not at once: lanes that have waited for longer come first, or one with much due starves them.
-            self.schedule(lane.key, self.now());
+            self.schedule(lane.key, self.steady());
         }
         self.wake_worker(lane, inner);
     }

@@ -16,7 +16,7 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
             let job = if stopped {
                 None
             } else {
-                lane.take(&mut inner, &serving.common.budget, serving.now())
+                lane.take(&mut inner, &serving.common.budget, serving.steady())
             };
             // What was taken may have made room, and may have left something for another worker.
             serving.stir(&lane, &mut inner);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
-use millrace_event::ObjectName;
+use millrace_event::{Clock, ObjectName};
 use millrace_filter::{Allowance, Explanation, Subject};
 use millrace_model::Trigger;
 use millrace_model::status::TriggerStatus;
@@ -41,6 +41,7 @@ pub(super) struct Stored {
     pub(super) reads_at: u64,
     /// The event was in hand then.
     pub(super) in_hand: bool,
+    /// Its state, with wall times.
     pub(super) state: LaneState,
 }
 
@@ -89,13 +90,13 @@ pub(super) async fn gather(
     } in candidates
     {
         let rows = match &lane {
-            Some(lane) => channel.rows_of(lane.id, record.position).await?,
+            Some(lane) => shown(channel.rows_of(lane.id, record.position).await?, &admin.clock),
             None => Rows::default(),
         };
         list.push(Facts {
             position: record.position.offset,
             explanation,
-            lane: lane.map(|lane| stored(&lane, record, router)),
+            lane: lane.map(|lane| stored(&lane, record, router, &admin.clock)),
             status: statuses.remove(&name),
             attempts: Attempts::of(history.remove(&name).into_iter().flatten(), &rows),
             rows,
@@ -105,12 +106,23 @@ pub(super) async fn gather(
     Ok(All { list, omitted })
 }
 
-fn stored(lane: &Lane, record: &Record, router: u64) -> Stored {
+/// The rows with their times as the wall clock shows them.
+fn shown(mut rows: Rows, clock: &Clock) -> Rows {
+    for work in &mut rows.work {
+        work.due = clock.shown(work.due);
+    }
+    rows
+}
+
+fn stored(lane: &Lane, record: &Record, router: u64, clock: &Clock) -> Stored {
     Stored {
         start: lane.start.offset,
         reads_at: lane.cursor.map_or(router, |cursor| cursor.offset),
         in_hand: lane.unsettled.contains(&record.position),
-        state: lane.state,
+        state: match lane.state {
+            LaneState::Orphaned(since) => LaneState::Orphaned(clock.shown(since)),
+            state @ (LaneState::Active | LaneState::Paused) => state,
+        },
     }
 }
 

@@ -23,6 +23,7 @@ async fn park(served: &Served, store: &Store, broker: &str, trigger: &str, count
     let spec = LaneSpec {
         trigger: name(trigger),
         uid: None,
+        longest_wait: std::time::Duration::from_secs(3600),
     };
     let lane = channel.open_lanes(vec![spec]).await.unwrap().remove(0);
     let event = |n: usize| {

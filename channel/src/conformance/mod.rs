@@ -11,6 +11,7 @@ mod parked;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_event::{DataForm, Event, ObjectName, SpecVersion, Timestamp};
 
@@ -104,6 +105,7 @@ fn spec(trigger: &str) -> LaneSpec {
     LaneSpec {
         trigger: ObjectName::new("shop", trigger),
         uid: None,
+        longest_wait: Duration::from_secs(3600),
     }
 }
 

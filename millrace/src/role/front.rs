@@ -58,6 +58,7 @@ pub(crate) struct Front {
 pub(crate) struct OpenFront {
     ready: watch::Sender<bool>,
     reload: watch::Sender<ReloadState>,
+    clock: Part,
     sources: Part,
     ingress: Part,
     admin: Part,
@@ -151,6 +152,9 @@ impl Front {
         let ready = watch::Sender::new(false);
         let reload = watch::Sender::new(ReloadState::default());
         let shutdown = CancellationToken::new();
+        let clock = Part::start(CancellationToken::new(), |shutdown| {
+            super::clock::watch(Clock::System, self.board.clone(), shutdown)
+        });
         let admin = Admin {
             mesh: self.mesh,
             reload: reload.subscribe(),
@@ -184,6 +188,7 @@ impl Front {
         Ok(OpenFront {
             ready,
             reload,
+            clock,
             sources,
             ingress,
             admin,
@@ -206,6 +211,7 @@ impl OpenFront {
         // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
         self.sources.stop().await;
         self.ingress.stop().await;
+        self.clock.stop().await;
         self.admin
     }
 }

@@ -3,6 +3,7 @@
 //! A role is given its [`config`] and its [`documents`], builds its [`front`] and its own [`part`]s, and runs until the
 //! [`signal`] to end; changed documents are taken up meanwhile.
 
+pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod documents;
 pub(crate) mod front;

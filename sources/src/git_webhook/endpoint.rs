@@ -129,7 +129,7 @@ impl Hook {
         };
         let secrets = self.secrets.read().clone();
         verify(&self.verification, self.forge, &secrets, signed)?;
-        self.rate.take(received).map_err(Refused::TooMany)?;
+        self.rate.take(self.clock.steady()).map_err(Refused::TooMany)?;
         Ok((data?, reserved))
     }
 

@@ -135,10 +135,12 @@ impl Embedded {
 
     async fn close_once(&self) -> Result<(), ChannelError> {
         let log = self.log.close().await.map_err(read::log_fault);
+        let noted = self.state.note_ahead(self.clock.ahead()).await;
         // Whatever went wrong, the files are free afterwards.
         let state = self.state.close(log.is_ok()).await;
         self.history.flush().await;
         log?;
+        noted?;
         Ok(state?)
     }
 }
@@ -215,7 +217,7 @@ impl Channel for Embedded {
             .map_or(self.log.head(), |from| from.max(self.log.oldest()));
         let admission = Admission {
             start,
-            now: self.clock.now(),
+            now: self.clock.steady(),
         };
         Ok(self.state.open_lanes(specs, admission).await?)
     }
@@ -259,7 +261,7 @@ impl Channel for Embedded {
     }
 
     async fn redrive(&self, id: &str) -> Result<bool, ChannelError> {
-        Ok(self.state.redrive(id, self.clock.now()).await?)
+        Ok(self.state.redrive(id, self.clock.steady()).await?)
     }
 
     async fn drop_parked(&self, id: &str) -> Result<bool, ChannelError> {
@@ -356,6 +358,7 @@ pub(crate) mod testing {
         LaneSpec {
             trigger: ObjectName::new("shop", trigger),
             uid: None,
+            longest_wait: Duration::from_secs(3600),
         }
     }
 

@@ -65,6 +65,10 @@ impl Embedded {
         if rebuilt {
             state.begin_at(log.oldest()).map_err(state_fault)?;
         }
+        let clock = &around.options.clock;
+        state
+            .take_over(clock.ahead(), clock.steady())
+            .map_err(state_fault)?;
         let unclean = state.unclean || rebuilt;
         let state = state.start(hooks(&log, &around, &metrics)).map_err(state_fault)?;
         let metrics = Arc::new(metrics);
@@ -267,6 +271,9 @@ impl Embedded {
         let missing = self.disk.space().map_or(0, |space| space.missing(0));
         if let Err(error) = self.retain(missing).await {
             tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
+        }
+        if let Err(error) = self.state.note_ahead(self.clock.ahead()).await {
+            tracing::warn!(broker = %self.broker, %error, "that the clock was set could not be written down");
         }
         if let Err(error) = self.state.give_back().await {
             tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");

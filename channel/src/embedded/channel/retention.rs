@@ -22,7 +22,8 @@ struct Plan {
     roll: bool,
 }
 
-/// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are freed.
+/// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are freed. Their age
+/// is counted in steady time: a wall clock that jumps to another year ends no history.
 fn plan(
     segments: &[SegmentInfo],
     lowest: u64,
@@ -38,7 +39,7 @@ fn plan(
         .sum();
     let (mut delete, mut freed) = (0, 0);
     for segment in segments.iter().take_while(settled) {
-        let expired = segment.last_time.after(options.retention_age) <= now;
+        let expired = segment.last_steady.after(options.retention_age) <= now;
         if !expired && history - freed <= options.retention_bytes && freed >= missing {
             break;
         }
@@ -66,7 +67,7 @@ impl Embedded {
         let plan = plan(
             &self.log.segments(),
             self.state.lowest(),
-            self.clock.now(),
+            self.clock.steady(),
             &self.options(),
             missing,
         );
@@ -186,13 +187,14 @@ pub(super) mod testing {
     use super::*;
 
     pub(in crate::embedded::channel) fn segment(base: u64, end: u64, bytes: u64) -> SegmentInfo {
-        let (first_time, last_time) = (Timestamp(0), Timestamp(0));
+        let (first_time, last_time, last_steady) = (Timestamp(0), Timestamp(0), Timestamp(0));
         SegmentInfo {
             base,
             end,
             bytes,
             first_time,
             last_time,
+            last_steady,
             sealed: true,
         }
     }
@@ -215,7 +217,8 @@ mod tests {
                 end: n * 10 + 10,
                 bytes: 100,
                 first_time: Timestamp(0),
-                last_time: Timestamp(i64::try_from(n).unwrap() * HOUR),
+                last_time: Timestamp(0),
+                last_steady: Timestamp(i64::try_from(n).unwrap() * HOUR),
                 sealed: n < 3,
             })
             .collect()

@@ -138,6 +138,11 @@ impl Log {
     ) -> Result<(Self, Recovery), LogError> {
         let metrics = LogMetrics::default();
         let recovered = recover::recover(&*files, &options.clock, &metrics, at_least)?;
+        let (ahead, now) = (options.clock.ahead(), options.clock.steady());
+        for segment in &recovered.segments {
+            let steady = Timestamp(segment.last_time().0.saturating_sub(ahead));
+            segment.appended_at(steady, now);
+        }
         let (head, head_seen) = watch::channel(recovered.next);
         let shared = Shared::new(files, options, metrics, recovered.segments, head_seen);
         let shared = Arc::new(shared);

@@ -30,6 +30,8 @@ pub struct SegmentInfo {
     pub first_time: Timestamp,
     /// When its last event was appended, or a little later.
     pub last_time: Timestamp,
+    /// The same in the steady time of this process: its age does not jump with the wall clock.
+    pub last_steady: Timestamp,
     /// No more appends go to it.
     pub sealed: bool,
 }
@@ -45,6 +47,7 @@ pub(super) struct Segment {
     bytes: AtomicU64,
     first_time: AtomicI64,
     last_time: AtomicI64,
+    last_steady: AtomicI64,
     sealed: AtomicBool,
     /// Its index from ids to offsets is there, or has been tried.
     indexed: AtomicBool,
@@ -91,6 +94,7 @@ impl Segment {
             bytes: AtomicU64::new(bounds.bytes),
             first_time: AtomicI64::new(bounds.first_time.0),
             last_time: AtomicI64::new(bounds.last_time.0),
+            last_steady: AtomicI64::new(bounds.last_time.0),
             sealed: AtomicBool::new(true),
             indexed: AtomicBool::new(false),
             collected: Mutex::default(),
@@ -166,8 +170,14 @@ impl Segment {
             bytes: self.bytes(),
             first_time: self.first_time(),
             last_time: self.last_time(),
+            last_steady: Timestamp(self.last_steady.load(Ordering::Acquire)),
             sealed: self.sealed(),
         }
+    }
+
+    /// The last event was appended at this steady time, and not in the future: there the wall clock stood wrong.
+    pub(super) fn appended_at(&self, steady: Timestamp, now: Timestamp) {
+        self.last_steady.store(steady.min(now).0, Ordering::Release);
     }
 
     /// The writer's next group is readable: `bytes` and `end` are the bounds now, `frames` where its frames begin.

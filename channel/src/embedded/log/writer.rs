@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_event::Timestamp;
+use millrace_event::{Moment, Timestamp};
 use tokio::sync::watch;
 
 use super::active::{Active, Failure};
@@ -147,7 +147,7 @@ impl Writer {
 
     /// Writes a group to the segment, and syncs it if that is asked for.
     fn store(&mut self, appends: &[Append], bytes: u64) -> Result<Timestamp, LogError> {
-        let time = self.shared.options.clock.now();
+        let Moment { wall: time, steady } = self.shared.options.clock.moment();
         let sync = self.shared.options.durability == Durability::Sync;
         let mut active = self.take_active(bytes)?;
         let next = self.encode(&active, appends, bytes, time);
@@ -157,6 +157,7 @@ impl Writer {
                     .segment
                     .collect(with_frames(&self.keys, &self.frames, appends));
                 active.segment.grow(&self.frames, active.written(), next);
+                active.segment.appended_at(steady, steady);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
                 Ok(time)
@@ -254,13 +255,15 @@ impl Writer {
     }
 
     fn begin_segment(&self) -> Result<Active, LogError> {
+        let Moment { wall, steady } = self.shared.options.clock.moment();
         let head = Head {
             marker: fastrand::u32(..),
             base: self.next,
             previous_end: self.end,
-            created: self.shared.options.clock.now(),
+            created: wall,
         };
         let active = Active::create(&*self.shared.files, &head)?;
+        active.segment.appended_at(steady, steady);
         self.shared.add_segment(Arc::clone(&active.segment));
         Ok(active)
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::codec::{from_db, lane_state, offsets_from_db, position, to_db, trigger};
 use super::holds::Held;
 use super::worker::Effects;
-use super::{StateError, change, copies};
+use super::{StateError, change, copies, times};
 use crate::{Lane, LaneId, LaneSpec, LaneState};
 
 /// Everything of a lane, with its counts: each is a range of an index.
@@ -22,7 +22,7 @@ const SELECT: &str = "
 pub(crate) struct Admission {
     /// The first position that is a new lane's own.
     pub(crate) start: u64,
-    /// Now: since when a lane that another one replaces is orphaned.
+    /// Now, in steady time: since when a lane that another one replaces is orphaned.
     pub(crate) now: Timestamp,
 }
 
@@ -49,7 +49,10 @@ pub(super) fn open(
         .iter()
         .map(|spec| {
             let id = match find(db, spec)? {
-                Some(id) => id,
+                Some(id) => {
+                    times::bring_forward(db, LaneId(id), admission.now.after(spec.longest_wait))?;
+                    id
+                }
                 None => make(db, spec, admission, router, effects)?,
             };
             db.prepare_cached("UPDATE lanes SET orphaned = NULL WHERE id = ?1 AND orphaned IS NOT NULL")?

@@ -13,10 +13,12 @@ mod lanes;
 mod opened;
 mod parked;
 mod schema;
+mod times;
 mod work;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use millrace_event::{ObjectName, Timestamp};
@@ -84,6 +86,8 @@ pub(crate) struct State {
 struct Shared {
     holds: Mutex<Holds>,
     files: Files,
+    /// By how much the wall clock is ahead, as it stands in the database.
+    ahead: AtomicI64,
     commands: watch::Sender<u64>,
 }
 
@@ -184,6 +188,16 @@ impl State {
             })
             .await?;
         }
+        Ok(())
+    }
+
+    /// Notes by how many milliseconds the wall clock is ahead of the steady time, if that has changed.
+    pub(crate) async fn note_ahead(&self, ahead: i64) -> Result<(), StateError> {
+        if self.shared.ahead.load(Ordering::Acquire) == ahead {
+            return Ok(());
+        }
+        self.write(move |db, _| times::note(db, ahead)).await?;
+        self.shared.ahead.store(ahead, Ordering::Release);
         Ok(())
     }
 
@@ -372,6 +386,7 @@ impl From<StateError> for ChannelError {
 #[cfg(test)]
 pub(crate) mod testing {
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::{Position, Stage, WorkKey};
@@ -384,6 +399,7 @@ pub(crate) mod testing {
         LaneSpec {
             trigger: ObjectName::new("shop", trigger),
             uid: None,
+            longest_wait: Duration::from_secs(3600),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
+use millrace_event::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
@@ -12,7 +14,7 @@ use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
 use super::worker::{self, Effects, Worker};
-use super::{Hooks, Shared, State, StateError, change};
+use super::{Hooks, Shared, State, StateError, change, times};
 use crate::{Change, LaneId, Position};
 
 /// A database that has been read but is not yet written to: the log is opened in between.
@@ -73,15 +75,25 @@ impl Opened {
         Ok(())
     }
 
+    /// Makes the times that the last run wrote those of this run, whose wall clock is `ahead` of its steady time `now`.
+    /// Blocking.
+    pub(crate) fn take_over(&self, ahead: i64, now: Timestamp) -> Result<(), StateError> {
+        times::take_over(&self.db, ahead, now)
+    }
+
     /// Starts the thread that writes.
     pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
         let reads = schema::open_reader(&self.file)?;
         let files = Files::of(&self.file)
             .map_err(|error| StateError::Damaged(format!("its files cannot be looked at: {error}")))?;
+        let ahead = self
+            .db
+            .query_row("SELECT ahead FROM channel WHERE id = 1", [], |row| row.get(0))?;
         let (sender, jobs) = mpsc::channel(worker::QUEUE);
         let shared = Arc::new(Shared {
             holds: Mutex::new(self.holds),
             files,
+            ahead: AtomicI64::new(ahead),
             commands: watch::Sender::new(0),
         });
         let worker = Worker {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::StateError;
 
 /// The version of the tables below, kept in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A whole check of the file is quick up to this size; a larger file is believed until a read says otherwise.
 const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
@@ -16,12 +16,14 @@ const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
 /// What the state consists of.
 ///
 /// Lanes are never numbered twice (AUTOINCREMENT), nor are parked events. `work_due` gives due rows in order, `work_position` says
-/// whether an event is still named before its copy or its segment goes.
+/// whether an event is still named before its copy or its segment goes. `ahead` is what has to be added to `work.due` and
+/// `lanes.orphaned` to make wall times of them.
 const TABLES: &str = "
 CREATE TABLE channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     router INTEGER NOT NULL,
-    clean INTEGER NOT NULL
+    clean INTEGER NOT NULL,
+    ahead INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE lanes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,6 +74,9 @@ CREATE TABLE events (
 ) STRICT;
 INSERT INTO channel (id, router, clean) VALUES (1, 0, 0);
 ";
+
+/// What version 1 has not yet.
+const SINCE_1: &str = "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;";
 
 /// What was found at opening.
 #[derive(Debug)]
@@ -124,6 +129,9 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
         create(&db).map_err(unreadable)?;
     } else {
         check(&db, file)?;
+        if version < VERSION {
+            migrate(&db).map_err(unreadable)?;
+        }
     }
     Ok(Found { db, fresh })
 }
@@ -184,6 +192,12 @@ fn settings(db: &Connection) -> Result<(), rusqlite::Error> {
 fn create(db: &Connection) -> Result<(), rusqlite::Error> {
     db.execute_batch(&format!(
         "BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+    ))
+}
+
+fn migrate(db: &Connection) -> Result<(), rusqlite::Error> {
+    db.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;"
     ))
 }
 
@@ -269,6 +283,28 @@ mod tests {
                 matches!(outcome, Err(SchemaError::Unreadable(_))),
                 "{case}: {outcome:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_earlier_version_is_taken_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let db = open(&file, false).unwrap().db;
+        db.execute_batch(
+            "UPDATE channel SET router = 7; ALTER TABLE channel DROP COLUMN ahead; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let found = open(&file, true).unwrap();
+            let (router, ahead): (i64, i64) = found
+                .db
+                .query_row("SELECT router, ahead FROM channel", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .unwrap();
+            assert_eq!((found.fresh, router, ahead), (false, 7, 0));
         }
     }
 

@@ -350,3 +350,33 @@ async fn a_later_format_is_refused_in_words() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn the_age_of_a_segment_does_not_jump_with_the_wall_clock() {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let (disk, options) = (Disk::new(1), options());
+    let clock = &options.clock;
+    let (log, _) = open(&disk, &options);
+    let age = |log: &Log| clock.steady().since(log.segments()[0].last_steady);
+    log.append(vec![event(0, 1)]).await.unwrap();
+    for set in [clock.now().after(70 * YEAR), clock.now().before(2 * YEAR)] {
+        clock.set(set);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(age(&log), Duration::from_secs(60));
+        log.append(vec![event(1, 1)]).await.unwrap();
+        assert_eq!(age(&log), Duration::ZERO);
+    }
+    clock.set(clock.now().after(70 * YEAR));
+    log.append(vec![event(2, 1)]).await.unwrap();
+    log.close().await.unwrap();
+    drop(log);
+    // The next process finds a time that is still to come, and one that is past.
+    clock.set(clock.now().before(70 * YEAR));
+    clock.advance(Duration::from_secs(60));
+    let log = open(&disk, &options).0;
+    assert_eq!(age(&log), Duration::ZERO, "it gets older from now on");
+    log.append(vec![event(3, 1)]).await.unwrap();
+    drop(log);
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(age(&open(&disk, &options).0), Duration::from_secs(3600));
+}
