@@ -111,6 +111,18 @@ impl Ledger {
             .await
     }
 
+    /// Takes back what was done after an instant: the clock was wrong then.
+    pub(super) async fn go_back(&mut self, to: Timestamp) -> Result<(), SourceError> {
+        self.change(
+            |page, _| page.done > to.0,
+            |page, _| {
+                page.done = to.0;
+                page.claim = None;
+            },
+        )
+        .await
+    }
+
     /// Notes the schedule of this run, if what is stored is of another.
     pub(super) async fn adopt(&mut self) -> Result<(), SourceError> {
         let schedule = self.schedule.clone();

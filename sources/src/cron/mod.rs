@@ -1,40 +1,41 @@
 //! CronSource: an event at each time of a schedule.
 //!
-//! The files are the steps: which times were missed ([`missed`]), whose a tick is and which are done ([`ledger`]), what is
-//! sent for it ([`tick`]); this file waits for the next one.
+//! The files are the steps: how far it has come when the clock is set ([`horizon`]), which times were missed ([`missed`]),
+//! whose a tick is and which are done ([`ledger`]), what is sent for it ([`tick`]); this file waits for the next one.
 //!
 //! # Guarantees
 //! - While it runs, each time of the schedule becomes an event, in order, however long the sink does not take them.
 //! - What was missed while it did not run (or the machine slept) is made up as `catchUp` says, never more than
 //!   [`MADE_UP`] ticks at once.
-//! - A tick goes out once, however the clock jumps and however many instances share a checkpoint. After a crash it may go out
-//!   again, with the same id.
+//! - A tick goes out once, also when the clock is set by up to three hours, and however many instances share a checkpoint.
+//!   After a crash it may go out again, with the same id.
+//! - A clock that is set by any amount stops the schedule for three hours at most; set right again, it goes on at once.
 //!
 //! # Caveats
-//! - A clock that was ahead and is set right again: nothing is sent until it passes the last tick. The status says so.
+//! - A clock that is set back by up to three hours: nothing is sent until it passes the last tick. The status says so. By
+//!   more: the schedule goes on from the new time, and sends again what it has sent for those times, with the same ids.
 //! - What waits for the sink when the process ends counts as missed at the next start.
 
+mod horizon;
 mod ledger;
 mod missed;
 mod tick;
 
 use std::time::Duration;
 
-use millrace_event::Timestamp;
+use millrace_event::{Moment, Timestamp};
 use millrace_model::source::{CatchUp, Cron};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Feed, SourceError};
+use horizon::{Horizon, Look};
 use ledger::{Claim, Ledger};
 
 /// The most ticks that are made up at once; of more, the newest are.
 const MADE_UP: usize = 1_000;
-/// The clock is looked at as often as this, so that a clock that is set, or a machine that wakes up, is noticed.
+/// The clock is looked at as often as this, to remember that the source is at work; when it is set, at once.
 const LOOK: Duration = Duration::from_secs(60);
-/// Who has not looked at the clock for so long was not at work.
-const LAPSE: Duration = Duration::from_secs(120);
-/// A tick so far ahead of the clock was sent when the clock was wrong.
-const AHEAD: Duration = Duration::from_secs(60);
 
 /// Sends the ticks of one schedule.
 #[derive(Debug)]
@@ -48,8 +49,9 @@ struct Run<'a> {
     context: &'a Context,
     shutdown: &'a CancellationToken,
     ledger: Ledger,
-    /// When it was last known to be at work; `None` at the start.
-    seen: Option<Timestamp>,
+    horizon: Horizon,
+    /// Changes when the clock is set.
+    moves: watch::Receiver<u64>,
 }
 
 // === impl CronFeed ===
@@ -76,7 +78,8 @@ impl Feed for CronFeed {
             context,
             shutdown: &shutdown,
             ledger: Ledger::open(context.memory.clone(), &self.spec.schedule, now).await?,
-            seen: None,
+            horizon: Horizon::default(),
+            moves: context.clock.moves(),
         };
         while !shutdown.is_cancelled() {
             run.step().await?;
@@ -90,30 +93,62 @@ impl Feed for CronFeed {
 impl Run<'_> {
     /// Waits for the next tick for a while, or sends it.
     async fn step(&mut self) -> Result<(), SourceError> {
-        let now = self.context.clock.now();
-        self.say(now);
-        if self.seen.is_none_or(|seen| now.since(seen) > LAPSE) {
-            self.leave_out(now).await?;
-            self.ledger.adopt().await?;
-        }
-        self.seen = Some(now);
+        self.moves.mark_unchanged();
+        let moment = self.context.clock.moment();
+        self.look(moment).await?;
+        let now = self.horizon.reached(moment.wall);
         let next = self.spec.schedule.next_after(self.ledger.done());
         let due = next.map(|tick| tick.after(self.delay(tick)));
         match (next, due) {
             (Some(tick), Some(due)) if due <= now => self.send(tick).await,
             (_, due) => {
-                let look = now.after(LOOK);
+                let look = moment.wall.after(LOOK);
                 self.pause(due.map_or(look, |due| due.min(look))).await;
                 Ok(())
             }
         }
     }
 
-    /// Waits until a time, or the shutdown.
-    async fn pause(&self, until: Timestamp) {
+    /// Sees where the clock stands, and says so.
+    async fn look(&mut self, now: Moment) -> Result<(), SourceError> {
+        let look = self.horizon.look(now, self.ledger.done());
+        match look {
+            Look::On => {}
+            Look::Behind(reached) => {
+                self.context.report.ready_but(format!(
+                    "the clock was set back from {}, and nothing is sent before it is that late again; a clock that is set \
+                     back by more than three hours is not waited for",
+                    tick::rfc3339(reached)
+                ));
+                return Ok(());
+            }
+            Look::SetBack(reached) => {
+                tracing::warn!(
+                    source = %self.context.name, from = %tick::rfc3339(reached), to = %tick::rfc3339(now.wall),
+                    "the clock was set back by more than three hours; the schedule goes on from the new time"
+                );
+                self.ledger.go_back(now.wall).await?;
+                self.ledger.adopt().await?;
+            }
+            Look::Lapsed { done } => {
+                if let Some(done) = done {
+                    self.ledger.pass(done).await?;
+                }
+                self.leave_out(now.wall).await?;
+                self.ledger.adopt().await?;
+            }
+        }
+        self.context.report.ready();
+        Ok(())
+    }
+
+    /// Waits until the clock shows a time, or is set, or for the shutdown.
+    async fn pause(&mut self, until: Timestamp) {
+        let moves = &mut self.moves;
         tokio::select! {
             () = self.shutdown.cancelled() => {}
-            () = self.context.clock.sleep_until(until) => {}
+            () = self.context.clock.sleep_until_wall(until) => {}
+            Ok(()) = moves.changed() => {}
         }
     }
 
@@ -164,7 +199,7 @@ impl Run<'_> {
                     () = self.shutdown.cancelled() => {}
                     () = tokio::time::sleep(ledger::RENEW) => {}
                 }
-                self.seen = Some(self.context.clock.now());
+                self.horizon.was_at_work(self.context.clock.moment());
                 return Ok(());
             }
             Claim::Mine => {}
@@ -182,7 +217,7 @@ impl Run<'_> {
                 }
             }
         };
-        self.seen = Some(self.context.clock.now());
+        self.horizon.was_at_work(self.context.clock.moment());
         match taken {
             Ok(true) => self.ledger.complete(tick).await?,
             Ok(false) => self.ledger.release(tick).await?,
@@ -197,26 +232,13 @@ impl Run<'_> {
 
     /// Remembers that nothing was missed so far: a schedule that is edited now begins now.
     async fn leave(mut self) -> Result<(), SourceError> {
-        let now = self.context.clock.now();
         let next = self.spec.schedule.next_after(self.ledger.done());
-        let was_here = self.seen.is_some_and(|seen| now.since(seen) <= LAPSE);
-        if was_here && next.is_none_or(|tick| tick > now) {
+        if let Some(now) = self.horizon.at_work(self.context.clock.now())
+            && next.is_none_or(|tick| tick > now)
+        {
             self.ledger.pass(now).await?;
         }
         Ok(())
-    }
-
-    /// Says how it stands.
-    fn say(&self, now: Timestamp) {
-        let done = self.ledger.done();
-        if done > now.after(AHEAD) {
-            self.context.report.ready_but(format!(
-                "the clock was set back: it was {} when the last tick was sent, and nothing is sent before",
-                tick::rfc3339(done)
-            ));
-        } else {
-            self.context.report.ready();
-        }
     }
 
     fn delay(&self, tick: Timestamp) -> Duration {

@@ -4,4 +4,5 @@
 mod api_server;
 mod cron;
 mod frame;
+mod set_clocks;
 mod support;
