@@ -3,7 +3,7 @@
 //! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
 //! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
 //! stands, [`wait_until`] waits for a condition and never for a time, [`webhook`] calls as forges do, [`peers`] finds the real clients,
-//! and [`Kafka`] and [`Kube`] are real servers. Nothing here
+//! [`Clocks`] moves the time of one process, and [`Kafka`] and [`Kube`] are real servers. Nothing here
 //! uses the product's own crates: what both sides got wrong in the same way would pass.
 
 #![allow(
@@ -14,6 +14,7 @@
 pub mod admin;
 mod certificates;
 pub mod client;
+pub mod clocks;
 pub mod documents;
 pub mod event;
 pub mod kafka;
@@ -36,6 +37,7 @@ pub use self::kafka::Kafka;
 pub use self::kube::Kube;
 pub use admin::Admin;
 pub use client::{Answered, Client};
+pub use clocks::Clocks;
 pub use event::Event;
 pub use mesh::Mesh;
 pub use producer::Producers;
