@@ -1,7 +1,12 @@
 //! Reading the fields of a document: every fault is noted with its place and path, and reading goes on.
 
 use crate::node::{Entry, Kind, Node, ReadsAs};
+use std::path::{Path, PathBuf};
+
+use millrace_model::NamedFile;
+
 use crate::problem::{Code, Mark, Problem, Remark, shown};
+use crate::reference::{Named, Reference};
 use crate::suggest;
 
 /// Problems that are listed; a hostile file could have millions.
@@ -14,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) document: Option<String>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) remarks: Vec<Remark>,
+    pub(crate) references: Vec<Reference>,
 }
 
 /// A value with its path.
@@ -50,6 +56,26 @@ impl Report {
             path: path.to_owned(),
             code,
             message: message.into(),
+        });
+    }
+
+    /// A file that this document names, with the folder in which the document lies.
+    pub(crate) fn named_file(&self, path: &str) -> NamedFile {
+        let file = Path::new(&self.file);
+        NamedFile {
+            path: PathBuf::from(path),
+            folder: file.parent().map(Path::to_owned).unwrap_or_default(),
+        }
+    }
+
+    /// Notes that a field names something outside of the documents.
+    pub(crate) fn reference(&mut self, field: &Field<'_>, named: Named) {
+        self.references.push(Reference {
+            file: self.file.clone(),
+            at: field.node.at,
+            document: self.document.clone(),
+            path: field.path.clone(),
+            named,
         });
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
 //! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their parts (`filters`,
-//! `destination`, `delivery`, `secret`, [`duration`], [`quantity`]) say what the fields mean, and `found` makes the mesh of
+//! `destination`, `delivery`, `secret`, `reference`, [`duration`], [`quantity`]) say what the fields mean, and `found` makes the mesh of
 //! them; [`mod@load`] goes that way with every document.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
@@ -24,6 +24,7 @@ mod node;
 mod parse;
 pub mod problem;
 pub mod quantity;
+mod reference;
 mod secret;
 mod source;
 mod suggest;
@@ -34,4 +35,5 @@ pub use filter_text::read_filter;
 pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
+pub use reference::{Named, Reference};
 pub use source::check_override;

@@ -18,6 +18,7 @@ use crate::metadata::{Metadata, title};
 use crate::node::Node;
 use crate::parse::{Document, Documents};
 use crate::problem::{Code, Problem, Remark, shown};
+use crate::reference::Reference;
 use crate::secret;
 use crate::source::{self, SOURCES_V1ALPHA1};
 use crate::suggest;
@@ -50,6 +51,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// What the author should know.
     pub remarks: Vec<Remark>,
+    /// What the documents name outside of themselves.
+    pub references: Vec<Reference>,
 }
 
 /// What has been read so far.
@@ -233,12 +236,16 @@ impl Loader {
     fn finish(mut self) -> Loaded {
         let mesh = self.found.mesh(&mut self.report);
         let Report {
-            problems, remarks, ..
+            problems,
+            remarks,
+            references,
+            ..
         } = self.report;
         Loaded {
             mesh: problems.is_empty().then_some(mesh),
             problems,
             remarks,
+            references,
         }
     }
 }

@@ -110,6 +110,8 @@ codes! {
     BadReference = "bad-reference",
     /// A secret that is not given as it must be.
     BadSecret = "bad-secret",
+    /// A file, a variable or a program that the operator has not opened to documents.
+    NotOpen = "not-open",
     /// A schedule that never comes, or cannot be read.
     BadSchedule = "bad-schedule",
     /// Data that is not what it is said to be.

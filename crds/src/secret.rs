@@ -3,16 +3,16 @@
 //! A value is never repeated in a message.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use millrace_event::ObjectName;
-use millrace_model::Secret;
+use millrace_model::{NamedFile, Secret};
 
 use crate::field::{Field, Object, Report};
 use crate::metadata::subdomain;
 use crate::problem::{Code, shown};
+use crate::reference::Named;
 
 /// The entries of one Secret document.
 pub(crate) type Entries = BTreeMap<String, Box<[u8]>>;
@@ -25,7 +25,7 @@ pub(crate) enum SecretRef {
     /// `env: NAME`.
     Env(String),
     /// `file: PATH`.
-    File(PathBuf),
+    File(NamedFile),
 }
 
 /// The Secret documents that are here, and what was looked for in vain.
@@ -88,8 +88,17 @@ impl SecretRef {
         object.close(report);
         match (key, env, file) {
             (Some(key), None, None) => Self::key(&key, namespace, report),
-            (None, Some(env), None) => env.text(report).map(|name| Self::Env(name.to_owned())),
-            (None, None, Some(file)) => file.text(report).map(|path| Self::File(path.into())),
+            (None, Some(env), None) => {
+                let name = env.text(report)?.to_owned();
+                report.reference(&env, Named::Secret(Secret::Env(name.clone())));
+                Some(Self::Env(name))
+            }
+            (None, None, Some(file)) => {
+                let path = file.text(report)?;
+                let named = report.named_file(path);
+                report.reference(&file, Named::Secret(Secret::File(named.clone())));
+                Some(Self::File(named))
+            }
             _ => {
                 let message = "a secret is found by one of `secretKeyRef`, `env` and `file`";
                 field.refuse(report, Code::BadSecret, message);
@@ -120,7 +129,7 @@ impl Secrets {
     pub(crate) fn resolve(&mut self, reference: &SecretRef) -> Secret {
         match reference {
             SecretRef::Env(name) => Secret::Env(name.clone()),
-            SecretRef::File(path) => Secret::File(path.clone()),
+            SecretRef::File(file) => Secret::File(file.clone()),
             SecretRef::Key(name, key) => self.entry(name, key).unwrap_or_else(|why| {
                 self.missing.push(why.clone());
                 Secret::Missing(why)

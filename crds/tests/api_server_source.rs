@@ -60,7 +60,8 @@ fn every_field_is_read() {
              {key: f, operator: Exists}, {key: g, operator: DoesNotExist}]}}],
          filters: [{exact: {type: dev.knative.apiserver.resource.add}}]",
     );
-    assert_eq!(spec.kubeconfig.as_deref(), Some("./kubeconfig".as_ref()));
+    let kubeconfig = spec.kubeconfig.as_ref().map(|file| file.path.as_path());
+    assert_eq!(kubeconfig, Some("./kubeconfig".as_ref()));
     assert_eq!((spec.mode, spec.initial_list), (ObjectMode::Resource, true));
     assert_eq!(spec.owner, Some(kind("apps/v1", "ReplicaSet")));
     assert_eq!(spec.namespaces, Namespaces::Matching("env=prod".to_owned()));

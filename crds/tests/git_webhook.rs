@@ -1,10 +1,10 @@
 //! The documents of GitWebhookSources: what they mean, and that every fault is named where it is.
 
-use millrace_crds::{Code, Loaded, load_text};
+use millrace_crds::{Code, Loaded, Named, load_text};
 use millrace_model::source::git_webhook::{
     Algorithm, Encoding, Forge, From, GitWebhook, Hmac, Mapping, Verification,
 };
-use millrace_model::{Secret, SourceSpec};
+use millrace_model::{NamedFile, Secret, SourceSpec};
 
 fn load(spec: &str) -> Loaded {
     load_text(&format!(
@@ -53,13 +53,42 @@ fn every_forge_has_its_name() {
 }
 
 #[test]
+fn what_a_document_names_outside_of_itself_is_listed_with_its_place() {
+    let loaded = load(
+        "forge: github, secrets: [{env: A}, {secretKeyRef: {name: s, key: k}}, {file: deep/b}, {env: [c]}]",
+    );
+    let found: Vec<_> = loaded
+        .references
+        .iter()
+        .map(|found| (found.path.as_str(), &found.named))
+        .collect();
+    let file = NamedFile {
+        path: "deep/b".into(),
+        folder: "".into(),
+    };
+    assert_eq!(
+        found,
+        [
+            ("spec.secrets[0].env", &Named::Secret(Secret::Env("A".to_owned()))),
+            ("spec.secrets[2].file", &Named::Secret(Secret::File(file))),
+        ]
+    );
+    let first = &loaded.references[0];
+    assert_eq!(
+        (first.file.as_str(), first.at.line, first.document.as_deref()),
+        ("-", 9, Some("GitWebhookSource shop/w"))
+    );
+}
+
+#[test]
 fn secrets_come_from_documents_the_environment_and_files() {
     let webhook =
         read("forge: gitlab, mapping: knative, requestsPerSecond: 5, secrets: [{env: A}, {file: /b}]");
-    assert_eq!(
-        webhook.secrets,
-        [Secret::Env("A".to_owned()), Secret::File("/b".into())]
-    );
+    let file = NamedFile {
+        path: "/b".into(),
+        folder: "".into(),
+    };
+    assert_eq!(webhook.secrets, [Secret::Env("A".to_owned()), Secret::File(file)]);
     assert_eq!(
         (webhook.mapping, webhook.requests_per_second),
         (Mapping::Knative, 5)

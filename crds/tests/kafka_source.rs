@@ -2,7 +2,7 @@
 
 use millrace_crds::{Loaded, load_text};
 use millrace_model::source::{InitialOffset, Kafka, KeyType, Mechanism, Ordering};
-use millrace_model::{BackoffPolicy, Secret, SourceSpec};
+use millrace_model::{BackoffPolicy, NamedFile, Secret, SourceSpec};
 
 /// A document with this `spec` in flow style, in line 4, and these labels.
 fn document(labels: &str, spec: &str) -> String {
@@ -78,7 +78,11 @@ fn every_field_is_taken() {
         (Some(3), BackoffPolicy::Linear)
     );
     let tls = kafka.tls.expect("tls");
-    assert_eq!(tls.authorities, Some(Secret::File("/ca".into())));
+    let file = NamedFile {
+        path: "/ca".into(),
+        folder: "".into(),
+    };
+    assert_eq!(tls.authorities, Some(Secret::File(file)));
     let env = |name: &str| Secret::Env(name.to_owned());
     assert_eq!(tls.identity, Some((env("C"), env("K"))));
     let login = kafka.login.expect("a login");
@@ -183,4 +187,18 @@ fn the_type_of_the_keys_is_said_once() {
     let problems = load_text(&text).problems;
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].code.as_str(), "conflicting-fields");
+}
+
+#[test]
+fn what_an_encryption_names_that_is_off_is_named_by_nobody() {
+    for (enable, count) in [("true", 2), ("false", 0)] {
+        let net = format!(
+            "net: {{tls: {{enable: {enable}, caCert: {{file: /ca}}}}, sasl: {{enable: {enable}, user: u, password: {{env: P}}}}}}"
+        );
+        let loaded = load_text(&document(
+            "",
+            &format!("bootstrapServers: [\"a:1\"], topics: [t], {net}"),
+        ));
+        assert_eq!(loaded.references.len(), count, "{enable}: {:?}", loaded.problems);
+    }
 }

@@ -109,6 +109,11 @@ impl Connector {
         Ok(self)
     }
 
+    /// The guard that is asked about each address: for who connects without this.
+    pub fn guard(&self) -> &Guard {
+        &self.shared.options.guard
+    }
+
     /// A slot without an open connection yet.
     pub fn slot(&self) -> Connection {
         Connection {

@@ -16,7 +16,7 @@ pub use broker::{Broker, OnFull, Retention};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
-pub use secret::Secret;
+pub use secret::{NamedFile, Secret};
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
 pub use status::StatusBoard;
 pub use target::Target;

@@ -11,9 +11,18 @@ pub enum Secret {
     /// The value of an environment variable of the process.
     Env(String),
     /// The content of a file, without a line break at its end. Read again each time a source starts, and when the file changes.
-    File(PathBuf),
+    File(NamedFile),
     /// It cannot be found, and the sentence that says so: who needs it does not run.
     Missing(String),
+}
+
+/// A file that a document names. Whether it may, the operator decides when it is read (crate `secrets`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The path; a relative one counts from where Millrace was started.
+    pub path: PathBuf,
+    /// The folder in which the document lies.
+    pub folder: PathBuf,
 }
 
 impl fmt::Debug for Secret {
@@ -21,7 +30,7 @@ impl fmt::Debug for Secret {
         match self {
             Self::Value(_) => f.write_str("Value(***)"),
             Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::File(file) => f.debug_tuple("File").field(&file.path).finish(),
             Self::Missing(why) => f.debug_tuple("Missing").field(why).finish(),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use millrace_delivery::guard::Guard;
 use millrace_event::{CheckpointError, Clock, ObjectName};
+use millrace_secrets::SecretReader;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Memory, NotTaken, Outlet, Report, Webhooks};
@@ -37,6 +39,10 @@ pub struct Context {
     pub report: Report,
     /// What time it is.
     pub clock: Clock,
+    /// Reads the secrets that its document names.
+    pub secrets: SecretReader,
+    /// Judges addresses to which connections may be made.
+    pub guard: Guard,
     /// Where origins call in by HTTP.
     pub webhooks: Arc<Webhooks>,
     /// The most data that one event may have, in bytes.

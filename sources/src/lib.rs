@@ -1,9 +1,8 @@
 //! Sources: what happens elsewhere becomes CloudEvents, and none of it is lost.
 //!
 //! The files tell the work in order: what a kind of source has to do ([`feed`]), where its events go ([`outlet`]), what it
-//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where its secrets are
-//! (`secret`), where origins call in by HTTP
-//! ([`webhooks`]), how long it waits before it tries again (`waits`), and who starts and stops them all ([`supervise`]).
+//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where origins call in by HTTP
+//! ([`webhooks`]), which servers it may connect to (`servers`), how long it waits before it tries again (`waits`), and who starts and stops them all ([`supervise`]).
 //! Then a folder for each kind. Who adds one copies the shortest.
 //!
 //! # Guarantees
@@ -11,7 +10,7 @@
 //! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
 
 #[cfg(feature = "kubernetes")]
-mod api_server;
+pub mod api_server;
 mod cron;
 pub mod feed;
 mod git_webhook;
@@ -23,7 +22,8 @@ pub mod memory;
 mod metrics;
 pub mod outlet;
 pub mod report;
-mod secret;
+#[cfg(any(feature = "kafka", feature = "kubernetes"))]
+mod servers;
 pub mod supervise;
 mod waits;
 pub mod webhooks;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
+use millrace_secrets::SecretReader;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub checkpoints: Arc<dyn Checkpoint>,
     /// Where they say how they stand.
     pub board: Arc<StatusBoard>,
+    /// Reads what their documents name, under the operator's rule.
+    pub secrets: SecretReader,
     /// Where origins call in.
     pub webhooks: Arc<Webhooks>,
     /// What is counted.
@@ -57,6 +60,8 @@ struct Running {
     task: AbortOnDrop<()>,
 }
 
+/// How long a task that is dropped may take to notice.
+const ABORTED: Duration = Duration::from_secs(1);
 /// The first wait before a source that failed is run again, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
@@ -177,7 +182,8 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
         {
             tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
             running.task.0.abort();
-            let _ = (&mut running.task.0).await;
+            // It ends where it waits next. One that blocks never does, and is not waited for.
+            let _ = tokio::time::timeout(ABORTED, &mut running.task.0).await;
         }
     }
 }
@@ -214,6 +220,8 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             memory: Memory::new(parts.checkpoints.clone(), &key),
             report: report.clone(),
             clock: parts.clock.clone(),
+            secrets: parts.secrets.clone(),
+            guard: parts.connector.guard().clone(),
             webhooks: parts.webhooks.clone(),
             max_event_bytes: parts.max_event_bytes,
         };

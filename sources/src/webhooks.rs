@@ -89,8 +89,8 @@ impl Webhooks {
         self.state.send_modify(|state| state.expected = Some(names));
     }
 
-    /// Nobody is waited for any more: the process is about to end.
-    pub(crate) fn end(&self) {
+    /// Nobody is waited for any more, since the process is about to end: origins are told to come back.
+    pub fn end(&self) {
         self.state.send_modify(|state| state.is_ending = true);
     }
 

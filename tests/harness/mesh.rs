@@ -93,6 +93,13 @@ impl Setup {
         self
     }
 
+    /// With documents that may name the files of this folder, and of no other.
+    #[must_use]
+    pub fn secret_dir(self, folder: &Path) -> Self {
+        let folder = folder.to_string_lossy();
+        self.args(&["--secret-dir", &folder])
+    }
+
     /// With its ingress at this address instead of any free port.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use kube::core::DynamicObject;
 use millrace_tests::kube::watched::{config_map, documents, end, id, told, until_ready, until_told};
-use millrace_tests::{Kube, Mesh, Sink};
+use millrace_tests::{Kube, Sink};
 use serde_json::{Value, json};
 
 const CONFIG_MAPS: &str = "mode: Resource\nresources: [{apiVersion: v1, kind: ConfigMap}]";
@@ -48,7 +48,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     kube.apply(&owned("guest", "1", REPLICA_SET, false)).await?;
     let sink = Sink::start().await?;
     let owner = "owner: {apiVersion: apps/v1, kind: ReplicaSet}";
-    let mut mesh = Mesh::start(&watching(&kube, &sink, owner)).await?;
+    let mut mesh = kube.mesh(&watching(&kube, &sink, owner)).await?;
     until_ready(&mesh).await?;
     let mut expected = BTreeSet::new();
 
@@ -129,7 +129,7 @@ async fn what_filters_drop_is_told_neither_then_nor_later() -> anyhow::Result<()
         &sink,
         "filters: [{exact: {type: dev.knative.apiserver.resource.update}}]",
     );
-    let mut mesh = Mesh::start(&updates).await?;
+    let mut mesh = kube.mesh(&updates).await?;
     until_ready(&mesh).await?;
     let mut expected = BTreeSet::new();
 
@@ -201,7 +201,7 @@ async fn filters_speak_every_dialect_of_a_trigger() -> anyhow::Result<()> {
     kube.namespace("shop").await?;
     let mut expected = BTreeSet::new();
     let sink = Sink::start().await?;
-    let mut mesh = Mesh::start(&watching(&kube, &sink, "")).await?;
+    let mut mesh = kube.mesh(&watching(&kube, &sink, "")).await?;
     // Each object is added with 1, updated to 2 and deleted; a row says for which objects which of that passes.
     for (nth, (filters, passes)) in [
         (

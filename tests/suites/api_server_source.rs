@@ -11,7 +11,7 @@ use millrace_tests::kube::watched::{
     SINK, config_map, documents, end, id, told, until, until_ready, until_told, without_end,
 };
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Kube, Mesh, Sink, wait_until};
+use millrace_tests::{Kube, Sink, wait_until};
 use serde_json::{Value, json};
 
 const GUIDE: &str = include_str!("../../docs/guides/kubernetes-api.md");
@@ -25,7 +25,7 @@ async fn an_object_that_comes_changes_and_goes_is_told_as_knative_tells_it() -> 
     kube.apply(&config_map("before", "1")).await?;
     let sink = Sink::start().await?;
     let spec = "mode: Resource\nresources: [{apiVersion: v1, kind: ConfigMap}, {apiVersion: v1, kind: Namespace, selector: {matchLabels: {team: x}}}]";
-    let mesh = Mesh::start(&documents(&sink, &kube.kubeconfig(), spec)).await?;
+    let mesh = kube.mesh(&documents(&sink, &kube.kubeconfig(), spec)).await?;
     until_ready(&mesh).await?;
 
     let added = kube.apply(&config_map("rates", "1")).await?;
@@ -99,7 +99,7 @@ async fn the_example_of_the_guide_works(kube: &Kube) -> anyhow::Result<()> {
         object
     };
     kube.apply(&labelled("early", "1")).await?;
-    let mesh = Mesh::start(&text).await?;
+    let mesh = kube.mesh(&text).await?;
     until(&mesh, "ready", |state, _| state == "ready").await?;
     kube.apply(&config_map("unlabelled", "1")).await?;
     let added = kube.apply(&labelled("late", "1")).await?;
@@ -136,7 +136,7 @@ async fn nothing_is_lost_or_told_by_another_id_whatever_dies() -> anyhow::Result
     let gone = kube.apply(&config_map("gone", "1")).await?;
     let sink = Sink::start().await?;
     let spec = "mode: Resource\nresources: [{apiVersion: v1, kind: ConfigMap}]";
-    let mut mesh = Mesh::start(&documents(&sink, &kube.kubeconfig(), spec)).await?;
+    let mut mesh = kube.mesh(&documents(&sink, &kube.kubeconfig(), spec)).await?;
     until_ready(&mesh).await?;
     let mut expected = BTreeSet::new();
 
@@ -200,7 +200,7 @@ async fn a_thousand_objects_that_change_are_told_without_a_gap_over_a_kill() -> 
     let early = kube.apply(&config_map("early", "1")).await?;
     let sink = Sink::start().await?;
     let spec = "initialList: true\nresources: [{apiVersion: v1, kind: ConfigMap}]";
-    let mut mesh = Mesh::start(&documents(&sink, &kube.kubeconfig(), spec)).await?;
+    let mut mesh = kube.mesh(&documents(&sink, &kube.kubeconfig(), spec)).await?;
     until_ready(&mesh).await?;
     // Asked for, what is there is told as added.
     let mut expected = BTreeSet::from([id(&early, "add")]);
@@ -264,7 +264,7 @@ async fn what_may_not_be_seen_and_what_is_not_there_yet_holds_up_nothing_else() 
     let namespace = |name: &str, label: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"watched": label}}});
     kube.apply(&namespace("shop", "yes")).await?;
     kube.apply(&config_map("silent", "1")).await?;
-    let mut mesh = Setup::new(&documents(&sink, &kubeconfig, spec))?.start().await?;
+    let mut mesh = kube.mesh(&documents(&sink, &kubeconfig, spec)).await?;
     until(&mesh, "ready but for two kinds", |state, reason| {
         state == "ready"
             && reason.contains("secrets is forbidden")

@@ -39,7 +39,10 @@ async fn a_secret_can_be_replaced_without_a_pause() -> anyhow::Result<()> {
         "secrets: [{{secretKeyRef: {{name: hooks, key: old}}}}, {{file: {}}}]",
         file.display()
     );
-    let mesh = Mesh::start(&with(&github(&rest), &sink)).await?;
+    let mesh = Setup::new(&with(&github(&rest), &sink))?
+        .secret_dir(folder.path())
+        .start()
+        .await?;
     let call = |id: &str, secret: &str| Call::github("push", id, PUSH).signed_by_github(secret);
     for (n, secret) in ["old", "first"].into_iter().enumerate() {
         assert_eq!(
@@ -69,7 +72,10 @@ async fn a_source_without_its_secret_takes_nothing_until_it_is_there() -> anyhow
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("hook");
     let rest = format!("secrets: [{{file: {}}}]", file.display());
-    let mesh = Mesh::start(&with(&github(&rest), &sink)).await?;
+    let mesh = Setup::new(&with(&github(&rest), &sink))?
+        .secret_dir(folder.path())
+        .start()
+        .await?;
     let call = Call::github("push", "1", PUSH).signed_by_github("late");
     let answer = post(&mesh, "github", &call).await?;
     assert_refused(&answer, 503, "no-secret")?;

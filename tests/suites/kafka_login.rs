@@ -3,7 +3,8 @@
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, source};
-use millrace_tests::{Mesh, Sink, wait_until};
+use millrace_tests::mesh::Setup;
+use millrace_tests::{Sink, wait_until};
 
 const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
 const PATH: &str = "/ship";
@@ -60,7 +61,11 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
         );
         kafka.produce(topic, &[Record::of(*topic)]).await?;
     }
-    let mesh = Mesh::start(&text).await?;
+    let folder = kafka
+        .authority()
+        .and_then(std::path::Path::parent)
+        .context("secured")?;
+    let mesh = Setup::new(&text)?.secret_dir(folder).start().await?;
     for (topic, _, _, is_let_in) in &table {
         let name = format!("shop/{topic}");
         wait_until(&format!("{topic}: let in: {is_let_in}"), || async {

@@ -1,16 +1,16 @@
 //! What only an ApiServerSource has.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use millrace_filter::{Compiled, Filter};
-use millrace_model::SourceSpec;
 use millrace_model::source::ApiServer;
 use millrace_model::source::api_server::{Namespaces, ObjectKind, ObjectMode, WatchedKind};
+use millrace_model::{NamedFile, SourceSpec};
 
 use super::selector;
 use crate::field::{Field, Object, Report};
 use crate::problem::{Code, shown};
+use crate::reference::Named;
 use crate::{filters, suggest};
 
 /// The most kinds that one source watches.
@@ -20,7 +20,9 @@ const MODES: &[&str] = &["Reference", "Resource"];
 /// Reads what is left of the `spec`.
 pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::Spec> {
     let before = report.problems.len();
-    let kubeconfig = spec.text("kubeconfig", report).map(PathBuf::from);
+    let kubeconfig = spec
+        .take("kubeconfig")
+        .and_then(|field| kubeconfig(&field, report));
     let mode = spec.take("mode").and_then(|field| mode(&field, report));
     let resources = spec
         .require("resources", report)
@@ -58,6 +60,13 @@ pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::
         initial_list: initial_list.unwrap_or_default(),
     };
     Some(Box::new(move |_| SourceSpec::ApiServer(Box::new(spec))))
+}
+
+fn kubeconfig(field: &Field<'_>, report: &mut Report) -> Option<NamedFile> {
+    let path = field.text(report)?;
+    let named = report.named_file(path);
+    report.reference(field, Named::Kubeconfig(named.clone()));
+    Some(named)
 }
 
 /// No filter, which passes everything.

@@ -62,6 +62,7 @@ pub(super) fn read(spec: &mut Object<'_>, namespace: &str, report: &mut Report) 
 fn tls(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<TlsRefs> {
     let mut object = field.object(report)?;
     let enabled = enabled(&mut object, report);
+    let before = report.references.len();
     let mut secret = |name, report: &mut Report| {
         let field = object.take(name)?;
         SecretRef::read(&field, namespace, report)
@@ -69,6 +70,10 @@ fn tls(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<TlsRef
     let authorities = secret("caCert", report);
     let (cert, key) = (secret("cert", report), secret("key", report));
     object.close(report);
+    if !enabled {
+        // Nobody reads them.
+        report.references.truncate(before);
+    }
     let identity = match (cert, key) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,

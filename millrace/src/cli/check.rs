@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use millrace_crds::{Loaded, load, read};
+use millrace_crds::{Loaded, Named, Reference, load, read};
+use millrace_secrets::SecretReader;
 use serde_json::json;
 
 use crate::cli::exit::Exit;
+use crate::cli::opened::OpenedArgs;
 use crate::cli::out::{self, Output};
 
 /// `millrace check`.
@@ -15,11 +17,23 @@ pub(crate) struct CheckArgs {
     /// A file or folder of documents; repeat it for more; `-` is the standard input
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    opened: OpenedArgs,
+}
+
+/// What came of looking at something that a document names.
+enum Looked {
+    /// The source can use it, or could on another machine that has it.
+    Fine,
+    /// No source may or can use it, wherever that is.
+    Refused(String),
+    /// It is not to be had here.
+    NotHere(String),
 }
 
 /// Checks the documents and says what is wrong with them.
-pub(crate) fn check(args: &CheckArgs, output: Output) -> Exit {
-    let (files, loaded) = match read(&args.files) {
+pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
+    let (files, mut loaded) = match read(&args.files) {
         Ok(inputs) => (inputs.len(), load(&inputs)),
         Err(error) => (
             0,
@@ -29,22 +43,55 @@ pub(crate) fn check(args: &CheckArgs, output: Output) -> Exit {
             },
         ),
     };
+    look_at_references(&mut loaded, &SecretReader::new(args.opened.rule(Vec::new()))).await;
+    let valid = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty());
     match output {
         Output::Table => show(files, &loaded),
         Output::Json => out::json(&json!({
-            "valid": loaded.mesh.is_some(),
+            "valid": valid.is_some(),
             "files": files,
-            "brokers": loaded.mesh.as_ref().map(|mesh| mesh.brokers.len()),
-            "triggers": loaded.mesh.as_ref().map(|mesh| mesh.triggers.len()),
-            "sources": loaded.mesh.as_ref().map(|mesh| mesh.sources.len()),
+            "brokers": valid.map(|mesh| mesh.brokers.len()),
+            "triggers": valid.map(|mesh| mesh.triggers.len()),
+            "sources": valid.map(|mesh| mesh.sources.len()),
             "problems": loaded.problems,
             "remarks": loaded.remarks,
         })),
     }
-    if loaded.mesh.is_some() {
-        Exit::Ok
+    if valid.is_some() { Exit::Ok } else { Exit::Invalid }
+}
+
+/// Adds what is wrong with the files and variables that the documents name. `run` does not refuse its documents for that: only
+/// the source that names them does not run.
+async fn look_at_references(loaded: &mut Loaded, secrets: &SecretReader) {
+    for reference in std::mem::take(&mut loaded.references) {
+        match look(&reference, secrets).await {
+            Looked::Fine => {}
+            Looked::Refused(why) => loaded.problems.push(reference.refused(why)),
+            Looked::NotHere(why) => loaded.remarks.push(reference.remark(why)),
+        }
+    }
+}
+
+async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
+    let (why, is_refusal) = match &reference.named {
+        Named::Secret(secret) => match secrets.judge(secret).await {
+            Ok(()) => return Looked::Fine,
+            Err(error) => (error.to_string(), error.is_refusal()),
+        },
+        #[cfg(feature = "kubernetes")]
+        Named::Kubeconfig(file) => {
+            match millrace_sources::api_server::check_kubeconfig(file, secrets).await {
+                Ok(()) => return Looked::Fine,
+                Err(error) => (error.to_string(), error.is_refusal()),
+            }
+        }
+        #[cfg(not(feature = "kubernetes"))]
+        Named::Kubeconfig(_) => return Looked::Fine,
+    };
+    if is_refusal {
+        Looked::Refused(why)
     } else {
-        Exit::Invalid
+        Looked::NotHere(why)
     }
 }
 
@@ -55,11 +102,12 @@ fn show(files: usize, loaded: &Loaded) {
     for problem in &loaded.problems {
         out::remark(&problem.to_string());
     }
-    let Some(mesh) = &loaded.mesh else {
-        out::remark(&format!(
-            "{}: nothing of it is valid until they are mended",
-            count(loaded.problems.len(), "problem")
-        ));
+    let Some(mesh) = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty()) else {
+        let problems = count(loaded.problems.len(), "problem");
+        out::remark(&match loaded.mesh {
+            None => format!("{problems}: nothing of it is valid until they are mended"),
+            Some(_) => format!("{problems}: the rest would be served, but not the sources named here"),
+        });
         return;
     };
     if mesh.brokers.is_empty() {

@@ -33,15 +33,22 @@ Data goes to the standard output, remarks go to the standard error.";
 
 // === impl Exit ===
 
+impl Exit {
+    /// The code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Invalid => 3,
+            Self::Locked => 4,
+            Self::Unreachable => 5,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Invalid => 3,
-            Exit::Locked => 4,
-            Exit::Unreachable => 5,
-        })
+        Self::from(exit.code())
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: what it says, and which command is run. Data goes to the standard output, remarks to the standard
 //! error, and the exit code says how it ended.
 //!
-//! [`serving`] holds the flags of the commands that serve; [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and
+//! [`serving`] and [`opened`] hold the flags of the commands that serve; [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and
 //! [`tail`] are commands of their own, the latter four asking a running Millrace by [`admin`] over [`client`] and [`stream`].
 
 mod admin;
@@ -10,6 +10,7 @@ mod client;
 pub(crate) mod exit;
 mod explain;
 mod logs;
+mod opened;
 pub(crate) mod out;
 mod parked;
 mod send;
@@ -146,7 +147,7 @@ impl Cli {
                 Ok(config) => serve(args.serving.listening.log_format, "warn", crate::dev::dev(config)),
                 Err(message) => Ok(usage(&message)),
             },
-            Command::Check(args) => Ok(check::check(&args, output)),
+            Command::Check(args) => ask(async { Ok(check::check(&args, output).await) }),
             Command::Send(args) => ask(send::send(args, output)),
             Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),
             Command::Explain(args) => ask(explain::explain(args, admin, output)),
@@ -182,10 +183,11 @@ fn serve(
     if let Err(message) = logs::begin(format, filter) {
         return Ok(usage(&message));
     }
-    runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(command)
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(command);
+    // What hangs on a thread for what blocks (a name server, a file system) holds nothing that is not durable.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Runs a command that asks somebody else.

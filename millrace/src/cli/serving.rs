@@ -9,6 +9,7 @@ use millrace_broker::HostRule;
 use millrace_channel::embedded::Durability;
 
 use crate::cli::logs::LogFormat;
+use crate::cli::opened::OpenedArgs;
 use crate::cli::values::{
     parse_address, parse_bytes, parse_count, parse_duration, parse_event_bytes, parse_host,
 };
@@ -118,6 +119,8 @@ pub(crate) struct ListeningArgs {
     /// How long what is in hand may take to end at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) opened: OpenedArgs,
     /// How log lines look
     #[arg(long, value_enum, env = "MILLRACE_LOG_FORMAT", default_value_t)]
     pub(crate) log_format: LogFormat,
@@ -209,6 +212,7 @@ impl ListeningArgs {
             ));
         }
         Ok(RoleConfig {
+            secrets: self.opened.rule(vec![data.clone()]),
             data,
             listen: self.listen,
             admin_listen: self.admin_listen,

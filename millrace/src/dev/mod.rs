@@ -34,7 +34,7 @@ pub(crate) async fn dev(config: RoleConfig) -> anyhow::Result<Exit> {
     let echo_task = tokio::spawn(echo::serve(echo, echo_shutdown.clone()));
     let running = node.start(mesh).await?;
     out::data(&greeting(listen, admin, &config));
-    let mut ended = signal::Ended::listen()?;
+    let mut ended = signal::Ended::listen(config.drain_timeout)?;
     ended.asked().await;
     out::data("\nstopping");
     running.stop().await?;

@@ -7,12 +7,15 @@ use std::time::Duration;
 use millrace_broker::HostRule;
 use millrace_channel::embedded::{Durability, StoreOptions};
 use millrace_event::Clock;
+use millrace_secrets::SecretRule;
 
 /// How a role runs. Inert data.
 #[derive(Clone, Debug)]
 pub(crate) struct RoleConfig {
     /// The data folder.
     pub(crate) data: PathBuf,
+    /// What documents may name.
+    pub(crate) secrets: SecretRule,
     /// Where events come in.
     pub(crate) listen: SocketAddr,
     /// Where the admin API is.

@@ -78,6 +78,7 @@ impl Documents {
             mesh,
             problems,
             remarks,
+            ..
         } = load(&inputs);
         let Some(mesh) = mesh else {
             return Err(Unfit::Invalid(problems.iter().map(ToString::to_string).collect()));

@@ -11,6 +11,7 @@ use millrace_delivery::guard::Guard;
 use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Checkpoint, Clock};
 use millrace_model::{Mesh, StatusBoard};
+use millrace_secrets::SecretReader;
 use millrace_serve::{Listener, ServeMetrics};
 use millrace_sources::{Sources, Webhooks};
 use prometheus_client::registry::Registry;
@@ -45,6 +46,7 @@ pub(crate) struct Front {
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) feed: Feed,
     ingress: Ingress,
+    webhooks: Arc<Webhooks>,
     sources: Sources,
     mesh: watch::Receiver<Arc<Mesh>>,
     channels: Channels,
@@ -59,10 +61,14 @@ pub(crate) struct OpenFront {
     ready: watch::Sender<bool>,
     reload: watch::Sender<ReloadState>,
     clock: Part,
+    webhooks: Arc<Webhooks>,
     sources: Part,
     ingress: Part,
     admin: Part,
 }
+
+/// How long the admin API may take to end, after everything is durable.
+pub(crate) const ADMIN_END: Duration = Duration::from_secs(2);
 
 // === impl Front ===
 
@@ -110,7 +116,8 @@ impl Front {
             connector: connector.clone(),
             checkpoints: given.checkpoints,
             board: board.clone(),
-            webhooks,
+            secrets: SecretReader::new(config.secrets.clone()),
+            webhooks: webhooks.clone(),
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: Clock::System,
             max_event_bytes: config.max_event_bytes,
@@ -124,6 +131,7 @@ impl Front {
             board,
             feed: Feed::default(),
             ingress,
+            webhooks,
             sources,
             mesh: given.mesh,
             channels: given.channels,
@@ -189,6 +197,7 @@ impl Front {
             ready,
             reload,
             clock,
+            webhooks: self.webhooks,
             sources,
             ingress,
             admin,
@@ -209,8 +218,9 @@ impl OpenFront {
     pub(crate) async fn close(self) -> Part {
         self.ready.send_replace(false);
         // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
-        self.sources.stop().await;
-        self.ingress.stop().await;
+        self.webhooks.end();
+        // At the same time, so that each has the whole of the drain timeout and all together have no more.
+        tokio::join!(self.sources.stop(), self.ingress.stop());
         self.clock.stop().await;
         self.admin
     }

@@ -12,7 +12,6 @@ pub(crate) mod part;
 pub(crate) mod signal;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use millrace_admin::ReloadState;
@@ -22,6 +21,7 @@ use millrace_model::Mesh;
 use tokio::sync::watch;
 
 use crate::cli::exit::Exit;
+use config::RoleConfig;
 use documents::{Documents, Unfit};
 
 /// A role of the process whose parts are wired and whose addresses are bound; nothing is served yet.
@@ -66,7 +66,7 @@ struct Ready {
 /// Serves documents until SIGTERM or SIGINT.
 pub(crate) async fn serve<R: Role>(
     documents: Documents,
-    data: &Path,
+    config: &RoleConfig,
     build: impl FnOnce() -> anyhow::Result<R>,
 ) -> anyhow::Result<Exit> {
     let mut seen = documents.seen().await;
@@ -86,9 +86,9 @@ pub(crate) async fn serve<R: Role>(
         ready: true,
         listen: role.listen().to_string(),
         admin: role.admin_listen().to_string(),
-        data: data.display().to_string(),
+        data: config.data.display().to_string(),
     })?;
-    let mut ended = signal::Ended::listen()?;
+    let mut ended = signal::Ended::listen(config.drain_timeout)?;
     let mut running = tokio::select! {
         running = role.start(mesh) => running?,
         () = ended.asked() => return Ok(Exit::Ok),

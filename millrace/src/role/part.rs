@@ -1,5 +1,7 @@
 //! A part of the process that runs beside the others and is ended by itself, in the order that its role wants.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 /// A part with its own end.
@@ -25,6 +27,13 @@ impl Part {
         self.shutdown.cancel();
         if let Err(error) = self.task.await {
             tracing::error!(%error, "a part of the process ended badly");
+        }
+    }
+
+    /// Asks it to end, and leaves it alone if it has not in a while: it has nothing in hand that anybody would miss.
+    pub(crate) async fn stop_within(self, within: Duration) {
+        if tokio::time::timeout(within, self.stop()).await.is_err() {
+            tracing::warn!("a part of the process does not end in time and is left to itself");
         }
     }
 }

@@ -19,7 +19,7 @@ use node::Node;
 /// Serves the documents at `paths` until SIGTERM or SIGINT.
 pub(crate) async fn run(config: RoleConfig, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths, Needs::Broker);
-    role::serve(documents, &config.data, || Node::build(&config, None)).await
+    role::serve(documents, &config, || Node::build(&config, None)).await
 }
 
 /// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of its own.

@@ -17,7 +17,7 @@ use super::effect::Effect;
 use super::watch;
 use crate::dev::show::Show;
 use crate::role::config::{RoleConfig, SINK_TIMEOUT};
-use crate::role::front::{Front, Given, OpenFront};
+use crate::role::front::{ADMIN_END, Front, Given, OpenFront};
 use crate::role::part::Part;
 use crate::role::{Live, Role};
 
@@ -122,12 +122,12 @@ impl Live for Running {
         self.front.told()
     }
 
-    /// Stops accepting, ends what is in hand, makes everything durable, in this order.
+    /// Stops accepting and ends what is in hand, each part within the drain timeout and all at the same time; then makes
+    /// everything durable.
     async fn stop(self) -> anyhow::Result<()> {
-        let admin = self.front.close().await;
-        self.dispatcher.stop().await;
+        let (admin, ()) = tokio::join!(self.front.close(), self.dispatcher.stop());
         self.effect.close().await?;
-        admin.stop().await;
+        admin.stop_within(ADMIN_END).await;
         Ok(())
     }
 }

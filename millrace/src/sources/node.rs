@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::sink::Sinks;
 use crate::role::config::RoleConfig;
-use crate::role::front::{Front, Given, OpenFront};
+use crate::role::front::{ADMIN_END, Front, Given, OpenFront};
 use crate::role::{Live, Role};
 
 /// The parts; nothing is served yet.
@@ -97,7 +97,7 @@ impl Live for SourcesLive {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        self.front.close().await.stop().await;
+        self.front.close().await.stop_within(ADMIN_END).await;
         // Only now may another process have the folder.
         drop(self.store);
         Ok(())

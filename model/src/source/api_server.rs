@@ -1,15 +1,16 @@
 //! What an ApiServerSource does: an event for each change of Kubernetes objects.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use millrace_filter::{Compiled, Filter};
+
+use crate::NamedFile;
 
 /// An event for each change of the objects of some kinds.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
     /// How to reach the API server from outside of its cluster; `None`: from inside, as the pod's service account.
-    pub kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<NamedFile>,
     /// What the events carry.
     pub mode: ObjectMode,
     /// The kinds that are watched; at least one.

@@ -3,19 +3,22 @@
 //! Bodies are read here and not by `kube`'s own helpers, because those read without a bound and give objects that were
 //! decoded: an event is to carry the object as the server wrote it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::uri::Scheme;
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
-use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::client::{AuthError, Body};
 use kube::{Client, Config};
+use millrace_delivery::guard::Guard;
+use millrace_model::NamedFile;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::SourceError;
+use super::kubeconfig;
+use crate::servers::{self, Unfit};
+use crate::{Context, SourceError};
 
 /// A client of one API server.
 pub(super) struct Origin {
@@ -86,9 +89,18 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 
 impl Origin {
     /// The API server of a kubeconfig, or of the cluster that this runs in. Nothing is asked of it yet.
-    pub(super) async fn new(kubeconfig: Option<&Path>, is_whole: bool) -> Result<Self, SourceError> {
+    pub(super) async fn new(
+        kubeconfig: Option<&NamedFile>,
+        context: &Context,
+        is_whole: bool,
+    ) -> Result<Self, SourceError> {
         let config = match kubeconfig {
-            Some(path) => from_file(path).await?,
+            Some(file) => {
+                let config = kubeconfig::load(file, &context.secrets).await;
+                let config = config.map_err(|error| SourceError::Unusable(error.to_string()))?;
+                judge(&context.guard, &config.cluster_url).await?;
+                config
+            }
             None => Config::incluster().map_err(|error| {
                 let why = chain(&error);
                 SourceError::Unusable(format!(
@@ -97,8 +109,7 @@ impl Origin {
             })?,
         };
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = Client::try_from(config)
-            .map_err(|error| SourceError::Unusable(format!("the API server's client: {}", chain(&error))))?;
+        let client = client(config).await?;
         Ok(Self {
             client,
             url,
@@ -171,12 +182,65 @@ pub(super) fn refusal(code: u16, status: &Status) -> Trouble {
     }
 }
 
-async fn from_file(path: &Path) -> Result<Config, SourceError> {
-    let unusable = |why: String| SourceError::Unusable(format!("the kubeconfig {}: {why}", path.display()));
-    let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unusable(chain(&error)))?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .map_err(|error| unusable(chain(&error)))
+/// Whether the API server of a kubeconfig may be connected to. That of the own cluster may.
+async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
+    let host = url.host().unwrap_or_default().to_owned();
+    let is_plain = url.scheme() == Some(&Scheme::HTTP);
+    let port = url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
+    let guard = guard.clone();
+    let judged = tokio::task::spawn_blocking(move || servers::judge(&guard, &host, port));
+    match tokio::time::timeout(TIMEOUT, judged).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(Unfit::Refused(why)))) => {
+            let why = format!("the `server` of the kubeconfig: {why}");
+            Err(SourceError::Unusable(why))
+        }
+        Ok(Ok(Err(Unfit::NotFound(why)))) => {
+            let why = format!("the API server is not reached: {why}");
+            Err(SourceError::Origin(why))
+        }
+        Ok(Err(_)) | Err(_) => {
+            let why = "the API server is not reached: its name is not looked up in time";
+            Err(SourceError::Origin(why.to_owned()))
+        }
+    }
+}
+
+/// A client, made on a thread of its own: it runs the program of the kubeconfig where the operator allows that.
+async fn client(config: Config) -> Result<Client, SourceError> {
+    let made = tokio::task::spawn_blocking(move || Client::try_from(config));
+    let unusable = |why: &str| SourceError::Unusable(format!("the API server's client: {why}"));
+    match tokio::time::timeout(TIMEOUT, made).await {
+        Ok(Ok(Ok(client))) => Ok(client),
+        Ok(Ok(Err(error))) => Err(unusable(no_client(&error))),
+        Ok(Err(_)) => Err(unusable("making it broke down")),
+        Err(_) => Err(unusable("the program of the kubeconfig does not end")),
+    }
+}
+
+/// Why there is no client. Nothing is repeated of what a file holds or a program says.
+fn no_client(error: &kube::Error) -> &'static str {
+    match error {
+        kube::Error::Auth(error) => no_credentials(error),
+        kube::Error::RustlsTls(_) => "the certificates or the key cannot be used",
+        _ => "it cannot be made with these settings",
+    }
+}
+
+/// Why there are no credentials.
+fn no_credentials(error: &AuthError) -> &'static str {
+    match error {
+        AuthError::AuthExecStart(_) => "the program of the kubeconfig cannot be started",
+        AuthError::AuthExecRun { .. } => "the program of the kubeconfig failed",
+        AuthError::AuthExecParse(_)
+        | AuthError::ExecPluginFailed
+        | AuthError::MalformedTokenExpirationDate(_)
+        | AuthError::UnrefreshableTokenResponse => "the program of the kubeconfig gave no credentials",
+        AuthError::ReadTokenFile(..) => "the token of the service account cannot be read",
+        AuthError::InvalidBearerToken(_) => "the token has characters that no token has",
+        AuthError::InvalidBasicAuth(_) => "name and password have characters that cannot be sent",
+        _ => "there are no credentials",
+    }
 }
 
 async fn collect(body: Body, max: usize) -> Result<Bytes, Trouble> {
@@ -187,8 +251,12 @@ async fn collect(body: Body, max: usize) -> Result<Bytes, Trouble> {
     }
 }
 
-/// An error with what caused it, in one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with what caused it, in one sentence. What a program or a file with credentials says is left out.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    if let Some(error) = causes.find_map(|error| error.downcast_ref::<AuthError>()) {
+        return no_credentials(error).to_owned();
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,6 +1,6 @@
 //! ApiServerSource: what changes in Kubernetes.
 //!
-//! The files are the steps of the work: who we are to the API server ([`client`]), where a kind is found ([`discover`]), what is
+//! The files are the steps of the work: who we are to the API server ([`kubeconfig`], [`client`]), where a kind is found ([`discover`]), what is
 //! looked for ([`select`]), an object ([`object`]), what has been told of it ([`table`]) and how that is remembered
 //! ([`remember`]), a list ([`pages`]) and what follows it ([`lines`], [`stream`]), what a change is ([`difference`]), the event
 //! of it ([`events`]) and how it is told ([`tell`]), all of that for one kind in one place ([`watch`]) from where it can go on
@@ -11,6 +11,7 @@ mod client;
 mod difference;
 mod discover;
 mod events;
+mod kubeconfig;
 mod lines;
 mod namespaces;
 mod object;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Feed, SourceError};
 use client::Origin;
+pub use kubeconfig::{KubeconfigError, check_kubeconfig};
 use places::Places;
 use select::Place;
 use standing::Standing;
@@ -63,9 +65,14 @@ impl ApiServerFeed {
 impl Feed for ApiServerFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
         let is_whole = self.spec.mode == ObjectMode::Resource;
+        let kubeconfig = self.spec.kubeconfig.as_ref();
+        let origin = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            origin = Origin::new(kubeconfig, context, is_whole) => origin?,
+        };
         let shared = Arc::new(Shared {
             spec: self.spec.clone(),
-            origin: Origin::new(self.spec.kubeconfig.as_deref(), is_whole).await?,
+            origin,
             context: context.clone(),
             standing: Standing::new(&context.report),
         });

@@ -49,7 +49,10 @@ impl GitWebhookFeed {
 impl Feed for GitWebhookFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
         let hook = Arc::new(Hook::new(&self.spec, context)?);
-        let mut found = secrets::find(&self.spec).await;
+        let mut found = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            found = secrets::find(&self.spec, &context.secrets) => found,
+        };
         hook.use_secrets(&found);
         tell(&context.report, &hook, &found);
         let _opened = context.webhooks.open(&context.name, hook.clone());
@@ -58,7 +61,10 @@ impl Feed for GitWebhookFeed {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(REREAD), if secrets::may_change(&self.spec.secrets) => {}
             }
-            let now = secrets::find(&self.spec).await;
+            let now = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                now = secrets::find(&self.spec, &context.secrets) => now,
+            };
             if now != found {
                 hook.use_secrets(&now);
                 tell(&context.report, &hook, &now);

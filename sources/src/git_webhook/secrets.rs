@@ -2,8 +2,7 @@
 
 use millrace_model::Secret;
 use millrace_model::source::GitWebhook;
-
-use crate::secret::octets;
+use millrace_secrets::SecretReader;
 
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -20,25 +19,13 @@ pub(super) fn may_change(secrets: &[Secret]) -> bool {
 }
 
 /// Finds the secrets of a source.
-pub(super) async fn find(spec: &GitWebhook) -> Found {
-    let secrets = spec.secrets.clone();
-    if !may_change(&secrets) {
-        return find_all(&secrets);
-    }
-    let read = tokio::task::spawn_blocking(move || find_all(&secrets)).await;
-    read.unwrap_or_else(|error| Found {
-        secrets: Vec::new(),
-        missing: vec![format!("the secrets cannot be read: {error}")],
-    })
-}
-
-fn find_all(secrets: &[Secret]) -> Found {
+pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader) -> Found {
     let mut found = Found::default();
-    for secret in secrets {
-        match octets(secret) {
+    for secret in &spec.secrets {
+        match reader.secret(secret).await {
             Ok(secret) if secret.is_empty() => found.missing.push("a secret is empty".to_owned()),
             Ok(secret) => found.secrets.push(secret),
-            Err(why) => found.missing.push(why),
+            Err(error) => found.missing.push(error.to_string()),
         }
     }
     found
@@ -55,33 +42,38 @@ impl std::fmt::Debug for Found {
 
 #[cfg(test)]
 mod tests {
+    use millrace_model::NamedFile;
+    use millrace_model::source::git_webhook::{EventFields, Forge, Mapping, Verification};
+    use millrace_secrets::SecretRule;
+
     use super::*;
 
-    #[test]
-    fn a_secret_in_a_file_has_no_line_break_at_its_end() {
+    #[tokio::test]
+    async fn what_is_no_secret_is_told_and_the_others_count() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("hook");
-        for (content, expected) in [("a b\n", "a b"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a", "a")] {
-            std::fs::write(&path, content).unwrap();
-            let found = find_all(&[Secret::File(path.clone())]);
-            assert_eq!(found.secrets, [expected.as_bytes().into()], "{content:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_secret_is_told_and_the_others_count() {
-        let folder = tempfile::tempdir().unwrap();
-        let (empty, large) = (folder.path().join("empty"), folder.path().join("large"));
-        std::fs::write(&empty, "\n").unwrap();
-        std::fs::write(&large, vec![b'x'; 65 * 1024]).unwrap();
-        let found = find_all(&[
-            Secret::File(empty),
-            Secret::File(large),
-            Secret::File(folder.path().join("gone")),
-            Secret::Env("MILLRACE_TEST_NO_SUCH_VARIABLE".to_owned()),
-            Secret::Missing("there is no Secret".to_owned()),
-            Secret::Value(b"good".as_slice().into()),
-        ]);
+        let file = |name: &str| {
+            Secret::File(NamedFile {
+                path: folder.path().join(name),
+                folder: folder.path().to_owned(),
+            })
+        };
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        let spec = GitWebhook {
+            forge: Forge::Github,
+            verification: Verification::Forge,
+            secrets: vec![
+                file("empty"),
+                file("gone"),
+                file("../outside"),
+                Secret::Env("PATH".to_owned()),
+                Secret::Missing("there is no Secret".to_owned()),
+                Secret::Value(b"good".as_slice().into()),
+            ],
+            mapping: Mapping::default(),
+            requests_per_second: 1,
+            event: EventFields::default(),
+        };
+        let found = find(&spec, &SecretReader::new(SecretRule::default())).await;
         assert_eq!(found.secrets, [b"good".as_slice().into()]);
         assert_eq!(found.missing.len(), 5, "{found:?}");
     }

@@ -2,6 +2,7 @@
 
 use millrace_model::Secret;
 use millrace_model::source::{InitialOffset, Kafka, Login, Tls};
+use millrace_secrets::SecretReader;
 use rdkafka::ClientConfig;
 
 use crate::SourceError;
@@ -32,13 +33,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log.connection.close", "false"),
 ];
 
-/// The settings of one source. Secrets are looked up now.
-pub(crate) fn client(spec: &Kafka) -> Result<ClientConfig, SourceError> {
+/// The settings of one source but for its servers, which are judged first (`servers`). Secrets are looked up now.
+pub(crate) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<ClientConfig, SourceError> {
     let mut config = ClientConfig::new();
     for (name, value) in SETTINGS {
         config.set(*name, *value);
     }
-    config.set("bootstrap.servers", spec.bootstrap_servers.join(","));
     config.set("group.id", &spec.group);
     config.set(
         "auto.offset.reset",
@@ -55,32 +55,35 @@ pub(crate) fn client(spec: &Kafka) -> Result<ClientConfig, SourceError> {
     };
     config.set("security.protocol", protocol);
     if let Some(tls) = &spec.tls {
-        encryption(&mut config, tls)?;
+        encryption(&mut config, tls, secrets).await?;
     }
     if let Some(login) = &spec.login {
-        self::login(&mut config, login)?;
+        self::login(&mut config, login, secrets).await?;
     }
     Ok(config)
 }
 
-fn encryption(config: &mut ClientConfig, tls: &Tls) -> Result<(), SourceError> {
+async fn encryption(config: &mut ClientConfig, tls: &Tls, secrets: &SecretReader) -> Result<(), SourceError> {
     match &tls.authorities {
-        Some(authorities) => config.set("ssl.ca.pem", text("net.tls.caCert", authorities)?),
+        Some(authorities) => config.set("ssl.ca.pem", text("net.tls.caCert", authorities, secrets).await?),
         // OpenSSL is linked in and does not know where the system keeps its list.
         None => config.set("ssl.ca.location", "probe"),
     };
     if let Some((certificate, key)) = &tls.identity {
-        config.set("ssl.certificate.pem", text("net.tls.cert", certificate)?);
-        config.set("ssl.key.pem", text("net.tls.key", key)?);
+        config.set(
+            "ssl.certificate.pem",
+            text("net.tls.cert", certificate, secrets).await?,
+        );
+        config.set("ssl.key.pem", text("net.tls.key", key, secrets).await?);
     }
     Ok(())
 }
 
-fn login(config: &mut ClientConfig, login: &Login) -> Result<(), SourceError> {
+async fn login(config: &mut ClientConfig, login: &Login, secrets: &SecretReader) -> Result<(), SourceError> {
     use millrace_model::source::Mechanism;
 
     let name = match &login.mechanism {
-        Mechanism::Named(secret) => text("net.sasl.type", secret)?,
+        Mechanism::Named(secret) => text("net.sasl.type", secret, secrets).await?,
         known => known.name().unwrap_or_default().to_owned(),
     };
     if Mechanism::of(&name).is_none() {
@@ -88,17 +91,25 @@ fn login(config: &mut ClientConfig, login: &Login) -> Result<(), SourceError> {
         return Err(SourceError::Unusable(message.to_owned()));
     }
     config.set("sasl.mechanism", name);
-    config.set("sasl.username", text("net.sasl.user", &login.user)?);
-    config.set("sasl.password", text("net.sasl.password", &login.password)?);
+    config.set(
+        "sasl.username",
+        text("net.sasl.user", &login.user, secrets).await?,
+    );
+    config.set(
+        "sasl.password",
+        text("net.sasl.password", &login.password, secrets).await?,
+    );
     Ok(())
 }
 
 /// A secret that is text; librdkafka takes no other.
-fn text(field: &str, secret: &Secret) -> Result<String, SourceError> {
-    let octets = crate::secret::octets(secret);
-    let text =
-        octets.and_then(|octets| String::from_utf8(octets.into()).map_err(|_| "it is not UTF-8".to_owned()));
-    let text = text.map_err(|why| SourceError::Unusable(format!("`{field}`: {why}")))?;
+async fn text(field: &str, secret: &Secret, secrets: &SecretReader) -> Result<String, SourceError> {
+    let octets = secrets
+        .secret(secret)
+        .await
+        .map_err(|error| SourceError::Unusable(format!("`{field}`: {error}")))?;
+    let text = String::from_utf8(octets.into())
+        .map_err(|_| SourceError::Unusable(format!("`{field}` is not UTF-8")))?;
     if text.contains('\0') {
         return Err(SourceError::Unusable(format!("`{field}` holds a zero byte")));
     }
@@ -108,8 +119,13 @@ fn text(field: &str, secret: &Secret) -> Result<String, SourceError> {
 #[cfg(test)]
 mod tests {
     use millrace_model::source::{KeyType, Mechanism, Ordering};
+    use millrace_secrets::SecretRule;
 
     use super::*;
+
+    fn nothing_named() -> SecretReader {
+        SecretReader::new(SecretRule::default())
+    }
 
     fn spec() -> Kafka {
         Kafka {
@@ -130,11 +146,10 @@ mod tests {
         Secret::Value(text.as_bytes().into())
     }
 
-    #[test]
-    fn the_document_is_told_in_librdkafkas_words() {
-        let config = client(&spec()).expect("it is good");
+    #[tokio::test]
+    async fn the_document_is_told_in_librdkafkas_words() {
+        let config = client(&spec(), &nothing_named()).await.expect("it is good");
         for (name, value) in [
-            ("bootstrap.servers", "a:1,b:2"),
             ("group.id", "g"),
             ("auto.offset.reset", "earliest"),
             ("security.protocol", "plaintext"),
@@ -144,8 +159,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn encryption_and_login_are_told_with_their_secrets() {
+    #[tokio::test]
+    async fn encryption_and_login_are_told_with_their_secrets() {
         let tls = Tls {
             authorities: Some(secret("PEM\n")),
             identity: None,
@@ -160,7 +175,7 @@ mod tests {
             login: Some(login),
             ..spec()
         };
-        let config = client(&spec).expect("it is good");
+        let config = client(&spec, &nothing_named()).await.expect("it is good");
         for (name, value) in [
             ("security.protocol", "sasl_ssl"),
             ("ssl.ca.pem", "PEM"),
@@ -172,8 +187,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_secret_that_is_not_there_is_said_with_its_field_and_without_any_value() {
+    #[tokio::test]
+    async fn a_secret_that_is_not_there_is_said_with_its_field_and_without_any_value() {
         let login = |password, mechanism: &str| Kafka {
             login: Some(Login {
                 mechanism: Mechanism::Named(secret(mechanism)),
@@ -196,7 +211,7 @@ mod tests {
                 "`net.sasl.type` is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
             ),
         ] {
-            let error = client(&spec).expect_err("it is not good");
+            let error = client(&spec, &nothing_named()).await.expect_err("it is not good");
             assert_eq!(error.to_string(), expected);
         }
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use millrace_model::source::InitialOffset;
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -17,6 +18,7 @@ use super::flow::Flow;
 use super::health::Standing;
 use super::reader::{Read, is_nothing_to_commit};
 use super::record::Place;
+use super::servers::Servers;
 
 /// The client's side of the group. Its methods run on the reading thread, within a poll.
 pub(super) struct Group {
@@ -28,6 +30,9 @@ pub(super) struct Group {
     epoch: AtomicU64,
     is_leaving: AtomicBool,
     initial_offset: InitialOffset,
+    servers: Servers,
+    /// Why the brokers that there are now may not be talked to.
+    refused: Mutex<Option<String>>,
     /// The partitions whose offsets may be stored.
     ours: Mutex<BTreeSet<Place>>,
 }
@@ -45,6 +50,7 @@ impl Group {
         sender: &mpsc::Sender<Read>,
         standing: Arc<Standing>,
         initial_offset: InitialOffset,
+        servers: Servers,
     ) -> Self {
         Self {
             flow,
@@ -53,6 +59,8 @@ impl Group {
             epoch: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
             initial_offset,
+            servers,
+            refused: Mutex::default(),
             ours: Mutex::default(),
         }
     }
@@ -65,6 +73,22 @@ impl Group {
     /// From now on nobody is asked to end what is on its way.
     pub(super) fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the source may not go on with the brokers that there are now.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.refused.lock().clone()
+    }
+
+    /// Judges the brokers that there are now, and notes what is wrong with them.
+    fn may_read(&self, consumer: &BaseConsumer<Self>) -> bool {
+        let why = match self.servers.named_by(consumer, PIN) {
+            Ok(Ok(())) => return true,
+            Ok(Err(why)) => why,
+            Err(error) => format!("the brokers do not say which there are: {error}"),
+        };
+        *self.refused.lock() = Some(why);
+        false
     }
 
     /// Tells librdkafka what has become durable, to be committed soon.
@@ -126,6 +150,30 @@ impl Group {
 impl ClientContext for Group {}
 
 impl ConsumerContext for Group {
+    /// As the trait does it for a group whose rebalances take all partitions, but that none is taken from brokers that may not
+    /// be talked to.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let is_given = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if is_given && !self.may_read(consumer) {
+            let _ = consumer.unassign();
+            return;
+        }
+        let rebalance = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Rebalance::Revoke(list),
+            other => Rebalance::Error(KafkaError::Rebalance(other.into())),
+        };
+        self.pre_rebalance(consumer, &rebalance);
+        let done = match &rebalance {
+            Rebalance::Assign(given) => consumer.assign(given),
+            Rebalance::Revoke(_) | Rebalance::Error(_) => consumer.unassign(),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "the client does not take the partitions of a rebalance");
+        }
+        self.post_rebalance(consumer, &rebalance);
+    }
+
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Revoke(gone) => {

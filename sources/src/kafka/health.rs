@@ -127,6 +127,14 @@ impl Health {
         Ok(())
     }
 
+    /// The servers do not answer, and it is not known why.
+    pub(super) fn unreachable(&self, error: &KafkaError) {
+        if self.standing.known.lock().trouble.is_none() {
+            let why = format!("the brokers cannot be reached: {error}");
+            self.standing.trouble(Some(Trouble::Everything(why)));
+        }
+    }
+
     /// Looks whether what was wrong is well again, every now and then while something is.
     pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) {
         let in_trouble = self.standing.known.lock().trouble.is_some();

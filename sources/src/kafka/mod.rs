@@ -1,7 +1,7 @@
 //! KafkaSource: an event for each record of some topics.
 //!
-//! The files tell the work in order: how librdkafka is told what the document says (`config`), how a record becomes an event
-//! (`record`), the thread that reads (`reader`) with what happens in its group (`group`) and how it stands (`health`), what both
+//! The files tell the work in order: how librdkafka is told what the document says (`config`), which servers may be talked to
+//! (`servers`), how a record becomes an event (`record`), the thread that reads (`reader`) with what happens in its group (`group`) and how it stands (`health`), what both
 //! sides know of each other (`flow`), what is in hand of each partition (`partitions`), and how it gets to the sink (`carry`).
 //!
 //! # Guarantees
@@ -17,6 +17,7 @@ mod health;
 mod partitions;
 mod reader;
 mod record;
+mod servers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use self::health::{Health, Standing};
 use self::partitions::{Partitions, Ticket};
 use self::reader::{Read, Reader};
 use self::record::{Mapping, Place};
+use self::servers::Servers;
 use crate::{Context, Feed, SourceError};
 
 /// Runs between the reading thread and the carrying side. What they hold is bounded by `flow`.
@@ -75,14 +77,21 @@ impl KafkaFeed {
     /// Starts the reading thread.
     fn read(
         &self,
-        config: ClientConfig,
+        mut config: ClientConfig,
         context: &Context,
         flow: Arc<Flow>,
         sender: mpsc::Sender<Read>,
     ) -> Result<Reading, SourceError> {
         let standing = Arc::new(Standing::new(context.report.clone()));
-        let group = Group::new(flow.clone(), &sender, standing.clone(), self.spec.initial_offset);
-        let health = Health {
+        let servers = Servers::new(context.guard.clone(), self.spec.topics.first().cloned());
+        let group = Group::new(
+            flow.clone(),
+            &sender,
+            standing.clone(),
+            self.spec.initial_offset,
+            servers.clone(),
+        );
+        let mut health = Health {
             standing,
             topics: self.spec.topics.clone(),
             looked: Instant::now(),
@@ -96,14 +105,22 @@ impl KafkaFeed {
             .chain(&self.spec.topic_pattern)
             .cloned()
             .collect();
+        let bootstrap = self.spec.bootstrap_servers.clone();
         let (end, ended) = oneshot::channel();
         let reading = Reading {
             flow: flow.clone(),
             ended,
         };
         let read = move || {
-            match consumer(&config, group, &names) {
-                Ok(consumer) => Reader {
+            let allowed = servers.of_document(&bootstrap).and_then(|bootstrap| {
+                config.set("bootstrap.servers", bootstrap.join(","));
+                servers.ask(&config, &flow, &mut health, &report)
+            });
+            let consumer =
+                allowed.and_then(|allowed| allowed.map(|()| consumer(&config, group, &names)).transpose());
+            match consumer {
+                Ok(None) => {}
+                Ok(Some(consumer)) => Reader {
                     consumer,
                     flow,
                     sender,
@@ -139,7 +156,10 @@ fn consumer(config: &ClientConfig, group: Group, names: &[String]) -> Result<Bas
 #[async_trait::async_trait]
 impl Feed for KafkaFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
-        let config = config::client(&self.spec)?;
+        let config = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            config = config::client(&self.spec, &context.secrets) => config?,
+        };
         let flow = Arc::new(Flow::default());
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let reading = self.read(config, context, flow.clone(), sender)?;

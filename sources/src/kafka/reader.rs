@@ -72,7 +72,8 @@ impl Reader {
         while !self.flow.is_stopped() {
             self.consumer.context().store_done(&self.consumer);
             self.resume(&mut paused);
-            match self.read(if paused.is_empty() { POLL } else { POLL_PAUSED }) {
+            let read = self.read(if paused.is_empty() { POLL } else { POLL_PAUSED });
+            match self.consumer.context().refused().map_or(read, Err) {
                 Ok(runs) => {
                     if self.hand_on(runs, &mut paused).is_err() {
                         // What is on its way ends first, and its offsets are committed with the others.

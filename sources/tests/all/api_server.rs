@@ -7,7 +7,7 @@ use millrace_event::{Clock, Event, ObjectName};
 use millrace_filter::Compiled;
 use millrace_model::source::ApiServer;
 use millrace_model::source::api_server::{Namespaces, ObjectKind, ObjectMode, WatchedKind};
-use millrace_model::{Source, SourceKind, SourceSpec, Target};
+use millrace_model::{NamedFile, Source, SourceKind, SourceSpec, Target};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,8 @@ struct Script {
     /// The versions at which the server says that it is.
     versions: Mutex<Vec<u64>>,
     watches: Mutex<Vec<Vec<String>>>,
+    /// The token without which nothing is answered.
+    token: Mutex<Option<String>>,
 }
 
 /// An object of the version `version`.
@@ -63,10 +65,11 @@ async fn serve(script: &Arc<Script>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let server = format!("http://{}", listener.local_addr().expect("bound"));
     let config = format!(
-        "{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{}}}}],
+        "{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{tokenFile: token}}}}],
           contexts: [{{name: c, context: {{cluster: k, user: u}}}}], clusters: [{{name: k, cluster: {{server: \"{server}\"}}}}]}}"
     );
     std::fs::write(folder.path().join("kubeconfig"), config).expect("a file");
+    std::fs::write(folder.path().join("token"), "first\n").expect("a file");
     let script = script.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -84,6 +87,11 @@ async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<(
     }
     let head = String::from_utf8_lossy(&head);
     let path = head.split(' ').nth(1).unwrap_or_default();
+    let token = script.token.lock().clone();
+    if token.is_some_and(|token| !head.contains(&format!("authorization: Bearer {token}\r\n"))) {
+        let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        return stream.write_all(answer.as_bytes()).await;
+    }
     let body = if path == "/api/v1" {
         KINDS.to_owned()
     } else if path.contains("watch=true") {
@@ -118,7 +126,10 @@ fn start(folder: &tempfile::TempDir, broker: &Arc<Broker>, store: &Arc<Store>) -
         sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
         overrides: Vec::new(),
         spec: SourceSpec::ApiServer(Box::new(ApiServer {
-            kubeconfig: Some(folder.path().join("kubeconfig")),
+            kubeconfig: Some(NamedFile {
+                path: folder.path().join("kubeconfig"),
+                folder: folder.path().to_owned(),
+            }),
             mode: ObjectMode::Reference,
             resources: vec![WatchedKind {
                 object: ObjectKind {
@@ -236,5 +247,21 @@ async fn what_cannot_be_read_is_counted_and_passed_by() {
         || format!("{:?}", process.status_of(SourceKind::ApiServer, "watched")),
     )
     .await;
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_in_a_file_that_is_renewed_is_read_again() {
+    let script = Arc::new(Script::default());
+    *script.lists.lock() = vec![list(10, "", &[("a", 1)])];
+    *script.watches.lock() = vec![vec![seen("a", 11)]];
+    *script.token.lock() = Some("second".to_owned());
+    let (broker, store) = Default::default();
+    let folder = serve(&script).await;
+    let process = start(&folder, &broker, &store);
+    let status = || format!("{:?}", process.status_of(SourceKind::ApiServer, "watched"));
+    until(|| status().contains("does not accept the credentials"), status).await;
+    std::fs::write(folder.path().join("token"), "second\n").expect("a file");
+    until_told(&broker, &["a.11.update"]).await;
     process.stop().await;
 }

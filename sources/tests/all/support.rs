@@ -12,6 +12,7 @@ use millrace_event::{
 use millrace_model::source::{CatchUp, Cron, Schedule};
 use millrace_model::status::SourceStatus;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard, Target};
+use millrace_secrets::{SecretReader, SecretRule};
 use millrace_sources::{Metrics, Parts, Sources, Webhooks};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -133,6 +134,7 @@ impl Process {
             connector: Connector::new(ConnectorOptions::default()),
             checkpoints: store.clone(),
             board: board.clone(),
+            secrets: SecretReader::new(SecretRule::default()),
             webhooks: Arc::new(Webhooks::new(1 << 20)),
             metrics: Metrics::register(&mut registry),
             clock: clock.clone(),

@@ -35,6 +35,8 @@ pub struct Kafka {
     lib: PathBuf,
     ports: Vec<u16>,
     certificates: Option<Certificates>,
+    /// What it says of itself where that is not where it listens.
+    advertised: Option<&'static str>,
     starts: usize,
 }
 
@@ -46,7 +48,7 @@ impl Kafka {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> anyhow::Result<Option<Self>> {
-        Self::begin(false).await
+        Self::begin(false, None).await
     }
 
     /// Starts a broker with all kinds of [`Listener`]; `None` when the peer is not there and not required.
@@ -54,10 +56,18 @@ impl Kafka {
     /// # Errors
     /// When it does not start.
     pub async fn secured() -> anyhow::Result<Option<Self>> {
-        Self::begin(true).await
+        Self::begin(true, None).await
     }
 
-    async fn begin(secured: bool) -> anyhow::Result<Option<Self>> {
+    /// Starts a broker as [`Kafka::start`] does, which sends its clients to this `host:port`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn advertising(address: &'static str) -> anyhow::Result<Option<Self>> {
+        Self::begin(false, Some(address)).await
+    }
+
+    async fn begin(secured: bool, advertised: Option<&'static str>) -> anyhow::Result<Option<Self>> {
         let Some(lib) = peers::kafka()? else {
             return Ok(None);
         };
@@ -69,6 +79,7 @@ impl Kafka {
             lib,
             ports: Vec::new(),
             certificates,
+            advertised,
             starts: 0,
         };
         let mut tries = 0;
@@ -90,7 +101,8 @@ impl Kafka {
             fs::remove_dir_all(&data)?;
         }
         self.ports = ports::free(settings::PORTS)?;
-        let properties = settings::properties(&data, &self.ports, self.certificates.as_ref())?;
+        let properties =
+            settings::properties(&data, &self.ports, self.certificates.as_ref(), self.advertised)?;
         fs::write(self.folder.path().join("server.properties"), properties)?;
         let mut format = self.java();
         format

@@ -60,6 +60,7 @@ pub(super) fn properties(
     data: &Path,
     ports: &[u16],
     certificates: Option<&Certificates>,
+    advertised: Option<&str>,
 ) -> anyhow::Result<String> {
     let listeners = &LISTENERS[..if certificates.is_some() {
         LISTENERS.len()
@@ -80,7 +81,8 @@ pub(super) fn properties(
     let mut text = FIXED.to_owned();
     writeln!(text, "log.dirs={}", data.display())?;
     writeln!(text, "listeners={at},CONTROLLER://127.0.0.1:{controller}")?;
-    writeln!(text, "advertised.listeners={at}")?;
+    let advertised = advertised.map_or_else(|| at.clone(), |address| format!("PLAIN://{address}"));
+    writeln!(text, "advertised.listeners={advertised}")?;
     writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}")?;
     writeln!(
         text,

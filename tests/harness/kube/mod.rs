@@ -22,6 +22,7 @@ use tempfile::TempDir;
 
 use self::etcd::Etcd;
 use crate::certificates::Certificates;
+use crate::mesh::{Mesh, Setup};
 use crate::process::Process;
 use crate::{peers, ports, wait_until};
 
@@ -145,6 +146,15 @@ impl Kube {
     /// The kubeconfig of somebody who may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin.kubeconfig")
+    }
+
+    /// A mesh with these documents, which may name the kubeconfigs of this server.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn mesh(&self, documents: &str) -> anyhow::Result<Mesh> {
+        let setup = Setup::new(documents)?.secret_dir(self.folder.path());
+        setup.start().await
     }
 
     /// The port of the API on `127.0.0.1`.

@@ -5,12 +5,13 @@ use serde_json::Value;
 use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a crate.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
     ("channel", &["event"]),
     ("serve", &[]),
+    ("secrets", &["model"]),
     ("delivery", &["event", "model"]),
     (
         "trigger-dispatcher",
@@ -18,7 +19,10 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ),
     ("broker", &["event", "model", "channel", "serve"]),
     ("admin", &["event", "filter", "model", "channel", "serve"]),
-    ("sources", &["event", "filter", "model", "delivery", "serve"]),
+    (
+        "sources",
+        &["event", "filter", "model", "secrets", "delivery", "serve"],
+    ),
     ("crds", &["event", "filter", "model"]),
     ("controller", &["crds", "model", "serve"]),
     ("millrace", &[ANY]),

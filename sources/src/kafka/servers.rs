@@ -1,0 +1,154 @@
+//! Which servers may be talked to: those that the document names are judged before there is a client, and those that they
+//! name before partitions are read.
+//!
+//! All of it blocks, and runs on the reading thread.
+
+use std::time::Duration;
+
+use millrace_delivery::guard::Guard;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, DefaultConsumerContext};
+use rdkafka::error::KafkaError;
+
+use super::flow::Flow;
+use super::health::Health;
+use crate::Report;
+use crate::servers::{Unfit, judge};
+
+/// Judges servers.
+#[derive(Clone, Debug)]
+pub(super) struct Servers {
+    guard: Guard,
+    /// The topic that is asked about; without one all are, as a pattern needs it anyway.
+    topic: Option<String>,
+}
+
+/// How long the servers may take to say which others there are, at each try.
+const ASKING: Duration = Duration::from_secs(2);
+
+// === impl Servers ===
+
+impl Servers {
+    pub(super) fn new(guard: Guard, topic: Option<String>) -> Self {
+        Self { guard, topic }
+    }
+
+    /// The servers that a client may be given. One without an address is left out: it could not be reached, and cannot be
+    /// judged.
+    ///
+    /// # Errors
+    /// When one is refused, or none has an address.
+    pub(super) fn of_document(&self, servers: &[String]) -> Result<Vec<String>, String> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for server in servers {
+            let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+            match judge(&self.guard, host, port.parse().unwrap_or_default()) {
+                Ok(()) => found.push(server.clone()),
+                Err(Unfit::Refused(why)) => return Err(format!("`bootstrapServers`: {why}")),
+                Err(Unfit::NotFound(why)) => missing.push(why),
+            }
+        }
+        if found.is_empty() {
+            return Err(format!("the brokers cannot be reached: {}", missing.join("; ")));
+        }
+        Ok(found)
+    }
+
+    /// Asks the servers of the document which others there are, with a client that is a member of no group and so connects to
+    /// no other, until they answer. `None`: it was told to stop.
+    ///
+    /// # Errors
+    /// When one of them is refused, or librdkafka does not take the settings.
+    pub(super) fn ask(
+        &self,
+        config: &ClientConfig,
+        flow: &Flow,
+        health: &mut Health,
+        report: &Report,
+    ) -> Result<Option<()>, String> {
+        let mut config = config.clone();
+        config.remove("group.id");
+        let client: BaseConsumer<DefaultConsumerContext> = config
+            .create()
+            .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
+        while !flow.is_stopped() {
+            match self.named_by(&client, ASKING) {
+                Ok(judged) => return judged.map(Some),
+                Err(error) => {
+                    // What a poll tells says more than that there was no answer: who is not let in, for example.
+                    while let Some(told) = client.poll(Duration::ZERO) {
+                        if let Err(error) = told {
+                            health.failed(&error, report)?;
+                        }
+                    }
+                    health.unreachable(&error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges the servers that the others name. The outer error: they do not answer.
+    pub(super) fn named_by<C: ConsumerContext>(
+        &self,
+        client: &BaseConsumer<C>,
+        within: Duration,
+    ) -> Result<Result<(), String>, KafkaError> {
+        let metadata = client.fetch_metadata(self.topic.as_deref(), within)?;
+        for broker in metadata.brokers() {
+            let port = u16::try_from(broker.port()).unwrap_or_default();
+            if let Err(Unfit::Refused(why)) = judge(&self.guard, broker.host(), port) {
+                return Ok(Err(format!("a broker that the others name: {why}")));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(own: &str) -> Servers {
+        let guard = Guard {
+            refuse: vec![own.parse().expect("an address")],
+            ..Guard::default()
+        };
+        Servers::new(guard, None)
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn one_refused_server_refuses_all() {
+        let servers = servers("127.0.0.1:9090");
+        for name in [
+            "169.254.169.254:80",
+            "[::ffff:169.254.169.254]:80",
+            "localhost:9090",
+        ] {
+            let error = servers.of_document(&list(&["127.0.0.1:9092", name]));
+            let error = error.expect_err(name);
+            assert!(
+                error.starts_with(&format!("`bootstrapServers`: {name}: connections to ")),
+                "{error}"
+            );
+        }
+        let good = list(&["127.0.0.1:9092", "[::1]:9092", "10.0.0.1:9092"]);
+        assert_eq!(servers.of_document(&good), Ok(good));
+    }
+
+    #[test]
+    fn a_server_without_an_address_is_left_out_and_one_has_to_be_left() {
+        let servers = servers("127.0.0.1:9090");
+        let all = list(&["nowhere.invalid:9092", "127.0.0.1:9092"]);
+        assert_eq!(servers.of_document(&all), Ok(list(&["127.0.0.1:9092"])));
+        let error = servers.of_document(&all[..1]).expect_err("none is left");
+        assert!(
+            error.starts_with("the brokers cannot be reached: name not found: nowhere.invalid"),
+            "{error}"
+        );
+    }
+}

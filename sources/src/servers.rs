@@ -1,0 +1,94 @@
+//! Which servers a source may connect to where its client is not ours: judged by their addresses, before there is a client.
+//!
+//! It is the guard of deliveries that judges. Such a client looks a name up again when it connects, and there is no way to be
+//! asked then: a name server that answers differently the second time is not found out.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+
+use millrace_delivery::guard::Guard;
+
+/// Why a server is not connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// One of its addresses is refused.
+    Refused(String),
+    /// It has no address now.
+    NotFound(String),
+}
+
+/// Judges all addresses of a server: which of them a client takes is not known. Looks the name up; blocking.
+pub(crate) fn judge(guard: &Guard, host: &str, port: u16) -> Result<(), Unfit> {
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let found = (name.unwrap_or(host), port).to_socket_addrs();
+    let found = found.and_then(|found| {
+        let found: Vec<SocketAddr> = found.collect();
+        if found.is_empty() {
+            return Err(io::Error::other("it has no address"));
+        }
+        Ok(found)
+    });
+    let found = found.map_err(|error| Unfit::NotFound(format!("name not found: {host} ({error})")))?;
+    for address in found {
+        let verdict = guard.check(address).and_then(|()| {
+            // Who connects to an address of this machine does so from the same one.
+            if is_of_this_machine(address.ip()) {
+                guard.check_connected(address, address)
+            } else {
+                Ok(())
+            }
+        });
+        verdict.map_err(|refused| Unfit::Refused(format!("{host}:{port}: {refused}")))?;
+    }
+    Ok(())
+}
+
+/// Only an own address can be bound.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) | Self::NotFound(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_judged_by_its_addresses_in_every_dress() {
+        let guard = Guard {
+            refuse: vec!["0.0.0.0:9090".parse().expect("an address")],
+            ..Guard::default()
+        };
+        for (host, port) in [
+            ("169.254.169.254", 80),
+            ("2852039166", 80),
+            ("0xa9fea9fe", 80),
+            ("[::ffff:169.254.169.254]", 80),
+            ("[fd00:ec2::254]", 9092),
+            ("[fe80::1]", 9092),
+            ("0.0.0.0", 9092),
+            ("127.0.0.1", 9090),
+            ("localhost", 9090),
+            ("127.1", 9090),
+        ] {
+            let verdict = judge(&guard, host, port).expect_err(host);
+            assert!(
+                matches!(&verdict, Unfit::Refused(why) if why.starts_with(&format!("{host}:{port}: connections to "))),
+                "{verdict}"
+            );
+        }
+        for host in ["127.0.0.1", "[::1]", "10.0.0.1", "localhost"] {
+            assert_eq!(judge(&guard, host, 9092), Ok(()), "{host}");
+        }
+        let verdict = judge(&guard, "nowhere.invalid", 1).expect_err("there is none");
+        assert!(matches!(verdict, Unfit::NotFound(_)), "{verdict}");
+    }
+}

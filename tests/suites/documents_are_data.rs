@@ -1,0 +1,512 @@
+//! Promise: a document is data. It names files and variables only where the operator opened them, runs no program, and no
+//! error repeats what a file or a variable holds, whoever wrote it. What one document does holds up no other.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::kafka::{Kafka, source as kafka_source};
+use millrace_tests::mesh::Setup;
+use millrace_tests::{Event, Mesh, Sink, process, wait_until};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use serde_json::Value;
+
+/// What stands in every file and variable that is not open, and must be seen nowhere.
+const HUSH: &str = "hush-hush-hush";
+const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
+const MESH: &str =
+    "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default, namespace: shop}\n";
+/// A program in a kubeconfig that leaves a file behind where it was run.
+const EXEC: &str =
+    "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, 'touch ran; exit 1']}";
+
+/// A GitWebhookSource with this secret.
+fn hook(name: &str, secret: &str) -> String {
+    format!(
+        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{forge: github, sink: {BROKER}, secrets: [{secret}]}}\n"
+    )
+}
+
+/// An ApiServerSource with this kubeconfig.
+fn watch(name: &str, kubeconfig: &str) -> String {
+    format!(
+        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: ApiServerSource\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{kubeconfig: {kubeconfig}, resources: [{{apiVersion: v1, kind: ConfigMap}}], sink: {BROKER}}}\n"
+    )
+}
+
+/// A kubeconfig whose cluster and user have these fields.
+fn kubeconfig(cluster: &str, user: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}],
+          clusters: [{{name: k, cluster: {{server: 'http://127.0.0.1:1', {cluster}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
+    )
+}
+
+fn pipe(path: &Path) -> anyhow::Result<()> {
+    Ok(rustix::fs::mknodat(
+        CWD,
+        path,
+        FileType::Fifo,
+        Mode::RUSR | Mode::WUSR,
+        0,
+    )?)
+}
+
+async fn source(mesh: &Mesh, name: &str) -> anyhow::Result<Value> {
+    let sources = mesh.admin().get("sources").await?;
+    let name = format!("shop/{name}");
+    let mut all = sources.as_array().into_iter().flatten();
+    let found = all.find(|source| source["name"] == name).cloned();
+    found.with_context(|| format!("there is no source {name} in {sources}"))
+}
+
+/// Waits until a source is not ready for this reason, which is in words and without a secret.
+async fn until_refused(mesh: &Mesh, name: &str, reason: &str) -> anyhow::Result<()> {
+    wait_until(&format!("{name} to be refused: {reason}"), || async {
+        let source = source(mesh, name).await?;
+        let said = source["reason"].as_str().unwrap_or_default();
+        ensure!(
+            source["state"] == "not-ready" && said.contains(reason),
+            "{source}"
+        );
+        Ok(Some(()))
+    })
+    .await
+}
+
+async fn until_ready(mesh: &Mesh, name: &str) -> anyhow::Result<()> {
+    wait_until(&format!("{name} to be ready"), || async {
+        let source = source(mesh, name).await?;
+        ensure!(source["state"] == "ready", "{source}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Nothing of what is not open is in the log or in what the admin API says; and SIGTERM ends the process in good order.
+async fn assert_silent_and_stop(mesh: &mut Mesh) -> anyhow::Result<()> {
+    let said = mesh.process().stderr() + &mesh.admin().get("sources").await?.to_string();
+    assert!(!said.contains(HUSH), "{said}");
+    let status = mesh.stop().await?;
+    assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
+    Ok(())
+}
+
+/// `check` with these arguments more; gives its exit code and what it says.
+async fn check(setup: &Setup, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let file = setup.file();
+    let file = file.to_string_lossy();
+    let args = [&["check", "-f", &*file], args].concat();
+    let output = process::run(setup.folder(), &args, "").await?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+}
+
+#[tokio::test]
+async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Result<()> {
+    let outside = tempfile::tempdir()?;
+    let hush = outside.path().join("hush");
+    fs::write(&hush, HUSH)?;
+    let setup = Setup::new(MESH)?
+        .environment("HUSH", HUSH)
+        .environment("MILLRACE_SECRET_HOOK", "fine");
+    let home = setup.folder().to_owned();
+    fs::write(home.join("hook"), "fine\n")?;
+    fs::create_dir(home.join("..2026"))?;
+    fs::write(home.join("..2026/mounted"), "fine")?;
+    symlink("..2026/mounted", home.join("mounted"))?;
+    symlink(&hush, home.join("link"))?;
+    symlink(outside.path(), home.join("dir"))?;
+    symlink("/dev/zero", home.join("zero"))?;
+    pipe(&home.join("pipe"))?;
+    fs::write(home.join("larger"), HUSH.repeat((1 << 20) / HUSH.len() + 1))?;
+    fs::write(home.join("empty"), "")?;
+
+    let hush = hush.display().to_string();
+    let back = format!(
+        "../{}/hush",
+        outside.path().file_name().unwrap_or_default().display()
+    );
+    let file = |path: &str| format!("{{file: \"{path}\"}}");
+    let closed = [
+        ("outside", file(&hush), "--secret-dir"),
+        ("back", file(&back), "--secret-dir"),
+        ("link", file("link"), "--secret-dir"),
+        ("dir", file("dir/hush"), "--secret-dir"),
+        ("passwd", file("/etc/passwd"), "--secret-dir"),
+        ("absent", file("/etc/no-such-file"), "--secret-dir"),
+        ("home", file("."), "--secret-dir"),
+        ("environ", file("/proc/self/environ"), "belongs to the kernel"),
+        ("root", file("/proc/self/root/etc/passwd"), "--secret-dir"),
+        ("zero", file("zero"), "--secret-dir"),
+        ("pipe", file("pipe"), "pipe is a pipe"),
+        ("folder", file("..2026"), "..2026 is a folder"),
+        ("larger", file("larger"), "has more than 1024 KiB"),
+        (
+            "token",
+            file("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+            "the service account of this pod",
+        ),
+        (
+            "cloud",
+            file("/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+            "the service account of this pod",
+        ),
+        ("variable", "{env: HUSH}".to_owned(), "--secret-env-prefix"),
+        ("path", "{env: PATH}".to_owned(), "--secret-env-prefix"),
+        (
+            "absent-variable",
+            "{env: NO_SUCH_VARIABLE}".to_owned(),
+            "--secret-env-prefix",
+        ),
+    ];
+    // What `check` cannot know: the data folder, and what is not here may be there.
+    let only_run = [
+        ("data", file("data/FORMAT"), "the data folder of Millrace"),
+        ("gone", file("gone"), "No such file"),
+        (
+            "unset",
+            "{env: MILLRACE_SECRET_UNSET}".to_owned(),
+            "no variable MILLRACE_SECRET_UNSET",
+        ),
+        ("empty", file("empty"), "a secret is empty"),
+    ];
+    let open = [
+        ("good-file", file("hook")),
+        ("good-link", file("mounted")),
+        ("good-variable", "{env: MILLRACE_SECRET_HOOK}".to_owned()),
+    ];
+    let mut text = MESH.to_owned();
+    let good: String = open.iter().map(|(name, secret)| hook(name, secret)).collect();
+    let bad = closed.iter().chain(&only_run);
+    text += &(bad
+        .map(|(name, secret, _)| hook(name, secret))
+        .collect::<String>()
+        + &good);
+    setup.write(&text)?;
+
+    let (code, said) = check(&setup, &[]).await?;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(!said.contains(HUSH), "{said}");
+    let refused: Vec<&str> = said.lines().filter(|line| line.ends_with("(not-open)")).collect();
+    assert_eq!(refused.len(), closed.len(), "{said}");
+    for ((name, _, reason), line) in closed.iter().zip(&refused) {
+        assert!(
+            line.contains(reason) && line.contains("spec.secrets[0]."),
+            "{name}: {line}"
+        );
+    }
+
+    let mut mesh = setup.start().await?;
+    for (name, _, reason) in closed.iter().chain(&only_run) {
+        until_refused(&mesh, name, reason).await?;
+    }
+    for (name, _) in &open {
+        until_ready(&mesh, name).await?;
+    }
+    assert_silent_and_stop(&mut mesh).await
+}
+
+#[tokio::test]
+async fn the_operator_opens_folders_and_prefixes_by_flags_or_variables() -> anyhow::Result<()> {
+    let outside = tempfile::tempdir()?;
+    fs::write(outside.path().join("hook"), "fine")?;
+    let folder = outside.path().to_string_lossy().into_owned();
+    let text = [
+        MESH.to_owned(),
+        hook("file", &format!("{{file: \"{folder}/hook\"}}")),
+        hook("variable", "{env: HOOK_A}"),
+        hook("own", "{file: mesh.yaml}"),
+    ]
+    .concat();
+    let flags = ["--secret-dir", &folder, "--secret-env-prefix", "HOOK_"];
+    let setup = || anyhow::Ok(Setup::new(&text)?.environment("HOOK_A", "fine"));
+    let by_flags = setup()?.args(&flags);
+    let by_variables = setup()?
+        .environment("MILLRACE_SECRET_DIR", &folder)
+        .environment("MILLRACE_SECRET_ENV_PREFIX", "OTHER_,HOOK_");
+    for setup in [by_flags, by_variables] {
+        let mut mesh = setup.start().await?;
+        until_ready(&mesh, "file").await?;
+        until_ready(&mesh, "variable").await?;
+        // The flag takes the place of the folders that are usual.
+        until_refused(&mesh, "own", "--secret-dir").await?;
+        assert_silent_and_stop(&mut mesh).await?;
+    }
+    let (code, said) = check(&setup()?, &flags).await?;
+    assert_eq!((code, said.matches("(not-open)").count()), (Some(3), 1), "{said}");
+    let both = [&flags[..], &["--secret-dir", "."]].concat();
+    let (code, said) = check(&setup()?, &both).await?;
+    assert_eq!(code, Some(0), "{said}");
+    // A variable that somebody forgot to fill does not open everything.
+    let empty = setup()?.args(&["--secret-env-prefix", ""]);
+    let (status, said) = empty.fail().await?;
+    assert_eq!(status.code(), Some(2), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kubeconfig_runs_nothing_and_names_only_what_is_open() -> anyhow::Result<()> {
+    let outside = tempfile::tempdir()?;
+    let hush = outside.path().join("hush");
+    fs::write(&hush, HUSH)?;
+    let setup = Setup::new(MESH)?;
+    let home = setup.folder().to_owned();
+    pipe(&home.join("pipe"))?;
+    fs::write(home.join("gone-wrong"), format!("{HUSH}: [{HUSH}"))?;
+    fs::write(home.join("passwd"), format!("root:x:0:0:{HUSH}:/root:/bin/sh\n"))?;
+    let hush = hush.display();
+    let gcp = "auth-provider: {name: gcp, config: {cmd-path: /bin/sh, cmd-args: '-c touch${IFS}ran'}}";
+    let written = [
+        ("exec", kubeconfig("", EXEC), "--allow-kubeconfig-exec"),
+        ("provider", kubeconfig("", gcp), "`auth-provider`"),
+        (
+            "proxy",
+            kubeconfig("proxy-url: 'http://127.0.0.1:1'", ""),
+            "`proxy-url`",
+        ),
+        (
+            "token",
+            kubeconfig("", &format!("tokenFile: \"{hush}\"")),
+            "--secret-dir",
+        ),
+        (
+            "key",
+            kubeconfig("", &format!("client-key: \"{hush}\"")),
+            "--secret-dir",
+        ),
+        (
+            "certificate",
+            kubeconfig("", "client-certificate: /etc/hostname"),
+            "`client-certificate` in the kubeconfig",
+        ),
+        (
+            "authority",
+            kubeconfig("certificate-authority: /proc/self/environ", ""),
+            "belongs to the kernel",
+        ),
+        (
+            "back",
+            kubeconfig("", "tokenFile: ../../../etc/hostname"),
+            "--secret-dir",
+        ),
+    ];
+    for (name, text, _) in &written {
+        fs::write(home.join(name), text)?;
+    }
+    let named = [
+        (
+            "unclosed",
+            "gone-wrong".to_owned(),
+            "the file is not a kubeconfig",
+        ),
+        ("users", "passwd".to_owned(), "the file is not a kubeconfig"),
+        ("outside", hush.to_string(), "--secret-dir"),
+        (
+            "environ",
+            "/proc/self/environ".to_owned(),
+            "belongs to the kernel",
+        ),
+        ("zero", "/dev/zero".to_owned(), "--secret-dir"),
+        ("fifo", "pipe".to_owned(), "is a pipe"),
+    ];
+    let written = written
+        .iter()
+        .map(|(name, _, reason)| (*name, (*name).to_owned(), *reason));
+    let all: Vec<_> = written.chain(named).collect();
+    let text: String = all.iter().map(|(name, path, _)| watch(name, path)).collect();
+    setup.write(&format!("{MESH}{text}"))?;
+
+    let (code, said) = check(&setup, &[]).await?;
+    assert_eq!(code, Some(3), "{said}");
+    let refused: Vec<&str> = said.lines().filter(|line| line.ends_with("(not-open)")).collect();
+    assert_eq!(refused.len(), all.len(), "{said}");
+    for ((name, _, reason), line) in all.iter().zip(&refused) {
+        assert!(
+            line.contains(reason) && line.contains("spec.kubeconfig: "),
+            "{name}: {line}"
+        );
+    }
+    assert!(!said.contains(HUSH), "{said}");
+
+    let mut mesh = setup.start().await?;
+    for (name, _, reason) in &all {
+        until_refused(&mesh, name, reason).await?;
+    }
+    assert_silent_and_stop(&mut mesh).await?;
+    assert!(!home.join("ran").exists(), "a program was run");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_runs_only_if_the_operator_allows_it_and_its_output_is_not_repeated() -> anyhow::Result<()>
+{
+    let text = [MESH.to_owned(), watch("asks", "asks"), watch("hangs", "hangs")].concat();
+    let setup = Setup::new(&text)?.args(&["--allow-kubeconfig-exec"]);
+    let home = setup.folder().to_owned();
+    let program = |script: &str| {
+        kubeconfig(
+            "",
+            &format!(
+                "exec: {{apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, '{script}']}}"
+            ),
+        )
+    };
+    fs::write(
+        home.join("asks"),
+        program(&format!("touch ran; echo {HUSH}; echo {HUSH} >&2; exit 1")),
+    )?;
+    // What is started is still there when the process is to end.
+    fs::write(
+        home.join("hangs"),
+        program("touch hanging; exec sleep 600 >/dev/null 2>&1 <&1"),
+    )?;
+    let mut mesh = setup.start().await?;
+    until_refused(&mesh, "asks", "the program of the kubeconfig failed").await?;
+    assert!(home.join("ran").exists());
+    wait_until("the other program to hang", || async {
+        Ok(home.join("hanging").exists().then_some(()))
+    })
+    .await?;
+    // What a program says on its standard error is its own business; it is not part of an error of ours.
+    let said = mesh.admin().get("sources").await?.to_string();
+    assert!(!said.contains(HUSH), "{said}");
+    let status = mesh.stop().await?;
+    assert_eq!(
+        status.code(),
+        Some(0),
+        "a source that hangs while it starts holds up the end"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_goes_to_no_server_before_it_is_allowed() -> anyhow::Result<()> {
+    let outside = tempfile::tempdir()?;
+    let hush = outside.path().join("hush");
+    fs::write(&hush, HUSH)?;
+    // It would be sent the login.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let server = listener.local_addr()?.to_string();
+    let login = |user: &str, password: &str| {
+        format!("net: {{sasl: {{enable: true, user: {user}, password: {password}}}}}")
+    };
+    let file = format!("{{file: \"{}\"}}", hush.display());
+    let setup = Setup::new(MESH)?.environment("HUSH", HUSH);
+    let rows = [
+        (
+            "user",
+            login(&file, "{env: MILLRACE_SECRET_HOOK}"),
+            "`net.sasl.user`: the file",
+        ),
+        (
+            "password",
+            login("me", "{env: HUSH}"),
+            "`net.sasl.password`: the variable",
+        ),
+        (
+            "authority",
+            format!("net: {{tls: {{enable: true, caCert: {file}}}}}"),
+            "`net.tls.caCert`: the file",
+        ),
+    ];
+    let text: String = rows
+        .iter()
+        .map(|(name, net, _)| kafka_source(&server, name, BROKER, net))
+        .collect();
+    setup.write(&format!("{MESH}{text}"))?;
+    let mut mesh = setup.start().await?;
+    for (name, _, reason) in &rows {
+        until_refused(&mesh, name, reason).await?;
+    }
+    let called = listener.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "a client was made");
+    assert_silent_and_stop(&mut mesh).await
+}
+
+#[tokio::test]
+async fn a_server_is_judged_by_its_addresses() -> anyhow::Result<()> {
+    let mut mesh = Mesh::start(MESH).await?;
+    let admin = mesh.admin().address();
+    let own = format!("localhost:{}", admin.port());
+    let rows = [
+        ("metadata", "169.254.169.254:80"),
+        ("number", "2852039166:80"),
+        ("dressed", "[::ffff:169.254.169.254]:80"),
+        ("admin", own.as_str()),
+    ];
+    let mut text = MESH.to_owned();
+    for (name, server) in rows {
+        text += &kafka_source(server, name, BROKER, "net: {}");
+    }
+    let clusters = [
+        ("cluster", "https://169.254.169.254"),
+        ("dressed-cluster", "http://[::ffff:169.254.169.254]/"),
+        ("admin-cluster", &format!("http://{own}")),
+    ];
+    for (name, server) in clusters {
+        let config = kubeconfig("", "").replace("http://127.0.0.1:1", server);
+        fs::write(mesh.setup().folder().join(name), config)?;
+        text += &watch(name, name);
+    }
+    mesh.reload(&text).await?;
+    for (name, _) in clusters {
+        until_refused(&mesh, name, "the `server` of the kubeconfig: ").await?;
+    }
+    for (name, server) in rows {
+        until_refused(
+            &mesh,
+            name,
+            &format!("`bootstrapServers`: {server}: connections to "),
+        )
+        .await?;
+    }
+    until_refused(&mesh, "admin", "Millrace's own admin listener").await?;
+    assert_silent_and_stop(&mut mesh).await
+}
+
+#[tokio::test]
+async fn a_broker_that_the_others_name_is_judged_before_partitions_are_read() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::advertising("169.254.169.254:9092").await? else {
+        return Ok(());
+    };
+    let text = format!(
+        "{MESH}{}",
+        kafka_source(&kafka.bootstrap(), "orders", BROKER, "net: {}")
+    );
+    let mut mesh = Mesh::start(&text).await?;
+    let reason =
+        "a broker that the others name: 169.254.169.254:9092: connections to 169.254.169.254 are refused";
+    until_refused(&mesh, "orders", reason).await?;
+    assert_silent_and_stop(&mut mesh).await
+}
+
+#[tokio::test]
+async fn the_process_ends_whatever_hangs() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let documents = Documents::broker().trigger(&Trigger::new("ship", &sink.url("/ship")));
+    let setup = Setup::new(documents.text())?;
+    let file = setup.file();
+    let mut mesh = setup.start().await?;
+    mesh.send("shop/default", &[Event::new("1", "order.paid")])
+        .await?;
+    mesh.until_settled().await?;
+    // The documents become something that never gives a word, as on a file system that has gone away.
+    let next = file.with_extension("pipe");
+    pipe(&next)?;
+    fs::rename(&next, &file)?;
+    let _silent = wait_until("the documents to be read", || async {
+        // A pipe can be opened for writing once somebody reads it.
+        Ok(rustix::fs::open(&file, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok())
+    })
+    .await?;
+    let status = mesh.stop().await?;
+    assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
+    assert_eq!(sink.count("/ship"), 1);
+    Ok(())
+}
