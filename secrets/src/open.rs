@@ -1,6 +1,7 @@
 //! Which file a path leads to, and whether it may be read: found first, judged then, opened last.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,10 @@ pub(crate) fn open_file(rule: &SecretRule, named: &NamedFile) -> Result<File, Se
         }
     };
     let handle = handle_of(&found);
-    let place = fs::read_link(&handle).map_err(|error| SecretError::Unreadable { file: shown(), error })?;
+    let place = fs::read_link(&handle).map_err(|error| SecretError::Unreadable {
+        file: shown(),
+        error: io::Error::other(format!("/proc has to say where it is, and does not: {error}")),
+    })?;
     rule.judge_place(named, &place)?;
     let about = fstat(&found).map_err(unreadable)?;
     if let Some(kind) = kind_beside_regular(FileType::from_raw_mode(about.st_mode)) {

@@ -38,7 +38,7 @@ impl Ended {
     pub(crate) fn listen(drain_timeout: Duration) -> io::Result<Self> {
         let (sender, asked) = watch::channel(0);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let signals = {
+        let mut signals = {
             let _here = runtime.enter();
             Signals {
                 terminate: signal(SignalKind::terminate())?,
@@ -47,7 +47,15 @@ impl Ended {
         };
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || runtime.block_on(signals.tell(&sender, drain_timeout)))?;
+            .spawn(move || {
+                runtime.block_on(until_overdue(
+                    async || signals.next().await,
+                    &sender,
+                    drain_timeout,
+                ));
+                tracing::error!("something hangs, so the process ends now without waiting for it");
+                std::process::exit(i32::from(Exit::Failed.code()));
+            })?;
         Ok(Self { asked })
     }
 
@@ -68,22 +76,56 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
 
-    /// Tells of each signal, and ends the process when it does not end by itself.
-    async fn tell(mut self, sender: &watch::Sender<u32>, drain_timeout: Duration) {
-        self.next().await;
-        sender.send_modify(|count| *count += 1);
-        let mut deadline = Instant::now() + drain_timeout + WRITING;
-        loop {
-            tokio::select! {
-                () = self.next() => {
-                    sender.send_modify(|count| *count += 1);
-                    deadline = deadline.min(Instant::now() + AT_ONCE);
-                }
-                () = sleep_until(deadline) => break,
+/// Tells of each signal, and returns when the process should have ended by itself and has not.
+async fn until_overdue(mut signal: impl AsyncFnMut(), sender: &watch::Sender<u32>, drain_timeout: Duration) {
+    signal().await;
+    sender.send_modify(|count| *count += 1);
+    let mut deadline = Instant::now() + drain_timeout + WRITING;
+    loop {
+        tokio::select! {
+            () = signal() => {
+                sender.send_modify(|count| *count += 1);
+                deadline = deadline.min(Instant::now() + AT_ONCE);
             }
+            () = sleep_until(deadline) => return,
         }
-        tracing::error!("something hangs, so the process ends now without waiting for it");
-        std::process::exit(i32::from(Exit::Failed.code()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_secs(30);
+
+    /// Time is not waited for here: it passes when nothing else can happen.
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_hangs_is_ended_after_the_drain_timeout_or_at_once_when_asked_again() {
+        for (signals, limit) in [(1, DRAIN + WRITING), (2, AT_ONCE), (5, AT_ONCE)] {
+            let (send, mut receive) = mpsc::channel(8);
+            let (told, asked) = watch::channel(0);
+            let next = async || {
+                if receive.recv().await.is_none() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let mut overdue = std::pin::pin!(until_overdue(next, &told, DRAIN));
+            let moment = Duration::from_millis(1);
+            let unasked = timeout(2 * (DRAIN + WRITING), &mut overdue).await;
+            assert!(unasked.is_err(), "nobody asked");
+            for _ in 0..signals {
+                send.send(()).await.expect("it listens");
+            }
+            let early = timeout(limit - moment, &mut overdue).await;
+            assert!(early.is_err(), "{signals}: too early");
+            let due = timeout(2 * moment, &mut overdue).await;
+            assert!(due.is_ok(), "{signals}: too late");
+            assert_eq!(*asked.borrow(), signals);
+        }
     }
 }

@@ -115,6 +115,7 @@ async fn no_error_repeats_a_piece_of_the_file() {
         config_with("server: 'https://a', certificate-authority-data: hush-hush!"),
         config_with("server: 'https://a', certificate-authority-data: aHVzaC1odXNo"),
         config_with("certificate-authority-data: aHVzaC1odXNo"),
+        bomb(),
         String::new(),
     ] {
         fs::write(folder.path().join("docs/kubeconfig"), &text).expect("written");
@@ -123,6 +124,16 @@ async fn no_error_repeats_a_piece_of_the_file() {
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hush"), "{shown}");
     }
+}
+
+/// A little text that is a large document once every alias stands for what it means.
+fn bomb() -> String {
+    let mut text = "extensions:\n- {name: a0, extension: &a0 [hush-hush]}\n".to_owned();
+    for level in 1..40 {
+        let before = vec![format!("*a{}", level - 1); 9].join(", ");
+        text += &format!("- {{name: a{level}, extension: &a{level} [{before}]}}\n");
+    }
+    text
 }
 
 fn config_with(cluster: &str) -> String {
