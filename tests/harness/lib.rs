@@ -20,6 +20,7 @@ pub mod event;
 pub mod kafka;
 pub mod kube;
 pub mod mesh;
+pub mod named;
 pub mod peers;
 mod ports;
 pub mod process;

@@ -5,46 +5,16 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
-use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kafka::{Kafka, source as kafka_source};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Event, Mesh, Sink, process, wait_until};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
-use serde_json::Value;
+use millrace_tests::named::{
+    HUSH, MESH, assert_silent_and_stop, hook, kubeconfig, until_ready, until_refused, watch,
+};
+use millrace_tests::{process, wait_until};
+use rustix::fs::{CWD, FileType, Mode};
 
-/// What stands in every file and variable that is not open, and must be seen nowhere.
-const HUSH: &str = "hush-hush-hush";
-const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
-const MESH: &str =
-    "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default, namespace: shop}\n";
 /// A program in a kubeconfig that leaves a file behind where it was run.
 const EXEC: &str =
     "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, 'touch ran; exit 1']}";
-
-/// A GitWebhookSource with this secret.
-fn hook(name: &str, secret: &str) -> String {
-    format!(
-        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {{name: {name}, namespace: shop}}\n\
-         spec: {{forge: github, sink: {BROKER}, secrets: [{secret}]}}\n"
-    )
-}
-
-/// An ApiServerSource with this kubeconfig.
-fn watch(name: &str, kubeconfig: &str) -> String {
-    format!(
-        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: ApiServerSource\nmetadata: {{name: {name}, namespace: shop}}\n\
-         spec: {{kubeconfig: {kubeconfig}, resources: [{{apiVersion: v1, kind: ConfigMap}}], sink: {BROKER}}}\n"
-    )
-}
-
-/// A kubeconfig whose cluster and user have these fields.
-fn kubeconfig(cluster: &str, user: &str) -> String {
-    format!(
-        "{{apiVersion: v1, kind: Config, current-context: c, contexts: [{{name: c, context: {{cluster: k, user: u}}}}],
-          clusters: [{{name: k, cluster: {{server: 'http://127.0.0.1:1', {cluster}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
-    )
-}
 
 fn pipe(path: &Path) -> anyhow::Result<()> {
     Ok(rustix::fs::mknodat(
@@ -54,46 +24,6 @@ fn pipe(path: &Path) -> anyhow::Result<()> {
         Mode::RUSR | Mode::WUSR,
         0,
     )?)
-}
-
-async fn source(mesh: &Mesh, name: &str) -> anyhow::Result<Value> {
-    let sources = mesh.admin().get("sources").await?;
-    let name = format!("shop/{name}");
-    let mut all = sources.as_array().into_iter().flatten();
-    let found = all.find(|source| source["name"] == name).cloned();
-    found.with_context(|| format!("there is no source {name} in {sources}"))
-}
-
-/// Waits until a source is not ready for this reason, which is in words and without a secret.
-async fn until_refused(mesh: &Mesh, name: &str, reason: &str) -> anyhow::Result<()> {
-    wait_until(&format!("{name} to be refused: {reason}"), || async {
-        let source = source(mesh, name).await?;
-        let said = source["reason"].as_str().unwrap_or_default();
-        ensure!(
-            source["state"] == "not-ready" && said.contains(reason),
-            "{source}"
-        );
-        Ok(Some(()))
-    })
-    .await
-}
-
-async fn until_ready(mesh: &Mesh, name: &str) -> anyhow::Result<()> {
-    wait_until(&format!("{name} to be ready"), || async {
-        let source = source(mesh, name).await?;
-        ensure!(source["state"] == "ready", "{source}");
-        Ok(Some(()))
-    })
-    .await
-}
-
-/// Nothing of what is not open is in the log or in what the admin API says; and SIGTERM ends the process in good order.
-async fn assert_silent_and_stop(mesh: &mut Mesh) -> anyhow::Result<()> {
-    let said = mesh.process().stderr() + &mesh.admin().get("sources").await?.to_string();
-    assert!(!said.contains(HUSH), "{said}");
-    let status = mesh.stop().await?;
-    assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
-    Ok(())
 }
 
 /// `check` with these arguments more; gives its exit code and what it says.
@@ -381,132 +311,5 @@ async fn a_program_runs_only_if_the_operator_allows_it_and_its_output_is_not_rep
         Some(0),
         "a source that hangs while it starts holds up the end"
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_login_goes_to_no_server_before_it_is_allowed() -> anyhow::Result<()> {
-    let outside = tempfile::tempdir()?;
-    let hush = outside.path().join("hush");
-    fs::write(&hush, HUSH)?;
-    // It would be sent the login.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
-    let server = listener.local_addr()?.to_string();
-    let login = |user: &str, password: &str| {
-        format!("net: {{sasl: {{enable: true, user: {user}, password: {password}}}}}")
-    };
-    let file = format!("{{file: \"{}\"}}", hush.display());
-    let setup = Setup::new(MESH)?.environment("HUSH", HUSH);
-    let rows = [
-        (
-            "user",
-            login(&file, "{env: MILLRACE_SECRET_HOOK}"),
-            "`net.sasl.user`: the file",
-        ),
-        (
-            "password",
-            login("me", "{env: HUSH}"),
-            "`net.sasl.password`: the variable",
-        ),
-        (
-            "authority",
-            format!("net: {{tls: {{enable: true, caCert: {file}}}}}"),
-            "`net.tls.caCert`: the file",
-        ),
-    ];
-    let text: String = rows
-        .iter()
-        .map(|(name, net, _)| kafka_source(&server, name, BROKER, net))
-        .collect();
-    setup.write(&format!("{MESH}{text}"))?;
-    let mut mesh = setup.start().await?;
-    for (name, _, reason) in &rows {
-        until_refused(&mesh, name, reason).await?;
-    }
-    let called = listener.accept().map(|_| ()).map_err(|error| error.kind());
-    assert_eq!(called, Err(std::io::ErrorKind::WouldBlock), "a client was made");
-    assert_silent_and_stop(&mut mesh).await
-}
-
-#[tokio::test]
-async fn a_server_is_judged_by_its_addresses() -> anyhow::Result<()> {
-    let mut mesh = Mesh::start(MESH).await?;
-    let admin = mesh.admin().address();
-    let own = format!("localhost:{}", admin.port());
-    let rows = [
-        ("metadata", "169.254.169.254:80"),
-        ("number", "2852039166:80"),
-        ("dressed", "[::ffff:169.254.169.254]:80"),
-        ("admin", own.as_str()),
-    ];
-    let mut text = MESH.to_owned();
-    for (name, server) in rows {
-        text += &kafka_source(server, name, BROKER, "net: {}");
-    }
-    let clusters = [
-        ("cluster", "https://169.254.169.254"),
-        ("dressed-cluster", "http://[::ffff:169.254.169.254]/"),
-        ("admin-cluster", &format!("http://{own}")),
-    ];
-    for (name, server) in clusters {
-        let config = kubeconfig("", "").replace("http://127.0.0.1:1", server);
-        fs::write(mesh.setup().folder().join(name), config)?;
-        text += &watch(name, name);
-    }
-    mesh.reload(&text).await?;
-    for (name, _) in clusters {
-        until_refused(&mesh, name, "the `server` of the kubeconfig: ").await?;
-    }
-    for (name, server) in rows {
-        until_refused(
-            &mesh,
-            name,
-            &format!("`bootstrapServers`: {server}: connections to "),
-        )
-        .await?;
-    }
-    until_refused(&mesh, "admin", "Millrace's own admin listener").await?;
-    assert_silent_and_stop(&mut mesh).await
-}
-
-#[tokio::test]
-async fn a_broker_that_the_others_name_is_judged_before_partitions_are_read() -> anyhow::Result<()> {
-    let Some(kafka) = Kafka::advertising("169.254.169.254:9092").await? else {
-        return Ok(());
-    };
-    let text = format!(
-        "{MESH}{}",
-        kafka_source(&kafka.bootstrap(), "orders", BROKER, "net: {}")
-    );
-    let mut mesh = Mesh::start(&text).await?;
-    let reason =
-        "a broker that the others name: 169.254.169.254:9092: connections to 169.254.169.254 are refused";
-    until_refused(&mesh, "orders", reason).await?;
-    assert_silent_and_stop(&mut mesh).await
-}
-
-#[tokio::test]
-async fn the_process_ends_whatever_hangs() -> anyhow::Result<()> {
-    let sink = Sink::start().await?;
-    let documents = Documents::broker().trigger(&Trigger::new("ship", &sink.url("/ship")));
-    let setup = Setup::new(documents.text())?;
-    let file = setup.file();
-    let mut mesh = setup.start().await?;
-    mesh.send("shop/default", &[Event::new("1", "order.paid")])
-        .await?;
-    mesh.until_settled().await?;
-    // The documents become something that never gives a word, as on a file system that has gone away.
-    let next = file.with_extension("pipe");
-    pipe(&next)?;
-    fs::rename(&next, &file)?;
-    let _silent = wait_until("the documents to be read", || async {
-        // A pipe can be opened for writing once somebody reads it.
-        Ok(rustix::fs::open(&file, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok())
-    })
-    .await?;
-    let status = mesh.stop().await?;
-    assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
-    assert_eq!(sink.count("/ship"), 1);
     Ok(())
 }

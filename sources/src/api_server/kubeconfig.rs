@@ -71,8 +71,12 @@ pub async fn check_kubeconfig(file: &NamedFile, secrets: &SecretReader) -> Resul
 pub(super) async fn load(file: &NamedFile, secrets: &SecretReader) -> Result<Config, KubeconfigError> {
     let bytes = secrets.file(file).await.map_err(KubeconfigError::File)?;
     let text = String::from_utf8(bytes).map_err(|_| KubeconfigError::NotOne)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let whole = Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::NotOne)?;
+    // A megabyte of hostile YAML takes its time, which is not that of others.
+    let parsed = tokio::task::spawn_blocking(move || {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::NotOne)
+    });
+    let whole = parsed.await.unwrap_or(Err(KubeconfigError::NotOne))?;
     let (mut cluster, mut user) = in_effect(whole)?;
     judge(&cluster, &user, secrets)?;
     let files = Files { file, secrets };
