@@ -91,8 +91,8 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
     let served = serve().await;
     let before = served.get("/api/v1/mesh").await.json();
     assert_eq!(
-        (&before["revision"], &before["lastReload"]),
-        (&json!(0), &Value::Null)
+        (&before["revision"], &before["lastReload"], &before["clock"]),
+        (&json!(0), &Value::Null, &json!({"jumps": 0, "lastJump": null}))
     );
     served.mesh.send(Arc::new(mesh())).unwrap();
     served.board.attach(&name("shop/default"), Arc::new(Owner));
@@ -105,12 +105,17 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
             error,
         })
         .unwrap();
+    let set = Timestamp(1_766_000_000_000);
+    for by in [-7_200_000, 7_200_500] {
+        served.board.clock_was_set(by, set);
+    }
     assert_eq!(
         served.get("/api/v1/mesh").await.json(),
         json!({
             "version": "0.0.0-test", "revision": 7, "lastReload": "2025-12-17T19:33:20.000Z",
             "lastReloadError": "mesh.yaml:3: spec.broker is missing",
             "brokers": 1, "triggers": 2, "sources": 0, "ready": false,
+            "clock": {"jumps": 2, "lastJump": {"at": "2025-12-17T19:33:20.000Z", "seconds": 7200.5}},
         })
     );
     assert_eq!(served.get("/api/v1/sources").await.json(), json!([]));
