@@ -139,15 +139,25 @@ impl Admin {
     /// # Errors
     /// When `/metrics` cannot be read.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let series = self.series(name).await?;
+        Ok(series.iter().fold(0.0, |sum, (_, value)| sum + value))
+    }
+
+    /// The series of a metric: the labels as they are written, and the value.
+    ///
+    /// # Errors
+    /// When `/metrics` cannot be read.
+    pub async fn series(&self, name: &str) -> anyhow::Result<Vec<(String, f64)>> {
         let answer = self.ask(&Method::GET, "/metrics").await?;
         let text = String::from_utf8(answer.body.to_vec())?;
-        let series = text.lines().filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+        let series = text.lines().filter_map(|line| {
+            let rest = line
+                .strip_prefix(name)
+                .filter(|rest| rest.starts_with(['{', ' ']))?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            Some((labels.to_owned(), value.parse().ok()?))
         });
-        Ok(series
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .fold(0.0, |sum, value| sum + value))
+        Ok(series.collect())
     }
 
     /// Waits until a metric has that value, summed over its series.

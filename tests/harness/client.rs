@@ -1,6 +1,6 @@
 //! An HTTP client with one connection that it keeps, so that a suite decides how many connections there are.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::event::Message;
 use crate::within;
@@ -18,6 +18,8 @@ use crate::within;
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    /// The address that the server sees; the system's choice where it is unset.
+    peer: Option<IpAddr>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -39,8 +41,21 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            peer: None,
             connection: None,
         }
+    }
+
+    /// The same, seen by the server as this peer, which is an address of this machine.
+    #[must_use]
+    pub fn of_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Closes the connection; the next request opens another.
+    pub fn close(&mut self) {
+        self.connection = None;
     }
 
     /// Posts a message.
@@ -87,8 +102,7 @@ impl Client {
             None => false,
         };
         if !is_usable {
-            let stream = within("a connection", TcpStream::connect(self.address)).await?;
-            stream.set_nodelay(true)?;
+            let stream = connect(self.address, self.peer).await?;
             let (sender, driver) = handshake(TokioIo::new(stream)).await?;
             // Ends when the connection does; what went wrong is seen by the request.
             tokio::spawn(driver);
@@ -96,6 +110,23 @@ impl Client {
         }
         self.connection.as_mut().context("invariant: just connected")
     }
+}
+
+/// Connects to a server that sees `peer`, or the system's choice, at the other end.
+///
+/// # Errors
+/// When there is no connection before the deadline.
+pub(crate) async fn connect(address: SocketAddr, peer: Option<IpAddr>) -> anyhow::Result<TcpStream> {
+    let connected = async {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(peer) = peer {
+            socket.bind((peer, 0).into())?;
+        }
+        socket.connect(address).await
+    };
+    let stream = within("a connection", connected).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 // === impl Answered ===

@@ -53,6 +53,29 @@ impl Documents {
         )
     }
 
+    /// And all documents of another file.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.push_str(&other.0);
+        self
+    }
+
+    /// And a GitWebhookSource `shop/<name>` whose calls GitHub signs with `secret` and whose sink is a Broker of `shop`.
+    #[must_use]
+    pub fn github(mut self, name: &str, secret: &str, broker: &str) -> Self {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.0,
+            "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\n\
+             metadata: {{name: {name}, namespace: shop}}\nspec:\n  forge: github\n  \
+             secrets: [{{secretKeyRef: {{name: {name}, key: github}}}}]\n  \
+             sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: {broker}}}}}\n\
+             ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: shop}}\n\
+             stringData: {{github: \"{secret}\"}}\n"
+        );
+        self
+    }
+
     /// And any other document: its metadata in flow style, and what follows.
     #[must_use]
     pub fn document(mut self, kind: &str, metadata: &str, rest: &str) -> Self {

@@ -3,8 +3,9 @@
 //! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
 //! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
 //! stands, [`wait_until`] waits for a condition and never for a time, [`webhook`] calls as forges do, [`peers`] finds the real clients,
-//! [`Clocks`] moves the time of one process, and [`Kafka`] and [`Kube`] are real servers. Nothing here
-//! uses the product's own crates: what both sides got wrong in the same way would pass.
+//! [`Clocks`] moves the time of one process, [`neighbours`] is what tenants do to each other (the benchmark runs it too), and
+//! [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing here uses the product's own crates: what
+//! both sides got wrong in the same way would pass.
 
 #![allow(
     clippy::print_stdout,
@@ -12,16 +13,21 @@
 )]
 
 pub mod admin;
+#[cfg(feature = "servers")]
 mod certificates;
 pub mod client;
 pub mod clocks;
 pub mod documents;
 pub mod event;
+#[cfg(feature = "servers")]
 pub mod kafka;
+#[cfg(feature = "servers")]
 pub mod kube;
 pub mod mesh;
 pub mod named;
+pub mod neighbours;
 pub mod peers;
+#[cfg(feature = "servers")]
 mod ports;
 pub mod process;
 pub mod producer;
@@ -34,7 +40,9 @@ pub mod volume;
 pub mod wait;
 pub mod webhook;
 
+#[cfg(feature = "servers")]
 pub use self::kafka::Kafka;
+#[cfg(feature = "servers")]
 pub use self::kube::Kube;
 pub use admin::Admin;
 pub use client::{Answered, Client};

@@ -247,6 +247,11 @@ impl Mesh {
         &self.setup
     }
 
+    /// The process, to look at.
+    pub fn running(&self) -> &Process {
+        &self.process
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -87,6 +87,7 @@ pub fn webhooks() -> anyhow::Result<Option<Vec<Payloads>>> {
 }
 
 /// The folder of Kafka's jars.
+#[cfg(feature = "servers")]
 pub(crate) fn kafka() -> anyhow::Result<Option<PathBuf>> {
     const LOCK: &str = include_str!("../peers/kafka/pom.xml");
     let version = version(LOCK, "<artifactId>kafka_2.13</artifactId>\n      <version>")
@@ -95,6 +96,7 @@ pub(crate) fn kafka() -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// The program etcd.
+#[cfg(feature = "servers")]
 pub(crate) fn etcd() -> anyhow::Result<Option<PathBuf>> {
     const LOCK: &str = include_str!("../peers/etcd/go.mod");
     let version =
@@ -103,6 +105,7 @@ pub(crate) fn etcd() -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// The program kube-apiserver.
+#[cfg(feature = "servers")]
 pub(crate) fn kube_apiserver() -> anyhow::Result<Option<PathBuf>> {
     const LOCK: &str = include_str!("../peers/kube-apiserver/go.mod");
     let version = version(LOCK, "k8s.io/kubernetes v").context("invariant: the lock names a version")?;

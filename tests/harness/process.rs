@@ -22,7 +22,7 @@ pub struct Process {
     stderr: PathBuf,
 }
 
-/// The binary under test: `MILLRACE_BIN`, or the one that cargo built beside the tests.
+/// The binary under test: `MILLRACE_BIN`, or the one that cargo built beside the tests, or beside the benchmark.
 ///
 /// # Errors
 /// When there is none.
@@ -30,20 +30,19 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(given) = std::env::var_os("MILLRACE_BIN") {
         return Ok(PathBuf::from(given));
     }
-    let test = std::env::current_exe()?;
-    // target/debug/deps/<suite>: the binary lies one folder up.
-    let built = test
+    let this = std::env::current_exe()?;
+    // This is target/debug/deps/<suite>, with the binary one folder up, or target/dist/xtask-bench, with the binary beside it.
+    let mut places = this
         .ancestors()
-        .nth(2)
-        .context("invariant: tests lie below target/")?
-        .join("millrace");
-    if !built.exists() {
-        bail!(
-            "there is no {}: run `cargo xtask test`, or `cargo build` first",
-            built.display()
-        );
-    }
-    Ok(built)
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("millrace"));
+    places.find(|place| place.is_file()).with_context(|| {
+        format!(
+            "there is no millrace beside or above {}: run `cargo xtask test`, or `cargo build` first",
+            this.display()
+        )
+    })
 }
 
 /// Runs the binary to its end, in `folder`, with `input` on its standard input.
@@ -126,6 +125,26 @@ impl Process {
     /// The number of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The memory that it holds now, in MiB.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = line.context("no VmRSS")?;
+        let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kibibytes / 1024)
+    }
+
+    /// How many file descriptors it has open.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
     }
 
     /// Waits for the first line on stdout.

@@ -1,10 +1,8 @@
 //! Promise: a slow or dead subscriber costs the others nothing, and no memory; it gets everything when it returns.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, long, wait_until};
 use parking_lot::Mutex;
@@ -33,17 +31,6 @@ async fn flood(mesh: &Mesh, count: usize, bytes: usize) -> anyhow::Result<()> {
 
 fn distinct(sink: &Sink, path: &str) -> usize {
     sink.ids(path).into_iter().collect::<BTreeSet<_>>().len()
-}
-
-/// The resident memory of the process, in MiB.
-fn resident(mesh: &mut Mesh) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", mesh.process().id()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kibibytes / 1024)
 }
 
 #[tokio::test]
@@ -98,7 +85,7 @@ async fn a_dead_subscriber_costs_no_memory_and_gets_its_whole_backlog_when_it_re
     let mut mesh = Mesh::start(documents.text()).await?;
     flood(&mesh, events, bytes).await?;
     sink.wait_for("/alive", events / 100).await?;
-    let used = resident(&mut mesh)?;
+    let used = mesh.process().resident()?;
     assert!(
         used <= BOUND,
         "{used} MiB with a backlog of {} MiB",
@@ -121,7 +108,7 @@ async fn a_dead_subscriber_costs_no_memory_and_gets_its_whole_backlog_when_it_re
     }
     mesh.until_settled().await?;
     assert_eq!(came.len(), events);
-    let used = resident(&mut mesh)?;
+    let used = mesh.process().resident()?;
     assert!(used <= BOUND, "{used} MiB after the backlog was delivered");
     assert_eq!(sink.count("/alive"), events / 100);
     Ok(())

@@ -1,0 +1,191 @@
+//! Two tenants share a mesh: an honest one, and one that does to it what a row of the table says.
+//!
+//! [`Row`] is the table, [`Neighbours`] a mesh for one row, [`Traffic`] what the honest tenant does meanwhile, [`Underway`] what
+//! the other one does. The suite `neighbours` counts what becomes of the traffic; the benchmark of that name runs the same
+//! rows and measures how long everything took. Both tenants are seen as peers of their own: they connect from different
+//! addresses of this machine.
+
+mod felt;
+mod holds;
+mod honest;
+mod names;
+mod posts;
+mod rows;
+mod subscribers;
+mod traffic;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::task::JoinSet;
+
+use crate::documents::Documents;
+use crate::mesh::{Mesh, Setup};
+use crate::wait_until;
+
+use self::felt::Counts;
+use self::rows::Attack;
+
+pub use self::felt::Felt;
+pub use self::honest::Honest;
+pub use self::rows::Row;
+pub use self::traffic::{Outcome, Traffic};
+
+/// The address from which the hostile tenant connects. The honest one has that which the system chooses: 127.0.0.1.
+const HOSTILE_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+/// Becomes the rest of the arguments with at most so many descriptors, which it cannot raise either.
+const FEW_DESCRIPTORS: &str = "ulimit -n \"$0\" && exec \"$@\"";
+
+/// A mesh with both tenants.
+#[derive(Debug)]
+pub struct Neighbours {
+    mesh: Mesh,
+    honest: Honest,
+    attack: Attack,
+}
+
+/// The attack under way. Dropping it ends it.
+#[derive(Debug)]
+pub struct Underway<'a> {
+    neighbours: &'a Neighbours,
+    counts: Arc<Counts>,
+    _tasks: JoinSet<()>,
+}
+
+// === impl Neighbours ===
+
+impl Neighbours {
+    /// Starts a mesh for a row, with its data below `place` or in a folder of its own; `None`, with a remark, where this machine
+    /// does not let the attack be made and it is not required.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start(row: Row, honest: Honest, place: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        raise_descriptors();
+        let Some(attack) = row.attack()? else {
+            return Ok(None);
+        };
+        let documents = honest.documents(&attack.terms).and(&attack.documents);
+        let flags: Vec<&str> = attack.flags.iter().map(String::as_str).collect();
+        let mut setup = Setup::new(documents.text())?.args(&flags);
+        if let Some(place) = place {
+            setup = setup.data(place);
+        }
+        if let Some(volume) = &attack.volume {
+            setup = setup.data(&volume.path().join("data"));
+        }
+        if let Some(names) = &attack.names {
+            setup = names.around(setup)?;
+        }
+        if let Some(limit) = attack.descriptors {
+            let before = ["sh", "-c", FEW_DESCRIPTORS, &limit.to_string()];
+            setup = setup.before(before.map(str::to_owned).to_vec());
+        }
+        let mesh = setup.start().await?;
+        Ok(Some(Self { mesh, honest, attack }))
+    }
+
+    /// The mesh.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// The honest tenant.
+    pub fn honest(&self) -> &Honest {
+        &self.honest
+    }
+
+    /// The honest tenant goes about its work, on the runtime of the caller.
+    pub fn traffic(&self) -> Traffic {
+        Traffic::begin(&self.mesh, &self.attack.terms)
+    }
+
+    /// The other one begins, on the runtime of the caller. Gives it back once its attack has reached the mesh.
+    ///
+    /// # Errors
+    /// When it has not before the deadline.
+    pub async fn attack(&self) -> anyhow::Result<Underway<'_>> {
+        let counts = Arc::<Counts>::default();
+        let mut tasks = JoinSet::new();
+        for posts in &self.attack.posts {
+            tasks.spawn(posts.run(&self.mesh, counts.clone()));
+        }
+        for hold in &self.attack.holds {
+            hold.run(&self.mesh, &counts, &mut tasks);
+        }
+        let underway = Underway {
+            neighbours: self,
+            counts,
+            _tasks: tasks,
+        };
+        if let Some(later) = &self.attack.later {
+            underway
+                .until("producers to be refused", |felt| felt.refused > 0)
+                .await?;
+            self.mesh.reload(self.all_documents(later).text()).await?;
+        }
+        let felt = self.attack.felt;
+        underway.until("the attack to reach the mesh", felt).await?;
+        Ok(underway)
+    }
+
+    /// Checks that the honest tenant felt nothing: everything was accepted, everything came once and at the first attempt,
+    /// `/healthz` was answered each time, and nothing was parked.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub async fn is_unharmed(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        self.honest.is_unharmed(&self.mesh, outcome).await
+    }
+
+    fn all_documents(&self, hostile: &Documents) -> Documents {
+        self.honest.documents(&self.attack.terms).and(hostile)
+    }
+}
+
+/// Connections of both tenants, and those of their subscribers, are open at this end too.
+fn raise_descriptors() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it is refused, connections fail and the attack does not reach the mesh, which is said.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}
+
+// === impl Underway ===
+
+impl Underway<'_> {
+    /// Checks that it still is an attack.
+    ///
+    /// # Errors
+    /// When the mesh feels nothing of it, with what it feels.
+    pub async fn goes_on(&self) -> anyhow::Result<()> {
+        self.until("the attack to go on", self.neighbours.attack.felt)
+            .await
+    }
+
+    /// What can be seen of it.
+    ///
+    /// # Errors
+    /// When the mesh does not tell.
+    pub async fn felt(&self) -> anyhow::Result<Felt> {
+        Felt::now(&self.neighbours.mesh, &self.neighbours.attack, &self.counts).await
+    }
+
+    async fn until(&self, what: &str, is_so: fn(&Felt) -> bool) -> anyhow::Result<()> {
+        wait_until(what, || async {
+            let felt = self.felt().await.context("asking what is felt")?;
+            anyhow::ensure!(is_so(&felt), "{felt:?}");
+            Ok(Some(()))
+        })
+        .await
+    }
+}

@@ -1,0 +1,57 @@
+//! A hostile producer: it posts the same messages again and again, as fast as it is answered or at a pace.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::event::Message;
+use crate::{Client, Mesh};
+
+use super::{Counts, HOSTILE_PEER};
+
+/// What it posts.
+#[derive(Clone, Debug)]
+pub(super) struct Posts {
+    /// To this path.
+    pub(super) path: String,
+    /// One after the other, and then from the first again.
+    pub(super) messages: Vec<Message>,
+    /// So long after each answer.
+    pub(super) pause: Duration,
+}
+
+// === impl Posts ===
+
+impl Posts {
+    /// To a Broker of `shop`, without pauses worth mentioning.
+    pub(super) fn new(broker: &str, messages: Vec<Message>) -> Self {
+        Self {
+            path: format!("/shop/{broker}"),
+            messages,
+            pause: Duration::from_millis(1),
+        }
+    }
+
+    /// The same with pauses.
+    pub(super) fn every(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Posts until it is dropped.
+    pub(super) fn run(&self, mesh: &Mesh, counts: Arc<Counts>) -> impl Future<Output = ()> + Send + 'static {
+        let mut client = Client::new(mesh.listen()).of_peer(HOSTILE_PEER);
+        let posts = self.clone();
+        async move {
+            for message in posts.messages.iter().cycle() {
+                let outcome = client.post(&posts.path, message).await;
+                let count = match outcome {
+                    Ok(answer) if answer.status == 202 => &counts.accepted,
+                    Ok(_) | Err(_) => &counts.refused,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(posts.pause).await;
+            }
+        }
+    }
+}
