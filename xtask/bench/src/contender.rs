@@ -68,10 +68,22 @@ impl Place {
 impl Contender {
     /// Starts one; what it delivers goes to `sink` (a forwarder) or where the documents say (Millrace).
     pub(crate) fn start(kind: Kind, place: &Place, sink: SocketAddr) -> anyhow::Result<Self> {
-        let mut command = match kind {
+        let command = match kind {
             Kind::Pooled | Kind::Own => forwarder(kind, sink)?,
-            Kind::Millrace | Kind::MillraceOs | Kind::MillraceForgets => millrace(kind, place.folder.path())?,
+            Kind::Millrace | Kind::MillraceOs | Kind::MillraceForgets => {
+                millrace(&built()?, kind, place.folder.path())
+            }
         };
+        Self::spawn(command, kind.name(), place)
+    }
+
+    /// Starts another binary of Millrace, as it is shipped.
+    pub(crate) fn start_other(binary: &Path, place: &Place) -> anyhow::Result<Self> {
+        let command = millrace(binary, Kind::Millrace, place.folder.path());
+        Self::spawn(command, "the other binary", place)
+    }
+
+    fn spawn(mut command: Command, name: &str, place: &Place) -> anyhow::Result<Self> {
         let began = Instant::now();
         let said = fs::File::create(place.folder.path().join("stderr"))?;
         let mut child = command
@@ -85,7 +97,7 @@ impl Contender {
         let ready_after = began.elapsed();
         let ready: Value = serde_json::from_str(&line).with_context(|| {
             let said = fs::read_to_string(place.folder.path().join("stderr")).unwrap_or_default();
-            format!("{} did not become ready: {line}{said}", kind.name())
+            format!("{name} did not become ready: {line}{said}")
         })?;
         let listen = ready["listen"]
             .as_str()
@@ -152,7 +164,7 @@ fn forwarder(kind: Kind, sink: SocketAddr) -> anyhow::Result<Command> {
 }
 
 /// The binary that cargo built beside this one.
-fn millrace(kind: Kind, folder: &Path) -> anyhow::Result<Command> {
+fn built() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let given = std::env::var_os("MILLRACE_BIN").map(PathBuf::from);
     let binary = given.unwrap_or_else(|| here.with_file_name("millrace"));
@@ -162,6 +174,10 @@ fn millrace(kind: Kind, folder: &Path) -> anyhow::Result<Command> {
             binary.display()
         );
     }
+    Ok(binary)
+}
+
+fn millrace(binary: &Path, kind: Kind, folder: &Path) -> Command {
     let mut command = Command::new(binary);
     command
         .arg("run")
@@ -177,5 +193,5 @@ fn millrace(kind: Kind, folder: &Path) -> anyhow::Result<Command> {
         Kind::MillraceForgets => drop(command.args(["--history-bytes", "0"])),
         Kind::Pooled | Kind::Own | Kind::Millrace => {}
     }
-    Ok(command)
+    command
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::contender::{Contender, Kind, Place};
 use crate::documents;
 use crate::kafka_broker::KafkaBroker;
+use crate::measure::median_of;
 use crate::options::Options;
 use crate::process;
 use crate::report::{Report, Should, Target};
@@ -55,7 +56,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         .zip(&bare)
         .map(|(source, bare)| source / bare)
         .collect();
-    let (ratio, bare, source, cpu) = (median(ratios), median(bare), median(source), median(cpu));
+    let (ratio, bare, source, cpu) = (
+        median_of(ratios),
+        median_of(bare),
+        median_of(source),
+        median_of(cpu),
+    );
     let targets = [
         Target {
             name: "bare rdkafka consumer, records/s",
@@ -187,9 +193,4 @@ fn stored(admin: SocketAddr) -> anyhow::Result<u64> {
     let end = answer.rfind(']').context("no list of sources")?;
     let sources: Value = serde_json::from_str(&answer[start..=end])?;
     Ok(sources[0]["events"].as_u64().unwrap_or(0))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

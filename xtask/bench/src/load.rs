@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::hmac;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
 /// Connections of the load, and so requests under way.
@@ -35,6 +35,8 @@ pub(crate) enum Until {
 pub(crate) enum Shape {
     /// An event in binary mode, to the Broker `bench/default`.
     Event,
+    /// The same, from a peer of its own on each connection: an address of this machine.
+    EventOfMany,
     /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as large.
     Push,
 }
@@ -84,8 +86,8 @@ async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> any
         accepted: Cell::new(0),
     });
     let mut connections = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        connections.spawn_local(one(shared.clone()));
+    for number in 0..CONNECTIONS {
+        connections.spawn_local(one(shared.clone(), shape.peer(number)));
     }
     let mut loaded = Loaded::default();
     while let Some(part) = connections.join_next().await {
@@ -100,10 +102,11 @@ async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> any
 }
 
 /// One connection: a request, its answer, the next.
-async fn one(shared: Rc<Shared>) -> anyhow::Result<Loaded> {
-    let mut stream = TcpStream::connect(shared.address)
-        .await
-        .context("the load cannot connect")?;
+async fn one(shared: Rc<Shared>, peer: Ipv4Addr) -> anyhow::Result<Loaded> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((peer, 0).into())?;
+    let connected = socket.connect(shared.address).await;
+    let mut stream = connected.context("the load cannot connect")?;
     stream.set_nodelay(true)?;
     let (mut request, id) = request(shared.address, shared.shape)?;
     let mut buffer = vec![0; 4096];
@@ -131,6 +134,17 @@ async fn one(shared: Rc<Shared>) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+impl Shape {
+    /// Who the connection of this number comes from.
+    fn peer(self, number: usize) -> Ipv4Addr {
+        let last = match self {
+            Self::Event | Self::Push => 1,
+            Self::EventOfMany => u8::try_from(number + 1).expect("invariant: few connections"),
+        };
+        Ipv4Addr::new(127, 0, 0, last)
+    }
+}
+
 impl Shared {
     fn goes_on(&self) -> bool {
         match self.until {
@@ -146,7 +160,7 @@ fn request(address: SocketAddr, shape: Shape) -> anyhow::Result<(Vec<u8>, usize)
     data.resize(DATA - 2, b'x');
     data.extend_from_slice(b"\"}");
     let (path, headers) = match shape {
-        Shape::Event => (
+        Shape::Event | Shape::EventOfMany => (
             "default",
             "ce-specversion: 1.0\r\nce-source: /bench\r\nce-type: bench.t0\r\nce-time: 2026-11-22T20:00:00Z\r\nce-id: ".to_owned(),
         ),

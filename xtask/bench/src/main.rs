@@ -10,6 +10,7 @@
     reason = "a command line tool speaks on its streams"
 )]
 
+mod against;
 mod backlog;
 mod compare;
 mod contender;
@@ -21,8 +22,10 @@ mod kafka;
 mod kafka_broker;
 mod load;
 mod measure;
+mod neighbours;
 mod options;
 mod process;
+mod proxy;
 mod queue;
 mod report;
 mod sink;
@@ -57,6 +60,8 @@ fn bench(options: &Options) -> anyhow::Result<()> {
     let mut report = Report::new(options);
     for scenario in &options.scenarios {
         match scenario {
+            Scenario::Compare if options.against.is_some() => against::compare(options, &mut report)?,
+            Scenario::Triggers if options.against.is_some() => against::triggers(options, &mut report)?,
             Scenario::Compare => compare::run(options, &mut report)?,
             Scenario::Triggers => triggers::matching_one(options, &mut report)?,
             Scenario::Match => triggers::matching_many(options, &mut report)?,
@@ -66,6 +71,10 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Webhooks => webhooks::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,
             Scenario::Kafka => kafka::run(options, &mut report)?,
+            Scenario::Neighbours => {
+                neighbours::run(options, &mut report)?;
+                proxy::run(options, &mut report)?;
+            }
         }
     }
     report.finish()

@@ -75,13 +75,15 @@ pub(crate) fn percentile(micros: &[u32], percent: usize) -> f64 {
     micros.get(at).map_or(0.0, |micros| f64::from(*micros) / 1e3)
 }
 
+/// The figure in the middle.
+pub(crate) fn median_of(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
 /// The median of each figure by itself.
 pub(crate) fn median(runs: &[Run]) -> Run {
-    let of = |figure: fn(&Run) -> f64| {
-        let mut figures: Vec<f64> = runs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or_default()
-    };
+    let of = |figure: fn(&Run) -> f64| median_of(runs.iter().map(figure).collect());
     Run {
         rate: of(|run| run.rate),
         p50: of(|run| run.p50),

@@ -11,9 +11,11 @@ pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
   --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, webhooks, filters,
-                    explain, kafka (all)
+                    explain, kafka, neighbours (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
+  --against PATH    `compare` and `triggers` measure this binary of Millrace and the one that was built, twelve rounds in
+                    turns, and nothing else; and `neighbours` says how the row `one proxy` compares
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
   --output FORMAT   table (default) or json
 
@@ -27,6 +29,8 @@ cargo xtask bench [SCENARIO...] [options]
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
   kafka      records of a topic a second: a bare rdkafka consumer, and a KafkaSource until they are durable. Needs java and
              `cargo xtask peers`
+  neighbours an honest producer, its subscriber and /healthz while another tenant attacks, row by row, beside the same while
+             the attack goes to another mesh; and one client to many. MILLRACE_LONG=1 for 1 000 dead Triggers and 700 names
 ";
 
 /// What to do.
@@ -47,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) backlog: u64,
     pub(crate) records: u64,
     pub(crate) data: PathBuf,
+    /// Another binary of Millrace to be compared with.
+    pub(crate) against: Option<PathBuf>,
     pub(crate) json: bool,
 }
 
@@ -62,6 +68,7 @@ pub(crate) enum Scenario {
     Filters,
     Explain,
     Kafka,
+    Neighbours,
 }
 
 /// How the bare forwarder works.
@@ -72,7 +79,7 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 9] = [
+const ALL: [(&str, Scenario); 10] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
@@ -82,6 +89,7 @@ const ALL: [(&str, Scenario); 9] = [
     ("webhooks", Scenario::Webhooks),
     ("filters", Scenario::Filters),
     ("kafka", Scenario::Kafka),
+    ("neighbours", Scenario::Neighbours),
 ];
 
 /// Reads the command line.
@@ -93,6 +101,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
         backlog: 1_000_000,
         records: 1_000_000,
         data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
+        against: None,
         json: false,
     };
     while let Some(arg) = args.next() {
@@ -106,6 +115,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                 options.records = 100_000;
             }
             "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
+            "--against" => options.against = Some(binary(&value()?)?),
             "--data" => options.data = PathBuf::from(value()?),
             "--output" => options.json = is_json(&value()?)?,
             "--help" | "-h" => return Ok(Command::Help),
@@ -131,6 +141,11 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
     found
         .map(|(_, scenario)| *scenario)
         .with_context(|| format!("no such scenario: {name}"))
+}
+
+/// The whole path: each process under test is started in a folder of its own.
+fn binary(path: &str) -> anyhow::Result<PathBuf> {
+    std::fs::canonicalize(path).with_context(|| format!("--against {path}"))
 }
 
 fn is_json(format: &str) -> anyhow::Result<bool> {
