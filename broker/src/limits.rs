@@ -39,6 +39,15 @@ impl Limits {
         }
     }
 
+    /// The longest body of any mode.
+    pub fn largest_body(&self) -> usize {
+        let modes = [http::Mode::Binary, http::Mode::Structured, http::Mode::Batch];
+        modes
+            .map(|mode| self.body_bytes(mode))
+            .into_iter()
+            .fold(0, usize::max)
+    }
+
     /// The limits for decoding.
     pub(crate) fn decoding(&self) -> http::Limits {
         http::Limits {

@@ -437,26 +437,36 @@ async fn slow_and_hostile_headers_are_answered_and_stored_nowhere() {
 async fn a_body_waits_for_memory_that_others_hold_and_is_503_if_it_waits_in_vain() {
     let memory = Memory::gated();
     let served = start_with(memory.clone(), |config| {
-        // The least: as much as the largest batch.
-        config.body_memory = 0;
-        config.body_timeout = Duration::from_secs(1);
+        config.body_timeout = Duration::from_secs(1)
     });
-    let batch = format!("[{}{}]", structured("1", ""), " ".repeat(8_000_000));
-    let mut first = served.connect().await;
-    first.write_all(&request(POST, &[BATCH], &batch)).await.unwrap();
-    memory.begun.acquire().await.unwrap().forget();
+    let batch = |id| format!("[{}{}]", structured(id, ""), " ".repeat(8_000_000));
+    let mut held = Vec::new();
+    for id in ["1", "2"] {
+        let mut stream = served.connect().await;
+        stream
+            .write_all(&request(POST, &[BATCH], batch(id)))
+            .await
+            .unwrap();
+        memory.begun.acquire().await.unwrap().forget();
+        held.push(stream);
+    }
     let told = served.exchange(request(POST, &BINARY, vec![0; 1 << 20])).await;
     problem(&told, 503, "memory-full");
     assert!(told.head.contains("\r\nretry-after: 1\r\n"), "{told:?}");
-    memory.gate.add_permits(2);
-    assert_eq!(answer(&mut first).await.status, 202);
-    assert_eq!(
-        served
-            .exchange(request(POST, &BINARY, vec![0; 1 << 20]))
-            .await
-            .status,
-        202
-    );
+    // Small ones have room of their own.
+    let mut small = served.connect().await;
+    small
+        .write_all(&request(POST, &BINARY, vec![0; 50_000]))
+        .await
+        .unwrap();
+    memory.begun.acquire().await.unwrap().forget();
+    memory.gate.add_permits(4);
+    for mut stream in held {
+        assert_eq!(answer(&mut stream).await.status, 202);
+    }
+    assert_eq!(answer(&mut small).await.status, 202);
+    let again = served.exchange(request(POST, &BINARY, vec![0; 1 << 20])).await;
+    assert_eq!(again.status, 202);
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! Reading a request's body within bounds: of size, of time, and of the memory that all bodies together may take.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use millrace_budget::part::SMALL;
+use millrace_budget::{Hold, Pace, Part};
 use tokio::time::Instant;
 
-use crate::Problem;
+use crate::{Peer, Problem};
 
 /// Why a body was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum BodyError {
     /// It did not come in the time allowed.
     #[error("the body did not arrive within {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// Less than 1 KiB a second came of it for ten seconds.
+    #[error("less than 1 KiB a second of the body arrived for {} s", Pace::WINDOW.as_secs())]
+    TooSlow,
     /// The connection ended within it, or its framing is wrong.
     #[error("the body is broken: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -36,39 +39,52 @@ pub enum BodyError {
 /// Cheap to clone; clones share the budget.
 ///
 /// # Guarantees
-/// A body whose length is known is begun only when all of it has room, and waits for that within its timeout; it
-/// holds nothing while it waits, so bodies cannot wait for each other in a circle. A body of unknown length takes
-/// room as it grows and is refused when there is none. Memory is counted until [`Reserved`] is dropped.
+/// - Bytes are counted as they come, and until the [`Hold`] is dropped.
+/// - A large body whose length is known waits, within its timeout, until all of it has room; it holds nothing meanwhile.
+///   What is set aside for it it keeps as long as it comes quickly; of one that lags what has come is left, once another
+///   waits. So announcing much and sending little holds up nobody.
+/// - A body that cannot grow is refused: one of unknown length, or one that lagged.
+/// - Small bodies have room that no large one can take. One of the largest size always fits.
+///
+/// [`Part`] says who comes first.
 #[derive(Clone, Debug)]
 pub struct BodyBudget {
-    units: Arc<Semaphore>,
-    total: u32,
+    part: Part,
 }
 
-/// A part of the budget; given back when dropped. Keep it as long as the body, or what was made of it, is in memory.
-#[derive(Debug, Default)]
-pub struct Reserved(Option<OwnedSemaphorePermit>);
-
-/// The budget is counted in these, as a semaphore counts in 32 bits.
-const UNIT: usize = 1024;
-/// What a body of unknown length takes at a time.
-const STEP: usize = 64 * 1024;
+/// A body on its way in.
+struct Reading<B> {
+    body: B,
+    limit: usize,
+    timeout: Duration,
+    /// When reading began, or went on after waiting for room.
+    begun: Instant,
+    looked: Instant,
+    pace: Pace,
+    read: usize,
+    /// `None`: nobody counts.
+    hold: Option<Hold>,
+    /// What it will need was set aside.
+    is_set_aside: bool,
+}
 
 // === impl BodyError ===
 
 impl BodyError {
-    /// The answer that tells it. All but `NoMemory` leave the request half read and so end the connection.
+    /// The answer that tells it. All leave the request half read and so end the connection.
     pub fn problem(&self) -> Problem {
         let detail = self.to_string();
+        let (status, code) = match self {
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::Timeout(_) => (StatusCode::REQUEST_TIMEOUT, "body-timeout"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
+            Self::Broken(_) => (StatusCode::BAD_REQUEST, "body-broken"),
+            Self::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "memory-full"),
+        };
+        let problem = Problem::new(status, code, detail).closing();
         match self {
-            Self::TooLarge { .. } => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail).closing()
-            }
-            Self::Timeout(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail).closing(),
-            Self::Broken(_) => Problem::new(StatusCode::BAD_REQUEST, "body-broken", detail).closing(),
-            Self::NoMemory => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "memory-full", detail)
-                .retry_after(Duration::from_secs(1))
-                .closing(),
+            Self::NoMemory => problem.retry_after(Duration::from_secs(1)),
+            _ => problem,
         }
     }
 }
@@ -76,75 +92,31 @@ impl BodyError {
 // === impl BodyBudget ===
 
 impl BodyBudget {
-    /// A budget of so many bytes (rounded up to KiB). It must be larger than the largest body that is to be read.
-    pub fn new(bytes: usize) -> Self {
-        let total = units(bytes).min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-        Self {
-            units: Arc::new(Semaphore::new(total as usize)),
-            total,
-        }
+    /// This part of the memory is for bodies.
+    pub fn new(part: Part) -> Self {
+        Self { part }
     }
 
-    /// Reads as [`read_body`] does, within the budget. Waiting for room takes at most `timeout`, and so does reading.
+    /// Reads as [`read_body`] does, within the budget. Waiting for room takes at most `timeout`, and so does reading. `peer`
+    /// is whom a large body counts for; [`crate::serve`] puts it into the extensions of requests that have one.
     pub async fn read<B>(
         &self,
         body: B,
         limit: usize,
         timeout: Duration,
-    ) -> Result<(Bytes, Reserved), BodyError>
+        peer: Option<Peer>,
+    ) -> Result<(Bytes, Hold), BodyError>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let length = announced(&body, limit)?;
-        let reserved = self.reserve(length.unwrap_or(0), timeout).await?;
-        within(timeout, read(body, limit, length, Some((self, reserved)))).await
-    }
-
-    /// Bytes that are free now.
-    pub fn free(&self) -> usize {
-        self.units.available_permits() * UNIT
-    }
-
-    async fn reserve(&self, bytes: usize, timeout: Duration) -> Result<Reserved, BodyError> {
-        let wanted = units(bytes);
-        if wanted == 0 {
-            return Ok(Reserved::default());
-        }
-        if let Ok(permit) = self.units.clone().try_acquire_many_owned(wanted) {
-            return Ok(Reserved(Some(permit)));
-        }
-        if wanted > self.total {
-            return Err(BodyError::NoMemory);
-        }
-        match tokio::time::timeout(timeout, self.units.clone().acquire_many_owned(wanted)).await {
-            Ok(Ok(permit)) => Ok(Reserved(Some(permit))),
-            Ok(Err(_)) | Err(_) => Err(BodyError::NoMemory),
-        }
-    }
-
-    fn grow(&self, reserved: &mut Reserved, bytes: usize) -> Result<(), BodyError> {
-        let held = reserved.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let needed = units(bytes);
-        if held >= needed as usize {
-            return Ok(());
-        }
-        let more = units(STEP).max(needed - u32::try_from(held).unwrap_or(needed));
-        let more = self
-            .units
-            .clone()
-            .try_acquire_many_owned(more)
-            .map_err(|_| BodyError::NoMemory)?;
-        match &mut reserved.0 {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
+        let mut reading = Reading::new(body, limit, timeout, Some(self.part.hold()));
+        let bytes = reading.run(length, Some((&self.part, peer))).await?;
+        let hold = reading.hold.take().unwrap_or_else(|| self.part.hold());
+        Ok((bytes, hold))
     }
 }
-
-/// Bodies up to this size are small.
-pub(crate) const SMALL: usize = 64 * 1024;
 
 /// Whether a body is more than a small one, or may be.
 pub(crate) fn is_large(body: &impl Body) -> bool {
@@ -153,11 +125,7 @@ pub(crate) fn is_large(body: &impl Body) -> bool {
         .is_none_or(|length| length > SMALL as u64)
 }
 
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
-}
-
-/// Reads a whole body of at most `limit` bytes in at most `timeout`.
+/// Reads a whole body of at most `limit` bytes in at most `timeout`, and not slower than 1 KiB a second over ten seconds.
 ///
 /// A length that the request announces and that is over the limit is refused before anything is read (and before
 /// `100 Continue` is sent). A body that came in one piece, as small ones do, is not copied.
@@ -167,8 +135,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let length = announced(&body, limit)?;
-    let (bytes, _) = within(timeout, read(body, limit, length, None)).await?;
-    Ok(bytes)
+    Reading::new(body, limit, timeout, None).run(length, None).await
 }
 
 /// The length that the request announces, if it does and it is within the limit.
@@ -180,50 +147,128 @@ fn announced(body: &impl Body, limit: usize) -> Result<Option<usize>, BodyError>
     Ok(hint.exact().and_then(|length| usize::try_from(length).ok()))
 }
 
-/// A timer is set only when the body is not already there: most are.
-async fn within<T>(
-    timeout: Duration,
-    read: impl Future<Output = Result<T, BodyError>>,
-) -> Result<T, BodyError> {
-    tokio::time::timeout(timeout, read)
-        .await
-        .unwrap_or(Err(BodyError::Timeout(timeout)))
-}
+// === impl Reading ===
 
-async fn read<B>(
-    mut body: B,
-    limit: usize,
-    length: Option<usize>,
-    budget: Option<(&BodyBudget, Reserved)>,
-) -> Result<(Bytes, Reserved), BodyError>
+impl<B> Reading<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (budget, mut reserved) = budget.map_or((None, Reserved::default()), |(a, b)| (Some(a), b));
-    let Some(first) = next_data(&mut body).await? else {
-        return Ok((Bytes::new(), reserved));
-    };
-    if body.is_end_stream() && first.len() <= limit {
-        if let Some(budget) = budget {
-            budget.grow(&mut reserved, first.len())?;
+    fn new(body: B, limit: usize, timeout: Duration, hold: Option<Hold>) -> Self {
+        let now = Instant::now();
+        Self {
+            body,
+            limit,
+            timeout,
+            begun: now,
+            looked: now,
+            pace: Pace::begin(now),
+            read: 0,
+            hold,
+            is_set_aside: false,
         }
-        return Ok((first, reserved));
     }
-    let mut whole = BytesMut::with_capacity(length.unwrap_or(0));
-    let mut next = Some(first);
-    while let Some(data) = next {
-        let size = whole.len().saturating_add(data.len());
-        if size > limit {
-            return Err(BodyError::TooLarge { limit });
+
+    async fn run(
+        &mut self,
+        length: Option<usize>,
+        budget: Option<(&Part, Option<Peer>)>,
+    ) -> Result<Bytes, BodyError> {
+        let Some(first) = self.next().await? else {
+            return Ok(Bytes::new());
+        };
+        if self.body.is_end_stream() && first.len() <= self.limit {
+            self.grow(first.len())?;
+            return Ok(first);
         }
-        if let Some(budget) = budget {
-            budget.grow(&mut reserved, size)?;
+        // Who has sent nothing yet is not let in. What came lies in the connection's own buffer meanwhile.
+        if let (Some((part, peer)), Some(length)) = (budget, length.filter(|length| *length > SMALL)) {
+            self.enter(part, peer, length).await?;
         }
-        whole.extend_from_slice(&data);
-        next = next_data(&mut body).await?;
+        let mut whole = BytesMut::with_capacity(length.unwrap_or(first.len()).min(self.limit));
+        let mut next = Some(first);
+        while let Some(data) = next {
+            let size = whole.len().saturating_add(data.len());
+            if size > self.limit {
+                return Err(BodyError::TooLarge { limit: self.limit });
+            }
+            let room = if size <= whole.capacity() {
+                size
+            } else {
+                // What doubles is copied twice at most.
+                size.max(whole.capacity().saturating_mul(2)).min(self.limit)
+            };
+            self.grow(room)?;
+            if size > whole.capacity() {
+                whole.reserve(room - whole.len());
+            }
+            whole.extend_from_slice(&data);
+            next = self.next().await?;
+        }
+        Ok(whole.freeze())
     }
-    Ok((whole.freeze(), reserved))
+
+    /// Waits until all of the body has room.
+    async fn enter(&mut self, part: &Part, peer: Option<Peer>, length: usize) -> Result<(), BodyError> {
+        let entering = part.enter(peer.map_or(0, Peer::number), length);
+        let entered = tokio::time::timeout(self.timeout, entering).await;
+        self.hold = Some(entered.map_err(|_| BodyError::NoMemory)?);
+        self.is_set_aside = true;
+        // It is not its fault that it was not read.
+        let now = Instant::now();
+        (self.begun, self.looked, self.pace) = (now, now, Pace::begin(now));
+        Ok(())
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let fits = self.hold.as_mut().is_none_or(|hold| hold.grow(bytes));
+        if fits { Ok(()) } else { Err(BodyError::NoMemory) }
+    }
+
+    /// The next piece of data. A timer is set only when it is not already there: most are.
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let step = if self.is_set_aside {
+                Pace::STEP
+            } else {
+                Pace::WINDOW
+            };
+            let until = (self.looked + step).min(self.begun + self.timeout);
+            let Ok(data) = tokio::time::timeout_at(until, next_data(&mut self.body)).await else {
+                self.look()?;
+                continue;
+            };
+            let data = data?;
+            let came = data.as_ref().map_or(0, Bytes::len);
+            self.pace.came(came);
+            self.read += came;
+            if self.is_set_aside && self.looked.elapsed() >= step {
+                self.look()?;
+            }
+            return Ok(data);
+        }
+    }
+
+    /// Whether it is worth waiting for what is still to come.
+    fn look(&mut self) -> Result<(), BodyError> {
+        let now = Instant::now();
+        self.looked = now;
+        if now >= self.begun + self.timeout {
+            return Err(BodyError::Timeout(self.timeout));
+        }
+        if self.pace.is_too_slow(now) {
+            return Err(BodyError::TooSlow);
+        }
+        let read = self.read;
+        let lags = self.is_set_aside && self.pace.lags(now);
+        match &mut self.hold {
+            Some(hold) if lags => match hold.lag(read) {
+                true => Ok(()),
+                false => Err(BodyError::NoMemory),
+            },
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The next piece of data; trailers are passed over.
@@ -279,6 +324,7 @@ mod tests {
 
     use http_body_util::Full;
     use hyper::body::SizeHint;
+    use millrace_budget::Use as _;
 
     use super::*;
 
@@ -353,7 +399,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_ends_in_a_timeout() {
-        let error = read_body(then(&[b"a"], Then::Wait), 3, LONG).await.unwrap_err();
+        let short = Duration::from_secs(5);
+        let error = read_body(then(&[b"a"], Then::Wait), 3, short).await.unwrap_err();
         assert!(matches!(error, BodyError::Timeout(_)));
     }
 
@@ -363,42 +410,127 @@ mod tests {
         assert!(matches!(error, BodyError::Broken(_)));
     }
 
+    /// A part with room for eight small bodies beside two of 1 MiB.
+    fn budget() -> (BodyBudget, Part) {
+        let part = Part::new(0, 1 << 20);
+        (BodyBudget::new(part.clone()), part)
+    }
+
+    /// Announces a mebibyte, sends a little, and nothing more.
+    struct Announced(Option<Bytes>);
+
+    impl Body for Announced {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            match self.0.take() {
+                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                None => Poll::Pending,
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(1 << 20)
+        }
+    }
+
     #[tokio::test]
     async fn the_budget_is_held_while_the_body_is_and_then_given_back() {
-        let budget = BodyBudget::new(4 * UNIT);
-        let body = || Full::new(Bytes::from(vec![0; 2 * UNIT]));
-        let (_, first) = budget.read(body(), 10 * UNIT, LONG).await.unwrap();
-        let (_, second) = budget.read(body(), 10 * UNIT, LONG).await.unwrap();
-        assert_eq!(budget.free(), 0);
+        let (budget, part) = budget();
+        let body = || Full::new(Bytes::from(vec![0; 2048]));
+        let (_, first) = budget.read(body(), 10_000, LONG, None).await.unwrap();
+        let (_, second) = budget.read(body(), 10_000, LONG, None).await.unwrap();
+        assert_eq!(part.used(), 4096);
         drop(first);
-        assert_eq!(budget.free(), 2 * UNIT);
+        assert_eq!(part.used(), 2048);
         drop(second);
-        assert_eq!(budget.free(), 4 * UNIT);
+        assert_eq!(part.used(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_known_body_waits_for_room_and_one_that_grows_is_refused() {
-        let budget = BodyBudget::new(2 * UNIT);
-        let (_, held) = budget
-            .read(Full::new(Bytes::from(vec![0; 2 * UNIT])), UNIT * 2, LONG)
+    async fn who_announces_much_and_sends_little_holds_up_nobody() {
+        let (budget, part) = budget();
+        let mut slow = Vec::new();
+        for _ in 0..100 {
+            let budget = budget.clone();
+            slow.push(tokio::spawn(async move {
+                let body = Announced(Some(Bytes::from_static(b"a")));
+                budget
+                    .read(body, 1 << 20, LONG, Some(Peer::of([10, 0, 0, 1].into())))
+                    .await
+                    .err()
+            }));
+        }
+        tokio::task::yield_now().await;
+        // Its own body comes in two pieces, so it must ask at the door, too.
+        let honest = Pieces {
+            left: [&[0_u8; 100_000][..], &[0; 100_000]].into(),
+            then: Then::End,
+        };
+        let peer = Some(Peer::of([10, 0, 0, 2].into()));
+        let began = Instant::now();
+        let (bytes, _) = budget
+            .read(Sized(honest, 200_000), 1 << 20, LONG, peer)
             .await
             .unwrap();
-        let known = budget.read(Full::new(Bytes::from_static(b"a")), UNIT, LONG).await;
-        assert!(matches!(known, Err(BodyError::NoMemory)), "waited in vain");
-        let grown = budget.read(pieces(&[b"a", b"b"]), UNIT, LONG).await;
+        assert_eq!(bytes.len(), 200_000);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        for task in slow {
+            let error = task.await.unwrap().unwrap();
+            assert!(
+                matches!(error, BodyError::TooSlow | BodyError::NoMemory),
+                "{error}"
+            );
+        }
+        assert_eq!(part.used(), 0);
+    }
+
+    /// A body whose length is known.
+    struct Sized(Pieces, u64);
+
+    impl Body for Sized {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            Pin::new(&mut self.0).poll_frame(cx)
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.1)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_unknown_length_that_finds_no_room_is_refused() {
+        let (budget, part) = budget();
+        let all = [part.enter(1, 1 << 20).await, part.enter(1, 1 << 20).await];
+        static LARGE: [u8; 100_000] = [0; 100_000];
+        let grown = budget.read(pieces(&[&LARGE, b"b"]), 1 << 20, LONG, None).await;
         assert!(matches!(grown, Err(BodyError::NoMemory)));
-        let waiting = tokio::spawn({
-            let budget = budget.clone();
-            async move {
-                budget
-                    .read(Full::new(Bytes::from_static(b"a")), UNIT, LONG)
-                    .await
-                    .map(|_| ())
-            }
-        });
-        tokio::task::yield_now().await;
-        drop(held);
-        assert!(waiting.await.unwrap().is_ok());
+        let small = budget.read(pieces(&[b"a", b"b"]), 1 << 20, LONG, None).await;
+        assert!(small.is_ok(), "small ones have room of their own");
+        drop(all);
+        assert!(
+            budget
+                .read(pieces(&[&LARGE, b"b"]), 1 << 20, LONG, None)
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_too_slow_after_ten_seconds() {
+        let error = read_body(then(&[b"a"], Then::Wait), 3, LONG).await.unwrap_err();
+        assert!(matches!(error, BodyError::TooSlow), "{error}");
+        assert_eq!(error.problem().code(), "body-too-slow");
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,9 +22,10 @@ mod progress;
 mod table;
 
 pub use accept::{BindError, Drained, Listener, serve};
-pub use body::{BodyBudget, BodyError, Reserved, discard, read_body};
+pub use body::{BodyBudget, BodyError, discard, read_body};
 pub use host::Hosts;
 pub use metrics::{ListenerMetrics, ServeMetrics};
+pub use millrace_budget::{Hold, Part};
 pub use mount::Mount;
 pub use options::ServeOptions;
 pub use peer::Peer;

@@ -22,6 +22,11 @@ impl Peer {
             }
         }
     }
+
+    /// The peer as a number, for what knows askers and no addresses.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod waits;
 pub mod webhooks;
 
 pub use feed::{Context, Feed, SourceError};
+pub use git_webhook::largest_call;
 pub use memory::Memory;
 pub use metrics::Metrics;
 pub use outlet::{NotTaken, Outlet};

@@ -64,11 +64,11 @@ pub(crate) const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1)
 // === impl Webhooks ===
 
 impl Webhooks {
-    /// No endpoint yet; all bodies together may take so many bytes of memory while they are read.
-    pub fn new(body_memory: usize) -> Self {
+    /// No endpoint yet; bodies take their memory from `budget` while they are read.
+    pub fn new(budget: BodyBudget) -> Self {
         Self {
             state: watch::Sender::default(),
-            budget: BodyBudget::new(body_memory),
+            budget,
         }
     }
 
@@ -205,6 +205,8 @@ impl Drop for Opened {
 
 #[cfg(test)]
 mod tests {
+    use millrace_serve::Part;
+
     use super::*;
 
     struct Nothing;
@@ -217,7 +219,7 @@ mod tests {
     }
 
     fn webhooks(expected: &[&str]) -> Arc<Webhooks> {
-        let webhooks = Arc::new(Webhooks::new(1));
+        let webhooks = Arc::new(Webhooks::new(BodyBudget::new(Part::new(0, 1))));
         let names = expected.iter().map(|name| ObjectName::new("shop", *name));
         webhooks.expect(names.collect());
         webhooks

@@ -31,6 +31,7 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
     let (is_new, number) = (job.is_new, job.attempted.attempt);
+    let bytes = job.event.stored().len();
     let watched = serving.observer().map(|observer| (observer, job.event.clone()));
     let (next, attempted, turn) = match prepare(serving, &job).await {
         Ok(turn) => {
@@ -61,8 +62,10 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     {
         let mut inner = lane.inner.lock();
         inner.settle(key, is_new, next, serving.moment().wall);
+        inner.flight.end(bytes);
         serving.stir(lane, &mut inner);
     }
+    serving.common.budget.end(bytes);
     if let Some(turn) = turn {
         turn.end(serving).await;
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use millrace_budget::Ledger;
 use millrace_channel::{Channel, ChannelError, Channels};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
@@ -42,8 +43,10 @@ const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
 pub struct DispatcherOptions {
     /// How long a worker and its connection stay when there is nothing to do; 5 s.
     pub linger: Duration,
-    /// Bytes of events queued in all lanes together; 32 MiB.
-    pub queue_bytes: usize,
+    /// Memory of events queued in all lanes together; 32 MiB.
+    pub queued: Arc<Ledger>,
+    /// Memory of events in flight; 64 MiB. Each lane can have one attempt under way beyond it.
+    pub in_flight: Arc<Ledger>,
     /// How long the debts of a trigger that is gone are kept; 24 h.
     pub orphan_grace: Duration,
     /// How long attempts in flight may take to end at shutdown; 30 s.
@@ -95,7 +98,8 @@ impl Default for DispatcherOptions {
     fn default() -> Self {
         Self {
             linger: Duration::from_secs(5),
-            queue_bytes: 32 << 20,
+            queued: Arc::new(Ledger::new(32 << 20)),
+            in_flight: Arc::new(Ledger::new(64 << 20)),
             orphan_grace: Duration::from_secs(24 * 3600),
             drain_timeout: Duration::from_secs(30),
         }
@@ -111,7 +115,7 @@ impl Dispatcher {
             connector: parts.connector.clone(),
             intake: parts.intake.clone(),
             clock: parts.clock.clone(),
-            budget: Arc::new(Budget::new(options.queue_bytes)),
+            budget: Arc::new(Budget::new(options.queued.clone(), options.in_flight.clone())),
             alone: Arc::new(Alone::new()),
             options: Arc::new(options),
             observer: parts.observer.clone(),

@@ -2,11 +2,12 @@
 //!
 //! Everything is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's rules; who
 //! calls them decides when. They stand by their purpose: how the queue is filled (`feed`), what is due (`due_rows`), what
-//! an outcome changes (`settle`), and the numbers of rows (`count`).
+//! is in flight (`flight`), what an outcome changes (`settle`), and the numbers of rows (`count`).
 
 mod count;
 mod due_rows;
 mod feed;
+mod flight;
 mod settle;
 
 use std::collections::{HashSet, VecDeque};
@@ -23,6 +24,7 @@ use crate::settings::Settings;
 use crate::window::Window;
 
 pub(crate) use count::Count;
+pub(crate) use flight::Flight;
 
 /// Outcomes after which a lane waits for the next commit (design §1.8): the most that a crash repeats.
 pub(crate) const MAX_UNCOMMITTED: usize = 1000;
@@ -137,6 +139,8 @@ pub(crate) struct Inner {
     pub(crate) asked: bool,
     /// Its queue was refused room or dropped: at most one event is queued until a worker takes one.
     short: bool,
+    /// What it has in flight.
+    pub(crate) flight: Flight,
     /// Its filter is in the index.
     pub(crate) indexed: bool,
     /// It is stored that the lane is orphaned.
@@ -190,12 +194,18 @@ impl Lane {
 
     fn take_new(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
         while !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED {
+            let bytes = inner.window.next_bytes()?;
+            if !inner.flight.begin(bytes, budget) {
+                return None;
+            }
             let queued = inner.window.pop()?;
             inner.short = false;
-            budget.give_back(queued.event.stored().len());
+            budget.give_back(bytes);
             let key = self.work_key(queued.offset, Stage::Subscriber);
             if inner.is_suspect(queued.offset) {
                 inner.put_suspect(key, now);
+                inner.flight.end(bytes);
+                budget.undo(bytes);
                 continue;
             }
             inner.window.begin(queued.offset, now);
@@ -294,6 +304,7 @@ impl Inner {
             due_waiting: false,
             asked: false,
             short: false,
+            flight: Flight::default(),
             indexed: false,
             orphan_stored: false,
             suspects_below,
@@ -322,7 +333,10 @@ impl Inner {
     /// Whether a worker would find something to take.
     pub(crate) fn has_work(&self) -> bool {
         let new = self.window.queued() > 0 && !self.is_blocked();
-        self.may_attempt() && (!self.due.is_empty() || new) && self.uncommitted < MAX_UNCOMMITTED
+        self.may_attempt()
+            && (!self.due.is_empty() || new)
+            && self.uncommitted < MAX_UNCOMMITTED
+            && !self.flight.waits
     }
 }
 

@@ -95,9 +95,13 @@ fn state(inner: &Inner) -> (&'static str, Option<String>) {
                 inner.deferred.get()
             )),
         ),
-        (None, Ok(_)) => match inner.place {
-            Place::Live { .. } => ("live", None),
-            Place::Behind { .. } => ("behind", None),
-        },
+        (None, Ok(_)) => {
+            let waits = "further attempts wait for memory: what is in flight uses all that --memory-budget has for it";
+            let reason = inner.flight.waits.then(|| waits.to_owned());
+            match inner.place {
+                Place::Live { .. } => ("live", reason),
+                Place::Behind { .. } => ("behind", reason),
+            }
+        }
     }
 }

@@ -54,6 +54,11 @@ impl Window {
         Some(queued)
     }
 
+    /// Bytes of the event that [`Window::pop`] gives next.
+    pub(crate) fn next_bytes(&self) -> Option<usize> {
+        self.queue.front().map(|queued| queued.event.stored().len())
+    }
+
     pub(crate) fn begin(&mut self, offset: u64, now: Timestamp) {
         self.in_flight.push(InFlight {
             offset,

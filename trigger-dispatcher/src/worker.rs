@@ -18,6 +18,9 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
             } else {
                 lane.take(&mut inner, &serving.common.budget, serving.steady())
             };
+            if inner.flight.waits {
+                serving.common.budget.wait(&serving, &lane, inner.flight.bytes);
+            }
             // What was taken may have made room, and may have left something for another worker.
             serving.stir(&lane, &mut inner);
             if job.is_none() {
@@ -31,6 +34,8 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
         };
         match job {
             Some(job) => {
+                // What one lane did not need is the next one's.
+                serving.common.budget.wake_next();
                 let attempt = Attempt {
                     serving: &serving,
                     lane: &lane,

@@ -39,9 +39,6 @@ pub struct IngressConfig {
     pub serve: ServeOptions,
     /// How long a whole body may take to arrive; then 408. 30 s.
     pub body_timeout: Duration,
-    /// Bytes of memory that all bodies being read or stored may take together. 256 MiB. A body that finds no room
-    /// waits for it within its timeout. At least as much as the largest single body is always used.
-    pub body_memory: usize,
 }
 
 /// By which hosts the ingress may be called. Every request must name one host that is one, whatever the rule.
@@ -96,7 +93,6 @@ impl IngressConfig {
             hosts: HostRule::Any,
             serve: ServeOptions::default(),
             body_timeout: Duration::from_secs(30),
-            body_memory: 256 * 1024 * 1024,
         }
     }
 }
@@ -116,28 +112,19 @@ impl HostRule {
 // === impl Ingress ===
 
 impl Ingress {
-    /// Binds the address. What `webhooks` is given are the requests below `/sources/`; without it they are 404. Needs a
-    /// running tokio.
+    /// Binds the address. What `webhooks` is given are the requests below `/sources/`; without it they are 404. Bodies being
+    /// read or stored take their memory from `bodies`. Needs a running tokio.
     pub fn build(
         config: &IngressConfig,
         admission: Arc<Admission>,
         webhooks: Option<Arc<dyn Mount>>,
+        bodies: BodyBudget,
         metrics: ListenerMetrics,
     ) -> Result<Self, BindError> {
-        let limits = admission.limits();
-        let modes = [
-            binding::Mode::Binary,
-            binding::Mode::Structured,
-            binding::Mode::Batch,
-        ];
-        let largest = modes
-            .map(|mode| limits.body_bytes(mode))
-            .into_iter()
-            .fold(0, usize::max);
         let listener = Listener::bind(config.listen)?;
         let handler = Handler {
             hosts: config.hosts.at(listener.address()),
-            budget: BodyBudget::new(config.body_memory.max(largest)),
+            budget: bodies,
             body_timeout: config.body_timeout,
             admission,
             webhooks,
@@ -224,9 +211,14 @@ impl Handler {
         let limits = self.admission.limits();
         let read = self
             .budget
-            .read(body, limits.body_bytes(mode), self.body_timeout)
+            .read(
+                body,
+                limits.body_bytes(mode),
+                self.body_timeout,
+                head.extensions.get().copied(),
+            )
             .await;
-        let (bytes, _reserved) = read.map_err(|error| refuse::body(&error, mode))?;
+        let (bytes, _held) = read.map_err(|error| refuse::body(&error, mode))?;
         let decoded = binding::decode(&head.headers, &bytes, &limits.decoding());
         // The events have their own copy by now; the connection's buffer is free while they are stored.
         drop(bytes);

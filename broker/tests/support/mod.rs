@@ -11,7 +11,7 @@ use millrace_channel::{
 };
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
-use millrace_serve::{Drained, ListenerMetrics};
+use millrace_serve::{BodyBudget, Drained, ListenerMetrics, Part};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -227,7 +227,10 @@ pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressCo
     let (admission, mesh, registry) = admission(&memory, None);
     let mut config = IngressConfig::new("127.0.0.1:0".parse().unwrap());
     change(&mut config);
-    let ingress = Ingress::build(&config, admission.clone(), None, ListenerMetrics::default()).unwrap();
+    // The least: two of the largest batch.
+    let bodies = BodyBudget::new(Part::new(0, admission.limits().largest_body()));
+    let metrics = ListenerMetrics::default();
+    let ingress = Ingress::build(&config, admission.clone(), None, bodies, metrics).unwrap();
     let address = ingress.address();
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(ingress.run(shutdown.clone()));

@@ -110,6 +110,10 @@ pub(crate) struct ListeningArgs {
     /// The most connections that may come in at one time; fewer where the limit of open files is low
     #[arg(long, value_name = "N", default_value_t = MAX_CONNECTIONS, value_parser = parse_count)]
     pub(crate) max_connections: usize,
+    /// Memory for events on their way: coming in, queued, in flight, replies [default: a quarter of the memory, between 128MiB
+    /// and 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) memory_budget: Option<u64>,
     /// Listen also where other machines reach it, although nobody has to say who they are
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
@@ -222,6 +226,7 @@ impl ListeningArgs {
                 names => HostRule::Named(names.to_vec()),
             },
             max_connections: self.max_connections,
+            memory_budget: self.memory_budget,
             durability: Durability::Sync,
             rebuild_state: false,
             max_event_bytes: self.max_event_bytes,

@@ -26,6 +26,8 @@ pub(crate) struct RoleConfig {
     pub(crate) hosts: HostRule,
     /// Connections that may come in at one time, as far as there are descriptors.
     pub(crate) max_connections: usize,
+    /// Memory for events on their way, in bytes; by what there is where it is not said.
+    pub(crate) memory_budget: Option<u64>,
     /// When an event counts as durable.
     pub(crate) durability: Durability,
     /// Throw unreadable state away.
@@ -54,13 +56,6 @@ impl RoleConfig {
             rebuild_state: self.rebuild_state,
             history_bytes: self.history_bytes,
         }
-    }
-
-    /// Bytes of memory that the bodies of all webhook calls may take together while they are read: 64 MiB, or room for two
-    /// of the largest, in which an event lies in a form and takes up to three times its size.
-    pub(super) fn webhook_memory(&self) -> usize {
-        const USUAL: usize = 64 << 20;
-        self.max_event_bytes.saturating_mul(8).max(USUAL)
     }
 
     /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat

@@ -12,7 +12,7 @@ use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Checkpoint, Clock};
 use millrace_model::{Mesh, StatusBoard};
 use millrace_secrets::SecretReader;
-use millrace_serve::{Listener, ServeMetrics};
+use millrace_serve::{BodyBudget, Listener, ServeMetrics};
 use millrace_sources::{Sources, Webhooks};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::RoleConfig;
 use super::limits::Descriptors;
+use super::memory::Memory;
 use super::part::Part;
 
 /// What a role gives its front.
@@ -45,6 +46,7 @@ pub(crate) struct Front {
     pub(crate) connector: Connector,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) feed: Feed,
+    pub(crate) memory: Memory,
     ingress: Ingress,
     webhooks: Arc<Webhooks>,
     sources: Sources,
@@ -81,17 +83,22 @@ impl Front {
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());
         let admin_listener = Listener::bind(config.admin_listen)?;
+        let limits = Limits {
+            event_bytes: config.max_event_bytes,
+            ..Limits::default()
+        };
+        let largest_call = millrace_sources::largest_call(config.max_event_bytes);
+        let memory = Memory::split(config.memory_budget, &limits, largest_call, config.answer_bytes());
+        memory.register(&mut registry);
+        let bodies = BodyBudget::new(memory.bodies.clone());
         let admission = Arc::new(Admission::new(AdmissionParts {
             mesh: given.admitted,
             channels: given.channels.clone(),
-            limits: Limits {
-                event_bytes: config.max_event_bytes,
-                ..Limits::default()
-            },
+            limits,
             observer: None,
             metrics: BrokerMetrics::new(&mut registry),
         }));
-        let webhooks = Arc::new(Webhooks::new(config.webhook_memory()));
+        let webhooks = Arc::new(Webhooks::new(bodies.clone()));
         let mut ingress_config = IngressConfig::new(config.listen);
         ingress_config.hosts = config.hosts.clone();
         ingress_config.serve.drain_timeout = config.drain_timeout;
@@ -100,6 +107,7 @@ impl Front {
             &ingress_config,
             admission.clone(),
             Some(webhooks.clone()),
+            bodies,
             serve_metrics.listener("ingress"),
         )?;
         let connector = Connector::new(ConnectorOptions {
@@ -135,6 +143,7 @@ impl Front {
             sources,
             mesh: given.mesh,
             channels: given.channels,
+            memory,
             admin_listener,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
             admin_connections: descriptors.admin,

@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod documents;
 pub(crate) mod front;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod part;
 pub(crate) mod signal;
 

@@ -72,6 +72,8 @@ impl Node {
             DispatcherOptions {
                 orphan_grace: config.orphan_grace,
                 drain_timeout: config.drain_timeout,
+                queued: front.memory.queued.clone(),
+                in_flight: front.memory.in_flight.clone(),
                 ..DispatcherOptions::default()
             },
         );

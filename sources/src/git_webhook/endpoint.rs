@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use millrace_event::Clock;
 use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Forge, Verification};
-use millrace_serve::{BodyBudget, Reserved, discard, empty};
+use millrace_serve::{BodyBudget, Hold, discard, empty};
 use parking_lot::RwLock;
 
 use super::detect;
@@ -89,7 +89,7 @@ impl Hook {
         body: Incoming,
         budget: &BodyBudget,
     ) -> Result<(), Refused> {
-        let (data, _reserved) = self.read(wrapping, head, body, budget).await?;
+        let (data, _held) = self.read(wrapping, head, body, budget).await?;
         detect::check(self.forge, &head.headers)?;
         let event = {
             let payload = Payload::read(&data)?;
@@ -116,9 +116,10 @@ impl Hook {
         head: &request::Parts,
         body: Incoming,
         budget: &BodyBudget,
-    ) -> Result<(Bytes, Reserved), Refused> {
+    ) -> Result<(Bytes, Hold), Refused> {
         let limit = wrapping.body_bytes(self.max_event_bytes);
-        let (body, reserved) = budget.read(body, limit, BODY_TIMEOUT).await?;
+        let peer = head.extensions.get().copied();
+        let (body, held) = budget.read(body, limit, BODY_TIMEOUT, peer).await?;
         let data = wrapping.unwrap(&body, self.max_event_bytes);
         let received = self.clock.now();
         let signed = Signed {
@@ -130,7 +131,7 @@ impl Hook {
         let secrets = self.secrets.read().clone();
         verify(&self.verification, self.forge, &secrets, signed)?;
         self.rate.take(self.clock.steady()).map_err(Refused::TooMany)?;
-        Ok((data?, reserved))
+        Ok((data?, held))
     }
 
     /// The answer to a call that is not taken. What the sink refused is counted where it was offered.

@@ -34,6 +34,11 @@ pub(crate) struct GitWebhookFeed {
     spec: GitWebhook,
 }
 
+/// The longest body of a call, in bytes, where an event may have so much data.
+pub fn largest_call(max_event_bytes: usize) -> usize {
+    payload::Wrapping::largest_body(max_event_bytes)
+}
+
 /// How often secrets that are files are read again.
 const REREAD: Duration = Duration::from_secs(1);
 

@@ -64,6 +64,11 @@ impl Wrapping {
         }
     }
 
+    /// The most that any body may have.
+    pub(super) fn largest_body(limit: usize) -> usize {
+        Self::Form.body_bytes(limit)
+    }
+
     /// The JSON, byte for byte.
     pub(super) fn unwrap(self, body: &Bytes, limit: usize) -> Result<Bytes, Refused> {
         if self == Self::Bare {

@@ -13,6 +13,7 @@ use millrace_model::source::{CatchUp, Cron, Schedule};
 use millrace_model::status::SourceStatus;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard, Target};
 use millrace_secrets::{SecretReader, SecretRule};
+use millrace_serve::{BodyBudget, Part};
 use millrace_sources::{Metrics, Parts, Sources, Webhooks};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -135,7 +136,7 @@ impl Process {
             checkpoints: store.clone(),
             board: board.clone(),
             secrets: SecretReader::new(SecretRule::default()),
-            webhooks: Arc::new(Webhooks::new(1 << 20)),
+            webhooks: Arc::new(Webhooks::new(BodyBudget::new(Part::new(0, 1 << 20)))),
             metrics: Metrics::register(&mut registry),
             clock: clock.clone(),
             max_event_bytes: 1 << 20,

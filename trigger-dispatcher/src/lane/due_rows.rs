@@ -12,9 +12,13 @@ impl Inner {
         if self.uncommitted >= MAX_UNCOMMITTED {
             return None;
         }
+        let bytes = self.due.front()?.event.stored().len();
+        if !self.flight.begin(bytes, budget) {
+            return None;
+        }
         let DueJob { work, event } = self.due.pop_front()?;
-        self.due_bytes -= event.stored().len();
-        budget.give_back(event.stored().len());
+        self.due_bytes -= bytes;
+        budget.give_back(bytes);
         let attempted = Attempted {
             key: work.key,
             attempt: work.attempt,

@@ -5,23 +5,26 @@ use serde_json::Value;
 use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a crate.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
+    ("budget", &[]),
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
     ("channel", &["event"]),
-    ("serve", &[]),
+    ("serve", &["budget"]),
     ("secrets", &["model"]),
-    ("delivery", &["event", "model"]),
+    ("delivery", &["budget", "event", "model"]),
     (
         "trigger-dispatcher",
-        &["event", "filter", "model", "channel", "delivery"],
+        &["budget", "event", "filter", "model", "channel", "delivery"],
     ),
     ("broker", &["event", "model", "channel", "serve"]),
     ("admin", &["event", "filter", "model", "channel", "serve"]),
     (
         "sources",
-        &["event", "filter", "model", "secrets", "delivery", "serve"],
+        &[
+            "budget", "event", "filter", "model", "secrets", "delivery", "serve",
+        ],
     ),
     ("crds", &["event", "filter", "model"]),
     ("controller", &["crds", "model", "serve"]),

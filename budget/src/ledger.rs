@@ -1,0 +1,79 @@
+//! A plain count of bytes against a limit.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Something of which it can be told how many bytes are in use, and how many may be.
+pub trait Use: Send + Sync + fmt::Debug {
+    /// Bytes in use now.
+    fn used(&self) -> usize;
+
+    /// Bytes that may be.
+    fn limit(&self) -> usize;
+}
+
+/// Bytes in use, and the limit that they are held against.
+#[derive(Debug)]
+pub struct Ledger {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Nothing in use of so many bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes `bytes` if there is room.
+    pub fn take(&self, bytes: usize) -> bool {
+        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit {
+            return true;
+        }
+        self.give_back(bytes);
+        false
+    }
+
+    /// Takes `bytes` even beyond the limit: for what must go on whatever others hold.
+    pub fn take_anyway(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Use for Ledger {
+    fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_up_to_the_limit_and_gives_back() {
+        let ledger = Ledger::new(100);
+        assert!(ledger.take(60));
+        assert!(!ledger.take(50));
+        assert!(ledger.take(40));
+        assert_eq!((ledger.used(), ledger.limit()), (100, 100));
+        ledger.take_anyway(10);
+        assert!(!ledger.take(0), "beyond the limit");
+        ledger.give_back(110);
+        assert!(ledger.take(100));
+    }
+}

@@ -1,0 +1,98 @@
+//! Whether something that is being received keeps coming.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What came when. Two questions are answered: whether it lags, so that memory kept for the rest is better used by somebody
+/// else, and whether it is too slow to be waited for at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Begin and bytes of the present window of [`Pace::WINDOW`].
+    window: (Instant, u64),
+    /// Begin and bytes of the present step of [`Pace::STEP`].
+    step: (Instant, u64),
+    lags: bool,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// How long the least rate is measured: whatever ends sooner is never too slow.
+    pub const WINDOW: Duration = Duration::from_secs(10);
+    /// The least that must come in a window: 1 KiB a second.
+    pub const LEAST: u64 = 10 * 1024;
+    /// How long it may stand still before it lags.
+    pub const STEP: Duration = Duration::from_millis(250);
+    /// What must come in a step so that it does not lag: 256 KiB a second.
+    const KEEPS_UP: u64 = 64 * 1024;
+
+    /// Begins to measure.
+    pub fn begin(now: Instant) -> Self {
+        Self {
+            window: (now, 0),
+            step: (now, 0),
+            lags: false,
+        }
+    }
+
+    /// So many bytes have come.
+    pub fn came(&mut self, bytes: usize) {
+        self.window.1 += bytes as u64;
+        self.step.1 += bytes as u64;
+    }
+
+    /// Whether it came to less than 256 KiB a second in the last step that is over.
+    pub fn lags(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.step.0) >= Self::STEP {
+            self.lags = self.step.1 < Self::KEEPS_UP;
+            self.step = (now, 0);
+        }
+        self.lags
+    }
+
+    /// Whether it came to less than 1 KiB a second in the last ten.
+    pub fn is_too_slow(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.window.0) < Self::WINDOW {
+            return false;
+        }
+        let too_slow = self.window.1 < Self::LEAST;
+        self.window = (now, 0);
+        too_slow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_trickles_lags_and_is_too_slow_and_what_flows_is_neither() {
+        let begin = Instant::now();
+        let mut trickle = Pace::begin(begin);
+        let mut flow = Pace::begin(begin);
+        for tick in 1..=40 {
+            let now = begin + Pace::STEP * tick;
+            trickle.came(200);
+            flow.came(64 * 1024);
+            assert!(trickle.lags(now));
+            assert!(!flow.lags(now));
+            assert!(!flow.is_too_slow(now));
+            assert_eq!(trickle.is_too_slow(now), tick == 40, "{tick}");
+        }
+    }
+
+    #[test]
+    fn a_kibibyte_a_second_is_enough() {
+        let begin = Instant::now();
+        let mut pace = Pace::begin(begin);
+        for window in 1..=3 {
+            pace.came(10 * 1024);
+            assert!(!pace.is_too_slow(begin + Pace::WINDOW * window));
+        }
+        assert!(
+            pace.is_too_slow(begin + Pace::WINDOW * 4),
+            "nothing came any more"
+        );
+    }
+}

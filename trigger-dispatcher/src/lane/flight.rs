@@ -1,0 +1,33 @@
+//! What a lane has in flight, in attempts and bytes.
+
+use crate::budget::Budget;
+
+/// The attempts of a lane that are under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flight {
+    attempts: usize,
+    pub(crate) bytes: usize,
+    /// The next attempt waits for memory. Until some is given back there is nothing to take.
+    pub(crate) waits: bool,
+}
+
+// === impl Flight ===
+
+impl Flight {
+    /// Begins an attempt with an event of so many bytes, if the budget has room for it.
+    pub(crate) fn begin(&mut self, bytes: usize, budget: &Budget) -> bool {
+        self.waits = !budget.begin(bytes, self.attempts, self.bytes);
+        if !self.waits {
+            self.attempts += 1;
+            self.bytes += bytes;
+        }
+        !self.waits
+    }
+
+    /// An attempt is over; its bytes go back to the budget by [`Budget::end`], once the lane is not locked any more.
+    pub(crate) fn end(&mut self, bytes: usize) {
+        self.attempts -= 1;
+        self.bytes -= bytes;
+        self.waits = false;
+    }
+}
