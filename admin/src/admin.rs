@@ -80,7 +80,10 @@ impl Admin {
             .route("/api/v1/mesh", get(mesh::show))
             .route("/api/v1/brokers", get(brokers::list))
             .route("/api/v1/triggers", get(triggers::list))
-            .route("/api/v1/triggers/{namespace}/{name}", get(triggers::show))
+            .route(
+                "/api/v1/triggers/{namespace}/{name}",
+                get(triggers::show).delete(triggers::forget),
+            )
             .route("/api/v1/sources", get(sources::list))
             .route("/api/v1/parked", get(parked::list))
             .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))

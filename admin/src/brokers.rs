@@ -30,6 +30,8 @@ pub(crate) struct BrokerView {
     refusing: Option<String>,
     /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
     dropped: u64,
+    /// Triggers that were gone and whose debts were dropped to make room, since the process started.
+    forgotten: u64,
     /// What its document says; null when there is none any more.
     settings: Option<Settings>,
 }
@@ -74,6 +76,7 @@ fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> Bro
         log_bytes: status.log_bytes,
         refusing: status.refusing,
         dropped: status.dropped,
+        forgotten: status.forgotten,
         settings: broker.map(|broker| Settings {
             retention_age_seconds: broker.retention.age.as_secs(),
             retention_bytes: broker.retention.bytes,

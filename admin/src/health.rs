@@ -16,6 +16,7 @@ GET    /api/v1/mesh                          what runs, and the last reload
 GET    /api/v1/brokers                       brokers
 GET    /api/v1/triggers                      triggers: state, backlog, cursor, last failure
 GET    /api/v1/triggers/{namespace}/{name}   one trigger, with its settings
+DELETE /api/v1/triggers/{namespace}/{name}   give up the place of one that is gone, with what is owed to it
 GET    /api/v1/sources                       sources
 GET    /api/v1/parked                        parked events (?trigger=namespace/name&limit=100&after=id)
 GET    /api/v1/parked/{id}                   one parked event, with the history of its attempts

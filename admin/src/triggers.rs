@@ -1,10 +1,12 @@
-//! `GET /api/v1/triggers` and one of them: each trigger as it should be and as its lane is.
+//! `/api/v1/triggers` and one of them: each trigger as it should be and as its lane is; one that is gone can be forgotten.
 
 use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use http::StatusCode;
+use millrace_channel::Forgotten;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{BackoffPolicy, Format, ObjectName, Target, Trigger};
 use serde::Serialize;
@@ -12,6 +14,9 @@ use serde::Serialize;
 use crate::Admin;
 use crate::refused::Refused;
 use crate::wire::{Rfc3339, shown};
+
+/// The name in a path, or what is no text.
+type Named = Result<Path<(String, String)>, PathRejection>;
 
 /// One trigger. Counts are since the process started, but for `deferred` and `parked`, which are stored.
 #[derive(Debug, Serialize)]
@@ -95,13 +100,8 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
     Json(views.collect())
 }
 
-pub(crate) async fn show(
-    State(admin): State<Admin>,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<TriggerDetail>, Refused> {
-    let unknown = || Refused::unknown("unknown-trigger", "there is no trigger of that name");
-    let Path((namespace, name)) = path.map_err(|_| unknown())?;
-    let name = ObjectName::new(namespace, name);
+pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json<TriggerDetail>, Refused> {
+    let name = named(path)?;
     let mesh = admin.mesh.borrow().clone();
     let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
     let status = admin.board.triggers().remove(&name);
@@ -112,6 +112,40 @@ pub(crate) async fn show(
         view: view(&name, status, trigger),
         settings: trigger.map(settings),
     }))
+}
+
+/// Gives up the place of a trigger that is gone, wherever it has one.
+pub(crate) async fn forget(State(admin): State<Admin>, path: Named) -> Result<StatusCode, Refused> {
+    let name = named(path)?;
+    let (mut is_forgotten, mut is_there, mut failed) = (false, false, None);
+    for (_, channel) in admin.channels.all() {
+        match channel.forget_orphan(&name).await {
+            Ok(Forgotten::Rows(_)) => is_forgotten = true,
+            Ok(Forgotten::InUse) => is_there = true,
+            Ok(Forgotten::Unknown) => {}
+            // It may be the one.
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None if is_forgotten => Ok(StatusCode::NO_CONTENT),
+        None if is_there => Err(Refused::new(
+            StatusCode::CONFLICT,
+            "trigger-in-use",
+            "the trigger is in a document; only one that is gone can be forgotten",
+        )),
+        None => Err(unknown()),
+    }
+}
+
+fn unknown() -> Refused {
+    Refused::unknown("unknown-trigger", "there is no trigger of that name")
+}
+
+fn named(path: Named) -> Result<ObjectName, Refused> {
+    let Path((namespace, name)) = path.map_err(|_| unknown())?;
+    Ok(ObjectName::new(namespace, name))
 }
 
 fn view(name: &ObjectName, status: Option<TriggerStatus>, trigger: Option<&Trigger>) -> TriggerView {

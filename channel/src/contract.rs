@@ -73,6 +73,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked events stay.
     async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError>;
 
+    /// Forgets every lane of a trigger that is gone (orphaned), as `drop_lane` does: by hand, before the end of its grace period.
+    async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError>;
+
     /// Applies all changes or none. A change for a lane that is gone does nothing: its debts went with it.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError>;
 
@@ -189,6 +192,17 @@ pub enum Change {
     },
 }
 
+/// What came of forgetting a trigger that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is forgotten, and so many rows of work with it.
+    Rows(u64),
+    /// The channel has no lane of that name.
+    Unknown,
+    /// The trigger is there: its lane is in use.
+    InUse,
+}
+
 /// How full a channel is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -202,6 +216,8 @@ pub struct Usage {
     pub refusing: Option<String>,
     /// Positions skipped since the opening to make room, although a lane had not settled them (`drop-oldest`).
     pub dropped: u64,
+    /// Triggers that were gone and whose debts were dropped since the opening, to make room before the end of their grace period.
+    pub forgotten: u64,
 }
 
 /// Why events were not stored.

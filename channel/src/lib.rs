@@ -13,7 +13,7 @@ pub mod record;
 pub mod work;
 
 pub use attempt::Attempt;
-pub use contract::{AppendError, Change, Channel, ChannelError, Channels, Class, Reader, Usage};
+pub use contract::{AppendError, Change, Channel, ChannelError, Channels, Class, Forgotten, Reader, Usage};
 pub use lane::{Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
 pub use record::{Batch, Gap, GapReason, Position, Record};

@@ -84,6 +84,8 @@ pub struct BrokerStatus {
     pub refusing: Option<String>,
     /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
     pub dropped: u64,
+    /// Triggers that were gone and whose debts were dropped to make room, since the process started.
+    pub forgotten: u64,
 }
 
 /// The state of one source. Counts are since the process started.

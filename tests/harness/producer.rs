@@ -78,6 +78,11 @@ impl Producers {
         self.accepted.lock().len()
     }
 
+    /// The ids of the events that were accepted so far.
+    pub fn accepted(&self) -> Vec<String> {
+        self.accepted.lock().clone()
+    }
+
     /// Ends them, each after its answer; gives the ids of all events that were accepted.
     ///
     /// # Errors

@@ -12,9 +12,9 @@ use millrace_model::{Mesh, Trigger};
 
 use crate::alone::LONGEST_CALM;
 use crate::lane::{Halt, Inner, Lane};
-use crate::progress;
 use crate::serving::Serving;
 use crate::settings::Settings;
+use crate::{orphans, progress};
 
 /// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every event
 /// admitted from now on will be offered to it.
@@ -212,7 +212,9 @@ async fn open(
 pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     let _gate = serving.gate.lock().await;
     let _committing = serving.committing.lock().await;
-    for stored in serving.channel.lanes().await? {
+    let lanes = serving.channel.lanes().await?;
+    orphans::take_over(serving, &lanes);
+    for stored in lanes {
         let (lane, position) = {
             let routes = serving.routes.lock();
             let lane = routes

@@ -291,6 +291,7 @@ impl Served {
             suspects_below,
             began: common.clock.steady(),
             since: Instant::now(),
+            gone: Mutex::default(),
             orphaned: AtomicBool::new(false),
         });
         // The lanes come before the router: it passes nothing that they should have seen.

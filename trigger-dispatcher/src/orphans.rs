@@ -1,16 +1,22 @@
-//! Lanes whose trigger stayed away: after the grace period their debts are dropped, counted and logged.
+//! Lanes whose trigger is gone: shown as long as they are kept, and taken away when they are forgotten. That happens here after the
+//! grace period, and in the channel by hand or where room is short. Debts that are dropped are counted and logged.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use millrace_channel::{ChannelError, LaneState};
+use millrace_channel::{ChannelError, LaneId, LaneState};
 
+use crate::lane::{Halt, Lane};
 use crate::serving::Serving;
+use crate::status;
 
 /// Sets lanes aside whose trigger disappeared while nobody looked, and drops those that stayed away too long.
 pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     // Steady time: a wall clock that jumps to another year must not end a grace period.
     let now = serving.steady();
-    for stored in serving.channel.lanes().await? {
+    let lanes = serving.channel.lanes().await?;
+    note(serving, &lanes);
+    for stored in lanes {
         match stored.state {
             LaneState::Orphaned(since) if now.since(since) >= serving.common.options.orphan_grace => {
                 forget(serving, &stored).await?;
@@ -26,6 +32,49 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
         }
     }
     Ok(())
+}
+
+/// Takes over what was forgotten in the stored state: a lane that is not there any more goes here too.
+pub(crate) fn take_over(serving: &Arc<Serving>, stored: &[millrace_channel::Lane]) {
+    let there: HashSet<LaneId> = stored.iter().map(|lane| lane.id).collect();
+    let gone: Vec<Arc<Lane>> = {
+        let mut routes = serving.routes.lock();
+        let is_gone = |lane: &Lane| {
+            !there.contains(&lane.id) && matches!(lane.inner.lock().halt, Some(Halt::Orphaned(_)))
+        };
+        let gone: Vec<_> = routes
+            .lanes
+            .values()
+            .filter(|lane| is_gone(lane))
+            .cloned()
+            .collect();
+        for lane in &gone {
+            routes.lanes.remove(&lane.key);
+            routes.index.remove(lane.key);
+            if routes.by_name.get(&lane.name) == Some(&lane.key) {
+                routes.by_name.remove(&lane.name);
+            }
+        }
+        gone
+    };
+    for lane in gone {
+        let mut inner = lane.inner.lock();
+        let debts = inner.deferred.get() + inner.window.unsettled().len() as u64;
+        inner.give_up(&serving.common.budget, serving.steady());
+        serving.metrics.dropped.inc_by(debts);
+        tracing::info!(broker = %serving.broker, trigger = %lane.name, debts, "the trigger that is gone was forgotten; its debts are dropped");
+    }
+    note(serving, stored);
+}
+
+/// Remembers the lanes that have stood still since an earlier run, so that they are shown.
+fn note(serving: &Serving, stored: &[millrace_channel::Lane]) {
+    let head = serving.channel.head().offset;
+    let gone = stored
+        .iter()
+        .filter(|lane| matches!(lane.state, LaneState::Orphaned(_)) && !is_known(serving, lane));
+    let gone = gone.map(|lane| (lane.trigger.clone(), status::of_orphan(lane, head)));
+    *serving.gone.lock() = gone.collect();
 }
 
 fn is_known(serving: &Serving, stored: &millrace_channel::Lane) -> bool {

@@ -9,6 +9,7 @@ use millrace_channel::Channel;
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, Moment, ObjectName, Timestamp};
 use millrace_filter::Index;
+use millrace_model::status::TriggerStatus;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -64,6 +65,8 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
+    /// Triggers that are gone and have no lane here: they were gone already when serving began.
+    pub(crate) gone: Mutex<Vec<(ObjectName, TriggerStatus)>>,
     /// Its Broker is in no document any more.
     pub(crate) orphaned: AtomicBool,
     /// When serving began, in steady time.

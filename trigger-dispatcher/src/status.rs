@@ -8,6 +8,10 @@ use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
 use crate::lane::{Halt, Inner, Place};
 use crate::serving::Serving;
 
+/// Why a lane is orphaned, and what can be done.
+const ORPHANED: &str = "its trigger is gone; its debts are kept for the grace period while there is room, or until \
+                        `millrace triggers forget`";
+
 impl Statuses for Serving {
     fn broker(&self) -> BrokerStatus {
         let usage = self.channel.usage();
@@ -31,6 +35,7 @@ impl Statuses for Serving {
             log_bytes: usage.log_bytes,
             refusing: usage.refusing,
             dropped: usage.dropped,
+            forgotten: usage.forgotten,
         }
     }
 
@@ -43,10 +48,29 @@ impl Statuses for Serving {
                 routes.lanes.values().cloned().collect::<Vec<_>>(),
             )
         };
-        lanes
-            .iter()
-            .map(|lane| (lane.name.clone(), of_lane(&lane.inner.lock(), position, head)))
-            .collect()
+        // Where one of the same name is back, that one counts.
+        let mut all = self.gone.lock().clone();
+        all.extend(
+            lanes
+                .iter()
+                .map(|lane| (lane.name.clone(), of_lane(&lane.inner.lock(), position, head))),
+        );
+        all
+    }
+}
+
+/// Of a trigger that is gone, by what is stored.
+pub(crate) fn of_orphan(lane: &millrace_channel::Lane, head: u64) -> TriggerStatus {
+    let reads_at = lane.cursor.map_or(head, |cursor| cursor.offset);
+    TriggerStatus {
+        state: "orphaned",
+        reason: Some(ORPHANED.to_owned()),
+        cursor: lane.unsettled.first().map_or(reads_at, |first| first.offset),
+        reads_at,
+        backlog: head.saturating_sub(reads_at),
+        deferred: lane.deferred,
+        parked: lane.parked,
+        ..TriggerStatus::default()
     }
 }
 
@@ -76,10 +100,7 @@ fn state(inner: &Inner) -> (&'static str, Option<String>) {
     let trigger = &inner.settings.trigger;
     match (inner.halt, &inner.settings.subscriber) {
         (Some(Halt::Paused), _) => ("paused", None),
-        (Some(Halt::Orphaned(_)), _) => (
-            "orphaned",
-            Some("its trigger is gone; its debts are kept for the grace period".to_owned()),
-        ),
+        (Some(Halt::Orphaned(_)), _) => ("orphaned", Some(ORPHANED.to_owned())),
         (None, Err(why)) => ("not-ready", Some(why.clone())),
         (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
             "blocked",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
 use millrace_channel::{
-    AppendError, Attempt, Change, Channel, ChannelError, Channels, Class, Lane, LaneId, LaneSpec, LaneState,
-    Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
+    AppendError, Attempt, Change, Channel, ChannelError, Channels, Class, Forgotten, Lane, LaneId, LaneSpec,
+    LaneState, Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
 };
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
@@ -134,6 +134,9 @@ impl Channel for Memory {
         absent()
     }
     async fn drop_lane(&self, _: LaneId) -> Result<u64, ChannelError> {
+        absent()
+    }
+    async fn forget_orphan(&self, _: &ObjectName) -> Result<Forgotten, ChannelError> {
         absent()
     }
     async fn commit(&self, _: Vec<Change>) -> Result<(), ChannelError> {

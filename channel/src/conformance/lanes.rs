@@ -3,7 +3,7 @@
 use millrace_event::Timestamp;
 
 use super::{Place, append, at, lane, spec, stored};
-use crate::{Change, LaneSpec, LaneState};
+use crate::{Change, Forgotten, LaneSpec, LaneState};
 
 pub(super) async fn a_new_channel_has_no_past(place: &mut impl Place) {
     let channel = place.open().await;
@@ -121,6 +121,25 @@ pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_t
         );
         channel.set_lane_state(lane, LaneState::Active).await.unwrap();
     }
+}
+
+pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(place: &mut impl Place) {
+    let channel = place.open().await;
+    let name = spec("a").trigger;
+    assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
+    let (gone, there) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
+    assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::InUse);
+    channel
+        .set_lane_state(gone, LaneState::Orphaned(Timestamp(99)))
+        .await
+        .unwrap();
+    let mut commands = channel.commands();
+    commands.mark_unchanged();
+    assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Rows(0));
+    assert!(commands.has_changed().unwrap(), "the dispatcher is told");
+    let lanes = channel.lanes().await.unwrap();
+    assert_eq!(lanes.iter().map(|lane| lane.id).collect::<Vec<_>>(), [there]);
+    assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
 }
 
 pub(super) async fn only_a_crash_is_an_unclean_stop(place: &mut impl Place) {

@@ -62,6 +62,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             progress_comes_back_as_it_was_committed,
             the_router_comes_back_where_it_was_committed,
             a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger,
+            only_a_trigger_that_is_gone_is_forgotten,
             only_a_crash_is_an_unclean_stop;
         work:
             a_row_comes_back_as_it_was_put,

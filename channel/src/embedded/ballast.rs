@@ -6,10 +6,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::disk::Space;
+use super::disk::Disk;
 use super::place::Place;
 
 /// What is kept, on volumes that are large enough.
@@ -53,15 +54,21 @@ impl Ballast {
         }
     }
 
-    /// Takes the room up again once producers would be let in: then nothing presses.
-    pub(crate) fn restore(&self, space: Space) {
+    /// Takes the room up again once producers would be let in: then nothing presses. Meanwhile they do not get it.
+    pub(crate) fn restore(&self, disk: &Arc<Disk>) {
         let mut kept = self.kept.lock();
-        let bytes = BYTES.min(space.total / 64);
-        if *kept || bytes == 0 || space.missing(bytes) > 0 || self.is_away() {
+        let bytes = disk.space().map_or(0, |space| BYTES.min(space.total / 64));
+        if *kept || bytes == 0 || self.is_away() {
             return;
         }
+        let Some(promise) = disk.try_promise(bytes) else {
+            return;
+        };
         match fill(&self.file, bytes) {
-            Ok(()) => *kept = true,
+            Ok(()) => {
+                *kept = true;
+                promise.kept();
+            }
             Err(error) => {
                 tracing::debug!(%error, "the ballast could not be taken up");
                 let _ = std::fs::remove_file(&self.file);
@@ -97,6 +104,7 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::disk::testing::Pretended;
 
     #[test]
     fn it_is_taken_up_only_where_producers_would_be_let_in() {
@@ -104,15 +112,10 @@ mod tests {
         let ballast = Ballast::new(folder.path());
         let file = folder.path().join("ballast");
         let total = 1024 * 1024 * 1024;
-        ballast.restore(Space {
-            total,
-            free: 256 * 1024 * 1024,
-        });
+        let with_free = |free| Arc::new(Disk::new(Box::new(Pretended::new(total, free))));
+        ballast.restore(&with_free(256 * 1024 * 1024));
         assert!(!file.exists());
-        ballast.restore(Space {
-            total,
-            free: 261 * 1024 * 1024,
-        });
+        ballast.restore(&with_free(261 * 1024 * 1024));
         assert_eq!(std::fs::metadata(&file).unwrap().len(), BYTES);
         ballast.release();
         assert!(!file.exists());

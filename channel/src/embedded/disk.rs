@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// How long an answer of the file system is believed, less what has been written since.
 const BELIEVED: Duration = Duration::from_millis(100);
+
+/// The same while little is left: what is written beside events (state, history, indexes) is seen only by asking.
+const BELIEVED_NEAR: Duration = Duration::from_millis(5);
 
 /// After so many bytes the file system is asked again even earlier.
 const BELIEVED_BYTES: u64 = 16 * 1024 * 1024;
@@ -30,11 +34,26 @@ pub(crate) trait Volume: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct FolderVolume(PathBuf);
 
-/// The room of a volume, asked for at every append and therefore remembered for a moment.
+/// The room of a volume, asked for at every append and therefore remembered for a moment. What is let in counts from then on, and
+/// not only when it is written: a hundred producers who come at the same time find room for one, if there is room for one.
 #[derive(Debug)]
 pub(crate) struct Disk {
     volume: Box<dyn Volume>,
-    looked: Mutex<Option<Looked>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    looked: Option<Looked>,
+    /// Bytes that have been let in and are not written yet.
+    promised: u64,
+}
+
+/// Room for so many bytes that are about to be written. Ends when they are, or will not be.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    disk: Arc<Disk>,
+    bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,18 +106,62 @@ impl Disk {
     pub(crate) fn new(volume: Box<dyn Volume>) -> Self {
         Self {
             volume,
-            looked: Mutex::new(None),
+            known: Mutex::default(),
         }
     }
 
-    /// The space now, at most a moment old. `None`: the file system does not tell, so nobody is turned away for it.
+    /// The space now, at most a moment old, less what has been let in. `None`: the file system does not tell, so nobody is turned
+    /// away for it.
     pub(crate) fn space(&self) -> Option<Space> {
-        let mut looked = self.looked.lock();
-        let fresh = looked.filter(|seen| seen.at.elapsed() < BELIEVED && seen.written < BELIEVED_BYTES);
+        self.known.lock().space(&*self.volume)
+    }
+
+    /// Room for so many bytes, if a producer may have it.
+    pub(crate) fn try_promise(self: &Arc<Self>, bytes: u64) -> Option<Promise> {
+        let mut known = self.known.lock();
+        let space = known.space(&*self.volume);
+        if space.is_some_and(|space| space.missing(bytes) > 0) {
+            return None;
+        }
+        known.promised += bytes;
+        drop(known);
+        Some(Promise {
+            disk: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Room for so many bytes, whoever may have it.
+    pub(crate) fn promise(self: &Arc<Self>, bytes: u64) -> Promise {
+        self.known.lock().promised += bytes;
+        Promise {
+            disk: self.clone(),
+            bytes,
+        }
+    }
+
+    /// Forgets the last look: room was given back, or the volume turned out to be full.
+    pub(crate) fn look_again(&self) {
+        self.known.lock().looked = None;
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn space(&mut self, volume: &dyn Volume) -> Option<Space> {
+        let fresh = self.looked.filter(|seen| {
+            let believed = if self.is_near(seen) {
+                BELIEVED_NEAR
+            } else {
+                BELIEVED
+            };
+            seen.at.elapsed() < believed && seen.written < BELIEVED_BYTES
+        });
         let seen = match fresh {
             Some(seen) => seen,
             None => {
-                let space = self.volume.space().inspect_err(|error| {
+                let space = volume.space().inspect_err(|error| {
                     tracing::debug!(%error, "the volume does not tell how much room it has");
                 });
                 let seen = Looked {
@@ -106,33 +169,54 @@ impl Disk {
                     space: space.ok()?,
                     written: 0,
                 };
-                *looked = Some(seen);
+                self.looked = Some(seen);
                 seen
             }
         };
         Some(Space {
             total: seen.space.total,
-            free: seen.space.free.saturating_sub(seen.written),
+            free: self.free(&seen),
         })
     }
 
-    /// Counts what was written since the last look.
-    pub(crate) fn wrote(&self, bytes: u64) {
-        if let Some(seen) = self.looked.lock().as_mut() {
-            seen.written = seen.written.saturating_add(bytes);
-        }
+    fn free(&self, seen: &Looked) -> u64 {
+        seen.space
+            .free
+            .saturating_sub(seen.written.saturating_add(self.promised))
     }
 
-    /// Forgets the last look: room was given back, or the volume turned out to be full.
-    pub(crate) fn look_again(&self) {
-        *self.looked.lock() = None;
+    /// Whether the reserve is near: a 16th of the volume away, or 256 MiB.
+    fn is_near(&self, seen: &Looked) -> bool {
+        let margin = (seen.space.total / 16).min(256 * MIB);
+        self.free(seen) < seen.space.reserve() + margin
+    }
+}
+
+// === impl Promise ===
+
+impl Promise {
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The bytes have been written.
+    pub(crate) fn kept(self) {
+        if let Some(seen) = self.disk.known.lock().looked.as_mut() {
+            seen.written = seen.written.saturating_add(self.bytes);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let mut known = self.disk.known.lock();
+        known.promised = known.promised.saturating_sub(self.bytes);
     }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::sync::Arc;
-
     use super::*;
 
     /// A volume of which a test says how full it is.
@@ -199,13 +283,29 @@ mod tests {
     #[test]
     fn what_is_written_counts_before_the_file_system_is_asked_again() {
         let volume = testing::Pretended::new(1024 * MIB, 257 * MIB);
-        let disk = Disk::new(Box::new(volume.clone()));
-        assert_eq!(disk.space().unwrap().missing(MIB), 0);
-        disk.wrote(MIB);
+        let disk = Arc::new(Disk::new(Box::new(volume.clone())));
+        disk.try_promise(MIB).unwrap().kept();
         assert_eq!(disk.space().unwrap().missing(MIB), MIB);
         volume.0.lock().free = 300 * MIB;
         disk.look_again();
         assert_eq!(disk.space().unwrap().missing(MIB), 0);
+    }
+
+    #[test]
+    fn room_is_given_once_however_many_ask_before_it_is_written() {
+        let volume = testing::Pretended::new(1024 * MIB, 258 * MIB);
+        let disk = Arc::new(Disk::new(Box::new(volume)));
+        let promises: Vec<_> = (0..5).filter_map(|_| disk.try_promise(MIB)).collect();
+        assert_eq!(promises.len(), 2);
+        disk.look_again();
+        assert!(
+            disk.try_promise(1).is_none(),
+            "also when the file system is asked again"
+        );
+        let reply = disk.promise(MIB);
+        assert_eq!(disk.space().unwrap().free, 255 * MIB);
+        drop((promises, reply));
+        assert_eq!(disk.space().unwrap().free, 258 * MIB, "nothing was written");
     }
 
     #[test]

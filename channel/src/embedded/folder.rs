@@ -24,6 +24,9 @@ use super::place::Place;
 /// What FORMAT says in this version.
 const FORMAT: &str = "millrace data 1\n";
 
+/// The file that says which version's folder it is.
+pub(crate) const FORMAT_FILE: &str = "FORMAT";
+
 /// Kubernetes' bound on names; also keeps within what file systems take.
 const LONGEST_NAME: usize = 253;
 
@@ -68,11 +71,7 @@ impl DataFolder {
         if !is_plain(broker.namespace()) || !is_plain(broker.name()) {
             return Err(OpenError::BadName(broker.clone()));
         }
-        Ok(self
-            .path
-            .join("brokers")
-            .join(broker.namespace())
-            .join(broker.name()))
+        Ok(self.path.join(broker_path(broker)))
     }
 
     /// Makes a broker's folders, durably, from the outside in. Blocking.
@@ -100,14 +99,7 @@ impl DataFolder {
 
     /// The brokers that have a folder, in order. Blocking.
     pub(crate) fn brokers(&self) -> Result<Vec<ObjectName>, OpenError> {
-        let mut brokers = Vec::new();
-        for namespace in entries(&self.path.join("brokers"))? {
-            for name in entries(&self.path.join("brokers").join(&namespace))? {
-                brokers.push(ObjectName::new(namespace.as_str(), name));
-            }
-        }
-        brokers.sort();
-        Ok(brokers)
+        brokers_in(&self.path)
     }
 
     /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its name. Blocking.
@@ -131,6 +123,24 @@ impl DataFolder {
     fn trash(&self) -> PathBuf {
         self.path.join("trash")
     }
+}
+
+/// Where a broker's files are within a data folder. The name is one that a folder can have.
+pub(crate) fn broker_path(broker: &ObjectName) -> PathBuf {
+    Path::new("brokers").join(broker.namespace()).join(broker.name())
+}
+
+/// The brokers that have a folder in a data folder, in order. Blocking.
+pub(crate) fn brokers_in(data: &Path) -> Result<Vec<ObjectName>, OpenError> {
+    let all = data.join("brokers");
+    let mut brokers = Vec::new();
+    for namespace in entries(&all)? {
+        for name in entries(&all.join(&namespace))? {
+            brokers.push(ObjectName::new(namespace.as_str(), name));
+        }
+    }
+    brokers.sort();
+    Ok(brokers)
 }
 
 /// An operation on a file or folder that failed.
@@ -188,25 +198,26 @@ fn lock_file(folder: &Path) -> Result<File, OpenError> {
 }
 
 fn check_format(folder: &Path) -> Result<(), OpenError> {
-    let path = folder.join("FORMAT");
+    if folder.join(FORMAT_FILE).exists() || folder.join("brokers").exists() {
+        return check_known_format(folder);
+    }
+    write_format(folder, &folder.join(FORMAT_FILE))
+}
+
+/// Checks that the folder is one of this version.
+pub(crate) fn check_known_format(folder: &Path) -> Result<(), OpenError> {
+    let path = folder.join(FORMAT_FILE);
+    let other = |found: &str| OpenError::Format {
+        folder: folder.to_owned(),
+        found: found.trim_end().to_owned(),
+    };
     match std::fs::read(&path) {
         Ok(found) if found == FORMAT.as_bytes() => Ok(()),
         Ok(found) => {
             let found: String = String::from_utf8_lossy(&found).chars().take(40).collect();
-            Err(OpenError::Format {
-                folder: folder.to_owned(),
-                found: found.trim_end().to_owned(),
-            })
+            Err(other(&found))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if folder.join("brokers").exists() {
-                return Err(OpenError::Format {
-                    folder: folder.to_owned(),
-                    found: "no FORMAT file".to_owned(),
-                });
-            }
-            write_format(folder, &path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(other("no FORMAT file")),
         Err(error) => Err(fault("read", &path, error)),
     }
 }

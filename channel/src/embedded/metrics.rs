@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     torn_bytes: Family<Broker, Counter>,
     lost_events: Family<Broker, Counter>,
     dropped_events: Family<Broker, Counter>,
+    dropped_orphans: Family<Broker, Counter>,
     copied_events: Family<Broker, Counter>,
     state_commits: Family<Broker, Counter>,
     history_dropped: Family<Broker, Counter>,
@@ -57,6 +58,8 @@ pub(crate) struct BrokerMetrics {
     pub(crate) lost_events: Counter,
     /// Positions skipped to make room although a trigger had not settled them.
     pub(crate) dropped_events: Counter,
+    /// Triggers that were gone and whose debts were dropped to make room.
+    pub(crate) dropped_orphans: Counter,
     /// Events copied into state before their segment went.
     pub(crate) copied_events: Counter,
     /// Transactions of state.
@@ -116,6 +119,11 @@ impl Metrics {
             &self.dropped_events,
         );
         counter(
+            "dropped_orphans",
+            "Triggers that were gone and whose debts were dropped to make room",
+            &self.dropped_orphans,
+        );
+        counter(
             "copied_events",
             "Events kept beside the log because work or parked events name them",
             &self.copied_events,
@@ -156,6 +164,7 @@ impl Metrics {
             torn_bytes: counter(&self.torn_bytes),
             lost_events: counter(&self.lost_events),
             dropped_events: counter(&self.dropped_events),
+            dropped_orphans: counter(&self.dropped_orphans),
             copied_events: counter(&self.copied_events),
             state_commits: counter(&self.state_commits),
             history_dropped: counter(&self.history_dropped),
@@ -173,6 +182,7 @@ impl Metrics {
             &self.torn_bytes,
             &self.lost_events,
             &self.dropped_events,
+            &self.dropped_orphans,
             &self.copied_events,
             &self.state_commits,
             &self.history_dropped,

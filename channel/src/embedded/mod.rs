@@ -2,9 +2,10 @@
 //!
 //! A data folder ([`store`], [`folder`]) has a channel for each broker: the events ([`log`]), progress and debts beside
 //! them ([`state`]), and what makes a [`crate::Channel`] of the two ([`channel`]). The volume under it may fill up:
-//! [`disk`] knows how much room there is, [`ballast`] keeps some for writing progress down. Somebody may remove or replace what
-//! is open: [`place`] notices, and a [`fault`] says so until it is mended.
+//! [`disk`] knows how much room there is, [`shares`] who may have it, [`ballast`] keeps some for writing progress down. Somebody may remove or replace what
+//! is open: [`place`] notices, and a [`fault`] says so until it is mended. [`backup`](mod@backup) copies a folder that is in use.
 
+mod backup;
 mod ballast;
 mod channel;
 mod checkpoints;
@@ -14,9 +15,11 @@ mod folder;
 pub mod log;
 mod metrics;
 mod place;
+mod shares;
 pub mod state;
 pub mod store;
 
+pub use backup::{BackupError, BackupReport, backup};
 pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
 
 #[cfg(test)]

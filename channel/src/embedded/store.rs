@@ -153,15 +153,14 @@ impl Store {
         let folder = Arc::new(DataFolder::open(folder)?);
         let disk = Arc::new(Disk::new(Box::new(FolderVolume::new(folder.path()))));
         let ballast = Arc::new(Ballast::new(folder.path()));
-        if let Some(space) = disk.space() {
-            ballast.restore(space);
-        }
+        ballast.restore(&disk);
         let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state)?);
         Ok(Self {
             surroundings: Surroundings {
                 options,
                 disk,
                 ballast,
+                shares: Arc::default(),
                 folder: folder.clone(),
             },
             folder,

@@ -1,10 +1,12 @@
 //! The command line: what it says, and which command is run. Data goes to the standard output, remarks to the standard
 //! error, and the exit code says how it ended.
 //!
-//! [`serving`] and [`opened`] hold the flags of the commands that serve; [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and
-//! [`tail`] are commands of their own, the latter four asking a running Millrace by [`admin`] over [`client`] and [`stream`].
+//! [`serving`] and [`opened`] hold the flags of the commands that serve; [`backup`] reads a data folder by itself; [`check`],
+//! [`send`], [`triggers`], [`parked`], [`explain`] and [`tail`] are commands of their own, the latter four asking a running
+//! Millrace by [`admin`] over [`client`] and [`stream`].
 
 mod admin;
+mod backup;
 mod check;
 mod client;
 pub(crate) mod exit;
@@ -77,6 +79,8 @@ enum Command {
     /// Show, redrive or drop the events that were given up on
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
+    /// Copy a data folder, also while a process is using it
+    Backup(backup::BackupArgs),
     /// Print the version
     Version,
     /// Print a script that completes commands and flags in a shell
@@ -153,6 +157,7 @@ impl Cli {
             Command::Explain(args) => ask(explain::explain(args, admin, output)),
             Command::Tail(args) => ask(tail::tail(args, admin, output)),
             Command::Parked(command) => ask(parked::parked(command, admin, output)),
+            Command::Backup(args) => backup::backup(&args, output),
             Command::Version => {
                 version(output);
                 Ok(Exit::Ok)

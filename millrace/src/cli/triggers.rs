@@ -1,20 +1,35 @@
-//! `millrace triggers`: how the Triggers of a running Millrace stand.
+//! `millrace triggers`: how the Triggers of a running Millrace stand, and the end of those that are gone.
 
-use clap::Args;
+use clap::{Args, Subcommand};
+use http::Method;
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, cell};
+use crate::cli::admin::{AdminApi, NotDone, cell, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
 use crate::cli::values::parse_name;
 
 /// `millrace triggers`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct TriggersArgs {
     /// Only this one, with its settings: namespace/name
     #[arg(value_name = "NAME", value_parser = parse_name)]
     name: Option<ObjectName>,
+    #[command(subcommand)]
+    command: Option<TriggersCommand>,
+}
+
+/// What else is done with Triggers.
+#[derive(Clone, Debug, Subcommand)]
+enum TriggersCommand {
+    /// Give up the places of Triggers that are gone from the documents, with what is still owed to them
+    Forget {
+        /// Their names: namespace/name
+        #[arg(value_name = "NAME", required = true, value_parser = parse_name)]
+        names: Vec<ObjectName>,
+    },
 }
 
 /// The columns, and the members of the answer that stand in them.
@@ -35,6 +50,10 @@ pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) 
         Ok(api) => api,
         Err(exit) => return Ok(exit),
     };
+    if let Some(TriggersCommand::Forget { names }) = &args.command {
+        let forgotten = forget(&api, names, output).await;
+        return Ok(forgotten.unwrap_or_else(|refused| refused.report()));
+    }
     let path = match &args.name {
         Some(name) => format!("triggers/{name}"),
         None => "triggers".to_owned(),
@@ -48,6 +67,18 @@ pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) 
         (Output::Table, Value::Array(list)) if list.is_empty() => out::remark("There are no Triggers."),
         (Output::Table, Value::Array(list)) => out::data(&table(list)),
         (Output::Table, one) => out::data(&describe(one)),
+    }
+    Ok(Exit::Ok)
+}
+
+async fn forget(api: &AdminApi, names: &[ObjectName], output: Output) -> Result<Exit, NotDone> {
+    for name in names {
+        let path = format!("triggers/{}/{}", segment(name.namespace()), segment(name.name()));
+        api.change(Method::DELETE, &path).await?;
+        match output {
+            Output::Table => out::remark(&format!("{name} is forgotten.")),
+            Output::Json => out::json(&serde_json::json!({"forgotten": name.to_string()})),
+        }
     }
     Ok(Exit::Ok)
 }

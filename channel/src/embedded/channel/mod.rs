@@ -19,15 +19,16 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
 use super::ballast::Ballast;
-use super::disk::Disk;
+use super::disk::{Disk, Promise};
 use super::folder::DataFolder;
 use super::log::{Log, LogError};
 use super::metrics::BrokerMetrics;
+use super::shares::{Borrowed, Shares};
 use super::state::{Admission, State};
 use super::store::{ChannelOptions, StoreOptions};
 use crate::{
-    AppendError, Attempt, Change, Channel, ChannelError, Class, Lane, LaneId, LaneSpec, LaneState, Parked,
-    ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
+    AppendError, Attempt, Change, Channel, ChannelError, Class, Forgotten, Lane, LaneId, LaneSpec, LaneState,
+    Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
 };
 use history::History;
 use room::Backlog;
@@ -41,6 +42,7 @@ pub(crate) struct Surroundings {
     pub(crate) options: StoreOptions,
     pub(crate) disk: Arc<Disk>,
     pub(crate) ballast: Arc<Ballast>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) folder: Arc<DataFolder>,
 }
 
@@ -58,6 +60,9 @@ pub(crate) struct Embedded {
     metrics: Arc<BrokerMetrics>,
     disk: Arc<Disk>,
     ballast: Arc<Ballast>,
+    /// The Brokers of the same volume, and what this one has taken of its reserve.
+    shares: Arc<Shares>,
+    borrowed: Borrowed,
     clock: Clock,
     unclean: bool,
     /// Where new lanes begin in a run that rebuilds state; otherwise at the head.
@@ -101,11 +106,12 @@ impl Embedded {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    async fn store(&self, events: Vec<Event>, bytes: u64) -> Result<Position, AppendError> {
+    async fn store(&self, events: Vec<Event>, room: Promise) -> Result<Position, AppendError> {
+        let bytes = room.bytes();
         let count = events.len() as u64;
         match self.log.append(events).await {
             Ok(offset) => {
-                self.disk.wrote(bytes);
+                room.kept();
                 self.backlog.appended(bytes);
                 self.metrics.appended_events.inc_by(count);
                 self.metrics.append_bytes.inc_by(bytes);
@@ -131,6 +137,12 @@ impl Embedded {
                 Err(AppendError::Storage(error.to_string()))
             }
         }
+    }
+
+    /// Seals the segment that is written.
+    #[cfg(test)]
+    pub(crate) async fn roll(&self) {
+        self.log.roll().await.unwrap();
     }
 
     async fn close_once(&self) -> Result<(), ChannelError> {
@@ -159,7 +171,7 @@ impl Channel for Embedded {
         }
         let bytes = events.iter().map(|event| event.stored().len() as u64).sum();
         let outcome = match self.admit(class, bytes).await {
-            Ok(()) => self.store(events, bytes).await,
+            Ok(room) => self.store(events, room).await,
             Err(refused) => Err(refused),
         };
         if let Err(AppendError::Full { code, .. }) = &outcome {
@@ -226,6 +238,12 @@ impl Channel for Embedded {
         let rows = self.state.drop_lane(lane).await?;
         self.upkeep.notify_one();
         Ok(rows)
+    }
+
+    async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
+        let forgotten = self.state.forget(trigger.clone()).await?;
+        self.upkeep.notify_one();
+        Ok(forgotten)
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
@@ -300,6 +318,7 @@ impl Channel for Embedded {
             log_bytes: self.log.bytes(),
             refusing: self.refusing(),
             dropped: self.metrics.dropped_events.get(),
+            forgotten: self.metrics.dropped_orphans.get(),
         }
     }
 

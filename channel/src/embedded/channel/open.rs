@@ -16,6 +16,7 @@ use crate::embedded::Durability;
 use crate::embedded::folder::{fault, sync_dir};
 use crate::embedded::log::{Folder, Log, LogError, LogOptions, Recovery};
 use crate::embedded::metrics::BrokerMetrics;
+use crate::embedded::shares::Borrowed;
 use crate::embedded::state::{Hooks, Opened, SchemaError, StateError, set_aside};
 use crate::embedded::store::{ChannelOptions, OpenError};
 
@@ -86,6 +87,8 @@ impl Embedded {
             metrics,
             disk: around.disk,
             ballast: around.ballast,
+            shares: around.shares,
+            borrowed: Borrowed::default(),
             clock: around.options.clock,
             unclean,
             retaining: tokio::sync::Mutex::default(),
@@ -97,6 +100,7 @@ impl Embedded {
             said_fault: parking_lot::Mutex::default(),
             _folder: around.folder,
         });
+        channel.shares.join(&channel);
         keep_up(&channel);
         Ok(channel)
     }
@@ -279,13 +283,17 @@ impl Embedded {
             tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");
         }
         self.look_over().await;
-        if let Some(space) = self.disk.space() {
-            let ballast = self.ballast.clone();
-            let _ = tokio::task::spawn_blocking(move || ballast.restore(space)).await;
+        let (ballast, disk) = (self.ballast.clone(), self.disk.clone());
+        let _ = tokio::task::spawn_blocking(move || ballast.restore(&disk)).await;
+        if missing == 0 {
+            self.borrowed.clear();
         }
         // What need not be read is cheap. Of the others one at a time, so that nothing else waits for long; in a calm moment the next
         // one follows at once.
-        let mut was_one = missing == 0 && self.index_next().await;
+        // An index is a small part of a segment, and a segment is a 64th of the volume at most.
+        let most = self.disk.space().map_or(0, |space| space.total / 64);
+        let room = self.disk.try_promise(most.min(SEGMENT.0));
+        let mut was_one = room.is_some() && self.index_next().await;
         while was_one && self.log.may_index_without_reading() {
             was_one = self.index_next().await;
         }

@@ -1,5 +1,5 @@
-//! Deletes segments: settled history that is old or too much, more of it when room is short, and with `drop-oldest`
-//! what is not settled either.
+//! Deletes segments: settled history that is old or too much, and more of it when room is short. Then the place of triggers that
+//! are gone is given up, and with `drop-oldest` what is not settled goes too.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::room::Shortage;
 use super::{Embedded, read};
 use crate::ChannelError;
 use crate::embedded::log::SegmentInfo;
-use crate::embedded::state::StateError;
+use crate::embedded::state::{Orphan, StateError};
 use crate::embedded::store::ChannelOptions;
 
 /// What is to be done to the log.
@@ -91,37 +91,116 @@ impl Embedded {
 
     /// Makes room for a producer that would be turned away, as far as that may be.
     pub(super) async fn make_room(&self, shortage: &Shortage, bytes: u64) {
-        if !self.can_make_room(shortage) {
+        let others_can = matches!(shortage, Shortage::Disk { .. }) && self.shares.can_give();
+        if !others_can && !self.can_make_room(shortage) {
             return;
         }
         let _one = self.retaining.lock().await;
         // Who waited before has perhaps made the room.
         while let Some(shortage) = self.shortage(bytes) {
-            let before = self.log.bytes();
-            let outcome = match &shortage {
-                Shortage::Disk { missing, .. } if self.settled_bytes() > 0 => {
-                    self.retain_alone(*missing).await
-                }
-                Shortage::Disk { .. } | Shortage::Backlog { .. } => self.drop_oldest().await,
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(broker = %self.broker, %error, "no room could be made");
-                return;
-            }
+            let made = self.make_some_room(&shortage, bytes).await;
             self.disk.look_again();
-            if self.log.bytes() >= before {
-                return;
+            match made {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(broker = %self.broker, %error, "no room could be made");
+                    return;
+                }
             }
         }
     }
 
-    /// Whether deleting could help at all: cheap, because it is asked for every append that is turned away.
+    /// The next step: settled history, this Broker's before that of others, then the places of triggers that are gone, then with
+    /// `drop-oldest` the oldest events. Says whether it is worth to look again.
+    async fn make_some_room(&self, shortage: &Shortage, bytes: u64) -> Result<bool, ChannelError> {
+        if let Shortage::Disk { missing, .. } = shortage {
+            if self.settled_bytes() > 0 {
+                return self.delete_settled(*missing).await;
+            }
+            for other in self.shares.channels() {
+                // One that deletes at this moment is left alone; it holds its own lock and may wait for another one.
+                if other.settled_bytes() > 0
+                    && let Ok(_one) = other.retaining.try_lock()
+                    && other.delete_settled(*missing).await?
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        match self.next_orphan(shortage) {
+            Some(_) => self.forget_longest_gone(bytes).await,
+            None => self.drop_oldest().await,
+        }
+    }
+
+    /// Whether deleting something of this Broker could help at all: cheap, because it is asked for every append that is turned away.
     pub(super) fn can_make_room(&self, shortage: &Shortage) -> bool {
         let drop_oldest = self.options().drop_oldest && self.log.segments().len() > 1;
         match shortage {
-            Shortage::Disk { .. } => drop_oldest || self.settled_bytes() > 0,
-            Shortage::Backlog { above, .. } => drop_oldest && *above > 0,
+            Shortage::Disk { .. } => drop_oldest || self.can_give(),
+            Shortage::Backlog { above, .. } => {
+                (drop_oldest && *above > 0) || self.state.longest_gone().is_some()
+            }
         }
+    }
+
+    /// Whether something here can go without harm: settled history, or the place of a trigger that is gone.
+    pub(crate) fn can_give(&self) -> bool {
+        self.settled_bytes() > 0 || self.state.longest_gone().is_some()
+    }
+
+    /// Whose debts go first: of a Broker at its own limit its own orphans', on a short volume those of any Broker there.
+    fn next_orphan(&self, shortage: &Shortage) -> Option<(Option<Arc<Embedded>>, Orphan)> {
+        match shortage {
+            Shortage::Backlog { .. } => self.state.longest_gone().map(|orphan| (None, orphan)),
+            Shortage::Disk { .. } => {
+                let channels = self.shares.channels().into_iter();
+                channels
+                    .filter_map(|channel| {
+                        let orphan = channel.state.longest_gone()?;
+                        let other = !std::ptr::eq(Arc::as_ptr(&channel), self);
+                        Some((other.then_some(channel), orphan))
+                    })
+                    .min_by_key(|(_, orphan)| (orphan.since, orphan.lane))
+            }
+        }
+    }
+
+    /// Drops what is owed to the trigger that has been gone for longest; says whether it is worth to look again.
+    async fn forget_longest_gone(&self, bytes: u64) -> Result<bool, ChannelError> {
+        let _one = self.shares.forgetting.lock().await;
+        // Who came before has perhaps made the room.
+        let Some(shortage) = self.shortage(bytes) else {
+            return Ok(true);
+        };
+        let Some((other, orphan)) = self.next_orphan(&shortage) else {
+            return Ok(true);
+        };
+        let channel = other.as_deref().unwrap_or(self);
+        channel.forget_for_room(&orphan).await?;
+        Ok(true)
+    }
+
+    /// Drops what is owed to a trigger, unless that has come back meanwhile.
+    async fn forget_for_room(&self, orphan: &Orphan) -> Result<(), ChannelError> {
+        let Some(rows) = self.state.drop_orphan(orphan.lane).await? else {
+            return Ok(());
+        };
+        self.metrics.dropped_orphans.inc();
+        tracing::warn!(
+            broker = %self.broker, trigger = %orphan.trigger, rows,
+            unread = self.log.head().saturating_sub(orphan.from),
+            "room is short: the place of a trigger that is gone was given up before the end of its grace period"
+        );
+        Ok(())
+    }
+
+    /// Deletes settled history; says whether there was any.
+    async fn delete_settled(&self, missing: u64) -> Result<bool, ChannelError> {
+        let before = self.log.bytes();
+        self.retain_alone(missing).await?;
+        Ok(self.log.bytes() < before)
     }
 
     /// Bytes of segments that everybody has settled.
@@ -136,10 +215,10 @@ impl Embedded {
             .sum()
     }
 
-    /// Deletes the oldest segment although somebody still holds it; the one that is written stays.
-    async fn drop_oldest(&self) -> Result<(), ChannelError> {
+    /// Deletes the oldest segment although somebody still holds it; the one that is written stays. Says whether one was deleted.
+    async fn drop_oldest(&self) -> Result<bool, ChannelError> {
         if !self.options().drop_oldest {
-            return Ok(());
+            return Ok(false);
         }
         let Some(segment) = self
             .log
@@ -148,7 +227,7 @@ impl Embedded {
             .next()
             .filter(|segment| segment.sealed)
         else {
-            return Ok(());
+            return Ok(false);
         };
         let from = segment.base.max(self.state.lowest());
         self.delete(&segment).await?;
@@ -158,7 +237,7 @@ impl Embedded {
             broker = %self.broker, from, to = segment.end,
             "dropped the oldest events to make room (millrace.dev/on-full: drop-oldest); the triggers that are furthest behind skip them"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes a sealed segment after what rows still name in it has been copied.

@@ -6,11 +6,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Embedded;
+use crate::embedded::disk::Promise;
 use crate::embedded::log::SegmentInfo;
+use crate::embedded::shares::{may_produce, may_reply};
+use crate::embedded::state::Hindmost;
 use crate::{AppendError, Class};
 
 /// When a producer that was turned away may come back.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// A refusal names at most so many triggers.
+const NAMED: usize = 3;
 
 /// Bytes of events that are not settled by everybody, remembered until progress changes.
 #[derive(Debug, Default)]
@@ -109,21 +115,51 @@ impl From<Shortage> for AppendError {
 // === impl Embedded ===
 
 impl Embedded {
-    /// Lets an append in. Before a producer is turned away, settled history is deleted, and with `drop-oldest` what
-    /// nobody has read yet. Replies and dead letters are never turned away here: they may use the reserve.
-    pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<(), AppendError> {
+    /// Lets an append in, and gives it its room. Before a producer is turned away, settled history is deleted, then what is owed to
+    /// triggers that are gone is dropped, and with `drop-oldest` what nobody has read yet.
+    pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<Promise, AppendError> {
         if class == Class::Reserve {
-            return Ok(());
+            return self.admit_reply(bytes);
+        }
+        if self.above_limit(bytes).is_none()
+            && let Some(room) = self.disk.try_promise(bytes)
+        {
+            return Ok(room);
+        }
+        if let Some(shortage) = self.shortage(bytes) {
+            self.make_room(&shortage, bytes).await;
         }
         let Some(shortage) = self.shortage(bytes) else {
-            return Ok(());
-        };
-        self.make_room(&shortage, bytes).await;
-        let Some(shortage) = self.shortage(bytes) else {
-            return Ok(());
+            let room = self.disk.promise(bytes);
+            if self.disk.space().is_some_and(|space| space.missing(0) > 0) {
+                self.borrowed.take(bytes);
+            }
+            return Ok(room);
         };
         self.turned_away.store(bytes, Ordering::Relaxed);
         Err(shortage.into())
+    }
+
+    /// Replies and dead letters may use the reserve, but for a part of it while another Broker needs some.
+    fn admit_reply(&self, bytes: u64) -> Result<Promise, AppendError> {
+        let Some(space) = self.disk.space().filter(|space| space.missing(bytes) > 0) else {
+            return Ok(self.disk.promise(bytes));
+        };
+        self.borrowed.ask();
+        let others = self.shares.channels();
+        let is_contended = others
+            .iter()
+            .any(|other| !std::ptr::eq(&raw const **other, self) && other.borrowed.is_needed());
+        let borrowed = self.borrowed.bytes(self.backlog_bytes());
+        if !may_reply(space, borrowed, bytes, is_contended) {
+            return Err(disk_full(format!(
+                "the volume of the data folder has {} free, and this broker has taken half of what is kept for delivering what is \
+                 stored; other brokers need the rest",
+                size(space.free)
+            )));
+        }
+        self.borrowed.take(bytes);
+        Ok(self.disk.promise(bytes))
     }
 
     /// Why producers are turned away now: whether what was turned away last would still not fit. What could be deleted for
@@ -139,17 +175,42 @@ impl Embedded {
 
     /// Whether a producer's append of so many bytes lacks room, and why.
     pub(super) fn shortage(&self, bytes: u64) -> Option<Shortage> {
-        if let Some(space) = self.disk.space() {
-            let missing = space.missing(bytes);
-            if missing > 0 {
-                let reason = format!(
-                    "the volume of the data folder has {} free, of which {} are kept for delivering what is stored",
-                    size(space.free),
-                    size(space.reserve())
-                );
-                return Some(Shortage::Disk { missing, reason });
-            }
+        self.above_part(bytes).or_else(|| self.above_limit(bytes))
+    }
+
+    /// The volume is short, and this Broker holds more than its part or has taken its share of the reserve.
+    fn above_part(&self, bytes: u64) -> Option<Shortage> {
+        let space = self.disk.space()?;
+        let missing = space.missing(bytes);
+        if missing == 0 {
+            return None;
         }
+        let own = self.backlog_bytes();
+        let part = self.shares.held().equal_part(space, own);
+        let is_below = own.saturating_add(bytes) <= part;
+        if is_below && may_produce(space, self.borrowed.bytes(own), bytes) {
+            return None;
+        }
+        let why = if is_below {
+            "which other brokers need too".to_owned()
+        } else {
+            format!(
+                "and {} of events wait for this broker's triggers{}, where an equal part for each broker is {}",
+                size(own),
+                self.whose(),
+                size(part)
+            )
+        };
+        let reason = format!(
+            "the volume of the data folder has {} free, of which {} are kept for delivering what is stored, {why}",
+            size(space.free),
+            size(space.reserve())
+        );
+        Some(Shortage::Disk { missing, reason })
+    }
+
+    /// The Broker's own limit.
+    fn above_limit(&self, bytes: u64) -> Option<Shortage> {
         let limit = self.options().backlog_bytes?;
         let backlog = self.backlog_bytes();
         // A backlog of nothing takes any event, also one that is larger than the limit.
@@ -157,8 +218,9 @@ impl Embedded {
             return None;
         }
         let reason = format!(
-            "{} of events wait for their triggers; the broker's limit is {}",
+            "{} of events wait for their triggers{}; the broker's limit is {}",
             size(backlog),
+            self.whose(),
             size(limit)
         );
         Some(Shortage::Backlog {
@@ -167,7 +229,19 @@ impl Embedded {
         })
     }
 
-    fn backlog_bytes(&self) -> u64 {
+    /// Names the triggers that the oldest events wait for.
+    fn whose(&self) -> String {
+        let Hindmost { triggers, more } = self.state.hindmost(NAMED);
+        let names: Vec<_> = triggers.iter().map(ToString::to_string).collect();
+        match (names.is_empty(), more) {
+            (true, _) => String::new(),
+            (false, 0) => format!(", the oldest for {}", names.join(", ")),
+            (false, more) => format!(", the oldest for {} and {more} more", names.join(", ")),
+        }
+    }
+
+    /// Bytes of events that somebody still has to settle.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
         let version = self.state.holds_version();
         self.backlog.bytes(version, || {
             unsettled_bytes(&self.log.segments(), self.state.lowest())

@@ -1,4 +1,7 @@
-//! What the channel promises beyond the contract of every backend: limits, retention, copies, a disk that fills up.
+//! What the channel promises beyond the contract of every backend: limits, retention, copies, a disk that fills up, also under
+//! several of them.
+
+mod sharing;
 
 use std::path::Path;
 
@@ -22,6 +25,12 @@ fn at(offset: u64) -> Position {
 
 /// A channel on a volume of `total` bytes.
 fn open_on(folder: &Path, total: u64, options: ChannelOptions, clock: &Clock) -> Arc<Embedded> {
+    let around = surroundings(folder, total, clock);
+    Embedded::open(&broker(), options, around, Metrics::default().of(&broker())).unwrap()
+}
+
+/// A data folder on a volume of `total` bytes.
+fn surroundings(folder: &Path, total: u64, clock: &Clock) -> Surroundings {
     let volume = Small {
         folder: folder.to_owned(),
         total,
@@ -31,13 +40,13 @@ fn open_on(folder: &Path, total: u64, options: ChannelOptions, clock: &Clock) ->
         clock: clock.clone(),
         ..StoreOptions::default()
     };
-    let around = Surroundings {
+    Surroundings {
         options: store,
         disk: Arc::new(Disk::new(Box::new(volume))),
         ballast: Arc::new(Ballast::new(folder)),
+        shares: Arc::default(),
         folder: Arc::new(DataFolder::open(folder).unwrap()),
-    };
-    Embedded::open(&broker(), options, around, Metrics::default().of(&broker())).unwrap()
+    }
 }
 
 fn clock() -> Clock {

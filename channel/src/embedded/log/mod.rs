@@ -26,6 +26,7 @@ use crate::{Batch, Record};
 
 mod active;
 mod answers;
+pub(crate) mod copies;
 mod damage;
 mod direct;
 mod error;

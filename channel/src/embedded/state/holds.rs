@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 
+use millrace_event::{ObjectName, Timestamp};
+
 use crate::LaneId;
 
 /// A change of the mirror, applied once it is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// The router stands here.
     Router(u64),
     /// A lane needs everything from here on; `None`: it only follows the router.
     Lane(LaneId, Option<u64>),
+    /// There is such a lane, of this trigger, which is gone since then (`None`: it is there).
+    Known(LaneId, ObjectName, Option<Timestamp>),
+    /// The lane is forgotten.
+    Forgotten(LaneId),
 }
 
 /// The router's position, and that of every lane that is behind it or has something unsettled.
@@ -18,7 +24,29 @@ pub(super) enum Held {
 pub(super) struct Holds {
     router: u64,
     lanes: HashMap<LaneId, u64>,
+    triggers: HashMap<LaneId, ObjectName>,
+    orphans: HashMap<LaneId, Timestamp>,
     version: u64,
+}
+
+/// A lane whose trigger is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Orphan {
+    pub(crate) lane: LaneId,
+    pub(crate) trigger: ObjectName,
+    /// Since when, in steady time.
+    pub(crate) since: Timestamp,
+    /// The first offset that it holds.
+    pub(crate) from: u64,
+}
+
+/// Who holds the oldest position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hindmost {
+    /// Some of their triggers, in order of name. None: the router itself has to come by.
+    pub(crate) triggers: Vec<ObjectName>,
+    /// How many more there are.
+    pub(crate) more: usize,
 }
 
 // === impl Holds ===
@@ -28,13 +56,25 @@ impl Holds {
     pub(super) fn apply(&mut self, changes: &[Held]) {
         self.version += 1;
         for change in changes {
-            match *change {
-                Held::Router(at) => self.router = at,
+            match change {
+                Held::Router(at) => self.router = *at,
                 Held::Lane(lane, Some(at)) => {
-                    self.lanes.insert(lane, at);
+                    self.lanes.insert(*lane, *at);
                 }
                 Held::Lane(lane, None) => {
-                    self.lanes.remove(&lane);
+                    self.lanes.remove(lane);
+                }
+                Held::Known(lane, trigger, gone) => {
+                    self.triggers.insert(*lane, trigger.clone());
+                    match gone {
+                        Some(since) => self.orphans.insert(*lane, *since),
+                        None => self.orphans.remove(lane),
+                    };
+                }
+                Held::Forgotten(lane) => {
+                    self.lanes.remove(lane);
+                    self.triggers.remove(lane);
+                    self.orphans.remove(lane);
                 }
             }
         }
@@ -53,6 +93,42 @@ impl Holds {
     /// Another number after every change.
     pub(super) fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whose events are the oldest that are not settled; at most `limit` of them by name.
+    pub(super) fn hindmost(&self, limit: usize) -> Hindmost {
+        let lowest = self.lowest();
+        let at_lowest = self.lanes.iter().filter(|(_, at)| **at == lowest);
+        let mut triggers: Vec<_> = at_lowest
+            .filter_map(|(lane, _)| self.triggers.get(lane).cloned())
+            .collect();
+        triggers.sort();
+        let more = triggers.len().saturating_sub(limit);
+        triggers.truncate(limit);
+        Hindmost { triggers, more }
+    }
+
+    /// The orphan that has been gone for longest, of those that hold what nobody else does: to forget another one gives no room.
+    pub(super) fn longest_gone(&self) -> Option<Orphan> {
+        let others = self
+            .lanes
+            .iter()
+            .filter(|(lane, _)| !self.orphans.contains_key(lane));
+        let floor = others.map(|(_, at)| *at).fold(self.router, u64::min);
+        let orphan = |(lane, since): (&LaneId, &Timestamp)| {
+            let from = *self.lanes.get(lane)?;
+            (from < floor).then_some(())?;
+            Some(Orphan {
+                lane: *lane,
+                trigger: self.triggers.get(lane)?.clone(),
+                since: *since,
+                from,
+            })
+        };
+        self.orphans
+            .iter()
+            .filter_map(orphan)
+            .min_by_key(|orphan| (orphan.since, orphan.lane))
     }
 }
 
@@ -77,5 +153,53 @@ mod tests {
             assert_eq!(holds.lowest(), lowest, "{changes:?}");
             assert_ne!(holds.version(), before);
         }
+    }
+
+    fn known(lane: LaneId, name: &str, gone: Option<i64>) -> Held {
+        Held::Known(lane, ObjectName::new("shop", name), gone.map(Timestamp))
+    }
+
+    #[test]
+    fn the_hindmost_are_named_and_the_rest_is_counted() {
+        let mut holds = Holds::default();
+        holds.apply(&[Held::Router(10)]);
+        assert_eq!(holds.hindmost(2), Hindmost::default());
+        for (number, name) in ["d", "b", "c", "a"].into_iter().enumerate() {
+            let lane = LaneId(i64::try_from(number).unwrap());
+            holds.apply(&[known(lane, name, None), Held::Lane(lane, Some(3))]);
+        }
+        holds.apply(&[Held::Lane(LaneId(3), Some(9))]);
+        let hindmost = holds.hindmost(2);
+        let names: Vec<_> = hindmost.triggers.iter().map(ObjectName::name).collect();
+        assert_eq!((names, hindmost.more), (vec!["b", "c"], 1));
+    }
+
+    #[test]
+    fn of_the_orphans_that_hold_others_up_the_longest_gone_comes_first() {
+        let (a, b, c, d) = (LaneId(1), LaneId(2), LaneId(3), LaneId(4));
+        let mut holds = Holds::default();
+        holds.apply(&[
+            Held::Router(10),
+            known(a, "a", Some(500)),
+            Held::Lane(a, Some(2)),
+            known(b, "b", Some(400)),
+            Held::Lane(b, Some(3)),
+            // Gone before them, but a trigger that is there stands further behind.
+            known(c, "c", Some(100)),
+            Held::Lane(c, Some(7)),
+            known(d, "d", None),
+            Held::Lane(d, Some(6)),
+        ]);
+        let mut forgotten = Vec::new();
+        while let Some(orphan) = holds.longest_gone() {
+            forgotten.push((orphan.lane, orphan.from));
+            holds.apply(&[Held::Forgotten(orphan.lane)]);
+        }
+        assert_eq!(forgotten, [(b, 3), (a, 2)]);
+        assert_eq!(holds.lowest(), 6);
+        holds.apply(&[Held::Lane(d, None)]);
+        assert_eq!(holds.longest_gone().map(|orphan| orphan.lane), Some(c));
+        holds.apply(&[known(c, "c", None)]);
+        assert_eq!(holds.longest_gone(), None, "it came back");
     }
 }

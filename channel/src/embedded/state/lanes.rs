@@ -1,13 +1,13 @@
 //! Lanes as rows: found or made when triggers are admitted, forgotten when they are gone for good.
 
-use millrace_event::Timestamp;
+use millrace_event::{ObjectName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{from_db, lane_state, offsets_from_db, position, to_db, trigger};
 use super::holds::Held;
 use super::worker::Effects;
 use super::{StateError, change, copies, times};
-use crate::{Lane, LaneId, LaneSpec, LaneState};
+use crate::{Forgotten, Lane, LaneId, LaneSpec, LaneState};
 
 /// Everything of a lane, with its counts: each is a range of an index.
 const SELECT: &str = "
@@ -57,6 +57,9 @@ pub(super) fn open(
             };
             db.prepare_cached("UPDATE lanes SET orphaned = NULL WHERE id = ?1 AND orphaned IS NOT NULL")?
                 .execute([id])?;
+            effects
+                .holds
+                .push(Held::Known(LaneId(id), spec.trigger.clone(), None));
             load(db, id)
         })
         .collect()
@@ -82,8 +85,17 @@ fn make(
     effects: &mut Effects,
 ) -> Result<i64, StateError> {
     let name = spec.trigger.to_string();
-    db.prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE trigger = ?1 AND orphaned IS NULL")?
-        .execute(params![name, admission.now.0])?;
+    let replaced: Vec<i64> = db
+        .prepare_cached(
+            "UPDATE lanes SET orphaned = ?2 WHERE trigger = ?1 AND orphaned IS NULL RETURNING id",
+        )?
+        .query_map(params![name, admission.now.0], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    effects.holds.extend(
+        replaced
+            .into_iter()
+            .map(|id| Held::Known(LaneId(id), spec.trigger.clone(), Some(admission.now))),
+    );
     let start = to_db(admission.start);
     // Begins behind the router only when it shall read what the router has passed.
     let cursor = (start < router).then_some(start);
@@ -113,9 +125,49 @@ pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> R
     if rows > 0 {
         copies::sweep(db)?;
     }
-    effects.holds.push(Held::Lane(id, None));
+    effects.holds.push(Held::Forgotten(id));
     effects.command = gone > 0;
     Ok(rows as u64)
+}
+
+/// Forgets a lane if its trigger is (still) gone; says how many rows of work went with it.
+pub(super) fn drop_orphan(
+    db: &Connection,
+    id: LaneId,
+    effects: &mut Effects,
+) -> Result<Option<u64>, StateError> {
+    let is_orphan = db
+        .prepare_cached("SELECT 1 FROM lanes WHERE id = ?1 AND orphaned IS NOT NULL")?
+        .exists([id.0])?;
+    if !is_orphan {
+        return Ok(None);
+    }
+    drop_lane(db, id, effects).map(Some)
+}
+
+/// Forgets the lanes of a trigger that is gone.
+pub(super) fn forget(
+    db: &Connection,
+    trigger: &ObjectName,
+    effects: &mut Effects,
+) -> Result<Forgotten, StateError> {
+    let lanes: Vec<(i64, bool)> = db
+        .prepare_cached("SELECT id, orphaned IS NOT NULL FROM lanes WHERE trigger = ?1")?
+        .query_map([trigger.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    if lanes.is_empty() {
+        return Ok(Forgotten::Unknown);
+    }
+    let mut orphans = lanes.into_iter().filter(|(_, is_orphan)| *is_orphan).peekable();
+    if orphans.peek().is_none() {
+        return Ok(Forgotten::InUse);
+    }
+    let rows = orphans.try_fold(0, |rows, (id, _)| {
+        drop_lane(db, LaneId(id), effects).map(|more| rows + more)
+    })?;
+    // Dropping the last of several says for all of them that something changed.
+    effects.command = true;
+    Ok(Forgotten::Rows(rows))
 }
 
 /// Sets a lane's state; says whether there is such a lane.
@@ -140,6 +192,14 @@ pub(super) fn set_state(
             .execute([id.0, since.0])?,
     };
     effects.command = changed > 0;
+    if changed > 0 {
+        let since = match state {
+            LaneState::Orphaned(since) => Some(since),
+            LaneState::Active | LaneState::Paused => None,
+        };
+        let trigger = load(db, id.0)?.trigger;
+        effects.holds.push(Held::Known(id, trigger, since));
+    }
     Ok(())
 }
 
@@ -264,6 +324,50 @@ mod tests {
             let back = db.open_lanes(vec![spec("a")], admission(20)).await.unwrap();
             assert_eq!((back[0].cursor, db.lowest()), (Some(at(10)), 10), "{state:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_a_trigger_that_is_gone_is_forgotten_with_its_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = start(folder.path());
+        let lanes = state
+            .open_lanes(vec![spec("a"), spec("b")], admission(0))
+            .await
+            .unwrap();
+        let name = |trigger: &str| spec(trigger).trigger;
+        assert_eq!(state.forget(name("none")).await.unwrap(), Forgotten::Unknown);
+        assert_eq!(state.forget(name("a")).await.unwrap(), Forgotten::InUse);
+        assert_eq!(state.drop_orphan(lanes[0].id).await.unwrap(), None);
+        state
+            .commit(vec![
+                Change::Put(work(lanes[0].id, 1, 0, 50)),
+                Change::Put(work(lanes[1].id, 1, 0, 50)),
+                Change::Router(at(10)),
+            ])
+            .await
+            .unwrap();
+        for lane in &lanes {
+            state
+                .set_lane_state(lane.id, LaneState::Orphaned(Timestamp(7)))
+                .await
+                .unwrap();
+        }
+        state.commit(vec![Change::Router(at(20))]).await.unwrap();
+        assert_eq!((state.lowest(), state.hindmost(9).triggers.len()), (10, 2));
+        let mut commands = state.commands();
+        commands.mark_unchanged();
+        assert_eq!(state.forget(name("a")).await.unwrap(), Forgotten::Rows(1));
+        assert!(commands.has_changed().unwrap(), "the dispatcher is told");
+        assert_eq!(state.hindmost(9).triggers, [name("b")]);
+        let orphan = state.longest_gone().unwrap();
+        assert_eq!((orphan.lane, orphan.from), (lanes[1].id, 10));
+        // What is known of orphans outlives the run.
+        drop(state);
+        let state = start(folder.path());
+        assert_eq!(state.longest_gone(), Some(orphan));
+        assert_eq!(state.drop_orphan(lanes[1].id).await.unwrap(), Some(1));
+        assert_eq!((state.lowest(), state.longest_gone()), (20, None));
+        assert_eq!(state.lanes().await.unwrap(), []);
     }
 
     #[tokio::test]

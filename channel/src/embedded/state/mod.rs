@@ -7,6 +7,7 @@
 mod change;
 mod codec;
 mod copies;
+mod error;
 mod files;
 mod holds;
 mod lanes;
@@ -27,14 +28,14 @@ use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 
-use crate::{
-    Change, ChannelError, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work,
-};
+use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
 use holds::{Held, Holds};
 use worker::{Effects, Job, Task};
 
 pub(crate) use codec::{stage_from_db, stage_to_db};
+pub(crate) use error::StateError;
+pub(crate) use holds::{Hindmost, Orphan};
 pub(crate) use lanes::Admission;
 pub(crate) use opened::Opened;
 pub(crate) use schema::{SchemaError, set_aside};
@@ -47,29 +48,6 @@ pub(crate) struct Hooks {
     pub(crate) on_full: Box<dyn Fn() + Send>,
     /// Counts transactions.
     pub(crate) commits: Counter,
-}
-
-/// Why state was not read or changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StateError {
-    /// SQLite failed.
-    #[error("the state database failed: {0}")]
-    Sql(#[from] rusqlite::Error),
-    /// The log could not be made durable first.
-    #[error("the log could not be made durable before state: {0}")]
-    Barrier(String),
-    /// A value that no Millrace writes.
-    #[error("the state database is corrupt: {0}")]
-    Damaged(String),
-    /// The lane of a parked event is gone.
-    #[error("the trigger {0} is gone")]
-    LaneGone(ObjectName),
-    /// One of its files was removed, renamed or replaced while it was open.
-    #[error("{0}")]
-    Gone(String),
-    /// The state has been closed.
-    #[error("the state database is closed")]
-    Closed,
 }
 
 /// The open state. Dropping it ends its thread without marking the stop as clean.
@@ -120,6 +98,18 @@ impl State {
     /// Forgets a lane and its work; says how many rows went.
     pub(crate) async fn drop_lane(&self, lane: LaneId) -> Result<u64, StateError> {
         self.write(move |db, effects| lanes::drop_lane(db, lane, effects))
+            .await
+    }
+
+    /// Forgets a lane whose trigger is still gone; says how many rows of work went.
+    pub(crate) async fn drop_orphan(&self, lane: LaneId) -> Result<Option<u64>, StateError> {
+        self.write(move |db, effects| lanes::drop_orphan(db, lane, effects))
+            .await
+    }
+
+    /// Forgets the lanes of a trigger that is gone.
+    pub(crate) async fn forget(&self, trigger: ObjectName) -> Result<Forgotten, StateError> {
+        self.write(move |db, effects| lanes::forget(db, &trigger, effects))
             .await
     }
 
@@ -246,6 +236,16 @@ impl State {
         self.shared.holds.lock().lowest()
     }
 
+    /// Whose events are the oldest that are not settled.
+    pub(crate) fn hindmost(&self, limit: usize) -> Hindmost {
+        self.shared.holds.lock().hindmost(limit)
+    }
+
+    /// The orphan to be forgotten first, of those whose end gives room.
+    pub(crate) fn longest_gone(&self) -> Option<Orphan> {
+        self.shared.holds.lock().longest_gone()
+    }
+
     /// Another number whenever `lowest` may have changed.
     pub(crate) fn holds_version(&self) -> u64 {
         self.shared.holds.lock().version()
@@ -365,20 +365,6 @@ impl Shared {
 
     fn command(&self) {
         self.commands.send_modify(|count| *count += 1);
-    }
-}
-
-// === impl StateError ===
-
-impl From<StateError> for ChannelError {
-    fn from(error: StateError) -> Self {
-        match error {
-            StateError::LaneGone(trigger) => Self::LaneGone(trigger),
-            StateError::Closed => Self::Closed,
-            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) | StateError::Gone(_) => {
-                Self::Storage(error.to_string())
-            }
-        }
     }
 }
 

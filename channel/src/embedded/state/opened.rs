@@ -77,8 +77,11 @@ impl Opened {
 
     /// Makes the times that the last run wrote those of this run, whose wall clock is `ahead` of its steady time `now`.
     /// Blocking.
-    pub(crate) fn take_over(&self, ahead: i64, now: Timestamp) -> Result<(), StateError> {
-        times::take_over(&self.db, ahead, now)
+    pub(crate) fn take_over(&mut self, ahead: i64, now: Timestamp) -> Result<(), StateError> {
+        times::take_over(&self.db, ahead, now)?;
+        // Since when triggers are gone is among them.
+        (self.holds, _) = survey(&self.db)?;
+        Ok(())
     }
 
     /// Starts the thread that writes.
@@ -128,7 +131,7 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
     let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
     let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
     let mut held = vec![Held::Router(from_db(router))];
-    let mut statement = db.prepare("SELECT id, cursor, unsettled FROM lanes")?;
+    let mut statement = db.prepare("SELECT id, cursor, unsettled, trigger, orphaned FROM lanes")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let cursor = row.get::<_, Option<i64>>(1)?.map(codec::position);
@@ -136,7 +139,14 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
         highest = unsettled
             .last()
             .map_or(highest, |last| highest.max(last.offset + 1));
-        held.push(change::held(LaneId(row.get(0)?), cursor, &unsettled));
+        let lane = LaneId(row.get(0)?);
+        held.push(change::held(lane, cursor, &unsettled));
+        let trigger = codec::trigger(&row.get::<_, String>(3)?)?;
+        held.push(Held::Known(
+            lane,
+            trigger,
+            row.get::<_, Option<i64>>(4)?.map(Timestamp),
+        ));
     }
     let mut holds = Holds::default();
     holds.apply(&held);

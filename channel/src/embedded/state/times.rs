@@ -64,7 +64,7 @@ mod tests {
 
     /// A process whose wall clock is as far ahead of its steady time.
     fn process(folder: &Path, ahead: i64, now: Timestamp) -> State {
-        let opened = Opened::open(&folder.join("state.db"), false).unwrap();
+        let mut opened = Opened::open(&folder.join("state.db"), false).unwrap();
         opened.take_over(ahead, now).unwrap();
         opened.start(idle_hooks()).unwrap()
     }
