@@ -1,5 +1,9 @@
 //! An answer of JSON lines whose end is not known when it begins. What is not taken is not made: a few chunks wait for the
 //! client, and who makes them waits for it, or ends when it has gone.
+//!
+//! # Guarantees
+//! A line holds one whole document, however the data of an event is laid out: blanks and line ends between the tokens of JSON
+//! are left out of a line, and nothing within them changes.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -69,8 +73,10 @@ fn begin() -> (Writer, Response) {
 impl Writer {
     /// Adds a line; waits for the client once a chunk is full.
     pub(crate) async fn line(&mut self, line: &impl Serialize) -> Result<(), Gone> {
+        let begin = self.chunk.len();
         // Views of ours can always be written: their maps have texts as keys.
         if serde_json::to_writer(&mut self.chunk, line).is_ok() {
+            on_one_line(&mut self.chunk, begin);
             self.chunk.push(b'\n');
         }
         if self.chunk.len() >= CHUNK {
@@ -100,6 +106,29 @@ impl Writer {
     pub(crate) async fn gone(&self) {
         self.chunks.closed().await;
     }
+}
+
+/// Leaves out what stands between the tokens of the JSON from `begin` on, if there is a line's end in it. Data stands in
+/// a line as it came, so it may have some; a text has none, as they are escaped there.
+fn on_one_line(json: &mut Vec<u8>, begin: usize) {
+    if !json[begin..].iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return;
+    }
+    let (mut kept, mut in_text, mut escaped) = (begin, false, false);
+    for at in begin..json.len() {
+        let byte = json[at];
+        if in_text {
+            in_text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            continue;
+        } else {
+            in_text = byte == b'"';
+        }
+        json[kept] = byte;
+        kept += 1;
+    }
+    json.truncate(kept);
 }
 
 impl HttpBody for Lines {
@@ -137,6 +166,27 @@ mod tests {
     async fn take(body: &mut Body) -> Option<Bytes> {
         let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await?;
         frame.ok()?.into_data().ok()
+    }
+
+    #[test]
+    fn a_line_is_one_line_and_its_tokens_are_as_they_were() {
+        let table = [
+            ("{ \"a\" : 1.10 }", "{ \"a\" : 1.10 }"),
+            (
+                "{\n  \"a b\" : [ 1e400 ,\r\n\t-0.0 ]\n}",
+                "{\"a b\":[1e400,-0.0]}",
+            ),
+            (
+                "[\"a \\\" b\\\\\",\n\"\\n \\ud800\"]",
+                "[\"a \\\" b\\\\\",\"\\n \\ud800\"]",
+            ),
+            ("\n", ""),
+        ];
+        for (json, line) in table {
+            let mut chunk = format!("{{\n{json}").into_bytes();
+            on_one_line(&mut chunk, 2);
+            assert_eq!(String::from_utf8_lossy(&chunk), format!("{{\n{line}"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
@@ -20,7 +20,7 @@ pub struct Request<'a> {
     pub event: &'a Event,
     /// Changes to it on the wire: the TTL for a Broker of this mesh, the attributes of a dead letter.
     pub outgoing: Outgoing<'a>,
-    /// The content mode.
+    /// The content mode; data that is itself a CloudEvent leaves in structured mode whatever it says ([`write_binary`]).
     pub format: Format,
     /// The trigger's namespace, sent as `Kn-Namespace`.
     pub namespace: &'a str,
@@ -34,7 +34,7 @@ const KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const REPLY: HeaderValue = HeaderValue::from_static("reply");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("millrace/", env!("CARGO_PKG_VERSION")));
-const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 // === impl Request ===
 
@@ -43,19 +43,14 @@ impl Request<'_> {
     /// saves growing a new one for each delivery.
     pub(crate) fn http(&self, host: HeaderValue, mut headers: HeaderMap) -> http::Request<Full<Bytes>> {
         let body = match self.format {
-            Format::Binary => {
-                write_binary(self.event, &self.outgoing, &mut headers);
-                self.event.data().unwrap_or_default()
-            }
-            Format::Json => {
-                pass_headers(self.event, &mut headers);
-                headers.insert(CONTENT_TYPE, STRUCTURED);
-                write_structured(self.event, &self.outgoing)
-            }
+            Format::Binary => write_binary(self.event, &self.outgoing, &mut headers),
+            Format::Json => write_structured(self.event, &self.outgoing, &mut headers),
         };
         // Ours come last, so that no header which an event brought along can stand in for them.
         headers.insert(HOST, host);
         headers.insert(USER_AGENT, AGENT);
+        // A compressed reply could not be taken, and the words of a failure could not be read.
+        headers.insert(ACCEPT_ENCODING, IDENTITY);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Ok(namespace) = HeaderValue::from_str(self.namespace) {
             headers.insert(KN_NAMESPACE, namespace);
@@ -68,19 +63,6 @@ impl Request<'_> {
         *request.uri_mut() = origin_form(self.uri);
         *request.headers_mut() = headers;
         request
-    }
-}
-
-/// The headers that came with the event and are passed on (binary mode writes them by itself).
-fn pass_headers(event: &Event, headers: &mut HeaderMap) {
-    for (name, value) in event.headers() {
-        // What the stored form holds was a header once; if it is none any more it is not worth a delivery.
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(value),
-        ) {
-            headers.append(name, value);
-        }
     }
 }
 

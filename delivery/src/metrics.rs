@@ -21,6 +21,8 @@ pub(crate) enum Class {
     DeliveredOddBody,
     /// A 200 with a reply.
     Reply,
+    /// A 200 that says it is a CloudEvent and cannot be taken.
+    BadReply,
     /// A status that is final.
     Rejected,
     /// A status that is worth another attempt.
@@ -35,10 +37,11 @@ pub(crate) enum Class {
     NotAllowed,
 }
 
-const CLASSES: [(Class, &str); 9] = [
+const CLASSES: [(Class, &str); 10] = [
     (Class::Delivered, "delivered"),
     (Class::DeliveredOddBody, "delivered_odd_body"),
     (Class::Reply, "reply"),
+    (Class::BadReply, "bad_reply"),
     (Class::Rejected, "rejected"),
     (Class::Failed, "failed"),
     (Class::Unreachable, "unreachable"),
@@ -129,7 +132,7 @@ mod tests {
             assert!(text.contains(&line), "{line} in {text}");
         }
         assert!(
-            text.contains("millrace_delivery_attempt_duration_seconds_count 9"),
+            text.contains("millrace_delivery_attempt_duration_seconds_count 10"),
             "{text}"
         );
         assert!(text.contains("millrace_delivery_connections_total 0"), "{text}");

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use millrace_event::{Event, Timestamp};
+use millrace_event::Timestamp;
 
 use crate::exchange::Answer;
 use crate::metrics::Class;
-use crate::{reply, retry_after};
+use crate::reply::{self, BadReply, Reply};
+use crate::retry_after;
 
 /// How much of an answer's body is kept, in bytes: for the history, and for `knativeerrordata`.
 pub const BODY_KEPT: usize = 1_024;
@@ -21,16 +22,15 @@ pub enum Outcome {
         /// The status.
         status: u16,
         /// The answer had a body that was not taken for a reply although it may have been meant as one: it is not a
-        /// CloudEvent, a broken one, more than one, longer than we read, or it came with another status than 200.
+        /// CloudEvent, or it came with another status than 200.
         odd_body: bool,
         /// The first 1 024 bytes of the answer's body, for the history.
         body: Bytes,
     },
-    /// Delivered, and the 200 carried a CloudEvent.
-    Reply {
-        /// The reply; boxed, since most answers have none.
-        event: Box<Event>,
-    },
+    /// Delivered, and the 200 carried a CloudEvent or a batch of them. Boxed, since most answers have none.
+    Reply(Box<Reply>),
+    /// Delivered, but the 200 says that it is a CloudEvent and cannot be taken: no later attempt would change that.
+    BadReply(Box<BadReply>),
     /// Not delivered.
     Failed(Failure),
 }
@@ -93,7 +93,8 @@ impl Outcome {
         match self {
             Self::Done { odd_body: false, .. } => Class::Delivered,
             Self::Done { odd_body: true, .. } => Class::DeliveredOddBody,
-            Self::Reply { .. } => Class::Reply,
+            Self::Reply(_) => Class::Reply,
+            Self::BadReply(_) => Class::BadReply,
             Self::Failed(Failure {
                 verdict: Verdict::Again,
                 ..

@@ -1,63 +1,119 @@
-//! Whether a 2xx carries a reply event. Only a 200 may, and only where one was asked for; everything else that stands in
-//! the body of a 2xx changes nothing about the success.
+//! Whether a 2xx carries replies. Only a 200 may, and only where one was asked for. One that says it is a CloudEvent and
+//! cannot be taken is a reply refused for good, which somebody wants to know of. Everything else in the body of a 2xx
+//! changes nothing about the success.
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use millrace_event::Event;
-use millrace_event::http::{Limits, Mode, decode, mode};
+use millrace_event::http::{Limits, decode, is_claimed};
+use millrace_event::invalid::Fault;
+use millrace_event::{Event, Invalid};
 
 use crate::Outcome;
 use crate::exchange::Answer;
 
-/// How deep the JSON of a reply may nest.
-const JSON_DEPTH: usize = 128;
+/// The events of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// One, or those of a batch in its order; never none.
+    pub events: Vec<Event>,
+    /// The answer as it came, where it is a batch: it is refused as a whole.
+    pub came: Option<Came>,
+}
 
-/// Whether an answer with this head may turn out to be a reply: then its whole body is worth reading.
+/// An answer that says it is a CloudEvent and cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadReply {
+    /// What is wrong, and with which header or member.
+    pub invalid: Invalid,
+    /// The answer as it came.
+    pub came: Came,
+}
+
+/// What an answer brought, as it came, so that it can be kept for somebody to look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Came {
+    /// Its Content-Type.
+    pub media_type: Option<String>,
+    /// The values of its `ce-` headers, by their names without `ce-`, as far as they are ASCII.
+    pub attributes: Vec<(String, String)>,
+    /// Its body, as far as it was read.
+    pub body: Bytes,
+}
+
+/// Whether an answer with this head is a reply, good or bad: then its whole body is worth reading.
 pub(crate) fn announced(status: StatusCode, headers: &HeaderMap, wants_reply: bool) -> bool {
-    wants_reply
-        && status == StatusCode::OK
-        && matches!(mode(headers), Ok(Some(Mode::Binary | Mode::Structured)))
+    wants_reply && status == StatusCode::OK && is_claimed(headers)
 }
 
 /// The outcome of a 2xx.
 pub(crate) fn accepted(answer: &Answer, wants_reply: bool, max_answer_bytes: usize) -> Outcome {
-    if announced(answer.status, &answer.headers, wants_reply)
-        && answer.body.is_whole()
-        && let Some(event) = single(answer, max_answer_bytes)
-    {
-        return Outcome::Reply {
-            event: Box::new(event),
-        };
+    if announced(answer.status, &answer.headers, wants_reply) {
+        match read(answer, max_answer_bytes) {
+            // An empty batch is good and says nothing.
+            Ok(events) if events.is_empty() => {}
+            Ok(events) => {
+                let came = (events.len() > 1).then(|| Came::of(answer));
+                return Outcome::Reply(Box::new(Reply { events, came }));
+            }
+            Err(invalid) => {
+                let came = Came::of(answer);
+                return Outcome::BadReply(Box::new(BadReply { invalid, came }));
+            }
+        }
+        return done(answer, false);
     }
+    done(answer, is_odd(answer, wants_reply))
+}
+
+fn done(answer: &Answer, odd_body: bool) -> Outcome {
     Outcome::Done {
         status: answer.status.as_u16(),
-        odd_body: is_odd(answer, wants_reply),
+        odd_body,
         body: answer.body.first_bytes(),
     }
 }
 
-/// The one valid event of the answer.
-fn single(answer: &Answer, max_answer_bytes: usize) -> Option<Event> {
+/// The valid events of the answer.
+fn read(answer: &Answer, max_answer_bytes: usize) -> Result<Vec<Event>, Invalid> {
+    if !answer.body.is_whole() {
+        return Err(Invalid {
+            fault: Fault::EventTooLarge,
+            field: None,
+            message: format!("the answer is larger than {max_answer_bytes} bytes"),
+        });
+    }
     let limits = Limits {
         event_bytes: max_answer_bytes,
-        batch_events: 1,
-        json_depth: JSON_DEPTH,
+        ..Limits::default()
     };
-    match decode(&answer.headers, &answer.body.bytes(), &limits) {
-        Ok(mut events) => events.pop().filter(|_| events.is_empty()),
-        Err(invalid) => {
-            tracing::debug!(%invalid, "the answer's event is broken");
-            None
-        }
-    }
+    decode(&answer.headers, &answer.body.bytes(), &limits)
 }
 
 /// Something came that was perhaps meant as a reply and is not taken for one. Where none was asked for, an event in the
 /// answer is not odd: nobody is misled about what becomes of it.
 fn is_odd(answer: &Answer, wants_reply: bool) -> bool {
-    let says_event = !matches!(mode(&answer.headers), Ok(None));
+    let says_event = is_claimed(&answer.headers);
     if wants_reply {
         says_event || !answer.body.is_empty()
     } else {
         !says_event && !answer.body.is_empty()
+    }
+}
+
+// === impl Came ===
+
+impl Came {
+    fn of(answer: &Answer) -> Self {
+        let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+        let attributes = answer.headers.iter().filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix("ce-")?;
+            Some((name.to_owned(), text(value)?))
+        });
+        Self {
+            media_type: answer.headers.get(CONTENT_TYPE).and_then(text),
+            attributes: attributes.collect(),
+            body: answer.body.bytes(),
+        }
     }
 }

@@ -18,7 +18,8 @@ pub enum SpecVersion {
 pub enum Kind {
     /// Text, which includes the specification's URI, Timestamp and Binary types.
     String,
-    /// Text that came in an HTTP header without quotes or percent signs and leaves over HTTP exactly so.
+    /// Text that came in an HTTP header without quotes or percent signs, and leaves over HTTP so: only what is beyond
+    /// printable ASCII is encoded.
     RawHeader,
     /// `true` or `false` of a JSON event.
     Boolean,

@@ -15,7 +15,7 @@ use http::HeaderMap;
 
 use crate::{Event, Invalid, json};
 
-pub use mode::{Mode, mode};
+pub use mode::{Mode, is_claimed, mode};
 pub use write::{write_binary, write_structured};
 
 /// What is not to be exceeded while decoding.
@@ -66,6 +66,15 @@ impl Outgoing<'_> {
         self.extra.iter().any(|(extra, _)| *extra == name)
     }
 
+    /// The `datacontenttype` that is written, if there is one.
+    fn media_type<'a>(&'a self, event: &'a Event) -> Option<&'a str> {
+        let added = self.extra.iter().rfind(|(name, _)| *name == "datacontenttype");
+        match added {
+            Some((_, text)) => Some(text),
+            None => event.get("datacontenttype").map(|value| value.text),
+        }
+    }
+
     /// The event's own attributes that are written, but for `specversion`.
     pub(crate) fn own<'e>(&self, event: &'e Event) -> impl Iterator<Item = crate::stored::Row> + use<'e, '_> {
         let this = *self;
@@ -99,7 +108,12 @@ pub fn decode(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<Vec<
     let mode = mode.ok_or_else(mode::not_an_event)?;
     mode::check_coding(headers)?;
     match mode {
-        Mode::Binary => Ok(vec![read::binary(headers, content_type, body, limits)?]),
+        Mode::Binary => Ok(vec![read::binary(
+            headers,
+            content_type.as_deref(),
+            body,
+            limits,
+        )?]),
         Mode::Structured => Ok(vec![json::decode_one(body, limits, &passed::list(headers))?]),
         Mode::Batch => json::decode_many(body, limits, &passed::list(headers)),
     }

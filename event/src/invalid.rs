@@ -31,7 +31,7 @@ pub enum Fault {
     UnsupportedSpecversion,
     /// What the percent signs of a header spell is not UTF-8 (400).
     BadPercentEncoding,
-    /// A header or a JSON body is not UTF-8 (400).
+    /// A JSON body, or a header of a Kafka record, is not UTF-8 (400).
     NotUtf8,
     /// The body is not the JSON it should be (400).
     BadJson,

@@ -27,8 +27,6 @@ pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 const PREFIX: &str = "ce_";
 /// The header of the media type.
 const CONTENT_TYPE: &str = "content-type";
-/// What every media type of the CloudEvents formats begins with.
-const CLOUDEVENTS: &str = "application/cloudevents";
 
 /// Reads records one after the other, in the same memory.
 ///
@@ -91,7 +89,7 @@ impl Decoder {
         }
         let content_type = content_type(headers);
         if let Ok(Some(text)) = content_type
-            && is_cloudevents(text)
+            && media::is_cloudevents(text)
         {
             return structured(text, value, added, &self.limits).map(Some);
         }
@@ -170,7 +168,7 @@ fn structured(
     added: &[(&str, &str)],
     limits: &Limits,
 ) -> Result<Event, Invalid> {
-    let format = &media::essence(content_type)[CLOUDEVENTS.len()..];
+    let format = media::behind_cloudevents(media::essence(content_type)).unwrap_or_default();
     if !format.eq_ignore_ascii_case("+json") {
         let message =
             "of the CloudEvents formats only application/cloudevents+json is understood in a record";
@@ -261,13 +259,6 @@ fn content_type<'a>(headers: &[Header<'a>]) -> Result<Option<&'a str>, Invalid> 
         return Err(Invalid::of(Fault::ContentTypeRepeated, CONTENT_TYPE, message));
     }
     text(first.trim_ascii(), CONTENT_TYPE).map(Some)
-}
-
-fn is_cloudevents(content_type: &str) -> bool {
-    content_type
-        .as_bytes()
-        .get(..CLOUDEVENTS.len())
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(CLOUDEVENTS.as_bytes()))
 }
 
 fn text<'a>(octets: &'a [u8], header: &str) -> Result<&'a str, Invalid> {

@@ -466,7 +466,7 @@ mod tests {
         );
         let mut headers = http::HeaderMap::new();
         crate::http::write_binary(event, &Default::default(), &mut headers);
-        let _ = crate::http::write_structured(event, &Default::default());
+        let _ = crate::http::write_structured(event, &Default::default(), &mut Default::default());
         let _ = event.edit().attribute("a", "b").build();
     }
 

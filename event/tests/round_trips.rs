@@ -138,15 +138,15 @@ fn one(headers: &HeaderMap, body: &Bytes) -> Event {
 
 fn through_binary(event: &Event) -> (HeaderMap, Event) {
     let mut headers = HeaderMap::new();
-    write_binary(event, &Outgoing::default(), &mut headers);
-    let back = one(&headers, &event.data().unwrap_or_default());
+    let body = write_binary(event, &Outgoing::default(), &mut headers);
+    let back = one(&headers, &body);
     (headers, back)
 }
 
 fn through_structured(event: &Event) -> Event {
     let mut headers = HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(STRUCTURED));
-    one(&headers, &write_structured(event, &Outgoing::default()))
+    let body = write_structured(event, &Outgoing::default(), &mut headers);
+    one(&headers, &body)
 }
 
 /// The record of an event in binary mode, as any other program would write it.
@@ -203,8 +203,13 @@ proptest! {
     fn what_came_in_binary_mode_leaves_in_the_same_octets(event in event()) {
         let (first, back) = through_binary(&event);
         let (second, again) = through_binary(&back);
-        prop_assert_eq!(first, second);
-        prop_assert_eq!(back, again);
+        // Beside what is beyond ASCII, a blank leaves as it came the first time and encoded from then on.
+        if event.attributes().all(|(_, value)| value.text.is_ascii()) {
+            prop_assert_eq!(&first, &second);
+            prop_assert_eq!(&back, &again);
+        }
+        prop_assert_eq!(attributes(&back, &[]), attributes(&again, &[]));
+        prop_assert_eq!(through_binary(&again).0, second);
     }
 
     #[test]
@@ -240,7 +245,8 @@ proptest! {
         let back = decode(&headers, &body, &Limits::default()).unwrap();
         prop_assert_eq!(back.len(), events.len());
         for (back, event) in back.iter().zip(&events) {
-            prop_assert_eq!(back, &through_structured(event).edit().build().unwrap());
+            let alone = json::decode(&json::encode(event, &Outgoing::default()), &Limits::default()).unwrap();
+            prop_assert_eq!(back, &alone.edit().build().unwrap());
         }
     }
 
@@ -292,7 +298,7 @@ proptest! {
 
     #[test]
     fn a_kafka_record_gives_the_event_that_was_written(event in event()) {
-        let (data, structured) = (event.data(), write_structured(&event, &Outgoing::default()));
+        let (data, structured) = (event.data(), millrace_event::json::encode(&event, &Outgoing::default()));
         let binary = from_record(&record(&event), data.as_deref()).unwrap().expect("an event");
         let without = ["knativekafkapartition"];
         prop_assert_eq!(attributes(&binary, &without), attributes(&event, &without));

@@ -252,7 +252,7 @@ impl Outlet {
             .await;
         idle.lock().push(connection);
         match outcome {
-            Outcome::Done { .. } | Outcome::Reply { .. } => Ok(()),
+            Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_) => Ok(()),
             Outcome::Failed(failure) => Err(NotTaken::from(failure)),
         }
     }

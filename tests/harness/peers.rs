@@ -3,11 +3,13 @@
 //! Each is `None`, with a remark that names the test that is skipped, where it is not there and not required.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+
+use crate::process::Process;
 
 /// A real client, and how to run a script with it.
 #[derive(Clone, Debug)]
@@ -168,14 +170,7 @@ impl Peer {
     /// # Errors
     /// When it fails; what it said is in the error.
     pub async fn run(&self, script: &str, args: &[String]) -> anyhow::Result<String> {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("peers")
-            .join(script);
-        let mut command = Command::new(&self.program);
-        command
-            .arg(script)
-            .args(args)
-            .env("NODE_PATH", self.environment.join("node_modules"));
+        let mut command = self.command(script, args);
         let output: Output = tokio::task::spawn_blocking(move || command.output()).await??;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         anyhow::ensure!(
@@ -185,5 +180,25 @@ impl Peer {
             output.status
         );
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Starts a script of `tests/peers/` that serves. What it says on stderr goes to the file `stderr`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, script: &str, args: &[String], stderr: &Path) -> anyhow::Result<Process> {
+        Process::spawn(self.name, self.command(script, args), stderr)
+    }
+
+    fn command(&self, script: &str, args: &[String]) -> Command {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("peers")
+            .join(script);
+        let mut command = Command::new(&self.program);
+        command
+            .arg(script)
+            .args(args)
+            .env("NODE_PATH", self.environment.join("node_modules"));
+        command
     }
 }

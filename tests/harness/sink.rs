@@ -46,8 +46,10 @@ pub struct Received {
 #[derive(Clone, Debug)]
 pub struct Answer {
     status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Bytes,
     gate: Option<Gate>,
     delay: Duration,
     closes: bool,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::raw::exchange;
 use millrace_tests::{Event, Mesh, Sink, chance};
 
 async fn watched() -> anyhow::Result<(Mesh, Sink)> {
@@ -150,6 +151,58 @@ async fn header_values_keep_the_octets_that_they_came_with() -> anyhow::Result<(
         let (sent, delivered) = cases[event.id().parse::<usize>()?];
         assert_eq!(event.get("ext"), Some(delivered), "{sent}");
     }
+    Ok(())
+}
+
+/// Node's `http` writes ISO 8859-1, most others UTF-8; some readers refuse both, so everybody gets percent signs.
+#[tokio::test]
+async fn octets_beyond_ascii_in_a_header_are_read_as_they_were_meant_and_leave_encoded() -> anyhow::Result<()>
+{
+    let sink = Sink::start().await?;
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("all", &sink.url("/all")))
+        .trigger(&Trigger::new("cafe", &sink.url("/cafe")).attributes("{subject: café}"));
+    let mesh = Mesh::start(documents.text()).await?;
+    let cases: [(&[u8], &str); 6] = [
+        (b"caf\xe9", "caf%C3%A9"),
+        ("café".as_bytes(), "caf%C3%A9"),
+        (b"caf%C3%A9", "caf%C3%A9"),
+        (b"caf\xe9 au lait", "caf%C3%A9 au lait"),
+        (b"100% caf\xe9", "100%25%20caf%C3%A9"),
+        (b"\xa3 \xdf\xff", "%C2%A3 %C3%9F%C3%BF"),
+    ];
+    let request = |id: &str, subject: &[u8]| {
+        let head = format!(
+            "POST /shop/default HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\nce-specversion: 1.0\r\nce-source: /s\r\n\
+             ce-type: t\r\nce-id: {id}\r\nce-subject: ",
+            mesh.listen()
+        );
+        [head.as_bytes(), subject, b"\r\n\r\n"].concat()
+    };
+    for (n, (subject, _)) in cases.iter().enumerate() {
+        let answer = exchange(mesh.listen(), &request(&n.to_string(), subject)).await?;
+        assert_eq!(answer.map(|answer| answer.status), Some(202), "{n}");
+    }
+    // What ISO 8859-1 reads as a control character no attribute may hold; what percent signs spell must be UTF-8.
+    let refused: [(&[u8], &str); 2] = [
+        (b"caf\x85", "bad-attribute-value"),
+        (b"caf%E9", "bad-percent-encoding"),
+    ];
+    for (subject, code) in refused {
+        let answer = exchange(mesh.listen(), &request("bad", subject)).await?;
+        assert_eq!(
+            answer.map(|answer| answer.code()).transpose()?.as_deref(),
+            Some(code)
+        );
+    }
+    for received in sink.wait_for("/all", cases.len()).await? {
+        let (_, delivered) = cases[received.event().id().parse::<usize>()?];
+        assert_eq!(received.header("ce-subject"), Some(delivered));
+    }
+    mesh.until_settled().await?;
+    let mut heard = sink.ids("/cafe");
+    heard.sort();
+    assert_eq!(heard, ["0", "1", "2"], "filters see the text");
     Ok(())
 }
 

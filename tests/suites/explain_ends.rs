@@ -185,7 +185,7 @@ async fn what_goes_round_for_ever_is_told_to_be_looping() -> anyhow::Result<()> 
     let first = Event::new("first", "ring").with("knativebrokerttl", "2");
     mesh.send("shop/default", &[first]).await?;
     mesh.admin().until_parked(1).await?;
-    let why = "the event has passed through too many brokers (knativebrokerttl is used up)";
+    let why = "looping: the event has passed through too many brokers (knativebrokerttl is used up)";
     tells(
         &mesh,
         "--broker shop/default --id first",

@@ -11,12 +11,15 @@ use millrace_tests::{Event, Mesh, Sink, process};
 /// What a row says: why, the filters in flow style, and the events that pass.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
-/// Pull requests and orders; `typed` comes as a JSON event with a Boolean and an Integer, the others in binary mode.
-fn events() -> (Vec<Event>, Message) {
+/// Pull requests and orders; `typed`, `base64` and `nothing` come as JSON events without `datacontenttype`, the first with a
+/// Boolean and an Integer; the others come in binary mode. `odd` has data that is JSON by its grammar only.
+fn events() -> (Vec<Event>, [Message; 3]) {
     let merged = r#"{"action": "closed", "n": 3, "pull_request": {"merged": true, "labels": ["a", "b"]}, "user": null}"#;
     let open = r#"{"action": "opened", "n": 30, "pull_request": {"merged": false, "labels": []}}"#;
+    let odd = r#"{"action": "odd", "n": 1e400, "half": "\ud800", "big": 123456789012345678901234567890, "deep": {"n": 1e400}}"#;
     let json = "application/json";
     let binary = vec![
+        Event::new("odd", "git.odd").data(json, odd),
         Event::new("merged", "git.pull").data(json, merged),
         Event::new("open", "git.pull")
             .with("source", "/eu/repo")
@@ -36,15 +39,39 @@ fn events() -> (Vec<Event>, Message) {
         "content-type".to_owned(),
         "application/cloudevents+json".to_owned(),
     )];
-    let body = Bytes::from_static(typed.as_bytes());
-    (binary, Message { headers, body })
+    let others = ["base64\", \"data_base64\": \"e30=\"", "nothing\""].map(|rest| {
+        format!("{{\"specversion\": \"1.0\", \"source\": \"/tests\", \"type\": \"bare\", \"id\": \"{rest}}}")
+    });
+    let [base64, nothing] = others;
+    let message = |body: String| Message {
+        headers: headers.clone(),
+        body: Bytes::from(body),
+    };
+    (binary, [typed.to_owned(), base64, nothing].map(message))
 }
 
 const ATTRIBUTES: &[Row] = &[
     (
         "nothing is asked",
         "[]",
-        &["bare", "broken", "merged", "open", "text", "typed"],
+        &[
+            "bare", "base64", "broken", "merged", "nothing", "odd", "open", "text", "typed",
+        ],
+    ),
+    (
+        "the media type that JSON data implies",
+        "[{exact: {datacontenttype: application/json}}]",
+        &["broken", "merged", "odd", "typed"],
+    ),
+    (
+        "and nothing else does",
+        "[{exact: {type: bare}}, {cesql: \"NOT EXISTS datacontenttype\"}]",
+        &["base64", "nothing"],
+    ),
+    (
+        "also in an expression",
+        "[{cesql: \"EXISTS datacontenttype AND type = 'order.paid'\"}]",
+        &["text", "typed"],
     ),
     (
         "the whole text",
@@ -62,7 +89,9 @@ const ATTRIBUTES: &[Row] = &[
     (
         "so its contrary does",
         "[{not: {exact: {region: eu}}}]",
-        &["bare", "broken", "merged", "text", "typed"],
+        &[
+            "bare", "base64", "broken", "merged", "nothing", "odd", "text", "typed",
+        ],
     ),
     (
         "all of a list",
@@ -111,7 +140,9 @@ const EXPRESSIONS: &[Row] = &[
     (
         "and a not of the filter does",
         "[{not: {cesql: \"region = 'eu'\"}}]",
-        &["bare", "broken", "merged", "text", "typed"],
+        &[
+            "bare", "base64", "broken", "merged", "nothing", "odd", "text", "typed",
+        ],
     ),
     (
         "short circuit",
@@ -210,7 +241,38 @@ const DATA: &[Row] = &[
     (
         "what is no JSON selects nothing",
         "[{not: {jsonpath: $.action}}]",
-        &["bare", "broken", "text"],
+        &["bare", "base64", "broken", "nothing", "text"],
+    ),
+    (
+        "odd members hide no others",
+        "[{jsonpath: {$.action: odd}}]",
+        &["odd"],
+    ),
+    (
+        "a number that no double holds",
+        "[{jsonpath: {$.n: 1e400}}]",
+        &["odd"],
+    ),
+    (
+        "is more than others",
+        "[{jsonpath: \"$[?@.n > 1000]\"}]",
+        &["odd"],
+    ),
+    ("and not less", "[{jsonpath: \"$[?@.n < 1000]\"}]", &[]),
+    (
+        "more than 64 bits are compared exactly",
+        "[{jsonpath: {$.big: 123456789012345678901234567890}}]",
+        &["odd"],
+    ),
+    (
+        "to the last digit",
+        "[{jsonpath: {$.big: 123456789012345678901234567891}}]",
+        &[],
+    ),
+    (
+        "half a pair is no text",
+        "[{jsonpath: {$.half: \"\u{fffd}\"}}]",
+        &[],
     ),
     (
         "beside an attribute",
@@ -231,7 +293,9 @@ async fn each_event_passes_the_filters_that_the_tables_say() -> anyhow::Result<(
     let mesh = Mesh::start(documents.text()).await?;
     let (binary, typed) = events();
     mesh.send("shop/default", &binary).await?;
-    assert_eq!(mesh.post("shop/default", &typed).await?.status, 202);
+    for message in &typed {
+        assert_eq!(mesh.post("shop/default", message).await?.status, 202);
+    }
     mesh.until_settled().await?;
     // What cannot be evaluated is no match, and is counted.
     let errors = mesh

@@ -274,3 +274,30 @@ async fn no_call_is_lost_to_a_hot_reload_or_a_crash() -> anyhow::Result<()> {
     assert_eq!(state[0]["kind"], "GitWebhookSource", "{state}");
     Ok(())
 }
+
+/// What JSON's grammar allows is no reason to turn a verified call away.
+#[tokio::test]
+async fn json_that_few_programs_read_is_stored_as_it_came() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mesh = Mesh::start(&with(&github(BY_NEW), &sink)).await?;
+    mesh.admin()
+        .until_source("shop/github", "ready", |source| source["state"] == "ready")
+        .await?;
+    let repository = r#""repository": {"url": "https://github.com/o/r", "full_name": "o/r"}"#;
+    let bodies = [
+        format!(r#"{{"size": 1e400, "ref": "refs/heads/main", {repository}}}"#),
+        format!(r#"{{"title": "half \ud800", "ref": "refs/heads/main", {repository}}}"#),
+        format!(r#"{{"id": 123456789012345678901234567890, "ref": "refs/heads/main", {repository}}}"#),
+    ];
+    for (n, body) in bodies.iter().enumerate() {
+        let call = Call::github("push", &n.to_string(), body.clone()).signed_by_github("new");
+        assert_eq!(post(&mesh, "github", &call).await?.status, 202, "{body}");
+    }
+    for received in sink.wait_for("/all", bodies.len()).await? {
+        let event = received.event();
+        assert_eq!(received.body, bodies[event.id().parse::<usize>()?]);
+        assert_eq!(event.get("source"), Some("https://github.com/o/r"));
+    }
+    let call = Call::github("push", "bad", r#"{"size": 1e}"#).signed_by_github("new");
+    assert_refused(&post(&mesh, "github", &call).await?, 400, "bad-json")
+}

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::peers::{self, Peer};
-use millrace_tests::{Mesh, Received, Sink};
+use millrace_tests::{Event, Mesh, Received, Sink};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -21,6 +21,35 @@ async fn the_python_client_sends_and_reads() -> anyhow::Result<()> {
 async fn the_javascript_client_sends_and_reads() -> anyhow::Result<()> {
     let Some(peer) = peers::node()? else { return Ok(()) };
     there_and_back(&peer, "node/client.js").await
+}
+
+/// A service made with the JavaScript client answers with a subject that is not ASCII: Node writes it as ISO 8859-1.
+#[tokio::test]
+async fn a_reply_of_the_javascript_client_keeps_its_subject() -> anyhow::Result<()> {
+    let Some(peer) = peers::node()? else { return Ok(()) };
+    let sink = Sink::start().await?;
+    let folder = tempfile::tempdir()?;
+    let mut service = peer.start(
+        "node/client.js",
+        &["serve".to_owned()],
+        &folder.path().join("stderr"),
+    )?;
+    let port = service.first_line().await?;
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("asks", &format!("http://127.0.0.1:{port}/")).attributes("{type: question}"))
+        .trigger(&Trigger::new("hears", &sink.url("/hears")).attributes("{type: reply, subject: café}"))
+        .trigger(
+            &Trigger::new("json", &sink.url("/json"))
+                .attributes("{type: reply}")
+                .delivery("{format: json}"),
+        );
+    let mesh = Mesh::start(documents.text()).await?;
+    mesh.send("shop/default", &[Event::new("q", "question")]).await?;
+    let heard = sink.wait_for("/hears", 1).await?;
+    assert_eq!(heard[0].header("ce-subject"), Some("caf%C3%A9"));
+    let json: Value = serde_json::from_slice(&sink.wait_for("/json", 1).await?[0].body)?;
+    assert_eq!(json["subject"], "café");
+    Ok(())
 }
 
 /// The client sends its events in binary and structured mode; it then reads what the subscriber got, and says what it sees.

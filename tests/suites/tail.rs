@@ -227,3 +227,102 @@ async fn people_get_a_line_in_words() -> anyhow::Result<()> {
     assert!(outcome.starts_with(begins), "{outcome}");
     Ok(())
 }
+
+/// Data as people write it: in many lines, and with what JSON's grammar allows and few programs read.
+const ODD: &str = "{\r\n  \"n\" : 1e400,\n\t\"half\": \"a  b\\n\\ud800\",\n  \"big\": 123456789012345678901234567890, \"p\": 1.10\n}\n";
+/// The same in one line, with every token as it was.
+const ONE_LINE: &str = r#"{"n":1e400,"half":"a  b\n\ud800","big":123456789012345678901234567890,"p":1.10}"#;
+
+/// A mesh that has parked an event with that data, and one that came in a structured event.
+async fn odd_data() -> anyhow::Result<(Mesh, Sink)> {
+    let sink = Sink::start().await?;
+    sink.answer("/ship", [Answer::status(400)]);
+    let ship = Trigger::new("ship", &sink.url("/ship")).delivery("{retry: 0}");
+    let mesh = Mesh::start(Documents::broker().trigger(&ship).text()).await?;
+    Ok((mesh, sink))
+}
+
+async fn send_odd(mesh: &Mesh) -> anyhow::Result<()> {
+    mesh.send(
+        "shop/default",
+        &[Event::new("binary", "odd").data("application/json", ODD)],
+    )
+    .await?;
+    let mut structured = Event::new("x", "x").structured();
+    let head = r#"{"specversion": "1.0", "id": "structured", "source": "/tests", "type": "odd", "data": "#;
+    structured.body = format!("{head}{ODD}}}").into();
+    assert_eq!(mesh.post("shop/default", &structured).await?.status, 202);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_is_one_document_whatever_newlines_and_numbers_the_data_has() -> anyhow::Result<()> {
+    let (mesh, _sink) = odd_data().await?;
+    let tail = tail(&mesh, &[]).await?;
+    send_odd(&mesh).await?;
+    mesh.admin().until_parked(2).await?;
+    // Two events and two outcomes, and each line is the whole of one.
+    wait_until("four lines", || async {
+        Ok((tail.stdout().len() > 4).then_some(()))
+    })
+    .await?;
+    let answer = mesh
+        .admin()
+        .ask(&http::Method::GET, "/api/v1/events?broker=shop/default")
+        .await?;
+    let events = String::from_utf8(answer.body.to_vec())?;
+    let told = tail.stdout();
+    assert_eq!((told.len(), events.lines().count()), (5, 3), "{told:?} {events}");
+    let of_events = events.lines().take(2).map(str::to_owned);
+    for line in told[1..].iter().cloned().chain(of_events) {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+        assert!(line.contains(&format!("\"data\":{ONE_LINE}")), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_parked_event_and_a_dry_run_show_data_as_it_is_written() -> anyhow::Result<()> {
+    let (mesh, _sink) = odd_data().await?;
+    send_odd(&mesh).await?;
+    for parked in mesh.admin().until_parked(2).await? {
+        let id = parked["id"].as_str().unwrap_or_default();
+        let table = mesh.millrace(&["parked", "show", id]).await?;
+        let table = String::from_utf8(table.stdout)?;
+        for shown in ["1e400", r"a  b\n\ud800", "123456789012345678901234567890", "1.10"] {
+            assert!(table.contains(shown), "{shown} in {table}");
+        }
+        let json = mesh.millrace(&["parked", "show", id, "--output", "json"]).await?;
+        assert!(json.status.success(), "{json:?}");
+        let json = String::from_utf8(json.stdout)?;
+        let tokens: String = json.lines().map(str::trim).collect();
+        assert!(tokens.replace("\": ", "\":").contains(ONE_LINE), "{json}");
+    }
+    let file = mesh.setup().folder().join("new.yaml");
+    let new = Trigger::new("new", "http://127.0.0.1:9/")
+        .filters("[{jsonpath: {$.big: 123456789012345678901234567890}}]");
+    std::fs::write(&file, Documents::default().trigger(&new).text())?;
+    let file = file.to_string_lossy().into_owned();
+    let output = mesh
+        .millrace(&["explain", "--trigger", &file, "--over", "1h", "--output", "json"])
+        .await?;
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(
+        (&said["events"], &said["matched"]),
+        (&json!(2), &json!(2)),
+        "{said}"
+    );
+    assert_eq!(
+        said["matches"][0]["because"],
+        json!("$.big is 123456789012345678901234567890")
+    );
+    let args = ["explain", "--broker", "shop/default", "--id", "structured"];
+    let output = mesh.millrace(&args).await?;
+    assert!(output.status.success(), "{output:?}");
+    let output = mesh
+        .millrace(&[&args[..], &["--output", "json"]].concat())
+        .await?;
+    let json = String::from_utf8(output.stdout)?;
+    assert!(json.contains("1e400"), "{json}");
+    Ok(())
+}

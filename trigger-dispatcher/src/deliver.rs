@@ -210,13 +210,13 @@ fn conclude(serving: &Arc<Serving>, lane: &Lane, mut job: Job, end: Concluding<'
                 chance,
             )
         }
-        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::None) => Next::Done,
-        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::Stored) => {
+        (Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_), Reply::None) => Next::Done,
+        (Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_), Reply::Stored) => {
             notice.replied();
             Next::Done
         }
-        (Outcome::Done { .. } | Outcome::Reply { .. }, Reply::Refused(refusal, row)) => {
-            notice.reply_refused(&refusal);
+        (Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_), Reply::Refused(why, row)) => {
+            notice.reply_refused(&why);
             Next::Put(row)
         }
     };
@@ -289,14 +289,15 @@ fn tally(serving: &Serving, lane: &Lane, job: &Job, outcome: &Outcome, now: Time
                 }
             }
         }
-        Outcome::Reply { .. } => {}
+        Outcome::Reply(_) | Outcome::BadReply(_) => {}
     }
 }
 
 fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done { status, .. } => status.to_string(),
-        Outcome::Reply { .. } => "200 with a reply".to_owned(),
+        Outcome::Reply(_) => "200 with a reply".to_owned(),
+        Outcome::BadReply(_) => "200 with a reply that cannot be taken".to_owned(),
         Outcome::Failed(failure) => failure.reason.clone(),
     }
 }

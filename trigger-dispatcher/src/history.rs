@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use millrace_channel::{Stage, WorkKey};
 use millrace_delivery::Outcome;
-use millrace_event::{Refusal, Timestamp};
+use millrace_event::Timestamp;
 
+use crate::into_mesh::Refused;
 use crate::lane::{Job, Lane};
 use crate::next_step::Next;
 use crate::serving::Serving;
@@ -39,7 +40,7 @@ impl Notice {
                 };
                 (Some(*status), said, String::new(), &**body)
             }
-            Outcome::Reply { .. } => (Some(200), "delivered", String::new(), &[][..]),
+            Outcome::Reply(_) | Outcome::BadReply(_) => (Some(200), "delivered", String::new(), &[][..]),
             Outcome::Failed(failure) => (failure.status, "failed", failure.reason.clone(), &*failure.body),
         };
         Self {
@@ -58,13 +59,13 @@ impl Notice {
         self.outcome = "replied";
     }
 
-    pub(crate) fn reply_refused(&mut self, refusal: &Refusal) {
-        self.outcome = if *refusal == Refusal::Looping {
+    pub(crate) fn reply_refused(&mut self, refused: &Refused) {
+        self.outcome = if refused.looping {
             "looping"
         } else {
             "reply-refused"
         };
-        self.detail = format!("the reply was refused: {refusal}");
+        self.detail = refused.reason.clone();
     }
 
     /// Notes it, now that it is known what follows; gives the word for what came of it. `looping`: it was refused because the

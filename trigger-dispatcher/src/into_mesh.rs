@@ -6,9 +6,11 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use millrace_channel::Work;
+use millrace_delivery::reply::{self as answered, BadReply, Came};
 use millrace_delivery::{Failure, Outcome, Verdict};
-use millrace_event::{Event, ObjectName, Origin, Refusal};
+use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal};
 
+use crate::bad_reply;
 use crate::lane::Job;
 use crate::next_step;
 use crate::serving::Serving;
@@ -25,7 +27,16 @@ pub(crate) enum Reply {
     /// It is stored.
     Stored,
     /// It was refused for good, and this row of work is made of it.
-    Refused(Refusal, Box<Work>),
+    Refused(Refused, Box<Work>),
+}
+
+/// Why a reply was refused for good.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// A sentence with the stable code and, where there is one, the header or member at fault.
+    pub(crate) reason: String,
+    /// It went round too often.
+    pub(crate) looping: bool,
 }
 
 /// A delivery to a Broker of this mesh. `looping` is set where that refuses it because it went round too often.
@@ -70,33 +81,26 @@ pub(crate) async fn hand_over(
     }
 }
 
-/// Stores a reply before the delivery counts as done. Refused for now, it is offered again up to the policy's timeout,
-/// then the attempt has failed; refused for good, it becomes a row of work of its own and the delivery is done.
+/// Stores the replies of an answer before the delivery counts as done. Refused for now, they are offered again up to the
+/// policy's timeout, then the attempt has failed; refused for good, they become a row of work and the delivery is done.
 pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Reply) {
-    let Outcome::Reply { event: reply } = outcome else {
-        return (outcome, Reply::None);
+    let reply = match outcome {
+        Outcome::Reply(reply) => *reply,
+        Outcome::BadReply(bad) => {
+            let BadReply { invalid, came } = *bad;
+            return refuse(serving, job, Refused::from(&invalid), wrapped(job, &came));
+        }
+        Outcome::Done { .. } | Outcome::Failed(_) => return (outcome, Reply::None),
     };
-    let Ok(reply) = reply.edit().attribute(TTL, &ttl(&job.event).to_string()).build() else {
-        return (done(200, true), Reply::None);
+    let counted = |event: &Event| event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
+    let events: Vec<Event> = match reply.events.iter().map(counted).collect() {
+        Ok(events) => events,
+        // It is so full of attributes that it has no room for the one that ends a loop.
+        Err(invalid) => return refuse(serving, job, Refused::from(&invalid), kept(job, reply)),
     };
-    let offer = || {
-        serving
-            .common
-            .intake
-            .admit(&serving.broker, vec![reply.clone()], Origin::Mesh)
-    };
-    let backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
-        .with_total_delay(Some(job.settings.trigger.delivery.timeout))
-        .without_max_times();
-    match offer
-        .retry(backoff)
-        .when(|refusal| refusal.is_temporary() && !serving.stop.is_cancelled())
-        .await
-    {
+    match offer(serving, job, &events).await {
         Ok(()) => {
-            serving.metrics.replies.inc();
+            serving.metrics.replies.inc_by(events.len() as u64);
             (done(200, false), Reply::Stored)
         }
         Err(refusal) if refusal.is_temporary() => {
@@ -104,12 +108,79 @@ pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -
             (failed(Verdict::Again, reason), Reply::None)
         }
         Err(refusal) => {
-            serving.metrics.refused_replies.inc();
-            let key = job.attempted.key;
-            tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, %refusal, "a reply was refused");
-            let row =
-                next_step::refused_reply(&job.settings, key, reply, &refusal.to_string(), serving.moment());
-            (done(200, false), Reply::Refused(refusal, Box::new(row)))
+            let kept = kept(job, answered::Reply { events, ..reply });
+            refuse(serving, job, Refused::from(&refusal), kept)
+        }
+    }
+}
+
+/// Offers the replies of one answer, all or none.
+async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Refusal> {
+    let offer = || {
+        serving
+            .common
+            .intake
+            .admit(&serving.broker, events.to_vec(), Origin::Mesh)
+    };
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(1))
+        .with_total_delay(Some(job.settings.trigger.delivery.timeout))
+        .without_max_times();
+    offer
+        .retry(backoff)
+        .when(|refusal| refusal.is_temporary() && !serving.stop.is_cancelled())
+        .await
+}
+
+/// The delivery is done, and the refused reply is work of its own.
+fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> (Outcome, Reply) {
+    serving.metrics.refused_replies.inc();
+    let key = job.attempted.key;
+    tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, reason = refused.reason, "a reply was refused");
+    let row = next_step::refused_reply(&job.settings, key, kept, refused.reason.clone(), serving.moment());
+    (done(200, false), Reply::Refused(refused, Box::new(row)))
+}
+
+/// A refused reply as one event: itself, or what holds the whole batch.
+fn kept(job: &Job, mut reply: answered::Reply) -> Event {
+    match (&reply.came, reply.events.pop()) {
+        (None, Some(event)) => event,
+        (came, _) => wrapped(job, came.as_ref().unwrap_or(&Came::default())),
+    }
+}
+
+/// What an answer brought, as an event that ends a loop as its reply would have.
+fn wrapped(job: &Job, came: &Came) -> Event {
+    let (trigger, position) = (&job.settings.trigger.name, job.attempted.key.position);
+    let event = bad_reply::event(trigger, position, &job.event, came);
+    let counted = event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
+    counted.unwrap_or(event)
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn new(code: &str, field: Option<&str>, message: &str) -> Self {
+        let at = field.map_or_else(String::new, |field| format!(" ({field})"));
+        Self {
+            reason: format!("the reply was refused: {code}{at}: {message}"),
+            looping: false,
+        }
+    }
+}
+
+impl From<&Invalid> for Refused {
+    fn from(invalid: &Invalid) -> Self {
+        Self::new(invalid.code(), invalid.field.as_deref(), &invalid.message)
+    }
+}
+
+impl From<&Refusal> for Refused {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            looping: *refusal == Refusal::Looping,
+            ..Self::new(refusal.code(), None, &refusal.to_string())
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The files tell the way of an event in order. [`dispatcher`] keeps one `serving` per broker, and `admission` gives
 //! each of its triggers a `lane`. The `router` reads the log's head and pushes matches into the lanes that keep up;
 //! `catch_up` feeds those that do not. A `worker` takes from its lane, makes the attempt (`deliver`; what stays in the
-//! mesh goes `into_mesh`) and decides what comes next (`next_step`), and `history` notes it; `alone` keeps those apart that
+//! mesh goes `into_mesh`, and a `bad_reply` is kept) and decides what comes next (`next_step`), and `history` notes it; `alone` keeps those apart that
 //! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
 //!
 //! # Guarantees
@@ -17,6 +17,7 @@
 
 mod admission;
 mod alone;
+mod bad_reply;
 mod budget;
 mod catch_up;
 mod deliver;

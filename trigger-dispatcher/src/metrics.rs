@@ -85,7 +85,7 @@ impl Metrics {
             ),
             (
                 "millrace_dispatch_refused_replies",
-                "Replies refused for good (loop, size)",
+                "Replies refused for good: a loop, their size, or no valid CloudEvent",
                 &metrics.refused_replies,
             ),
             (

@@ -115,12 +115,12 @@ pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: 
     give_up(settings, attempted, reason, now)
 }
 
-/// The row for a reply that intake refused for good: it goes to the dead-letter sink in the event's place.
+/// The row for a reply that is refused for good, for this reason: it goes to the dead-letter sink in the event's place.
 pub(crate) fn refused_reply(
     settings: &Settings,
     key: WorkKey,
     reply: Event,
-    reason: &str,
+    reason: String,
     now: Moment,
 ) -> Work {
     let key = WorkKey {
@@ -128,7 +128,6 @@ pub(crate) fn refused_reply(
         ..key
     };
     let row = Attempted::first(key);
-    let reason = format!("the reply was refused: {reason}");
     Attempted {
         failures: vec![unanswered(settings, &row, reason, now)],
         body: Some(reply),

@@ -1,5 +1,6 @@
 //! Which answers are replies.
 
+use millrace_delivery::reply::BadReply;
 use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request};
 use millrace_event::Event;
 
@@ -23,8 +24,16 @@ fn structured(status: &str, media_type: &str, body: &str) -> String {
 #[track_caller]
 fn reply(outcome: Outcome) -> Event {
     match outcome {
-        Outcome::Reply { event } => *event,
-        Outcome::Done { .. } | Outcome::Failed(_) => panic!("no reply: {outcome:?}"),
+        Outcome::Reply(mut reply) if reply.events.len() == 1 => reply.events.remove(0),
+        outcome => panic!("no single reply: {outcome:?}"),
+    }
+}
+
+#[track_caller]
+fn bad(outcome: Outcome) -> BadReply {
+    match outcome {
+        Outcome::BadReply(bad) => *bad,
+        outcome => panic!("no broken reply: {outcome:?}"),
     }
 }
 
@@ -101,29 +110,113 @@ async fn no_other_status_carries_a_reply() {
 }
 
 #[tokio::test]
-async fn a_broken_event_in_a_200_is_a_success_that_is_remarked_on() {
+async fn a_200_that_says_it_is_an_event_and_is_none_is_told_with_code_and_field() {
     let media_type = "application/cloudevents+json";
-    for bytes in [
-        answer("200 OK", "ce-specversion: 1.0\r\nce-id: R-1\r\n", "x"),
-        answer("200 OK", &BINARY.replace("1.0", "9.9"), "x"),
-        answer("200 OK", &BINARY.replace("R-1", "%C0%A0"), ""),
-        structured("200 OK", media_type, "{"),
-        structured("200 OK", media_type, ""),
-        structured("200 OK", media_type, r#"{"specversion":"1.0"}"#),
-        structured("200 OK", "application/cloudevents+xml", "<event/>"),
-    ] {
-        let (status, odd, _) = done(outcome_of(&bytes).await);
-        assert_eq!((status, odd), (200, true), "{bytes}");
+    let gzip = format!("{BINARY}content-encoding: gzip\r\n");
+    let cases = [
+        (
+            answer("200 OK", "ce-specversion: 1.0\r\nce-id: R-1\r\n", "x"),
+            "missing-attribute",
+            Some("ce-source"),
+        ),
+        (
+            answer("200 OK", "ce-id: R-1\r\n", "x"),
+            "missing-attribute",
+            Some("ce-specversion"),
+        ),
+        (
+            answer("200 OK", &BINARY.replace("1.0", "9.9"), "x"),
+            "unsupported-specversion",
+            Some("ce-specversion"),
+        ),
+        (
+            answer("200 OK", &BINARY.replace("R-1", "%C0%A0"), ""),
+            "bad-percent-encoding",
+            Some("ce-id"),
+        ),
+        (
+            answer("200 OK", &format!("{BINARY}ce-time: soon\r\n"), ""),
+            "bad-attribute-value",
+            Some("ce-time"),
+        ),
+        (
+            answer("200 OK", &format!("{BINARY}ce-my-name: x\r\n"), ""),
+            "bad-attribute-name",
+            Some("ce-my-name"),
+        ),
+        (
+            answer("200 OK", &gzip, "x"),
+            "unsupported-encoding",
+            Some("content-encoding"),
+        ),
+        (structured("200 OK", media_type, "{"), "bad-json", None),
+        (structured("200 OK", media_type, ""), "bad-json", None),
+        (
+            structured("200 OK", media_type, r#"{"specversion":"1.0"}"#),
+            "missing-attribute",
+            Some("id"),
+        ),
+        (
+            structured("200 OK", "application/cloudevents+xml", "<event/>"),
+            "unsupported-format",
+            Some("content-type"),
+        ),
+        (
+            structured(
+                "200 OK",
+                "application/cloudevents-batch+json",
+                &format!("[{JSON},1]"),
+            ),
+            "bad-json",
+            Some("[1]"),
+        ),
+    ];
+    for (bytes, code, field) in cases {
+        let bad = bad(outcome_of(&bytes).await);
+        assert_eq!(
+            (bad.invalid.code(), bad.invalid.field.as_deref()),
+            (code, field),
+            "{bytes}"
+        );
+        let body = bytes.split_once("\r\n\r\n").expect("a body").1;
+        assert_eq!(bad.came.body, body, "{bytes}");
     }
+    let bad = bad(outcome_of(answer(
+        "200 OK",
+        "content-type: text/plain\r\nce-id: R-1\r\nce-x: \u{e9}\r\n",
+        "x",
+    ))
+    .await);
+    assert_eq!(bad.came.media_type.as_deref(), Some("text/plain"));
+    assert_eq!(bad.came.attributes, [("id".to_owned(), "R-1".to_owned())]);
 }
 
 #[tokio::test]
-async fn a_batch_is_no_reply() {
-    for body in ["[]".to_owned(), format!("[{JSON}]"), format!("[{JSON},{JSON}]")] {
-        let (status, odd, _) =
-            done(outcome_of(structured("200 OK", "application/cloudevents-batch+json", &body)).await);
-        assert_eq!((status, odd), (200, true), "{body}");
+async fn a_batch_is_as_many_replies() {
+    let batch = |body: &str| structured("200 OK", "application/cloudevents-batch+json", body);
+    for (body, count) in [(format!("[{JSON}]"), 1), (format!("[{JSON},{JSON}]"), 2)] {
+        match outcome_of(batch(&body)).await {
+            Outcome::Reply(reply) => {
+                assert_eq!((reply.events.len(), reply.events[0].id()), (count, "R-1"));
+                // One event stands for itself; of more than one the answer is kept.
+                assert_eq!(
+                    reply.came.map(|came| came.body),
+                    (count > 1).then(|| body.clone().into())
+                );
+            }
+            outcome => panic!("{body}: {outcome:?}"),
+        }
     }
+    assert_eq!(done(outcome_of(batch("[]")).await), (200, false, "[]".to_owned()));
+}
+
+#[tokio::test]
+async fn octets_beyond_ascii_in_the_headers_of_a_reply_are_read_as_node_writes_them() {
+    let mut bytes = answer("200 OK", &format!("{BINARY}ce-subject: caf?\r\n"), "x").into_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'?').expect("a place");
+    bytes[at] = 0xe9;
+    let event = reply(outcome_of(bytes).await);
+    assert_eq!(event.get("subject").map(|value| value.text), Some("café"));
 }
 
 #[tokio::test]
@@ -140,7 +233,7 @@ async fn where_none_is_asked_for_nothing_is_a_reply() {
 }
 
 #[tokio::test]
-async fn a_reply_beyond_the_limit_is_a_success_that_is_remarked_on() {
+async fn a_reply_beyond_the_limit_is_told_as_too_large() {
     let connector = Connector::new(ConnectorOptions {
         max_answer_bytes: 100,
         ..ConnectorOptions::default()
@@ -151,10 +244,14 @@ async fn a_reply_beyond_the_limit_is_a_success_that_is_remarked_on() {
             .slot()
             .attempt(&request(&server.url("/"), &event()))
             .await;
-        match outcome {
-            Outcome::Reply { .. } => assert!(is_reply, "{length}"),
-            Outcome::Done { odd_body, .. } => assert!(!is_reply && odd_body, "{length}"),
-            Outcome::Failed(failure) => panic!("{length}: {failure:?}"),
+        if is_reply {
+            assert_eq!(reply(outcome).data_len(), length);
+        } else {
+            let bad = bad(outcome);
+            assert_eq!(
+                (bad.invalid.code(), bad.came.body.len()),
+                ("event-too-large", 100)
+            );
         }
     }
 }

@@ -191,7 +191,7 @@ pub(crate) async fn outcome_of(bytes: impl AsRef<[u8]>) -> Outcome {
 pub(crate) fn failure(outcome: Outcome) -> Failure {
     match outcome {
         Outcome::Failed(failure) => failure,
-        Outcome::Done { .. } | Outcome::Reply { .. } => panic!("delivered: {outcome:?}"),
+        outcome => panic!("delivered: {outcome:?}"),
     }
 }
 
@@ -204,6 +204,6 @@ pub(crate) fn done(outcome: Outcome) -> (u16, bool, String) {
             odd_body,
             body,
         } => (status, odd_body, String::from_utf8_lossy(&body).into_owned()),
-        Outcome::Reply { .. } | Outcome::Failed(_) => panic!("not simply delivered: {outcome:?}"),
+        outcome => panic!("not simply delivered: {outcome:?}"),
     }
 }

@@ -1,8 +1,11 @@
 //! Which content mode a message is in, told by its headers alone (CloudEvents HTTP 1.0.2 §3).
 
+use std::borrow::Cow;
+
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
+use super::percent;
 use crate::Invalid;
 use crate::invalid::Fault;
 use crate::rules::media;
@@ -18,35 +21,42 @@ pub enum Mode {
     Batch,
 }
 
-/// What every media type of the CloudEvents formats begins with.
-const PREFIX: &str = "application/cloudevents";
-
 /// The mode of a message with these headers; `None` when it is no CloudEvent at all (no CloudEvents media type and no
 /// `ce-` header).
 ///
 /// # Errors
-/// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given twice or
-/// not in UTF-8 (400).
+/// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given twice (400).
 pub fn mode(headers: &HeaderMap) -> Result<Option<Mode>, Invalid> {
     examine(headers).map(|(mode, _)| mode)
 }
 
+/// Whether a message says that it is a CloudEvent, by a media type of CloudEvents or a `ce-` header. It may be a broken one,
+/// or one in a format that is not understood here.
+pub fn is_claimed(headers: &HeaderMap) -> bool {
+    let says = |value: &HeaderValue| media::is_cloudevents(&percent::octets_as_text(value.as_bytes()));
+    has_event_header(headers) || headers.get_all(CONTENT_TYPE).iter().any(says)
+}
+
+fn has_event_header(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("ce-"))
+}
+
 /// The mode, and the Content-Type that it was told by.
-pub(super) fn examine(headers: &HeaderMap) -> Result<(Option<Mode>, Option<&str>), Invalid> {
+pub(super) fn examine(headers: &HeaderMap) -> Result<(Option<Mode>, Option<Cow<'_, str>>), Invalid> {
     let content_type = content_type(headers)?;
-    if let Some(text) = content_type {
-        let prefix = text.as_bytes().get(..PREFIX.len());
-        if prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX.as_bytes())) {
-            return format(&media::essence(text)[PREFIX.len()..], text)
-                .map(|mode| (Some(mode), content_type));
-        }
+    if let Some(text) = &content_type
+        && media::is_cloudevents(text)
+    {
+        let mode = format(text)?;
+        return Ok((Some(mode), content_type));
     }
-    let binary = headers.keys().any(|name| name.as_str().starts_with("ce-"));
+    let binary = has_event_header(headers);
     Ok((binary.then_some(Mode::Binary), content_type))
 }
 
-/// The mode of a CloudEvents media type, by what follows the prefix.
-fn format(suffix: &str, text: &str) -> Result<Mode, Invalid> {
+/// The mode of a CloudEvents media type.
+fn format(text: &str) -> Result<Mode, Invalid> {
+    let suffix = media::behind_cloudevents(media::essence(text)).unwrap_or_default();
     let mode = if suffix.eq_ignore_ascii_case("-batch+json") {
         Mode::Batch
     } else if suffix.eq_ignore_ascii_case("+json") {
@@ -67,7 +77,7 @@ fn format(suffix: &str, text: &str) -> Result<Mode, Invalid> {
 }
 
 /// The one Content-Type, if there is one.
-fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
+fn content_type(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Invalid> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(first) = values.next() else {
         return Ok(None);
@@ -76,13 +86,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
         let message = "there is more than one Content-Type header";
         return Err(Invalid::of(Fault::ContentTypeRepeated, "content-type", message));
     }
-    utf8(first).map(Some).ok_or_else(|| {
-        Invalid::of(
-            Fault::NotUtf8,
-            "content-type",
-            "the value of the Content-Type header is not UTF-8",
-        )
-    })
+    Ok(Some(percent::octets_as_text(first.as_bytes())))
 }
 
 /// A compressed body would be stored as if it were the data, and no subscriber would learn that it is compressed.
@@ -104,11 +108,6 @@ pub(super) fn not_an_event() -> Invalid {
     let message = "this is not a CloudEvent: it has neither ce- headers nor a Content-Type of application/cloudevents+json \
                    or application/cloudevents-batch+json";
     Invalid::new(Fault::NotAnEvent, message)
-}
-
-/// The text of a header's value without blanks around, if it is UTF-8.
-fn utf8(value: &HeaderValue) -> Option<&str> {
-    str::from_utf8(value.as_bytes().trim_ascii()).ok()
 }
 
 #[cfg(test)]
@@ -200,12 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn content_type_is_one_header_in_utf_8() {
+    fn content_type_is_one_header() {
         let mut headers = HeaderMap::new();
         headers.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         headers.append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         assert_eq!(mode(&headers).unwrap_err().fault, Fault::ContentTypeRepeated);
+        assert!(!is_claimed(&headers));
+        headers.append(
+            CONTENT_TYPE,
+            HeaderValue::from_static("Application/CloudEvents+avro"),
+        );
+        assert!(is_claimed(&headers));
         headers.insert(CONTENT_TYPE, HeaderValue::from_bytes(b"text/\xff").unwrap());
-        assert_eq!(mode(&headers).unwrap_err().fault, Fault::NotUtf8);
+        assert_eq!(mode(&headers), Ok(None));
+        headers.insert("ce-id", HeaderValue::from_static("1"));
+        assert!(is_claimed(&headers));
     }
 }

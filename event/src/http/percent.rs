@@ -2,32 +2,41 @@
 //!
 //! The rule is plain, but most clients do not encode and do not decode. So the written policy is: a value that holds
 //! neither quotes nor percent signs is text as it stands, and leaves as it came, whoever receives it. One that does is
-//! decoded whole by the rule, and encoded by the rule when it leaves.
+//! decoded whole by the rule, and encoded by the rule when it leaves. What is beyond printable ASCII always leaves encoded:
+//! clients read such octets as UTF-8, as ISO 8859-1, or refuse the whole message.
 
 use std::borrow::Cow;
 
 use crate::attribute::Kind;
 use crate::rules::text;
 
-/// What is wrong with the octets of a value.
+/// What the percent signs of a value spell is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The octets as they came are not UTF-8.
-    Raw,
-    /// What the percent signs spell is not UTF-8.
-    Decoded,
-}
+pub(super) struct NotUtf8;
 
 /// The text of a header's value, and whether it may leave as it came.
-pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), Fault> {
-    let octets = octets.trim_ascii();
-    let raw = str::from_utf8(octets).map_err(|_| Fault::Raw)?;
-    if !text::is_marked(octets) {
-        return Ok((Kind::RawHeader, Cow::Borrowed(raw)));
+///
+/// # Errors
+/// What the percent signs spell is not UTF-8.
+pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), NotUtf8> {
+    let raw = octets_as_text(octets);
+    if !text::is_marked(raw.as_bytes()) {
+        return Ok((Kind::RawHeader, raw));
     }
-    let unquoted = unquote(octets).map_or(Cow::Borrowed(octets), Cow::Owned);
-    let decoded = String::from_utf8(unescape(&unquoted)).map_err(|_| Fault::Decoded)?;
+    let raw = raw.as_bytes();
+    let unquoted = unquote(raw).map_or(Cow::Borrowed(raw), Cow::Owned);
+    let decoded = String::from_utf8(unescape(&unquoted)).map_err(|_| NotUtf8)?;
     Ok((Kind::String, Cow::Owned(decoded)))
+}
+
+/// The octets of a header's value as they stand, without blanks around: UTF-8, or ISO 8859-1 where they are none. That is
+/// what HTTP once said (RFC 2616), and what Node's `http` writes.
+pub(super) fn octets_as_text(octets: &[u8]) -> Cow<'_, str> {
+    let octets = octets.trim_ascii();
+    match str::from_utf8(octets) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(octets.iter().copied().map(char::from).collect()),
+    }
 }
 
 /// What a quoted-string of RFC 7230 §3.2.6 holds, if the value is one from its first octet to its last.
@@ -79,6 +88,15 @@ pub(super) fn needs_encoding(text: &str) -> bool {
 
 /// The text as it is spelled in a header: upper-case hexadecimal digits.
 pub(super) fn encode(text: &str) -> String {
+    encode_those(text, is_encoded)
+}
+
+/// The same for a text that came without quotes and percent signs: its blanks stay as they are.
+pub(super) fn encode_beyond_ascii(text: &str) -> String {
+    encode_those(text, |octet| octet != b' ' && !octet.is_ascii_graphic())
+}
+
+fn encode_those(text: &str, is_encoded: fn(u8) -> bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len() + text.len() / 2);
     for octet in text.bytes() {
@@ -149,10 +167,30 @@ mod tests {
     #[test]
     fn what_is_not_utf_8_is_refused_overlong_forms_included() {
         for octets in ["%C0%A0", "%FF", "%E2%82", "%ED%A0%80", "a%80", "\"%C0%AF\""] {
-            assert_eq!(decode(octets.as_bytes()), Err(Fault::Decoded), "{octets}");
+            assert_eq!(decode(octets.as_bytes()), Err(NotUtf8), "{octets}");
         }
-        assert_eq!(decode(b"\xe9"), Err(Fault::Raw));
-        assert_eq!(decode(b"%C3\xa9"), Err(Fault::Raw));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_as_it_came_is_iso_8859_1() {
+        let table: [(&[u8], Kind, &str); 5] = [
+            (b"caf\xe9", Kind::RawHeader, "café"),
+            (b" \xfcber \xa3 ", Kind::RawHeader, "über £"),
+            (b"100% caf\xe9", Kind::String, "100% café"),
+            (b"%C3%A9 \xe9", Kind::String, "é é"),
+            // Half of a UTF-8 sequence is none.
+            (b"\xc3", Kind::RawHeader, "Ã"),
+        ];
+        for (octets, kind, text) in table {
+            assert_eq!(decode(octets), Ok((kind, Cow::Borrowed(text))), "{text}");
+        }
+        assert_eq!(decode(b"%E9"), Err(NotUtf8));
+    }
+
+    #[test]
+    fn a_value_without_marks_keeps_its_blanks_and_encodes_the_rest() {
+        assert_eq!(encode_beyond_ascii("a b é~"), "a b %C3%A9~");
+        assert_eq!(encode_beyond_ascii("\u{a0}"), "%C2%A0");
     }
 
     #[test]

@@ -87,12 +87,9 @@ fn read_attribute(builder: &mut EventBuilder, name: &str, octets: &[u8]) -> Resu
 
 /// What the header's value spells.
 fn spelled<'a>(octets: &'a [u8], name: &str) -> Result<(Kind, Cow<'a, str>), Invalid> {
-    percent::decode(octets).map_err(|fault| match fault {
-        percent::Fault::Raw => Invalid::of(Fault::NotUtf8, name, "the value of the header is not UTF-8"),
-        percent::Fault::Decoded => {
-            let message = "what the percent signs in the value of the header spell is not UTF-8";
-            Invalid::of(Fault::BadPercentEncoding, name, message)
-        }
+    percent::decode(octets).map_err(|percent::NotUtf8| {
+        let message = "what the percent signs in the value of the header spell is not UTF-8";
+        Invalid::of(Fault::BadPercentEncoding, name, message)
     })
 }
 
@@ -234,7 +231,7 @@ mod tests {
             ("=ce-specversion", b"1.1", Fault::UnsupportedSpecversion),
             ("=ce-specversion", b"", Fault::UnsupportedSpecversion),
             ("=ce-specversion", b"1.0.2", Fault::UnsupportedSpecversion),
-            ("=ce-specversion", b"\xff", Fault::NotUtf8),
+            ("=ce-specversion", b"\xff", Fault::UnsupportedSpecversion),
             ("ce-specversion", b"1.0", Fault::DuplicateAttribute),
             ("=ce-id", b"", Fault::BadAttributeValue),
             ("=ce-id", b"%00", Fault::BadAttributeValue),
@@ -253,13 +250,14 @@ mod tests {
             ("ce-foo-bar", b"x", Fault::BadAttributeName),
             ("ce-data", b"x", Fault::BadAttributeName),
             ("ce-", b"x", Fault::BadAttributeName),
-            ("ce-a", b"\xe9", Fault::NotUtf8),
+            ("=ce-id", b"\x85", Fault::BadAttributeValue),
+            ("=ce-source", b"/caf\xe9", Fault::BadAttributeValue),
             ("ce-a", b"%C0%A0", Fault::BadPercentEncoding),
             ("ce-a", b"%ff", Fault::BadPercentEncoding),
             ("ce-datacontenttype", b"text/plain", Fault::DatacontenttypeHeader),
             ("content-type", b"json", Fault::BadAttributeValue),
             ("content-type", b"", Fault::BadAttributeValue),
-            ("content-type", b"text/\xff", Fault::NotUtf8),
+            ("content-type", b"text/\xff", Fault::BadAttributeValue),
             ("content-encoding", b"gzip", Fault::UnsupportedEncoding),
         ];
         for (name, value, expected) in table {

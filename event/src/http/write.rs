@@ -6,15 +6,28 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Outgoing, TTL, names, passed, percent};
 use crate::attribute::{Kind, SpecVersion};
-use crate::event::{DataForm, Event};
+use crate::event::{DataForm, Event, JSON};
 use crate::json;
+use crate::rules::media;
 use crate::stored::Row;
 
-/// Adds the `ce-` headers, Content-Type and passed-on headers of binary mode; the body is `event.data()`.
+/// What a message in structured mode says that it is.
+const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
+
+/// Writes a message in binary mode: the `ce-` headers, Content-Type and passed-on headers into `headers`, which is empty. Gives
+/// the body.
 ///
-/// A value that came in a header without quotes or percent signs leaves as it came; every other one is encoded (§3.1.3.2).
-/// JSON data of an event without `datacontenttype` leaves as `application/json`, which its format had implied.
-pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) {
+/// A value that came in a header without quotes or percent signs leaves as it came, but for what is beyond printable ASCII;
+/// every other one is encoded (§3.1.3.2). JSON data of an event without `datacontenttype` leaves as `application/json`,
+/// which its format had implied.
+///
+/// **Data whose media type is one of CloudEvents' own leaves in structured mode.** A receiver tells the mode by the beginning
+/// of Content-Type alone. In binary mode it would read the event in the data instead of this one, and so would be told
+/// what no filter has seen.
+pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
+    if outgoing.media_type(event).is_some_and(media::is_cloudevents) {
+        return write_structured(event, outgoing, headers);
+    }
     headers.reserve(event.layout().attributes() + outgoing.extra.len() + 2);
     let version = HeaderValue::from_static(event.specversion().as_str());
     insert(headers, names::of_attribute("specversion"), Some(version));
@@ -39,19 +52,27 @@ pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut Header
         insert(headers, names::of_attribute(TTL), Some(HeaderValue::from(ttl)));
     }
     if content_type.is_none() && event.data_form() == DataForm::Json {
-        content_type = Some(HeaderValue::from_static("application/json"));
+        content_type = Some(HeaderValue::from_static(JSON));
     }
     insert(headers, Some(CONTENT_TYPE), content_type);
+    pass_headers(event, headers);
+    event.data().unwrap_or_default()
+}
+
+/// Writes a message in structured mode: Content-Type and passed-on headers into `headers`, which is empty. Gives the body.
+pub fn write_structured(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
+    headers.insert(CONTENT_TYPE, STRUCTURED);
+    pass_headers(event, headers);
+    json::encode(event, outgoing)
+}
+
+/// The headers that came with the event and go along.
+fn pass_headers(event: &Event, headers: &mut HeaderMap) {
     for (name, value) in event.layout().header_rows(event.stored()) {
         if let Some(value) = plain(event, value) {
             passed::write(event.text(name), value, headers);
         }
     }
-}
-
-/// The body of structured mode; Content-Type is `application/cloudevents+json; charset=utf-8`.
-pub fn write_structured(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
-    json::encode(event, outgoing)
 }
 
 /// Whether `datacontentencoding` (0.3) told how a JSON string spelled the data. The body is the data itself, so there the
@@ -72,7 +93,8 @@ fn insert(headers: &mut HeaderMap, name: Option<HeaderName>, value: Option<Heade
 fn value(event: &Event, kind: Kind, range: std::ops::Range<usize>) -> Option<HeaderValue> {
     let text = event.text(range.clone());
     match kind {
-        Kind::RawHeader => plain(event, range).or_else(|| encoded(text)),
+        Kind::RawHeader if text.is_ascii() => plain(event, range).or_else(|| encoded(text)),
+        Kind::RawHeader => HeaderValue::try_from(percent::encode_beyond_ascii(text)).ok(),
         Kind::String | Kind::Boolean | Kind::Integer if percent::needs_encoding(text) => encoded(text),
         Kind::String | Kind::Boolean | Kind::Integer => plain(event, range),
     }
@@ -176,7 +198,7 @@ mod tests {
             .attribute("eempty", "")
             .value("datacontenttype", raw("text/plain; charset=\"utf-8\""));
         let expected = pairs(&[
-            ("ce-araw", "a b é"),
+            ("ce-araw", "a b %C3%A9"),
             ("ce-btext", "a%20b%20%22%C3%A9%22%20100%25"),
             ("ce-ctrue", "true"),
             ("ce-dnumber", "-5"),
@@ -232,6 +254,69 @@ mod tests {
         );
         let bytes = minimal(SpecVersion::V10).data(DataForm::Bytes, b"1");
         assert_eq!(written(bytes, &outgoing), []);
+    }
+
+    /// Whatever the mode that is asked for: read as binary, the receiver would see the event within.
+    #[test]
+    fn data_that_is_an_event_leaves_in_structured_mode() {
+        let inner = br#"{"specversion":"1.0","id":"inner","source":"/i","type":"secret"}"#;
+        let cases: [(&str, DataForm, &[u8], &str); 6] = [
+            ("application/cloudevents+json", DataForm::Json, inner, "data"),
+            (
+                "Application/CloudEvents+JSON; charset=utf-8",
+                DataForm::Bytes,
+                inner,
+                "data",
+            ),
+            (
+                "application/cloudevents-batch+json",
+                DataForm::Bytes,
+                b"[]",
+                "data",
+            ),
+            (
+                "application/cloudevents+json",
+                DataForm::Bytes,
+                b"{broken",
+                "data_base64",
+            ),
+            (
+                "application/cloudevents+xml",
+                DataForm::Text,
+                b"<event/>",
+                "data_base64",
+            ),
+            ("APPLICATION/cloudevents", DataForm::Bytes, b"\xff", "data_base64"),
+        ];
+        for (media_type, form, data, member) in cases {
+            let event = minimal(SpecVersion::V10)
+                .attribute("datacontenttype", media_type)
+                .data(form, data)
+                .header("traceparent", b"t")
+                .build()
+                .unwrap();
+            let mut headers = HeaderMap::new();
+            let body = write_binary(&event, &Outgoing::default(), &mut headers);
+            assert_eq!(headers[CONTENT_TYPE], STRUCTURED, "{media_type}");
+            assert_eq!(
+                (headers.len(), &headers["traceparent"]),
+                (2, &HeaderValue::from_static("t"))
+            );
+            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert!(json.get(member).is_some(), "{media_type}: {json}");
+            let limits = crate::http::Limits::default();
+            let back = crate::http::decode(&headers, &body, &limits).unwrap().remove(0);
+            assert_eq!((back.id(), back.data_ref()), ("1", Some(data)), "{media_type}");
+        }
+        let replaced = minimal(SpecVersion::V10)
+            .attribute("datacontenttype", "text/plain")
+            .data(DataForm::Bytes, b"x");
+        let outgoing = Outgoing {
+            ttl: None,
+            extra: &[("datacontenttype", "application/cloudevents")],
+        };
+        let written = written(replaced, &outgoing);
+        assert_eq!(written[0].1, "application/cloudevents+json; charset=utf-8");
     }
 
     #[test]

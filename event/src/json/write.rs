@@ -86,7 +86,14 @@ fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
         return Member::Json(data);
     }
     match str::from_utf8(data) {
-        Ok(text) if foreign && (form != DataForm::Bytes || media::is_text(media_type)) => Member::Text(text),
+        // What is an event in another format is never shown as text: it stays what it is for whoever unpacks it.
+        Ok(text)
+            if foreign
+                && !media::is_cloudevents(media_type)
+                && (form != DataForm::Bytes || media::is_text(media_type)) =>
+        {
+            Member::Text(text)
+        }
         _ => Member::Base64(data),
     }
 }

@@ -12,6 +12,21 @@ pub(crate) fn is_media_type(text: &str) -> bool {
     is_token(main) && is_token(sub) && Parameters { rest: parameters }.all(|parameter| parameter.is_some())
 }
 
+/// What every media type of the CloudEvents formats begins with.
+const CLOUDEVENTS: &str = "application/cloudevents";
+
+/// What follows the beginning that all media types of the CloudEvents formats share, in any case; `None` for another type.
+/// Receivers tell the content mode by this beginning alone.
+pub(crate) fn behind_cloudevents(text: &str) -> Option<&str> {
+    let (head, rest) = text.split_at_checked(CLOUDEVENTS.len())?;
+    head.eq_ignore_ascii_case(CLOUDEVENTS).then_some(rest)
+}
+
+/// Whether data of this media type is itself an event, or a receiver would take it for one.
+pub(crate) fn is_cloudevents(text: &str) -> bool {
+    behind_cloudevents(text).is_some()
+}
+
 /// The type and subtype without parameters and blanks around, in the letters it came in.
 pub(crate) fn essence(text: &str) -> &str {
     text.split(';')
@@ -146,6 +161,26 @@ mod tests {
             "text/plain; a=\"\\é\"",
         ] {
             assert!(!is_media_type(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_of_cloudevents_is_told_by_its_beginning() {
+        for (text, rest) in [
+            ("application/cloudevents+json", Some("+json")),
+            (
+                "Application/CloudEvents-Batch+JSON; charset=utf-8",
+                Some("-Batch+JSON; charset=utf-8"),
+            ),
+            ("APPLICATION/CLOUDEVENTS", Some("")),
+            ("application/cloudevents2", Some("2")),
+            ("application/cloudevent+json", None),
+            ("application/json", None),
+            ("", None),
+            ("application/cloudeventé", None),
+        ] {
+            assert_eq!(behind_cloudevents(text), rest, "{text}");
+            assert_eq!(is_cloudevents(text), rest.is_some(), "{text}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Asking a running Millrace by its admin API, and what its refusals mean.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use millrace_filter::value;
 use serde_json::Value;
 
 use crate::cli::client::{Answer, Ask, NoAnswer, Streamed, below, url};
@@ -47,8 +49,12 @@ impl AdminApi {
 
     /// What is at a path below `/api/v1/`.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, NotDone> {
-        let answer = self.ask(Method::GET, path).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| NotDone::Nonsense(error.to_string()))
+        read(&self.text(path).await?)
+    }
+
+    /// The same as the text that it is, for what holds data of events: it may have numbers that no double holds.
+    pub(crate) async fn text(&self, path: &str) -> Result<Bytes, NotDone> {
+        Ok(self.ask(Method::GET, path).await?.body)
     }
 
     /// What is at a path, which must be a list.
@@ -122,6 +128,35 @@ impl NotDone {
     }
 }
 
+/// The JSON of an answer. What serde_json refuses in the data of an event stands in it as a text.
+pub(crate) fn read(text: &[u8]) -> Result<Value, NotDone> {
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
+    let value = value::read(text).map_err(|error| NotDone::Nonsense(error.to_string()))?;
+    Ok(as_serde(&value))
+}
+
+fn as_serde(value: &value::Value<'_>) -> Value {
+    match value {
+        value::Value::Null => Value::Null,
+        value::Value::Bool(truth) => Value::Bool(*truth),
+        value::Value::Number(number) => {
+            let text = number.text();
+            serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
+        }
+        value::Value::String(text) => Value::String(text.to_string()),
+        value::Value::HalfPair(raw) => Value::String((*raw).to_owned()),
+        value::Value::Array(items) => items.iter().map(as_serde).collect(),
+        value::Value::Object(members) => {
+            let members = members.iter();
+            members
+                .map(|(name, member)| (name.to_owned(), as_serde(member)))
+                .collect()
+        }
+    }
+}
+
 /// A part of a path, with everything encoded that does not stand for itself in one.
 pub(crate) fn segment(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -147,6 +182,17 @@ pub(crate) fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_read_whatever_the_data_in_it_is() {
+        let read = |text: &str| read(text.as_bytes()).expect("JSON");
+        assert_eq!(read(r#"{"a":[1,1.5]}"#), serde_json::json!({"a": [1, 1.5]}));
+        let expected = serde_json::json!({"n": "1e400", "half": "\\ud800", "m": [1, null, true, "x"]});
+        assert_eq!(
+            read(r#"{"n":1e400,"half":"\ud800","m":[1,null,true,"x"]}"#),
+            expected
+        );
+    }
 
     #[test]
     fn ids_cannot_leave_their_place_in_a_path() {

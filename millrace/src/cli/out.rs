@@ -36,6 +36,49 @@ pub(crate) fn json(value: &impl Serialize) {
     }
 }
 
+/// JSON in many lines, as [`json`] prints it, with every token as it stands in the text. What is no JSON is printed alike.
+pub(crate) fn pretty(json: &str) -> String {
+    let mut out = String::with_capacity(2 * json.len());
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    };
+    for c in json.chars() {
+        if in_text {
+            in_text = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            out.push(c);
+            continue;
+        }
+        match c {
+            ' ' | '\t' | '\n' | '\r' => {}
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                // What is empty stays on its line.
+                if !out.ends_with(['{', '[']) {
+                    line(&mut out, depth);
+                }
+                out.push(c);
+            }
+            ':' => out.push_str(": "),
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            _ => {
+                if out.ends_with(['{', '[']) {
+                    line(&mut out, depth);
+                }
+                depth += usize::from(matches!(c, '{' | '['));
+                in_text = c == '"';
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
 /// A text from elsewhere as it may go to a terminal: in one line and without control characters.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
@@ -74,6 +117,17 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_laid_out_as_serde_json_does_and_its_tokens_stay() {
+        let text = r#" {"a":[1,{"b c":"}\\\",["},[],{}],"d":null}"#;
+        let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(pretty(text), serde_json::to_string_pretty(&value).expect("JSON"));
+        assert_eq!(
+            pretty(r#"[1e400,1.10,"\ud800"]"#),
+            "[\n  1e400,\n  1.10,\n  \"\\ud800\"\n]"
+        );
+    }
 
     #[test]
     fn a_table_has_columns_as_wide_as_their_widest_cell() {

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use http::Method;
 use millrace_event::ObjectName;
+use millrace_filter::value;
 use serde_json::{Value, json};
 
 use crate::cli::admin::{AdminApi, NotDone, cell, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
-use crate::cli::triggers::flatten;
 use crate::cli::values::parse_name;
 
 /// `millrace parked ...`.
@@ -143,38 +143,60 @@ fn table(rows: &[Value]) -> String {
 }
 
 async fn show(api: &AdminApi, id: &str, output: Output) -> Result<Exit, NotDone> {
-    let parked = api.get(&format!("parked/{}", segment(id))).await?;
+    let text = api.text(&format!("parked/{}", segment(id))).await?;
+    let parked = value::read(&text).map_err(|error| NotDone::Nonsense(error.to_string()))?;
     match output {
-        Output::Json => out::json(&parked),
+        Output::Json => out::data(&out::pretty(&String::from_utf8_lossy(&text))),
         Output::Table => out::data(&describe(&parked)),
     }
     Ok(Exit::Ok)
 }
 
 /// Everything of one parked event: what it is, and a table of its failures.
-fn describe(parked: &Value) -> String {
+fn describe(parked: &value::Value<'_>) -> String {
     let mut rows = Vec::new();
-    let mut failures: &[Value] = &[];
-    for (name, member) in parked.as_object().into_iter().flatten() {
-        match (name.as_str(), member) {
-            ("failures", Value::Array(list)) => failures = list,
-            (name, member) => flatten(name, member, &mut rows),
-        }
-    }
+    flatten("", parked, &mut rows);
     let mut text = out::table(&["FIELD", "VALUE"], &rows);
-    let row = |failure: &Value| {
+    let failures = parked.get("failures").and_then(value::Value::as_array);
+    let row = |failure: &value::Value<'_>| {
         let members = ["at", "stage", "attempt", "target", "status", "reason", "body"];
         members
-            .iter()
-            .map(|member| cell(&failure[*member]))
-            .collect::<Vec<String>>()
+            .map(|member| failure.get(member).map_or_else(String::new, plain))
+            .to_vec()
     };
+    let failures: Vec<_> = failures.into_iter().flatten().map(row).collect();
     if !failures.is_empty() {
         let head = ["AT", "STAGE", "ATTEMPT", "TARGET", "STATUS", "REASON", "ANSWER"];
         text.push_str("\n\n");
-        text.push_str(&out::table(&head, &failures.iter().map(row).collect::<Vec<_>>()));
+        text.push_str(&out::table(&head, &failures));
     }
     text
+}
+
+/// The members of an object, and of those within it, as rows of path and value; the failures have a table of their own.
+fn flatten(path: &str, value: &value::Value<'_>, rows: &mut Vec<Vec<String>>) {
+    let value::Value::Object(members) = value else {
+        if *value != value::Value::Null {
+            rows.push(vec![path.to_owned(), plain(value)]);
+        }
+        return;
+    };
+    for (name, member) in members.iter() {
+        match (path, name) {
+            ("", "failures") => {}
+            ("", name) => flatten(name, member, rows),
+            (path, name) => flatten(&format!("{path}.{name}"), member, rows),
+        }
+    }
+}
+
+/// A text as it is, nothing for null, and anything else as JSON.
+fn plain(value: &value::Value<'_>) -> String {
+    match value {
+        value::Value::Null => String::new(),
+        value::Value::String(text) => text.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// Does it to each, and says what became of each.
@@ -243,8 +265,9 @@ mod tests {
             "event": {"id": "1", "type": "a", "source": "/s", "data": {"b": [1]}},
             "failures": [{"at": "t0", "stage": "subscriber", "attempt": 0, "target": "http://a/", "status": 500, "reason": "status 500", "millis": 3}],
         });
-        let text = describe(&parked);
-        assert!(text.contains("event.data.b  [1]"), "{text}");
+        let json = parked.to_string().replace("[1]", "[1e400,1.10]");
+        let text = describe(&value::read(json.as_bytes()).expect("JSON"));
+        assert!(text.contains("event.data.b  [1e400,1.10]"), "{text}");
         assert!(
             text.ends_with("t0  subscriber  0        http://a/  500     status 500"),
             "{text}"

@@ -126,7 +126,7 @@ fn describe(trigger: &Value) -> String {
 }
 
 /// The members of a value as rows of a path and a text.
-pub(crate) fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     let Value::Object(members) = value else {
         if !value.is_null() {
             rows.push(vec![path.to_owned(), cell(value)]);

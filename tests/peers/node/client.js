@@ -1,10 +1,12 @@
 // The CloudEvents client for JavaScript, as a sender and as a reader, for the suite `real_clients`.
 //
+// `serve` listens, prints its port, and answers each event with one in binary mode whose subject is `caf\u00e9`.
 // `send URL` posts events in binary and in structured mode and prints one JSON line for each, with the status it got.
 // `read FILE` reads deliveries (a JSON list of `{headers, body}`, the body in Base64) and prints what the client sees.
 "use strict";
 
 const fs = require("node:fs");
+const http = require("node:http");
 const { CloudEvent, HTTP } = require("cloudevents");
 
 const PLAIN = { source: "/peers/node", type: "order.paid" };
@@ -40,7 +42,19 @@ function read(file) {
   }
 }
 
-Promise.resolve({ send, read }[process.argv[2]](process.argv[3])).catch((error) => {
+/** Node writes header values as ISO 8859-1, and the client encodes nothing. */
+function serve() {
+  const server = http.createServer((request, response) => {
+    request.resume().on("end", () => {
+      const reply = { source: "/peers/node", type: "reply", subject: "caf\u00e9", datacontenttype: "text/plain", data: "x" };
+      const { headers, body } = HTTP.binary(new CloudEvent(reply));
+      response.writeHead(200, headers).end(body);
+    });
+  });
+  server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+}
+
+Promise.resolve({ send, read, serve }[process.argv[2]](process.argv[3])).catch((error) => {
   console.error(error);
   process.exitCode = 1;
 });

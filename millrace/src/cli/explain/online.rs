@@ -3,7 +3,7 @@
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, cell, segment};
+use crate::cli::admin::{AdminApi, cell, read, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
 
@@ -18,13 +18,14 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn explain(api: &AdminApi, asked: &Asked, output: Output) -> anyhow::Result<Exit> {
-    let answer = match api.get(&path(asked)).await {
-        Ok(answer) => answer,
+    let text = match api.text(&path(asked)).await {
+        Ok(text) => text,
         Err(refused) => return Ok(refused.report()),
     };
-    match output {
-        Output::Json => out::json(&answer),
-        Output::Table => out::data(&describe(&answer, asked.trigger.is_some())),
+    match (output, read(&text)) {
+        (_, Err(refused)) => return Ok(refused.report()),
+        (Output::Json, Ok(_)) => out::data(&out::pretty(&String::from_utf8_lossy(&text))),
+        (Output::Table, Ok(answer)) => out::data(&describe(&answer, asked.trigger.is_some())),
     }
     Ok(Exit::Ok)
 }

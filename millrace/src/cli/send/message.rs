@@ -12,7 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use millrace_event::http::{Limits, Outgoing, write_binary, write_structured};
 use millrace_event::{DataForm, Event, SpecVersion, json};
-use serde_json::Value;
+use millrace_filter::value::{self, Value};
 
 use super::{ModeArg, SendArgs};
 
@@ -57,17 +57,11 @@ impl Message {
         let ids = vec![event.id().to_owned()];
         let mut headers = HeaderMap::new();
         let body = match mode {
-            ModeArg::Binary => {
-                write_binary(event, &Outgoing::default(), &mut headers);
-                event.data().unwrap_or_default()
-            }
-            ModeArg::Structured => {
-                headers.insert(CONTENT_TYPE, STRUCTURED);
-                write_structured(event, &Outgoing::default())
-            }
+            ModeArg::Binary => write_binary(event, &Outgoing::default(), &mut headers),
+            ModeArg::Structured => write_structured(event, &Outgoing::default(), &mut headers),
             ModeArg::Batch => {
                 headers.insert(CONTENT_TYPE, BATCH);
-                list_of(&write_structured(event, &Outgoing::default()))
+                list_of(&json::encode(event, &Outgoing::default()))
             }
         };
         Self { headers, body, ids }
@@ -129,8 +123,8 @@ fn list_of(event: &[u8]) -> Bytes {
 
 /// The ids in a text of events; none where it is broken.
 fn ids(text: &[u8]) -> Vec<String> {
-    let id = |event: &Value| event["id"].as_str().map(str::to_owned);
-    match serde_json::from_slice(text) {
+    let id = |event: &Value<'_>| event.get("id")?.as_str().map(str::to_owned);
+    match value::read(text) {
         Ok(Value::Array(events)) => events.iter().filter_map(id).collect(),
         Ok(event) => id(&event).into_iter().collect(),
         Err(_) => Vec::new(),
