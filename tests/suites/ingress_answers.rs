@@ -6,7 +6,7 @@ use http::Method;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::event::Message;
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Answered, Client, Event, Gate, Mesh, Sink, raw, wait_until};
+use millrace_tests::{Answer, Answered, Client, Event, Gate, Mesh, Sink, wait_until};
 
 /// A mesh whose one trigger tells what was stored, and the sink behind it.
 async fn watched() -> anyhow::Result<(Mesh, Sink)> {
