@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::*;
@@ -93,6 +94,41 @@ async fn links_count_by_where_they_lead() {
             "{path}: {error}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_link_that_changes_while_it_is_judged_leads_nowhere_else() {
+    let place = Place::new();
+    fs::create_dir(place.at("out")).expect("made");
+    fs::create_dir(place.at("docs/in")).expect("made");
+    fs::write(place.at("out/hook"), "hush").expect("written");
+    fs::write(place.at("docs/in/hook"), "fine").expect("written");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (seen, docs) = (is_over.clone(), place.at("docs"));
+    let author = std::thread::spawn(move || {
+        while !seen.load(Ordering::Relaxed) {
+            for target in ["in", "../out"] {
+                symlink(target, docs.join("next")).expect("linked");
+                fs::rename(docs.join("next"), docs.join("flips")).expect("replaced");
+            }
+        }
+    });
+    let (mut fine, mut refused) = (0, 0);
+    // Both have been seen often enough that the change fell between every two steps of the reading.
+    while fine < 300 || refused < 300 {
+        match place.read("docs/flips/hook").await {
+            Ok(content) => {
+                assert_eq!(content, "fine");
+                fine += 1;
+            }
+            Err(error) => {
+                assert!(!error.contains("hush"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    author.join().expect("it ended");
 }
 
 #[tokio::test]

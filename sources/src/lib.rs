@@ -10,7 +10,7 @@
 //! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
 
 #[cfg(feature = "kubernetes")]
-pub mod api_server;
+mod api_server;
 mod cron;
 pub mod feed;
 mod git_webhook;
@@ -28,6 +28,8 @@ pub mod supervise;
 mod waits;
 pub mod webhooks;
 
+#[cfg(feature = "kubernetes")]
+pub use api_server::{KubeconfigError, check_kubeconfig};
 pub use feed::{Context, Feed, SourceError};
 pub use git_webhook::largest_call;
 pub use memory::Memory;

@@ -41,7 +41,12 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
     let outside = tempfile::tempdir()?;
     let hush = outside.path().join("hush");
     fs::write(&hush, HUSH)?;
+    // As systemd gives them to a service.
+    let credentials = tempfile::tempdir()?;
+    fs::write(credentials.path().join("hook"), "fine")?;
+    let credential = credentials.path().join("hook").display().to_string();
     let setup = Setup::new(MESH)?
+        .environment("CREDENTIALS_DIRECTORY", &credentials.path().to_string_lossy())
         .environment("HUSH", HUSH)
         .environment("MILLRACE_SECRET_HOOK", "fine");
     let home = setup.folder().to_owned();
@@ -108,6 +113,7 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
     let open = [
         ("good-file", file("hook")),
         ("good-link", file("mounted")),
+        ("good-credential", file(&credential)),
         ("good-variable", "{env: MILLRACE_SECRET_HOOK}".to_owned()),
     ];
     let mut text = MESH.to_owned();
@@ -119,7 +125,8 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
         + &good);
     setup.write(&text)?;
 
-    let (code, said) = check(&setup, &[]).await?;
+    let opened = credentials.path().to_string_lossy().into_owned();
+    let (code, said) = check(&setup, &["--secret-dir", ".", "--secret-dir", &opened]).await?;
     assert_eq!(code, Some(3), "{said}");
     assert!(!said.contains(HUSH), "{said}");
     let refused: Vec<&str> = said.lines().filter(|line| line.ends_with("(not-open)")).collect();

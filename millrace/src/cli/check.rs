@@ -79,12 +79,10 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
             Err(error) => (error.to_string(), error.is_refusal()),
         },
         #[cfg(feature = "kubernetes")]
-        Named::Kubeconfig(file) => {
-            match millrace_sources::api_server::check_kubeconfig(file, secrets).await {
-                Ok(()) => return Looked::Fine,
-                Err(error) => (error.to_string(), error.is_refusal()),
-            }
-        }
+        Named::Kubeconfig(file) => match millrace_sources::check_kubeconfig(file, secrets).await {
+            Ok(()) => return Looked::Fine,
+            Err(error) => (error.to_string(), error.is_refusal()),
+        },
         #[cfg(not(feature = "kubernetes"))]
         Named::Kubeconfig(_) => return Looked::Fine,
     };

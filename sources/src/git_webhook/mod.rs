@@ -24,7 +24,7 @@ use std::time::Duration;
 use millrace_model::source::GitWebhook;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Feed, Report, SourceError};
+use crate::{Context, Feed, SourceError};
 use endpoint::Hook;
 use secrets::Found;
 
@@ -59,7 +59,7 @@ impl Feed for GitWebhookFeed {
             found = secrets::find(&self.spec, &context.secrets) => found,
         };
         hook.use_secrets(&found);
-        tell(&context.report, &hook, &found);
+        tell(context, &hook, &found);
         let _opened = context.webhooks.open(&context.name, hook.clone());
         loop {
             tokio::select! {
@@ -72,7 +72,7 @@ impl Feed for GitWebhookFeed {
             };
             if now != found {
                 hook.use_secrets(&now);
-                tell(&context.report, &hook, &now);
+                tell(context, &hook, &now);
                 found = now;
             }
         }
@@ -80,7 +80,11 @@ impl Feed for GitWebhookFeed {
 }
 
 /// Says how the source stands with these secrets.
-fn tell(report: &Report, hook: &Hook, found: &Found) {
+fn tell(context: &Context, hook: &Hook, found: &Found) {
+    for why in &found.missing {
+        tracing::warn!(source = %context.name, "a secret of the source is missing: {why}");
+    }
+    let report = &context.report;
     match (hook.can_verify(), found.missing.first()) {
         (true, None) => report.ready(),
         (true, Some(why)) => report.ready_but(why.as_str()),

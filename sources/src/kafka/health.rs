@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::group::Group;
+use super::servers::Servers;
 use crate::Report;
 
 /// What is known, and the pen for it.
@@ -40,10 +41,13 @@ pub(super) struct Health {
     /// The topics that the document names.
     pub(super) topics: Vec<String>,
     pub(super) looked: Instant,
+    pub(super) servers: Servers,
 }
 
 /// How often it is looked whether what was wrong is well again.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often it is looked which brokers there are while nothing is wrong.
+const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 /// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The most topics that one look asks for.
@@ -135,32 +139,51 @@ impl Health {
         }
     }
 
-    /// Looks whether what was wrong is well again, every now and then while something is.
-    pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) {
+    /// Looks whether what was wrong is well again, every now and then while something is; and whether the brokers are still
+    /// some that may be talked to, more rarely also while all is well.
+    ///
+    /// # Errors
+    /// When one of them may not be talked to.
+    pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) -> Result<(), String> {
         let in_trouble = self.standing.known.lock().trouble.is_some();
-        if in_trouble && self.looked.elapsed() >= LOOK {
-            self.standing.trouble(self.found(consumer));
-            self.looked = Instant::now();
+        let pause = if in_trouble { LOOK } else { LOOK_ANYWAY };
+        if self.looked.elapsed() < pause {
+            return Ok(());
         }
+        if in_trouble {
+            self.standing.trouble(self.found(consumer)?);
+        } else if let Ok(judged) = self.servers.named_by(consumer, TIMEOUT) {
+            judged?;
+        }
+        self.looked = Instant::now();
+        Ok(())
     }
 
-    fn found(&self, consumer: &BaseConsumer<Group>) -> Option<Trouble> {
-        let unreachable =
-            |error: KafkaError| Trouble::Everything(format!("the brokers cannot be reached: {error}"));
-        if self.topics.is_empty() {
-            return consumer.fetch_metadata(None, TIMEOUT).err().map(unreachable);
-        }
-        for topic in self.topics.iter().take(ASKED) {
-            let metadata = match consumer.fetch_metadata(Some(topic), TIMEOUT) {
+    fn found(&self, consumer: &BaseConsumer<Group>) -> Result<Option<Trouble>, String> {
+        let topics: Vec<Option<&str>> = if self.topics.is_empty() {
+            vec![None]
+        } else {
+            let topics = self.topics.iter().take(ASKED);
+            topics.map(|topic| Some(topic.as_str())).collect()
+        };
+        for topic in topics {
+            let metadata = match consumer.fetch_metadata(topic, TIMEOUT) {
                 Ok(metadata) => metadata,
-                Err(error) => return Some(unreachable(error)),
+                Err(error) => {
+                    let why = format!("the brokers cannot be reached: {error}");
+                    return Ok(Some(Trouble::Everything(why)));
+                }
             };
+            self.servers.all_of(&metadata)?;
+            let Some(topic) = topic else { continue };
             let found = metadata.topics().iter().find(|found| found.name() == topic);
             if let Some(error) = found.and_then(|found| found.error()) {
                 let code = RDKafkaErrorCode::from(error);
-                return Some(Trouble::Part(format!("the topic {topic} cannot be read: {code}")));
+                return Ok(Some(Trouble::Part(format!(
+                    "the topic {topic} cannot be read: {code}"
+                ))));
             }
         }
-        None
+        Ok(None)
     }
 }

@@ -95,6 +95,7 @@ impl KafkaFeed {
             standing,
             topics: self.spec.topics.clone(),
             looked: Instant::now(),
+            servers: servers.clone(),
         };
         let mapping = Mapping::new(&context.name, self.spec.key_type, context.max_event_bytes);
         let (report, topics) = (context.report.clone(), BTreeSet::new());

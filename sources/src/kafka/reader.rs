@@ -86,7 +86,10 @@ impl Reader {
                     break;
                 }
             }
-            self.health.look(&self.consumer);
+            if let Err(why) = self.health.look(&self.consumer) {
+                let _ = self.sender.blocking_send(Read::Failed(why));
+                break;
+            }
         }
         self.close();
     }

@@ -9,6 +9,7 @@ use millrace_delivery::guard::Guard;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 
 use super::flow::Flow;
 use super::health::Health;
@@ -95,13 +96,21 @@ impl Servers {
         within: Duration,
     ) -> Result<Result<(), String>, KafkaError> {
         let metadata = client.fetch_metadata(self.topic.as_deref(), within)?;
+        Ok(self.all_of(&metadata))
+    }
+
+    /// Judges all servers of an answer.
+    ///
+    /// # Errors
+    /// When one is refused.
+    pub(super) fn all_of(&self, metadata: &Metadata) -> Result<(), String> {
         for broker in metadata.brokers() {
             let port = u16::try_from(broker.port()).unwrap_or_default();
             if let Err(Unfit::Refused(why)) = judge(&self.guard, broker.host(), port) {
-                return Ok(Err(format!("a broker that the others name: {why}")));
+                return Err(format!("a broker that the others name: {why}"));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ impl Kafka {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> anyhow::Result<Option<Self>> {
-        Self::begin(false, None).await
+        Self::begin(false).await
     }
 
     /// Starts a broker with all kinds of [`Listener`]; `None` when the peer is not there and not required.
@@ -56,18 +56,10 @@ impl Kafka {
     /// # Errors
     /// When it does not start.
     pub async fn secured() -> anyhow::Result<Option<Self>> {
-        Self::begin(true, None).await
+        Self::begin(true).await
     }
 
-    /// Starts a broker as [`Kafka::start`] does, which sends its clients to this `host:port`.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub async fn advertising(address: &'static str) -> anyhow::Result<Option<Self>> {
-        Self::begin(false, Some(address)).await
-    }
-
-    async fn begin(secured: bool, advertised: Option<&'static str>) -> anyhow::Result<Option<Self>> {
+    async fn begin(secured: bool) -> anyhow::Result<Option<Self>> {
         let Some(lib) = peers::kafka()? else {
             return Ok(None);
         };
@@ -79,7 +71,7 @@ impl Kafka {
             lib,
             ports: Vec::new(),
             certificates,
-            advertised,
+            advertised: None,
             starts: 0,
         };
         let mut tries = 0;
@@ -126,6 +118,16 @@ impl Kafka {
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(())
+    }
+
+    fn configure(&self) -> anyhow::Result<()> {
+        let data = self.folder.path().join("data");
+        let properties =
+            settings::properties(&data, &self.ports, self.certificates.as_ref(), self.advertised)?;
+        Ok(fs::write(
+            self.folder.path().join("server.properties"),
+            properties,
+        )?)
     }
 
     /// Starts the process and waits until it serves. Each start has a log of its own, in which "started" means this one.
@@ -212,6 +214,16 @@ impl Kafka {
             tries += 1;
         }
         Ok(())
+    }
+
+    /// Starts it again, after which it sends its clients to this `host:port`.
+    ///
+    /// # Errors
+    /// When it does not end or not start.
+    pub async fn advertise(&mut self, address: &'static str) -> anyhow::Result<()> {
+        self.advertised = Some(address);
+        self.configure()?;
+        self.restart().await
     }
 
     /// What it has said since it last started.
