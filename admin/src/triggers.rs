@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use millrace_channel::Forgotten;
 use millrace_model::status::TriggerStatus;
-use millrace_model::{BackoffPolicy, Format, ObjectName, Target, Trigger};
+use millrace_model::{BackoffPolicy, Format, ObjectName, Shortage, Target, Trigger};
 use serde::Serialize;
 
 use crate::Admin;
@@ -32,6 +32,9 @@ pub(crate) struct TriggerView {
     state: &'static str,
     /// Why, where that needs saying.
     reason: Option<String>,
+    /// What some of its events wait for before they are attempted, where that is something of Millrace's own: `connections`,
+    /// `descriptors`, `ports`, `memory`, `lookups` or `budget`.
+    shortage: Option<&'static str>,
     /// The position up to which everything is settled.
     cursor: u64,
     /// Positions not read yet.
@@ -162,6 +165,7 @@ fn view(name: &ObjectName, status: Option<TriggerStatus>, trigger: Option<&Trigg
             .map(shown),
         state: status.state,
         reason: status.reason,
+        shortage: status.shortage.map(Shortage::code),
         cursor: status.cursor,
         backlog: status.backlog,
         backlog_is_upper_bound: true,

@@ -4,42 +4,58 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::guard::Guard;
-use crate::no_answer::NoAnswer;
+use crate::no_answer::{NoAnswer, Unmade};
 use crate::place::Place;
-use crate::resolve::Resolver;
+use crate::shortage;
 use crate::stream::Wire;
 use crate::tls::Tls;
+
+/// The longest that connecting may take, TLS included: much less than a subscriber may take for its answer.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Addresses of one name that are tried at most; a name with more is not a target but a flood.
 const ADDRESSES_TRIED: usize = 16;
 
-/// A connection to `place`, ready for HTTP. Where a name has several addresses none may use up the whole `timeout`.
+/// How long a peer may be silent that owes an acknowledgement, or does not answer a probe, before it counts as gone.
+const VANISHED_AFTER: Duration = Duration::from_secs(30);
+
+/// When a silent connection is probed first, and how often then.
+const PROBES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
+/// A connection to `place` at one of these addresses, ready for HTTP, within `limit`. Where a name has several addresses none may
+/// use up all of that.
 pub(crate) async fn connect(
     place: &Place,
+    addresses: &[SocketAddr],
     guard: &Guard,
-    resolver: &Resolver,
     tls: &Tls,
-    timeout: Duration,
-) -> Result<Wire, NoAnswer> {
-    let addresses = resolver.addresses(place).await?;
-    let tcp = first_reachable(&addresses, guard, timeout).await?;
-    if place.tls {
-        Ok(Wire::Tls(Box::new(tls.handshake(&place.host, tcp).await?)))
-    } else {
-        Ok(Wire::Plain(tcp))
+    limit: Duration,
+) -> Result<Wire, Unmade> {
+    let connecting = async {
+        let tcp = first_reachable(addresses, guard, limit).await?;
+        if place.tls {
+            Ok(Wire::Tls(Box::new(tls.handshake(&place.host, tcp).await?)))
+        } else {
+            Ok(Wire::Plain(tcp))
+        }
+    };
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(NoAnswer::NotConnected(limit).into()),
     }
 }
 
 /// Tries the allowed addresses in order. When all fail, the last failure is told; that of the guard only when it
-/// allowed none.
+/// allowed none. A shortage of our own ends the search: it says nothing of the address.
 async fn first_reachable(
     addresses: &[SocketAddr],
     guard: &Guard,
     timeout: Duration,
-) -> Result<TcpStream, NoAnswer> {
+) -> Result<TcpStream, Unmade> {
     let mut refused = None;
     let mut allowed = Vec::with_capacity(addresses.len().min(ADDRESSES_TRIED));
     for &address in addresses {
@@ -54,25 +70,48 @@ async fn first_reachable(
     for &address in &allowed {
         match tokio::time::timeout(share, open(address, guard)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => failed = Some(error),
+            Ok(Err(Unmade::Failed(error))) => failed = Some(error),
+            Ok(Err(short @ Unmade::Short(_))) => return Err(short),
             Err(_) => failed = Some(NoAnswer::NotConnected(share)),
         }
     }
     Err(failed
         .or(refused.map(NoAnswer::Refused))
-        .unwrap_or_else(|| NoAnswer::Connect(io::Error::from(io::ErrorKind::AddrNotAvailable))))
+        .unwrap_or_else(|| NoAnswer::Connect(io::Error::from(io::ErrorKind::AddrNotAvailable)))
+        .into())
 }
 
-async fn open(address: SocketAddr, guard: &Guard) -> Result<TcpStream, NoAnswer> {
-    let tcp = TcpStream::connect(address).await.map_err(NoAnswer::Connect)?;
+async fn open(address: SocketAddr, guard: &Guard) -> Result<TcpStream, Unmade> {
+    let failed = |error: io::Error| match shortage::while_connecting(&error, address) {
+        Some(shortage) => Unmade::Short(shortage),
+        None => NoAnswer::Connect(error).into(),
+    };
+    let tcp = TcpStream::connect(address).await.map_err(failed)?;
     let (local, peer) = tcp
         .local_addr()
         .and_then(|local| Ok((local, tcp.peer_addr()?)))
-        .map_err(NoAnswer::Connect)?;
+        .map_err(failed)?;
     guard.check_connected(local, peer)?;
-    // A delivery is one write; waiting to fill a segment would only delay it.
-    tcp.set_nodelay(true).map_err(NoAnswer::Connect)?;
+    set_options(&tcp).map_err(failed)?;
     Ok(tcp)
+}
+
+/// # Guarantees
+/// A peer that has vanished without a word is noticed within 30 s, although an answer may take much longer.
+///
+/// # Caveats
+/// A subscriber that reads nothing of a request for so long, while the buffers on the way are full, counts as gone too: the kernel
+/// does not tell the two apart. Buffers hold some hundred kilobytes, so that this meets large events only.
+fn set_options(tcp: &TcpStream) -> io::Result<()> {
+    // A delivery is one write; waiting to fill a segment would only delay it.
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    let (first, every) = PROBES;
+    let keepalive = TcpKeepalive::new().with_time(first).with_interval(every);
+    socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(VANISHED_AFTER))?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -82,6 +121,14 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_secs(20);
+
+    #[track_caller]
+    fn failed(result: Result<TcpStream, Unmade>) -> NoAnswer {
+        match result {
+            Err(Unmade::Failed(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[tokio::test]
     async fn refused_addresses_are_skipped_and_unreachable_ones_passed_over() {
@@ -98,14 +145,25 @@ mod tests {
             .expect("connects");
         assert_eq!(tcp.peer_addr().expect("an address"), good);
 
-        let only_gone = first_reachable(&[metadata, gone], &Guard::default(), SOON)
-            .await
-            .expect_err("fails");
+        let only_gone = failed(first_reachable(&[metadata, gone], &Guard::default(), SOON).await);
         assert!(matches!(only_gone, NoAnswer::Connect(_)), "{only_gone}");
 
-        let none = first_reachable(&[metadata], &Guard::default(), SOON)
-            .await
-            .expect_err("fails");
+        let none = failed(first_reachable(&[metadata], &Guard::default(), SOON).await);
         assert!(matches!(none, NoAnswer::Refused(_)), "{none}");
+    }
+
+    #[tokio::test]
+    async fn a_vanished_peer_is_noticed_within_30_seconds() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let tcp = open(address, &Guard::default()).await.expect("connects");
+        let socket = SockRef::from(&tcp);
+        assert!(socket.keepalive().expect("a socket"));
+        let silence = socket.tcp_keepalive_time().expect("a time")
+            + socket.tcp_keepalive_interval().expect("a time")
+                * socket.tcp_keepalive_retries().expect("a number");
+        assert!(silence <= VANISHED_AFTER, "{silence:?}");
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().expect("a time"), Some(VANISHED_AFTER));
     }
 }

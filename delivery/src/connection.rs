@@ -1,24 +1,31 @@
 //! Keep-alive connections of a lane's own, driven directly on `hyper::client::conn`.
 //!
 //! A pool would cost more than the request itself (two thirds more CPU, measured) and lets one lane wait for another's
-//! connections. So each slot of a lane has its own, and whoever owns the slot decides how long it lives.
+//! connections. So each slot of a lane has its own, and whoever owns the slot decides how long it lives. Only while somebody else
+//! waits for a connection is one closed that is not in use (`outgoing`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use millrace_event::Clock;
-use rustls::RootCertStore;
+use millrace_model::Shortage;
+use rustls::pki_types::CertificateDer;
 
-use crate::connect::connect;
+use crate::connect::{self, connect};
 use crate::exchange::{Answer, Open};
 use crate::guard::Guard;
 use crate::metrics::{Class, Metrics};
-use crate::no_answer::NoAnswer;
+use crate::no_answer::{NoAnswer, Unmade};
+use crate::outgoing::{Outgoing, Owner, Parked, Short};
+use crate::permits::{Pending, Permit};
 use crate::place::Place;
-use crate::resolve::Resolver;
+use crate::resolve::{Lookup, Resolved, Resolver};
 use crate::tls::Tls;
 use crate::{Outcome, Request, reply};
+
+/// The first wait before something is tried again of which the kernel had none left, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// What all connections share.
 #[derive(Clone, Debug)]
@@ -27,6 +34,10 @@ pub struct ConnectorOptions {
     pub guard: Guard,
     /// Bytes of an answer's body that are read; 1 MiB by default. More is cut off, and the connection closed.
     pub max_answer_bytes: usize,
+    /// Connections that may be open at one time; 20 000 by default.
+    pub max_connections: usize,
+    /// Name lookups that may run at one time, each on a thread of its own; 1 024 by default.
+    pub max_lookups: usize,
 }
 
 /// Makes connections: resolves, asks the guard, connects, speaks TLS. Cheap to clone.
@@ -35,20 +46,39 @@ pub struct Connector {
     shared: Arc<Shared>,
 }
 
+/// A Trigger's, or a source's, share of what is limited: of connections and of name lookups. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Share {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+}
+
 /// One slot's connection: at most one open TCP connection, kept alive between attempts at the same authority and
 /// replaced when the target's authority changes. An owner drops it when idle.
 #[derive(Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
-    // Boxed: a slot without a connection is small, and taking it out for an attempt moves a pointer.
-    open: Option<Box<Open>>,
+    /// The connection, while no attempt uses it.
+    parked: Arc<Parked>,
+    means: Means,
     /// The map of the last answer, emptied: the next request's headers go there.
     headers: HeaderMap,
 }
 
-#[derive(Clone, Debug, Default)]
+/// What the next attempt needs before it can connect, as far as it is there.
+#[derive(Debug, Default)]
+struct Means {
+    permit: Option<Permit>,
+    in_line: Option<Pending>,
+    lookup: Option<Lookup>,
+    resolved: Option<Resolved>,
+    short: Option<Short>,
+}
+
+#[derive(Clone, Debug)]
 struct Shared {
     options: ConnectorOptions,
+    outgoing: Arc<Outgoing>,
     resolver: Resolver,
     tls: Tls,
     clock: Clock,
@@ -69,6 +99,8 @@ impl Default for ConnectorOptions {
         Self {
             guard: Guard::default(),
             max_answer_bytes: 1 << 20,
+            max_connections: 20_000,
+            max_lookups: 1_024,
         }
     }
 }
@@ -78,10 +110,15 @@ impl Default for ConnectorOptions {
 impl Connector {
     /// A connector with these options, the machine's clock and root certificates, and metrics of its own.
     pub fn new(options: ConnectorOptions) -> Self {
+        let metrics = Metrics::default();
         Self {
             shared: Arc::new(Shared {
+                outgoing: Outgoing::new(options.max_connections, metrics.room.clone()),
+                resolver: Resolver::system(options.max_lookups, metrics.lookups.clone()),
                 options,
-                ..Shared::default()
+                tls: Tls::default(),
+                clock: Clock::default(),
+                metrics,
             }),
         }
     }
@@ -93,18 +130,21 @@ impl Connector {
         self
     }
 
-    /// Counts attempts and connections there.
+    /// Counts attempts and connections there; to be said before the first share is made.
     #[must_use]
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
-        Arc::make_mut(&mut self.shared).metrics = metrics;
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.outgoing = Outgoing::new(shared.options.max_connections, metrics.room.clone());
+        shared.resolver = Resolver::system(shared.options.max_lookups, metrics.lookups.clone());
+        shared.metrics = metrics;
         self
     }
 
     /// Trusts these certificates for https, and not the machine's.
     ///
     /// # Errors
-    /// When TLS cannot be set up on this machine at all.
-    pub fn with_roots(mut self, roots: RootCertStore) -> Result<Self, rustls::Error> {
+    /// When none of them can be used, or TLS cannot be set up on this machine at all.
+    pub fn with_roots(mut self, roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
         Arc::make_mut(&mut self.shared).tls = Tls::with_roots(roots)?;
         Ok(self)
     }
@@ -114,11 +154,29 @@ impl Connector {
         &self.shared.options.guard
     }
 
+    /// A share of what is limited. `name` is how a log line names its owner.
+    pub fn share(&self, name: impl Into<String>) -> Share {
+        Share {
+            shared: self.shared.clone(),
+            owner: self.shared.outgoing.owner(name.into()),
+        }
+    }
+
+    /// A slot without an open connection yet, with a share of its own.
+    pub fn slot(&self) -> Connection {
+        self.share("a connection").slot()
+    }
+}
+
+// === impl Share ===
+
+impl Share {
     /// A slot without an open connection yet.
     pub fn slot(&self) -> Connection {
         Connection {
-            shared: Arc::clone(&self.shared),
-            open: None,
+            shared: self.shared.clone(),
+            parked: self.owner.place(),
+            means: Means::default(),
             headers: HeaderMap::new(),
         }
     }
@@ -127,49 +185,103 @@ impl Connector {
 // === impl Connection ===
 
 impl Connection {
+    /// As [`Connection::try_attempt`], but waits as long as it takes for what is short.
+    pub async fn attempt(&mut self, request: &Request<'_>) -> Outcome {
+        loop {
+            match self.try_attempt(request).await {
+                Ok(outcome) => return outcome,
+                Err(shortage) => self.room(shortage).await,
+            }
+        }
+    }
+
     /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a failed attempt.
     ///
     /// # Guarantees
     /// It ends within the request's timeout. Dropping the future closes the connection, so that nothing of an attempt
     /// given up on is taken for the answer to a later one; the event may have arrived all the same.
     ///
+    /// # Errors
+    /// Something of our own was short, so that this is no attempt: the target has taken nothing of it. This slot stands in
+    /// line for what is short; [`Connection::room`] waits until it is worth trying again.
+    ///
     /// # Caveats
     /// Once the target has sent the head of a 2xx that announces no reply, the event is delivered, whether or not the
     /// rest of the answer comes. A head that announces one binds us to its body: without it the attempt has failed.
-    pub async fn attempt(&mut self, request: &Request<'_>) -> Outcome {
+    pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
         let began = Instant::now();
         let mut progress = Progress::default();
         let result = match tokio::time::timeout(request.timeout, self.deliver(request, &mut progress)).await {
-            Ok(result) => result,
+            Ok(Err(Unmade::Short(shortage))) => {
+                self.is_short(shortage);
+                return Err(shortage);
+            }
+            Ok(Err(Unmade::Failed(error))) => Err(error),
+            Ok(Ok(())) => Ok(()),
             Err(_) => Err(progress.too_late(request.timeout)),
         };
+        self.means = Means::default();
         let (outcome, class) = self.judge(request, result, progress.answer.as_ref());
         if let Some(answer) = progress.answer {
             self.headers = answer.headers;
             self.headers.clear();
         }
         self.shared.metrics.attempt(class, began.elapsed());
-        outcome
+        Ok(outcome)
+    }
+
+    /// Waits until an attempt that met this shortage is worth another try: without limit, and without spinning.
+    ///
+    /// # Guarantees
+    /// Dropping the future keeps the place in the line. A shortage that lasts for 10 s is logged, once for all slots of
+    /// the share.
+    pub async fn room(&mut self, shortage: Shortage) {
+        let owner = self.parked.owner().clone();
+        let Means {
+            permit,
+            in_line,
+            lookup,
+            short,
+            ..
+        } = &mut self.means;
+        let short = short.get_or_insert_with(|| owner.is_short());
+        short.tries = short.tries.saturating_add(1);
+        let pause = PAUSE.0.saturating_mul(1 << (short.tries - 1).min(8)).min(PAUSE.1);
+        let waiting = async {
+            match (shortage, in_line, lookup) {
+                (Shortage::Connections, Some(pending), _) => *permit = Some(pending.permit().await),
+                (Shortage::Lookups, _, Some(lookup)) => lookup.begun().await,
+                _ => {
+                    // What is gone may be gone until a connection is closed, or until somebody else gives way.
+                    tokio::select! {
+                        () = owner.outgoing().closed_one() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        };
+        short.wait(shortage, waiting).await;
     }
 
     /// Whether a connection is kept open.
     pub fn is_open(&self) -> bool {
-        self.open.is_some()
+        !self.parked.is_empty()
     }
 
-    /// Closes the connection, if one is kept. The slot can be used again.
+    /// Closes the connection, if one is kept, and leaves every line in which the slot stands. It can be used again.
     pub fn close(&mut self) {
-        self.open = None;
+        self.means = Means::default();
+        drop(self.parked.take());
     }
 
     /// Sends the request on the kept connection or a new one, and keeps the connection if it can be used again.
-    async fn deliver(&mut self, request: &Request<'_>, progress: &mut Progress) -> Result<(), NoAnswer> {
+    async fn deliver(&mut self, request: &Request<'_>, progress: &mut Progress) -> Result<(), Unmade> {
         let max = self.shared.options.max_answer_bytes;
-        let mut kept = self.open.take();
+        let mut kept = self.parked.take();
         if let Some(open) = &mut kept
             && !open.takes(request.uri).await
         {
-            kept = None;
+            self.means.permit = kept.take().map(|open| open.into_permit());
         }
         loop {
             let reused = kept.is_some();
@@ -186,7 +298,10 @@ impl Connection {
                 .await
             {
                 // The peer closed it while it was idle and our request crossed that on the way: nobody's failure.
-                Err(_) if reused && !open.was_heard() => self.shared.metrics.stale.inc(),
+                Err(_) if reused && !open.was_heard() => {
+                    self.shared.metrics.stale.inc();
+                    self.means.permit = Some(open.into_permit());
+                }
                 Err(error) => return Err(error),
                 Ok(()) => {
                     let whole = progress
@@ -194,7 +309,7 @@ impl Connection {
                         .as_ref()
                         .is_some_and(|answer| answer.body.is_whole());
                     if whole && open.is_idle().await {
-                        self.open = Some(open);
+                        self.parked.put(open);
                     }
                     return Ok(());
                 }
@@ -202,7 +317,8 @@ impl Connection {
         }
     }
 
-    async fn connect(&self, request: &Request<'_>) -> Result<Box<Open>, NoAnswer> {
+    /// A new connection: looked up before a permit is asked for, so that none is held while a name server is waited for.
+    async fn connect(&mut self, request: &Request<'_>) -> Result<Box<Open>, Unmade> {
         let Shared {
             options,
             resolver,
@@ -211,9 +327,34 @@ impl Connection {
             ..
         } = &*self.shared;
         let place = Place::of(request.uri)?;
-        let wire = connect(&place, &options.guard, resolver, tls, request.timeout).await?;
+        let (owner, means) = (self.parked.owner(), &mut self.means);
+        let resolved = match means.resolved.take().filter(|resolved| resolved.is_of(&place)) {
+            Some(resolved) => resolved,
+            None => resolver.addresses(owner.id, &place, &mut means.lookup).await?,
+        };
+        let addresses = resolved.with_port(place.port);
+        let permit = match means.permit(owner) {
+            Some(permit) => permit,
+            None => {
+                means.resolved = Some(resolved);
+                return Err(Unmade::Short(Shortage::Connections));
+            }
+        };
+        let limit = request.timeout.min(connect::LIMIT);
+        let wire = connect(&place, &addresses, &options.guard, tls, limit).await?;
         metrics.connections.inc();
-        Ok(Box::new(Open::new(place, wire).await?))
+        Ok(Box::new(Open::new(place, wire, permit).await?))
+    }
+
+    fn is_short(&mut self, shortage: Shortage) {
+        let owner = self.parked.owner();
+        if self.means.short.is_none() {
+            self.means.short = Some(owner.is_short());
+            self.shared.metrics.short(shortage);
+        }
+        if shortage == Shortage::Descriptors {
+            owner.outgoing().close_idle();
+        }
     }
 
     /// What it came to. A fault in the middle of the answer counts only where the missing rest would have been a reply:
@@ -239,6 +380,26 @@ impl Connection {
             }
             (Ok(()), None) => (Outcome::Failed(NoAnswer::Closed.failure()), Class::Broken),
         }
+    }
+}
+
+// === impl Means ===
+
+impl Means {
+    /// A permit for a connection; `None`: this slot stands in line for one.
+    fn permit(&mut self, owner: &Owner) -> Option<Permit> {
+        if self.permit.is_none() {
+            match &mut self.in_line {
+                Some(pending) => self.permit = pending.granted(),
+                None => match owner.ask() {
+                    Ok(permit) => self.permit = Some(permit),
+                    Err(pending) => self.in_line = Some(pending),
+                },
+            }
+        }
+        let permit = self.permit.take()?;
+        self.in_line = None;
+        Some(permit)
     }
 }
 

@@ -15,8 +15,9 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use crate::no_answer::NoAnswer;
+use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
+use crate::permits::Permit;
 use crate::place::Place;
 use crate::reply;
 use crate::stream::{Heard, Stream, Wire};
@@ -33,6 +34,8 @@ pub(crate) struct Open {
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
     /// The driver has completed and must not be polled again.
     over: bool,
+    /// Last, so that it is given back after the connection is closed.
+    permit: Permit,
 }
 
 /// What came back. It is filled while it comes, so that an attempt that runs out of time still knows the status.
@@ -69,7 +72,7 @@ enum End {
 
 impl Open {
     /// Speaks HTTP/1.1 on a new connection to `place`.
-    pub(crate) async fn new(place: Place, wire: Wire) -> Result<Self, NoAnswer> {
+    pub(crate) async fn new(place: Place, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
         let heard = Heard::default();
         let io = TokioIo::new(Stream::new(wire, heard.clone()));
         let handshake = http1::Builder::new()
@@ -84,7 +87,13 @@ impl Open {
             sender,
             driver,
             over: false,
+            permit,
         })
+    }
+
+    /// Closes it, for another connection in its place.
+    pub(crate) fn into_permit(self) -> Permit {
+        self.permit
     }
 
     /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing is left
@@ -121,12 +130,15 @@ impl Open {
         wants_reply: bool,
         max: usize,
         answer: &mut Option<Answer>,
-    ) -> Result<(), NoAnswer> {
+    ) -> Result<(), Unmade> {
         self.heard.reset();
-        let response = self
-            .send(request)
-            .await
-            .map_err(|error| NoAnswer::from_hyper(&error, self.was_heard()))?;
+        let response = self.send(request).await.map_err(|error| {
+            let short = no_answer::shortage_of(&error).filter(|_| !self.was_heard());
+            short.map_or_else(
+                || NoAnswer::from_hyper(&error, self.was_heard()).into(),
+                Unmade::Short,
+            )
+        })?;
         let (parts, mut incoming) = response.into_parts();
         let keep = if reply::announced(parts.status, &parts.headers, wants_reply) {
             max

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use millrace_model::Shortage;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::permits::Shown;
+
 /// Bounds of the duration's buckets, in seconds: from a subscriber in the same rack to the default timeout.
-const BUCKETS: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+const BUCKETS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0, 300.0,
 ];
 
 /// What an attempt is counted as: a closed set, the values of the label `outcome`.
@@ -59,6 +62,11 @@ pub struct Metrics {
     seconds: Histogram,
     pub(crate) connections: Counter,
     pub(crate) stale: Counter,
+    shortages: Family<[(&'static str, &'static str); 1], Counter>,
+    /// The connections that are open, that may be open, and that are waited for.
+    pub(crate) room: Shown,
+    /// The same of name lookups.
+    pub(crate) lookups: Shown,
 }
 
 // === impl Metrics ===
@@ -74,6 +82,9 @@ impl Default for Metrics {
             seconds: Histogram::new(BUCKETS),
             connections: Counter::default(),
             stale: Counter::default(),
+            shortages: Family::default(),
+            room: Shown::default(),
+            lookups: Shown::default(),
         }
     }
 }
@@ -103,7 +114,58 @@ impl Metrics {
             "Kept-alive connections that the target had closed when they were used again",
             metrics.stale.clone(),
         );
+        registry.register(
+            "millrace_delivery_shortages",
+            "Deliveries that had to wait before they were attempted, by what was short",
+            metrics.shortages.clone(),
+        );
+        metrics.register_limits(registry);
         metrics
+    }
+
+    fn register_limits(&self, registry: &mut Registry) {
+        let gauges = [
+            (
+                "millrace_delivery_open_connections",
+                "Connections to targets that are open now",
+                &self.room.used,
+            ),
+            (
+                "millrace_delivery_open_connections_limit",
+                "Connections to targets that may be open at one time",
+                &self.room.limit,
+            ),
+            (
+                "millrace_delivery_waiting_for_connection",
+                "Deliveries that wait for a connection now",
+                &self.room.waiting,
+            ),
+            (
+                "millrace_delivery_running_lookups",
+                "Name lookups that run now",
+                &self.lookups.used,
+            ),
+            (
+                "millrace_delivery_running_lookups_limit",
+                "Name lookups that may run at one time",
+                &self.lookups.limit,
+            ),
+            (
+                "millrace_delivery_waiting_lookups",
+                "Name lookups that wait for their turn now",
+                &self.lookups.waiting,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+    }
+
+    /// A delivery begins to wait.
+    pub(crate) fn short(&self, shortage: Shortage) {
+        self.shortages
+            .get_or_create_owned(&[("of", shortage.code())])
+            .inc();
     }
 
     pub(crate) fn attempt(&self, class: Class, took: Duration) {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
+use millrace_model::Shortage;
 
 use crate::guard::Refused;
 use crate::metrics::Class;
 use crate::outcome::{Failure, Verdict};
+use crate::shortage;
 
 /// Why there was no answer. The texts end up in parked events and dead letters.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,8 @@ pub(crate) enum NoAnswer {
     Refused(#[from] Refused),
     #[error("name not found: {name} ({cause})")]
     Name { name: String, cause: String },
+    #[error("no answer to the lookup of {name} within {}", seconds(*.limit))]
+    NameLate { name: String, limit: Duration },
     #[error("{}", connecting(.0))]
     Connect(io::Error),
     #[error("no connection within {}", seconds(*.0))]
@@ -41,6 +45,23 @@ pub(crate) enum NoAnswer {
     Late(Duration),
     #[error("the answer was not complete within {}", seconds(*.0))]
     LateMidway(Duration),
+}
+
+/// Why an attempt came to nothing: it failed, or was not made at all.
+#[derive(Debug)]
+pub(crate) enum Unmade {
+    /// Something of our own was short: this is no attempt.
+    Short(Shortage),
+    /// It was made, and there was no answer.
+    Failed(NoAnswer),
+}
+
+// === impl Unmade ===
+
+impl<E: Into<NoAnswer>> From<E> for Unmade {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 // === impl NoAnswer ===
@@ -80,7 +101,11 @@ impl NoAnswer {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::BadUrl(_) | Self::Refused(_) => Class::NotAllowed,
-            Self::Name { .. } | Self::Connect(_) | Self::NoRoots(_) | Self::Tls(_) => Class::Unreachable,
+            Self::Name { .. }
+            | Self::NameLate { .. }
+            | Self::Connect(_)
+            | Self::NoRoots(_)
+            | Self::Tls(_) => Class::Unreachable,
             Self::NotConnected(_) | Self::Late(_) | Self::LateMidway(_) => Class::TimedOut,
             Self::Closed | Self::ClosedMidway | Self::HeaderTooLarge | Self::NotHttp(_) | Self::Broken(_) => {
                 Class::Broken
@@ -118,6 +143,12 @@ fn was_closed(error: &hyper::Error) -> bool {
             BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
         )
     })
+}
+
+/// What of our own was short when the connection broke.
+pub(crate) fn shortage_of(error: &hyper::Error) -> Option<Shortage> {
+    let source = std::error::Error::source(error)?;
+    shortage::of(source.downcast_ref::<io::Error>()?)
 }
 
 /// The last error of the chain says what happened; those above it say where.

@@ -1,112 +1,290 @@
-//! From a name to its addresses, without letting one dead name server hold up the deliveries to everybody else.
+//! From a name to its addresses, without letting dead name servers hold up the deliveries to everybody else.
 //!
-//! The system's resolver blocks a thread for as long as it likes, also when whoever asked has long timed out. So a
-//! name is looked up once for all who wait for it, and the lookups that run at the same time are bounded. Nothing is
-//! cached: a kept-alive connection asks for no name, and a new one should see what is true now.
+//! # The contract
+//! - An address and `localhost` need no lookup.
+//! - A name is looked up once for all who ask meanwhile. Who asks waits for its turn without limit, which is a shortage of
+//!   our own ([`Shortage::Lookups`]), and then for the answer for at most 5 s, which is the attempt's own time. A
+//!   lookup that nobody waits for any more goes on: who asks later gets its answer.
+//! - That a name is not found is remembered for 5 s, so that a dead name is not asked for at each attempt.
+//!   What was found is not remembered: a kept-alive connection asks for no name, and a new one should see what is true now.
+//! - How many lookups run, and whose, is decided in [`crate::lookups`].
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::time::Duration;
 
+use millrace_model::Shortage;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
-use crate::no_answer::NoAnswer;
+use crate::lookups::{Found, Lookups, Missing};
+use crate::no_answer::{NoAnswer, Unmade};
+use crate::permits::{Pending, Permit, Shown};
 use crate::place::Place;
+use crate::shares::{OwnerId, Rank};
 
-/// Names looked up at the same time at most; each takes a thread.
-const LOOKUPS: usize = 64;
+/// How long an attempt waits for the answer to a lookup that runs. A lookup that lasts longer is slow.
+const WAITS: Duration = Duration::from_secs(5);
 
-type Found = Result<Vec<IpAddr>, String>;
-type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+/// How long it is remembered that a name was not found.
+const FAILED: Duration = Duration::from_secs(5);
 
-/// Looks names up. Clones share the lookups that run.
+/// Names of which something is remembered at most. Beyond it everything is forgotten but what is being looked up.
+const REMEMBERED: usize = 8_192;
+
+/// Looks names up. Clones share what is known.
 #[derive(Clone)]
 pub(crate) struct Resolver {
-    lookup: Arc<Lookup>,
-    permits: Arc<Semaphore>,
-    /// By name: where the result will appear. Held only to look and to change, never while waiting.
-    running: Arc<Mutex<HashMap<String, watch::Receiver<Option<Found>>>>>,
+    shared: Arc<SharedResolver>,
+}
+
+struct SharedResolver {
+    lookups: Lookups,
+    /// How long an attempt waits for the answer to a lookup that runs.
+    patience: Duration,
+    /// Held only to look and to change, never while waiting.
+    names: Mutex<HashMap<String, Name>>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug)]
+enum Name {
+    /// It is being looked up; what is known of its last lookup comes along.
+    Asked(watch::Receiver<Stage>),
+    /// It was not found, which holds until then.
+    NotFound { why: String, until: Instant, rank: Rank },
+    /// It was found, or nobody answered in time.
+    Known(Rank),
+}
+
+/// How far a lookup has come.
+#[derive(Clone, Debug)]
+enum Stage {
+    InLine,
+    Running,
+    Ended(Found),
+}
+
+/// A lookup that somebody waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    name: String,
+    stage: watch::Receiver<Stage>,
+}
+
+/// Whose addresses, and when they were found: for an attempt that then has to wait for something else.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    host: String,
+    addresses: Arc<[IpAddr]>,
+    at: Instant,
 }
 
 // === impl Resolver ===
 
-impl Default for Resolver {
-    fn default() -> Self {
-        Self::new(system, LOOKUPS)
-    }
-}
-
 impl Resolver {
-    fn new(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static, lookups: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(lookups));
-        Self {
-            lookup: Arc::new(lookup),
-            permits,
-            running: Arc::default(),
-        }
+    /// A resolver that asks the system, for at most `limit` names at one time.
+    pub(crate) fn system(limit: usize, shown: Shown) -> Self {
+        Self::new(WAITS, Lookups::new(limit, shown, system))
     }
 
-    /// The addresses of a place, in the resolver's order; at least one.
-    pub(crate) async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, NoAnswer> {
-        let with_port = |ip| SocketAddr::new(ip, place.port);
-        if let Ok(ip) = place.host.parse() {
-            return Ok(vec![with_port(ip)]);
-        }
-        match self.find(&place.host).await {
-            Ok(found) => Ok(found.into_iter().map(with_port).collect()),
-            Err(cause) => Err(NoAnswer::Name {
-                name: place.host.clone(),
-                cause,
+    fn new(patience: Duration, lookups: Lookups) -> Self {
+        Self {
+            shared: Arc::new(SharedResolver {
+                lookups,
+                patience,
+                names: Mutex::default(),
             }),
         }
     }
 
-    /// Waits for the lookup of this name, and begins it if none runs.
-    async fn find(&self, name: &str) -> Found {
-        let mut result = {
-            let mut running = self.running.lock();
-            match running.get(name) {
-                Some(result) => result.clone(),
-                None => {
-                    let (sender, result) = watch::channel(None);
-                    running.insert(name.to_owned(), result.clone());
-                    // On its own, since it must end and be forgotten even if all who wait for it give up.
-                    tokio::spawn(self.clone().run(name.to_owned(), sender));
-                    result
-                }
-            }
+    /// The addresses of a place, in the resolver's order; at least one. `lookup` keeps a lookup that has not begun, so
+    /// that the next call goes on with it.
+    pub(crate) async fn addresses(
+        &self,
+        owner: OwnerId,
+        place: &Place,
+        lookup: &mut Option<Lookup>,
+    ) -> Result<Resolved, Unmade> {
+        if let Some(literal) = without_lookup(&place.host) {
+            return Ok(Resolved::now(place, literal));
+        }
+        let mut asked = match lookup.take().filter(|lookup| lookup.name == place.host) {
+            Some(lookup) => lookup,
+            None => self.ask(owner, &place.host)?,
         };
-        let found = result.wait_for(Option::is_some).await.map(|found| found.clone());
-        found.ok().flatten().unwrap_or_else(|| {
-            // The runtime that ran it has ended. Whoever comes next begins anew.
-            self.running.lock().remove(name);
-            Err("the lookup was broken off".to_owned())
+        if asked.is_in_line() {
+            *lookup = Some(asked);
+            return Err(Unmade::Short(Shortage::Lookups));
+        }
+        match tokio::time::timeout(self.shared.patience, asked.found()).await {
+            Ok(Ok(addresses)) => Ok(Resolved::now(place, addresses)),
+            Ok(Err(Missing::Short(shortage))) => Err(Unmade::Short(shortage)),
+            Ok(Err(Missing::NotFound(cause))) => Err(not_found(&place.host, cause).into()),
+            Err(_) => {
+                let name = place.host.clone();
+                let limit = self.shared.patience;
+                Err(NoAnswer::NameLate { name, limit }.into())
+            }
+        }
+    }
+
+    /// The lookup of this name: the one that runs, or a new one.
+    fn ask(&self, owner: OwnerId, name: &str) -> Result<Lookup, NoAnswer> {
+        let mut names = self.shared.names.lock();
+        let rank = match names.get(name) {
+            Some(Name::Asked(stage)) => {
+                return Ok(Lookup {
+                    name: name.to_owned(),
+                    stage: stage.clone(),
+                });
+            }
+            Some(Name::NotFound { why, until, .. }) if Instant::now() < *until => {
+                return Err(not_found(name, why.clone()));
+            }
+            Some(Name::NotFound { rank, .. } | Name::Known(rank)) => *rank,
+            None => Rank::Usual,
+        };
+        if names.len() >= REMEMBERED {
+            names.retain(|_, name| matches!(name, Name::Asked(_)));
+        }
+        let lookups = &self.shared.lookups;
+        let mut pending = lookups.ask(owner, rank);
+        let permit = pending.granted();
+        let answer = permit.as_ref().and_then(|_| lookups.begin(name).ok());
+        let (sender, stage) = watch::channel(match answer {
+            Some(_) => Stage::Running,
+            None => Stage::InLine,
+        });
+        names.insert(name.to_owned(), Name::Asked(stage.clone()));
+        drop(names);
+        // On its own, since it must end and be remembered even if all who wait for it give up.
+        tokio::spawn(self.clone().run(name.to_owned(), pending, permit, answer, sender));
+        Ok(Lookup {
+            name: name.to_owned(),
+            stage,
         })
     }
 
-    async fn run(self, name: String, sender: watch::Sender<Option<Found>>) {
-        let permit = self.permits.acquire().await;
-        let (lookup, asked) = (Arc::clone(&self.lookup), name.clone());
-        let looked_up = tokio::task::spawn_blocking(move || lookup(&asked)).await;
-        drop(permit);
-        let found = match looked_up.map_err(io::Error::other).and_then(|result| result) {
-            Ok(addresses) if addresses.is_empty() => Err("it has no address".to_owned()),
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(error.to_string()),
+    /// A lookup from its place in the line to its end; `permit` and `answer` are there where it had its turn at once.
+    async fn run(
+        self,
+        name: String,
+        mut pending: Pending,
+        permit: Option<Permit>,
+        answer: Option<oneshot::Receiver<Found>>,
+        stage: watch::Sender<Stage>,
+    ) {
+        let permit = match permit {
+            Some(permit) => permit,
+            None => pending.permit().await,
         };
-        // Forgotten before it is told: who asks from now on gets a new answer.
-        self.running.lock().remove(&name);
-        sender.send_replace(Some(found));
+        let answer = match answer {
+            Some(answer) => answer,
+            None => self.shared.lookups.begin_when_possible(&name).await,
+        };
+        stage.send_replace(Stage::Running);
+        let began = Instant::now();
+        let found = answer
+            .await
+            .unwrap_or_else(|_| Err(Missing::NotFound("the lookup was broken off".to_owned())));
+        drop(permit);
+        self.remember(name, &found, began);
+        stage.send_replace(Stage::Ended(found));
+    }
+
+    /// Before it is told: who asks from now on gets a new answer, or is told at once that there is none.
+    fn remember(&self, name: String, found: &Found, began: Instant) {
+        let rank = if began.elapsed() < self.shared.patience {
+            Rank::Quick
+        } else {
+            Rank::Slow
+        };
+        let known = match found {
+            Ok(_) | Err(Missing::Short(_)) => Name::Known(rank),
+            Err(Missing::NotFound(why)) => Name::NotFound {
+                why: why.clone(),
+                until: Instant::now() + FAILED,
+                rank,
+            },
+        };
+        self.shared.names.lock().insert(name, known);
     }
 }
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolver")
-            .field("permits", &self.permits)
+            .field("names", &self.shared.names.lock().len())
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    fn is_in_line(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::InLine)
+    }
+
+    /// Waits until it has its turn.
+    pub(crate) async fn begun(&mut self) {
+        // An error means that the runtime ends, and with it whoever waits here.
+        let _ = self.stage.wait_for(|stage| !matches!(stage, Stage::InLine)).await;
+    }
+
+    async fn found(&mut self) -> Found {
+        let ended = self
+            .stage
+            .wait_for(|stage| matches!(stage, Stage::Ended(_)))
+            .await;
+        match ended.as_deref() {
+            Ok(Stage::Ended(found)) => found.clone(),
+            _ => Err(Missing::NotFound("the lookup was broken off".to_owned())),
+        }
+    }
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    fn now(place: &Place, addresses: Arc<[IpAddr]>) -> Self {
+        Self {
+            host: place.host.clone(),
+            addresses,
+            at: Instant::now(),
+        }
+    }
+
+    /// Whether these are addresses of this place that are still worth trying.
+    pub(crate) fn is_of(&self, place: &Place) -> bool {
+        self.host == place.host && self.at.elapsed() < FAILED
+    }
+
+    pub(crate) fn with_port(&self, port: u16) -> Vec<SocketAddr> {
+        self.addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, port))
+            .collect()
+    }
+}
+
+/// An address, or `localhost`, which is this machine whatever a name server says (RFC 6761).
+fn without_lookup(host: &str) -> Option<Arc<[IpAddr]>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(Arc::new([ip]));
+    }
+    let loopback = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    host.eq_ignore_ascii_case("localhost").then(|| loopback.into())
+}
+
+fn not_found(name: &str, cause: String) -> NoAnswer {
+    NoAnswer::Name {
+        name: name.to_owned(),
+        cause,
     }
 }
 
@@ -121,80 +299,164 @@ mod tests {
 
     use super::*;
 
+    /// How long the tests wait for a name that hangs.
+    const SOON: Duration = Duration::from_millis(300);
+
     fn place(url: &str) -> Place {
         Place::of(&url.parse().expect(url)).expect(url)
     }
 
-    #[tokio::test]
-    async fn literal_addresses_need_no_lookup() {
-        let resolver = Resolver::new(|name| panic!("asked for {name}"), 1);
-        for (url, expected) in [
-            ("http://[::1]:7/", "[::1]:7"),
-            ("http://127.0.0.1/", "127.0.0.1:80"),
-        ] {
-            let addresses = resolver.addresses(&place(url)).await.expect("addresses");
-            assert_eq!(addresses, [expected.parse().expect("an address")]);
+    fn resolver(
+        limit: usize,
+        ask: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Resolver {
+        Resolver::new(SOON, Lookups::new(limit, Shown::default(), ask))
+    }
+
+    /// The addresses, however long it takes to get a turn; and how often it had to wait for one.
+    async fn find(resolver: &Resolver, owner: OwnerId, url: &str) -> (Result<usize, String>, usize) {
+        let (place, mut lookup, mut waits) = (place(url), None, 0);
+        loop {
+            match resolver.addresses(owner, &place, &mut lookup).await {
+                Ok(found) => return (Ok(found.with_port(80).len()), waits),
+                Err(Unmade::Failed(error)) => return (Err(error.to_string()), waits),
+                Err(Unmade::Short(shortage)) => {
+                    assert_eq!(shortage, Shortage::Lookups);
+                    waits += 1;
+                    lookup.as_mut().expect("it stands in line").begun().await;
+                }
+            }
         }
     }
 
     #[tokio::test]
-    async fn a_name_without_address_is_not_found() {
-        let error = Resolver::default()
-            .addresses(&place("http://nowhere.invalid/"))
-            .await
-            .expect_err("not found");
-        assert!(
-            error.to_string().starts_with("name not found: nowhere.invalid"),
-            "{error}"
-        );
-        let none = Resolver::new(|_| Ok(vec![]), 1);
-        let error = none
-            .addresses(&place("http://a.example/"))
-            .await
-            .expect_err("not found");
-        assert_eq!(error.to_string(), "name not found: a.example (it has no address)");
+    async fn addresses_and_localhost_need_no_lookup() {
+        let resolver = resolver(1, |name| panic!("asked for {name}"));
+        let cases: [(&str, &[&str]); 4] = [
+            ("http://[::1]:7/", &["[::1]:7"]),
+            ("http://127.0.0.1/", &["127.0.0.1:80"]),
+            ("http://localhost:9/", &["[::1]:9", "127.0.0.1:9"]),
+            ("http://LocalHost:9/", &["[::1]:9", "127.0.0.1:9"]),
+        ];
+        for (url, expected) in cases {
+            let place = place(url);
+            let found = resolver.addresses(1, &place, &mut None).await.expect("addresses");
+            let found: Vec<String> = found
+                .with_port(place.port)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(found, expected, "{url}");
+        }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_name_that_hangs_takes_one_lookup_however_many_wait_and_holds_up_no_other() {
+    #[tokio::test]
+    async fn a_name_that_is_not_found_is_asked_for_once_in_a_while() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let resolver = resolver(8, move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![])
+        });
+        for _ in 0..5 {
+            let (found, _) = find(&resolver, 1, "http://a.example/").await;
+            let error = found.expect_err("no address");
+            assert_eq!(error, "name not found: a.example (it has no address)");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let (system, _) = find(
+            &Resolver::system(8, Shown::default()),
+            1,
+            "http://nowhere.invalid/",
+        )
+        .await;
+        let error = system.expect_err("not found");
+        assert!(error.starts_with("name not found: nowhere.invalid"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_found_is_asked_for_each_time() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let resolver = resolver(8, move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![IpAddr::from([10, 0, 0, 1])])
+        });
+        for _ in 0..3 {
+            assert_eq!(find(&resolver, 1, "http://a.example/").await.0, Ok(1));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    /// A resolver whose names `hang…` are answered when the sender is dropped, and a count of these lookups.
+    fn hanging(limit: usize) -> (Resolver, mpsc::Sender<()>, Arc<AtomicUsize>) {
         let (release, released) = mpsc::channel::<()>();
-        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
         let (released, calls) = (Mutex::new(released), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&calls);
-        let lookup = move |name: &str| {
-            if name == "hangs.example" {
+        let resolver = resolver(limit, move |name| {
+            if name.starts_with("hang") {
                 counted.fetch_add(1, Ordering::SeqCst);
-                let _ = began.send(());
                 let _ = released.lock().recv();
             }
             Ok(vec![IpAddr::from([10, 0, 0, 1])])
-        };
-        let resolver = Resolver::new(lookup, 2);
+        });
+        (resolver, release, calls)
+    }
 
-        let hanging = place("http://hangs.example/");
-        let waiting: Vec<_> = (0..10)
-            .map(|_| {
-                let (resolver, hanging) = (resolver.clone(), hanging.clone());
-                tokio::spawn(async move { resolver.addresses(&hanging).await.map(|found| found.len()) })
+    #[tokio::test]
+    async fn a_name_that_hangs_takes_one_lookup_however_many_wait_and_however_often() {
+        let (resolver, release, calls) = hanging(64);
+        let late = "no answer to the lookup of hangs.example within 300 ms";
+        for _ in 0..2 {
+            let all = (0..10).map(|owner| {
+                let resolver = resolver.clone();
+                tokio::spawn(async move { find(&resolver, owner, "http://hangs.example/").await.0 })
+            });
+            for task in all.collect::<Vec<_>>() {
+                assert_eq!(task.await.expect("ends"), Err(late.to_owned()));
+            }
+        }
+        assert_eq!(find(&resolver, 1, "http://works.example/").await.0, Ok(1));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        drop(release);
+        let again = wait_for_answer(&resolver, "http://hangs.example/").await;
+        assert_eq!(again, Ok(1), "the late answer, or a new one");
+    }
+
+    async fn wait_for_answer(resolver: &Resolver, url: &str) -> Result<usize, String> {
+        loop {
+            let (found, _) = find(resolver, 1, url).await;
+            if found.is_ok() {
+                return found;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_hang_leave_lookups_for_names_that_were_answered() {
+        let (resolver, release, calls) = hanging(16);
+        assert_eq!(find(&resolver, 1, "http://works.example/").await.0, Ok(1));
+        let dead: Vec<_> = (0..100)
+            .map(|owner| {
+                let resolver = resolver.clone();
+                let url = format!("http://hang{owner}.example/");
+                tokio::spawn(async move { find(&resolver, 10 + owner, &url).await })
             })
             .collect();
-        begun.recv().await.expect("the lookup begins");
-        resolver
-            .addresses(&place("http://works.example/"))
-            .await
-            .expect("another name is found meanwhile");
-        // One gives up: the lookup goes on for the others.
-        waiting[0].abort();
-        drop(release);
-        let mut found = 0;
-        for task in waiting {
-            found += usize::from(matches!(task.await, Ok(Ok(1))));
+        while calls.load(Ordering::SeqCst) < 14 {
+            tokio::task::yield_now().await;
         }
-        assert!(found >= 9, "{found}");
-        assert!(
-            calls.load(Ordering::SeqCst) <= 2,
-            "one, or another for who asked after the first had ended"
-        );
-        assert!(resolver.running.lock().is_empty(), "what has ended is forgotten");
+        for _ in 0..20 {
+            let (found, waits) = find(&resolver, 1, "http://works.example/").await;
+            assert_eq!((found, waits), (Ok(1), 0));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 14, "two of sixteen are kept");
+        drop(release);
+        for task in dead {
+            let (found, waits) = task.await.expect("ends");
+            assert!(waits <= 1, "it waits in line once");
+            // Those that had begun may have been late; who waited in line was not told to have failed by that.
+            assert!(found == Ok(1) || found.expect_err("late").contains("no answer to the lookup"));
+        }
     }
 }

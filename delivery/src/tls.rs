@@ -1,15 +1,25 @@
-//! TLS towards targets: the provider is given explicitly and the machine's root certificates are read when first needed,
-//! so that a mesh without https pays nothing for it.
+//! TLS towards targets: the provider is given explicitly and the root certificates are read when first needed, so that a mesh
+//! without https pays nothing for it.
+//!
+//! Which certificates those are is said by `SSL_CERT_FILE` and `SSL_CERT_DIR`, as for curl, or else by the machine. How a target
+//! is checked against them is in [`crate::trust`].
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls_native_certs::CertificateResult;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::no_answer::NoAnswer;
+use crate::no_answer::{NoAnswer, Unmade};
+use crate::{shortage, tls_words, trust};
+
+/// The variables that name certificates, in the place of the machine's.
+const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What all TLS connections share. Clones share what was loaded.
 #[derive(Clone, Default)]
@@ -17,22 +27,57 @@ pub(crate) struct Tls {
     connector: Arc<OnceCell<TlsConnector>>,
 }
 
+/// What is wrong with the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, in a sentence each. Nothing is, where they are
+/// not set. Reads files: to be asked once, at the start.
+pub fn wrong_with_roots() -> Vec<String> {
+    let set = VARIABLES
+        .iter()
+        .filter_map(|name| Some((*name, std::env::var_os(name)?)))
+        .filter(|(_, value)| !value.is_empty());
+    let mut wrong: Vec<String> = set
+        .clone()
+        .flat_map(|(name, value)| {
+            let paths: Vec<_> = if name == "SSL_CERT_DIR" {
+                std::env::split_paths(&value).collect()
+            } else {
+                vec![value.into()]
+            };
+            paths.into_iter().filter_map(move |path| missing(name, &path))
+        })
+        .collect();
+    if wrong.is_empty() && set.count() > 0 && rustls_native_certs::load_native_certs().certs.is_empty() {
+        wrong.push("SSL_CERT_FILE and SSL_CERT_DIR name no certificate in PEM form".to_owned());
+    }
+    wrong
+}
+
+fn missing(name: &str, path: &Path) -> Option<String> {
+    let wants_folder = name == "SSL_CERT_DIR";
+    let why = match std::fs::metadata(path) {
+        Ok(found) if wants_folder && !found.is_dir() => "it is not a folder".to_owned(),
+        Ok(found) if !wants_folder && !found.is_file() => "it is not a file".to_owned(),
+        Ok(_) if wants_folder => std::fs::read_dir(path).err()?.to_string(),
+        Ok(_) => std::fs::File::open(path).err()?.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Some(format!(
+        "{name} names {}, which cannot be used: {why}",
+        path.display()
+    ))
+}
+
 // === impl Tls ===
 
 impl Tls {
     /// TLS that trusts these certificates and not the machine's.
-    pub(crate) fn with_roots(roots: RootCertStore) -> Result<Self, rustls::Error> {
+    pub(crate) fn with_roots(roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
         Ok(Self {
             connector: Arc::new(OnceCell::new_with(Some(connector(roots)?))),
         })
     }
 
     /// Speaks TLS on a fresh connection to `host`, and checks that it is that host.
-    pub(crate) async fn handshake(
-        &self,
-        host: &str,
-        tcp: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, NoAnswer> {
+    pub(crate) async fn handshake(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Unmade> {
         let name = host
             .to_owned()
             .try_into()
@@ -42,7 +87,10 @@ impl Tls {
         connector
             .connect(name, tcp)
             .await
-            .map_err(|error| NoAnswer::Tls(error.to_string()))
+            .map_err(|error| match shortage::of(&error) {
+                Some(shortage) => Unmade::Short(shortage),
+                None => NoAnswer::Tls(tls_words::handshake(&error, host)).into(),
+            })
     }
 }
 
@@ -54,34 +102,46 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Reads the machine's roots, on a thread that may block on files.
-async fn load() -> Result<TlsConnector, NoAnswer> {
+/// Reads the roots, on a thread that may block on files.
+async fn load() -> Result<TlsConnector, Unmade> {
     let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs)
         .await
         .map_err(|error| NoAnswer::NoRoots(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    let (usable, unusable) = roots.add_parsable_certificates(found.certs);
     tracing::debug!(
-        usable,
-        unusable,
+        certificates = found.certs.len(),
         errors = found.errors.len(),
         "loaded root certificates"
     );
-    if usable == 0 {
-        let cause = found
-            .errors
-            .first()
-            .map_or_else(|| "the store is empty".to_owned(), ToString::to_string);
-        return Err(NoAnswer::NoRoots(cause));
+    if let Some(shortage) = found.errors.iter().find_map(short) {
+        return Err(Unmade::Short(shortage));
     }
-    connector(roots).map_err(|error| NoAnswer::Tls(error.to_string()))
+    if found.certs.is_empty() {
+        return Err(NoAnswer::NoRoots(why_none(&found)).into());
+    }
+    connector(&found.certs).map_err(|error| NoAnswer::NoRoots(tls_words::error(&error, "")).into())
 }
 
-fn connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
+fn short(error: &rustls_native_certs::Error) -> Option<millrace_model::Shortage> {
+    match &error.kind {
+        rustls_native_certs::ErrorKind::Io { inner, .. } => shortage::of(inner),
+        _ => None,
+    }
+}
+
+fn why_none(found: &CertificateResult) -> String {
+    found
+        .errors
+        .first()
+        .map_or_else(|| "the store is empty".to_owned(), ToString::to_string)
+}
+
+fn connector(roots: &[CertificateDer<'static>]) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = trust::Verifier::new(roots, &provider)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))

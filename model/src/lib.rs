@@ -1,5 +1,5 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`], [`source`],
-//! [`secret`]) and what is ([`status`]).
+//! [`secret`]) and what is ([`status`], and [`shortage`] where something of Millrace's own is used up).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
@@ -7,6 +7,7 @@ pub mod broker;
 pub mod mesh;
 pub mod policy;
 pub mod secret;
+pub mod shortage;
 pub mod source;
 pub mod status;
 pub mod target;
@@ -17,6 +18,7 @@ pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
 pub use secret::{NamedFile, Secret};
+pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
 pub use status::StatusBoard;
 pub use target::Target;

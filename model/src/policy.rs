@@ -48,7 +48,8 @@ pub enum Format {
 }
 
 impl Default for DeliveryPolicy {
-    /// What Knative ships: 10 retries, exponential from 0.2 s; our own timeout of 30 s and Retry-After up to 10 minutes.
+    /// What Knative ships: 10 retries, exponential from 0.2 s, and the 5 minutes that Knative Serving gives a service for an
+    /// answer; Retry-After up to 10 minutes.
     fn default() -> Self {
         Self {
             retry: 10,
@@ -57,7 +58,7 @@ impl Default for DeliveryPolicy {
                 delay: Duration::from_millis(200),
                 max: None,
             },
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(300),
             retry_after_max: Duration::from_secs(600),
             format: Format::Binary,
         }

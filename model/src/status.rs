@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use crate::SourceKey;
+use crate::{Shortage, SourceKey};
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
@@ -36,6 +36,22 @@ pub trait Statuses: Send + Sync {
 
     /// The state of each of its triggers.
     fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)>;
+
+    /// The attempts at the event of this position that are under way now, by trigger.
+    fn under_way(&self, _position: u64) -> Vec<(ObjectName, UnderWay)> {
+        Vec::new()
+    }
+}
+
+/// An attempt that a trigger's lane has in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Its number in its stage, from 0.
+    pub attempt: u32,
+    /// When it began; for one that waits, when that began. In steady time ([`millrace_event::clock`]).
+    pub since: Timestamp,
+    /// What it waits for, where it has not begun for want of something of our own.
+    pub shortage: Option<Shortage>,
 }
 
 /// The state of one trigger's lane. Counts are since the process started, but for what says otherwise.
@@ -45,6 +61,8 @@ pub struct TriggerStatus {
     pub state: &'static str,
     /// Why it is in that state, where that needs saying.
     pub reason: Option<String>,
+    /// What some of its events wait for before they are attempted, where that is something of Millrace's own.
+    pub shortage: Option<Shortage>,
     /// The position up to which everything is settled (the next one is not).
     pub cursor: u64,
     /// The position that it reads next. What is below it and not below `cursor` is in hand, as far as it matched.
@@ -174,6 +192,14 @@ impl StatusBoard {
         let mut all = self.unserved.read().clone();
         all.extend(owners.iter().flat_map(|owner| owner.triggers()));
         all
+    }
+
+    /// The attempts at the event of this position of a broker that are under way now, by trigger.
+    pub fn under_way(&self, broker: &ObjectName, position: u64) -> BTreeMap<ObjectName, UnderWay> {
+        let owner = self.brokers.read().get(broker).cloned();
+        owner.map_or_else(BTreeMap::new, |owner| {
+            owner.under_way(position).into_iter().collect()
+        })
     }
 
     /// All brokers' states, in order of name.

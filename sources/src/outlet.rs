@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use millrace_delivery::backoff;
-use millrace_delivery::{Connection, Connector, Failure, Outcome, Request, Verdict};
+use millrace_delivery::{Connection, Failure, Outcome, Request, Share, Verdict};
 use millrace_event::http::Outgoing;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
 use millrace_model::source::Patience;
@@ -22,6 +22,8 @@ use crate::waits::Waits;
 /// # Guarantees
 /// When [`Outlet::offer`] or [`Outlet::deliver`] returns `Ok`, every event given is durable in the Broker, or was answered with a
 /// 2xx by the URL, in the order given.
+///
+/// What Millrace itself is short of, as of connections, is waited for and is no try at the sink.
 ///
 /// # Caveats
 /// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have arrived.
@@ -43,7 +45,7 @@ enum Way {
     Url {
         uri: Uri,
         namespace: Arc<str>,
-        connector: Connector,
+        share: Share,
         timeout: Duration,
         /// Connections not in use; no more than were in use at once.
         idle: Mutex<Vec<Connection>>,
@@ -71,13 +73,14 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for a source of `namespace`; one request to a URL may take as long as `timeout`.
+    /// The way to `target` for a source of `namespace`; one request to a URL may take as long as `timeout`. `share` is the source's
+    /// of outgoing connections.
     pub fn new(
         target: &Target,
         namespace: &str,
         overrides: Vec<(String, String)>,
         intake: Arc<dyn Intake>,
-        connector: &Connector,
+        share: Share,
         timeout: Duration,
         report: Report,
     ) -> Self {
@@ -89,7 +92,7 @@ impl Outlet {
             Target::Http(uri) => Way::Url {
                 uri: uri.clone(),
                 namespace: namespace.into(),
-                connector: connector.clone(),
+                share,
                 timeout,
                 idle: Mutex::default(),
             },
@@ -119,7 +122,8 @@ impl Outlet {
     /// The first refusal; [`NotTaken::is_temporary`] says whether to offer them again.
     pub async fn offer(&self, events: &[Event]) -> Result<(), NotTaken> {
         let events = self.overridden(events)?;
-        self.push(&events).await.map_err(|(_, refusal)| refusal)
+        let pushed = self.push(&events, &CancellationToken::new()).await;
+        pushed.map_err(|(_, refusal)| refusal)
     }
 
     /// Offers the events until they are taken. What is refused for now is offered again after a wait that grows up to 30 s, or
@@ -146,7 +150,10 @@ impl Outlet {
         let events = self.overridden(events)?;
         let mut rest = &*events;
         let (mut waits, mut retries) = (Waits::new(WAITS), 0);
-        while let Err((taken, refusal)) = self.push(rest).await {
+        while let Err((taken, refusal)) = self.push(rest, shutdown).await {
+            if refusal == NotTaken::at_the_end() {
+                return Ok(false);
+            }
             if !refusal.is_temporary {
                 return Err(refusal);
             }
@@ -197,14 +204,14 @@ impl Outlet {
         events.iter().map(edit).collect()
     }
 
-    /// One try; an error says how many were taken before it.
-    async fn push(&self, events: &[Event]) -> Result<(), (usize, NotTaken)> {
+    /// One try; an error says how many were taken before it. What is short is waited for until `shutdown`.
+    async fn push(&self, events: &[Event], shutdown: &CancellationToken) -> Result<(), (usize, NotTaken)> {
         let pushed = match &self.way {
             Way::Broker { intake, broker } => {
                 let admitted = intake.admit(broker, events.to_vec(), Origin::Producer).await;
                 admitted.map_err(|refusal| (0, NotTaken::from(refusal)))
             }
-            Way::Url { .. } => self.post_all(events).await,
+            Way::Url { .. } => self.post_all(events, shutdown).await,
         };
         match &pushed {
             Ok(()) => self.report.taken(events.len()),
@@ -212,24 +219,32 @@ impl Outlet {
                 if *taken > 0 {
                     self.report.taken(*taken);
                 }
-                self.report.not_taken(refusal.code, &refusal.reason);
+                if *refusal != NotTaken::at_the_end() {
+                    self.report.not_taken(refusal.code, &refusal.reason);
+                }
             }
         }
         pushed
     }
 
-    async fn post_all(&self, events: &[Event]) -> Result<(), (usize, NotTaken)> {
+    async fn post_all(
+        &self,
+        events: &[Event],
+        shutdown: &CancellationToken,
+    ) -> Result<(), (usize, NotTaken)> {
         for (taken, event) in events.iter().enumerate() {
-            self.post(event).await.map_err(|refusal| (taken, refusal))?;
+            self.post(event, shutdown)
+                .await
+                .map_err(|refusal| (taken, refusal))?;
         }
         Ok(())
     }
 
-    async fn post(&self, event: &Event) -> Result<(), NotTaken> {
+    async fn post(&self, event: &Event, shutdown: &CancellationToken) -> Result<(), NotTaken> {
         let Way::Url {
             uri,
             namespace,
-            connector,
+            share,
             timeout,
             idle,
         } = &self.way
@@ -238,18 +253,27 @@ impl Outlet {
         };
         let policy = self.patience.as_ref().map(|patience| &patience.policy);
         let kept = idle.lock().pop();
-        let mut connection = kept.unwrap_or_else(|| connector.slot());
-        let outcome = connection
-            .attempt(&Request {
-                uri,
-                event,
-                outgoing: Outgoing::default(),
-                format: policy.map_or(Format::Binary, |policy| policy.format),
-                namespace,
-                wants_reply: false,
-                timeout: policy.map_or(*timeout, |policy| policy.timeout),
-            })
-            .await;
+        let mut connection = kept.unwrap_or_else(|| share.slot());
+        let request = Request {
+            uri,
+            event,
+            outgoing: Outgoing::default(),
+            format: policy.map_or(Format::Binary, |policy| policy.format),
+            namespace,
+            wants_reply: false,
+            timeout: policy.map_or(*timeout, |policy| policy.timeout),
+        };
+        let outcome = loop {
+            let shortage = match connection.try_attempt(&request).await {
+                Ok(outcome) => break outcome,
+                Err(shortage) => shortage,
+            };
+            self.report.failed(shortage.to_string());
+            tokio::select! {
+                () = connection.room(shortage) => {}
+                () = shutdown.cancelled() => return Err(NotTaken::at_the_end()),
+            }
+        };
         idle.lock().push(connection);
         match outcome {
             Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_) => Ok(()),
@@ -277,6 +301,18 @@ impl std::fmt::Debug for Way {
 }
 
 // === impl NotTaken ===
+
+impl NotTaken {
+    /// The end came while something of our own was waited for.
+    fn at_the_end() -> Self {
+        Self {
+            code: "shutting-down",
+            reason: "the process is about to end".to_owned(),
+            is_temporary: true,
+            retry_after: None,
+        }
+    }
+}
 
 impl From<Refusal> for NotTaken {
     fn from(refusal: Refusal) -> Self {

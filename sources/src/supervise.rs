@@ -209,7 +209,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             namespace,
             overrides,
             parts.intake.clone(),
-            &parts.connector,
+            parts.connector.share(format!("source {key}")),
             parts.sink_timeout,
             report.clone(),
         )

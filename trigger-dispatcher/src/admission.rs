@@ -186,7 +186,11 @@ async fn open(
                     serving.suspects_below,
                     serving.steady(),
                 );
-                let lane = Arc::new(Lane::new(&stored, key, inner));
+                let share = serving
+                    .common
+                    .connector
+                    .share(format!("Trigger {}", stored.trigger));
+                let lane = Arc::new(Lane::new(&stored, key, share, inner));
                 routes.lanes.insert(key, lane.clone());
                 routes.by_name.insert(stored.trigger.clone(), key);
                 lane

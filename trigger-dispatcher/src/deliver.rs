@@ -1,4 +1,4 @@
-//! One job: the attempt at its target, what comes of it, and the settlement.
+//! One job: the attempt at its target once there is room for it, what comes of it, and the settlement.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use millrace_channel::{Change, Stage};
 use millrace_delivery::{Connection, Outcome, Request, dead_letter};
 use millrace_event::Timestamp;
 use millrace_event::http::Outgoing;
-use millrace_model::Target;
+use millrace_model::{Shortage, Target};
 
 use crate::alone::{Alone, Turn};
 use crate::history::{self, Notice};
@@ -26,19 +26,47 @@ pub(crate) struct Attempt<'a> {
     pub(crate) job: Job,
 }
 
-/// Makes the attempt and settles it.
+/// How an attempt came out.
+enum Came {
+    /// What comes next is known; `attempted`: by an attempt.
+    Next { next: Next, attempted: bool },
+    /// It was not made, for want of something of our own.
+    Short(Box<Job>, Shortage),
+}
+
+/// Makes the attempt and settles it. What cannot be attempted for want of something of our own waits here, and is given back to the
+/// lane when that ends or is halted.
 pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
-    let Attempt { serving, lane, job } = attempt;
+    let Attempt {
+        serving,
+        lane,
+        mut job,
+    } = attempt;
     let key = job.attempted.key;
     let (is_new, number) = (job.is_new, job.attempted.attempt);
     let bytes = job.event.stored().len();
     let watched = serving.observer().map(|observer| (observer, job.event.clone()));
-    let (next, attempted, turn) = match prepare(serving, &job).await {
-        Ok(turn) => {
-            let (next, attempted) = attempt_once(serving, lane, job, connection).await;
-            (next, attempted, turn)
+    let (next, attempted, turn) = loop {
+        let turn = match prepare(serving, &job).await {
+            Ok(turn) => turn,
+            Err(next) => break (next, false, None),
+        };
+        match attempt_once(serving, lane, job, connection).await {
+            Came::Next { next, attempted } => break (next, attempted, turn),
+            // Others wait for their turn too, and it is not being attempted.
+            Came::Short(back, _) if back.attempted.suspect => {
+                connection.close();
+                let due = serving.steady().after(Alone::again(fastrand::f64()));
+                let row = back.attempted.into_row(due, false);
+                break (Next::Put(Box::new(row)), false, turn);
+            }
+            Came::Short(back, shortage) => {
+                job = *back;
+                if !wait_for_room(serving, lane, &mut job, shortage, connection).await {
+                    return;
+                }
+            }
         }
-        Err(next) => (next, false, None),
     };
     if !attempted
         && let Some((came, detail)) = history::not_attempted(serving, lane, key, number, &next)
@@ -71,6 +99,30 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     }
 }
 
+/// Waits until the attempt is worth another try; `false`: it is given back, since the lane ends or is halted.
+async fn wait_for_room(
+    serving: &Arc<Serving>,
+    lane: &Arc<Lane>,
+    job: &mut Job,
+    shortage: Shortage,
+    connection: &mut Connection,
+) -> bool {
+    lane.inner.lock().wait_for(job, shortage, serving.steady());
+    tokio::select! {
+        () = connection.room(shortage) => {}
+        () = serving.stop.cancelled() => {}
+    }
+    let mut inner = lane.inner.lock();
+    if !serving.stop.is_cancelled() && inner.go_on(job, serving.steady()) {
+        return true;
+    }
+    inner.give_back(job);
+    serving.stir(lane, &mut inner);
+    drop(inner);
+    connection.close();
+    false
+}
+
 /// Before the attempt: an event under suspicion waits for calm and its turn and is written down as open; it is given up on when it
 /// ended the process too often.
 async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>, Next> {
@@ -101,20 +153,17 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     Ok(Some(turn))
 }
 
-/// The attempt and what comes next; `false` when there was nothing to attempt.
-async fn attempt_once(
-    serving: &Arc<Serving>,
-    lane: &Lane,
-    job: Job,
-    connection: &mut Connection,
-) -> (Next, bool) {
+/// The attempt and what comes next.
+async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection: &mut Connection) -> Came {
     let stage = job.attempted.key.stage;
     let settings = job.settings.clone();
     let target = match target(stage, &settings, &job.attempted.failures) {
         Ok(target) => target,
         Err(why) => {
-            let next = next_step::give_up(&job.settings, job.attempted, why, serving.moment());
-            return (next, false);
+            return Came::Next {
+                next: next_step::give_up(&job.settings, job.attempted, why, serving.moment()),
+                attempted: false,
+            };
         }
     };
     let began = serving.steady();
@@ -138,7 +187,10 @@ async fn attempt_once(
                 wants_reply: stage == Stage::Subscriber,
                 timeout: job.settings.trigger.delivery.timeout,
             };
-            connection.attempt(&request).await
+            match connection.try_attempt(&request).await {
+                Ok(outcome) => outcome,
+                Err(shortage) => return Came::Short(Box::new(job), shortage),
+            }
         }
         Target::Broker(broker) => {
             into_mesh::hand_over(serving, broker, &job.event, &extra, &mut looping).await
@@ -152,7 +204,10 @@ async fn attempt_once(
         reply,
         looping,
     };
-    (conclude(serving, lane, job, end), true)
+    Came::Next {
+        next: conclude(serving, lane, job, end),
+        attempted: true,
+    }
 }
 
 /// Where a job of this stage goes; or why it is given up on, in the words of the failure that led there.

@@ -1,19 +1,22 @@
 //! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last commit.
 //!
 //! Everything is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's rules; who
-//! calls them decides when. They stand by their purpose: how the queue is filled (`feed`), what is due (`due_rows`), what
-//! is in flight (`flight`), what an outcome changes (`settle`), and the numbers of rows (`count`).
+//! calls them decides when. They stand by their purpose: how the queue is filled (`feed`), what is due (`due_rows`), the
+//! bytes that are in flight (`flight`), what is being attempted or waits to be (`under_way`), what an outcome changes
+//! (`settle`), and the numbers of rows (`count`).
 
 mod count;
 mod due_rows;
 mod feed;
 mod flight;
 mod settle;
+mod under_way;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use millrace_channel::{Change, LaneId, Position, Stage, Work, WorkKey};
+use millrace_delivery::Share;
 use millrace_event::{Event, ObjectName, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +25,7 @@ use crate::budget::Budget;
 use crate::next_step::Attempted;
 use crate::settings::Settings;
 use crate::window::Window;
+use under_way::InHand;
 
 pub(crate) use count::Count;
 pub(crate) use flight::Flight;
@@ -48,6 +52,8 @@ pub(crate) struct Lane {
     pub(crate) key: u32,
     /// Wakes a worker that waits for something to take.
     pub(crate) wake: Notify,
+    /// Its share of connections and name lookups.
+    pub(crate) share: Share,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -114,6 +120,7 @@ pub(crate) struct Inner {
     pub(crate) place: Place,
     pub(crate) halt: Option<Halt>,
     pub(crate) window: Window,
+    in_hand: Vec<InHand>,
     due: VecDeque<DueJob>,
     due_bytes: usize,
     /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
@@ -155,12 +162,13 @@ pub(crate) struct Inner {
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn new(stored: &millrace_channel::Lane, key: u32, inner: Inner) -> Self {
+    pub(crate) fn new(stored: &millrace_channel::Lane, key: u32, share: Share, inner: Inner) -> Self {
         Self {
             id: stored.id,
             name: stored.trigger.clone(),
             key,
             wake: Notify::new(),
+            share,
             inner: Mutex::new(inner),
         }
     }
@@ -179,16 +187,12 @@ impl Lane {
             return None;
         }
         inner.due_turn = !inner.due_turn;
-        if inner.due_turn
-            && let Some(job) = inner.take_due(budget)
-        {
-            inner.last_taken = now;
-            return Some(job);
-        }
-        let job = self
-            .take_new(inner, budget, now)
+        let due = inner.due_turn.then(|| inner.take_due(budget)).flatten();
+        let job = due
+            .or_else(|| self.take_new(inner, budget, now))
             .or_else(|| inner.take_due(budget))?;
         inner.last_taken = now;
+        inner.begin(&job, now);
         Some(job)
     }
 
@@ -286,6 +290,7 @@ impl Inner {
             place,
             halt: None,
             window: Window::with_owed(stored.unsettled.iter().map(|position| position.offset)),
+            in_hand: Vec::new(),
             due: VecDeque::new(),
             due_bytes: 0,
             taken: HashSet::new(),

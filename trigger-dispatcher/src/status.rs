@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use millrace_event::ObjectName;
-use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
+use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus, UnderWay};
 
 use crate::lane::{Halt, Inner, Place};
 use crate::serving::Serving;
@@ -57,6 +57,14 @@ impl Statuses for Serving {
         );
         all
     }
+
+    fn under_way(&self, position: u64) -> Vec<(ObjectName, UnderWay)> {
+        let lanes: Vec<_> = self.routes.lock().lanes.values().cloned().collect();
+        lanes
+            .iter()
+            .filter_map(|lane| Some((lane.name.clone(), lane.inner.lock().under_way(position)?)))
+            .collect()
+    }
 }
 
 /// Of a trigger that is gone, by what is stored.
@@ -83,6 +91,7 @@ fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
     TriggerStatus {
         state,
         reason,
+        shortage: inner.shortage(),
         cursor: inner.window.first_unsettled().unwrap_or(reads_at),
         reads_at,
         backlog: head.saturating_sub(reads_at),
@@ -117,11 +126,10 @@ fn state(inner: &Inner) -> (&'static str, Option<String>) {
             )),
         ),
         (None, Ok(_)) => {
-            let waits = "further attempts wait for memory: what is in flight uses all that --memory-budget has for it";
-            let reason = inner.flight.waits.then(|| waits.to_owned());
+            let waits = inner.shortage().map(|shortage| shortage.to_string());
             match inner.place {
-                Place::Live { .. } => ("live", reason),
-                Place::Behind { .. } => ("behind", reason),
+                Place::Live { .. } => ("live", waits),
+                Place::Behind { .. } => ("behind", waits),
             }
         }
     }

@@ -67,6 +67,28 @@ impl Window {
         });
     }
 
+    /// The attempt has not begun: it waits, and gets no row of work meanwhile.
+    pub(crate) fn wait(&mut self, offset: u64) {
+        self.go_on(offset, Timestamp(i64::MAX));
+    }
+
+    /// The attempt begins now.
+    pub(crate) fn go_on(&mut self, offset: u64, now: Timestamp) {
+        if let Some(flight) = self.in_flight.iter_mut().find(|flight| flight.offset == offset) {
+            flight.since = now;
+        }
+    }
+
+    /// The attempt is not made: its position is owed again. `false`: a row of work owes it.
+    pub(crate) fn give_back(&mut self, offset: u64) -> bool {
+        if self.end(offset) {
+            return false;
+        }
+        let place = self.owed.partition_point(|owed| *owed < offset);
+        self.owed.insert(place, offset);
+        true
+    }
+
     /// Takes an attempt out; says whether it has a row of work.
     pub(crate) fn end(&mut self, offset: u64) -> bool {
         match self.in_flight.iter().position(|flight| flight.offset == offset) {
@@ -187,6 +209,27 @@ mod tests {
         assert_eq!(window.unsettled(), [3, 5, 12], "owed while it is being read");
         window.was_read();
         assert_eq!(window.first_unsettled(), Some(5));
+    }
+
+    #[test]
+    fn an_attempt_that_waits_gets_no_row_and_can_be_given_back() {
+        let mut window = Window::with_owed([3, 9]);
+        for offset in [5, 6] {
+            window.begin(offset, Timestamp(100));
+        }
+        window.wait(5);
+        assert_eq!(
+            window.give_rows(Timestamp(1_000)),
+            [6],
+            "5 is not being attempted"
+        );
+        assert_eq!(window.unsettled(), [3, 5, 9]);
+        window.go_on(5, Timestamp(2_000));
+        assert_eq!(window.give_rows(Timestamp(1_999)), Vec::<u64>::new());
+        assert!(window.give_back(5), "nothing else owes it");
+        assert!(!window.give_back(6), "its row does");
+        assert_eq!((window.in_flight(), window.unsettled()), (0, vec![3, 5, 9]));
+        assert_eq!(window.next_owed(), Some(3), "in order");
     }
 
     #[test]

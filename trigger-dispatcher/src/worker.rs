@@ -8,7 +8,7 @@ use crate::serving::Serving;
 
 /// Works until the lane has had nothing to take for the linger time, or the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
-    let mut connection = serving.common.connector.slot();
+    let mut connection = lane.share.slot();
     loop {
         let job = {
             let mut inner = lane.inner.lock();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
-use millrace_event::{Clock, ObjectName};
+use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_filter::{Allowance, Explanation, Subject};
 use millrace_model::Trigger;
-use millrace_model::status::TriggerStatus;
+use millrace_model::status::{TriggerStatus, UnderWay};
 
 use super::attempts::Attempts;
 use crate::Admin;
@@ -28,6 +28,10 @@ pub(super) struct Facts {
     pub(super) lane: Option<Stored>,
     /// How its lane stands.
     pub(super) status: Option<TriggerStatus>,
+    /// The attempt that is under way now, or waits to begin; with wall times.
+    pub(super) under_way: Option<UnderWay>,
+    /// When this was found out, by the wall clock.
+    pub(super) now: Timestamp,
     pub(super) rows: Rows,
     pub(super) attempts: Attempts,
 }
@@ -82,6 +86,11 @@ pub(super) async fn gather(
         history.entry(attempt.trigger.clone()).or_default().push(attempt);
     }
     let mut statuses = admin.board.triggers();
+    let mut under_way = admin.board.under_way(broker, record.position.offset);
+    for attempt in under_way.values_mut() {
+        attempt.since = admin.clock.shown(attempt.since);
+    }
+    let now = admin.clock.moment().wall;
     let mut list = Vec::with_capacity(candidates.len());
     for Candidate {
         name,
@@ -98,6 +107,8 @@ pub(super) async fn gather(
             explanation,
             lane: lane.map(|lane| stored(&lane, record, router, &admin.clock)),
             status: statuses.remove(&name),
+            under_way: under_way.remove(&name),
+            now,
             attempts: Attempts::of(history.remove(&name).into_iter().flatten(), &rows),
             rows,
             trigger: name,

@@ -2,6 +2,7 @@
 
 use millrace_channel::{LaneState, Parked, Stage, Work};
 use millrace_event::Timestamp;
+use millrace_model::status::UnderWay;
 
 use super::attempts::Known;
 use super::facts::{Facts, Stored};
@@ -46,6 +47,7 @@ pub(super) fn of(facts: &Facts) -> Fate {
         return end("admitted-later", why);
     }
     let mut fate = written_down(facts)
+        .or_else(|| under_way(facts))
         .or_else(|| attempted(facts, lane))
         .unwrap_or_else(|| unattempted(facts, lane));
     if said.is_some_and(|said| !said.matched) {
@@ -77,7 +79,7 @@ fn written_down(facts: &Facts) -> Option<Fate> {
         .failures
         .last()
         .map_or("it failed", |failure| failure.reason.as_str());
-    let next = next(work);
+    let (next, next_due) = next(facts, work);
     let (state, why) = match work.key.stage {
         Stage::Subscriber if work.open => ("in-hand", next),
         Stage::Subscriber if work.failures.is_empty() && work.suspect => {
@@ -96,7 +98,7 @@ fn written_down(facts: &Facts) -> Option<Fate> {
         ),
     };
     Some(Fate {
-        next_due: Some(work.due),
+        next_due,
         ..end(state, why)
     })
 }
@@ -119,13 +121,38 @@ fn is_parked(facts: &Facts, parked: &Parked) -> Fate {
     end(state, why)
 }
 
-fn next(work: &Work) -> String {
-    let number = work.attempt + 1;
-    if work.open {
-        format!("attempt {number} is under way")
-    } else {
-        format!("attempt {number} is due at {}", Rfc3339(work.due))
+/// The next attempt in words, and when it is due. One that is under way is not due any more.
+fn next(facts: &Facts, work: &Work) -> (String, Option<Timestamp>) {
+    let number = format!("attempt {}", work.attempt + 1);
+    match facts.under_way.filter(|now| now.attempt == work.attempt) {
+        Some(now) => (format!("{number} is {}", in_words(now)), None),
+        None if work.open => (format!("{number} is under way"), None),
+        None if work.due <= facts.now => {
+            let why = format!(
+                "{number} has been due since {} and waits for its turn",
+                Rfc3339(work.due)
+            );
+            (why, Some(work.due))
+        }
+        None => (
+            format!("{number} is due at {}", Rfc3339(work.due)),
+            Some(work.due),
+        ),
     }
+}
+
+fn in_words(now: UnderWay) -> String {
+    let since = Rfc3339(now.since);
+    match now.shortage {
+        Some(shortage) => format!("{shortage}, since {since}"),
+        None => format!("under way since {since}"),
+    }
+}
+
+/// By the attempt that is under way, where no row says more: the first one.
+fn under_way(facts: &Facts) -> Option<Fate> {
+    let now = facts.under_way?;
+    Some(end("in-hand", format!("its first attempt is {}", in_words(now))))
 }
 
 /// By the last attempt, where no row says more.
@@ -231,6 +258,7 @@ mod tests {
     use millrace_channel::{Attempt, Failure, LaneId, Position, Rows, WorkKey};
     use millrace_event::ObjectName;
     use millrace_filter::{Clause, Explanation, Verdict};
+    use millrace_model::Shortage;
     use millrace_model::status::TriggerStatus;
 
     use super::super::attempts::Attempts;
@@ -263,6 +291,8 @@ mod tests {
                 reads_at: 10,
                 ..TriggerStatus::default()
             }),
+            under_way: None,
+            now: Timestamp(500),
             rows: Rows::default(),
             attempts: Attempts::default(),
         }
@@ -473,6 +503,46 @@ mod tests {
         assert_eq!(
             of(&with(&looped, parked(Stage::Reply, "too many brokers"))).state,
             "looping"
+        );
+    }
+
+    #[test]
+    fn an_attempt_that_is_under_way_is_not_told_to_be_due() {
+        let now = |attempt, shortage| {
+            Some(UnderWay {
+                attempt,
+                since: Timestamp(2_000),
+                shortage,
+            })
+        };
+        let mut retried = with(&[], work(Stage::Subscriber, 1, false, true));
+        retried.now = Timestamp(3_000);
+        let cause = "503 Service Unavailable; attempt 2";
+        let waits = "has been due since 1970-01-01T00:00:01.000Z and waits for its turn";
+        assert_fate(&retried, "retrying", &format!("{cause} {waits}"));
+        assert_eq!(of(&retried).next_due, Some(Timestamp(1_000)));
+
+        retried.under_way = now(1, None);
+        let since = "since 1970-01-01T00:00:02.000Z";
+        assert_fate(&retried, "retrying", &format!("{cause} is under way {since}"));
+        assert_eq!(of(&retried).next_due, None);
+
+        let shortage = Shortage::Descriptors;
+        retried.under_way = now(1, Some(shortage));
+        assert_fate(&retried, "retrying", &format!("{cause} is {shortage}, {since}"));
+
+        let mut first = facts();
+        first.under_way = now(0, None);
+        assert_fate(
+            &first,
+            "in-hand",
+            &format!("its first attempt is under way {since}"),
+        );
+        first.under_way = now(0, Some(shortage));
+        assert_fate(
+            &first,
+            "in-hand",
+            &format!("its first attempt is {shortage}, {since}"),
         );
     }
 

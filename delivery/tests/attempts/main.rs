@@ -8,4 +8,5 @@ mod guarded;
 mod replies;
 mod requests;
 mod server;
+mod shortages;
 mod tls;

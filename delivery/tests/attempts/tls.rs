@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_delivery::{Connector, ConnectorOptions, Request, Verdict};
+use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request, Verdict};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -37,12 +38,17 @@ impl Identity {
 
 /// A TLS server's port; it answers two requests on each connection.
 async fn server(identity: &Identity) -> u16 {
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    serve(identity.certificate, identity.key).await
+}
+
+async fn serve(certificate: &str, key: &str) -> u16 {
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![identity.certificate()], key)
+        .with_single_cert(vec![certificate], key)
         .expect("a configuration");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -59,10 +65,8 @@ async fn server(identity: &Identity) -> u16 {
 }
 
 fn trusting(identity: &Identity) -> Connector {
-    let mut roots = RootCertStore::empty();
-    roots.add(identity.certificate()).expect("a root");
     Connector::new(ConnectorOptions::default())
-        .with_roots(roots)
+        .with_roots(&[identity.certificate()])
         .expect("TLS")
 }
 
@@ -92,12 +96,88 @@ async fn an_untrusted_certificate_or_another_name_fails_the_attempt() {
     }
 }
 
+/// A self-signed certificate that says of itself that it is an authority, as `openssl req -x509` makes it, and its key.
+fn of_its_own(host: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, host);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// What an attempt comes to at a server with the first certificate for who trusts the second.
+async fn outcome(shown: &(String, String), trusted: &str) -> Outcome {
+    let port = serve(&shown.0, &shown.1).await;
+    let trusted = CertificateDer::from_pem_slice(trusted.as_bytes()).expect("a certificate");
+    let connector = Connector::new(ConnectorOptions::default())
+        .with_roots(&[trusted])
+        .expect("TLS");
+    let uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
+    connector.slot().attempt(&request(&uri, &event())).await
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_taken_where_it_is_trusted_itself() {
+    let own = of_its_own("127.0.0.1", |_| {});
+    assert_eq!(done(outcome(&own, &own.0).await).0, 202);
+}
+
+#[tokio::test]
+async fn reasons_of_refused_certificates_are_words() {
+    let own = of_its_own("127.0.0.1", |_| {});
+    let another = of_its_own("127.0.0.1", |_| {});
+    let elsewhere = of_its_own("other.example", |_| {});
+    let expired = of_its_own("127.0.0.1", |params| {
+        params.not_after = date_time_ymd(2020, 9, 13)
+    });
+    let early = of_its_own("127.0.0.1", |params| {
+        params.not_before = date_time_ymd(4000, 1, 1)
+    });
+    for (shown, trusted, expected) in [
+        (
+            &elsewhere,
+            &elsewhere,
+            "the certificate is not for 127.0.0.1 but for other.example",
+        ),
+        (
+            &expired,
+            &expired,
+            "the certificate expired at Sun, 13 Sep 2020 00:00:00 GMT",
+        ),
+        (
+            &early,
+            &early,
+            "the certificate is valid only from Sat, 01 Jan 4000 00:00:00 GMT on",
+        ),
+        (
+            &own,
+            &another,
+            "the certificate is its own authority and is not trusted; SSL_CERT_FILE can name it",
+        ),
+    ] {
+        let failure = failure(outcome(shown, &trusted.0).await);
+        assert_eq!(failure.reason, format!("the TLS handshake failed: {expected}"));
+        assert_eq!(failure.verdict, Verdict::Again);
+    }
+    let (loopback, other) = (server(&LOOPBACK).await, trusting(&OTHER));
+    let uri = format!("https://127.0.0.1:{loopback}/").parse().expect("a URL");
+    let untrusted = failure(other.slot().attempt(&request(&uri, &event())).await);
+    let words = "the TLS handshake failed: the certificate is signed by nobody who is trusted";
+    assert!(untrusted.reason.starts_with(words), "{}", untrusted.reason);
+}
+
 #[tokio::test]
 async fn plain_text_on_a_tls_port_is_a_failed_attempt() {
     let server = Server::start(vec![vec![Step::Write(b"not TLS at all".to_vec())]]).await;
     let uri = format!("https://{}/", server.address).parse().expect("a URL");
     let failure = failure(trusting(&LOOPBACK).slot().attempt(&request(&uri, &event())).await);
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
+    assert_eq!(
+        failure.reason,
+        "the TLS handshake failed: what came back is not TLS"
+    );
 }
 
 #[tokio::test]

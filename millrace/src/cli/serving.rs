@@ -120,6 +120,9 @@ pub(crate) struct ListeningArgs {
     /// The most data that one event may have
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_event_bytes)]
     pub(crate) max_event_bytes: usize,
+    /// The most connections to subscribers and sinks that may be open at one time; fewer where the limit of open files is low
+    #[arg(long, value_name = "N", default_value_t = MAX_OUTGOING_CONNECTIONS, value_parser = parse_count)]
+    pub(crate) max_outgoing_connections: usize,
     /// How long what is in hand may take to end at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
@@ -142,6 +145,9 @@ pub(crate) enum DurabilityArg {
 
 /// Connections that may come in where nobody says how many.
 const MAX_CONNECTIONS: usize = 10_000;
+
+/// Connections that may go out where nobody says how many.
+const MAX_OUTGOING_CONNECTIONS: usize = 20_000;
 
 // === impl DevArgs ===
 
@@ -230,6 +236,7 @@ impl ListeningArgs {
             durability: Durability::Sync,
             rebuild_state: false,
             max_event_bytes: self.max_event_bytes,
+            max_outgoing_connections: self.max_outgoing_connections,
             drain_timeout: self.drain_timeout,
             orphan_grace: Duration::ZERO,
             history_bytes: 0,

@@ -34,6 +34,8 @@ pub(crate) struct RoleConfig {
     pub(crate) rebuild_state: bool,
     /// The most data of one event.
     pub(crate) max_event_bytes: usize,
+    /// Connections to targets that may be open at one time, as far as there are descriptors.
+    pub(crate) max_outgoing_connections: usize,
     /// How long what is in hand may take to end at shutdown.
     pub(crate) drain_timeout: Duration,
     /// How long the debts of a trigger that is gone are kept.

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::config::RoleConfig;
+use super::environment;
 use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
@@ -77,8 +78,9 @@ pub(crate) const ADMIN_END: Duration = Duration::from_secs(2);
 impl Front {
     /// Binds the addresses and wires the parts.
     pub(crate) fn build(config: &RoleConfig, given: Given) -> anyhow::Result<Self> {
+        environment::remark();
         let mut registry = given.registry;
-        let descriptors = Descriptors::claim(config.max_connections);
+        let descriptors = Descriptors::claim(config.max_connections, config.max_outgoing_connections);
         descriptors.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());
@@ -116,6 +118,8 @@ impl Front {
                 ..Guard::default()
             },
             max_answer_bytes: config.answer_bytes(),
+            max_connections: descriptors.outgoing,
+            max_lookups: descriptors.lookups,
         })
         .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
         let sources = Sources::new(millrace_sources::Parts {

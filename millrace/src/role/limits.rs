@@ -17,14 +17,16 @@ pub(crate) struct Descriptors {
     pub(crate) limit: usize,
     /// Connections of producers and origins (`--max-connections`).
     pub(crate) incoming: usize,
-    /// Connections to targets.
+    /// Connections to targets (`--max-outgoing-connections`).
     pub(crate) outgoing: usize,
+    /// Name lookups that run at one time: each has a thread, and a descriptor or two of the reserve.
+    pub(crate) lookups: usize,
     /// Connections of the admin listener.
     pub(crate) admin: usize,
 }
 
-/// Connections to targets, where there are descriptors for them.
-const OUTGOING: usize = 20_000;
+/// Name lookups: an eighth of the reserve, between these.
+const LOOKUPS: (usize, usize) = (4, 1_024);
 /// Connections of the admin listener: health, metrics and commands; few are ever open.
 const ADMIN: (usize, usize) = (4, 256);
 /// The part of the limit that is no connection's: segments of logs, state databases, files of documents, sockets that are
@@ -36,9 +38,9 @@ const UNLIMITED: usize = 1 << 30;
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and splits it. At most so many connections come in.
-    pub(crate) fn claim(incoming: usize) -> Self {
-        let split = Self::split(raise(), incoming, OUTGOING);
+    /// Raises the soft limit to the hard one, and splits it. At most so many connections come in and go out.
+    pub(crate) fn claim(incoming: usize, outgoing: usize) -> Self {
+        let split = Self::split(raise(), incoming, outgoing);
         if split.incoming < incoming {
             tracing::warn!(
                 limit = split.limit,
@@ -67,6 +69,7 @@ impl Descriptors {
             limit,
             incoming: part(incoming),
             outgoing: part(outgoing),
+            lookups: (reserve / 8).clamp(LOOKUPS.0, LOOKUPS.1),
             admin,
         }
     }
@@ -156,5 +159,7 @@ mod tests {
         }
         let split = Descriptors::split(1024, 10_000, 20_000);
         assert_eq!((split.incoming, split.outgoing, split.admin), (226, 453, 64));
+        assert_eq!(split.lookups, 32);
+        assert_eq!(Descriptors::split(65_536, 10_000, 20_000).lookups, 1_024);
     }
 }

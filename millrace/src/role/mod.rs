@@ -1,11 +1,12 @@
 //! What every role that serves is made of: `millrace run`, `millrace sources` and `millrace dev` add only what is their own.
 //!
-//! A role is given its [`config`] and its [`documents`], builds its [`front`] and its own [`part`]s, and runs until the
+//! A role is given its [`config`] and its [`documents`], finds its [`limits`], builds its [`front`] and its own [`part`]s, and runs until the
 //! [`signal`] to end; changed documents are taken up meanwhile.
 
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod documents;
+pub(crate) mod environment;
 pub(crate) mod front;
 pub(crate) mod limits;
 pub(crate) mod memory;

@@ -41,6 +41,7 @@ impl Inner {
         } else {
             true
         };
+        self.end(&key);
         self.uncommitted += 1;
         self.dirty = true;
         if has_row {

@@ -1,0 +1,198 @@
+//! [`Shares`] for tasks that wait: a permit is held and gives itself back, a place in the line is held and leaves it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use std::collections::HashMap;
+use tokio::sync::{Notify, oneshot};
+
+use crate::shares::{Kept, OwnerId, Rank, Shares, Ticket};
+
+/// A limited number of permits.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    books: Mutex<Books>,
+    /// A permit came back.
+    freed: Notify,
+    shown: Shown,
+}
+
+/// Where the books are shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) limit: Gauge,
+    pub(crate) used: Gauge,
+    pub(crate) waiting: Gauge,
+}
+
+#[derive(Debug)]
+struct Books {
+    shares: Shares,
+    answers: HashMap<Ticket, oneshot::Sender<Permit>>,
+}
+
+/// One of them. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
+    owner: OwnerId,
+}
+
+/// A place in the line. Dropping it leaves the line.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    permits: Arc<Permits>,
+    ticket: Ticket,
+    answer: oneshot::Receiver<Permit>,
+}
+
+// === impl Permits ===
+
+impl Permits {
+    pub(crate) fn new(limit: usize, kept: Kept, shown: Shown) -> Arc<Self> {
+        shown.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        Arc::new(Self {
+            books: Mutex::new(Books {
+                shares: Shares::new(limit, kept),
+                answers: HashMap::new(),
+            }),
+            freed: Notify::new(),
+            shown,
+        })
+    }
+
+    /// Stands in line. The permit may be there at once.
+    pub(crate) fn ask(self: &Arc<Self>, owner: OwnerId, rank: Rank) -> Pending {
+        let (sender, answer) = oneshot::channel();
+        let ticket = self.change(|books| {
+            let ticket = books.shares.ask(owner, rank);
+            books.answers.insert(ticket, sender);
+            ticket
+        });
+        Pending {
+            permits: self.clone(),
+            ticket,
+            answer,
+        }
+    }
+
+    /// Waits until a permit comes back, or one has come back since somebody waited last.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Whether somebody waits who would have a permit that this owner gives back.
+    pub(crate) fn is_wanted_of(&self, owner: OwnerId) -> bool {
+        self.shown.waiting.get() > 0 && self.books.lock().shares.is_wanted_of(owner)
+    }
+
+    /// How many each holds who holds any.
+    pub(crate) fn holders(&self) -> Vec<(OwnerId, usize)> {
+        self.books.lock().shares.holders().collect()
+    }
+
+    /// Changes the books and gives out what can be given out then.
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Books) -> T) -> T {
+        let mut books = self.books.lock();
+        let changed = change(&mut books);
+        let granted: Vec<_> = books
+            .shares
+            .grant()
+            .into_iter()
+            .filter_map(|(ticket, owner)| Some((books.answers.remove(&ticket)?, owner)))
+            .collect();
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.shown.used.set(count(books.shares.used()));
+        self.shown.waiting.set(count(books.shares.waiting()));
+        drop(books);
+        for (answer, owner) in granted {
+            // Who does not wait any more drops its permit, which comes back: not under the lock.
+            drop(answer.send(Permit {
+                permits: self.clone(),
+                owner,
+            }));
+        }
+        changed
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.permits.change(|books| books.shares.give_back(self.owner));
+        self.permits.freed.notify_one();
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// The permit, if it is there.
+    pub(crate) fn granted(&mut self) -> Option<Permit> {
+        self.answer.try_recv().ok()
+    }
+
+    /// Waits for the permit.
+    ///
+    /// # Guarantees
+    /// Dropping the future keeps the place in the line.
+    pub(crate) async fn permit(&mut self) -> Permit {
+        match (&mut self.answer).await {
+            Ok(permit) => permit,
+            // It was taken before. Nobody asks a second time.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// How many permits its owner holds.
+    pub(crate) fn owner_holds(&self, owner: OwnerId) -> usize {
+        self.permits.books.lock().shares.held(owner)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.permits.change(|books| {
+            books.answers.remove(&self.ticket);
+            books.shares.withdraw(self.ticket)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permits(limit: usize) -> Arc<Permits> {
+        Permits::new(limit, |_| 0, Shown::default())
+    }
+
+    #[tokio::test]
+    async fn a_permit_that_comes_back_goes_to_who_waits() {
+        let permits = permits(1);
+        let first = permits.ask(1, Rank::Usual).granted().expect("free");
+        let mut second = permits.ask(2, Rank::Usual);
+        assert!(second.granted().is_none());
+        assert!(permits.is_wanted_of(1) && !permits.is_wanted_of(3));
+        drop(first);
+        let held = second.permit().await;
+        assert_eq!(permits.holders(), [(2, 1)]);
+        drop((held, second));
+        assert_eq!(permits.holders(), []);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_line_and_loses_no_permit() {
+        let permits = permits(1);
+        let first = permits.ask(1, Rank::Usual).granted().expect("free");
+        let (gone, mut third) = (permits.ask(2, Rank::Usual), permits.ask(3, Rank::Usual));
+        drop(gone);
+        drop(first);
+        // Granted by now, and dropped without having been looked at.
+        let unseen = permits.ask(4, Rank::Usual);
+        drop(third.permit().await);
+        drop(unseen);
+        assert_eq!((permits.shown.used.get(), permits.shown.waiting.get()), (0, 0));
+        assert!(permits.ask(5, Rank::Usual).granted().is_some());
+    }
+}
