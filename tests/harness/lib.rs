@@ -3,9 +3,9 @@
 //! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
 //! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
 //! stands, [`wait_until`] waits for a condition and never for a time, [`webhook`] calls as forges do, [`peers`] finds the real clients,
-//! [`Clocks`] moves the time of one process, [`neighbours`] is what tenants do to each other (the benchmark runs it too), and
-//! [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing here uses the product's own crates: what
-//! both sides got wrong in the same way would pass.
+//! [`Clocks`] moves the time of one process, [`namespace`] gives a test a machine of its own, [`neighbours`] is what tenants do
+//! to each other (the benchmark runs it too), and [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
+//! here uses the product's own crates: what both sides got wrong in the same way would pass.
 
 #![allow(
     clippy::print_stdout,
@@ -24,7 +24,9 @@ pub mod kafka;
 #[cfg(feature = "servers")]
 pub mod kube;
 pub mod mesh;
+pub mod name_server;
 pub mod named;
+pub mod namespace;
 pub mod neighbours;
 pub mod peers;
 #[cfg(feature = "servers")]
@@ -36,6 +38,8 @@ pub mod redact;
 pub mod reload;
 pub mod sink;
 pub mod story;
+#[cfg(feature = "servers")]
+pub mod tls;
 pub mod volume;
 pub mod wait;
 pub mod webhook;

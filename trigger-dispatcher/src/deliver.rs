@@ -117,8 +117,11 @@ async fn wait_for_room(
         return true;
     }
     inner.give_back(job);
+    let bytes = job.event.stored().len();
+    inner.flight.end(bytes);
     serving.stir(lane, &mut inner);
     drop(inner);
+    serving.common.budget.end(bytes);
     connection.close();
     false
 }

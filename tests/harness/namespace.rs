@@ -1,0 +1,50 @@
+//! A test that needs a machine of its own: it runs again in a network, and with mounts, that nobody else sees.
+//!
+//! So limits of a whole machine (local ports, address families, name servers) can be provoked beside other tests.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+
+/// Set in the namespace.
+const INSIDE: &str = "MILLRACE_TEST_NAMESPACE";
+
+/// Whether this is the run inside. Outside it runs the test of that name again, in a namespace that the shell command `prepare`
+/// has set up, and says `false` once that has passed; the same, with a remark, where the machine has no namespaces and
+/// they are not required.
+///
+/// # Errors
+/// When the test fails inside.
+pub async fn inside(test: &str, prepare: &str) -> anyhow::Result<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(true);
+    }
+    let start = |args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-Urnm", "sh", "-c", &format!("{prepare} && exec \"$@\""), "sh"]);
+        command.args(args).env(INSIDE, "1");
+        command
+    };
+    let mut tried = start(&["true"]);
+    let refused = match tokio::task::spawn_blocking(move || tried.output()).await? {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(refused) = refused {
+        crate::peers::skip(&format!("no namespace can be made: {refused}"))?;
+        return Ok(false);
+    }
+    let binary = std::env::current_exe()?;
+    let mut again = start(&[&binary.to_string_lossy(), "--exact", test, "--nocapture"]);
+    let output = tokio::task::spawn_blocking(move || again.output())
+        .await?
+        .context("running the test in a namespace")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(
+        output.status.success() && said.contains("1 passed"),
+        "in the namespace: {said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(false)
+}

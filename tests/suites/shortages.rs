@@ -1,0 +1,289 @@
+//! Promise: what Millrace itself runs out of is never held against a subscriber. The event waits, the Trigger says for
+//! what, no attempt is counted, and it is delivered once there is room.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::Context as _;
+use http::Method;
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::event::Message;
+use millrace_tests::mesh::Setup;
+use millrace_tests::{Answer, Client, Event, Gate, Mesh, Sink, namespace, wait_until, within};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
+
+/// One attempt and no other: whatever is counted as a failure parks the event.
+const ONCE: &str = "{retry: 0}";
+
+fn events(from: usize, to: usize) -> Vec<Event> {
+    (from..to).map(|id| Event::new(&id.to_string(), "x")).collect()
+}
+
+fn ids(from: usize, to: usize) -> BTreeSet<String> {
+    (from..to).map(|id| id.to_string()).collect()
+}
+
+/// Lets the running process open no file and no connection more; gives the limit that it had.
+fn close_descriptors(mesh: &mut Mesh) -> anyhow::Result<Rlimit> {
+    set_descriptors(mesh, |before| Rlimit {
+        current: Some(4),
+        ..before
+    })
+}
+
+fn set_descriptors(mesh: &mut Mesh, limit: impl Fn(Rlimit) -> Rlimit) -> anyhow::Result<Rlimit> {
+    let pid = Pid::from_raw(i32::try_from(mesh.process().id())?);
+    let unchanged = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let text = fs::read_to_string(format!("/proc/{}/limits", mesh.process().id()))?;
+    let line = text.lines().find(|line| line.starts_with("Max open files"));
+    let mut numbers = line.context("no limit of open files")?.split_whitespace().skip(3);
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    let before = Rlimit {
+        current: next(),
+        maximum: next(),
+    };
+    anyhow::ensure!(before != unchanged, "no numbers in {text}");
+    Ok(prlimit(pid, Resource::Nofile, limit(before))?)
+}
+
+/// Asks on a connection that is open already.
+async fn get(client: &mut Client, path: &str) -> anyhow::Result<Value> {
+    let nothing = Message {
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+    };
+    client.send(&Method::GET, path, &nothing).await?.json()
+}
+
+async fn trigger(client: &mut Client, name: &str) -> anyhow::Result<Value> {
+    let triggers = get(client, "/api/v1/triggers").await?;
+    let found = triggers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|trigger| trigger["name"] == name);
+    found.cloned().with_context(|| format!("no {name} in {triggers}"))
+}
+
+/// Waits until the trigger says that it waits for `shortage`.
+async fn until_short(client: &mut Client, name: &str, shortage: &str) -> anyhow::Result<()> {
+    within("the Trigger to say what it waits for", async {
+        loop {
+            let state = trigger(client, name).await?;
+            if state["shortage"] == shortage {
+                assert_eq!(state["state"], "live", "{state}");
+                let reason = state["reason"].as_str().unwrap_or_default();
+                assert!(reason.starts_with("waiting for "), "{state}");
+                return anyhow::Ok(());
+            }
+        }
+    })
+    .await
+}
+
+/// Nothing was given up on, and nothing counted as a failure.
+async fn nothing_failed(mesh: &Mesh, name: &str, delivered: usize) -> anyhow::Result<()> {
+    mesh.until_settled().await?;
+    let state = mesh.admin().trigger(name).await?;
+    for (member, expected) in [("parked", 0), ("failedAttempts", 0), ("delivered", delivered)] {
+        assert_eq!(state[member], expected, "{member} of {state}");
+    }
+    assert_eq!(state["shortage"], Value::Null, "{state}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow::Result<()> {
+    let (sink, dead_letters) = (Sink::start().await?, Sink::start().await?);
+    sink.answer("/refuses", [Answer::status(400)]);
+    let to_dead_letters = format!(
+        "{{retry: 0, deadLetterSink: {{uri: \"{}\"}}}}",
+        dead_letters.url("/dead")
+    );
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE))
+        .trigger(&Trigger::new("refuses", &sink.url("/refuses")).delivery(&to_dead_letters));
+    let mut mesh = Mesh::start(documents.text()).await?;
+    let (mut producer, mut admin) = (Client::new(mesh.listen()), Client::new(mesh.admin().address()));
+    get(&mut admin, "/api/v1/triggers").await?;
+    // The connection stays open, so that events come in also when no other can be accepted.
+    let hello = producer
+        .post("/shop/default", &Event::new("hello", "other").binary())
+        .await?;
+    assert_eq!(hello.status, 202);
+    sink.wait_for("/takes", 1).await?;
+    dead_letters.wait_for("/dead", 1).await?;
+
+    let before = close_descriptors(&mut mesh)?;
+    let batch = Event::batch(&events(0, 40));
+    assert_eq!(producer.post("/shop/default", &batch).await?.status, 202);
+    until_short(&mut admin, "shop/takes", "descriptors").await?;
+    let story = get(
+        &mut admin,
+        "/api/v1/explain?broker=shop/default&id=39&trigger=shop/takes",
+    )
+    .await?;
+    let told_of = &story["triggers"][0];
+    assert_eq!(told_of["state"], "in-hand", "{story}");
+    let why = told_of["why"].as_str().unwrap_or_default();
+    assert!(
+        why.contains("waiting for a file descriptor") || why.contains("queued"),
+        "{story}"
+    );
+    assert_eq!(told_of["attempts"], Value::Array(Vec::new()), "{story}");
+    let told = "deliveries stand still: waiting for a file descriptor";
+    wait_until("the log to say so", || async {
+        let said = fs::read_to_string(mesh.setup().folder().join("stderr"))?;
+        let is_told = |of: &str| said.lines().any(|line| line.contains(told) && line.contains(of));
+        Ok(Some(()).filter(|()| is_told("shop/takes") && is_told("shop/refuses")))
+    })
+    .await?;
+    set_descriptors(&mut mesh, |_| before)?;
+
+    sink.until_all("/takes", &ids(0, 40)).await?;
+    dead_letters.until_all("/dead", &ids(0, 40)).await?;
+    nothing_failed(&mesh, "shop/takes", 41).await?;
+    let refused = mesh.admin().trigger("shop/refuses").await?;
+    assert_eq!(
+        (
+            &refused["failedAttempts"],
+            &refused["deadLettered"],
+            &refused["parked"]
+        ),
+        (&41.into(), &41.into(), &0.into()),
+        "{refused}"
+    );
+    assert_eq!(sink.count("/takes"), 41, "nothing is delivered twice");
+    assert_eq!(sink.count("/refuses"), 41);
+    assert!(mesh.admin().metric("millrace_delivery_shortages_total").await? >= 1.0);
+    let said = fs::read_to_string(mesh.setup().folder().join("stderr"))?;
+    let lines = said
+        .lines()
+        .filter(|line| line.contains(told) && line.contains("shop/takes"));
+    assert_eq!(lines.count(), 1, "one line a trigger");
+    Ok(())
+}
+
+#[tokio::test]
+async fn idle_connections_of_producers_park_nothing() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
+    let low = ["prlimit", "--nofile=256:256"].map(str::to_owned).to_vec();
+    let mesh = Setup::new(documents.text())?.before(low).start().await?;
+    let mut producer = Client::new(mesh.listen());
+    producer
+        .post("/shop/default", &Event::new("first", "x").binary())
+        .await?;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(tokio::net::TcpStream::connect(mesh.listen()).await?);
+    }
+    for event in events(0, 200) {
+        assert_eq!(producer.post("/shop/default", &event.binary()).await?.status, 202);
+    }
+    drop(idle);
+    sink.until_all("/takes", &ids(0, 200)).await?;
+    nothing_failed(&mesh, "shop/takes", 201).await
+}
+
+#[tokio::test]
+async fn without_local_ports_events_wait_and_each_is_attempted_once() -> anyhow::Result<()> {
+    let few_ports = "ip link set lo up && echo 50000 50015 > /proc/sys/net/ipv4/ip_local_port_range";
+    let test = "without_local_ports_events_wait_and_each_is_attempted_once";
+    if !namespace::inside(test, few_ports).await? {
+        return Ok(());
+    }
+    let (sink, gate) = (Sink::start().await?, Gate::closed());
+    sink.answer("/takes", [Answer::ok().after(&gate)]);
+    let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
+    let mesh = Mesh::start(documents.text()).await?;
+    let mut admin = Client::new(mesh.admin().address());
+    let batch = Event::batch(&events(0, 40));
+    assert_eq!(mesh.post("shop/default", &batch).await?.status, 202);
+    until_short(&mut admin, "shop/takes", "ports").await?;
+    assert!(sink.count("/takes") < 32);
+    gate.open();
+    sink.until_all("/takes", &ids(0, 40)).await?;
+    let state = trigger(&mut admin, "shop/takes").await?;
+    assert_eq!(
+        (&state["parked"], &state["failedAttempts"]),
+        (&0.into(), &0.into()),
+        "{state}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_an_address_of_the_family_the_attempt_has_failed() -> anyhow::Result<()> {
+    let no_ipv6 = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
+    let test = "without_an_address_of_the_family_the_attempt_has_failed";
+    if !namespace::inside(test, no_ipv6).await? {
+        return Ok(());
+    }
+    let trigger = Trigger::new("nowhere", "http://[::1]:9/").delivery(ONCE);
+    let mesh = Mesh::start(Documents::broker().trigger(&trigger).text()).await?;
+    mesh.send("shop/default", &events(0, 1)).await?;
+    let parked = wait_until("the event to be parked", || async {
+        let state = mesh.admin().trigger("shop/nowhere").await?;
+        Ok(Some(state).filter(|state| state["parked"] == 1))
+    });
+    assert_eq!(parked.await?["failedAttempts"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_at_the_end_is_delivered_after_the_next_start() -> anyhow::Result<()> {
+    let (sink, gate) = (Sink::start().await?, Gate::closed());
+    sink.answer("/hangs", [Answer::ok().after(&gate)]);
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("hangs", &sink.url("/hangs")).annotation("millrace.dev/parallelism", "100"));
+    let mut mesh = Setup::new(documents.text())?
+        .args(&["--max-outgoing-connections", "16", "--drain-timeout", "1s"])
+        .start()
+        .await?;
+    assert_eq!(
+        mesh.post("shop/default", &Event::batch(&events(0, 60)))
+            .await?
+            .status,
+        202
+    );
+    let mut admin = Client::new(mesh.admin().address());
+    until_short(&mut admin, "shop/hangs", "connections").await?;
+    sink.wait_for("/hangs", 14).await?;
+    assert_eq!(
+        mesh.admin().metric("millrace_delivery_open_connections").await?,
+        14.0
+    );
+    assert_eq!(
+        mesh.admin()
+            .metric("millrace_delivery_open_connections_limit")
+            .await?,
+        16.0
+    );
+    assert_eq!(
+        mesh.stop().await?.code(),
+        Some(0),
+        "what waits does not hold the end up"
+    );
+    assert_eq!(sink.count("/hangs"), 14, "an eighth is kept for others");
+    gate.open();
+    mesh.restart().await?;
+    sink.until_all("/hangs", &ids(0, 60)).await?;
+    mesh.until_settled().await?;
+    let state = mesh.admin().trigger("shop/hangs").await?;
+    assert_eq!(
+        (&state["parked"], &state["failedAttempts"]),
+        (&0.into(), &0.into()),
+        "{state}"
+    );
+    assert_eq!(
+        sink.count("/hangs"),
+        60 + 14,
+        "only what was under way comes twice"
+    );
+    Ok(())
+}

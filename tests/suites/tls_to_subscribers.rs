@@ -1,0 +1,188 @@
+//! Promise: an https subscriber is trusted as curl would trust it, and what is wrong is said in words. No proxy is used.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
+use millrace_tests::tls::{self, Identity};
+use millrace_tests::{Event, Mesh, Sink, wait_until};
+use tokio::net::TcpListener;
+
+const ONCE: &str = "{retry: 0}";
+
+fn said(mesh: &Mesh) -> anyhow::Result<String> {
+    Ok(fs::read_to_string(mesh.setup().folder().join("stderr"))?)
+}
+
+/// A mesh with a Trigger `shop/ship` for this subscriber, that trusts what is in the file.
+async fn mesh(url: &str, trusted: &Path) -> anyhow::Result<Mesh> {
+    let documents = Documents::broker().trigger(&Trigger::new("ship", url).delivery(ONCE));
+    let setup = Setup::new(documents.text())?
+        .environment("SSL_CERT_FILE", &trusted.to_string_lossy())
+        .environment("SSL_CERT_DIR", "");
+    setup.start().await
+}
+
+fn file(folder: &Path, identity: &Identity) -> anyhow::Result<PathBuf> {
+    let file = folder.join("trusted.pem");
+    fs::write(&file, &identity.certificate)?;
+    Ok(file)
+}
+
+/// Why curl does not take the server at this address by the same file, if it does not; nothing where there is no curl.
+fn curl_refuses(address: SocketAddr, trusted: &Path) -> Option<String> {
+    let url = format!("https://{address}/");
+    let mut curl = Command::new("curl");
+    curl.args(["-qsS", "--noproxy", "*", "--max-time", "20", "--data", "x", &url])
+        .env_remove("CURL_CA_BUNDLE")
+        .env_remove("SSL_CERT_DIR")
+        .env("SSL_CERT_FILE", trusted);
+    let output = curl.output().ok().filter(|output| !output.status.success())?;
+    Some(format!(
+        "{}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_by_ssl_cert_file_as_by_curl() -> anyhow::Result<()> {
+    for authority in [true, false] {
+        let folder = tempfile::tempdir()?;
+        let sink = Sink::start().await?;
+        let identity = tls::self_signed(&["127.0.0.1"], authority)?;
+        let address = tls::before(&sink, &identity).await?;
+        let trusted = file(folder.path(), &identity)?;
+        let refused = tokio::task::spawn_blocking({
+            let trusted = trusted.clone();
+            move || curl_refuses(address, &trusted)
+        });
+        assert_eq!(refused.await?, None, "curl, authority: {authority}");
+        let mesh = mesh(&format!("https://{address}/ship"), &trusted).await?;
+        mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+        sink.wait_for("/ship", 1).await?;
+        mesh.until_settled().await?;
+        assert_eq!(mesh.admin().trigger("shop/ship").await?["delivered"], 1);
+        assert!(
+            !said(&mesh)?.contains("SSL_CERT_FILE"),
+            "nothing is wrong with it"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_trusted_is_refused_in_words() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sink = Sink::start().await?;
+    let [own, another] = [
+        tls::self_signed(&["127.0.0.1"], true)?,
+        tls::self_signed(&["127.0.0.1"], true)?,
+    ];
+    let elsewhere = tls::self_signed(&["other.example"], false)?;
+    for (shown, trusted, reason) in [
+        (
+            &own,
+            &another,
+            "the certificate is its own authority and is not trusted",
+        ),
+        (
+            &elsewhere,
+            &another,
+            "the certificate is signed by nobody who is trusted",
+        ),
+        (
+            &elsewhere,
+            &elsewhere,
+            "the certificate is not for 127.0.0.1 but for other.example",
+        ),
+    ] {
+        let address = tls::before(&sink, shown).await?;
+        let mesh = mesh(&format!("https://{address}/ship"), &file(folder.path(), trusted)?).await?;
+        mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+        let state = wait_until("the event to be parked", || async {
+            let state = mesh.admin().trigger("shop/ship").await?;
+            Ok(Some(state).filter(|state| state["parked"] == 1))
+        })
+        .await?;
+        let told = state["lastFailure"]["reason"].as_str().unwrap_or_default();
+        assert!(
+            told.starts_with(&format!("the TLS handshake failed: {reason}")),
+            "{told}"
+        );
+        for typed in ["InvalidCertificate", "DnsName", "OtherError", "{", "\""] {
+            assert!(!told.contains(typed), "{typed} in {told}");
+        }
+    }
+    assert_eq!(sink.count("/ship"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_that_are_not_there_are_said_at_start() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let missing = folder.path().join("missing.pem");
+    let empty = folder.path().join("empty.pem");
+    fs::write(&empty, "no certificate at all\n")?;
+    for (file, expected) in [
+        (
+            &missing,
+            format!("SSL_CERT_FILE names {}, which cannot be used", missing.display()),
+        ),
+        (
+            &empty,
+            "SSL_CERT_FILE and SSL_CERT_DIR name no certificate in PEM form".to_owned(),
+        ),
+        (
+            &folder.path().to_owned(),
+            "which cannot be used: it is not a file".to_owned(),
+        ),
+    ] {
+        let mesh = mesh("http://127.0.0.1:9/", file).await?;
+        let said = said(&mesh)?;
+        assert_eq!(
+            said.lines().filter(|line| line.contains(&expected)).count(),
+            1,
+            "{said}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn proxies_are_not_used_and_that_is_said_at_start() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let proxy = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", proxy.local_addr()?);
+    let documents = Documents::broker().trigger(&Trigger::new("ship", &sink.url("/ship")).delivery(ONCE));
+    let mut setup = Setup::new(documents.text())?;
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ] {
+        setup = setup.environment(name, &url);
+    }
+    let mesh = setup.start().await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    sink.wait_for("/ship", 1).await?;
+    tokio::select! {
+        biased;
+        called = proxy.accept() => anyhow::bail!("the proxy was called: {called:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let said = said(&mesh)?;
+    let told = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, http_proxy, https_proxy, all_proxy are set and not used";
+    assert_eq!(
+        said.lines().filter(|line| line.contains(told)).count(),
+        1,
+        "{said}"
+    );
+    Ok(())
+}
