@@ -110,6 +110,8 @@ async fn records_become_events_as_documented(kafka: &Kafka) -> anyhow::Result<()
         Record::of("no event").header("ce_id", "1"),
         Record::of("x".repeat(3_000)),
         Record::of("last").header("bad", b"\xff".to_vec()),
+        // Data that is an event in a format that is not understood: whoever gets it must not read it as this one.
+        Record::of("\u{1}avro").header("content-type", "Application/CloudEvents+Avro"),
     ];
     kafka.produce(topic, &all).await?;
     let got = sink.wait_for(PATH, all.len() - 1).await?;
@@ -168,21 +170,35 @@ async fn records_become_events_as_documented(kafka: &Kafka) -> anyhow::Result<()
     )?;
     has("partition:0/offset:6", &[("kafkaheaderbad", None)], "last")?;
 
-    kafka.until_committed(&group(topic), topic, 0, 7).await?;
+    let structured = Some("application/cloudevents+json; charset=utf-8");
+    let within = got
+        .iter()
+        .find(|received| received.header("content-type") == structured);
+    let within: Value = serde_json::from_slice(&within.context("a structured delivery")?.body)?;
+    assert_eq!(
+        (&within["id"], &within["datacontenttype"], &within["data_base64"]),
+        (
+            &"partition:0/offset:7".into(),
+            &"application/cloudevents+avro".into(),
+            &"AWF2cm8=".into()
+        )
+    );
+
+    kafka.until_committed(&group(topic), topic, 0, 8).await?;
     let told = until_source(mesh.admin(), "ready", is_ready).await?;
     assert_eq!(
         (&told["events"], &told["refused"]),
-        (&6.into(), &1.into()),
+        (&7.into(), &1.into()),
         "{told}"
     );
     let error = told["lastError"]["reason"].as_str().unwrap_or_default();
-    assert!(error.starts_with("orders[0]@6: "), "{told}");
+    assert!(error.starts_with("orders[0]@7: "), "{told}");
     assert_eq!(mesh.admin().metric("millrace_source_refused_total").await?, 1.0);
     assert_eq!(
         mesh.admin()
             .metric("millrace_source_taken_otherwise_total")
             .await?,
-        2.0
+        3.0
     );
     Ok(())
 }
