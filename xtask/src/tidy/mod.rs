@@ -3,6 +3,7 @@
 mod documents;
 mod edges;
 mod manifests;
+mod named;
 mod places;
 mod promised;
 mod sources;
@@ -29,7 +30,7 @@ struct House {
 /// A rule: its name and its check.
 type Rule = (&'static str, fn(&House) -> anyhow::Result<Vec<String>>);
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     (
         "every source file says what it is, and is short enough to read",
         sources::check,
@@ -38,6 +39,7 @@ const RULES: [Rule; 8] = [
         "a crate imports only what its row in the design names",
         edges::check,
     ),
+    ("what a document names is read in one place", named::check),
     (
         "dependencies are sorted, and their versions stand in one place",
         manifests::check,

@@ -1,0 +1,62 @@
+//! What a document names is read in one place, `secrets/`, where the operator's rule is: a source that opened files or read
+//! variables by itself would go past it.
+
+use std::path::Path;
+
+use super::House;
+use super::sources::before_tests;
+
+/// The crates that handle what documents say.
+const CRATES: [&str; 2] = ["sources/src", "crds/src"];
+/// The documents themselves are read there.
+const DOCUMENTS: &str = "crds/src/input.rs";
+/// Ways past the rule.
+const PAST: [&str; 4] = ["std::fs", "tokio::fs", "File::open", "std::env"];
+
+pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
+    let texts = house.texts("rs")?;
+    let judged = texts.iter().filter(|(file, _)| is_judged(file));
+    Ok(judged.flat_map(|(file, text)| findings_of(file, text)).collect())
+}
+
+fn is_judged(file: &Path) -> bool {
+    let is_tests = file
+        .file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
+    CRATES.iter().any(|folder| file.starts_with(folder)) && file != Path::new(DOCUMENTS) && !is_tests
+}
+
+fn findings_of(file: &Path, text: &str) -> Vec<String> {
+    let code = before_tests(text);
+    let found = PAST.iter().filter(|past| code.contains(**past));
+    found
+        .map(|past| {
+            format!(
+                "{} has {past}: what a document names is read by `secrets/`",
+                file.display()
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_that_handles_documents_is_judged() {
+        for (file, expected) in [
+            ("sources/src/kafka/config.rs", true),
+            ("crds/src/secret.rs", true),
+            ("crds/src/input.rs", false),
+            ("sources/src/api_server/kubeconfig_tests.rs", false),
+            ("secrets/src/open.rs", false),
+        ] {
+            assert_eq!(is_judged(Path::new(file)), expected, "{file}");
+        }
+        let code = "use std::fs;\n";
+        let tests = "fn a() {}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+        assert_eq!(findings_of(Path::new("a.rs"), code).len(), 1);
+        assert!(findings_of(Path::new("a.rs"), tests).is_empty());
+    }
+}
