@@ -11,7 +11,13 @@ use serde_json::{Value, json};
 use crate::harness::{Served, name, serve};
 
 /// Opens a channel for a broker and parks `count` of its events for one trigger.
-async fn park(served: &Served, store: &Store, broker: &str, trigger: &str, count: usize) -> Arc<dyn Channel> {
+pub(crate) async fn park(
+    served: &Served,
+    store: &Store,
+    broker: &str,
+    trigger: &str,
+    count: usize,
+) -> Arc<dyn Channel> {
     let options = ChannelOptions {
         retention_age: Duration::from_secs(60),
         retention_bytes: 1 << 20,

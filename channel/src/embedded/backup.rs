@@ -253,6 +253,9 @@ impl Copy<'_> {
         {
             return Err(Cut::Missed);
         }
+        if !segments.is_empty() {
+            self.check_state(&begun.broker)?;
+        }
         let active = segments.pop();
         for name in segments.iter().filter(|name| !begun.linked.contains(name)) {
             self.link(&log.join(name))?;
@@ -265,6 +268,22 @@ impl Copy<'_> {
             settled.map_err(|error| fault("read", &folder.join(&name), error))?;
         }
         Ok(())
+    }
+
+    /// A log without its state cannot be opened. The Broker was being made when state was copied, or its database is gone.
+    fn check_state(&self, broker: &ObjectName) -> Result<(), Cut> {
+        let file = broker_path(broker).join("state.db");
+        if self.into.join(&file).exists() {
+            return Ok(());
+        }
+        let file = self.data.join(file);
+        if file.exists() {
+            return Err(Cut::Missed);
+        }
+        Err(Cut::Failed(BackupError::Database {
+            file,
+            reason: "it is missing although the log holds events".to_owned(),
+        }))
     }
 
     /// The segments of a log, oldest first.
@@ -428,6 +447,25 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, ["copy"], "nothing else is left");
+    }
+
+    #[tokio::test]
+    async fn a_log_without_its_state_is_no_backup() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("data");
+        let store = Store::open(&data, StoreOptions::default()).unwrap();
+        let channel = store.embedded(&broker(), OPTIONS).await.unwrap();
+        append(&*channel, &["one"]).await;
+        channel.close().await.unwrap();
+        fs::remove_file(data.join("brokers/shop/default/state.db")).unwrap();
+        let refused = backup(&data, &temp.path().join("copy")).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("missing although the log holds events"),
+            "{refused}"
+        );
+        assert!(!temp.path().join("copy").exists());
     }
 
     #[test]

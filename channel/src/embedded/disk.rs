@@ -201,15 +201,21 @@ impl Promise {
     }
 
     /// The bytes have been written.
-    pub(crate) fn kept(self) {
-        if let Some(seen) = self.disk.known.lock().looked.as_mut() {
-            seen.written = seen.written.saturating_add(self.bytes);
+    pub(crate) fn kept(mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut known = self.disk.known.lock();
+        known.promised = known.promised.saturating_sub(bytes);
+        if let Some(seen) = known.looked.as_mut() {
+            seen.written = seen.written.saturating_add(bytes);
         }
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         let mut known = self.disk.known.lock();
         known.promised = known.promised.saturating_sub(self.bytes);
     }

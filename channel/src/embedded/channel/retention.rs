@@ -115,8 +115,8 @@ impl Embedded {
     /// `drop-oldest` the oldest events. Says whether it is worth to look again.
     async fn make_some_room(&self, shortage: &Shortage, bytes: u64) -> Result<bool, ChannelError> {
         if let Shortage::Disk { missing, .. } = shortage {
-            if self.settled_bytes() > 0 {
-                return self.delete_settled(*missing).await;
+            if self.settled_bytes() > 0 && self.delete_settled(*missing).await? {
+                return Ok(true);
             }
             for other in self.shares.channels() {
                 // One that deletes at this moment is left alone; it holds its own lock and may wait for another one.

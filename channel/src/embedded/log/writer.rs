@@ -272,9 +272,6 @@ impl Writer {
     fn abandon(&mut self, active: Active, next: u64, why: &LogError) {
         let segment = Arc::clone(&active.segment);
         let cut = active.leave();
-        if segment.is_empty() {
-            self.shared.forget_empty(segment.base);
-        }
         tracing::error!(
             file = segment.name,
             end = self.end,
@@ -296,8 +293,12 @@ impl Writer {
 
     fn examine(&mut self) -> Result<(), LogError> {
         if let Some(active) = self.active.take_if(|active| active.is_gone()) {
-            let gone = active.gone();
+            let (gone, segment) = (active.gone(), Arc::clone(&active.segment));
             self.abandon(active, self.next, &gone);
+            // No offset was given out in it, so the next one begins where it did, under the same name.
+            if segment.base == self.next {
+                self.shared.forget_empty(segment.base);
+            }
         }
         let writable = self.shared.files.check_writable();
         writable.map_err(|error| io_error("write", "the log", &error))?;
