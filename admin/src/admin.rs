@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use hyper_util::service::TowerToHyperService;
 use millrace_channel::Channels;
 use millrace_event::{Clock, Timestamp};
-use millrace_filter::Compiled;
+use millrace_filter::{Compiled, Turns};
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Drained, Hosts, Listener, ListenerMetrics, ServeOptions};
 use prometheus_client::registry::Registry;
@@ -48,6 +48,8 @@ pub struct Admin {
     pub feed: Feed,
     /// Reads a filter as a Trigger would have it in its `filters`; an error says in a sentence what is wrong.
     pub read_filter: fn(&str) -> Result<Compiled, String>,
+    /// Where filters are asked that need long.
+    pub turns: Turns,
     /// Every metric of the process.
     pub registry: Arc<Registry>,
     /// Whether the process accepts events.

@@ -2,6 +2,7 @@
 //! routed, one for each outcome of an attempt, and one when lines were missed because they were not taken fast enough.
 //! The mesh never waits for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -9,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use millrace_event::ObjectName;
-use millrace_filter::Compiled;
+use millrace_filter::{Compiled, Decision, Subject, Turns};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -37,7 +38,7 @@ pub(crate) struct TailQuery {
 /// What is wanted of all that happens.
 struct Wanted {
     broker: Option<ObjectName>,
-    filter: Option<Compiled>,
+    filter: Option<Arc<Compiled>>,
     /// With the whole event.
     whole: bool,
 }
@@ -101,7 +102,7 @@ pub(crate) async fn follow(
     });
     let wanted = Wanted {
         broker: broker.transpose()?.map(|(name, _)| name),
-        filter: filter.transpose()?,
+        filter: filter.transpose()?.map(Arc::new),
         whole: query.whole,
     };
     let Some(follower) = admin.feed.follow() else {
@@ -135,8 +136,10 @@ async fn tell(admin: &Admin, mut follower: Follower, wanted: Wanted, mut writer:
         if read.missed > 0 {
             writer.line(&Line::Missed { lines: read.missed }).await?;
         }
-        for item in read.items.iter().filter(|item| wanted.is(item)) {
-            writer.line(&line(item, wanted.whole)).await?;
+        for item in &read.items {
+            if wanted.is(item, &admin.turns).await {
+                writer.line(&line(item, wanted.whole)).await?;
+            }
         }
         writer.flush().await?;
     }
@@ -145,12 +148,14 @@ async fn tell(admin: &Admin, mut follower: Follower, wanted: Wanted, mut writer:
 // === impl Wanted ===
 
 impl Wanted {
-    fn is(&self, item: &Item) -> bool {
-        self.broker.as_ref().is_none_or(|broker| *broker == item.broker)
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.matches(&item.event))
+    async fn is(&self, item: &Item, turns: &Turns) -> bool {
+        if self.broker.as_ref().is_some_and(|broker| *broker != item.broker) {
+            return false;
+        }
+        match &self.filter {
+            None => true,
+            Some(filter) => turns.decide(Subject::new(&item.event), filter).await == Decision::Match,
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct TriggerView {
     failed_attempts: u64,
     /// Events given to the dead-letter sink.
     dead_lettered: u64,
+    /// Events that did not match since its filters would have needed too much work to decide.
+    too_much_work: u64,
     /// The last failed attempt.
     last_failure: Option<LastFailure>,
 }
@@ -175,6 +177,7 @@ fn view(name: &ObjectName, status: Option<TriggerStatus>, trigger: Option<&Trigg
         delivered: status.delivered,
         failed_attempts: status.failed_attempts,
         dead_lettered: status.dead_lettered,
+        too_much_work: status.too_much_work,
         last_failure: status.last_failure.map(|(at, reason)| LastFailure {
             at: Rfc3339(at),
             reason,

@@ -13,7 +13,9 @@ use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::meter::MAX_STEPS;
+use crate::compiled::{Compiled, Decision};
+use crate::meter::{Allowance, MAX_STEPS};
+use crate::subject::Subject;
 
 /// So much work is done in one turn, in steps: some milliseconds.
 pub const SLICE: u64 = MAX_STEPS;
@@ -69,6 +71,23 @@ impl Turns {
                 Poll::Pending => next.await,
             };
         }
+    }
+
+    /// What a filter says of an event: at once if an allowance suffices, else in turns.
+    ///
+    /// # Panics
+    /// As [`Turns::work`].
+    pub async fn decide(&self, subject: Subject, filter: &Arc<Compiled>) -> Decision {
+        match filter.decide(&subject, &Allowance::brief()) {
+            Decision::Later => {}
+            decision => return decision,
+        }
+        let job = (subject, filter.clone(), Decision::Later);
+        let decided = self.work(job, |(subject, filter, decision)| {
+            *decision = filter.decide(subject, &Allowance::unlimited());
+            true
+        });
+        decided.await.2
     }
 
     async fn next(&self) -> OwnedSemaphorePermit {

@@ -83,6 +83,8 @@ pub struct TriggerStatus {
     pub dead_lettered: u64,
     /// The last failure: when and what.
     pub last_failure: Option<(Timestamp, String)>,
+    /// Events that did not match since deciding would have needed more work than the filters of a trigger may do.
+    pub too_much_work: u64,
 }
 
 /// The state of one broker's channel.

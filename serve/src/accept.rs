@@ -83,6 +83,17 @@ impl Listener {
         })
     }
 
+    /// The same listener for the runtime that runs this: connections are then noticed by its threads.
+    ///
+    /// # Errors
+    /// The system gives no room for it.
+    pub fn moved_here(self) -> io::Result<Self> {
+        Ok(Self {
+            inner: TcpListener::from_std(self.inner.into_std()?)?,
+            ..self
+        })
+    }
+
     /// The address with the port that was given.
     pub fn address(&self) -> SocketAddr {
         self.address

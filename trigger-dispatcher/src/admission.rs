@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_channel::{ChannelError, LaneSpec, LaneState};
 use millrace_delivery::backoff;
 use millrace_event::ObjectName;
+use millrace_filter::Index;
 use millrace_model::{Mesh, Trigger};
 
 use crate::alone::LONGEST_CALM;
@@ -21,7 +22,8 @@ use crate::{orphans, progress};
 ///
 /// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one counts.
 pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
-    let _gate = serving.gate.lock().await;
+    let mut gate = serving.gate.lock().await;
+    gate.generation += 1;
     let orphaned = !mesh.brokers.contains_key(&serving.broker);
     if orphaned && !serving.orphaned.load(Ordering::Relaxed) {
         tracing::info!(broker = %serving.broker, "the broker is in no document any more; its triggers' debts are kept for the grace period");
@@ -32,7 +34,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         .filter(|_| !orphaned)
         .map(|trigger| (trigger.name.clone(), trigger.clone()))
         .collect();
-    orphan_missing(serving, &wanted).await?;
+    orphan_missing(serving, &mut gate.index, &wanted).await?;
     let mut specs = Vec::new();
     let mut changed = Vec::new();
     for trigger in wanted.values() {
@@ -45,9 +47,9 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
             }),
         }
     }
-    change(serving, changed).await?;
+    change(serving, &mut gate.index, changed).await?;
     if !specs.is_empty() {
-        open(serving, specs, &wanted).await?;
+        open(serving, &mut gate.index, specs, &wanted).await?;
     }
     Ok(())
 }
@@ -70,12 +72,13 @@ fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
 /// Lanes whose trigger is gone stop where they are, durably.
 async fn orphan_missing(
     serving: &Arc<Serving>,
+    index: &mut Index,
     wanted: &HashMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
     let now = serving.steady();
     let mut missing = Vec::new();
     {
-        let mut routes = serving.routes.lock();
+        let routes = serving.routes.lock();
         let gone: Vec<_> = routes
             .lanes
             .values()
@@ -97,7 +100,7 @@ async fn orphan_missing(
             inner.drop_queue(&serving.common.budget, position);
             inner.drop_due(&serving.common.budget);
             serving.stir(&lane, &mut inner);
-            routes.index.remove(lane.key);
+            index.remove(lane.key);
             inner.indexed = false;
             inner.orphan_stored = false;
             missing.push((lane.clone(), now));
@@ -118,7 +121,11 @@ async fn orphan_missing(
 }
 
 /// Triggers that may have changed: a new filter counts from the next event read on, the rest from the next attempt on.
-async fn change(serving: &Arc<Serving>, changed: Vec<(Arc<Lane>, Arc<Trigger>)>) -> Result<(), ChannelError> {
+async fn change(
+    serving: &Arc<Serving>,
+    index: &mut Index,
+    changed: Vec<(Arc<Lane>, Arc<Trigger>)>,
+) -> Result<(), ChannelError> {
     let filter_changed =
         |lane: &Lane, trigger: &Trigger| lane.inner.lock().settings.trigger.filters != trigger.filters;
     if changed
@@ -129,12 +136,10 @@ async fn change(serving: &Arc<Serving>, changed: Vec<(Arc<Lane>, Arc<Trigger>)>)
     }
     for (lane, trigger) in changed {
         let new_filter = filter_changed(&lane, &trigger);
-        let mut routes = serving.routes.lock();
         if new_filter || !lane.inner.lock().indexed {
-            routes.index.insert(lane.key, trigger.compiled.clone());
+            index.insert(lane.key, trigger.compiled.clone());
             lane.inner.lock().indexed = true;
         }
-        drop(routes);
         let settings = Arc::new(Settings::new(trigger, serving.common.own_ingress));
         let mut inner = lane.inner.lock();
         if !Arc::ptr_eq(&inner.settings.trigger, &settings.trigger) {
@@ -148,6 +153,7 @@ async fn change(serving: &Arc<Serving>, changed: Vec<(Arc<Lane>, Arc<Trigger>)>)
 /// Opens the lanes of triggers that are new, or back.
 async fn open(
     serving: &Arc<Serving>,
+    index: &mut Index,
     specs: Vec<LaneSpec>,
     wanted: &HashMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
@@ -169,7 +175,7 @@ async fn open(
             }
             other => {
                 if let Some(replaced) = other {
-                    routes.index.remove(replaced.key);
+                    index.remove(replaced.key);
                     routes.lanes.remove(&replaced.key);
                     replaced
                         .inner
@@ -196,7 +202,7 @@ async fn open(
                 lane
             }
         };
-        routes.index.insert(lane.key, trigger.compiled.clone());
+        index.insert(lane.key, trigger.compiled.clone());
         let position = routes.position;
         drop(routes);
         let mut inner = lane.inner.lock();
@@ -214,10 +220,10 @@ async fn open(
 /// After a command: the numbers of rows, due times and states as they are stored now. Until they are taken over nothing
 /// is committed and no lane is opened or set aside, or what was read here would be older than what it replaces.
 pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> {
-    let _gate = serving.gate.lock().await;
+    let mut gate = serving.gate.lock().await;
     let _committing = serving.committing.lock().await;
     let lanes = serving.channel.lanes().await?;
-    orphans::take_over(serving, &lanes);
+    orphans::take_over(serving, &mut gate.index, &lanes);
     for stored in lanes {
         let (lane, position) = {
             let routes = serving.routes.lock();

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Batch, ChannelError, Reader};
-use millrace_filter::{Allowance, Decision, Subject};
+use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
 use crate::lane::{Lane, Place, at};
+use crate::provoke;
+use crate::router::Said;
 use crate::serving::Serving;
+use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
@@ -17,6 +20,7 @@ const KEPT_READERS: usize = 4;
 /// Feeds hungry lanes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
     let mut readers: Vec<Box<dyn Reader>> = Vec::new();
+    let mut panics = waits();
     loop {
         let hungry = std::mem::take(&mut *serving.hungry.lock());
         if hungry.is_empty() {
@@ -30,8 +34,24 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             return;
         }
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
-        if !feed(&serving, &lanes, &mut readers).await {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let again = match caught(feed(&serving, &lanes, &mut readers)).await {
+            Ok(true) => {
+                panics = waits();
+                Duration::ZERO
+            }
+            Ok(false) => Duration::from_secs(1),
+            Err(panic) => {
+                // The lanes stand where they stood, and ask again.
+                serving.note_panic(Task::CatchUp, &panic);
+                readers.clear();
+                panics.next().unwrap_or_default()
+            }
+        };
+        if !again.is_zero() {
+            tokio::select! {
+                () = serving.stop.cancelled() => return,
+                () = tokio::time::sleep(again) => {}
+            }
         }
         for lane in &lanes {
             let mut inner = lane.inner.lock();
@@ -44,6 +64,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 /// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near each other,
 /// so that none waits for another that is further behind. `false`: something could not be read.
 async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box<dyn Reader>>) -> bool {
+    provoke::at(serving, Task::CatchUp, None);
     let mut good = true;
     let mut behind = Vec::new();
     for lane in lanes {
@@ -85,18 +106,17 @@ async fn feed_group(
     let batch = reader.try_next(BATCH_EVENTS, BATCH_BYTES).await?;
     readers.truncate(KEPT_READERS - 1);
     readers.insert(0, reader);
-    let _gate = serving.gate.lock().await;
     let reached = lanes
         .partition_point(|(cursor, _)| *cursor <= batch.next.offset)
         .max(1);
     // The lanes share them, so that data is parsed once for all of them.
-    let subjects: Vec<Subject> = batch
+    let mut subjects: Vec<Subject> = batch
         .records
         .iter()
         .map(|record| Subject::new(&record.event))
         .collect();
     for (_, lane) in &lanes[..reached] {
-        feed_batch(serving, lane, &batch, &subjects);
+        feed_batch(serving, lane, &batch, &mut subjects).await;
     }
     Ok(reached)
 }
@@ -135,39 +155,159 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
     }
 }
 
-fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &[Subject]) {
+/// Feeds one lane from a stretch of the log. An event whose filter needs more than an allowance is the last of this turn, so
+/// that other lanes get theirs.
+async fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &mut [Subject]) {
+    loop {
+        let Some(asking) = Asking::of(lane, batch) else {
+            return;
+        };
+        let mut said = asking.ask(serving, lane, batch, subjects);
+        let heavy = said.is_empty() && asking.from < batch.records.len();
+        if heavy {
+            match asking.ask_in_turns(serving, &mut subjects[asking.from]).await {
+                Some(one) => said.push(one),
+                None => return,
+            }
+        }
+        if !offer(serving, lane, batch, &asking, &said).await || heavy {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A lane that is being fed: from where, and by which filter.
+struct Asking {
+    compiled: Arc<Compiled>,
+    cursor: u64,
+    /// The first record that it has not read.
+    from: usize,
+    /// So many matches have room at most.
+    room: usize,
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// `None`: the lane is not to be fed from this stretch any more.
+    fn of(lane: &Lane, batch: &Batch) -> Option<Self> {
+        let inner = lane.inner.lock();
+        let Place::Behind { cursor } = inner.place else {
+            return None;
+        };
+        if !inner.is_hungry() || inner.window.owes_from_before() || cursor > batch.next.offset {
+            return None;
+        }
+        Some(Self {
+            compiled: inner.settings.trigger.compiled.clone(),
+            cursor,
+            from: batch
+                .records
+                .partition_point(|record| record.position.offset < cursor),
+            room: inner.room(),
+        })
+    }
+
+    /// Asks the filter about as many records as an allowance suffices for, and as have room; the rest is not noted.
+    fn ask(&self, serving: &Serving, lane: &Lane, batch: &Batch, subjects: &[Subject]) -> Vec<Option<Said>> {
+        let allowance = Allowance::brief();
+        let (mut answers, mut matches) = (Vec::new(), 0);
+        for (record, subject) in batch.records.iter().zip(subjects).skip(self.from) {
+            let asked = caught_at_once(|| {
+                provoke::at(serving, Task::CatchUp, Some(subject.event()));
+                self.compiled.decide(subject, &allowance)
+            });
+            let said = match asked {
+                Ok(Decision::Match) => Some(Said::Match),
+                Ok(Decision::NoMatch) => None,
+                Ok(Decision::TooMuchWork) => Some(Said::TooMuchWork),
+                Ok(Decision::Later) if lane.inner.lock().is_suspect(record.position.offset) => {
+                    Some(Said::Undecided)
+                }
+                Ok(Decision::Later) => break,
+                Err(panic) => {
+                    serving.note_panic(Task::CatchUp, &panic);
+                    Some(Said::Undecided)
+                }
+            };
+            answers.push(said);
+            matches += usize::from(said == Some(Said::Match));
+            if matches >= self.room {
+                break;
+            }
+        }
+        answers
+    }
+
+    /// Asks the filter about one event that needs more. `None`: the broker is no longer served.
+    async fn ask_in_turns(&self, serving: &Arc<Serving>, subject: &mut Subject) -> Option<Option<Said>> {
+        let event = subject.event().clone();
+        let taken = std::mem::replace(subject, Subject::new(&event));
+        let asked = serving.decide_in_turns(Task::CatchUp, taken, self.compiled.clone());
+        let asked = tokio::select! {
+            () = serving.stop.cancelled() => return None,
+            asked = asked => asked,
+        };
+        Some(match asked {
+            Ok((returned, decision)) => {
+                *subject = returned;
+                match decision {
+                    Decision::Match => Some(Said::Match),
+                    Decision::TooMuchWork => Some(Said::TooMuchWork),
+                    Decision::NoMatch | Decision::Later => None,
+                }
+            }
+            Err(panic) => {
+                serving.note_panic(Task::CatchUp, &panic);
+                Some(Said::Undecided)
+            }
+        })
+    }
+}
+
+/// Queues what the filter let pass, if the lane stands where it stood and has the same filter. Whether there is more for it here.
+async fn offer(
+    serving: &Arc<Serving>,
+    lane: &Arc<Lane>,
+    batch: &Batch,
+    asking: &Asking,
+    said: &[Option<Said>],
+) -> bool {
+    let _gate = serving.gate.lock().await;
     let router = serving.routes.lock();
     let mut inner = lane.inner.lock();
-    let Place::Behind { mut cursor } = inner.place else {
-        return;
-    };
-    if !inner.is_hungry() || inner.window.owes_from_before() {
-        return;
+    let stands = inner.place
+        == (Place::Behind {
+            cursor: asking.cursor,
+        });
+    if !stands || !Arc::ptr_eq(&inner.settings.trigger.compiled, &asking.compiled) {
+        return false;
     }
-    let compiled = inner.settings.trigger.compiled.clone();
+    let mut cursor = asking.cursor;
     let mut full = false;
-    for (record, subject) in batch.records.iter().zip(subjects) {
+    for (record, said) in batch.records[asking.from..].iter().zip(said) {
         let offset = record.position.offset;
-        if offset < cursor {
-            continue;
-        }
-        let wanted = compiled.decide(subject, &Allowance::unlimited()) == Decision::Match;
-        if wanted && !inner.offer(offset, &record.event.compact(), &serving.common.budget) {
+        if let Some(said) = said
+            && !serving.hand_over(lane, &mut inner, offset, &record.event.compact(), *said)
+        {
             cursor = offset;
             full = true;
             break;
         }
         cursor = offset + 1;
     }
-    if !full {
+    let at_end = !full && asking.from + said.len() == batch.records.len();
+    if at_end {
         cursor = cursor.max(batch.next.offset);
     }
     let moved = inner.place != Place::Behind { cursor };
-    inner.place = if !full && cursor >= router.position {
+    inner.place = if at_end && cursor >= router.position {
         Place::Live { from: cursor }
     } else {
         Place::Behind { cursor }
     };
     inner.dirty |= moved || matches!(inner.place, Place::Live { .. });
     serving.stir(lane, &mut inner);
+    !full && !at_end
 }

@@ -8,6 +8,7 @@ use millrace_channel::{Change, Stage};
 use millrace_delivery::{Connection, Outcome, Request, dead_letter};
 use millrace_event::Timestamp;
 use millrace_event::http::Outgoing;
+use millrace_filter::{Decision, Subject};
 use millrace_model::{Shortage, Target};
 
 use crate::alone::{Alone, Turn};
@@ -16,8 +17,10 @@ use crate::into_mesh::{self, Reply};
 use crate::lane::{Job, Lane};
 use crate::next_step::{self, MAX_CRASHES, Next};
 use crate::observer::Observation;
+use crate::provoke;
 use crate::serving::Serving;
 use crate::settings::Settings;
+use crate::watched::{Task, caught};
 
 /// A job with what it needs.
 pub(crate) struct Attempt<'a> {
@@ -37,35 +40,31 @@ enum Came {
 /// Makes the attempt and settles it. What cannot be attempted for want of something of our own waits here, and is given back to the
 /// lane when that ends or is halted.
 pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
-    let Attempt {
-        serving,
-        lane,
-        mut job,
-    } = attempt;
+    let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
     let (is_new, number) = (job.is_new, job.attempted.attempt);
     let bytes = job.event.stored().len();
     let watched = serving.observer().map(|observer| (observer, job.event.clone()));
-    let (next, attempted, turn) = loop {
-        let turn = match prepare(serving, &job).await {
-            Ok(turn) => turn,
-            Err(next) => break (next, false, None),
-        };
-        match attempt_once(serving, lane, job, connection).await {
-            Came::Next { next, attempted } => break (next, attempted, turn),
-            // Others wait for their turn too, and it is not being attempted.
-            Came::Short(back, _) if back.attempted.suspect => {
-                connection.close();
-                let due = serving.steady().after(Alone::again(fastrand::f64()));
-                let row = back.attempted.into_row(due, false);
-                break (Next::Put(Box::new(row)), false, turn);
-            }
-            Came::Short(back, shortage) => {
-                job = *back;
-                if !wait_for_room(serving, lane, &mut job, shortage, connection).await {
-                    return;
-                }
-            }
+    let before = (job.settings.clone(), job.attempted.clone());
+    let (next, attempted, turn) = match caught(make(serving, lane, job, connection)).await {
+        Ok(Made::Ended {
+            next,
+            attempted,
+            turn,
+        }) => (next, attempted, turn),
+        Ok(Made::GivenBack) => return,
+        Err(panic) => {
+            serving.note_panic(Task::Worker, &panic);
+            // Nobody knows in which state it is.
+            *connection = lane.share.slot();
+            let (settings, attempted) = before;
+            let now = serving.moment();
+            lane.inner.lock().tally.last_failure = Some((now.wall, format!("an attempt panicked: {panic}")));
+            (
+                next_step::after_panic(&settings, attempted, &panic, now),
+                false,
+                None,
+            )
         }
     };
     if !attempted
@@ -99,6 +98,58 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     }
 }
 
+/// How an attempt ended, with all its tries.
+enum Made<'a> {
+    Ended {
+        next: Next,
+        /// There was something to attempt.
+        attempted: bool,
+        turn: Option<Turn<'a>>,
+    },
+    /// It was given back to its lane.
+    GivenBack,
+}
+
+/// All of one attempt, up to its settlement.
+async fn make<'a>(
+    serving: &'a Arc<Serving>,
+    lane: &Arc<Lane>,
+    mut job: Job,
+    connection: &mut Connection,
+) -> Made<'a> {
+    let ended = |next, attempted, turn| Made::Ended {
+        next,
+        attempted,
+        turn,
+    };
+    loop {
+        let turn = match prepare(serving, &job).await {
+            Ok(turn) => turn,
+            Err(next) => return ended(next, false, None),
+        };
+        provoke::at(serving, Task::Worker, Some(&job.event));
+        if std::mem::take(&mut job.attempted.undecided) && !is_wanted(serving, lane, &job).await {
+            return ended(Next::Done, false, turn);
+        }
+        match attempt_once(serving, lane, job, connection).await {
+            Came::Next { next, attempted } => return ended(next, attempted, turn),
+            // Others wait for their turn too, and it is not being attempted.
+            Came::Short(back, _) if back.attempted.suspect => {
+                connection.close();
+                let due = serving.steady().after(Alone::again(fastrand::f64()));
+                let row = back.attempted.into_row(due, false);
+                return ended(Next::Put(Box::new(row)), false, turn);
+            }
+            Came::Short(back, shortage) => {
+                job = *back;
+                if !wait_for_room(serving, lane, &mut job, shortage, connection).await {
+                    return Made::GivenBack;
+                }
+            }
+        }
+    }
+}
+
 /// Waits until the attempt is worth another try; `false`: it is given back, since the lane ends or is halted.
 async fn wait_for_room(
     serving: &Arc<Serving>,
@@ -124,6 +175,24 @@ async fn wait_for_room(
     serving.common.budget.end(bytes);
     connection.close();
     false
+}
+
+/// Asks the filter about an event that was handed over without.
+async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
+    let (subject, filter) = (Subject::new(&job.event), job.settings.trigger.compiled.clone());
+    match serving.decide_in_turns(Task::Worker, subject, filter).await {
+        Ok((_, Decision::Match)) => {
+            serving.metrics.matched.inc();
+            true
+        }
+        Ok((_, Decision::TooMuchWork)) => {
+            serving.note_too_much_work(lane, &mut lane.inner.lock());
+            false
+        }
+        Ok((_, Decision::NoMatch | Decision::Later)) => false,
+        // It is the attempt's.
+        Err(panic) => panic!("{panic}"),
+    }
 }
 
 /// Before the attempt: an event under suspicion waits for calm and its turn and is written down as open; it is given up on when it

@@ -10,6 +10,7 @@ use millrace_budget::Ledger;
 use millrace_channel::{Channel, ChannelError, Channels};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
+use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard};
 use parking_lot::Mutex;
@@ -25,7 +26,8 @@ use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::serving::{Common, Routes, Serving};
-use crate::{admission, catch_up, due, orphans, progress, router};
+use crate::watched::{Panics, Task, watched};
+use crate::{admission, catch_up, due, orphans, progress, provoke, router};
 
 /// An attempt open for so long is written down (design §1.6).
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
@@ -68,6 +70,8 @@ pub struct Parts {
     pub board: Arc<StatusBoard>,
     /// The clock.
     pub clock: Clock,
+    /// Where filters are asked that need long.
+    pub turns: Turns,
     /// Who watches.
     pub observer: Option<Observer>,
     /// The address of our own ingress: a URL of it counts as a Broker of the mesh.
@@ -118,8 +122,11 @@ impl Dispatcher {
             budget: Arc::new(Budget::new(options.queued.clone(), options.in_flight.clone())),
             alone: Arc::new(Alone::new()),
             options: Arc::new(options),
+            turns: parts.turns.clone(),
             observer: parts.observer.clone(),
             own_ingress: parts.own_ingress,
+            #[cfg(test)]
+            provoked: Arc::default(),
         };
         Self {
             parts,
@@ -133,6 +140,12 @@ impl Dispatcher {
     /// The revision of the mesh that is in effect: its triggers' start positions are durable.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// What tests let panic.
+    #[cfg(test)]
+    pub(crate) fn provoked(&self) -> Arc<crate::provoke::testing::Provoked> {
+        self.common.provoked.clone()
     }
 
     /// Serves until `shutdown`; then ends what is in flight, up to the drain timeout, and writes down what is settled.
@@ -289,6 +302,7 @@ impl Served {
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
             suspects_below,
+            panics: Mutex::new(Panics::default()),
             began: common.clock.steady(),
             since: Instant::now(),
             gone: Mutex::default(),
@@ -298,11 +312,11 @@ impl Served {
         admission::apply(&serving, mesh).await?;
         orphans::sweep(&serving).await?;
         let tasks = TaskTracker::new();
-        tasks.spawn(router::run(serving.clone()));
-        tasks.spawn(catch_up::run(serving.clone()));
-        tasks.spawn(due::run(serving.clone()));
-        tasks.spawn(progress::run(serving.clone()));
-        tasks.spawn(watch_commands(serving.clone()));
+        tasks.spawn(watched(serving.clone(), Task::Router, router::run));
+        tasks.spawn(watched(serving.clone(), Task::CatchUp, catch_up::run));
+        tasks.spawn(watched(serving.clone(), Task::Due, due::run));
+        tasks.spawn(watched(serving.clone(), Task::Progress, progress::run));
+        tasks.spawn(watched(serving.clone(), Task::Commands, watch_commands));
         Ok(Self { serving, tasks })
     }
 
@@ -342,11 +356,14 @@ async fn write_down(serving: &Arc<Serving>) {
 /// Takes over what commands changed in the stored state.
 async fn watch_commands(serving: Arc<Serving>) {
     let mut commands = serving.channel.commands();
+    // One that came while nobody watched would be missed.
+    commands.mark_changed();
     loop {
         tokio::select! {
             () = serving.stop.cancelled() => return,
             changed = commands.changed() => if changed.is_err() { return },
         }
+        provoke::at(&serving, Task::Commands, None);
         if let Err(error) = admission::refresh(&serving).await {
             tracing::error!(broker = %serving.broker, %error, "a command cannot be taken over");
         }

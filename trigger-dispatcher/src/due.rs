@@ -7,7 +7,9 @@ use millrace_channel::{ChannelError, Work};
 use millrace_event::{Event, Timestamp};
 
 use crate::lane::{Lane, MAX_DUE};
+use crate::provoke;
 use crate::serving::Serving;
+use crate::watched::{Task, caught, wait_after};
 
 /// When which lane is to be looked at, in steady time: one time a lane, the earliest; the fetch then sets the next.
 #[derive(Debug, Default)]
@@ -18,17 +20,26 @@ pub(crate) struct Timetable {
 
 /// Fetches due rows until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
+    let mut panics = 0;
     loop {
         let next = serving.due.lock().first();
         let now = serving.steady();
         match next {
             Some((due, key)) if due <= now => {
                 serving.due.lock().remove(key);
-                if let Some(lane) = serving.lane(key)
-                    && let Err(error) = fetch(&serving, &lane).await
-                {
-                    tracing::error!(broker = %serving.broker, %error, "due work cannot be read; trying again in a second");
-                    serving.schedule(key, now.after(std::time::Duration::from_secs(1)));
+                let Some(lane) = serving.lane(key) else { continue };
+                match caught(fetch(&serving, &lane)).await {
+                    Ok(Ok(())) => panics = 0,
+                    Ok(Err(error)) => {
+                        tracing::error!(broker = %serving.broker, %error, "due work cannot be read; trying again in a second");
+                        serving.schedule(key, now.after(std::time::Duration::from_secs(1)));
+                    }
+                    Err(panic) => {
+                        // Its rows are still there; other lanes do not wait for it.
+                        serving.note_panic(Task::Due, &panic);
+                        panics += 1;
+                        serving.schedule(key, now.after(wait_after(panics)));
+                    }
                 }
             }
             next => {
@@ -62,6 +73,7 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
         // One that is settled and committed while rows are read is still in what was read, and must not be delivered again.
         inner.begin_fetch();
     }
+    provoke::at(serving, Task::Due, None);
     let fetched = fetch_rows(serving, lane).await;
     let mut inner = lane.inner.lock();
     inner.end_fetch();

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::budget::Budget;
 use crate::next_step::Attempted;
 use crate::settings::Settings;
+use crate::watched::Panic;
 use crate::window::Window;
 use under_way::InHand;
 
@@ -98,6 +99,8 @@ pub(crate) struct Tally {
     pub(crate) dead_lettered: u64,
     pub(crate) last_failure: Option<(Timestamp, String)>,
     pub(crate) odd_answer_told: bool,
+    /// Events that did not match since the filter had no work left to decide.
+    pub(crate) too_much_work: u64,
 }
 
 /// What goes into the next commit.
@@ -156,6 +159,8 @@ pub(crate) struct Inner {
     suspects_below: u64,
     suspects_left: usize,
     last_taken: Timestamp,
+    /// Panics of workers in a row, outside of attempts.
+    pub(crate) worker_panics: u32,
     pub(crate) tally: Tally,
 }
 
@@ -221,6 +226,15 @@ impl Lane {
             });
         }
         None
+    }
+
+    /// An event whose filter may end the process is written down before it is asked. `false`: there is no room for the row.
+    pub(crate) fn owe_undecided(&self, inner: &mut Inner, offset: u64, now: Timestamp) -> bool {
+        let room = !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED;
+        if room {
+            inner.put_undecided(self.work_key(offset, Stage::Subscriber), now);
+        }
+        room
     }
 
     /// Writes down every first attempt that has been open since `then`, so that it holds up nothing.
@@ -319,6 +333,7 @@ impl Inner {
                 MAX_UNCOMMITTED + parallelism + MAX_QUEUED
             },
             last_taken: now,
+            worker_panics: 0,
             tally: Tally::default(),
         }
     }
@@ -333,6 +348,12 @@ impl Inner {
         let trigger = &self.settings.trigger;
         self.deferred.get() >= u64::from(trigger.max_deferred)
             || self.parked.get() >= u64::from(trigger.max_parked)
+    }
+
+    /// A worker panicked outside of an attempt.
+    pub(crate) fn note_worker_panic(&mut self, now: Timestamp, panic: &Panic) {
+        self.worker_panics = self.worker_panics.saturating_add(1);
+        self.tally.last_failure = Some((now, format!("a worker of Millrace panicked: {panic}")));
     }
 
     /// Whether a worker would find something to take.

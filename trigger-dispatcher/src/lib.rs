@@ -5,6 +5,7 @@
 //! `catch_up` feeds those that do not. A `worker` takes from its lane, makes the attempt (`deliver`; what stays in the
 //! mesh goes `into_mesh`, and a `bad_reply` is kept) and decides what comes next (`next_step`), and `history` notes it; `alone` keeps those apart that
 //! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
+//! `watched` keeps all of them alive.
 //!
 //! # Guarantees
 //! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or parked: at
@@ -31,10 +32,12 @@ mod next_step;
 pub mod observer;
 mod orphans;
 mod progress;
+mod provoke;
 mod router;
 mod serving;
 mod settings;
 mod status;
+mod watched;
 mod window;
 mod worker;
 

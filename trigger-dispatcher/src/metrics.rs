@@ -31,6 +31,8 @@ pub struct Metrics {
     lost: Family<BrokerLabels, Counter>,
     dropped: Family<BrokerLabels, Counter>,
     fell_behind: Family<BrokerLabels, Counter>,
+    too_much_work: Family<BrokerLabels, Counter>,
+    panics: Family<BrokerLabels, Counter>,
 }
 
 /// The counters of one broker.
@@ -49,6 +51,8 @@ pub(crate) struct BrokerMetrics {
     pub(crate) lost: Counter,
     pub(crate) dropped: Counter,
     pub(crate) fell_behind: Counter,
+    pub(crate) too_much_work: Counter,
+    pub(crate) panics: Counter,
 }
 
 // === impl Metrics ===
@@ -123,6 +127,16 @@ impl Metrics {
                 "Times a lane left the router",
                 &metrics.fell_behind,
             ),
+            (
+                "millrace_dispatch_too_much_work",
+                "Events that did not match a trigger since its filters had no work left to decide",
+                &metrics.too_much_work,
+            ),
+            (
+                "millrace_dispatch_panics",
+                "Panics of tasks, which begin again",
+                &metrics.panics,
+            ),
         ];
         for (name, help, family) in all {
             registry.register(name, help, family.clone());
@@ -150,6 +164,8 @@ impl Metrics {
             lost: counter(&self.lost),
             dropped: counter(&self.dropped),
             fell_behind: counter(&self.fell_behind),
+            too_much_work: counter(&self.too_much_work),
+            panics: counter(&self.panics),
         }
     }
 }

@@ -5,6 +5,7 @@ use millrace_delivery::{Verdict, backoff};
 use millrace_event::{Event, Moment, Timestamp};
 
 use crate::settings::Settings;
+use crate::watched::{Panic, wait_after};
 
 /// How often the process may end uncleanly during attempts of one event before the event is held responsible.
 pub(crate) const MAX_CRASHES: u32 = 5;
@@ -16,6 +17,8 @@ pub(crate) struct Attempted {
     pub(crate) attempt: u32,
     pub(crate) crashes: u32,
     pub(crate) suspect: bool,
+    /// The filter is to be asked first: it was not when the event was read.
+    pub(crate) undecided: bool,
     pub(crate) failures: Vec<Failure>,
     pub(crate) body: Option<Event>,
 }
@@ -46,6 +49,7 @@ impl Attempted {
             attempt: 0,
             crashes: 0,
             suspect: false,
+            undecided: false,
             failures: Vec::new(),
             body: None,
         }
@@ -60,6 +64,7 @@ impl Attempted {
             open,
             crashes: self.crashes,
             suspect: self.suspect,
+            undecided: self.undecided,
             failures: self.failures,
             body: self.body,
         }
@@ -105,14 +110,35 @@ pub(crate) fn after_failure(
 
 /// The next step for an event whose attempts the process did not survive too often.
 pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: Moment) -> Next {
+    let during = if attempted.undecided {
+        "times while the filters of this trigger were asked about this event"
+    } else {
+        "attempts of this event"
+    };
     let reason = format!(
-        "the process ended uncleanly during {} attempts of this event",
+        "the process ended uncleanly, or a task of it panicked, during {} {during}",
         attempted.crashes
     );
     let failure = unanswered(settings, &attempted, reason.clone(), now);
     remember(&mut attempted.failures, failure);
     attempted.crashes = 0;
+    attempted.undecided = false;
     give_up(settings, attempted, reason, now)
+}
+
+/// The next step for an event whose attempt ended in a panic: again a little later, alone and written down, as after an unclean
+/// end of the process.
+pub(crate) fn after_panic(settings: &Settings, mut attempted: Attempted, panic: &Panic, now: Moment) -> Next {
+    let reason = format!("a task of Millrace panicked: {panic}");
+    let failure = unanswered(settings, &attempted, reason, now);
+    remember(&mut attempted.failures, failure);
+    attempted.crashes += 1;
+    if attempted.crashes >= MAX_CRASHES {
+        return after_crashes(settings, attempted, now);
+    }
+    attempted.suspect = true;
+    let due = now.steady.after(wait_after(attempted.crashes));
+    Next::Put(Box::new(attempted.into_row(due, false)))
 }
 
 /// The row for a reply that is refused for good, for this reason: it goes to the dead-letter sink in the event's place.
@@ -394,6 +420,7 @@ mod tests {
                 attempt: work.attempt,
                 crashes: 0,
                 suspect: false,
+                undecided: false,
                 failures: work.failures,
                 body: None,
             };

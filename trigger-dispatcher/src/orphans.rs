@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_channel::{ChannelError, LaneId, LaneState};
+use millrace_filter::Index;
 
 use crate::lane::{Halt, Lane};
 use crate::serving::Serving;
@@ -35,7 +36,7 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
 }
 
 /// Takes over what was forgotten in the stored state: a lane that is not there any more goes here too.
-pub(crate) fn take_over(serving: &Arc<Serving>, stored: &[millrace_channel::Lane]) {
+pub(crate) fn take_over(serving: &Arc<Serving>, index: &mut Index, stored: &[millrace_channel::Lane]) {
     let there: HashSet<LaneId> = stored.iter().map(|lane| lane.id).collect();
     let gone: Vec<Arc<Lane>> = {
         let mut routes = serving.routes.lock();
@@ -50,7 +51,7 @@ pub(crate) fn take_over(serving: &Arc<Serving>, stored: &[millrace_channel::Lane
             .collect();
         for lane in &gone {
             routes.lanes.remove(&lane.key);
-            routes.index.remove(lane.key);
+            index.remove(lane.key);
             if routes.by_name.get(&lane.name) == Some(&lane.key) {
                 routes.by_name.remove(&lane.name);
             }

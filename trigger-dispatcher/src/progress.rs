@@ -13,7 +13,9 @@ use millrace_channel::{Change, ChannelError, WorkKey};
 use millrace_event::Timestamp;
 
 use crate::lane::{Lane, at};
+use crate::provoke;
 use crate::serving::Serving;
+use crate::watched::Task;
 
 /// The longest that an outcome waits for its commit.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -35,6 +37,7 @@ struct OwedLane {
 
 /// Commits until the broker is no longer served; the caller then makes the last commit.
 pub(crate) async fn run(serving: Arc<Serving>) {
+    take_up(&serving).await;
     loop {
         tokio::select! {
             () = serving.stop.cancelled() => return,
@@ -56,22 +59,17 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 /// Makes everything durable that has happened up to now.
 pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     let mut owed = serving.committing.lock().await;
-    let mut changes = owed.changes.clone();
     let (rows, progress) = snapshot(serving, &mut owed);
-    changes.extend(rows.iter().cloned());
+    // Owed until they are durable, whatever happens meanwhile. Progress is taken anew for the next try.
+    owed.changes.extend(rows);
+    let mut changes = owed.changes.clone();
     changes.extend(progress);
     if changes.is_empty() {
         return Ok(());
     }
+    provoke::at(serving, Task::Progress, None);
     if let Err(error) = serving.channel.commit(changes).await {
-        // Progress is taken anew for the next try; rows must not be forgotten.
-        owed.changes.extend(rows);
-        serving
-            .dirty
-            .lock()
-            .extend(owed.lanes.iter().map(|owed| owed.lane.key));
-        serving.routes.lock().position_moved = true;
-        serving.dirty_waker.notify_one();
+        ask_again(serving, &owed);
         return Err(error);
     }
     owed.changes.clear();
@@ -90,6 +88,24 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
         serving.stir(&lane, &mut inner);
     }
     Ok(())
+}
+
+/// After a commit that did not succeed: what it had goes into the next one.
+fn ask_again(serving: &Serving, owed: &Owed) {
+    serving
+        .dirty
+        .lock()
+        .extend(owed.lanes.iter().map(|owed| owed.lane.key));
+    serving.routes.lock().position_moved = true;
+    serving.dirty_waker.notify_one();
+}
+
+/// What a commit had that ended in a panic goes into the next one.
+async fn take_up(serving: &Serving) {
+    let owed = serving.committing.lock().await;
+    if !owed.lanes.is_empty() || !owed.changes.is_empty() {
+        ask_again(serving, &owed);
+    }
 }
 
 /// The row changes, and the progress of router and lanes, as they stand together at this moment.

@@ -1,33 +1,65 @@
 //! The reader at the log's head: each event is read once and given to the lanes that want it.
+//!
+//! Filters are asked on the thread that reads, while nothing is locked that others wait for there, and for a short while
+//! ([`Allowance::brief`]). An event that needs more is asked about in turns with other brokers, and the next ones wait for it:
+//! the order of the log is kept.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use millrace_channel::{Batch, GapReason};
+use millrace_channel::{Batch, GapReason, Record};
 use millrace_event::Event;
+use millrace_filter::turns::SLICE;
 use millrace_filter::{Allowance, Matching, Subject};
 
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
+use crate::provoke;
 use crate::serving::{Routes, Serving};
+use crate::watched::{Panic, Task, caught, caught_at_once};
 
-/// Events and bytes of one batch; small enough that the lock on the routes is short.
+/// Events and bytes of one batch.
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// What a filter said of an event, as far as a lane is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// The event passes.
+    Match,
+    /// It does not, since deciding needs too much work.
+    TooMuchWork,
+    /// The filter must not be asked here: perhaps it ends the process.
+    Undecided,
+}
+
+/// What the filters said of events that follow each other. Kept from batch to batch, so that nothing is allocated for an event.
+#[derive(Default)]
+struct Answers {
+    /// Of the event that is being asked about.
+    found: Matching,
+    /// Lane and answer, event by event.
+    list: Vec<(u32, Said)>,
+    /// Where those of an event end.
+    ends: Vec<usize>,
+    errors: u64,
+}
 
 /// Reads and routes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
     let start = serving.routes.lock().position;
     let mut reader = serving.channel.reader(at(start));
-    let mut found = Matching::default();
+    let mut answers = Answers::default();
     loop {
         let batch = tokio::select! {
             () = serving.stop.cancelled() => return,
             batch = reader.next(BATCH_EVENTS, BATCH_BYTES) => batch,
         };
+        provoke::at(&serving, Task::Router, None);
         match batch {
             Ok(batch) => {
-                let _gate = serving.gate.lock().await;
-                route(&serving, &batch, &mut found);
+                report_gaps(&serving, &batch);
+                route(&serving, &batch, &mut answers).await;
             }
             Err(error) => {
                 tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
@@ -38,23 +70,112 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     }
 }
 
-fn route(serving: &Arc<Serving>, batch: &Batch, found: &mut Matching) {
-    report_gaps(serving, batch);
+/// Gives all events of a batch to their lanes, as many at once as an allowance suffices for.
+async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) {
+    let records = &batch.records;
+    let mut next = 0;
+    loop {
+        let gate = serving.gate.lock().await;
+        let (first, allowance) = (next, Allowance::brief());
+        while next < records.len() && answers.ask(serving, &gate.index, &records[next].event, &allowance) {
+            next += 1;
+        }
+        if next > first || records.is_empty() {
+            give(serving, batch, first..next, answers);
+        }
+        drop(gate);
+        if next == records.len() {
+            return;
+        }
+        if next == first {
+            if !route_in_turns(serving, batch, next, answers).await {
+                return;
+            }
+            next += 1;
+        } else {
+            // The allowance is used up: others come first.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Gives one event to its lanes that needs more than an allowance. `false`: the broker is no longer served.
+///
+/// Filters may change meanwhile. Then it is asked about once more, and they do not change until it is given.
+async fn route_in_turns(serving: &Arc<Serving>, batch: &Batch, at: usize, answers: &mut Answers) -> bool {
+    let record = &batch.records[at];
+    let mut gate = serving.gate.lock().await;
+    if record.position.offset < serving.suspects_below {
+        answers.leave_undecided(&gate.index, record);
+        give(serving, batch, at..at + 1, answers);
+        return true;
+    }
+    for again in [false, true] {
+        let generation = gate.generation;
+        let subject = Subject::new(&record.event);
+        let mut found = Matching::default();
+        gate.index
+            .matching_within(&subject, &Allowance::nothing(), &mut found);
+        let kept = if again {
+            Some(gate)
+        } else {
+            drop(gate);
+            None
+        };
+        let Some(asked) = ask_in_turns(serving, subject, found).await else {
+            return false;
+        };
+        gate = match kept {
+            Some(gate) => gate,
+            None => serving.gate.lock().await,
+        };
+        if gate.generation != generation {
+            continue;
+        }
+        match asked {
+            Ok((subject, found)) => {
+                answers.found = found;
+                answers.keep(&subject);
+            }
+            Err(panic) => {
+                serving.note_panic(Task::Router, &panic);
+                answers.leave_undecided(&gate.index, record);
+            }
+        }
+        give(serving, batch, at..at + 1, answers);
+        return true;
+    }
+    true
+}
+
+/// `None`: the broker is no longer served.
+async fn ask_in_turns(
+    serving: &Arc<Serving>,
+    subject: Subject,
+    found: Matching,
+) -> Option<Result<(Subject, Matching), Panic>> {
+    let provoked = serving.clone();
+    let job = (subject, found, provoked);
+    let asked = caught(serving.common.turns.work(job, |(subject, found, serving)| {
+        provoke::at(serving, Task::Router, Some(subject.event()));
+        found.go_on(subject, SLICE)
+    }));
+    tokio::select! {
+        () = serving.stop.cancelled() => None,
+        asked = asked => Some(asked.map(|(subject, found, _)| (subject, found))),
+    }
+}
+
+/// Gives events to their lanes; afterwards the router is behind them.
+fn give(serving: &Arc<Serving>, batch: &Batch, range: Range<usize>, answers: &mut Answers) {
     let observer = serving.observer();
     let mut routes = serving.routes.lock();
-    let mut errors = 0;
-    for record in &batch.records {
-        found.clear();
-        let subject = Subject::new(&record.event);
-        routes
-            .index
-            .matching_within(&subject, &Allowance::unlimited(), found);
-        let matches = &found.matched;
-        errors += u64::from(subject.errors());
+    for (record, answers) in batch.records[range.clone()].iter().zip(answers.of_each()) {
         if let Some(observer) = observer {
-            let triggers: Vec<_> = matches
+            let triggers: Vec<_> = answers
                 .iter()
-                .filter_map(|key| routes.lanes.get(key))
+                .filter(|(_, said)| *said == Said::Match)
+                .filter_map(|(key, _)| routes.lanes.get(key))
                 .map(|lane| lane.name.clone())
                 .collect();
             observer.tell(&Observation::Matched {
@@ -64,30 +185,38 @@ fn route(serving: &Arc<Serving>, batch: &Batch, found: &mut Matching) {
                 triggers: &triggers,
             });
         }
-        if matches.is_empty() {
+        if answers.is_empty() {
             continue;
         }
         // Queues may keep it for long: not with all that was read or stored together with it.
         let event = record.event.compact();
-        for key in matches.iter() {
+        for (key, said) in answers {
             if let Some(lane) = routes.lanes.get(key) {
-                give(serving, lane, record.position.offset, &event);
+                give_one(serving, lane, record.position.offset, &event, *said);
             }
         }
     }
-    serving.metrics.filter_errors.inc_by(errors);
-    serving.metrics.routed.inc_by(batch.records.len() as u64);
-    moved(serving, &mut routes, batch.next.offset);
+    serving
+        .metrics
+        .filter_errors
+        .inc_by(std::mem::take(&mut answers.errors));
+    serving.metrics.routed.inc_by(range.len() as u64);
+    answers.clear();
+    let next = batch.records.get(range.end);
+    let next = next.map_or(batch.next.offset, |record| record.position.offset);
+    moved(serving, &mut routes, next);
 }
 
-fn give(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event) {
+fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event, said: Said) {
     let mut inner = lane.inner.lock();
     let Place::Live { from } = inner.place else { return };
     if offset < from {
         return;
     }
-    if inner.offer(offset, event, &serving.common.budget) {
-        serving.metrics.matched.inc();
+    if serving.hand_over(lane, &mut inner, offset, event, said) {
+        if said == Said::Match {
+            serving.metrics.matched.inc();
+        }
     } else {
         inner.leave_router(offset);
         serving.metrics.fell_behind.inc();
@@ -111,5 +240,73 @@ fn report_gaps(serving: &Serving, batch: &Batch) {
             serving.metrics.lost.inc_by(events);
             tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered");
         }
+    }
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// Asks all filters about the next event. `false`: the allowance does not suffice, and nothing is noted.
+    fn ask(
+        &mut self,
+        serving: &Serving,
+        index: &millrace_filter::Index,
+        event: &Event,
+        allowance: &Allowance,
+    ) -> bool {
+        let subject = Subject::new(event);
+        self.found.clear();
+        let asked = caught_at_once(|| {
+            provoke::at(serving, Task::Router, Some(event));
+            index.matching_within(&subject, allowance, &mut self.found);
+        });
+        match asked {
+            Ok(()) if !self.found.later.is_empty() => return false,
+            Ok(()) => self.keep(&subject),
+            Err(panic) => {
+                // Whose filter it was shows when each lane decides for itself.
+                serving.note_panic(Task::Router, &panic);
+                self.look_up(index, event);
+            }
+        }
+        true
+    }
+
+    /// Leaves every filter undecided that is more than a comparison of attributes.
+    fn leave_undecided(&mut self, index: &millrace_filter::Index, record: &Record) {
+        self.look_up(index, &record.event);
+    }
+
+    fn look_up(&mut self, index: &millrace_filter::Index, event: &Event) {
+        let subject = Subject::new(event);
+        self.found.clear();
+        index.matching_within(&subject, &Allowance::nothing(), &mut self.found);
+        self.keep(&subject);
+    }
+
+    /// Notes what was found of the next event.
+    fn keep(&mut self, subject: &Subject) {
+        let matched = self.found.matched.iter().map(|key| (*key, Said::Match));
+        self.list.extend(matched);
+        let exhausted = self.found.exhausted.iter();
+        self.list.extend(exhausted.map(|key| (*key, Said::TooMuchWork)));
+        let later = self.found.later.iter();
+        self.list.extend(later.map(|(key, _)| (*key, Said::Undecided)));
+        self.ends.push(self.list.len());
+        self.errors += u64::from(subject.errors());
+    }
+
+    fn of_each(&self) -> impl Iterator<Item = &[(u32, Said)]> {
+        let mut from = 0;
+        self.ends.iter().map(move |end| {
+            let answers = &self.list[from..*end];
+            from = *end;
+            answers
+        })
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.ends.clear();
     }
 }

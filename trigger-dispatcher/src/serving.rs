@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use millrace_channel::Channel;
 use millrace_delivery::Connector;
-use millrace_event::{Clock, Intake, Moment, ObjectName, Timestamp};
-use millrace_filter::Index;
+use millrace_event::{Clock, Event, Intake, Moment, ObjectName, Timestamp};
+use millrace_filter::{Allowance, Compiled, Decision, Index, Subject, Turns};
 use millrace_model::status::TriggerStatus;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -23,6 +23,9 @@ use crate::due::Timetable;
 use crate::lane::{Inner, Lane};
 use crate::metrics::BrokerMetrics;
 use crate::observer::Observer;
+use crate::provoke;
+use crate::router::Said;
+use crate::watched::{Panic, Panics, Task, caught};
 use crate::worker;
 
 /// What all brokers share.
@@ -33,9 +36,13 @@ pub(crate) struct Common {
     pub(crate) clock: Clock,
     pub(crate) budget: Arc<Budget>,
     pub(crate) alone: Arc<Alone>,
+    /// Where filters are asked that need more than an allowance.
+    pub(crate) turns: Turns,
     pub(crate) options: Arc<DispatcherOptions>,
     pub(crate) observer: Option<Observer>,
     pub(crate) own_ingress: Option<SocketAddr>,
+    #[cfg(test)]
+    pub(crate) provoked: Arc<crate::provoke::testing::Provoked>,
 }
 
 /// One broker being served.
@@ -44,8 +51,8 @@ pub(crate) struct Serving {
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pub(crate) metrics: BrokerMetrics,
-    /// Held while a batch is routed, and while a filter changes: nothing is read under a filter that is being replaced.
-    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// Held while events are given to lanes, and while a filter changes: nothing is given by a filter that is being replaced.
+    pub(crate) gate: tokio::sync::Mutex<Gate>,
     pub(crate) routes: Mutex<Routes>,
     /// Lanes with something to commit.
     pub(crate) dirty: Mutex<BTreeSet<u32>>,
@@ -67,6 +74,8 @@ pub(crate) struct Serving {
     pub(crate) suspects_below: u64,
     /// Triggers that are gone and have no lane here: they were gone already when serving began.
     pub(crate) gone: Mutex<Vec<(ObjectName, TriggerStatus)>>,
+    /// What tasks did not survive.
+    pub(crate) panics: Mutex<Panics>,
     /// Its Broker is in no document any more.
     pub(crate) orphaned: AtomicBool,
     /// When serving began, in steady time.
@@ -75,12 +84,19 @@ pub(crate) struct Serving {
     pub(crate) since: Instant,
 }
 
-/// The router's position, its index and the lanes.
+/// The filters of the lanes that the router feeds.
+#[derive(Default)]
+pub(crate) struct Gate {
+    pub(crate) index: Index,
+    /// Rises with every change of the index: what was found before does not count then.
+    pub(crate) generation: u64,
+}
+
+/// The router's position and the lanes.
 #[derive(Default)]
 pub(crate) struct Routes {
     pub(crate) position: u64,
     pub(crate) position_moved: bool,
-    pub(crate) index: Index,
     pub(crate) lanes: HashMap<u32, Arc<Lane>>,
     pub(crate) by_name: HashMap<ObjectName, u32>,
     /// Lanes whose stored cursor is ahead of the router: to be taken back once the router has come by.
@@ -150,6 +166,62 @@ impl Serving {
         if self.due.lock().set(key, due) {
             self.due_waker.notify_one();
         }
+    }
+
+    /// Gives a lane an event, or what its filter said of it. `false`: the lane has no room for it.
+    pub(crate) fn hand_over(
+        &self,
+        lane: &Lane,
+        inner: &mut Inner,
+        offset: u64,
+        event: &Event,
+        said: Said,
+    ) -> bool {
+        match said {
+            Said::Match => inner.offer(offset, event, &self.common.budget),
+            Said::Undecided => lane.owe_undecided(inner, offset, self.steady()),
+            Said::TooMuchWork => {
+                self.note_too_much_work(lane, inner);
+                true
+            }
+        }
+    }
+
+    /// An event did not match since its lane's filter had no work left to decide. Told once for each lane.
+    pub(crate) fn note_too_much_work(&self, lane: &Lane, inner: &mut Inner) {
+        self.metrics.too_much_work.inc();
+        if inner.tally.too_much_work == 0 {
+            tracing::warn!(broker = %self.broker, trigger = %lane.name, "an event does not match because the trigger's filters would need too much work to decide (told once; `millrace explain` says for which events)");
+        }
+        inner.tally.too_much_work += 1;
+    }
+
+    /// Asks one filter about one event where there is time for it.
+    pub(crate) async fn decide_in_turns(
+        self: &Arc<Self>,
+        task: Task,
+        subject: Subject,
+        filter: Arc<Compiled>,
+    ) -> Result<(Subject, Decision), Panic> {
+        let job = (subject, filter, Decision::Later, self.clone(), task);
+        let decided = self
+            .common
+            .turns
+            .work(job, |(subject, filter, said, serving, task)| {
+                provoke::at(serving, *task, Some(subject.event()));
+                *said = filter.decide(subject, &Allowance::unlimited());
+                true
+            });
+        caught(decided)
+            .await
+            .map(|(subject, _, said, ..)| (subject, said))
+    }
+
+    /// A task panicked and begins again.
+    pub(crate) fn note_panic(&self, task: Task, panic: &Panic) {
+        self.metrics.panics.inc();
+        tracing::error!(broker = %self.broker, %task, %panic, "a task panicked; it begins again");
+        self.panics.lock().note(task, panic);
     }
 
     /// The lane of that number, if it still exists.

@@ -25,7 +25,7 @@ impl Statuses for Serving {
                         .to_owned(),
                 ),
             ),
-            None => ("ready", None),
+            None => ("ready", self.panics.lock().in_words()),
         };
         BrokerStatus {
             state,
@@ -102,6 +102,7 @@ fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
         failed_attempts: inner.tally.failed_attempts,
         dead_lettered: inner.tally.dead_lettered,
         last_failure: inner.tally.last_failure.clone(),
+        too_much_work: inner.tally.too_much_work,
     }
 }
 

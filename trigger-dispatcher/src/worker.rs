@@ -4,31 +4,65 @@ use std::sync::Arc;
 
 use crate::deliver::{self, Attempt};
 use crate::lane::Lane;
+use crate::provoke;
 use crate::serving::Serving;
+use crate::watched::{Task, caught, wait_after};
 
-/// Works until the lane has had nothing to take for the linger time, or the broker is no longer served.
+/// The place of a worker in its lane, given back whatever ends the worker.
+struct Seat {
+    serving: Arc<Serving>,
+    lane: Arc<Lane>,
+    /// It is counted as one that waits for something to take.
+    idle: bool,
+}
+
+/// Works until the lane has had nothing to take for the linger time, or the broker is no longer served. A panic outside of an attempt
+/// ends it: it keeps its place for a while, so that the next one does not panic at once.
 pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
+    let mut seat = Seat {
+        serving: serving.clone(),
+        lane: lane.clone(),
+        idle: false,
+    };
+    match caught(work(&serving, &lane, &mut seat)).await {
+        Ok(()) => lane.inner.lock().worker_panics = 0,
+        Err(panic) => {
+            serving.note_panic(Task::Worker, &panic);
+            seat.stand_up();
+            let panics = {
+                let mut inner = lane.inner.lock();
+                inner.note_worker_panic(serving.moment().wall, &panic);
+                inner.worker_panics
+            };
+            tokio::select! {
+                () = serving.stop.cancelled() => {}
+                () = tokio::time::sleep(wait_after(panics)) => {}
+            }
+        }
+    }
+}
+
+async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
     let mut connection = lane.share.slot();
     loop {
         let job = {
             let mut inner = lane.inner.lock();
+            provoke::at(serving, Task::Worker, None);
             let stopped = serving.stop.is_cancelled() || inner.workers > inner.settings.trigger.parallelism;
-            let job = if stopped {
-                None
-            } else {
-                lane.take(&mut inner, &serving.common.budget, serving.steady())
-            };
+            if stopped {
+                // What it was woken for is another's.
+                serving.stir(lane, &mut inner);
+                return;
+            }
+            let job = lane.take(&mut inner, &serving.common.budget, serving.steady());
             if inner.flight.waits {
-                serving.common.budget.wait(&serving, &lane, inner.flight.bytes);
+                serving.common.budget.wait(serving, lane, inner.flight.bytes);
             }
             // What was taken may have made room, and may have left something for another worker.
-            serving.stir(&lane, &mut inner);
+            serving.stir(lane, &mut inner);
             if job.is_none() {
-                if stopped {
-                    inner.workers -= 1;
-                    return;
-                }
                 inner.idle += 1;
+                seat.idle = true;
             }
             job
         };
@@ -36,24 +70,15 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
             Some(job) => {
                 // What one lane did not need is the next one's.
                 serving.common.budget.wake_next();
-                let attempt = Attempt {
-                    serving: &serving,
-                    lane: &lane,
-                    job,
-                };
+                let attempt = Attempt { serving, lane, job };
                 deliver::run(attempt, &mut connection).await;
             }
-            None if wait(&serving, &lane).await => lane.inner.lock().idle -= 1,
             None => {
-                let mut inner = lane.inner.lock();
-                inner.idle -= 1;
-                inner.workers -= 1;
-                if inner.workers == 0 {
-                    inner.shrink();
+                let woken = wait(serving, lane).await;
+                if !woken {
+                    return;
                 }
-                // Something may have come between the end of the wait and now, for which this worker was woken.
-                serving.wake_worker(&lane, &mut inner);
-                return;
+                seat.stand_up();
             }
         }
     }
@@ -65,5 +90,29 @@ async fn wait(serving: &Serving, lane: &Lane) -> bool {
         () = lane.wake.notified() => true,
         () = serving.stop.cancelled() => true,
         () = tokio::time::sleep(serving.common.options.linger) => false,
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// It does not wait any more.
+    fn stand_up(&mut self) {
+        if std::mem::take(&mut self.idle) {
+            self.lane.inner.lock().idle -= 1;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut inner = self.lane.inner.lock();
+        inner.idle -= u32::from(self.idle);
+        inner.workers -= 1;
+        if inner.workers == 0 {
+            inner.shrink();
+        }
+        // Something may have come between the end of the wait and now, for which this worker was woken.
+        self.serving.wake_worker(&self.lane, &mut inner);
     }
 }

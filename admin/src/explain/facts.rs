@@ -1,11 +1,12 @@
 //! What is known of one event for each trigger of its broker: the filter's decision, the lane, its rows, its attempts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
 use millrace_event::{Clock, ObjectName, Timestamp};
+use millrace_filter::turns::SLICE;
 use millrace_filter::{Allowance, Explanation, Subject};
 use millrace_model::Trigger;
 use millrace_model::status::{TriggerStatus, UnderWay};
@@ -165,18 +166,44 @@ async fn candidates(
     if let (Some(only), true) = (only, triggers.is_empty()) {
         return Err(unknown(mesh.triggers.get(only)));
     }
-    // Its data is parsed once, however many filters ask.
-    let subject = Subject::new(&record.event);
-    let candidate = |(name, trigger): (&ObjectName, Option<&Arc<Trigger>>)| Candidate {
-        name: name.clone(),
-        explanation: trigger.map(|trigger| {
-            trigger
-                .compiled
-                .explain_subject(&subject, &Allowance::unlimited())
-        }),
-        lane: lanes.get(name).cloned(),
+    let asked = triggers
+        .into_iter()
+        .map(|(name, trigger)| (name.clone(), trigger.cloned()));
+    let asking = Asking {
+        // Its data is parsed once, however many filters ask.
+        subject: Subject::new(&record.event),
+        left: asked.collect(),
+        done: Vec::new(),
     };
-    Ok(triggers.into_iter().map(candidate).collect())
+    let asking = admin.turns.work(asking, Asking::go_on).await;
+    let candidate = |(name, explanation): (ObjectName, Option<Explanation>)| Candidate {
+        lane: lanes.get(&name).cloned(),
+        name,
+        explanation,
+    };
+    Ok(asking.done.into_iter().map(candidate).collect())
+}
+
+/// The filters of many triggers, asked about one event in turns with others.
+struct Asking {
+    subject: Subject,
+    left: VecDeque<(ObjectName, Option<Arc<Trigger>>)>,
+    done: Vec<(ObjectName, Option<Explanation>)>,
+}
+
+impl Asking {
+    /// Asks for a while; says whether all have been.
+    fn go_on(&mut self) -> bool {
+        let allowance = Allowance::unlimited();
+        while allowance.spent() < SLICE {
+            let Some((name, trigger)) = self.left.pop_front() else {
+                return true;
+            };
+            let explain = |trigger: Arc<Trigger>| trigger.compiled.explain_subject(&self.subject, &allowance);
+            self.done.push((name, trigger.map(explain)));
+        }
+        self.left.is_empty()
+    }
 }
 
 fn unknown(elsewhere: Option<&Arc<Trigger>>) -> Refused {

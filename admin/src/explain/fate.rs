@@ -82,6 +82,10 @@ fn written_down(facts: &Facts) -> Option<Fate> {
     let (next, next_due) = next(facts, work);
     let (state, why) = match work.key.stage {
         Stage::Subscriber if work.open => ("in-hand", next),
+        Stage::Subscriber if work.undecided => {
+            let why = "the process ended when its filters were about to be asked; they are asked before the first attempt";
+            ("in-hand", format!("{why}; {next}"))
+        }
         Stage::Subscriber if work.failures.is_empty() && work.suspect => {
             let why = "it was being attempted, or may have been, when the process ended";
             ("in-hand", format!("{why}; {next}"))
@@ -352,6 +356,7 @@ mod tests {
             open,
             crashes: 0,
             suspect: false,
+            undecided: false,
             failures: if failed { vec![failure] } else { Vec::new() },
             body: None,
         };

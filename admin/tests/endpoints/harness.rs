@@ -57,6 +57,7 @@ pub(crate) async fn serve() -> Served {
         channels: Channels::default(),
         clock: millrace_event::Clock::System,
         feed: millrace_admin::Feed::default(),
+        turns: millrace_filter::Turns::new(1),
         read_filter: |text| Err(format!("no filter is read here: {text}")),
         registry: Arc::new(registry),
         ready: ready_receiver,

@@ -156,6 +156,7 @@ fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> Work {
         open: false,
         crashes: 0,
         suspect: false,
+        undecided: false,
         failures: Vec::new(),
         body: None,
     }

@@ -17,6 +17,7 @@ pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
         open: true,
         crashes: 2,
         suspect: true,
+        undecided: true,
         failures: vec![failure(0), failure(1)],
         body: Some(event("reply")),
     };

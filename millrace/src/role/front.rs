@@ -10,6 +10,7 @@ use millrace_channel::Channels;
 use millrace_delivery::guard::Guard;
 use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Checkpoint, Clock};
+use millrace_filter::Turns;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_secrets::SecretReader;
 use millrace_serve::{BodyBudget, Listener, ServeMetrics};
@@ -48,6 +49,7 @@ pub(crate) struct Front {
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) feed: Feed,
     pub(crate) memory: Memory,
+    pub(crate) turns: Turns,
     ingress: Ingress,
     webhooks: Arc<Webhooks>,
     sources: Sources,
@@ -142,6 +144,7 @@ impl Front {
             connector,
             board,
             feed: Feed::default(),
+            turns: Turns::of_this_machine(),
             ingress,
             webhooks,
             sources,
@@ -184,6 +187,7 @@ impl Front {
             clock: Clock::System,
             feed: self.feed,
             read_filter: millrace_crds::read_filter,
+            turns: self.turns,
             registry: Arc::new(self.registry),
             ready: ready.subscribe(),
             version: env!("CARGO_PKG_VERSION"),
@@ -192,9 +196,13 @@ impl Front {
             shutdown: shutdown.clone(),
         };
         let (listener, metrics) = (self.admin_listener, self.serve_metrics.listener("admin"));
-        let admin = Part::start(shutdown, |_| async {
-            admin.serve(listener, metrics).await;
-        });
+        // Apart: whether the process lives is answered whatever it is busy with.
+        let admin = Part::start_apart("millrace-admin", shutdown, |_| async {
+            match listener.moved_here() {
+                Ok(listener) => drop(admin.serve(listener, metrics).await),
+                Err(error) => tracing::error!(%error, "the admin API cannot be served"),
+            }
+        })?;
         let first = first.await?;
         let ingress = Part::start(CancellationToken::new(), |shutdown| async {
             self.ingress.run(shutdown).await;

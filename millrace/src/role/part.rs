@@ -2,12 +2,29 @@
 
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// A part with its own end.
 pub(crate) struct Part {
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// Two, so that one request that takes long does not hold up the next.
+const THREADS_APART: usize = 2;
+
+/// The threads of a part. A runtime may not be waited for where others run.
+struct Apart(Option<Runtime>);
+
+// === impl Apart ===
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 // === impl Part ===
@@ -20,6 +37,32 @@ impl Part {
     {
         let task = tokio::spawn(run(shutdown.clone()));
         Self { shutdown, task }
+    }
+
+    /// The same on threads of its own: it goes on whatever keeps all other threads busy.
+    pub(crate) fn start_apart<F>(
+        name: &str,
+        shutdown: CancellationToken,
+        run: impl FnOnce(CancellationToken) -> F,
+    ) -> anyhow::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS_APART)
+            .thread_name(name)
+            .enable_all()
+            .build()?;
+        let task = runtime.spawn(run(shutdown.clone()));
+        let apart = Apart(Some(runtime));
+        let task = tokio::spawn(async move {
+            // Its threads end with it.
+            let _apart = apart;
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the process ended badly");
+            }
+        });
+        Ok(Self { shutdown, task })
     }
 
     /// Asks it to end, and waits until it has.

@@ -65,6 +65,7 @@ impl Node {
                 intake: front.admission.clone(),
                 board: front.board.clone(),
                 clock: Clock::System,
+                turns: front.turns.clone(),
                 observer: Some(watch::observer(front.feed.clone(), show)),
                 own_ingress: Some(front.listen()),
                 metrics: millrace_trigger_dispatcher::Metrics::register(&mut front.registry),

@@ -24,6 +24,7 @@ impl Inner {
             attempt: work.attempt,
             crashes: work.crashes,
             suspect: work.suspect,
+            undecided: work.undecided,
             failures: work.failures,
             body: work.body,
         };
@@ -92,7 +93,8 @@ impl Inner {
 
     /// Due rows are about to be read: what is taken from now on stays so until [`Inner::end_fetch`].
     pub(crate) fn begin_fetch(&mut self) {
-        self.freed_while_fetching = Some(Vec::new());
+        // What a fetch that did not come to its end left behind is freed by this one.
+        self.freed_while_fetching.get_or_insert_default();
     }
 
     /// The rows that were read are held. Those freed meanwhile are fetched again when they are due: their commit has

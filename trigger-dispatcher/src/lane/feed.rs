@@ -35,6 +35,15 @@ impl Inner {
         true
     }
 
+    /// How many events it may be worth to look for: a lane that is short of room takes them one by one.
+    pub(crate) fn room(&self) -> usize {
+        if self.short {
+            1
+        } else {
+            (MAX_QUEUED - self.window.queued().min(MAX_QUEUED)).max(1)
+        }
+    }
+
     /// Gives the queue up: what it held is read again later. A live lane leaves the router at `router`.
     pub(crate) fn drop_queue(&mut self, budget: &Budget, router: u64) {
         budget.give_back(self.window.queued_bytes());

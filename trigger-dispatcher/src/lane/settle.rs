@@ -7,7 +7,7 @@ use super::Inner;
 use crate::next_step::{Attempted, Next};
 
 impl Inner {
-    pub(super) fn is_suspect(&mut self, offset: u64) -> bool {
+    pub(crate) fn is_suspect(&mut self, offset: u64) -> bool {
         let suspect = self.suspects_left > 0 && offset < self.suspects_below;
         if suspect {
             self.suspects_left -= 1;
@@ -17,12 +17,27 @@ impl Inner {
 
     /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
     pub(super) fn put_suspect(&mut self, key: WorkKey, now: Timestamp) {
+        self.put_row(Attempted::first(key), now);
+    }
+
+    /// The same for one of which it is not known whether it matches.
+    pub(super) fn put_undecided(&mut self, key: WorkKey, now: Timestamp) {
+        self.put_row(
+            Attempted {
+                undecided: true,
+                ..Attempted::first(key)
+            },
+            now,
+        );
+    }
+
+    fn put_row(&mut self, attempted: Attempted, now: Timestamp) {
         self.deferred.add(1);
         self.uncommitted += 1;
         self.dirty = true;
         let suspect = Attempted {
             suspect: true,
-            ..Attempted::first(key)
+            ..attempted
         };
         self.put(Change::Put(suspect.into_row(now, false)));
     }

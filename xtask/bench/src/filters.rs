@@ -70,7 +70,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
         &rows,
         &targets,
     );
-    expressions(least, report)
+    expressions(least, report)?;
+    paths(least, report)
 }
 
 fn target(kind: &str, size: usize) -> Option<(&'static str, f64)> {
@@ -102,6 +103,84 @@ fn expressions(least: Duration, report: &mut Report) -> anyhow::Result<()> {
     };
     report.add_rows("filters: 1 000 bare expressions", "ns each", &rows, &[target]);
     Ok(())
+}
+
+/// Triggers that look into the data: what one event takes, its data read anew each time.
+fn paths(least: Duration, report: &mut Report) -> anyhow::Result<()> {
+    let item = r#"{"b":1,"name":"x"}"#;
+    let of_size = |bytes: usize, item: &str| {
+        let items = vec![item; bytes / (item.len() + 1)].join(",");
+        with_data(0, &format!("[{items}]"))
+    };
+    let events = [
+        ("half a KiB", event(0)?),
+        ("240 kB", of_size(240_000, item)?),
+        ("1 MiB, the densest", of_size(1 << 20, "0")?),
+    ];
+    let mut rows = Vec::new();
+    let mut one_of_240_kb = f64::NAN;
+    for (name, filters) in path_kinds() {
+        let mut index = Index::default();
+        for (key, filters) in (0..).zip(filters) {
+            index.insert(key, Arc::new(Compiled::new(&filters)?));
+        }
+        let mut keys = Vec::new();
+        let each = events.iter().map(|(_, event)| {
+            let rate = best_of_large(std::slice::from_ref(event), least, |event| {
+                keys.clear();
+                index.matching(black_box(event), &mut keys);
+                black_box(&keys);
+            });
+            1e6 / rate
+        });
+        let each: Vec<f64> = each.collect();
+        if name == ONE_PATH {
+            one_of_240_kb = each[1];
+        }
+        rows.push((name.to_owned(), each));
+    }
+    let thirty = rows.iter().find(|(name, _)| name == THIRTY_PATHS);
+    let targets = [
+        Target {
+            name: "30 Triggers with one path each cost at most so many times one, 240 kB",
+            is: thirty.map_or(f64::NAN, |(_, each)| each[1] / one_of_240_kb),
+            should: Should::AtMost(3.0),
+        },
+        Target {
+            name: "µs for one Trigger with 999 paths, 240 kB",
+            is: rows.last().map_or(f64::NAN, |(_, each)| each[1]),
+            should: Should::AtMost(50_000.0),
+        },
+    ];
+    let columns: Vec<&str> = events.iter().map(|(size, _)| *size).collect();
+    report.add_rows(
+        "filters: paths into the data, µs an event",
+        &columns.join("   "),
+        &rows,
+        &targets,
+    );
+    Ok(())
+}
+
+const ONE_PATH: &str = "1 Trigger with $..name0";
+const THIRTY_PATHS: &str = "30 Triggers with $..nameN";
+
+/// Names, and the filters of each trigger.
+fn path_kinds() -> Vec<(&'static str, Vec<Vec<Filter>>)> {
+    let path = |text: String| Filter::JsonPath(text);
+    let of_each = |count: usize, text: &dyn Fn(usize) -> String| -> Vec<Vec<Filter>> {
+        (0..count).map(|n| vec![path(text(n))]).collect()
+    };
+    let condition = |n: usize| format!("$..[?@.b == {}]", n + 7);
+    let hostile = Filter::Any((0..999).map(|n| path(condition(n))).collect());
+    vec![
+        ("1 Trigger with $.name", of_each(1, &|_| "$.name".to_owned())),
+        (ONE_PATH, of_each(1, &|n| format!("$..name{n}"))),
+        (THIRTY_PATHS, of_each(30, &|n| format!("$..name{n}"))),
+        ("1 Trigger with $..[?@.b == 7]", of_each(1, &condition)),
+        ("30 Triggers with $..[?@.b == N]", of_each(30, &condition)),
+        ("1 Trigger with 999 of them", vec![vec![hostile]]),
+    ]
 }
 
 fn bare(text: impl Fn(usize) -> &'static str) -> anyhow::Result<Vec<Arc<Compiled>>> {
@@ -142,14 +221,24 @@ fn one_by_one(filters: &[Arc<Compiled>], events: &[Event], least: Duration) -> f
 }
 
 /// The best rate of five rounds, in events a second.
-fn best(events: &[Event], least: Duration, mut each: impl FnMut(&Event)) -> f64 {
+fn best(events: &[Event], least: Duration, each: impl FnMut(&Event)) -> f64 {
+    // The clock is not free.
+    best_between(64, events, least, each)
+}
+
+/// The same for events that take so long that the clock does not count.
+fn best_of_large(events: &[Event], least: Duration, each: impl FnMut(&Event)) -> f64 {
+    best_between(1, events, least, each)
+}
+
+/// Looks at the clock after so many events.
+fn best_between(looks: u32, events: &[Event], least: Duration, mut each: impl FnMut(&Event)) -> f64 {
     let round = |each: &mut dyn FnMut(&Event)| {
         let (begun, mut count) = (processor_time(), 0_u32);
         for event in events.iter().cycle() {
             each(event);
             count += 1;
-            // The clock is not free.
-            if count.is_multiple_of(64) && processor_time() - begun >= least.as_secs_f64() / 5.0 {
+            if count.is_multiple_of(looks) && processor_time() - begun >= least.as_secs_f64() / 5.0 {
                 break;
             }
         }
@@ -178,6 +267,10 @@ fn event(n: usize) -> anyhow::Result<Event> {
         r#"{{"order": [{{"total": 250, "item": "{}"}}, {{"total": 3}}], "n": {n}}}"#,
         "x".repeat(450)
     );
+    with_data(n, &data)
+}
+
+fn with_data(n: usize, data: &str) -> anyhow::Result<Event> {
     let builder = Event::builder(SpecVersion::V10)
         .attribute("id", &format!("A-{n}"))
         .attribute("source", "/shop/eu/1")

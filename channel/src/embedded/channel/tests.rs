@@ -113,6 +113,7 @@ fn put(lane: LaneId, offset: u64) -> Change {
         open: false,
         crashes: 0,
         suspect: false,
+        undecided: false,
         failures: Vec::new(),
         body: None,
     })

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{failures_to_db, offsets_to_db, stage_to_db, to_db};
 use super::holds::Held;
+use super::work::suspect_to_db;
 use super::worker::Effects;
 use super::{StateError, copies};
 use crate::{Change, LaneId, Position, Work, WorkKey};
@@ -91,7 +92,7 @@ fn put(db: &Connection, work: &Work) -> Result<(), StateError> {
         work.due.0,
         work.open,
         work.crashes,
-        work.suspect,
+        suspect_to_db(work),
         failures_to_db(&work.failures),
         work.body.as_ref().map(|event| event.stored().as_ref()),
     ])?;

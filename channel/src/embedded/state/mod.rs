@@ -408,6 +408,7 @@ pub(crate) mod testing {
             open: false,
             crashes: 0,
             suspect: false,
+            undecided: false,
             failures: Vec::new(),
             body: None,
         }

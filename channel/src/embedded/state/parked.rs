@@ -94,6 +94,7 @@ pub(super) fn redrive(
         open: false,
         crashes: 0,
         suspect: false,
+        undecided: false,
         failures: parked.failures,
         body: parked.event,
     };

@@ -7,6 +7,16 @@ use super::StateError;
 use super::codec::{event, failures_from_db, position, stage_from_db, to_db};
 use crate::{LaneId, Work, WorkKey};
 
+/// The bits of the column `suspect`.
+const SUSPECT: i64 = 1;
+const UNDECIDED: i64 = 2;
+
+/// What the column `suspect` says of a row.
+pub(super) fn suspect_to_db(work: &Work) -> i64 {
+    let bit = |is: bool, bit: i64| if is { bit } else { 0 };
+    bit(work.suspect, SUSPECT) | bit(work.undecided, UNDECIDED)
+}
+
 /// The lane's rows due at or before `until`, earliest first.
 pub(super) fn due(
     db: &Connection,
@@ -63,7 +73,8 @@ fn work(row: &Row<'_>) -> Result<Work, StateError> {
         due: Timestamp(row.get(4)?),
         open: row.get(5)?,
         crashes: row.get(6)?,
-        suspect: row.get(7)?,
+        suspect: row.get::<_, i64>(7)? & SUSPECT != 0,
+        undecided: row.get::<_, i64>(7)? & UNDECIDED != 0,
         failures: failures_from_db(&row.get::<_, Vec<u8>>(8)?),
         body: row
             .get::<_, Option<Vec<u8>>>(9)?

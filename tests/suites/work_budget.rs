@@ -1,0 +1,224 @@
+//! Promise: what the filters of one Trigger may do for an event is bounded, and the bound is the same whoever else is there. A
+//! Broker whose Triggers ask for much costs the producers and subscribers of another Broker nothing, nor the probes.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::{Context as _, ensure};
+use http::Method;
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::story::explain;
+use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
+use serde_json::Value;
+
+/// Large events that each hostile filter is asked about.
+const LARGE: usize = 2;
+/// Events of the neighbour meanwhile, at least.
+const HONEST: usize = 100;
+
+/// About 240 kB: many small objects, each in forty lists.
+fn large(id: &str) -> Event {
+    let item = format!(r#"{}{{"b":1,"name":"x"}}{}"#, "[".repeat(40), "]".repeat(40));
+    let items = vec![&*item; 240_000 / (item.len() + 1)].join(",");
+    Event::new(id, "large")
+        .with("subject", &"a-".repeat(4_000))
+        .data("application/json", format!(r#"{{"hit":true,"items":[{items}]}}"#))
+}
+
+/// Filters that need too much work for a large event.
+fn hostile() -> Vec<(&'static str, String)> {
+    let each = |path: fn(usize) -> String, count| (2..count).map(path).collect::<Vec<_>>().join(", ");
+    let filters = each(|n| format!("{{jsonpath: '$..[?@.b == {n}]'}}"), 990);
+    let map = each(|n| format!("\"$..[?@.name == 'x' || @.b == {n}].b\": 1"), 200);
+    vec![
+        ("many-conditions", format!("[{{any: [{filters}]}}]")),
+        ("turned-round", format!("[{{not: {{any: [{filters}]}}}}]")),
+        ("nested", "[{jsonpath: '$..*..absent'}]".to_owned()),
+        (
+            "counting",
+            "[{jsonpath: '$..[?count(@..*) > 1000000]'}]".to_owned(),
+        ),
+        ("map-form", format!("[{{jsonpath: {{{map}}}}}]")),
+        (
+            "like",
+            format!("[{{cesql: \"subject LIKE '{}'\"}}]", "%_a_-_a_-_b".repeat(100)),
+        ),
+        (
+            "long-texts",
+            format!(
+                "[{{cesql: \"LENGTH(CONCAT(subject{})) = 1\"}}]",
+                ", subject".repeat(400)
+            ),
+        ),
+    ]
+}
+
+/// Filters that ask a large event for something ordinary.
+fn ordinary() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("anywhere", "[{jsonpath: '$..name'}]"),
+        ("condition", "[{jsonpath: '$..[?@.b == 1]'}]"),
+        ("value", "[{jsonpath: {$.hit: true, '$.items[-1]..b': 1}}]"),
+        ("attribute", "[{exact: {type: large}}]"),
+    ]
+}
+
+async fn too_much_work(mesh: &Mesh, trigger: &str) -> anyhow::Result<u64> {
+    let shown = mesh.admin().trigger(trigger).await?;
+    shown["tooMuchWork"].as_u64().context("no count")
+}
+
+/// Asks for `/healthz` until told to stop; says how often it was answered.
+async fn probe(mesh: &Mesh, stop: &AtomicBool) -> anyhow::Result<usize> {
+    let mut answered = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = mesh.admin().ask(&Method::GET, "/healthz").await?;
+        ensure!(
+            answer.status == 200,
+            "a probe: {}: {:?}",
+            answer.status,
+            answer.body
+        );
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+/// A mesh with this Trigger alone says the same of the same events.
+async fn says_the_same_alone(sink: &Sink, name: &str, filters: &str) -> anyhow::Result<()> {
+    let path = format!("/alone/{name}");
+    let trigger = Trigger::new(name, &sink.url(&path)).filters(filters);
+    let mesh = Mesh::start(Documents::broker().trigger(&trigger).text()).await?;
+    for n in 0..LARGE {
+        mesh.send("shop/default", &[large(&n.to_string())]).await?;
+    }
+    wait_until("the count", || async {
+        Ok((too_much_work(&mesh, &format!("shop/{name}")).await? == LARGE as u64).then_some(()))
+    })
+    .await?;
+    assert_eq!(sink.count(&path), 0, "{name}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn filters_that_ask_for_too_much_do_not_match_and_cost_another_broker_nothing() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mut documents = Documents::broker().and_broker("honest", "{}");
+    for (name, filters) in &hostile() {
+        documents = documents.trigger(&Trigger::new(name, &sink.url(&format!("/{name}"))).filters(filters));
+    }
+    for (name, filters) in ordinary() {
+        documents = documents.trigger(&Trigger::new(name, &sink.url(&format!("/{name}"))).filters(filters));
+    }
+    documents = documents.trigger(&Trigger::new("neighbour", &sink.url("/neighbour")).on("honest"));
+    let mesh = Mesh::start(documents.text()).await?;
+
+    let (done, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let hostile_side = async {
+        for n in 0..LARGE {
+            mesh.send("shop/default", &[large(&n.to_string())]).await?;
+        }
+        for (name, _) in &hostile() {
+            wait_until(name, || async {
+                Ok((too_much_work(&mesh, &format!("shop/{name}")).await? == LARGE as u64).then_some(()))
+            })
+            .await?;
+        }
+        while sent.load(Ordering::Relaxed) < HONEST {
+            tokio::task::yield_now().await;
+        }
+        done.store(true, Ordering::Relaxed);
+        anyhow::Ok(())
+    };
+    let honest_side = async {
+        while !done.load(Ordering::Relaxed) {
+            let id = sent.fetch_add(1, Ordering::Relaxed).to_string();
+            let answer = mesh.post("shop/honest", &Event::new(&id, "t").binary()).await?;
+            ensure!(answer.status == 202, "{id}: {}: {:?}", answer.status, answer.body);
+        }
+        anyhow::Ok(())
+    };
+    let ((), (), probes) = tokio::try_join!(hostile_side, honest_side, probe(&mesh, &done))?;
+    assert!(probes > 0);
+
+    let honest: BTreeSet<String> = (0..sent.into_inner()).map(|n| n.to_string()).collect();
+    sink.until_all("/neighbour", &honest).await?;
+    for (name, _) in ordinary() {
+        sink.wait_for(&format!("/{name}"), LARGE).await?;
+    }
+    mesh.until_settled().await?;
+    for (name, filters) in &hostile() {
+        assert_eq!(sink.count(&format!("/{name}")), 0, "{name} is no match");
+        let args = format!("--broker shop/default --id 0 --trigger shop/{name} --output json");
+        let told = explain(&mesh, &args).await?;
+        assert!(told.contains("error: too much work"), "{name}: {told}");
+        assert!(told.contains("too-much-work"), "{name}: {told}");
+        says_the_same_alone(&sink, name, filters).await?;
+    }
+    for (name, _) in ordinary() {
+        assert_eq!(too_much_work(&mesh, &format!("shop/{name}")).await?, 0, "{name}");
+        assert_eq!(sink.count(&format!("/{name}")), LARGE, "{name}");
+    }
+    let counted = mesh
+        .admin()
+        .metric("millrace_dispatch_too_much_work_total")
+        .await?;
+    assert_eq!(counted, (LARGE * hostile().len()) as f64);
+    assert_eq!(mesh.admin().until_parked(0).await?, Vec::<Value>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_whose_filters_take_long_keep_their_place_in_the_log() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("slow", &sink.url("/slow")).filters(&hostile()[0].1))
+        .trigger(&Trigger::new("all", &sink.url("/all")).annotation("millrace.dev/parallelism", "1"));
+    let mesh = Mesh::start(documents.text()).await?;
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        let id = n.to_string();
+        let event = if n % 3 == 0 {
+            large(&id)
+        } else {
+            Event::new(&id, "small")
+        };
+        mesh.send("shop/default", &[event]).await?;
+        ids.push(id);
+    }
+    sink.wait_for("/all", ids.len()).await?;
+    assert_eq!(sink.ids("/all"), ids);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lane_that_fell_behind_gets_what_its_filter_lets_pass_however_long_that_takes() -> anyhow::Result<()>
+{
+    let sink = Sink::start().await?;
+    let open = Gate::closed();
+    sink.answer("/behind", [Answer::ok().after(&open)]);
+    let documents = Documents::broker()
+        .trigger(
+            &Trigger::new("behind", &sink.url("/behind"))
+                .filters("[{jsonpath: '$..[?@.b == 1]'}, {prefix: {id: a}}]")
+                .delivery("{timeout: PT10M}")
+                .annotation("millrace.dev/parallelism", "1"),
+        )
+        .trigger(&Trigger::new("greedy", &sink.url("/greedy")).filters(&hostile()[0].1));
+    let mesh = Mesh::start(documents.text()).await?;
+    // More than a lane holds in memory.
+    let wanted: BTreeSet<String> = (0..30).map(|n| format!("a{n}")).collect();
+    for id in &wanted {
+        mesh.send("shop/default", &[large(id), Event::new(&format!("b{id}"), "t")])
+            .await?;
+    }
+    mesh.admin()
+        .until_trigger("shop/behind", "behind", |shown| shown["state"] == "behind")
+        .await?;
+    open.open();
+    sink.until_all("/behind", &wanted).await?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.count("/behind"), wanted.len());
+    assert_eq!(too_much_work(&mesh, "shop/greedy").await?, wanted.len() as u64);
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Where tests make a task panic, to see that nothing is lost by it. Nothing at all outside of tests.
+
+#[cfg(not(test))]
+pub(crate) use self::never as at;
+#[cfg(test)]
+pub(crate) use self::testing::at;
+
+#[cfg(not(test))]
+pub(crate) fn never(_: &crate::serving::Serving, _: crate::watched::Task, _: Option<&millrace_event::Event>) {
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use millrace_event::Event;
+    use parking_lot::Mutex;
+
+    use crate::serving::Serving;
+    use crate::watched::Task;
+
+    /// What is to panic still, and how often; and what is to stand still.
+    #[derive(Debug, Default)]
+    pub(crate) struct Provoked(
+        Mutex<Vec<(Task, Option<&'static str>, u32)>>,
+        Mutex<Option<Holding>>,
+    );
+
+    /// A task that is to stand still when it sees an event.
+    #[derive(Debug)]
+    struct Holding {
+        task: Task,
+        id: &'static str,
+        reached: Sender<()>,
+        until: Receiver<()>,
+    }
+
+    /// A task that stands still, or will.
+    #[derive(Debug)]
+    pub(crate) struct Held {
+        pub(crate) reached: Receiver<()>,
+        /// Dropping it lets the task go on, to a panic.
+        pub(crate) _until: Sender<()>,
+    }
+
+    impl Provoked {
+        /// Lets a task panic so often: when it sees the event of that id, or without one at its next turn.
+        pub(crate) fn panic(&self, task: Task, id: Option<&'static str>, times: u32) {
+            self.0.lock().push((task, id, times));
+        }
+
+        /// Lets a task stand still when it sees the event of that id.
+        pub(crate) fn hold(&self, task: Task, id: &'static str) -> Held {
+            let (reached, was_reached) = channel();
+            let (until, waits) = channel();
+            *self.1.lock() = Some(Holding {
+                task,
+                id,
+                reached,
+                until: waits,
+            });
+            Held {
+                reached: was_reached,
+                _until: until,
+            }
+        }
+
+        /// Panics that are still to come.
+        pub(crate) fn left(&self) -> u32 {
+            self.0.lock().iter().map(|(.., times)| times).sum()
+        }
+    }
+
+    pub(crate) fn at(serving: &Serving, task: Task, event: Option<&Event>) {
+        let is_held =
+            |holding: &mut Holding| holding.task == task && event.map(Event::id) == Some(holding.id);
+        let holding = serving.common.provoked.1.lock().take_if(is_held);
+        if let Some(holding) = holding {
+            let _ = holding.reached.send(());
+            let _ = holding.until.recv();
+            panic!("held in the {task}");
+        }
+        let mut all = serving.common.provoked.0.lock();
+        let wanted = all
+            .iter_mut()
+            .find(|(which, id, times)| *which == task && *id == event.map(Event::id) && *times > 0);
+        let Some((.., times)) = wanted else { return };
+        *times -= 1;
+        drop(all);
+        panic!("provoked in the {task}");
+    }
+}

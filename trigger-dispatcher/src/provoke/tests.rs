@@ -1,0 +1,454 @@
+//! Promise: a panic ends no task for good and loses nothing, and an event that provokes it each time is given up on.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_channel::embedded::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
+use millrace_channel::{Channel, Channels, Class, LaneState, Parked, ParkedQuery};
+use millrace_delivery::{Connector, ConnectorOptions};
+use millrace_event::{Clock, DataForm, Event, Intake, ObjectName, Origin, Refusal, SpecVersion, Timestamp};
+use millrace_filter::{Compiled, Filter, Turns};
+use millrace_model::status::TriggerStatus;
+use millrace_model::{Broker, DeliveryPolicy, Mesh, OnFull, Retention, StatusBoard, Target, Trigger};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::testing::Provoked;
+use crate::watched::Task;
+use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
+
+/// The Broker to which the triggers deliver: what it took, and what it refuses at first.
+#[derive(Debug)]
+struct Taker {
+    taken: Mutex<HashMap<ObjectName, Vec<String>>>,
+    refuses: Mutex<u32>,
+    open: Semaphore,
+}
+
+#[async_trait::async_trait]
+impl Intake for Taker {
+    async fn admit(&self, broker: &ObjectName, events: Vec<Event>, _: Origin) -> Result<(), Refusal> {
+        let _open = self.open.acquire().await;
+        let mut refuses = self.refuses.lock();
+        if *refuses > 0 {
+            *refuses -= 1;
+            return Err(Refusal::UnknownBroker(broker.clone()));
+        }
+        let mut taken = self.taken.lock();
+        let ids = taken.entry(broker.clone()).or_default();
+        ids.extend(events.iter().map(|event| event.id().to_owned()));
+        Ok(())
+    }
+}
+
+/// A dispatcher at work on a real channel.
+struct World {
+    channel: Arc<dyn Channel>,
+    taker: Arc<Taker>,
+    provoked: Arc<Provoked>,
+    board: Arc<StatusBoard>,
+    clock: Clock,
+    _folder: Option<TempDir>,
+}
+
+fn name(name: &str) -> ObjectName {
+    ObjectName::new("shop", name)
+}
+
+/// A trigger that delivers to the broker of its own name.
+fn trigger(own: &str, filters: Vec<Filter>) -> Trigger {
+    Trigger {
+        name: name(own),
+        uid: None,
+        broker: name("default"),
+        compiled: Arc::new(Compiled::new(&filters).expect("valid filters")),
+        filters,
+        subscriber: Ok(Target::Broker(name(own))),
+        dead_letter: None,
+        delivery: DeliveryPolicy::default(),
+        parallelism: 4,
+        max_deferred: 1_000,
+        max_parked: 1_000,
+    }
+}
+
+fn event(id: &str) -> Event {
+    let event = Event::builder(SpecVersion::V10)
+        .attribute("id", id)
+        .attribute("source", "/s")
+        .attribute("type", "t");
+    event.build().expect("a valid event")
+}
+
+impl World {
+    async fn start(triggers: Vec<Trigger>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Clock::manual(Timestamp(1_000_000));
+        let mut world = Self::start_in(folder.path(), clock, triggers).await;
+        world._folder = Some(folder);
+        world
+    }
+
+    async fn start_in(folder: &Path, clock: Clock, triggers: Vec<Trigger>) -> Self {
+        let options = StoreOptions {
+            durability: Durability::Os,
+            clock: clock.clone(),
+            ..StoreOptions::default()
+        };
+        let store = loop {
+            match Store::open(folder, options.clone()) {
+                // The process before it is still ending.
+                Err(OpenError::Locked(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                opened => break opened.expect("a store"),
+            }
+        };
+        let keeps = ChannelOptions {
+            retention_age: Duration::from_secs(3_600),
+            retention_bytes: 1 << 20,
+            backlog_bytes: None,
+            drop_oldest: false,
+        };
+        let channel = store.channel(&name("default"), keeps).await.expect("a channel");
+        let channels = Channels::default();
+        channels.insert(name("default"), channel.clone());
+        let broker = Broker {
+            name: name("default"),
+            uid: None,
+            retention: Retention::default(),
+            backlog_bytes: None,
+            on_full: OnFull::Refuse,
+        };
+        let mesh = Mesh {
+            revision: 1,
+            brokers: [(name("default"), Arc::new(broker))].into(),
+            triggers: triggers
+                .into_iter()
+                .map(|trigger| (trigger.name.clone(), Arc::new(trigger)))
+                .collect(),
+            ..Mesh::default()
+        };
+        let taker = Arc::new(Taker {
+            taken: Mutex::default(),
+            refuses: Mutex::new(0),
+            open: Semaphore::new(100),
+        });
+        let board = Arc::new(StatusBoard::default());
+        let (desired, wanted) = watch::channel(Arc::new(mesh));
+        let dispatcher = Dispatcher::new(
+            Parts {
+                mesh: wanted,
+                channels,
+                connector: Connector::new(ConnectorOptions::default()),
+                intake: taker.clone(),
+                board: board.clone(),
+                clock: clock.clone(),
+                turns: Turns::new(1),
+                observer: None,
+                own_ingress: None,
+                metrics: Metrics::default(),
+            },
+            DispatcherOptions::default(),
+        );
+        let provoked = dispatcher.provoked();
+        let mut applied = dispatcher.applied();
+        tokio::spawn(async move {
+            let _desired = desired;
+            dispatcher.run(CancellationToken::new()).await;
+        });
+        applied
+            .wait_for(|revision| *revision == 1)
+            .await
+            .expect("it is served");
+        Self {
+            channel,
+            taker,
+            provoked,
+            board,
+            clock,
+            _folder: None,
+        }
+    }
+
+    async fn append(&self, ids: &[&str]) {
+        for id in ids {
+            let appended = self.channel.append(vec![event(id)], Class::Producer).await;
+            appended.expect("it is stored");
+        }
+    }
+
+    /// Waits, while the wall clock runs fast.
+    async fn until<T>(&self, what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+        for _ in 0..6_000 {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            self.clock.advance(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("waited in vain for {what}");
+    }
+
+    fn taken(&self, trigger: &str) -> Vec<String> {
+        let mut ids = self
+            .taker
+            .taken
+            .lock()
+            .get(&name(trigger))
+            .cloned()
+            .unwrap_or_default();
+        ids.sort();
+        ids
+    }
+
+    async fn parked(&self) -> Vec<Parked> {
+        let all = ParkedQuery {
+            limit: 100,
+            ..ParkedQuery::default()
+        };
+        self.channel.parked(all).await.expect("they are listed")
+    }
+
+    fn status(&self, trigger: &str) -> TriggerStatus {
+        let all = self.board.triggers();
+        all.get(&name(trigger)).cloned().unwrap_or_default()
+    }
+
+    /// Waits until nothing is left to do, also in what is stored.
+    async fn until_settled(&self, trigger: &str) {
+        self.until("the trigger to settle everything", async || {
+            let status = self.status(trigger);
+            let idle = status.queued == 0 && status.deferred == 0 && status.backlog == 0;
+            let stored = self.channel.router().await.ok()?;
+            (idle && status.cursor == self.channel.head().offset && stored == self.channel.head())
+                .then_some(())
+        })
+        .await;
+    }
+
+    async fn until_panicked(&self) {
+        self.until("the panic", async || (self.provoked.left() == 0).then_some(()))
+            .await;
+        let told = self.board.brokers();
+        let told = told
+            .get(&name("default"))
+            .and_then(|status| status.reason.clone());
+        assert!(
+            told.is_some_and(|told| told.contains("provoked in the")),
+            "it is in the status"
+        );
+    }
+}
+
+fn all_of(ids: &[&str]) -> Vec<String> {
+    let mut ids: Vec<_> = ids.iter().map(|id| (*id).to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+const IDS: [&str; 5] = ["a", "b", "bad", "c", "d"];
+
+#[tokio::test]
+async fn an_attempt_that_panics_once_is_made_again_and_counted_once() {
+    let world = World::start(vec![trigger("t", vec![])]).await;
+    world.provoked.panic(Task::Worker, Some("bad"), 2);
+    world.append(&IDS).await;
+    world.until_panicked().await;
+    world.until_settled("t").await;
+    assert_eq!(world.taken("t"), all_of(&IDS));
+    assert_eq!(world.parked().await, Vec::new());
+    assert_eq!(world.status("t").delivered, 5);
+}
+
+#[tokio::test]
+async fn an_event_whose_attempts_panic_five_times_is_given_up_on() {
+    let world = World::start(vec![trigger("t", vec![])]).await;
+    world.provoked.panic(Task::Worker, Some("bad"), 5);
+    world.append(&IDS).await;
+    world.until_panicked().await;
+    world.until_settled("t").await;
+    let parked = world
+        .until("it to be parked", async || {
+            Some(world.parked().await).filter(|parked| !parked.is_empty())
+        })
+        .await;
+    assert_eq!(parked.len(), 1);
+    assert!(
+        parked[0].reason.contains("a task of it panicked"),
+        "{}",
+        parked[0].reason
+    );
+    let told = &parked[0].failures[0].reason;
+    assert!(told.contains("provoked in the worker"), "{told}");
+    assert_eq!(world.taken("t"), all_of(&["a", "b", "c", "d"]));
+}
+
+#[tokio::test]
+async fn an_event_whose_filters_panic_is_decided_by_each_lane_for_itself() {
+    let asks = |text: &str| vec![Filter::Cesql(text.to_owned())];
+    let triggers = vec![
+        trigger("wants", asks("LENGTH(id) > 0")),
+        trigger("wants-not", asks("LENGTH(id) > 50")),
+        trigger(
+            "cheap",
+            vec![Filter::Exact(vec![("id".to_owned(), "bad".to_owned())])],
+        ),
+    ];
+    let world = World::start(triggers).await;
+    world.provoked.panic(Task::Router, Some("bad"), 1);
+    world.append(&IDS).await;
+    world.until_panicked().await;
+    for trigger in ["wants", "wants-not", "cheap"] {
+        world.until_settled(trigger).await;
+    }
+    assert_eq!(world.taken("wants"), all_of(&IDS));
+    assert_eq!(world.taken("wants-not"), Vec::<String>::new());
+    assert_eq!(world.taken("cheap"), ["bad"]);
+}
+
+#[tokio::test]
+async fn each_task_begins_again_and_nothing_is_lost() {
+    for task in [Task::Router, Task::Progress, Task::Worker] {
+        let world = World::start(vec![trigger("t", vec![])]).await;
+        world.provoked.panic(task, None, 2);
+        world.append(&IDS).await;
+        world.until_panicked().await;
+        world.append(&["later"]).await;
+        world.until_settled("t").await;
+        assert_eq!(
+            world.taken("t"),
+            all_of(&[&IDS[..], &["later"]].concat()),
+            "{task}"
+        );
+        assert_eq!(world.status("t").delivered, 6, "{task}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_due_are_fetched_after_a_panic() {
+    let world = World::start(vec![trigger("t", vec![])]).await;
+    *world.taker.refuses.lock() = 1;
+    world.provoked.panic(Task::Due, None, 2);
+    world.append(&["a"]).await;
+    world.until_panicked().await;
+    world.until_settled("t").await;
+    assert_eq!(world.taken("t"), ["a"]);
+}
+
+#[tokio::test]
+async fn a_lane_that_fell_behind_is_fed_after_a_panic() {
+    let world = World::start(vec![trigger("t", vec![])]).await;
+    let closed = world
+        .taker
+        .open
+        .acquire_many(100)
+        .await
+        .expect("it is never closed");
+    let ids: Vec<String> = (0..1_500).map(|n| format!("{n:04}")).collect();
+    let events: Vec<Event> = ids.iter().map(|id| event(id)).collect();
+    for events in events.chunks(100) {
+        let appended = world.channel.append(events.to_vec(), Class::Producer).await;
+        appended.expect("they are stored");
+    }
+    world
+        .until("the lane to fall behind", async || {
+            (world.status("t").state == "behind").then_some(())
+        })
+        .await;
+    world.provoked.panic(Task::CatchUp, None, 2);
+    drop(closed);
+    world.until_panicked().await;
+    world.until_settled("t").await;
+    assert_eq!(world.taken("t"), ids);
+}
+
+#[tokio::test]
+async fn a_command_is_carried_out_after_a_panic() {
+    let world = World::start(vec![trigger("t", vec![])]).await;
+    let lanes = world.channel.lanes().await.expect("they are listed");
+    world.provoked.panic(Task::Commands, None, 2);
+    let paused = world.channel.set_lane_state(lanes[0].id, LaneState::Paused).await;
+    paused.expect("it is stored");
+    world.until_panicked().await;
+    world
+        .until("the pause", async || {
+            (world.status("t").state == "paused").then_some(())
+        })
+        .await;
+}
+
+/// What another trigger asks.
+fn other() -> Vec<Filter> {
+    vec![Filter::Exact(vec![("id".to_owned(), "other".to_owned())])]
+}
+
+/// One life of a process that ends as if it were killed while a task looks at the event `killer`. What is parked when the
+/// killer has been given up on.
+fn live_until_the_killer(folder: &Path, clock: &Clock, first: bool) -> Option<Vec<Parked>> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let triggers = vec![
+        trigger("asks", vec![Filter::JsonPath("$..name".to_owned())]),
+        trigger("other", other()),
+    ];
+    let (held, parked) = runtime.block_on(async {
+        let world = World::start_in(folder, clock.clone(), triggers).await;
+        let task = if first { Task::Router } else { Task::Worker };
+        let held = world.provoked.hold(task, "killer");
+        if first {
+            // Too much for an allowance, so that it is asked about in turns.
+            let data = format!(r#"[{}{{"name": 1}}]"#, "0,".repeat(100_000));
+            let killer = event("killer")
+                .edit()
+                .attribute("datacontenttype", "application/json")
+                .data(DataForm::Bytes, data.as_bytes())
+                .build();
+            let killer = vec![killer.expect("a valid event"), event("other")];
+            let appended = world.channel.append(killer, Class::Producer).await;
+            appended.expect("it is stored");
+        }
+        let end = world
+            .until("the killer to be looked at, or given up on", async || {
+                let reached = held.reached.try_recv().is_ok();
+                let parked = world.parked().await;
+                (reached || !parked.is_empty()).then_some(parked)
+            })
+            .await;
+        (held, end)
+    });
+    runtime.shutdown_background();
+    drop(held);
+    (!parked.is_empty()).then_some(parked)
+}
+
+#[test]
+fn an_event_whose_routing_ends_the_process_is_given_up_on_by_those_who_ask_about_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Clock::manual(Timestamp(1_000_000));
+    let lives = (0..10).find_map(|life| {
+        let parked = live_until_the_killer(folder.path(), &clock, life == 0)?;
+        Some((life, parked))
+    });
+    let (lives, parked) = lives.expect("it is given up on");
+    assert!(lives >= 5, "{lives} ends are no proof");
+    assert_eq!(parked.len(), 1, "by the lane alone whose filter was asked");
+    assert_eq!(parked[0].trigger, name("asks"));
+    let reason = &parked[0].reason;
+    assert!(
+        reason.contains("while the filters of this trigger were asked"),
+        "{reason}"
+    );
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let triggers = vec![
+            trigger("asks", vec![Filter::JsonPath("$..name".to_owned())]),
+            trigger("other", other()),
+        ];
+        let world = World::start_in(folder.path(), clock.clone(), triggers).await;
+        world.until_settled("asks").await;
+        world.until_settled("other").await;
+        assert_eq!(world.taken("asks"), Vec::<String>::new());
+    });
+}
