@@ -13,6 +13,7 @@ pub struct Pace {
     /// Begin and bytes of the present step of [`Pace::STEP`].
     step: (Instant, u64),
     lags: bool,
+    is_too_slow: bool,
 }
 
 // === impl Pace ===
@@ -33,6 +34,7 @@ impl Pace {
             window: (now, 0),
             step: (now, 0),
             lags: false,
+            is_too_slow: false,
         }
     }
 
@@ -51,14 +53,13 @@ impl Pace {
         self.lags
     }
 
-    /// Whether it came to less than 1 KiB a second in the last ten.
+    /// Whether it came to less than 1 KiB a second in the last ten seconds that are over.
     pub fn is_too_slow(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.window.0) < Self::WINDOW {
-            return false;
+        if now.duration_since(self.window.0) >= Self::WINDOW {
+            self.is_too_slow = self.window.1 < Self::LEAST;
+            self.window = (now, 0);
         }
-        let too_slow = self.window.1 < Self::LEAST;
-        self.window = (now, 0);
-        too_slow
+        self.is_too_slow
     }
 }
 

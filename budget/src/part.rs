@@ -280,9 +280,24 @@ impl Hold {
         true
     }
 
+    /// Whether it has the guaranteed room.
+    pub fn is_guaranteed(&self) -> bool {
+        self.guaranteed
+    }
+
     /// Whether somebody waits for this part.
     pub fn is_waited_for(&self) -> bool {
         self.part.waiting.load(Acquire) > 0
+    }
+
+    /// It is whole, and no more than `bytes` is needed any longer.
+    pub fn shrink(&mut self, bytes: usize) {
+        if !self.guaranteed {
+            let spare = self
+                .common
+                .saturating_sub(units(bytes).saturating_sub(self.small));
+            self.give_back(spare);
+        }
     }
 
     fn note_more(&self, units: usize) {

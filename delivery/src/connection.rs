@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use millrace_budget::{Hold, Part};
 use millrace_event::Clock;
 use millrace_model::Shortage;
 use rustls::pki_types::CertificateDer;
@@ -38,6 +39,8 @@ pub struct ConnectorOptions {
     pub max_connections: usize,
     /// Name lookups that may run at one time, each on a thread of its own; 1 024 by default.
     pub max_lookups: usize,
+    /// Memory of answers that may be replies, until they are stored; 64 MiB by default.
+    pub replies: Part,
 }
 
 /// Makes connections: resolves, asks the guard, connects, speaks TLS. Cheap to clone.
@@ -63,6 +66,8 @@ pub struct Connection {
     means: Means,
     /// The map of the last answer, emptied: the next request's headers go there.
     headers: HeaderMap,
+    /// The memory of the last reply, until its owner has stored it.
+    reply: Option<Hold>,
 }
 
 /// What the next attempt needs before it can connect, as far as it is there.
@@ -92,13 +97,17 @@ struct Progress {
     answer: Option<Answer>,
 }
 
+/// Bytes of an answer's body that are read where nobody says.
+const MAX_ANSWER: usize = 1 << 20;
+
 // === impl ConnectorOptions ===
 
 impl Default for ConnectorOptions {
     fn default() -> Self {
         Self {
             guard: Guard::default(),
-            max_answer_bytes: 1 << 20,
+            max_answer_bytes: MAX_ANSWER,
+            replies: Part::new(64 << 20, MAX_ANSWER),
             max_connections: 20_000,
             max_lookups: 1_024,
         }
@@ -178,6 +187,7 @@ impl Share {
             parked: self.owner.place(),
             means: Means::default(),
             headers: HeaderMap::new(),
+            reply: None,
         }
     }
 }
@@ -211,6 +221,7 @@ impl Connection {
     pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
         let began = Instant::now();
         let mut progress = Progress::default();
+        self.reply_stored();
         let result = match tokio::time::timeout(request.timeout, self.deliver(request, &mut progress)).await {
             Ok(Err(Unmade::Short(shortage))) => {
                 self.is_short(shortage);
@@ -225,6 +236,8 @@ impl Connection {
         if let Some(answer) = progress.answer {
             self.headers = answer.headers;
             self.headers.clear();
+            // Only a reply is kept longer than the answer that it came in.
+            self.reply = answer.held.filter(|_| matches!(outcome, Outcome::Reply { .. }));
         }
         self.shared.metrics.attempt(class, began.elapsed());
         Ok(outcome)
@@ -263,6 +276,11 @@ impl Connection {
         short.wait(shortage, waiting).await;
     }
 
+    /// The reply of the last attempt is stored, or not needed: its memory is free for others.
+    pub fn reply_stored(&mut self) {
+        self.reply = None;
+    }
+
     /// Whether a connection is kept open.
     pub fn is_open(&self) -> bool {
         !self.parked.is_empty()
@@ -294,7 +312,13 @@ impl Connection {
             progress.connected = true;
             let http = request.http(open.host(), std::mem::take(&mut self.headers));
             match open
-                .exchange(http, request.wants_reply, max, &mut progress.answer)
+                .exchange(
+                    http,
+                    request.wants_reply,
+                    max,
+                    &self.shared.options.replies,
+                    &mut progress.answer,
+                )
                 .await
             {
                 // The peer closed it while it was idle and our request crossed that on the way: nobody's failure.

@@ -14,12 +14,14 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use millrace_budget::{Hold, Part};
 
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::permits::Permit;
 use crate::place::Place;
 use crate::reply;
+use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
 
 /// Bytes of an answer's head that are read at most; as much as our own ingress reads of a request's. hyper itself
@@ -44,6 +46,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// The memory that it takes, where it may be a reply.
+    pub(crate) held: Option<Hold>,
 }
 
 /// The body as far as it was read and kept.
@@ -129,6 +133,7 @@ impl Open {
         request: http::Request<Full<Bytes>>,
         wants_reply: bool,
         max: usize,
+        replies: &Part,
         answer: &mut Option<Answer>,
     ) -> Result<(), Unmade> {
         self.heard.reset();
@@ -140,22 +145,45 @@ impl Open {
             )
         })?;
         let (parts, mut incoming) = response.into_parts();
-        let keep = if reply::announced(parts.status, &parts.headers, wants_reply) {
-            max
-        } else {
-            BODY_KEPT.min(max)
-        };
+        let may_be_reply = reply::announced(parts.status, &parts.headers, wants_reply);
         let answer = answer.insert(Answer {
             status: parts.status,
             headers: parts.headers,
             body: Body::default(),
+            held: None,
         });
+        if may_be_reply {
+            let length = incoming.size_hint().exact();
+            let mut memory = ReplyMemory::new(replies, &self.place, length, max);
+            self.read_reply(&mut incoming, &mut answer.body, max, &mut memory)
+                .await?;
+            answer.held = Some(memory.whole());
+            return Ok(());
+        }
         while let Some(piece) = self.next_piece(&mut incoming).await? {
-            if !answer.body.take(piece, keep, max) {
+            if !answer.body.take(piece, BODY_KEPT.min(max), max) {
                 return Ok(());
             }
         }
         answer.body.end = End::Whole;
+        Ok(())
+    }
+
+    /// Reads a body that may be a reply, as memory allows, up to its end or `max`.
+    async fn read_reply(
+        &mut self,
+        incoming: &mut Incoming,
+        body: &mut Body,
+        max: usize,
+        memory: &mut ReplyMemory,
+    ) -> Result<(), NoAnswer> {
+        while let Some(piece) = memory.next(self.next_piece(incoming)).await?? {
+            memory.came(piece.len(), incoming.is_end_stream()).await?;
+            if !body.take(piece, max, max) {
+                return Ok(());
+            }
+        }
+        body.end = End::Whole;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! The files tell an attempt in order: what to send ([`attempt`]), where that is (`place`), which addresses that has
 //! (`resolve`, `lookups`), may we have one more connection (`outgoing`, by the rules of `shares` and `permits`), may we connect
 //! there ([`guard`]), connect (`connect`, `tls`, `trust`, `tls_words`, `stream`), keep the connection ([`connection`]), tell what is short from what has
-//! failed (`shortage`), send and read (`exchange`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
+//! failed (`shortage`), send and read (`exchange`, within `reply_memory`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
 //! `no_answer` where there is none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and
 //! what is counted ([`metrics`]).
 
@@ -22,6 +22,7 @@ mod outgoing;
 mod permits;
 mod place;
 pub mod reply;
+mod reply_memory;
 mod resolve;
 mod retry_after;
 mod shares;

@@ -41,6 +41,8 @@ pub(crate) enum NoAnswer {
     NotHttp(String),
     #[error("the connection broke: {0}")]
     Broken(String),
+    #[error("the reply stalled while others waited for its memory (--memory-budget)")]
+    SlowReply,
     #[error("no answer within {}", seconds(*.0))]
     Late(Duration),
     #[error("the answer was not complete within {}", seconds(*.0))]
@@ -106,7 +108,7 @@ impl NoAnswer {
             | Self::Connect(_)
             | Self::NoRoots(_)
             | Self::Tls(_) => Class::Unreachable,
-            Self::NotConnected(_) | Self::Late(_) | Self::LateMidway(_) => Class::TimedOut,
+            Self::NotConnected(_) | Self::SlowReply | Self::Late(_) | Self::LateMidway(_) => Class::TimedOut,
             Self::Closed | Self::ClosedMidway | Self::HeaderTooLarge | Self::NotHttp(_) | Self::Broken(_) => {
                 Class::Broken
             }

@@ -242,11 +242,16 @@ where
             let came = data.as_ref().map_or(0, Bytes::len);
             self.pace.came(came);
             self.read += came;
-            if self.is_set_aside && self.looked.elapsed() >= step {
+            if self.is_kept() && self.looked.elapsed() >= step {
                 self.look()?;
             }
             return Ok(data);
         }
+    }
+
+    /// Whether it has more than what has come, which others may need.
+    fn is_kept(&self) -> bool {
+        self.is_set_aside || self.hold.as_ref().is_some_and(Hold::is_guaranteed)
     }
 
     /// Whether it is worth waiting for what is still to come.
@@ -260,7 +265,7 @@ where
             return Err(BodyError::TooSlow);
         }
         let read = self.read;
-        let lags = self.is_set_aside && self.pace.lags(now);
+        let lags = self.is_kept() && self.pace.lags(now);
         match &mut self.hold {
             Some(hold) if lags => match hold.lag(read) {
                 true => Ok(()),

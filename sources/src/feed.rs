@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use millrace_budget::Ledger;
 use millrace_delivery::guard::Guard;
 use millrace_event::{CheckpointError, Clock, ObjectName};
 use millrace_secrets::SecretReader;
@@ -45,6 +46,8 @@ pub struct Context {
     pub guard: Guard,
     /// Where origins call in by HTTP.
     pub webhooks: Arc<Webhooks>,
+    /// Memory for what clients read ahead of us.
+    pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.
     pub max_event_bytes: usize,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_budget::Ledger;
 use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
@@ -37,6 +38,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
+    /// Memory for what their clients read ahead.
+    pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.
     pub max_event_bytes: usize,
     /// How long one request to a sink that is a URL may take.
@@ -223,6 +226,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             secrets: parts.secrets.clone(),
             guard: parts.connector.guard().clone(),
             webhooks: parts.webhooks.clone(),
+            read_ahead: parts.read_ahead.clone(),
             max_event_bytes: parts.max_event_bytes,
         };
         let began = report.last_event();

@@ -1,12 +1,18 @@
 //! Promise: memory for events on their way is bounded by `--memory-budget`, in parts. A part that is full to the brim holds up
 //! nobody who does not need it, and drains.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::sink::{Answer, Gate};
 use millrace_tests::{Event, Mesh, Sink, wait_until};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The least that is useful with events of 1 MiB: 8 MiB in flight, 4 MiB queued.
 const BUDGET: usize = 32 << 20;
@@ -48,6 +54,95 @@ async fn empty(mesh: &Mesh, part: &str) -> anyhow::Result<()> {
 fn large(nth: usize) -> Event {
     let data = vec![b'x'; MIB - 1024];
     Event::new(&format!("large-{nth}"), "large").data("application/octet-stream", data)
+}
+
+/// A subscriber whose answers are replies of almost a mebibyte, of which it sends half until it is let go.
+async fn stalling(released: Arc<watch::Sender<bool>>) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(stall(stream, released.subscribe()));
+        }
+    });
+    Ok(address)
+}
+
+/// Answers one request after the other, the first line of which it does not care about.
+async fn stall(stream: TcpStream, mut released: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut id, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            anyhow::ensure!(stream.read_line(&mut line).await? > 0, "closed");
+            match line.trim_end().split_once(": ") {
+                Some(("ce-id", value)) => value.clone_into(&mut id),
+                Some(("content-length", value)) => length = value.parse()?,
+                None if line.trim().is_empty() => break,
+                _ => {}
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).await?;
+        let body = vec![b'r'; MIB - 1024];
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nce-specversion: 1.0\r\nce-id: reply-{id}\r\nce-source: /r\r\nce-type: reply\r\n\
+             content-type: text/plain\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&body[..body.len() / 2]).await?;
+        released.wait_for(|released| *released).await?;
+        stream.write_all(&body[body.len() / 2..]).await?;
+    }
+}
+
+#[tokio::test]
+async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
+    const EVENTS: usize = 30;
+    let sink = Sink::start().await?;
+    let released = Arc::new(watch::Sender::new(false));
+    let stalling = stalling(released.clone()).await?;
+    sink.decide("/good", |received, _| {
+        Answer::reply(&Event::new(&format!("reply-{}", received.event().id()), "reply"))
+    });
+    let documents = Documents::broker()
+        .trigger(&Trigger::new("stalls", &format!("http://{stalling}/")).attributes("{type: stall}"))
+        .trigger(&Trigger::new("good", &sink.url("/good")).attributes("{type: good}"))
+        .trigger(&Trigger::new("replies", &sink.url("/replies")).attributes("{type: reply}"));
+    let mut mesh = start(&documents).await?;
+    mesh.send("shop/default", &[Event::new("first", "good")]).await?;
+    sink.wait_for("/replies", 1).await?;
+    let quiet = resident(&mut mesh)?;
+
+    let stalls: Vec<_> = (0..EVENTS)
+        .map(|nth| Event::new(&format!("stall-{nth}"), "stall"))
+        .collect();
+    mesh.send("shop/default", &stalls).await?;
+    wait_until("the part to be full", || async {
+        let used = used(&mesh, "replies").await?;
+        anyhow::ensure!(used > 3 * MIB, "{used}");
+        Ok(Some(()))
+    })
+    .await?;
+    let good: Vec<_> = (0..100)
+        .map(|nth| Event::new(&format!("good-{nth}"), "good"))
+        .collect();
+    mesh.send("shop/default", &good).await?;
+    let mut wanted: BTreeSet<_> = good.iter().map(|event| format!("reply-{}", event.id())).collect();
+    sink.until_all("/replies", &wanted).await?;
+    // Two of the largest answer beside what is kept for small ones: the least that the part has.
+    let held = used(&mesh, "replies").await?;
+    assert!(held <= 8 * MIB, "{held}");
+    let grown = resident(&mut mesh)?.saturating_sub(quiet);
+    assert!(grown <= BUDGET + 64 * MIB, "{grown}");
+
+    released.send_replace(true);
+    wanted.extend(stalls.iter().map(|event| format!("reply-{}", event.id())));
+    sink.until_all("/replies", &wanted).await?;
+    empty(&mesh, "replies").await?;
+    mesh.admin().until_parked(0).await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -269,6 +269,7 @@ async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection:
         }
     };
     let (outcome, reply) = into_mesh::take_reply(serving, &job, outcome).await;
+    connection.reply_stored();
     let end = Concluding {
         target,
         began,

@@ -122,6 +122,7 @@ impl Front {
             max_answer_bytes: config.answer_bytes(),
             max_connections: descriptors.outgoing,
             max_lookups: descriptors.lookups,
+            replies: memory.replies.clone(),
         })
         .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
         let sources = Sources::new(millrace_sources::Parts {
@@ -134,6 +135,7 @@ impl Front {
             webhooks: webhooks.clone(),
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: Clock::System,
+            read_ahead: memory.read_ahead.clone(),
             max_event_bytes: config.max_event_bytes,
             sink_timeout: given.sink_timeout,
             drain_timeout: config.drain_timeout,

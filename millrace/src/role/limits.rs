@@ -51,24 +51,19 @@ impl Descriptors {
         split
     }
 
-    /// What is wanted is given where it fits beside the reserve; else connections in and out get less in proportion.
+    /// What is wanted is given where it fits beside the reserve. Else a third is for connections in, two for those out, and
+    /// what one side does not want is the other's.
     fn split(limit: usize, incoming: usize, outgoing: usize) -> Self {
         let reserve = (limit / RESERVE).max(1);
         let admin = (reserve / 4).clamp(ADMIN.0, ADMIN.1);
         // Those that wait for room at a listener have a descriptor, too: at most an eighth.
-        let room = (limit - reserve) / 9 * 8;
-        let wanted = incoming.saturating_add(outgoing);
-        let part = |of: usize| {
-            if wanted <= room {
-                return of;
-            }
-            let part = room as u128 * of as u128 / wanted as u128;
-            usize::try_from(part).unwrap_or(room).max(1)
-        };
+        let room = ((limit - reserve) / 9 * 8).max(2);
+        let third = (room / 3).max(1);
+        let incoming = incoming.min(third.max(room.saturating_sub(outgoing)));
         Self {
             limit,
-            incoming: part(incoming),
-            outgoing: part(outgoing),
+            incoming,
+            outgoing: outgoing.min(room - incoming),
             lookups: (reserve / 8).clamp(LOOKUPS.0, LOOKUPS.1),
             admin,
         }
@@ -158,8 +153,16 @@ mod tests {
             }
         }
         let split = Descriptors::split(1024, 10_000, 20_000);
-        assert_eq!((split.incoming, split.outgoing, split.admin), (226, 453, 64));
+        assert_eq!((split.incoming, split.outgoing, split.admin), (226, 454, 64));
         assert_eq!(split.lookups, 32);
         assert_eq!(Descriptors::split(65_536, 10_000, 20_000).lookups, 1_024);
+    }
+
+    #[test]
+    fn what_one_side_does_not_want_is_the_others() {
+        let split = Descriptors::split(4096, 50, 20_000);
+        assert_eq!((split.incoming, split.outgoing), (50, 2678));
+        let split = Descriptors::split(4096, 10_000, 100);
+        assert_eq!((split.incoming, split.outgoing), (2628, 100));
     }
 }

@@ -23,9 +23,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("topic.metadata.refresh.interval.ms", "10000"),
     ("allow.auto.create.topics", "false"),
     ("socket.keepalive.enable", "true"),
-    // What is read ahead is bounded in bytes, so that it is still in the processor's cache when it is taken; without the short backoff
-    // a full queue would stand still for a second.
-    ("queued.max.messages.kbytes", "8192"),
+    // What is read ahead is bounded in bytes (see `ReadAhead`); without the short backoff a full queue would stand still for a
+    // second.
     ("fetch.queue.backoff.ms", "1"),
     // The cluster is not told how we are doing; measuring it takes time for each record.
     ("enable.metrics.push", "false"),

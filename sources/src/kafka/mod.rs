@@ -1,6 +1,7 @@
 //! KafkaSource: an event for each record of some topics.
 //!
-//! The files tell the work in order: how librdkafka is told what the document says (`config`), which servers may be talked to
+//! The files tell the work in order: how librdkafka is told what the document says (`config`), how far it may read ahead
+//! (`read_ahead`), which servers may be talked to
 //! (`servers`), how a record becomes an event (`record`), the thread that reads (`reader`) with what happens in its group (`group`) and how it stands (`health`), what both
 //! sides know of each other (`flow`), what is in hand of each partition (`partitions`), and how it gets to the sink (`carry`).
 //!
@@ -15,6 +16,7 @@ mod flow;
 mod group;
 mod health;
 mod partitions;
+mod read_ahead;
 mod reader;
 mod record;
 mod servers;
@@ -35,6 +37,7 @@ use self::flow::Flow;
 use self::group::Group;
 use self::health::{Health, Standing};
 use self::partitions::{Partitions, Ticket};
+use self::read_ahead::ReadAhead;
 use self::reader::{Read, Reader};
 use self::record::{Mapping, Place};
 use self::servers::Servers;
@@ -157,10 +160,12 @@ fn consumer(config: &ClientConfig, group: Group, names: &[String]) -> Result<Bas
 #[async_trait::async_trait]
 impl Feed for KafkaFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
-        let config = tokio::select! {
+        let mut config = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             config = config::client(&self.spec, &context.secrets) => config?,
         };
+        let read_ahead = ReadAhead::take(&context.read_ahead);
+        config.set("queued.max.messages.kbytes", read_ahead.kib());
         let flow = Arc::new(Flow::default());
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let reading = self.read(config, context, flow.clone(), sender)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_budget::Ledger;
 use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::checkpoint::Stored;
 use millrace_event::{
@@ -139,6 +140,7 @@ impl Process {
             webhooks: Arc::new(Webhooks::new(BodyBudget::new(Part::new(0, 1 << 20)))),
             metrics: Metrics::register(&mut registry),
             clock: clock.clone(),
+            read_ahead: Arc::new(Ledger::new(16 << 20)),
             max_event_bytes: 1 << 20,
             sink_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(5),

@@ -1,0 +1,188 @@
+//! The memory of an answer that may be a reply: counted while it comes, and until the reply is stored.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use millrace_budget::part::SMALL;
+use millrace_budget::{Hold, Pace, Part};
+use tokio::time::Instant;
+
+use crate::no_answer::NoAnswer;
+use crate::place::Place;
+
+/// The memory of one answer.
+///
+/// # Guarantees
+/// A small answer, and one of unknown length, takes memory as it comes. A large one waits until all of it has room, and is
+/// not read meanwhile. What stalls keeps what is set aside for it only as long as nobody else needs it; once others wait
+/// for memory it is cut, and the attempt has failed.
+#[derive(Debug)]
+pub(crate) struct ReplyMemory {
+    part: Part,
+    hold: Hold,
+    /// Whom it counts for: the target.
+    asker: u64,
+    /// What the answer says that it has.
+    length: Option<usize>,
+    max: usize,
+    read: usize,
+    pace: Pace,
+    looked: Instant,
+    /// What it will need was set aside.
+    is_set_aside: bool,
+}
+
+// === impl ReplyMemory ===
+
+impl ReplyMemory {
+    /// For an answer from `place` that says its length, or does not, and is read up to `max`.
+    pub(crate) fn new(part: &Part, place: &Place, length: Option<u64>, max: usize) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&place.host, place.port).hash(&mut hasher);
+        let now = Instant::now();
+        Self {
+            part: part.clone(),
+            hold: part.hold(),
+            asker: hasher.finish(),
+            length: length.map(|length| usize::try_from(length).map_or(max, |length| length.min(max))),
+            max,
+            read: 0,
+            pace: Pace::begin(now),
+            looked: now,
+            is_set_aside: false,
+        }
+    }
+
+    /// Waits for the next piece, and looks meanwhile whether that is still worth it.
+    pub(crate) async fn next<T>(&mut self, piece: impl Future<Output = T>) -> Result<T, NoAnswer> {
+        let mut piece = std::pin::pin!(piece);
+        loop {
+            let is_kept = self.is_set_aside || self.hold.is_guaranteed();
+            let step = if is_kept { Pace::STEP } else { Pace::WINDOW };
+            match tokio::time::timeout_at(self.looked + step, piece.as_mut()).await {
+                Ok(piece) => return Ok(piece),
+                Err(_) => self.look(is_kept)?,
+            }
+        }
+    }
+
+    /// So many bytes have come, and perhaps no more will. Waits for room where that is needed to read on.
+    pub(crate) async fn came(&mut self, bytes: usize, is_last: bool) -> Result<(), NoAnswer> {
+        let is_first = self.read == 0;
+        self.read += bytes;
+        self.pace.came(bytes);
+        let large = self.length.filter(|length| *length > SMALL);
+        let needed = match large {
+            Some(length) if is_first && !is_last => return self.enter(length).await,
+            _ => self.read.min(self.max),
+        };
+        if self.hold.grow(needed) {
+            return Ok(());
+        }
+        if self.is_set_aside {
+            // It lagged, and what was set aside for it is somebody else's by now.
+            return Err(NoAnswer::SlowReply);
+        }
+        self.enter(self.length.unwrap_or(self.max)).await
+    }
+
+    /// What is held, once the answer has come.
+    pub(crate) fn whole(mut self) -> Hold {
+        self.hold.shrink(self.read);
+        self.hold
+    }
+
+    async fn enter(&mut self, bytes: usize) -> Result<(), NoAnswer> {
+        self.hold = self.part.enter(self.asker, bytes).await;
+        self.is_set_aside = true;
+        let now = Instant::now();
+        (self.looked, self.pace) = (now, Pace::begin(now));
+        Ok(())
+    }
+
+    fn look(&mut self, is_kept: bool) -> Result<(), NoAnswer> {
+        let now = Instant::now();
+        self.looked = now;
+        let is_too_slow = self.pace.is_too_slow(now) && self.hold.is_waited_for();
+        if is_too_slow || (is_kept && self.pace.lags(now) && !self.hold.lag(self.read)) {
+            return Err(NoAnswer::SlowReply);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use millrace_budget::Use as _;
+
+    use super::*;
+
+    const MAX: usize = 1 << 20;
+
+    fn memory(part: &Part, name: &str, length: Option<u64>) -> ReplyMemory {
+        let place = Place::of(&format!("http://{name}/").parse().unwrap()).unwrap();
+        ReplyMemory::new(part, &place, length, MAX)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_counted_as_it_comes_and_until_it_is_stored() {
+        let part = Part::new(0, MAX);
+        let mut small = memory(&part, "a", Some(3000));
+        small.came(1000, false).await.unwrap();
+        assert_eq!(part.used(), 1024);
+        small.came(2000, true).await.unwrap();
+        let mut chunked = memory(&part, "a", None);
+        chunked.came(100_000, false).await.unwrap();
+        let held = (small.whole(), chunked.whole());
+        assert_eq!(part.used(), 3072 + 98 * 1024);
+        drop(held);
+        assert_eq!(part.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_answers_give_way_once_others_wait() {
+        let part = Part::new(0, MAX);
+        let mut stalled = Vec::new();
+        for _ in 0..6 {
+            let mut memory = memory(&part, "stalls", Some(MAX as u64));
+            stalled.push(tokio::spawn(async move {
+                memory.came(500_000, false).await?;
+                memory.next(pending::<()>()).await
+            }));
+            tokio::task::yield_now().await;
+        }
+        // Its pieces come, so it keeps what it is given.
+        let mut good = memory(&part, "good", Some(MAX as u64));
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, good.came(500_000, false))
+            .await
+            .unwrap()
+            .unwrap();
+        good.came(548_576, true).await.unwrap();
+        drop(good);
+        for task in stalled.drain(1..5) {
+            let error = tokio::time::timeout(patience, task)
+                .await
+                .unwrap()
+                .unwrap()
+                .unwrap_err();
+            assert!(matches!(error, NoAnswer::SlowReply), "{error}");
+        }
+        // The first keeps what has come, the last has the guaranteed room: nobody waits for either.
+        for task in stalled {
+            assert!(tokio::time::timeout(patience, task).await.is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_part_lets_small_answers_pass() {
+        let part = Part::new(0, MAX);
+        let full = [part.enter(1, MAX).await, part.enter(1, MAX).await];
+        let mut small = memory(&part, "a", None);
+        let came = tokio::time::timeout(Duration::from_secs(1), small.came(1000, true));
+        came.await.unwrap().unwrap();
+        drop(full);
+    }
+}
