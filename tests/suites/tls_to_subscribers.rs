@@ -8,7 +8,7 @@ use std::process::Command;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::tls::{self, Identity};
-use millrace_tests::{Event, Mesh, Sink, wait_until};
+use millrace_tests::{Event, Mesh, Sink, named, wait_until, within};
 use tokio::net::TcpListener;
 
 const ONCE: &str = "{retry: 0}";
@@ -157,8 +157,17 @@ async fn proxies_are_not_used_and_that_is_said_at_start() -> anyhow::Result<()> 
     let sink = Sink::start().await?;
     let proxy = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", proxy.local_addr()?);
+    let api_server = TcpListener::bind("127.0.0.1:0").await?;
     let documents = Documents::broker().trigger(&Trigger::new("ship", &sink.url("/ship")).delivery(ONCE));
-    let mut setup = Setup::new(documents.text())?;
+    let documents = format!(
+        "{}{}",
+        documents.text(),
+        named::watch("cluster", "kubeconfig.yaml")
+    );
+    let mut setup = Setup::new(&documents)?;
+    let server = api_server.local_addr()?.to_string();
+    let kubeconfig = named::kubeconfig("", "").replace("127.0.0.1:1", &server);
+    fs::write(setup.folder().join("kubeconfig.yaml"), kubeconfig)?;
     for name in [
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -167,11 +176,14 @@ async fn proxies_are_not_used_and_that_is_said_at_start() -> anyhow::Result<()> 
         "https_proxy",
         "all_proxy",
     ] {
-        setup = setup.environment(name, &url);
+        // Of what is not used it is no matter what it says.
+        let value = if name == "HTTPS_PROXY" { ":no url:" } else { &url };
+        setup = setup.environment(name, value);
     }
     let mesh = setup.start().await?;
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     sink.wait_for("/ship", 1).await?;
+    within("the API server to be called", api_server.accept()).await?;
     tokio::select! {
         biased;
         called = proxy.accept() => anyhow::bail!("the proxy was called: {called:?}"),

@@ -201,6 +201,12 @@ impl Files<'_> {
 /// The configuration of a client for this cluster and this user.
 async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigError> {
     const NAME: &str = "current";
+    // Where a cluster names no proxy, kube asks the environment for one. So it names one, which is taken out again.
+    const UNUSED: &str = "http://unused.invalid";
+    let cluster = Cluster {
+        proxy_url: Some(UNUSED.to_owned()),
+        ..cluster
+    };
     let name = || NAME.to_owned();
     let alone = Kubeconfig {
         current_context: Some(name()),
@@ -232,7 +238,6 @@ async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigEr
             "its `certificate-authority` holds no certificate",
         ));
     }
-    // The variables of the environment would name one otherwise.
     config.proxy_url = None;
     Ok(config)
 }
@@ -244,7 +249,6 @@ fn words(error: &KubeError) -> &'static str {
         KubeError::ParseClusterUrl(_) => "the `server` of its cluster is no URL",
         KubeError::LoadCertificateAuthority(_) => "its `certificate-authority-data` is not base64",
         KubeError::ParseCertificates(_) => "its `certificate-authority` is no list of certificates in PEM",
-        KubeError::ParseProxyUrl(_) => "the variable HTTPS_PROXY of the environment is no URL",
         _ => "it is not as a kubeconfig must be",
     }
 }
