@@ -123,3 +123,27 @@ async fn what_changed_around_the_event_is_told() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_attempt_that_is_under_way_is_told_with_its_beginning_and_not_as_due() -> anyhow::Result<()> {
+    let (sink, gate) = (Sink::start().await?, Gate::closed());
+    sink.answer("/slow", [Answer::status(503), Answer::ok().after(&gate)]);
+    let slow = Trigger::new("slow", &sink.url("/slow")).delivery("{retry: 3, backoffDelay: PT0.1S}");
+    let mesh = Mesh::start(Documents::broker().trigger(&slow).text()).await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    sink.wait_for("/slow", 2).await?;
+    let answer = mesh.admin().get("explain?broker=shop/default&id=1").await?;
+    let told = &answer["triggers"][0];
+    let why = told["why"].as_str().unwrap_or_default();
+    assert!(
+        why.starts_with("503 Service Unavailable; attempt 2 is under way since "),
+        "{why}"
+    );
+    assert_eq!(
+        (&told["state"], &told["nextDue"]),
+        (&"retrying".into(), &serde_json::Value::Null),
+        "{told}"
+    );
+    gate.open();
+    mesh.until_settled().await
+}

@@ -169,6 +169,35 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
 }
 
 #[tokio::test]
+async fn without_descriptors_a_source_waits_and_its_sink_is_not_blamed() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    // Each answer ends its connection, so that each tick needs one.
+    sink.answer("/in", [Answer::ok().header("connection", "close")]);
+    let tick = "apiVersion: sources.millrace.dev/v1alpha1\nkind: CronSource\nmetadata: {name: tick, namespace: shop}\n\
+                spec: {schedule: '* * * * * *', catchUp: all}\n";
+    let setup = Setup::new(tick)?.sources();
+    let mut mesh = setup.environment("K_SINK", &sink.url("/in")).start().await?;
+    let mut admin = Client::new(mesh.admin().address());
+    get(&mut admin, "/api/v1/sources").await?;
+    sink.wait_for("/in", 1).await?;
+    let before = close_descriptors(&mut mesh)?;
+    within("the source to say what it waits for", async {
+        loop {
+            let sources = get(&mut admin, "/api/v1/sources").await?;
+            if sources.to_string().contains("waiting for a file descriptor") {
+                return anyhow::Ok(());
+            }
+        }
+    })
+    .await?;
+    set_descriptors(&mut mesh, |_| before)?;
+    let so_far = sink.count("/in");
+    sink.wait_for("/in", so_far + 2).await?;
+    assert_eq!(mesh.admin().metric("millrace_source_not_taken_total").await?, 0.0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn idle_connections_of_producers_park_nothing() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
