@@ -40,6 +40,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     data: PathBuf,
     listen: String,
+    is_silent: bool,
 }
 
 // === impl Setup ===
@@ -60,6 +61,7 @@ impl Setup {
             environment: Vec::new(),
             data,
             listen: "127.0.0.1:0".to_owned(),
+            is_silent: false,
         };
         setup.write(documents)?;
         Ok(setup)
@@ -104,6 +106,13 @@ impl Setup {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
+        self
+    }
+
+    /// Without showing at the end what its processes said: a benchmark speaks itself.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.is_silent = true;
         self
     }
 
@@ -204,6 +213,9 @@ impl Setup {
 
 impl Drop for Setup {
     fn drop(&mut self) {
+        if self.is_silent {
+            return;
+        }
         // Whether the test fails is not known here: most end with an error and do not panic. The test runner keeps the
         // output of those that pass to itself.
         let said = fs::read(self.stderr_file()).unwrap_or_default();

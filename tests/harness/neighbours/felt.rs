@@ -13,6 +13,8 @@ pub(super) struct Counts {
     pub(super) accepted: AtomicU64,
     /// Messages answered otherwise, or not at all.
     pub(super) refused: AtomicU64,
+    /// Held connections that were opened, again and again.
+    pub(super) opened: AtomicU64,
     /// Held connections that are open.
     pub(super) open: AtomicU64,
 }
@@ -24,6 +26,8 @@ pub struct Felt {
     pub accepted: u64,
     /// Hostile messages answered otherwise, or not at all.
     pub refused: u64,
+    /// Held connections that were opened; where they are more than are open, the mesh has ended some.
+    pub opened: u64,
     /// Held connections that are open at this end.
     pub open: u64,
     /// Events that came to the hostile subscriber.
@@ -51,6 +55,7 @@ impl Felt {
         Ok(Self {
             accepted: counts.accepted.load(Ordering::Relaxed),
             refused: counts.refused.load(Ordering::Relaxed),
+            opened: counts.opened.load(Ordering::Relaxed),
             open: counts.open.load(Ordering::Relaxed),
             received: received.sum(),
             unanswered: attack.names.as_ref().map_or(0, |names| names.unanswered()),

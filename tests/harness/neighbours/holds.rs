@@ -37,6 +37,7 @@ impl Hold {
             tasks.spawn(async move {
                 loop {
                     if let Ok(stream) = connect(address, Some(HOSTILE_PEER)).await {
+                        counts.opened.fetch_add(1, Ordering::Relaxed);
                         counts.open.fetch_add(1, Ordering::Relaxed);
                         until_ended(stream, &opening).await;
                         counts.open.fetch_sub(1, Ordering::Relaxed);

@@ -59,8 +59,8 @@ pub struct Underway<'a> {
 // === impl Neighbours ===
 
 impl Neighbours {
-    /// Starts a mesh for a row, with its data below `place` or in a folder of its own; `None`, with a remark, where this machine
-    /// does not let the attack be made and it is not required.
+    /// Starts a mesh for a row, in a folder of its own, or for a benchmark with its data at `place`; `None`, with a remark, where
+    /// this machine does not let the attack be made and it is not required.
     ///
     /// # Errors
     /// When it does not become ready.
@@ -70,10 +70,10 @@ impl Neighbours {
             return Ok(None);
         };
         let documents = honest.documents(&attack.terms).and(&attack.documents);
-        let flags: Vec<&str> = attack.flags.iter().map(String::as_str).collect();
-        let mut setup = Setup::new(documents.text())?.args(&flags);
+        let budget = format!("{}MiB", Row::BUDGET_MIB);
+        let mut setup = Setup::new(documents.text())?.args(&["--memory-budget", &budget]);
         if let Some(place) = place {
-            setup = setup.data(place);
+            setup = setup.data(place).silent();
         }
         if let Some(volume) = &attack.volume {
             setup = setup.data(&volume.path().join("data"));
@@ -139,7 +139,9 @@ impl Neighbours {
     /// # Errors
     /// When that is not so.
     pub async fn is_unharmed(&self, outcome: &Outcome) -> anyhow::Result<()> {
-        self.honest.is_unharmed(&self.mesh, outcome).await
+        self.honest
+            .is_unharmed(&self.mesh, &self.attack.terms, outcome)
+            .await
     }
 
     fn all_documents(&self, hostile: &Documents) -> Documents {
@@ -163,6 +165,15 @@ fn raise_descriptors() {
 // === impl Underway ===
 
 impl Underway<'_> {
+    /// Waits until the mesh has had to do with it for long enough.
+    ///
+    /// # Errors
+    /// When that is not so before the deadline, with what the mesh feels.
+    pub async fn lasts(&self) -> anyhow::Result<()> {
+        self.until("the attack to last", self.neighbours.attack.lasted)
+            .await
+    }
+
     /// Checks that it still is an attack.
     ///
     /// # Errors

@@ -28,9 +28,6 @@ const LARGEST: usize = 1 << 20;
 const LARGEST_BATCH: usize = 8 << 20;
 /// Descriptors of a process on a system that gives few.
 const FEW: u32 = 1024;
-/// What the mesh is given for bytes in the rows that are about memory, in MiB.
-const BUDGET_MIB: u64 = 128;
-
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
@@ -67,8 +64,6 @@ pub(super) struct Attack {
     pub(super) later: Option<Documents>,
     /// What it changes about the honest tenant.
     pub(super) terms: Terms,
-    /// Arguments of the mesh.
-    pub(super) flags: Vec<String>,
     /// Descriptors of the mesh.
     pub(super) descriptors: Option<u32>,
     /// Whom the mesh asks for names.
@@ -83,11 +78,16 @@ pub(super) struct Attack {
     pub(super) holds: Vec<Hold>,
     /// Whether the attack has reached the mesh.
     pub(super) felt: fn(&Felt) -> bool,
+    /// Whether the mesh has had to do with it for long enough: it has ended what it ends only after a while, and it began anew.
+    pub(super) lasted: fn(&Felt) -> bool,
 }
 
 // === impl Row ===
 
 impl Row {
+    /// The memory budget of the mesh, in MiB: the least that a process has by default.
+    pub const BUDGET_MIB: u64 = 128;
+
     /// All of them, in the order of the table.
     pub const ALL: [Self; 11] = [
         Self::CostlyFilters,
@@ -122,15 +122,6 @@ impl Row {
         }
     }
 
-    /// The memory that the mesh may take for events, bodies and replies, where the row limits it, in MiB.
-    pub fn budget_mib(self) -> Option<u64> {
-        let is_limited = matches!(
-            self,
-            Self::StalledReplies | Self::HungSubscribers | Self::SlowBodies
-        );
-        is_limited.then_some(BUDGET_MIB)
-    }
-
     /// The attack; `None`, with a remark, where this machine does not let it be made and it is not required.
     pub(super) fn attack(self) -> anyhow::Result<Option<Attack>> {
         let attack = match self {
@@ -146,9 +137,7 @@ impl Row {
             Self::FullVolume => return full_volume(),
             Self::Orphan => orphan()?,
         };
-        let budget = self.budget_mib().map(|mib| format!("{mib}MiB"));
-        let flags = budget.map_or(Vec::new(), |budget| vec!["--memory-budget".to_owned(), budget]);
-        Ok(Some(Attack { flags, ..attack }))
+        Ok(Some(attack))
     }
 }
 
@@ -161,7 +150,6 @@ impl Attack {
             documents,
             later: None,
             terms: Terms::default(),
-            flags: Vec::new(),
             descriptors: None,
             names: None,
             volume: None,
@@ -169,6 +157,7 @@ impl Attack {
             posts: Vec::new(),
             holds: Vec::new(),
             felt,
+            lasted: |_| true,
         }
     }
 }
@@ -265,6 +254,10 @@ fn stalled_replies() -> anyhow::Result<Attack> {
     }
     let event = Event::new("asks", "asks").binary();
     Ok(Attack {
+        terms: Terms {
+            replies: true,
+            ..Terms::default()
+        },
         subscribers: vec![subscriber],
         posts: vec![Posts::new("asks", vec![event]).every(Duration::from_millis(20))],
         ..Attack::new(documents, |felt| felt.accepted >= 100 && felt.received >= 8)
@@ -302,6 +295,7 @@ fn slow_bodies() -> Attack {
             count: 33,
             opening: Bytes::from(opening),
         }],
+        lasted: |felt| felt.opened >= 2 * 33,
         ..Attack::new(Documents::default(), |felt| felt.open >= 30)
     }
 }
@@ -321,6 +315,7 @@ fn silent_calls() -> Attack {
             count: 100,
             opening: Bytes::from(opening),
         }],
+        lasted: |felt| felt.opened >= 2 * 100,
         ..Attack::new(Documents::default(), |felt| felt.open >= 90)
     }
 }
@@ -356,7 +351,7 @@ fn full_volume() -> anyhow::Result<Option<Attack>> {
         .on("greedy")
         .delivery(STUBBORN);
     let documents = Documents::default().and_broker("greedy", "{}").trigger(&trigger);
-    let event = Event::new("greedy", "greedy").data("text/plain", vec![b'.'; 64 << 10]);
+    let event = Event::new("greedy", "greedy").data("text/plain", vec![b'.'; LARGEST / 2]);
     Ok(Some(Attack {
         volume: Some(volume),
         subscribers: vec![subscriber],

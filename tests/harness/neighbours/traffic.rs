@@ -131,6 +131,19 @@ impl Traffic {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Checks that no request was refused, and that `/healthz` was answered with 200 each time.
+    pub(super) fn is_whole(&self) -> anyhow::Result<()> {
+        let (refused, accepted) = (self.refused.len(), self.sent.len() + self.called.len());
+        let first = self.refused.first();
+        anyhow::ensure!(
+            refused == 0,
+            "{refused} requests were refused, {accepted} accepted: {first:?}"
+        );
+        let (unhealthy, first) = (self.unhealthy.len(), self.unhealthy.first());
+        anyhow::ensure!(unhealthy == 0, "/healthz failed {unhealthy} times: {first:?}");
+        Ok(())
+    }
+
     /// How long each accepted event took, from when it was due to its answer.
     pub fn answers(&self) -> Vec<Duration> {
         self.sent.iter().map(|sent| sent.took).collect()

@@ -25,8 +25,6 @@ const FAST: f64 = 100.0;
 const TIMES_QUIET: f64 = 3.0;
 /// Memory that an attack may take besides the budget, in MiB.
 const ROOM_MIB: f64 = 64.0;
-/// What the mesh takes for a budget where the row gives none, in MiB.
-const MOST_BUDGET_MIB: u64 = 1024;
 
 const COLUMNS: &str =
     "answer p50 ms   answer p99 ms   arrive p50 ms   arrive p99 ms   healthz p99 ms   RSS MiB";
@@ -93,7 +91,7 @@ impl Runs {
         let (quiet, attacked) = (medians(&self.quiet), medians(&self.attacked));
         let [_, answer, _, arrive, health, rss] = attacked;
         let at_most = |quiet: f64| Should::AtMost((quiet * TIMES_QUIET).max(FAST).round());
-        let budget = row.budget_mib().unwrap_or(MOST_BUDGET_MIB) as f64;
+        let budget = Row::BUDGET_MIB as f64;
         let targets = [
             Target {
                 name: "a producer's answer, p99, ms",
