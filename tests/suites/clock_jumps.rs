@@ -249,7 +249,7 @@ async fn a_schedule_waits_for_a_clock_that_is_hours_behind_and_goes_on_when_it_i
     clocks.set(-2 * HOUR)?;
     let says = |source: &Value| {
         let reason = source["reason"].as_str().unwrap_or_default();
-        source["state"] == "ready" && reason.contains("the clock was set back from")
+        source["state"] == "ready" && reason.contains("the clock was set back, and")
     };
     let admin = mesh.admin();
     admin

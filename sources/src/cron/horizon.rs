@@ -1,26 +1,44 @@
 //! How far a run has come, whatever the clock does: the rule of Debian's cron for clocks that are set.
 //!
-//! A clock that is set back by up to three hours is waited for, so that nothing is sent twice. One that is set back by more
-//! was wrong for long, and its new time counts. A clock that leaps ahead leaves times out, which `catchUp` decides on.
+//! A clock that is set back to a time whose ticks were sent is waited for up to three hours, so that nothing is sent twice.
+//! One that is set back by more was wrong for long, and its new time counts. A clock that leaps ahead leaves times out,
+//! which `catchUp` decides on. So what was sent lies in [`Stretch`]es: when a leap turns out to be wrong, the run goes on
+//! in the stretch before the leap, and skips what it sent beyond when the clock really comes there.
 
 use std::time::Duration;
 
 use millrace_event::{Moment, Timestamp};
 
-/// A clock that is set back by at most this is waited for.
+/// Ticks that were sent are waited for up to this.
 const WAITED_FOR: Duration = Duration::from_secs(3 * 3600);
 /// Who has not looked at the clock for so long was not at work, or the clock has leapt.
 const LAPSE: Duration = Duration::from_secs(120);
 /// A clock that is behind by less need not be spoken of: that of another instance may be a little ahead.
 const SPOKEN_OF: Duration = Duration::from_secs(60);
+/// So many other stretches are remembered, the nearest to the clock.
+const REMEMBERED: usize = 4;
+/// Nothing is before this.
+const EVER: Timestamp = Timestamp(i64::MIN);
 
 /// How far this run has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Horizon {
     /// When it was last known to be at work: the farthest wall time, and its steady time. `None` at the start.
     seen: Option<Moment>,
-    /// How far it had come before the clock was set back by more than is waited for.
-    before: Option<Timestamp>,
+    /// What the run sends on with.
+    current: Stretch,
+    /// What was sent when the clock stood elsewhere.
+    others: Vec<Stretch>,
+}
+
+/// A stretch of time whose ticks are done, after one end and up to the other. None of them was left out.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    after: Timestamp,
+    /// The last tick that was sent.
+    until: Timestamp,
+    /// The run was at work in it until the clock showed this.
+    seen: Timestamp,
 }
 
 /// What a look at the clock says.
@@ -28,8 +46,11 @@ pub(super) struct Horizon {
 pub(super) enum Look {
     /// The time has gone on as it does.
     On,
-    /// The clock was set back: what comes up to this time is done, and is waited for.
+    /// The clock shows a time whose ticks were sent, and what comes up to this one is done: it is waited for.
     Behind(Timestamp),
+    /// A leap ahead was undone: what the leap left out is open again, and what comes up to this time is done. To be
+    /// followed by another look.
+    Undone(Timestamp),
     /// The clock was set back too far to wait for it: what was done up to this time is forgotten.
     SetBack(Timestamp),
     /// Times passed without this run at work: it starts, the machine slept, or the clock leapt ahead. Those up to `done`
@@ -42,28 +63,160 @@ pub(super) enum Look {
 
 // === impl Horizon ===
 
+impl Default for Horizon {
+    fn default() -> Self {
+        Self {
+            seen: None,
+            current: Stretch {
+                after: EVER,
+                until: EVER,
+                seen: EVER,
+            },
+            others: Vec::new(),
+        }
+    }
+}
+
 impl Horizon {
     /// Looks at the clock, when everything up to `done` is done.
     pub(super) fn look(&mut self, now: Moment, done: Timestamp) -> Look {
+        if self.seen.is_none() {
+            // Which ticks an earlier run sent and which it left out is not known: none is sent again.
+            self.current.until = done;
+        }
         let seen = self.seen.map(|seen| seen.wall);
         let reached = seen.map_or(done, |seen| seen.max(done));
-        let look = if reached.since(now.wall) > WAITED_FOR {
-            self.before = Some(self.before.map_or(reached, |before| before.max(reached)));
-            Look::SetBack(reached)
-        } else if reached.since(now.wall) > SPOKEN_OF {
-            Look::Behind(reached)
-        } else if seen.is_none_or(|seen| now.wall.since(seen) > LAPSE) {
-            let before = self.before.take_if(|before| *before <= now.wall);
-            Look::Lapsed { done: before }
+        if reached.since(now.wall) > SPOKEN_OF {
+            return self.look_back(now, reached);
+        }
+        let lapsed = seen.is_none_or(|seen| now.wall.since(seen) > LAPSE);
+        let look = if lapsed {
+            self.look_ahead(now.wall)
         } else {
             Look::On
         };
-        let wall = match look {
-            Look::SetBack(_) => now.wall,
-            _ => now.wall.max(seen.unwrap_or(now.wall)),
-        };
-        self.seen = Some(Moment { wall, ..now });
+        self.see(now, now.wall.max(seen.unwrap_or(now.wall)));
+        if !lapsed {
+            self.current.seen = now.wall;
+        }
         look
+    }
+
+    /// The clock is behind.
+    fn look_back(&mut self, now: Moment, reached: Timestamp) -> Look {
+        if now.wall <= self.current.after {
+            return self.undo(now);
+        }
+        let until = self.current.until;
+        if until <= now.wall {
+            // Nothing was sent for the times that come again.
+            self.see(now, now.wall);
+            return Look::On;
+        }
+        if until.since(now.wall) <= WAITED_FOR {
+            self.see(now, reached);
+            return Look::Behind(until);
+        }
+        // What an earlier run has stored was perhaps never sent.
+        if self.seen.is_some() {
+            let beyond = Stretch {
+                after: now.wall,
+                until,
+                seen: reached,
+            };
+            self.remember(beyond, now.wall);
+        }
+        self.current.until = now.wall;
+        self.see(now, now.wall);
+        Look::SetBack(reached)
+    }
+
+    /// Goes on in the stretch that was left by a leap.
+    fn undo(&mut self, now: Moment) -> Look {
+        let here = Stretch {
+            after: EVER,
+            until: now.wall,
+            seen: now.wall,
+        };
+        let before = (0..self.others.len())
+            .filter(|at| self.others[*at].after < now.wall)
+            .max_by_key(|at| self.others[*at].after);
+        let before = before.map_or(here, |at| self.others.remove(at));
+        let beyond = std::mem::replace(&mut self.current, before);
+        self.remember(beyond, now.wall);
+        self.see(now, before.seen);
+        Look::Undone(before.until)
+    }
+
+    /// The clock is ahead of what was seen: perhaps in a time that had been reached before.
+    fn look_ahead(&mut self, now: Timestamp) -> Look {
+        let current = self.current;
+        let (joined, others): (Vec<_>, Vec<_>) = self.others.drain(..).partition(|other| {
+            current.after < other.after && other.after <= current.until && other.after < now
+        });
+        self.others = others;
+        let mut done = None;
+        for other in joined {
+            let far = other.until.since(now) > WAITED_FOR;
+            let until = if far { now } else { other.until };
+            if far {
+                self.others.push(Stretch { after: now, ..other });
+            }
+            self.sent(until);
+            done = done.max(Some(until));
+        }
+        match done {
+            Some(until) if until.since(now) > SPOKEN_OF => Look::Behind(until),
+            done => Look::Lapsed { done },
+        }
+    }
+
+    fn see(&mut self, now: Moment, wall: Timestamp) {
+        self.seen = Some(Moment { wall, ..now });
+    }
+
+    /// Remembers a stretch if anything was sent in it. Of too many, the farthest from the clock is forgotten.
+    fn remember(&mut self, stretch: Stretch, now: Timestamp) {
+        if stretch.until <= stretch.after {
+            return;
+        }
+        self.others.push(stretch);
+        if self.others.len() > REMEMBERED {
+            let distance = |at: &usize| {
+                let seen = self.others[*at].seen;
+                seen.since(now).max(now.since(seen))
+            };
+            let farthest = (0..self.others.len()).max_by_key(distance);
+            self.others.remove(farthest.unwrap_or(0));
+        }
+    }
+
+    /// A tick was sent, by this run or another instance.
+    pub(super) fn sent(&mut self, tick: Timestamp) {
+        self.current.until = self.current.until.max(tick);
+    }
+
+    /// Ticks were left out up to here: what is sent from now on is another stretch.
+    pub(super) fn left_out(&mut self, until: Timestamp, now: Timestamp) {
+        let next = Stretch {
+            after: until,
+            until,
+            seen: now,
+        };
+        let before = std::mem::replace(&mut self.current, next);
+        self.remember(before, now);
+    }
+
+    /// The end of the stretch in which a tick was sent that is due again: after a leap ahead that was undone. What was sent
+    /// for more than three hours is not waited for.
+    pub(super) fn skip(&mut self, tick: Timestamp) -> Option<Timestamp> {
+        let holds = |other: &Stretch| {
+            other.after < tick && tick <= other.until && other.until.since(other.after) <= WAITED_FOR
+        };
+        let at = self.others.iter().position(holds)?;
+        let until = self.others.remove(at).until;
+        self.sent(until);
+        Some(until)
     }
 
     /// It has been at work until now, with something that took its time. The clock may have been set meanwhile, which the
@@ -91,99 +244,4 @@ impl Horizon {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Timestamp = Timestamp(1_790_000_000_000);
-    const MINUTE: i64 = 60_000;
-    const HOUR: i64 = 60 * MINUTE;
-    const YEAR: i64 = 365 * 24 * HOUR;
-
-    /// So long after the start, with the clock set by as much since.
-    fn at(passed: i64, set: i64) -> Moment {
-        Moment {
-            wall: Timestamp(START.0 + passed + set),
-            steady: Timestamp(START.0 + passed),
-        }
-    }
-
-    fn begun() -> Horizon {
-        let mut horizon = Horizon::default();
-        assert_eq!(horizon.look(at(0, 0), START), Look::Lapsed { done: None });
-        assert_eq!(horizon.look(at(MINUTE, 0), START), Look::On);
-        horizon
-    }
-
-    #[test]
-    fn a_clock_that_is_set_by_a_little_is_waited_for_and_by_more_is_believed() {
-        let reached = Timestamp(START.0 + MINUTE);
-        let lapsed = Look::Lapsed { done: None };
-        let cases = [
-            (0, Look::On),
-            (-1_000, Look::On),
-            (-30_000, Look::On),
-            (-2 * MINUTE, Look::Behind(reached)),
-            (-HOUR, Look::Behind(reached)),
-            (-3 * HOUR, Look::Behind(reached)),
-            (-3 * HOUR - MINUTE, Look::SetBack(reached)),
-            (-56 * YEAR, Look::SetBack(reached)),
-            (MINUTE, Look::On),
-            (2 * MINUTE, lapsed),
-            (2 * HOUR, lapsed),
-            (70 * YEAR, lapsed),
-        ];
-        for (set, expected) in cases {
-            assert_eq!(begun().look(at(MINUTE + 1_000, set), START), expected, "{set}");
-        }
-    }
-
-    #[test]
-    fn set_right_again_it_goes_on_as_if_nothing_had_been() {
-        let mut horizon = begun();
-        for second in 0..75 {
-            let look = horizon.look(at(MINUTE + second * 1_000, -2 * HOUR), START);
-            assert_eq!(look, Look::Behind(Timestamp(START.0 + MINUTE)));
-        }
-        let now = at(MINUTE + 75_000, 0);
-        assert_eq!(horizon.look(now, START), Look::On, "75 s are no lapse");
-        assert_eq!(horizon.reached(now.wall), now.wall);
-    }
-
-    #[test]
-    fn what_was_sent_before_a_day_was_set_back_is_not_sent_again_when_it_is_right_again() {
-        let mut horizon = begun();
-        let reached = Timestamp(START.0 + MINUTE);
-        let day = -24 * HOUR;
-        assert_eq!(horizon.look(at(2 * MINUTE, day), START), Look::SetBack(reached));
-        let done = Timestamp(START.0 + day);
-        assert_eq!(horizon.look(at(3 * MINUTE, day), done), Look::On, "it goes on");
-        let look = horizon.look(at(4 * MINUTE, 0), done);
-        assert_eq!(look, Look::Lapsed { done: Some(reached) });
-        let look = horizon.look(at(9 * MINUTE, 0), reached);
-        assert_eq!(look, Look::Lapsed { done: None }, "told once");
-    }
-
-    #[test]
-    fn a_tick_of_the_year_2099_frees_itself_at_the_start() {
-        let future = Timestamp(START.0 + 73 * YEAR);
-        let mut horizon = Horizon::default();
-        assert_eq!(horizon.look(at(0, 0), future), Look::SetBack(future));
-        assert_eq!(horizon.look(at(1_000, 0), START), Look::On);
-    }
-
-    #[test]
-    fn a_clock_that_leaps_while_the_sink_takes_nothing_is_found_afterwards() {
-        let mut horizon = begun();
-        horizon.was_at_work(at(9 * HOUR, 0));
-        assert_eq!(
-            horizon.look(at(9 * HOUR, 0), START),
-            Look::On,
-            "nothing was missed"
-        );
-        horizon.was_at_work(at(10 * HOUR, YEAR));
-        assert_eq!(
-            horizon.look(at(10 * HOUR, YEAR), START),
-            Look::Lapsed { done: None }
-        );
-    }
-}
+mod tests;

@@ -111,10 +111,10 @@ impl Ledger {
             .await
     }
 
-    /// Takes back what was done after an instant: the clock was wrong then.
-    pub(super) async fn go_back(&mut self, to: Timestamp) -> Result<(), SourceError> {
+    /// Takes back what was done after `to`, unless another instance has done so and gone on: then no more than `now` is done.
+    pub(super) async fn go_back(&mut self, now: Timestamp, to: Timestamp) -> Result<(), SourceError> {
         self.change(
-            |page, _| page.done > to.0,
+            |page, _| page.done > now.0 && page.done != to.0,
             |page, _| {
                 page.done = to.0;
                 page.claim = None;

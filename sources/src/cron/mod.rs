@@ -9,11 +9,14 @@
 //!   [`MADE_UP`] ticks at once.
 //! - A tick goes out once, also when the clock is set by up to three hours, and however many instances share a checkpoint.
 //!   After a crash it may go out again, with the same id.
-//! - A clock that is set by any amount stops the schedule for three hours at most; set right again, it goes on at once.
+//! - A clock that is set by any amount stops the schedule for three hours at most, and only where ticks were sent for the
+//!   times that come again; set right again, it goes on at once where none were.
 //!
 //! # Caveats
-//! - A clock that is set back by up to three hours: nothing is sent until it passes the last tick. The status says so. By
-//!   more: the schedule goes on from the new time, and sends again what it has sent for those times, with the same ids.
+//! - A clock that is set back to up to three hours before the last tick that was sent: nothing is sent until it passes that
+//!   one. The status says so. By more: the schedule goes on from the new time, and sends again what it has sent for those
+//!   times, with the same ids.
+//! - What was sent and what was left out is known to a run, not to the next one: a start waits for all that was done.
 //! - What waits for the sink when the process ends counts as missed at the next start.
 
 mod horizon;
@@ -100,7 +103,10 @@ impl Run<'_> {
         let next = self.spec.schedule.next_after(self.ledger.done());
         let due = next.map(|tick| tick.after(self.delay(tick)));
         match (next, due) {
-            (Some(tick), Some(due)) if due <= now => self.send(tick).await,
+            (Some(tick), Some(due)) if due <= now => match self.horizon.skip(tick) {
+                Some(until) => self.ledger.pass(until).await,
+                None => self.send(tick).await,
+            },
             (_, due) => {
                 let look = moment.wall.after(LOOK);
                 self.pause(due.map_or(look, |due| due.min(look))).await;
@@ -111,13 +117,22 @@ impl Run<'_> {
 
     /// Sees where the clock stands, and says so.
     async fn look(&mut self, now: Moment) -> Result<(), SourceError> {
-        let look = self.horizon.look(now, self.ledger.done());
+        let mut look = self.horizon.look(now, self.ledger.done());
+        while let Look::Undone(done) = look {
+            tracing::info!(
+                source = %self.context.name, to = %tick::rfc3339(now.wall),
+                "the clock was set back to before it leapt ahead; the schedule goes on from there"
+            );
+            self.ledger.go_back(now.wall, done).await?;
+            look = self.horizon.look(now, self.ledger.done());
+        }
         match look {
-            Look::On => {}
+            Look::On | Look::Undone(_) => {}
             Look::Behind(reached) => {
+                self.ledger.pass(reached).await?;
                 self.context.report.ready_but(format!(
-                    "the clock was set back from {}, and nothing is sent before it is that late again; a clock that is set \
-                     back by more than three hours is not waited for",
+                    "the clock was set back, and ticks up to {} were sent already: nothing is sent before it is that late \
+                     again, in three hours at most",
                     tick::rfc3339(reached)
                 ));
                 return Ok(());
@@ -127,7 +142,7 @@ impl Run<'_> {
                     source = %self.context.name, from = %tick::rfc3339(reached), to = %tick::rfc3339(now.wall),
                     "the clock was set back by more than three hours; the schedule goes on from the new time"
                 );
-                self.ledger.go_back(now.wall).await?;
+                self.ledger.go_back(now.wall, now.wall).await?;
                 self.ledger.adopt().await?;
             }
             Look::Lapsed { done } => {
@@ -186,6 +201,7 @@ impl Run<'_> {
                 from = %tick::rfc3339(after), to = %tick::rfc3339(done),
                 "ticks of the schedule were missed and are not made up"
             );
+            self.horizon.left_out(done, now);
         }
         self.ledger.pass(done).await
     }
@@ -193,7 +209,10 @@ impl Run<'_> {
     /// Sends a tick that is due, unless another instance does or did.
     async fn send(&mut self, tick: Timestamp) -> Result<(), SourceError> {
         match self.ledger.claim(tick).await? {
-            Claim::Done => return Ok(()),
+            Claim::Done => {
+                self.horizon.sent(self.ledger.done());
+                return Ok(());
+            }
             Claim::Others => {
                 tokio::select! {
                     () = self.shutdown.cancelled() => {}
@@ -219,11 +238,15 @@ impl Run<'_> {
         };
         self.horizon.was_at_work(self.context.clock.moment());
         match taken {
-            Ok(true) => self.ledger.complete(tick).await?,
+            Ok(true) => {
+                self.horizon.sent(tick);
+                self.ledger.complete(tick).await?;
+            }
             Ok(false) => self.ledger.release(tick).await?,
             Err(refusal) => {
                 // For good: the same event will not be taken later either, and the next one may be.
                 tracing::warn!(source = %self.context.name, tick = %tick::rfc3339(tick), %refusal, "the sink refuses a tick");
+                self.horizon.sent(tick);
                 self.ledger.complete(tick).await?;
             }
         }

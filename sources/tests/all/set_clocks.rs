@@ -68,7 +68,7 @@ async fn set_back_by_hours_and_right_again_it_sends_nothing_twice_and_goes_on_at
         cron.set(Duration::ZERO, 2 * HOUR).await;
         assert!(
             cron.reason()
-                .contains("the clock was set back from 2026-06-01T10:02:30Z")
+                .contains("the clock was set back, and ticks up to 2026-06-01T10:02:00Z were sent")
         );
         cron.pass(75 * SECOND).await;
         assert_eq!(cron.ids(), ["10:01", "10:02"], "it waits");
@@ -118,12 +118,53 @@ async fn set_forward_the_times_between_are_missed_and_made_up_as_the_document_sa
             let between = usize::try_from(forward.as_secs() / 60).unwrap();
             assert_eq!(cron.ids().len(), 2 + between.min(most), "{catch_up:?}");
             let sent = cron.ids().len();
-            // Right again, it waits for hours but not for years.
+            // Right again, it goes on at once, unless all of the times between were sent.
             cron.set(Duration::ZERO, forward).await;
             cron.pass(2 * MINUTE).await;
-            let goes_on = if forward > 3 * HOUR { 2 } else { 0 };
+            let goes_on = if between > most { 2 } else { 0 };
             assert_eq!(cron.ids().len(), sent + goes_on, "{catch_up:?} {forward:?}");
             assert_eq!(cron.reason().is_empty(), goes_on > 0);
+            cron.process.stop().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leap_of_two_hours_that_is_undone_costs_no_tick_and_sends_none_twice() {
+    for catch_up in [CatchUp::None, CatchUp::Last] {
+        let cron = Minutely::start(catch_up).await;
+        cron.set(2 * HOUR, Duration::ZERO).await;
+        cron.pass(75 * SECOND).await;
+        assert_eq!(cron.ids().last().map(String::as_str), Some("12:03"));
+        cron.set(Duration::ZERO, 2 * HOUR).await;
+        assert_eq!(cron.ids().last().map(String::as_str), Some("10:03"), "at once");
+        assert_eq!(cron.reason(), "");
+        cron.pass(3 * HOUR).await;
+        let mut ids = cron.ids();
+        let sent = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), sent, "none twice");
+        // Each from 10:01 to 13:03.
+        assert_eq!(sent, 183, "{catch_up:?}");
+        cron.process.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_back_and_right_again_but_for_a_minute_sends_nothing_twice() {
+    for catch_up in [CatchUp::None, CatchUp::Last, CatchUp::All] {
+        for leap in [Duration::ZERO, 70 * YEAR] {
+            let cron = Minutely::start(catch_up).await;
+            cron.set(leap, Duration::ZERO).await;
+            cron.set(Duration::ZERO, leap).await;
+            let before = cron.ids().len();
+            cron.set(Duration::ZERO, 24 * HOUR).await;
+            cron.set(24 * HOUR, MINUTE).await;
+            cron.pass(MINUTE).await;
+            assert_eq!(cron.ids().len(), before, "{catch_up:?} {leap:?}");
+            cron.pass(MINUTE).await;
+            assert_eq!(cron.ids()[before..], ["10:03"], "{catch_up:?} {leap:?}");
             cron.process.stop().await;
         }
     }
