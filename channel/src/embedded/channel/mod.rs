@@ -147,7 +147,7 @@ impl Embedded {
 
     async fn close_once(&self) -> Result<(), ChannelError> {
         let log = self.log.close().await.map_err(read::log_fault);
-        let noted = self.state.note_ahead(self.clock.ahead()).await;
+        let noted = self.state.note_ahead(self.clock.ahead(), self.clock.now()).await;
         // Whatever went wrong, the files are free afterwards.
         let state = self.state.close(log.is_ok()).await;
         self.history.flush().await;

@@ -276,7 +276,7 @@ impl Embedded {
         if let Err(error) = self.retain(missing).await {
             tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
         }
-        if let Err(error) = self.state.note_ahead(self.clock.ahead()).await {
+        if let Err(error) = self.state.note_ahead(self.clock.ahead(), self.clock.now()).await {
             tracing::warn!(broker = %self.broker, %error, "that the clock was set could not be written down");
         }
         if let Err(error) = self.state.give_back().await {

@@ -140,9 +140,13 @@ impl Log {
         let metrics = LogMetrics::default();
         let recovered = recover::recover(&*files, &options.clock, &metrics, at_least)?;
         let (ahead, now) = (options.clock.ahead(), options.clock.steady());
-        for segment in &recovered.segments {
+        // Newest first: a segment from the future counts as old as the one after it. Otherwise neither it nor those before
+        // it would be deleted before the clock gets there.
+        let mut next = now;
+        for segment in recovered.segments.iter().rev() {
             let steady = Timestamp(segment.last_time().0.saturating_sub(ahead));
-            segment.appended_at(steady, now);
+            next = if steady > now { next } else { steady };
+            segment.appended_at(next);
         }
         let (head, head_seen) = watch::channel(recovered.next);
         let shared = Shared::new(files, options, metrics, recovered.segments, head_seen);

@@ -175,9 +175,9 @@ impl Segment {
         }
     }
 
-    /// The last event was appended at this steady time, and not in the future: there the wall clock stood wrong.
-    pub(super) fn appended_at(&self, steady: Timestamp, now: Timestamp) {
-        self.last_steady.store(steady.min(now).0, Ordering::Release);
+    /// The last event was appended at this steady time.
+    pub(super) fn appended_at(&self, steady: Timestamp) {
+        self.last_steady.store(steady.0, Ordering::Release);
     }
 
     /// The writer's next group is readable: `bytes` and `end` are the bounds now, `frames` where its frames begin.

@@ -157,7 +157,7 @@ impl Writer {
                     .segment
                     .collect(with_frames(&self.keys, &self.frames, appends));
                 active.segment.grow(&self.frames, active.written(), next);
-                active.segment.appended_at(steady, steady);
+                active.segment.appended_at(steady);
                 self.active = Some(active);
                 (self.next, self.end) = (next, next);
                 Ok(time)
@@ -263,7 +263,7 @@ impl Writer {
             created: wall,
         };
         let active = Active::create(&*self.shared.files, &head)?;
-        active.segment.appended_at(steady, steady);
+        active.segment.appended_at(steady);
         self.shared.add_segment(Arc::clone(&active.segment));
         Ok(active)
     }

@@ -19,7 +19,6 @@ mod work;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use millrace_event::{ObjectName, Timestamp};
@@ -65,7 +64,7 @@ struct Shared {
     holds: Mutex<Holds>,
     files: Files,
     /// By how much the wall clock is ahead, as it stands in the database.
-    ahead: AtomicI64,
+    noted: Mutex<times::Noted>,
     commands: watch::Sender<u64>,
 }
 
@@ -181,13 +180,14 @@ impl State {
         Ok(())
     }
 
-    /// Notes by how many milliseconds the wall clock is ahead of the steady time, if that has changed.
-    pub(crate) async fn note_ahead(&self, ahead: i64) -> Result<(), StateError> {
-        if self.shared.ahead.load(Ordering::Acquire) == ahead {
+    /// Notes by how many milliseconds the wall clock, which shows `wall`, is ahead of the steady time; if that has changed,
+    /// or was long ago.
+    pub(crate) async fn note_ahead(&self, ahead: i64, wall: Timestamp) -> Result<(), StateError> {
+        if self.shared.noted.lock().holds(ahead, wall) {
             return Ok(());
         }
-        self.write(move |db, _| times::note(db, ahead)).await?;
-        self.shared.ahead.store(ahead, Ordering::Release);
+        let noted = self.write(move |db, _| times::note(db, ahead, wall)).await?;
+        *self.shared.noted.lock() = noted;
         Ok(())
     }
 

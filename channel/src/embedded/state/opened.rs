@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
@@ -89,14 +88,12 @@ impl Opened {
         let reads = schema::open_reader(&self.file)?;
         let files = Files::of(&self.file)
             .map_err(|error| StateError::Damaged(format!("its files cannot be looked at: {error}")))?;
-        let ahead = self
-            .db
-            .query_row("SELECT ahead FROM channel WHERE id = 1", [], |row| row.get(0))?;
+        let noted = times::Noted::read(&self.db)?;
         let (sender, jobs) = mpsc::channel(worker::QUEUE);
         let shared = Arc::new(Shared {
             holds: Mutex::new(self.holds),
             files,
-            ahead: AtomicI64::new(ahead),
+            noted: Mutex::new(noted),
             commands: watch::Sender::new(0),
         });
         let worker = Worker {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::StateError;
 
 /// The version of the tables below, kept in `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// A whole check of the file is quick up to this size; a larger file is believed until a read says otherwise.
 const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
@@ -17,13 +17,14 @@ const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
 ///
 /// Lanes are never numbered twice (AUTOINCREMENT), nor are parked events. `work_due` gives due rows in order, `work_position` says
 /// whether an event is still named before its copy or its segment goes. `ahead` is what has to be added to `work.due` and
-/// `lanes.orphaned` to make wall times of them.
+/// `lanes.orphaned` to make wall times of them, and `noted` the wall time at which that was so.
 const TABLES: &str = "
 CREATE TABLE channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     router INTEGER NOT NULL,
     clean INTEGER NOT NULL,
-    ahead INTEGER NOT NULL DEFAULT 0
+    ahead INTEGER NOT NULL DEFAULT 0,
+    noted INTEGER
 ) STRICT;
 CREATE TABLE lanes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -75,8 +76,11 @@ CREATE TABLE events (
 INSERT INTO channel (id, router, clean) VALUES (1, 0, 0);
 ";
 
-/// What version 1 has not yet.
-const SINCE_1: &str = "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;";
+/// What makes version 2 of version 1, version 3 of version 2, and so on.
+const STEPS: [&str; 2] = [
+    "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE channel ADD COLUMN noted INTEGER;",
+];
 
 /// What was found at opening.
 #[derive(Debug)]
@@ -130,7 +134,7 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
     } else {
         check(&db, file)?;
         if version < VERSION {
-            migrate(&db).map_err(unreadable)?;
+            migrate(&db, version).map_err(unreadable)?;
         }
     }
     Ok(Found { db, fresh })
@@ -195,9 +199,11 @@ fn create(db: &Connection) -> Result<(), rusqlite::Error> {
     ))
 }
 
-fn migrate(db: &Connection) -> Result<(), rusqlite::Error> {
+fn migrate(db: &Connection, version: i64) -> Result<(), rusqlite::Error> {
+    let done = usize::try_from(version - 1).unwrap_or(0);
+    let steps: String = STEPS.into_iter().skip(done).collect();
     db.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;"
+        "BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"
     ))
 }
 
@@ -288,23 +294,31 @@ mod tests {
 
     #[test]
     fn an_earlier_version_is_taken_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("state.db");
-        let db = open(&file, false).unwrap().db;
-        db.execute_batch(
-            "UPDATE channel SET router = 7; ALTER TABLE channel DROP COLUMN ahead; PRAGMA user_version = 1;",
-        )
-        .unwrap();
-        drop(db);
-        for _ in 0..2 {
-            let found = open(&file, true).unwrap();
-            let (router, ahead): (i64, i64) = found
-                .db
-                .query_row("SELECT router, ahead FROM channel", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .unwrap();
-            assert_eq!((found.fresh, router, ahead), (false, 7, 0));
+        for (version, lacks) in [
+            (
+                1,
+                "ALTER TABLE channel DROP COLUMN ahead; ALTER TABLE channel DROP COLUMN noted;",
+            ),
+            (2, "ALTER TABLE channel DROP COLUMN noted;"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("state.db");
+            let db = open(&file, false).unwrap().db;
+            db.execute_batch(&format!(
+                "UPDATE channel SET router = 7; {lacks} PRAGMA user_version = {version};"
+            ))
+            .unwrap();
+            drop(db);
+            for _ in 0..2 {
+                let found = open(&file, true).unwrap();
+                let row: (i64, i64, Option<i64>) = found
+                    .db
+                    .query_row("SELECT router, ahead, noted FROM channel", [], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })
+                    .unwrap();
+                assert_eq!((found.fresh, row), (false, (7, 0, None)), "{version}");
+            }
         }
     }
 

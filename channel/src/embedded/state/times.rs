@@ -4,6 +4,8 @@
 //! ahead of that. So a jump of the wall clock costs one small write and no change of rows, however many there are; the
 //! rows are changed when the next process opens them, if the clock has jumped at all.
 
+use std::time::Duration;
+
 use millrace_event::Timestamp;
 use rusqlite::Connection;
 
@@ -12,11 +14,59 @@ use crate::LaneId;
 
 /// Times beyond this are not moved: they are as good as never, and must not overflow.
 const NEVER: i64 = i64::MAX / 2;
+/// While the clock is not what it was at the start, what it shows is written down as often as this.
+const NOTED_AGAIN: Duration = Duration::from_secs(60);
+
+/// How far the wall clock was ahead of the steady time, as a process wrote it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Noted {
+    ahead: i64,
+    /// What the wall clock showed then; `None` when that was not written down.
+    wall: Option<Timestamp>,
+}
+
+// === impl Noted ===
+
+impl Noted {
+    pub(super) fn read(db: &Connection) -> Result<Self, StateError> {
+        let noted = db.query_row("SELECT ahead, noted FROM channel WHERE id = 1", [], |row| {
+            Ok(Self {
+                ahead: row.get(0)?,
+                wall: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+            })
+        })?;
+        Ok(noted)
+    }
+
+    /// Whether what is written down still tells a clock that is `ahead`, and shows `wall`, from the one before it was set.
+    pub(super) fn holds(&self, ahead: i64, wall: Timestamp) -> bool {
+        let fresh = self.wall.is_some_and(|noted| wall.since(noted) < NOTED_AGAIN);
+        self.ahead == ahead && (ahead == 0 || fresh)
+    }
+
+    /// Whether a process that starts when the wall clock shows `wall` finds it as it was before it was set: nearer to the
+    /// steady time of that process than to its wall time.
+    fn is_undone(&self, wall: Timestamp) -> bool {
+        let distance = |to: Timestamp| wall.since(to).max(to.since(wall));
+        self.wall.is_some_and(|noted| {
+            let steady = Timestamp(noted.0.saturating_sub(self.ahead));
+            distance(steady) < distance(noted)
+        })
+    }
+}
 
 /// Makes the stored times those of this run, whose wall clock is `ahead` of its steady time `now`.
+///
+/// A clock that is set right while nothing runs shows a time that goes on from the old steady time: then the rows are right
+/// as they are. After a long stop the one cannot be told from the other. Then a clock that was set back counts as set
+/// right, so that rows become too late (which is bounded) and nothing ends early.
 pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(), StateError> {
-    let before: i64 = db.query_row("SELECT ahead FROM channel WHERE id = 1", [], |row| row.get(0))?;
-    let by = before.saturating_sub(ahead);
+    let before = Noted::read(db)?;
+    let wall = Timestamp(now.0.saturating_add(ahead));
+    let by = match before.is_undone(wall) {
+        true => 0,
+        false => before.ahead.saturating_sub(ahead),
+    };
     let all = db.unchecked_transaction()?;
     if by != 0 {
         all.execute(
@@ -27,7 +77,9 @@ pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(
             "UPDATE lanes SET orphaned = orphaned + ?1 WHERE orphaned BETWEEN -?2 AND ?2 AND ?1 BETWEEN -?2 AND ?2",
             [by, NEVER],
         )?;
-        note(&all, ahead)?;
+    }
+    if !before.holds(ahead, wall) {
+        note(&all, ahead, wall)?;
     }
     // Nobody went away in the future: the clock was wrong then, or is now.
     all.execute("UPDATE lanes SET orphaned = ?1 WHERE orphaned > ?1", [now.0])?;
@@ -35,10 +87,16 @@ pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// Notes by how much the wall clock is ahead now.
-pub(super) fn note(db: &Connection, ahead: i64) -> Result<(), StateError> {
-    db.execute("UPDATE channel SET ahead = ?1 WHERE id = 1", [ahead])?;
-    Ok(())
+/// Notes by how much the wall clock is ahead when it shows `wall`.
+pub(super) fn note(db: &Connection, ahead: i64, wall: Timestamp) -> Result<Noted, StateError> {
+    db.execute(
+        "UPDATE channel SET ahead = ?1, noted = ?2 WHERE id = 1",
+        [ahead, wall.0],
+    )?;
+    Ok(Noted {
+        ahead,
+        wall: Some(wall),
+    })
 }
 
 /// Nothing of a lane is due later than `latest`.
@@ -51,7 +109,6 @@ pub(super) fn bring_forward(db: &Connection, lane: LaneId, latest: Timestamp) ->
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use super::super::testing::*;
     use super::super::{Opened, State};
@@ -87,7 +144,7 @@ mod tests {
                 .await
                 .unwrap();
             // The clock is set, which is noted; then the next process begins at what the clock shows.
-            state.note_ahead(set).await.unwrap();
+            state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
             drop(state);
             let began = Timestamp(START.0 + set + 1_000);
             let state = process(folder.path(), 0, began);
@@ -97,6 +154,66 @@ mod tests {
             let orphaned = state.lanes().await.unwrap()[1].state;
             assert_eq!(orphaned, LaneState::Orphaned(Timestamp(began.0 - 1_000)), "{set}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_right_while_nothing_runs_ends_nothing() {
+        // How the clock is set while it runs, and again while it does not: right, or by a little less.
+        for (set, again) in [
+            (-2 * YEAR, 2 * YEAR),
+            (-2 * YEAR, 2 * YEAR - HOUR),
+            (-2 * HOUR, 2 * HOUR),
+            (2 * HOUR, -2 * HOUR),
+            (70 * YEAR, -70 * YEAR),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let state = process(folder.path(), 0, START);
+            let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
+            let gone = state.open_lanes(vec![spec("b")], admission(0)).await.unwrap()[0].id;
+            let due = START.0 + 4 * HOUR;
+            state
+                .commit(vec![Change::Put(work(lane, 1, 0, due))])
+                .await
+                .unwrap();
+            state
+                .set_lane_state(gone, LaneState::Orphaned(START))
+                .await
+                .unwrap();
+            state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
+            drop(state);
+            let began = Timestamp(START.0 + set + again + 1_000);
+            let state = process(folder.path(), 0, began);
+            let found = state.due(lane, Timestamp(i64::MAX), 10).await.unwrap();
+            assert_eq!(found[0].due, Timestamp(due), "{set} {again}");
+            let orphaned = state.lanes().await.unwrap()[1].state;
+            assert_eq!(orphaned, LaneState::Orphaned(START.min(began)), "{set} {again}");
+            drop(state);
+            // The next one finds nothing to change any more.
+            let state = process(folder.path(), 0, Timestamp(began.0 + HOUR));
+            let found = state.due(lane, Timestamp(i64::MAX), 10).await.unwrap();
+            assert_eq!(found[0].due, Timestamp(due), "{set} {again}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_long_before_the_stop_is_told_from_one_that_is_set_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = process(folder.path(), 0, START);
+        let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
+        let wall = |passed| Timestamp(START.0 - 2 * HOUR + passed);
+        // Set back by two hours, and looked at every half a minute for ten hours.
+        for look in 0..1_200 {
+            state.note_ahead(-2 * HOUR, wall(look * 30_000)).await.unwrap();
+        }
+        let due = START.0 + 10 * HOUR + 2_000;
+        state
+            .commit(vec![Change::Put(work(lane, 1, 0, due))])
+            .await
+            .unwrap();
+        drop(state);
+        let state = process(folder.path(), 0, wall(10 * HOUR));
+        let found = state.due(lane, Timestamp(i64::MAX), 10).await.unwrap();
+        assert_eq!(found[0].due, Timestamp(wall(10 * HOUR).0 + 2_000));
     }
 
     #[tokio::test]

@@ -380,3 +380,35 @@ async fn the_age_of_a_segment_does_not_jump_with_the_wall_clock() {
     clock.advance(Duration::from_secs(3600));
     assert_eq!(age(&open(&disk, &options).0), Duration::from_secs(3600));
 }
+
+#[tokio::test]
+async fn a_segment_from_the_future_gets_older_with_those_after_it_however_often_the_process_starts() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let (disk, options) = (Disk::new(1), options());
+    let clock = &options.clock;
+    let ages = |log: &Log| -> Vec<u64> {
+        let segments = log.segments();
+        let age = |segment: &SegmentInfo| clock.steady().since(segment.last_steady).as_secs() / 86_400;
+        segments
+            .iter()
+            .filter(|segment| segment.end > segment.base)
+            .map(age)
+            .collect()
+    };
+    let log = open(&disk, &options).0;
+    for (offset, set) in [(0, 0), (1, 70 * 365), (2, 0), (3, 0)] {
+        let right = clock.now();
+        clock.set(right.after(set * DAY));
+        log.append(vec![event(offset, 1)]).await.unwrap();
+        log.roll().await.unwrap();
+        clock.set(right);
+        clock.advance(DAY);
+    }
+    drop(log);
+    for day in 0..3 {
+        let log = open(&disk, &options).0;
+        assert_eq!(ages(&log), [4 + day, 2 + day, 2 + day, 1 + day]);
+        drop(log);
+        clock.advance(DAY);
+    }
+}
