@@ -39,6 +39,8 @@ use ledger::{Claim, Ledger};
 const MADE_UP: usize = 1_000;
 /// The clock is looked at as often as this, to remember that the source is at work; when it is set, at once.
 const LOOK: Duration = Duration::from_secs(60);
+/// While it is behind the clock is looked at as often as this: one that is soon right again may not be noticed as set.
+const LOOK_BEHIND: Duration = Duration::from_secs(1);
 
 /// Sends the ticks of one schedule.
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl Run<'_> {
     async fn step(&mut self) -> Result<(), SourceError> {
         self.moves.mark_unchanged();
         let moment = self.context.clock.moment();
-        self.look(moment).await?;
+        let pause = self.look(moment).await?;
         let now = self.horizon.reached(moment.wall);
         let next = self.spec.schedule.next_after(self.ledger.done());
         let due = next.map(|tick| tick.after(self.delay(tick)));
@@ -108,15 +110,15 @@ impl Run<'_> {
                 None => self.send(tick).await,
             },
             (_, due) => {
-                let look = moment.wall.after(LOOK);
+                let look = moment.wall.after(pause);
                 self.pause(due.map_or(look, |due| due.min(look))).await;
                 Ok(())
             }
         }
     }
 
-    /// Sees where the clock stands, and says so.
-    async fn look(&mut self, now: Moment) -> Result<(), SourceError> {
+    /// Sees where the clock stands, and says so. Gives how soon to look again.
+    async fn look(&mut self, now: Moment) -> Result<Duration, SourceError> {
         let mut look = self.horizon.look(now, self.ledger.done());
         while let Look::Undone(done) = look {
             tracing::info!(
@@ -135,7 +137,7 @@ impl Run<'_> {
                      again, in three hours at most",
                     tick::rfc3339(reached)
                 ));
-                return Ok(());
+                return Ok(LOOK_BEHIND);
             }
             Look::SetBack(reached) => {
                 tracing::warn!(
@@ -154,7 +156,7 @@ impl Run<'_> {
             }
         }
         self.context.report.ready();
-        Ok(())
+        Ok(LOOK)
     }
 
     /// Waits until the clock shows a time, or is set, or for the shutdown.
