@@ -57,6 +57,11 @@ async fn dead_triggers_leave_descriptors_to_the_others() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_that_stall_stay_within_the_budget() -> anyhow::Result<()> {
+    withstands(Row::StalledReplies, MEANWHILE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_events_of_hung_subscribers_stay_within_the_budget() -> anyhow::Result<()> {
     withstands(Row::HungSubscribers, MEANWHILE).await
 }
