@@ -34,6 +34,8 @@ pub(crate) mod testing {
     struct Holding {
         task: Task,
         id: &'static str,
+        /// So often it goes on before it stands still.
+        passes: u32,
         reached: Sender<()>,
         until: Receiver<()>,
     }
@@ -52,13 +54,14 @@ pub(crate) mod testing {
             self.0.lock().push((task, id, times));
         }
 
-        /// Lets a task stand still when it sees the event of that id.
-        pub(crate) fn hold(&self, task: Task, id: &'static str) -> Held {
+        /// Lets a task stand still when it sees the event of that id, after it has passed it so often.
+        pub(crate) fn hold(&self, task: Task, id: &'static str, passes: u32) -> Held {
             let (reached, was_reached) = channel();
             let (until, waits) = channel();
             *self.1.lock() = Some(Holding {
                 task,
                 id,
+                passes,
                 reached,
                 until: waits,
             });
@@ -75,8 +78,12 @@ pub(crate) mod testing {
     }
 
     pub(crate) fn at(serving: &Serving, task: Task, event: Option<&Event>) {
-        let is_held =
-            |holding: &mut Holding| holding.task == task && event.map(Event::id) == Some(holding.id);
+        let is_held = |holding: &mut Holding| {
+            let seen = holding.task == task && event.map(Event::id) == Some(holding.id);
+            let passes = seen && holding.passes > 0;
+            holding.passes -= u32::from(passes);
+            seen && !passes
+        };
         let holding = serving.common.provoked.1.lock().take_if(is_held);
         if let Some(holding) = holding {
             let _ = holding.reached.send(());

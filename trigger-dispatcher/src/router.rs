@@ -47,31 +47,48 @@ struct Answers {
 
 /// Reads and routes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
-    let start = serving.routes.lock().position;
-    let mut reader = serving.channel.reader(at(start));
+    // Up to here everything was given: the next batch begins here.
+    let mut given_to = position(&serving);
+    let mut reader = serving.channel.reader(at(given_to));
     let mut answers = Answers::default();
     loop {
         let batch = tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return,
             batch = reader.next(BATCH_EVENTS, BATCH_BYTES) => batch,
         };
         provoke::at(&serving, Task::Router, None);
         match batch {
-            Ok(batch) => {
+            Ok(batch) if position(&serving) == given_to => {
                 report_gaps(&serving, &batch);
-                route(&serving, &batch, &mut answers).await;
+                if !route(&serving, &batch, &mut answers).await {
+                    return;
+                }
+                given_to = batch.next.offset;
+                continue;
+            }
+            Ok(_) => {
+                tracing::error!(broker = %serving.broker, read_from = given_to, "the router is not where it read on; reading again");
+                answers.clear();
             }
             Err(error) => {
                 tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                reader = serving.channel.reader(at(serving.routes.lock().position));
             }
         }
+        given_to = position(&serving);
+        reader = serving.channel.reader(at(given_to));
     }
 }
 
-/// Gives all events of a batch to their lanes, as many at once as an allowance suffices for.
-async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) {
+/// All events before this one were given to their lanes.
+fn position(serving: &Serving) -> u64 {
+    serving.routes.lock().position
+}
+
+/// Gives all events of a batch to their lanes, as many at once as an allowance suffices for. `false`: the broker is no
+/// longer served, and the rest of the batch is not given. Nothing that follows may be given then, or the router would pass it.
+async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> bool {
     let records = &batch.records;
     let mut next = 0;
     loop {
@@ -85,11 +102,11 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) {
         }
         drop(gate);
         if next == records.len() {
-            return;
+            return true;
         }
         if next == first {
             if !route_in_turns(serving, batch, next, answers).await {
-                return;
+                return false;
             }
             next += 1;
         } else {
