@@ -1,6 +1,7 @@
 //! Promise: after SIGTERM the process ends in good order, whatever hangs.
 
 use std::fs;
+use std::io::Write as _;
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
@@ -29,5 +30,28 @@ async fn the_process_ends_whatever_hangs() -> anyhow::Result<()> {
     let status = mesh.stop().await?;
     assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
     assert_eq!(sink.count("/ship"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_end_by_force_comes_while_nobody_reads_the_log() -> anyhow::Result<()> {
+    let setup = Setup::new(Documents::broker().text())?;
+    let log = setup.folder().join("log");
+    rustix::fs::mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    // A pipe that has a reader, who never reads.
+    let full = rustix::fs::open(&log, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty())?;
+    let into_the_pipe = ["sh", "-c", "exec \"$@\" 2>log", "sh"].map(str::to_owned);
+    let setup = setup
+        .before(into_the_pipe.to_vec())
+        .args(&["--drain-timeout", "1s"]);
+    let mut mesh = setup.start().await?;
+    let mut full = fs::File::from(full);
+    for size in [4_096, 1] {
+        while full.write(&vec![b'.'; size]).is_ok() {}
+    }
+    // Refused documents are logged: from now on their reader hangs, and holds the lock of standard error.
+    mesh.setup().write("no: document")?;
+    let status = mesh.stop().await?;
+    assert_eq!(status.code(), Some(1), "it ends by force");
     Ok(())
 }

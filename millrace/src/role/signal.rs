@@ -4,6 +4,7 @@
 //! keep anybody from ending the process.
 
 use std::io;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::runtime;
@@ -29,6 +30,10 @@ struct Signals {
 const WRITING: Duration = Duration::from_secs(10);
 /// How long it may take to end once it was asked a second time.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// How soon after a signal another one is still the same wish: `timeout` and terminals signal a process and its whole group.
+const ONE_WISH: Duration = Duration::from_millis(500);
+/// How long the end by force waits for its line in the log.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 // === impl Ended ===
 
@@ -53,7 +58,7 @@ impl Ended {
                     &sender,
                     drain_timeout,
                 ));
-                tracing::error!("something hangs, so the process ends now without waiting for it");
+                last_words();
                 std::process::exit(i32::from(Exit::Failed.code()));
             })?;
         Ok(Self { asked })
@@ -78,20 +83,40 @@ impl Signals {
     }
 }
 
-/// Tells of each signal, and returns when the process should have ended by itself and has not.
+/// Tells each wish of the signals, and returns when the process should have ended by itself and has not.
 async fn until_overdue(mut signal: impl AsyncFnMut(), sender: &watch::Sender<u32>, drain_timeout: Duration) {
     signal().await;
     sender.send_modify(|count| *count += 1);
-    let mut deadline = Instant::now() + drain_timeout + WRITING;
+    let mut last = Instant::now();
+    let mut deadline = last + drain_timeout + WRITING;
     loop {
         tokio::select! {
             () = signal() => {
+                if last.elapsed() < ONE_WISH {
+                    continue;
+                }
+                last = Instant::now();
                 sender.send_modify(|count| *count += 1);
-                deadline = deadline.min(Instant::now() + AT_ONCE);
+                deadline = deadline.min(last + AT_ONCE);
             }
             () = sleep_until(deadline) => return,
         }
     }
+}
+
+/// Says why the process ends, if it can be said at once. Standard error may be a full pipe that nobody reads: writing to it
+/// then hangs, and so does whoever waits for its lock.
+fn last_words() {
+    let (told, said) = mpsc::channel();
+    let words = move || {
+        tracing::error!("something hangs, so the process ends now without waiting for it");
+        let _ = told.send(());
+    };
+    // Without a thread there are no words; the end comes all the same.
+    let _ = std::thread::Builder::new()
+        .name("last words".to_owned())
+        .spawn(words);
+    let _ = said.recv_timeout(LAST_WORDS);
 }
 
 #[cfg(test)]
@@ -106,7 +131,7 @@ mod tests {
     /// Time is not waited for here: it passes when nothing else can happen.
     #[tokio::test(start_paused = true)]
     async fn a_process_that_hangs_is_ended_after_the_drain_timeout_or_at_once_when_asked_again() {
-        for (signals, limit) in [(1, DRAIN + WRITING), (2, AT_ONCE), (5, AT_ONCE)] {
+        for (wishes, limit) in [(1, DRAIN + WRITING), (2, AT_ONCE), (3, AT_ONCE - ONE_WISH)] {
             let (send, mut receive) = mpsc::channel(8);
             let (told, asked) = watch::channel(0);
             let next = async || {
@@ -118,14 +143,20 @@ mod tests {
             let moment = Duration::from_millis(1);
             let unasked = timeout(2 * (DRAIN + WRITING), &mut overdue).await;
             assert!(unasked.is_err(), "nobody asked");
-            for _ in 0..signals {
+            for wish in 0..wishes {
+                if wish > 0 {
+                    let pause = timeout(ONE_WISH, &mut overdue).await;
+                    assert!(pause.is_err(), "{wish}: too early");
+                }
+                // As `timeout` does it: to the process, and to its group.
+                send.send(()).await.expect("it listens");
                 send.send(()).await.expect("it listens");
             }
             let early = timeout(limit - moment, &mut overdue).await;
-            assert!(early.is_err(), "{signals}: too early");
+            assert!(early.is_err(), "{wishes}: too early");
             let due = timeout(2 * moment, &mut overdue).await;
-            assert!(due.is_ok(), "{signals}: too late");
-            assert_eq!(*asked.borrow(), signals);
+            assert!(due.is_ok(), "{wishes}: too late");
+            assert_eq!(*asked.borrow(), wishes);
         }
     }
 }
