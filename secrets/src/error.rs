@@ -14,7 +14,7 @@ pub enum SecretError {
          the flag --secret-dir opens another"
     )]
     Outside {
-        /// As written, and where it leads.
+        /// As written: where links lead is not told.
         file: String,
         /// The open folders.
         open: String,
@@ -22,7 +22,7 @@ pub enum SecretError {
     /// The file lies where no document may ever look.
     #[error("the file {file} belongs to {owner}, from where no document may name a file; no flag allows it")]
     Closed {
-        /// As written, and where it leads.
+        /// As written: where links lead is not told.
         file: String,
         /// What it belongs to.
         owner: &'static str,
@@ -38,6 +38,9 @@ pub enum SecretError {
         /// The open prefixes.
         open: String,
     },
+    /// The variable is one of Millrace's own flags, which may tell how the machine is arranged.
+    #[error("the variable {0} is a flag of Millrace, and no document may name it")]
+    Flag(String),
     /// There is no such variable.
     #[error("the environment has no variable {0}")]
     NoVariable(String),
@@ -87,6 +90,7 @@ impl SecretError {
             Self::Outside { .. }
             | Self::Closed { .. }
             | Self::Variable { .. }
+            | Self::Flag(_)
             | Self::NotRegular { .. }
             | Self::TooLarge(_)
             | Self::PathTooLong(_) => true,
@@ -95,6 +99,18 @@ impl SecretError {
             | Self::Late(_)
             | Self::Hangs(_)
             | Self::Missing(_) => false,
+        }
+    }
+
+    /// Whether it says nothing of what is there: the attempt failed, and a later one may not.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Late(_) | Self::Hangs(_) => true,
+            Self::Unreadable { error, .. } => !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+            _ => false,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Whoever writes a document is not the operator. So a document may name only what the operator opened: files below some
 //! folders, and variables whose names begin in some way. The files tell the work in order: what the operator opened
-//! ([`rule`]), which file a path leads to (`open`), reading it without holding anybody up ([`reader`]), and why a secret is
-//! not there ([`error`]).
+//! ([`rule`]) and what is never open (`closed`), which file a path leads to (`place`, `open`), reading it without holding anybody up ([`reader`]) and in turns (`turn`),
+//! and why a secret is not there ([`error`]).
 //!
 //! # Guarantees
 //! - A file is judged by where it is once every symbolic link is resolved, and the file that was judged is the one that is
@@ -15,10 +15,13 @@
 //! # Caveats
 //! - A hard link or a bind mount below an open folder counts as a file of that folder. Who may make one is trusted with it.
 
+mod closed;
 pub mod error;
 mod open;
+mod place;
 pub mod reader;
 pub mod rule;
+mod turn;
 
 pub use error::SecretError;
 pub use reader::{DEADLINE, MAX_BYTES, SecretReader};

@@ -10,8 +10,9 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 
 use crate::error::{SecretError, shown_path};
+use crate::place::end;
 use crate::reader::MAX_BYTES;
-use crate::rule::{SecretRule, real};
+use crate::rule::SecretRule;
 
 /// The longest path that Linux takes, in bytes.
 const MAX_PATH: usize = 4_096;
@@ -34,7 +35,7 @@ pub(crate) fn open_file(rule: &SecretRule, named: &NamedFile) -> Result<File, Se
         Ok(found) => found,
         Err(error) => {
             // Whether there is anything is said only of places that are open.
-            rule.judge_place(named, &real(&named.path))?;
+            rule.judge_place(named, &end(&named.path))?;
             return Err(unreadable(error));
         }
     };

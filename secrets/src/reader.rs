@@ -1,26 +1,22 @@
 //! Reading: on threads of its own, within a deadline, and only what the rule and the bounds allow.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_model::{NamedFile, Secret};
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{SecretError, shown, shown_path};
 use crate::open::open_file;
 use crate::rule::SecretRule;
+use crate::turn::Turns;
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
 /// How long reading one file may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// Files that are read at the same time, those included that hang. Each has a thread of its own.
-const AT_ONCE: usize = 32;
 
 /// Reads what documents name, under one rule. Cheap to clone; clones share their bounds.
 #[derive(Clone, Debug)]
@@ -31,10 +27,7 @@ pub struct SecretReader {
 #[derive(Debug)]
 struct Shared {
     rule: SecretRule,
-    /// A thread that hangs keeps its permit.
-    threads: Arc<Semaphore>,
-    /// Files whose deadline has passed while their thread still reads.
-    hanging: Mutex<BTreeSet<PathBuf>>,
+    turns: Turns,
 }
 
 // === impl SecretReader ===
@@ -45,8 +38,7 @@ impl SecretReader {
         Self {
             shared: Arc::new(Shared {
                 rule,
-                threads: Arc::new(Semaphore::new(AT_ONCE)),
-                hanging: Mutex::default(),
+                turns: Turns::new(),
             }),
         }
     }
@@ -108,55 +100,27 @@ impl SecretReader {
         file: &NamedFile,
         work: impl FnOnce(&SecretRule, &NamedFile) -> Result<T, SecretError> + Send + 'static,
     ) -> Result<T, SecretError> {
-        let late = || SecretError::Late(shown_path(&file.path));
-        if self.shared.hanging.lock().contains(&file.path) {
-            return Err(SecretError::Hangs(shown_path(&file.path)));
-        }
         let deadline = Instant::now() + DEADLINE;
-        let permit = timeout_at(deadline, self.shared.threads.clone().acquire_owned()).await;
-        let permit = permit.ok().and_then(Result::ok).ok_or_else(late)?;
+        let turn = self.shared.turns.take(file, deadline).await?;
         let (answer, answered) = oneshot::channel();
         let (shared, named) = (self.shared.clone(), file.clone());
         let thread = std::thread::Builder::new().name("secret".to_owned());
         let begun = thread.spawn(move || {
             let result = work(&shared.rule, &named);
-            // Under the lock, so that whoever gives up in this moment sees that there is an answer.
-            let mut hanging = shared.hanging.lock();
+            drop(turn);
             let _ = answer.send(result);
-            hanging.remove(&named.path);
-            drop(permit);
         });
         begun.map_err(|error| SecretError::Unreadable {
             file: shown_path(&file.path),
             error,
         })?;
-        self.wait(file, answered, deadline).await
-    }
-
-    async fn wait<T>(
-        &self,
-        file: &NamedFile,
-        mut answered: oneshot::Receiver<Result<T, SecretError>>,
-        deadline: Instant,
-    ) -> Result<T, SecretError> {
-        let broken = || {
-            let error = io::Error::other("the thread that read it broke down");
-            Err(SecretError::Unreadable {
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(SecretError::Unreadable {
                 file: shown_path(&file.path),
-                error,
-            })
-        };
-        if let Ok(result) = timeout_at(deadline, &mut answered).await {
-            return result.unwrap_or_else(|_| broken());
-        }
-        let mut hanging = self.shared.hanging.lock();
-        match answered.try_recv() {
-            Ok(result) => result,
-            Err(oneshot::error::TryRecvError::Closed) => broken(),
-            Err(oneshot::error::TryRecvError::Empty) => {
-                hanging.insert(file.path.clone());
-                Err(SecretError::Late(shown_path(&file.path)))
-            }
+                error: io::Error::other("the thread that read it broke down"),
+            }),
+            Err(_) => Err(SecretError::Late(shown_path(&file.path))),
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+
+use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::*;
 use crate::rule::Folder;
+use crate::turn::{AT_ONCE, OF_A_FOLDER};
 
 /// A folder with documents, beside which there is more.
 struct Place {
@@ -143,9 +147,46 @@ async fn of_places_that_are_not_open_nothing_is_told() {
             error.replace(&*place.at(&path).to_string_lossy(), "<path>")
         }
     };
+    for (link, target) in [
+        ("to-there", "../there"),
+        ("to-dir", "../dir"),
+        ("to-none", "../none"),
+        ("to-below", "../there/below"),
+        ("to-link", "to-none"),
+        ("to-absolute", &*place.at("none").to_string_lossy()),
+        ("to-up", "../docs/../none"),
+        ("to-loop", "../loop"),
+        ("to-open-end", "../none-either"),
+    ] {
+        symlink(target, place.at("docs").join(link)).expect("linked");
+    }
+    symlink("loop", place.at("loop")).expect("linked");
+    symlink("none", place.at("none-either")).expect("linked");
     let there = kind("there").await;
-    for path in ["none", "dir", "there/below", "none/below"] {
+    for path in [
+        "none",
+        "dir",
+        "there/below",
+        "none/below",
+        "loop",
+        "docs/to-there",
+        "docs/to-dir",
+        "docs/to-none",
+        "docs/to-below",
+        "docs/to-link",
+        "docs/to-absolute",
+        "docs/to-up",
+        "docs/to-loop",
+        "docs/to-open-end",
+        "docs/to-none/below",
+        "docs/to-dir/below",
+    ] {
         assert_eq!(kind(path).await, there, "{path}");
+    }
+    let absent = place.read("/proc/self/fd/4000").await.expect_err("the kernel's");
+    for path in ["/proc/self/exe", "/proc/self/fd/0", "/proc/self/cwd"] {
+        let error = place.read(path).await.expect_err(path);
+        assert_eq!(error.replace(path, "/proc/self/fd/4000"), absent);
     }
 }
 
@@ -216,31 +257,122 @@ async fn variables_are_judged_by_their_name_before_they_are_looked_up() {
     assert!(reader.judge(&absent).await.is_ok() && reader.judge(&env("PATH")).await.is_err());
 }
 
-/// A file that hangs cannot be made without a broken network file system, so the work is given here.
+/// A file that hangs cannot be made without a broken network file system, so the work is given here. It counts the threads that
+/// hang, until `release` is dropped.
+struct Hanging {
+    begun: Arc<AtomicUsize>,
+    release: Option<mpsc::Sender<()>>,
+    released: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Hanging {
+    fn new() -> Self {
+        let (release, released) = mpsc::channel();
+        Self {
+            begun: Arc::default(),
+            release: Some(release),
+            released: Arc::new(Mutex::new(released)),
+        }
+    }
+
+    async fn read(&self, place: &Place, folder: &str, file: &str) -> Result<(), SecretError> {
+        let (begun, released) = (self.begun.clone(), self.released.clone());
+        let hang = move |_: &SecretRule, _: &NamedFile| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            let _ = released.lock().recv();
+            Ok(())
+        };
+        let named = NamedFile {
+            path: place.at(file),
+            folder: place.at(folder),
+        };
+        place.reader.aside(&named, hang).await
+    }
+
+    /// Ends it, and gives how many threads have hung.
+    async fn end(&mut self, place: &Place) -> usize {
+        self.release = None;
+        while place.reader.shared.turns.free() < AT_ONCE {
+            tokio::task::yield_now().await;
+        }
+        self.begun.load(Ordering::Relaxed)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_hangs_is_given_up_on_and_takes_no_second_thread_until_it_comes_back() {
     let place = Place::new();
-    let file = NamedFile {
-        path: place.at("docs/hangs"),
-        folder: place.at("docs"),
-    };
-    let (release, released) = mpsc::channel::<()>();
-    let hang = move |_: &SecretRule, _: &NamedFile| {
-        let _ = released.recv();
-        Ok(())
-    };
-    let error = place.reader.aside(&file, hang).await.expect_err("it hangs");
-    assert!(matches!(error, SecretError::Late(_)), "{error}");
-    let error = place.reader.file(&file).await.expect_err("it still hangs");
-    assert!(matches!(error, SecretError::Hangs(_)), "{error}");
+    let mut hanging = Hanging::new();
+    let error = hanging.read(&place, "docs", "docs/hangs").await;
+    assert!(matches!(error, Err(SecretError::Late(_))), "{error:?}");
+    let asked = Instant::now();
+    let error = hanging.read(&place, "docs", "docs/hangs").await;
+    assert!(matches!(error, Err(SecretError::Hangs(_))), "{error:?}");
+    assert_eq!(asked.elapsed(), Duration::ZERO, "it is said at once");
     // Others are read meanwhile.
     fs::write(place.at("docs/hook"), "fine").expect("written");
     tokio::time::resume();
     assert_eq!(place.read("docs/hook").await, Ok("fine".to_owned()));
-    drop(release);
-    while place.reader.shared.threads.available_permits() < AT_ONCE {
-        tokio::task::yield_now().await;
+    assert_eq!(hanging.end(&place).await, 1);
+    let error = place.read("docs/hangs").await.expect_err("there is none");
+    assert!(error.contains("No such file"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_file_takes_one_thread_however_many_ask_and_whoever_gives_up() {
+    let place = Place::new();
+    let mut hanging = Hanging::new();
+    for _ in 0..50 {
+        let given_up = timeout(
+            Duration::from_millis(1),
+            hanging.read(&place, "docs", "docs/hangs"),
+        )
+        .await;
+        assert!(given_up.is_err(), "it hangs");
     }
-    let error = place.reader.file(&file).await.expect_err("there is none");
-    assert!(matches!(error, SecretError::Unreadable { .. }), "{error}");
+    let (first, second) = tokio::join!(
+        hanging.read(&place, "docs", "docs/hangs"),
+        hanging.read(&place, "docs", "docs/hangs")
+    );
+    for answer in [first, second] {
+        assert!(matches!(answer, Err(SecretError::Hangs(_))), "{answer:?}");
+    }
+    assert_eq!(hanging.end(&place).await, 1);
+}
+
+#[tokio::test]
+async fn those_who_ask_at_the_same_time_all_get_the_secret() {
+    let place = Place::new();
+    fs::write(place.at("docs/hook"), "fine").expect("written");
+    let (first, second, third) = tokio::join!(
+        place.read("docs/hook"),
+        place.read("docs/hook"),
+        place.read("docs/hook")
+    );
+    for answer in [first, second, third] {
+        assert_eq!(answer, Ok("fine".to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_documents_of_one_folder_take_few_of_the_threads() {
+    let place = Place::new();
+    let mut hanging = Hanging::new();
+    for number in 0..AT_ONCE {
+        // As many spellings of one file do it, too.
+        let file = format!("docs/{}hangs", "x/../".repeat(number));
+        let error = hanging.read(&place, "docs", &file).await;
+        assert!(matches!(error, Err(SecretError::Late(_))), "{error:?}");
+    }
+    assert_eq!(place.reader.shared.turns.free(), AT_ONCE - OF_A_FOLDER);
+    // Documents elsewhere do not notice.
+    fs::create_dir(place.at("other")).expect("made");
+    fs::write(place.at("other/hook"), "fine").expect("written");
+    let other = NamedFile {
+        path: place.at("other/hook"),
+        folder: place.at("other"),
+    };
+    tokio::time::resume();
+    assert_eq!(place.reader.file(&other).await.ok(), Some(b"fine".to_vec()));
+    assert_eq!(hanging.end(&place).await, OF_A_FOLDER);
 }

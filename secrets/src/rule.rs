@@ -1,10 +1,12 @@
 //! What the operator opened to documents: folders, beginnings of variables' names, programs of a kubeconfig.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use millrace_model::NamedFile;
 
+use crate::closed::{Closed, data_around};
 use crate::error::{SecretError, shown, shown_path};
+use crate::place::real;
 
 /// What documents may name. Inert data; the command line makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct SecretRule {
     pub folders: Vec<Folder>,
     /// Folders below which they never may, whatever `folders` says: the data folder.
     pub data: Vec<PathBuf>,
+    /// Files that they never may name: those by which clouds know this process.
+    pub identities: Vec<PathBuf>,
     /// What the names of variables that documents may name begin with.
     pub env_prefixes: Vec<String>,
     /// Whether a kubeconfig may run the program that it names as `exec`.
@@ -33,22 +37,8 @@ pub const ENV_PREFIX: &str = "MILLRACE_SECRET_";
 /// Where container engines and Kubernetes mount secrets.
 pub const RUN_SECRETS: &str = "/run/secrets";
 
-/// Where Kubernetes and clouds put the tokens of a pod's own service account. `/var/run` is `/run` on most systems, and
-/// `/run/secrets` is open.
-const SERVICE_ACCOUNTS: &[&str] = &[
-    "/run/secrets/kubernetes.io",
-    "/run/secrets/eks.amazonaws.com",
-    "/run/secrets/pods.eks.amazonaws.com",
-    "/run/secrets/azure/tokens",
-    "/run/secrets/tokens",
-    "/var/run/secrets/kubernetes.io",
-    "/var/run/secrets/eks.amazonaws.com",
-    "/var/run/secrets/pods.eks.amazonaws.com",
-    "/var/run/secrets/azure/tokens",
-    "/var/run/secrets/tokens",
-];
-/// Where the kernel shows itself and processes as regular files.
-const KERNEL: &[&str] = &["/proc", "/sys"];
+/// The variables by which the operator says what is open.
+const FLAGS: &[&str] = &["MILLRACE_SECRET_DIR", "MILLRACE_SECRET_ENV_PREFIX"];
 
 // === impl SecretRule ===
 
@@ -58,6 +48,7 @@ impl Default for SecretRule {
         Self {
             folders: vec![Folder::OfDocument, Folder::At(RUN_SECRETS.into())],
             data: Vec::new(),
+            identities: Vec::new(),
             env_prefixes: vec![ENV_PREFIX.to_owned()],
             allow_kubeconfig_exec: false,
         }
@@ -67,6 +58,9 @@ impl Default for SecretRule {
 impl SecretRule {
     /// Whether a document may name this variable.
     pub(crate) fn judge_variable(&self, name: &str) -> Result<(), SecretError> {
+        if FLAGS.contains(&name) {
+            return Err(SecretError::Flag(shown(name)));
+        }
         if self.env_prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             return Ok(());
         }
@@ -78,47 +72,32 @@ impl SecretRule {
 
     /// Whether a document may name a file that lies at `place`, where no link is left.
     pub(crate) fn judge_place(&self, named: &NamedFile, place: &Path) -> Result<(), SecretError> {
-        if let Some(owner) = self.owner(place) {
-            return Err(SecretError::Closed {
-                file: leading(named, place),
-                owner,
-            });
+        let closed = |owner| SecretError::Closed {
+            file: shown_path(&named.path),
+            owner,
+        };
+        if let Some(owner) = (Closed { rule: self }).owner_of(named, place) {
+            return Err(closed(owner));
         }
         let open: Vec<PathBuf> = self
             .folders
             .iter()
             .filter_map(|folder| folder.place(named))
             .collect();
-        if open
-            .iter()
-            .any(|folder| place != folder && place.starts_with(folder))
-        {
-            return Ok(());
+        let is_open = |folder: &PathBuf| place != folder && place.starts_with(folder);
+        if open.iter().any(is_open) {
+            // Looked at only here: of other places it would tell what they hold.
+            return data_around(place).map_or(Ok(()), |owner| Err(closed(owner)));
         }
         let open: Vec<String> = open.iter().map(|folder| shown_path(folder)).collect();
         Err(SecretError::Outside {
-            file: leading(named, place),
+            file: shown_path(&named.path),
             open: if open.is_empty() {
                 "none is open".to_owned()
             } else {
                 open.join(", ")
             },
         })
-    }
-
-    /// To whom a place belongs that is never open.
-    fn owner(&self, place: &Path) -> Option<&'static str> {
-        let is_below = |folder: &Path| place.starts_with(folder) || place.starts_with(real(folder));
-        let any = |folders: &[&str]| folders.iter().any(|folder| is_below(Path::new(folder)));
-        if self.data.iter().any(|folder| is_below(folder)) {
-            Some("the data folder of Millrace")
-        } else if any(SERVICE_ACCOUNTS) {
-            Some("the service account of this pod")
-        } else if any(KERNEL) {
-            Some("the kernel")
-        } else {
-            None
-        }
     }
 }
 
@@ -132,51 +111,6 @@ impl Folder {
             Self::OfDocument => Some(real(&named.folder)).filter(|folder| folder.parent().is_some()),
         }
     }
-}
-
-/// A path as written and, where links lead elsewhere, where it leads.
-fn leading(named: &NamedFile, place: &Path) -> String {
-    let written = shown_path(&named.path);
-    if absolute(&named.path) == place {
-        written
-    } else {
-        format!("{written} (which is {})", shown_path(place))
-    }
-}
-
-/// Where a path leads, as far as it exists; the rest is taken as it is written.
-pub(crate) fn real(path: &Path) -> PathBuf {
-    let path = absolute(path);
-    for ancestor in path.ancestors() {
-        if let Ok(found) = ancestor.canonicalize() {
-            let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
-            return plain(&found.join(rest));
-        }
-    }
-    plain(&path)
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    // An empty path is the folder that Millrace was started in, as the folder of `mesh.yaml` is.
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Without `..`, none of which follows a link any more.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        if part == Component::ParentDir {
-            plain.pop();
-        } else {
-            plain.push(part);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -222,28 +156,80 @@ mod tests {
         let rule = SecretRule {
             folders: vec![Folder::At("/".into())],
             data: vec!["/var/lib/millrace".into()],
+            identities: vec!["/etc/cloud/token".into()],
             ..SecretRule::default()
         };
-        assert_eq!(verdict(&rule, "/etc/hook"), "open");
+        for path in [
+            "/etc/hook",
+            "/run/secrets/hook",
+            "/run/secrets/deep/hook",
+            "/etc/cloud/hook",
+        ] {
+            assert_eq!(verdict(&rule, path), "open", "{path}");
+        }
         for (path, owner) in [
             ("/var/lib/millrace/brokers/a/state.db", "the data folder"),
-            (
-                "/var/run/secrets/kubernetes.io/serviceaccount/token",
-                "service account",
-            ),
-            (
-                "/run/secrets/kubernetes.io/serviceaccount/..data/token",
-                "service account",
-            ),
-            (
-                "/run/secrets/eks.amazonaws.com/serviceaccount/token",
-                "service account",
-            ),
             ("/proc/self/environ", "the kernel"),
             ("/sys/kernel/notes", "the kernel"),
+            ("/etc/cloud/token", "an identity of this process"),
         ] {
             let said = verdict(&rule, path);
             assert!(said.contains(owner) && said.contains("no flag"), "{path}: {said}");
+        }
+        for below in [
+            "kubernetes.io/serviceaccount/token",
+            "kubernetes.io/serviceaccount/..data/token",
+            "eks.amazonaws.com/serviceaccount/token",
+            "openshift/serviceaccount/token",
+            "sts.googleapis.com/serviceaccount/token",
+            "serviceaccount/token",
+            "workload-spiffe-credentials/private_key.pem",
+            "azure/tokens/azure-identity-token",
+            "tokens/istio-token",
+            "etc-pki-entitlement/1-key.pem",
+        ] {
+            for root in ["/run/secrets", "/var/run/secrets"] {
+                let said = verdict(&rule, &format!("{root}/{below}"));
+                assert!(
+                    said.contains("belongs to") && said.contains("no flag"),
+                    "{below}: {said}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_data_folder_of_another_role_is_not_open_either() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().canonicalize().expect("it is there");
+        for (below, format) in [
+            ("data/brokers/a", "millrace data 1\n"),
+            ("other", "millrace nothing\n"),
+        ] {
+            std::fs::create_dir_all(home.join(below)).expect("made");
+            let top = Path::new(below).components().next().expect("one");
+            std::fs::write(home.join(top).join("FORMAT"), format).expect("written");
+        }
+        let rule = SecretRule::default();
+        let verdict = |path: &str| {
+            let named = NamedFile {
+                path: home.join(path),
+                folder: home.clone(),
+            };
+            rule.judge_place(&named, &named.path)
+                .map_err(|error| error.to_string())
+        };
+        for path in [
+            "data/FORMAT",
+            "data/state.db",
+            "data/brokers/a/state.db",
+            "data/none",
+        ] {
+            let error = verdict(path).expect_err(path);
+            assert!(error.contains("the data folder of Millrace"), "{path}: {error}");
+        }
+        for path in ["hook", "other/hook", "other/FORMAT"] {
+            assert_eq!(verdict(path), Ok(()), "{path}");
         }
     }
 
@@ -275,19 +261,12 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn a_path_to_nothing_is_taken_as_written_from_where_it_ends() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = folder.path().canonicalize().expect("it is there");
-        std::os::unix::fs::symlink("/usr", home.join("link")).expect("linked");
-        for (path, expected) in [
-            ("no/such", home.join("no/such")),
-            ("no/../../such", home.parent().expect("not the root").join("such")),
-            ("link/no/such", PathBuf::from("/usr/no/such")),
-        ] {
-            assert_eq!(real(&home.join(path)), expected, "{path}");
+        for name in FLAGS {
+            let error = rule.judge_variable(name).expect_err(name);
+            assert!(
+                error.is_refusal() && error.to_string().contains("a flag of Millrace"),
+                "{error}"
+            );
         }
     }
 }

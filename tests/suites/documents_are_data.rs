@@ -47,6 +47,7 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
     let credential = credentials.path().join("hook").display().to_string();
     let setup = Setup::new(MESH)?
         .environment("CREDENTIALS_DIRECTORY", &credentials.path().to_string_lossy())
+        .environment("AZURE_FEDERATED_TOKEN_FILE", "identity")
         .environment("HUSH", HUSH)
         .environment("MILLRACE_SECRET_HOOK", "fine");
     let home = setup.folder().to_owned();
@@ -60,6 +61,10 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
     pipe(&home.join("pipe"))?;
     fs::write(home.join("larger"), HUSH.repeat((1 << 20) / HUSH.len() + 1))?;
     fs::write(home.join("empty"), "")?;
+    fs::write(home.join("identity"), HUSH)?;
+    fs::create_dir(home.join("other"))?;
+    fs::write(home.join("other/FORMAT"), "millrace data 1\n")?;
+    fs::write(home.join("other/state.db"), HUSH)?;
 
     let hush = hush.display().to_string();
     let back = format!(
@@ -76,8 +81,22 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
         ("absent", file("/etc/no-such-file"), "--secret-dir"),
         ("home", file("."), "--secret-dir"),
         ("environ", file("/proc/self/environ"), "belongs to the kernel"),
-        ("root", file("/proc/self/root/etc/passwd"), "--secret-dir"),
+        (
+            "root",
+            file("/proc/self/root/etc/passwd"),
+            "belongs to the kernel",
+        ),
         ("zero", file("zero"), "--secret-dir"),
+        (
+            "other-role",
+            file("other/state.db"),
+            "the data folder of Millrace",
+        ),
+        (
+            "flag",
+            "{env: MILLRACE_SECRET_DIR}".to_owned(),
+            "is a flag of Millrace",
+        ),
         ("pipe", file("pipe"), "pipe is a pipe"),
         ("folder", file("..2026"), "..2026 is a folder"),
         ("larger", file("larger"), "has more than 1024 KiB"),
@@ -99,9 +118,14 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
             "--secret-env-prefix",
         ),
     ];
-    // What `check` cannot know: the data folder, and what is not here may be there.
+    // What `check` cannot know: the data folder, the environment of `run`, and what is not here may be there.
     let only_run = [
         ("data", file("data/FORMAT"), "the data folder of Millrace"),
+        (
+            "identity",
+            file("identity"),
+            "belongs to an identity of this process",
+        ),
         ("gone", file("gone"), "No such file"),
         (
             "unset",

@@ -27,6 +27,13 @@ pub(crate) struct OpenedArgs {
     allow_kubeconfig_exec: bool,
 }
 
+/// The variables that name the files by which clouds know this process.
+const IDENTITIES: &[&str] = &[
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+];
 /// Where systemd puts the credentials of a service.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -46,6 +53,7 @@ impl OpenedArgs {
         SecretRule {
             folders: if given.is_empty() { usual() } else { given },
             data,
+            identities: identities(),
             env_prefixes: self.secret_env_prefix.clone(),
             allow_kubeconfig_exec: self.allow_kubeconfig_exec,
         }
@@ -62,6 +70,12 @@ fn usual() -> Vec<Folder> {
         .into_iter()
         .chain(credentials.map(Folder::At))
         .collect()
+}
+
+/// The files by which clouds know this process. An empty variable names none.
+fn identities() -> Vec<PathBuf> {
+    let named = IDENTITIES.iter().filter_map(std::env::var_os);
+    named.filter(|file| !file.is_empty()).map(PathBuf::from).collect()
 }
 
 /// An empty prefix would open the whole environment by a variable that somebody forgot to fill.
