@@ -8,12 +8,11 @@ use std::time::Duration;
 use millrace_channel::{ChannelError, LaneSpec, LaneState};
 use millrace_delivery::backoff;
 use millrace_event::ObjectName;
-use millrace_filter::Index;
 use millrace_model::{Mesh, Trigger};
 
 use crate::alone::LONGEST_CALM;
 use crate::lane::{Halt, Inner, Lane};
-use crate::serving::Serving;
+use crate::serving::{Gate, Serving};
 use crate::settings::Settings;
 use crate::{orphans, progress};
 
@@ -23,7 +22,6 @@ use crate::{orphans, progress};
 /// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one counts.
 pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
     let mut gate = serving.gate.lock().await;
-    gate.generation += 1;
     let orphaned = !mesh.brokers.contains_key(&serving.broker);
     if orphaned && !serving.orphaned.load(Ordering::Relaxed) {
         tracing::info!(broker = %serving.broker, "the broker is in no document any more; its triggers' debts are kept for the grace period");
@@ -34,7 +32,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         .filter(|_| !orphaned)
         .map(|trigger| (trigger.name.clone(), trigger.clone()))
         .collect();
-    orphan_missing(serving, &mut gate.index, &wanted).await?;
+    orphan_missing(serving, &mut gate, &wanted).await?;
     let mut specs = Vec::new();
     let mut changed = Vec::new();
     for trigger in wanted.values() {
@@ -47,9 +45,9 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
             }),
         }
     }
-    change(serving, &mut gate.index, changed).await?;
+    change(serving, &mut gate, changed).await?;
     if !specs.is_empty() {
-        open(serving, &mut gate.index, specs, &wanted).await?;
+        open(serving, &mut gate, specs, &wanted).await?;
     }
     Ok(())
 }
@@ -72,7 +70,7 @@ fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
 /// Lanes whose trigger is gone stop where they are, durably.
 async fn orphan_missing(
     serving: &Arc<Serving>,
-    index: &mut Index,
+    gate: &mut Gate,
     wanted: &HashMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
     let now = serving.steady();
@@ -100,7 +98,7 @@ async fn orphan_missing(
             inner.drop_queue(&serving.common.budget, position);
             inner.drop_due(&serving.common.budget);
             serving.stir(&lane, &mut inner);
-            index.remove(lane.key);
+            gate.remove(lane.key);
             inner.indexed = false;
             inner.orphan_stored = false;
             missing.push((lane.clone(), now));
@@ -123,7 +121,7 @@ async fn orphan_missing(
 /// Triggers that may have changed: a new filter counts from the next event read on, the rest from the next attempt on.
 async fn change(
     serving: &Arc<Serving>,
-    index: &mut Index,
+    gate: &mut Gate,
     changed: Vec<(Arc<Lane>, Arc<Trigger>)>,
 ) -> Result<(), ChannelError> {
     let filter_changed =
@@ -137,7 +135,7 @@ async fn change(
     for (lane, trigger) in changed {
         let new_filter = filter_changed(&lane, &trigger);
         if new_filter || !lane.inner.lock().indexed {
-            index.insert(lane.key, trigger.compiled.clone());
+            gate.insert(lane.key, trigger.compiled.clone());
             lane.inner.lock().indexed = true;
         }
         let settings = Arc::new(Settings::new(trigger, serving.common.own_ingress));
@@ -153,7 +151,7 @@ async fn change(
 /// Opens the lanes of triggers that are new, or back.
 async fn open(
     serving: &Arc<Serving>,
-    index: &mut Index,
+    gate: &mut Gate,
     specs: Vec<LaneSpec>,
     wanted: &HashMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
@@ -175,7 +173,7 @@ async fn open(
             }
             other => {
                 if let Some(replaced) = other {
-                    index.remove(replaced.key);
+                    gate.remove(replaced.key);
                     routes.lanes.remove(&replaced.key);
                     replaced
                         .inner
@@ -202,7 +200,7 @@ async fn open(
                 lane
             }
         };
-        index.insert(lane.key, trigger.compiled.clone());
+        gate.insert(lane.key, trigger.compiled.clone());
         let position = routes.position;
         drop(routes);
         let mut inner = lane.inner.lock();
@@ -223,7 +221,7 @@ pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> 
     let mut gate = serving.gate.lock().await;
     let _committing = serving.committing.lock().await;
     let lanes = serving.channel.lanes().await?;
-    orphans::take_over(serving, &mut gate.index, &lanes);
+    orphans::take_over(serving, &mut gate, &lanes);
     for stored in lanes {
         let (lane, position) = {
             let routes = serving.routes.lock();

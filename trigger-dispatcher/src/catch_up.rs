@@ -19,6 +19,7 @@ const KEPT_READERS: usize = 4;
 
 /// Feeds hungry lanes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
+    take_up(&serving);
     let mut readers: Vec<Box<dyn Reader>> = Vec::new();
     let mut panics = waits();
     loop {
@@ -33,6 +34,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         if serving.stop.is_cancelled() {
             return;
         }
+        provoke::at(&serving, Task::CatchUp, None);
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
         let again = match caught(feed(&serving, &lanes, &mut readers)).await {
             Ok(true) => {
@@ -61,10 +63,16 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     }
 }
 
+/// Lanes that asked, and were not fed since this task did not survive, ask still.
+fn take_up(serving: &Serving) {
+    let mut asked: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
+    asked.retain(|lane| lane.inner.lock().asked);
+    serving.hungry.lock().extend(asked.iter().map(|lane| lane.key));
+}
+
 /// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near each other,
 /// so that none waits for another that is further behind. `false`: something could not be read.
 async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box<dyn Reader>>) -> bool {
-    provoke::at(serving, Task::CatchUp, None);
     let mut good = true;
     let mut behind = Vec::new();
     for lane in lanes {
@@ -222,7 +230,7 @@ impl Asking {
                 Ok(Decision::Match) => Some(Said::Match),
                 Ok(Decision::NoMatch) => None,
                 Ok(Decision::TooMuchWork) => Some(Said::TooMuchWork),
-                Ok(Decision::Later) if lane.inner.lock().is_suspect(record.position.offset) => {
+                Ok(Decision::Later) if lane.inner.lock().may_be_suspect(record.position.offset) => {
                     Some(Said::Undecided)
                 }
                 Ok(Decision::Later) => break,

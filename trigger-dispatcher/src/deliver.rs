@@ -59,7 +59,8 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
             *connection = lane.share.slot();
             let (settings, attempted) = before;
             let now = serving.moment();
-            lane.inner.lock().tally.last_failure = Some((now.wall, format!("an attempt panicked: {panic}")));
+            lane.inner.lock().tally.last_failure =
+                Some((now.wall, format!("an attempt panicked at {}", panic.place())));
             (
                 next_step::after_panic(&settings, attempted, &panic, now),
                 false,
@@ -191,7 +192,7 @@ async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
         }
         Ok((_, Decision::NoMatch | Decision::Later)) => false,
         // It is the attempt's.
-        Err(panic) => panic!("{panic}"),
+        Err(panic) => panic.go_on(),
     }
 }
 

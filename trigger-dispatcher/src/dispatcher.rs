@@ -26,7 +26,7 @@ use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::serving::{Common, Routes, Serving};
-use crate::watched::{Panics, Task, watched};
+use crate::watched::{Panics, Task, note_places, watched};
 use crate::{admission, catch_up, due, orphans, progress, provoke, router};
 
 /// An attempt open for so long is written down (design §1.6).
@@ -113,8 +113,9 @@ impl Default for DispatcherOptions {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// A dispatcher that does nothing yet.
+    /// A dispatcher that does nothing yet. From now on it is noted where panics of this process are.
     pub fn new(parts: Parts, options: DispatcherOptions) -> Self {
+        note_places();
         let common = Common {
             connector: parts.connector.clone(),
             intake: parts.intake.clone(),
@@ -163,13 +164,13 @@ impl Dispatcher {
                 changed = mesh.changed() => match changed {
                     Ok(()) => {
                         let newest = mesh.borrow_and_update().clone();
-                        self.apply(newest).await;
+                        self.apply(newest, &shutdown).await;
                     }
                     Err(_) => break,
                 },
                 () = tokio::time::sleep(TRY_AGAIN), if self.unapplied.is_some() => {
                     if let Some(mesh) = self.unapplied.take() {
-                        self.apply(mesh).await;
+                        self.apply(mesh, &shutdown).await;
                     }
                 }
                 _ = look_over.tick() => self.served.values().for_each(|served| look_lanes_over(&served.serving)),
@@ -193,8 +194,8 @@ impl Dispatcher {
     }
 
     /// Makes what is served what the mesh says. It counts as applied only when all of it is: an event that is admitted
-    /// afterwards must find the lanes that want it.
-    async fn apply(&mut self, mesh: Arc<Mesh>) {
+    /// afterwards must find the lanes that want it. A shutdown is seen between two brokers.
+    async fn apply(&mut self, mesh: Arc<Mesh>, shutdown: &CancellationToken) {
         let mut complete = true;
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
         let open: Vec<_> = self
@@ -210,6 +211,9 @@ impl Dispatcher {
             .filter(|broker| !open.contains(broker))
             .chain(&open)
         {
+            if shutdown.is_cancelled() {
+                return;
+            }
             if let Err(error) = self.serve(broker, &mesh).await {
                 complete = false;
                 tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");

@@ -211,7 +211,7 @@ impl Lane {
             inner.short = false;
             budget.give_back(bytes);
             let key = self.work_key(queued.offset, Stage::Subscriber);
-            if inner.is_suspect(queued.offset) {
+            if inner.may_be_suspect(queued.offset) {
                 inner.put_suspect(key, now);
                 inner.flight.end(bytes);
                 budget.undo(bytes);
@@ -256,11 +256,11 @@ impl Lane {
             Place::Live { .. } => None,
             Place::Behind { cursor } => Some(at(cursor)),
         };
+        let unsettled = inner.window.unsettled().into_iter().map(at).collect();
         inner.dirty = false;
         inner.marked = false;
         inner.deferred.begin_commit();
         inner.parked.begin_commit();
-        let unsettled = inner.window.unsettled().into_iter().map(at).collect();
         Snapshot {
             changes: std::mem::take(&mut inner.pending),
             is_ahead: matches!(inner.place, Place::Live { .. }) && cursor.is_some(),
@@ -353,7 +353,7 @@ impl Inner {
     /// A worker panicked outside of an attempt.
     pub(crate) fn note_worker_panic(&mut self, now: Timestamp, panic: &Panic) {
         self.worker_panics = self.worker_panics.saturating_add(1);
-        self.tally.last_failure = Some((now, format!("a worker of Millrace panicked: {panic}")));
+        self.tally.last_failure = Some((now, format!("a worker of Millrace panicked at {}", panic.place())));
     }
 
     /// Whether a worker would find something to take.

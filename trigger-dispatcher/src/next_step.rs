@@ -129,7 +129,7 @@ pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: 
 /// The next step for an event whose attempt ended in a panic: again a little later, alone and written down, as after an unclean
 /// end of the process.
 pub(crate) fn after_panic(settings: &Settings, mut attempted: Attempted, panic: &Panic, now: Moment) -> Next {
-    let reason = format!("a task of Millrace panicked: {panic}");
+    let reason = format!("a task of Millrace panicked at {}", panic.place());
     let failure = unanswered(settings, &attempted, reason, now);
     remember(&mut attempted.failures, failure);
     attempted.crashes += 1;
@@ -234,7 +234,7 @@ fn remember(failures: &mut Vec<Failure>, failure: Failure) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
@@ -251,7 +251,7 @@ mod tests {
         steady: Timestamp(3_601_000),
     };
 
-    fn settings(retry: u32, sink: Option<Result<&str, &str>>) -> Settings {
+    pub(crate) fn settings(retry: u32, sink: Option<Result<&str, &str>>) -> Settings {
         let http = |uri: &str| Target::Http(uri.parse().expect("a uri"));
         let trigger = Trigger {
             name: ObjectName::new("shop", "ship"),

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_channel::{ChannelError, LaneId, LaneState};
-use millrace_filter::Index;
 
 use crate::lane::{Halt, Lane};
-use crate::serving::Serving;
+use crate::serving::{Gate, Serving};
 use crate::status;
 
 /// Sets lanes aside whose trigger disappeared while nobody looked, and drops those that stayed away too long.
@@ -36,7 +35,7 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
 }
 
 /// Takes over what was forgotten in the stored state: a lane that is not there any more goes here too.
-pub(crate) fn take_over(serving: &Arc<Serving>, index: &mut Index, stored: &[millrace_channel::Lane]) {
+pub(crate) fn take_over(serving: &Arc<Serving>, gate: &mut Gate, stored: &[millrace_channel::Lane]) {
     let there: HashSet<LaneId> = stored.iter().map(|lane| lane.id).collect();
     let gone: Vec<Arc<Lane>> = {
         let mut routes = serving.routes.lock();
@@ -51,7 +50,7 @@ pub(crate) fn take_over(serving: &Arc<Serving>, index: &mut Index, stored: &[mil
             .collect();
         for lane in &gone {
             routes.lanes.remove(&lane.key);
-            index.remove(lane.key);
+            gate.remove(lane.key);
             if routes.by_name.get(&lane.name) == Some(&lane.key) {
                 routes.by_name.remove(&lane.name);
             }

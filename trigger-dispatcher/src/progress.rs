@@ -25,6 +25,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Owed {
     changes: Vec<Change>,
     lanes: Vec<OwedLane>,
+    /// The router has moved.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -59,20 +61,19 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 /// Makes everything durable that has happened up to now.
 pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     let mut owed = serving.committing.lock().await;
-    let (rows, progress) = snapshot(serving, &mut owed);
-    // Owed until they are durable, whatever happens meanwhile. Progress is taken anew for the next try.
-    owed.changes.extend(rows);
+    // Rows are owed until they are durable, whatever happens meanwhile. Progress is taken anew for the next try.
+    let progress = snapshot(serving, &mut owed);
     let mut changes = owed.changes.clone();
     changes.extend(progress);
     if changes.is_empty() {
         return Ok(());
     }
-    provoke::at(serving, Task::Progress, None);
     if let Err(error) = serving.channel.commit(changes).await {
         ask_again(serving, &owed);
         return Err(error);
     }
     owed.changes.clear();
+    owed.moved = false;
     for OwedLane {
         lane,
         outcomes,
@@ -96,25 +97,27 @@ fn ask_again(serving: &Serving, owed: &Owed) {
         .dirty
         .lock()
         .extend(owed.lanes.iter().map(|owed| owed.lane.key));
-    serving.routes.lock().position_moved = true;
     serving.dirty_waker.notify_one();
 }
 
-/// What a commit had that ended in a panic goes into the next one.
+/// What a commit had that ended in a panic goes into the next one, and so do the lanes to which it did not come.
 async fn take_up(serving: &Serving) {
     let owed = serving.committing.lock().await;
-    if !owed.lanes.is_empty() || !owed.changes.is_empty() {
+    let mut marked: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
+    marked.retain(|lane| lane.inner.lock().marked);
+    serving.dirty.lock().extend(marked.iter().map(|lane| lane.key));
+    if owed.moved || !owed.lanes.is_empty() || !marked.is_empty() {
         ask_again(serving, &owed);
     }
 }
 
-/// The row changes, and the progress of router and lanes, as they stand together at this moment.
-fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> (Vec<Change>, Vec<Change>) {
-    let mut rows = Vec::new();
+/// The progress of router and lanes as they stand together at this moment. The row changes are owed, lane by lane: a panic
+/// between two lanes loses none.
+fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
     let mut progress = Vec::new();
     let mut routes = serving.routes.lock();
     let mut dirty = std::mem::take(&mut *serving.dirty.lock());
-    dirty.append(&mut routes.ahead);
+    dirty.extend(&routes.ahead);
     let mut ahead = BTreeSet::new();
     for lane in dirty.iter().filter_map(|key| routes.lanes.get(key)) {
         let mut inner = lane.inner.lock();
@@ -128,7 +131,7 @@ fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> (Vec<Change>, Vec<Change
         if snapshot.is_ahead {
             ahead.insert(lane.key);
         }
-        rows.extend(snapshot.changes);
+        owed.changes.extend(snapshot.changes);
         progress.extend(snapshot.progress);
         owed.lanes.push(OwedLane {
             lane: lane.clone(),
@@ -136,10 +139,12 @@ fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> (Vec<Change>, Vec<Change
             released: snapshot.released,
             next_due: snapshot.next_due,
         });
+        provoke::at(serving, Task::Progress, None);
     }
-    if std::mem::take(&mut routes.position_moved) {
+    owed.moved |= std::mem::take(&mut routes.position_moved);
+    if owed.moved {
         progress.push(Change::Router(at(routes.position)));
     }
     routes.ahead = ahead;
-    (rows, progress)
+    progress
 }

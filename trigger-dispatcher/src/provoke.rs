@@ -1,9 +1,9 @@
 //! Where tests make a task panic, to see that nothing is lost by it. Nothing at all outside of tests.
 
-#[cfg(not(test))]
-pub(crate) use self::never as at;
 #[cfg(test)]
-pub(crate) use self::testing::at;
+pub(crate) use self::testing::{at, panic_at};
+#[cfg(not(test))]
+pub(crate) use self::{never as at, never as panic_at};
 
 #[cfg(not(test))]
 pub(crate) fn never(_: &crate::serving::Serving, _: crate::watched::Task, _: Option<&millrace_event::Event>) {
@@ -44,8 +44,8 @@ pub(crate) mod testing {
     #[derive(Debug)]
     pub(crate) struct Held {
         pub(crate) reached: Receiver<()>,
-        /// Dropping it lets the task go on, to a panic.
-        pub(crate) _until: Sender<()>,
+        /// Something sent here lets the task go on. Dropping it lets it go on to a panic.
+        pub(crate) until: Sender<()>,
     }
 
     impl Provoked {
@@ -67,7 +67,7 @@ pub(crate) mod testing {
             });
             Held {
                 reached: was_reached,
-                _until: until,
+                until,
             }
         }
 
@@ -87,9 +87,16 @@ pub(crate) mod testing {
         let holding = serving.common.provoked.1.lock().take_if(is_held);
         if let Some(holding) = holding {
             let _ = holding.reached.send(());
-            let _ = holding.until.recv();
-            panic!("held in the {task}");
+            if holding.until.recv().is_err() {
+                panic!("held in the {task}");
+            }
+            return;
         }
+        panic_at(serving, task, event);
+    }
+
+    /// A place where a task may panic, and does not stand still.
+    pub(crate) fn panic_at(serving: &Serving, task: Task, event: Option<&Event>) {
         let mut all = serving.common.provoked.0.lock();
         let wanted = all
             .iter_mut()

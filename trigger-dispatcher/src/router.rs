@@ -10,17 +10,19 @@ use std::sync::Arc;
 use millrace_channel::{Batch, GapReason, Record};
 use millrace_event::Event;
 use millrace_filter::turns::SLICE;
-use millrace_filter::{Allowance, Matching, Subject};
+use millrace_filter::{Allowance, Index, Matching, Subject};
 
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
 use crate::provoke;
 use crate::serving::{Routes, Serving};
-use crate::watched::{Panic, Task, caught, caught_at_once};
+use crate::watched::{Panic, Task, caught, caught_at_once, with_place};
 
 /// Events and bytes of one batch.
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+/// So often an event is asked about in turns while filters change.
+const PASSES: usize = 2;
 
 /// What a filter said of an event, as far as a lane is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub(crate) enum Said {
     Match,
     /// It does not, since deciding needs too much work.
     TooMuchWork,
-    /// The filter must not be asked here: perhaps it ends the process.
+    /// The filter is not asked here: perhaps it ends the process, or it has changed too often.
     Undecided,
 }
 
@@ -60,7 +62,6 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         provoke::at(&serving, Task::Router, None);
         match batch {
             Ok(batch) if position(&serving) == given_to => {
-                report_gaps(&serving, &batch);
                 if !route(&serving, &batch, &mut answers).await {
                     return;
                 }
@@ -94,7 +95,7 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
     loop {
         let gate = serving.gate.lock().await;
         let (first, allowance) = (next, Allowance::brief());
-        while next < records.len() && answers.ask(serving, &gate.index, &records[next].event, &allowance) {
+        while next < records.len() && answers.ask(serving, gate.index(), &records[next].event, &allowance) {
             next += 1;
         }
         if next > first || records.is_empty() {
@@ -116,52 +117,46 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
     }
 }
 
-/// Gives one event to its lanes that needs more than an allowance. `false`: the broker is no longer served.
+/// Gives one event to its lanes that needs more than an allowance. `false`: the broker is no longer served, and it is not given.
 ///
-/// Filters may change meanwhile. Then it is asked about once more, and they do not change until it is given.
+/// Filters may change meanwhile. Then it is asked about once more, and after that each lane decides for itself. Changes never
+/// wait for an event.
 async fn route_in_turns(serving: &Arc<Serving>, batch: &Batch, at: usize, answers: &mut Answers) -> bool {
     let record = &batch.records[at];
-    let mut gate = serving.gate.lock().await;
-    if record.position.offset < serving.suspects_below {
-        answers.leave_undecided(&gate.index, record);
-        give(serving, batch, at..at + 1, answers);
-        return true;
-    }
-    for again in [false, true] {
-        let generation = gate.generation;
+    let passes = if record.position.offset < serving.suspects_below {
+        0
+    } else {
+        PASSES
+    };
+    for _ in 0..passes {
+        let gate = serving.gate.lock().await;
+        let generation = gate.generation();
         let subject = Subject::new(&record.event);
         let mut found = Matching::default();
-        gate.index
+        gate.index()
             .matching_within(&subject, &Allowance::nothing(), &mut found);
-        let kept = if again {
-            Some(gate)
-        } else {
-            drop(gate);
-            None
-        };
+        drop(gate);
         let Some(asked) = ask_in_turns(serving, subject, found).await else {
             return false;
         };
-        gate = match kept {
-            Some(gate) => gate,
-            None => serving.gate.lock().await,
-        };
-        if gate.generation != generation {
-            continue;
-        }
+        let gate = serving.gate.lock().await;
         match asked {
+            Ok(_) if gate.generation() != generation => continue,
             Ok((subject, found)) => {
                 answers.found = found;
                 answers.keep(&subject);
+                give(serving, batch, at..at + 1, answers);
+                return true;
             }
             Err(panic) => {
                 serving.note_panic(Task::Router, &panic);
-                answers.leave_undecided(&gate.index, record);
+                break;
             }
         }
-        give(serving, batch, at..at + 1, answers);
-        return true;
     }
+    let gate = serving.gate.lock().await;
+    answers.leave_undecided(gate.index(), &record.event);
+    give(serving, batch, at..at + 1, answers);
     true
 }
 
@@ -174,8 +169,10 @@ async fn ask_in_turns(
     let provoked = serving.clone();
     let job = (subject, found, provoked);
     let asked = caught(serving.common.turns.work(job, |(subject, found, serving)| {
-        provoke::at(serving, Task::Router, Some(subject.event()));
-        found.go_on(subject, SLICE)
+        with_place(|| {
+            provoke::at(serving, Task::Router, Some(subject.event()));
+            found.go_on(subject, SLICE)
+        })
     }));
     tokio::select! {
         () = serving.stop.cancelled() => None,
@@ -183,45 +180,50 @@ async fn ask_in_turns(
     }
 }
 
-/// Gives events to their lanes; afterwards the router is behind them.
+/// Gives events to their lanes; the router moves behind each of them at once. So a panic makes none be given twice.
 fn give(serving: &Arc<Serving>, batch: &Batch, range: Range<usize>, answers: &mut Answers) {
-    let observer = serving.observer();
     let mut routes = serving.routes.lock();
-    for (record, answers) in batch.records[range.clone()].iter().zip(answers.of_each()) {
-        if let Some(observer) = observer {
-            let triggers: Vec<_> = answers
-                .iter()
-                .filter(|(_, said)| *said == Said::Match)
-                .filter_map(|(key, _)| routes.lanes.get(key))
-                .map(|lane| lane.name.clone())
-                .collect();
-            observer.tell(&Observation::Matched {
-                broker: &serving.broker,
-                position: record.position,
-                event: &record.event,
-                triggers: &triggers,
-            });
-        }
-        if answers.is_empty() {
-            continue;
-        }
-        // Queues may keep it for long: not with all that was read or stored together with it.
-        let event = record.event.compact();
-        for (key, said) in answers {
-            if let Some(lane) = routes.lanes.get(key) {
-                give_one(serving, lane, record.position.offset, &event, *said);
-            }
-        }
+    for (index, answers) in range.clone().zip(answers.of_each()) {
+        give_to_lanes(serving, &routes, &batch.records[index], answers);
+        serving.metrics.routed.inc();
+        move_to(serving, &mut routes, batch, index + 1);
+    }
+    if range.is_empty() {
+        move_to(serving, &mut routes, batch, range.end);
     }
     serving
         .metrics
         .filter_errors
         .inc_by(std::mem::take(&mut answers.errors));
-    serving.metrics.routed.inc_by(range.len() as u64);
     answers.clear();
-    let next = batch.records.get(range.end);
-    let next = next.map_or(batch.next.offset, |record| record.position.offset);
-    moved(serving, &mut routes, next);
+}
+
+fn give_to_lanes(serving: &Arc<Serving>, routes: &Routes, record: &Record, answers: &[(u32, Said)]) {
+    if let Some(observer) = serving.observer() {
+        let triggers: Vec<_> = answers
+            .iter()
+            .filter(|(_, said)| *said == Said::Match)
+            .filter_map(|(key, _)| routes.lanes.get(key))
+            .map(|lane| lane.name.clone())
+            .collect();
+        observer.tell(&Observation::Matched {
+            broker: &serving.broker,
+            position: record.position,
+            event: &record.event,
+            triggers: &triggers,
+        });
+    }
+    if answers.is_empty() {
+        return;
+    }
+    // Queues may keep it for long: not with all that was read or stored together with it.
+    let event = record.event.compact();
+    for (key, said) in answers {
+        if let Some(lane) = routes.lanes.get(key) {
+            give_one(serving, lane, record.position.offset, &event, *said);
+        }
+        provoke::panic_at(serving, Task::Router, Some(&record.event));
+    }
 }
 
 fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event, said: Said) {
@@ -231,6 +233,8 @@ fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event
         return;
     }
     if serving.hand_over(lane, &mut inner, offset, event, said) {
+        // After a panic the router may come by here again.
+        inner.place = Place::Live { from: offset + 1 };
         if said == Said::Match {
             serving.metrics.matched.inc();
         }
@@ -241,17 +245,21 @@ fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event
     serving.stir(lane, &mut inner);
 }
 
-fn moved(serving: &Arc<Serving>, routes: &mut Routes, position: u64) {
-    routes.position = position;
+/// The router is before this record of the batch, or behind all of them.
+fn move_to(serving: &Serving, routes: &mut Routes, batch: &Batch, record: usize) {
+    let next = batch.records.get(record);
+    let next = next.map_or(batch.next, |record| record.position).offset;
+    report_gaps(serving, batch, routes.position..next);
+    routes.position = next;
     if !routes.position_moved {
         routes.position_moved = true;
         serving.dirty_waker.notify_one();
     }
 }
 
-/// Positions that are gone are counted and told; only the router does so, so that each is told once.
-fn report_gaps(serving: &Serving, batch: &Batch) {
-    for gap in &batch.gaps {
+/// Positions that are gone are counted and told when the router passes them, so that each is told once.
+fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
+    for gap in batch.gaps.iter().filter(|gap| passed.contains(&gap.from.offset)) {
         let events = gap.to.offset - gap.from.offset;
         if gap.reason == GapReason::Corrupt {
             serving.metrics.lost.inc_by(events);
@@ -264,13 +272,7 @@ fn report_gaps(serving: &Serving, batch: &Batch) {
 
 impl Answers {
     /// Asks all filters about the next event. `false`: the allowance does not suffice, and nothing is noted.
-    fn ask(
-        &mut self,
-        serving: &Serving,
-        index: &millrace_filter::Index,
-        event: &Event,
-        allowance: &Allowance,
-    ) -> bool {
+    fn ask(&mut self, serving: &Serving, index: &Index, event: &Event, allowance: &Allowance) -> bool {
         let subject = Subject::new(event);
         self.found.clear();
         let asked = caught_at_once(|| {
@@ -283,18 +285,14 @@ impl Answers {
             Err(panic) => {
                 // Whose filter it was shows when each lane decides for itself.
                 serving.note_panic(Task::Router, &panic);
-                self.look_up(index, event);
+                self.leave_undecided(index, event);
             }
         }
         true
     }
 
     /// Leaves every filter undecided that is more than a comparison of attributes.
-    fn leave_undecided(&mut self, index: &millrace_filter::Index, record: &Record) {
-        self.look_up(index, &record.event);
-    }
-
-    fn look_up(&mut self, index: &millrace_filter::Index, event: &Event) {
+    fn leave_undecided(&mut self, index: &Index, event: &Event) {
         let subject = Subject::new(event);
         self.found.clear();
         index.matching_within(&subject, &Allowance::nothing(), &mut self.found);

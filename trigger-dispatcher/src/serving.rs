@@ -25,7 +25,7 @@ use crate::metrics::BrokerMetrics;
 use crate::observer::Observer;
 use crate::provoke;
 use crate::router::Said;
-use crate::watched::{Panic, Panics, Task, caught};
+use crate::watched::{Panic, Panics, Task, caught, with_place};
 use crate::worker;
 
 /// What all brokers share.
@@ -87,9 +87,8 @@ pub(crate) struct Serving {
 /// The filters of the lanes that the router feeds.
 #[derive(Default)]
 pub(crate) struct Gate {
-    pub(crate) index: Index,
-    /// Rises with every change of the index: what was found before does not count then.
-    pub(crate) generation: u64,
+    index: Index,
+    generation: u64,
 }
 
 /// The router's position and the lanes.
@@ -102,6 +101,31 @@ pub(crate) struct Routes {
     /// Lanes whose stored cursor is ahead of the router: to be taken back once the router has come by.
     pub(crate) ahead: BTreeSet<u32>,
     pub(crate) next_key: u32,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Rises with every change of the index, and with nothing else: what was found before does not count then.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Puts (or replaces) the filter of a lane.
+    pub(crate) fn insert(&mut self, key: u32, filter: Arc<Compiled>) {
+        self.generation += 1;
+        self.index.insert(key, filter);
+    }
+
+    /// Takes the filter of a lane out.
+    pub(crate) fn remove(&mut self, key: u32) {
+        self.generation += 1;
+        self.index.remove(key);
+    }
 }
 
 // === impl Serving ===
@@ -208,8 +232,10 @@ impl Serving {
             .common
             .turns
             .work(job, |(subject, filter, said, serving, task)| {
-                provoke::at(serving, *task, Some(subject.event()));
-                *said = filter.decide(subject, &Allowance::unlimited());
+                *said = with_place(|| {
+                    provoke::at(serving, *task, Some(subject.event()));
+                    filter.decide(subject, &Allowance::unlimited())
+                });
                 true
             });
         caught(decided)

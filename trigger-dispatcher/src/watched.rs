@@ -3,12 +3,16 @@
 //! # Guarantees
 //! After a panic a task begins again after 1, 2, 4 … 60 s. What it had in hand is neither lost nor counted twice: each
 //! task sees to that where it takes something.
+//!
+//! The words of a panic may hold what a tenant's event holds, so they go into the log alone. A status and a failure have the
+//! place in the source instead.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,15 +35,38 @@ pub(crate) enum Task {
     Worker,
 }
 
-/// A panic that was caught, in its own words.
+/// A panic that was caught.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Panic(String);
+pub(crate) struct Panic {
+    words: String,
+    place: Option<String>,
+}
+
+thread_local! {
+    /// Where the last panic of this thread was.
+    static LAST_PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
 
 /// The panics of a broker's tasks since the process started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panics {
     count: u64,
     last: Option<(Task, Panic)>,
+}
+
+/// From now on it is noted where a panic is, in this process. The hook that was there before is called as well.
+pub(crate) fn note_places() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            LAST_PLACE.set(
+                info.location()
+                    .map(|place| format!("{}:{}", place.file(), place.line())),
+            );
+            before(info);
+        }));
+    });
 }
 
 /// Runs what `begin` gives until it ends by itself, again after each panic.
@@ -97,22 +124,46 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
 
 /// What a function gives, or its panic. What it has changed by then must not matter.
 pub(crate) fn caught_at_once<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panic::of(&*payload))
+    LAST_PLACE.set(None);
+    catch_unwind(AssertUnwindSafe(run)).map_err(Panic::of)
+}
+
+/// What a function gives. A panic of it is caught elsewhere, perhaps by another thread, with the place where it was.
+pub(crate) fn with_place<T>(run: impl FnOnce() -> T) -> T {
+    caught_at_once(run).unwrap_or_else(|panic| panic.go_on())
 }
 
 // === impl Panic ===
 
 impl Panic {
-    fn of(payload: &(dyn Any + Send)) -> Self {
+    fn of(payload: Box<dyn Any + Send>) -> Self {
+        let payload = match payload.downcast::<Self>() {
+            Ok(panic) => return *panic,
+            Err(payload) => payload,
+        };
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self(text.unwrap_or("a panic without words").to_owned())
+        Self {
+            words: text.unwrap_or("a panic without words").to_owned(),
+            place: LAST_PLACE.take(),
+        }
+    }
+
+    /// Where in the source it was: without words, which may hold what an event holds.
+    pub(crate) fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or("an unknown place")
+    }
+
+    /// Goes on with the panic, which was at the place where it was.
+    pub(crate) fn go_on(self) -> ! {
+        resume_unwind(Box::new(self))
     }
 }
 
+/// Place and words, for the log.
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} at {}", self.words, self.place())
     }
 }
 
@@ -143,8 +194,9 @@ impl Panics {
     pub(crate) fn in_words(&self) -> Option<String> {
         let (task, panic) = self.last.as_ref()?;
         Some(format!(
-            "tasks of Millrace panicked {} times since the start, last the {task}: {panic}; please report this",
-            self.count
+            "tasks of Millrace panicked {} times since the start, last the {task} at {}; please report this, the log has more",
+            self.count,
+            panic.place()
         ))
     }
 }
@@ -163,17 +215,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_given_in_its_own_words() {
+    async fn a_panic_is_given_with_its_words_and_its_place() {
+        note_places();
         assert_eq!(caught(async { 7 }).await, Ok(7));
-        let text = caught(async { panic!("at {}", 3) }).await;
-        assert_eq!(text.map(|(): ()| ()), Err(Panic("at 3".to_owned())));
+        let words = |caught: Result<(), Panic>| caught.map_err(|panic| (panic.words.clone(), panic));
+        let line = line!() + 1;
+        let (text, panic) = words(caught(async { panic!("at {}", 3) }).await).expect_err("it panics");
+        assert_eq!(text, "at 3");
+        assert_eq!(panic.place(), format!("{}:{line}", file!()));
+        assert!(!panic.place().contains("at 3"), "words are for the log");
         let later = caught(async {
             tokio::task::yield_now().await;
             std::panic::panic_any(7)
         });
-        assert_eq!(
-            later.await.map(|(): ()| ()),
-            Err(Panic("a panic without words".to_owned()))
-        );
+        let (text, _) = words(later.await).expect_err("it panics");
+        assert_eq!(text, "a panic without words");
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_another_thread_keeps_its_place() {
+        note_places();
+        let elsewhere = std::thread::spawn(|| with_place(|| -> () { panic!("elsewhere") }));
+        let line = line!() - 1;
+        let payload = elsewhere.join().expect_err("it panics");
+        let caught = caught_at_once(|| resume_unwind(payload));
+        let panic = caught.map(|(): ()| ()).expect_err("it panics");
+        assert_eq!(panic.place(), format!("{}:{line}", file!()));
     }
 }

@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use super::{Halt, Inner, MAX_QUEUED, MAX_QUEUED_BYTES, Place};
+use super::{Halt, Inner, MAX_QUEUED, MAX_QUEUED_BYTES, MAX_UNCOMMITTED, Place};
 use crate::budget::Budget;
 
 impl Inner {
@@ -11,6 +11,7 @@ impl Inner {
         matches!(self.place, Place::Behind { .. })
             && self.may_attempt()
             && !self.is_blocked()
+            && self.uncommitted < MAX_UNCOMMITTED
             && (self.window.queued() == 0 || !self.short)
             && self.window.queued() <= MAX_QUEUED / 2
             && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2

@@ -7,12 +7,9 @@ use super::Inner;
 use crate::next_step::{Attempted, Next};
 
 impl Inner {
-    pub(crate) fn is_suspect(&mut self, offset: u64) -> bool {
-        let suspect = self.suspects_left > 0 && offset < self.suspects_below;
-        if suspect {
-            self.suspects_left -= 1;
-        }
-        suspect
+    /// Whether this position may have been attempted before an unclean stop. It counts only once its row is put.
+    pub(crate) fn may_be_suspect(&self, offset: u64) -> bool {
+        self.suspects_left > 0 && offset < self.suspects_below
     }
 
     /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
@@ -32,6 +29,9 @@ impl Inner {
     }
 
     fn put_row(&mut self, attempted: Attempted, now: Timestamp) {
+        if self.may_be_suspect(attempted.key.position.offset) {
+            self.suspects_left -= 1;
+        }
         self.deferred.add(1);
         self.uncommitted += 1;
         self.dirty = true;
@@ -108,5 +108,56 @@ impl Inner {
                 self.taken.remove(key);
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_channel::{LaneId, LaneState};
+    use millrace_event::ObjectName;
+
+    use crate::lane::{Inner, MAX_UNCOMMITTED, at};
+    use crate::next_step::tests::settings;
+
+    #[test]
+    fn a_lane_without_room_for_a_row_uses_up_no_suspicion_and_is_not_hungry() {
+        let stored = millrace_channel::Lane {
+            id: LaneId(1),
+            trigger: ObjectName::new("shop", "ship"),
+            uid: String::new(),
+            start: at(0),
+            cursor: Some(at(0)),
+            unsettled: Vec::new(),
+            state: LaneState::Active,
+            deferred: 0,
+            parked: 0,
+            next_due: None,
+        };
+        let now = millrace_event::Timestamp(1_000);
+        let mut inner = Inner::restore(&stored, settings(0, None).into(), 0, 10, now);
+        let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
+        let share = connector.share("Trigger shop/ship".to_owned());
+        let unused = Inner::restore(&stored, settings(0, None).into(), 0, 10, now);
+        let lane = crate::lane::Lane::new(&stored, 1, share, unused);
+        let left = inner.suspects_left;
+
+        inner.uncommitted = MAX_UNCOMMITTED;
+        for _ in 0..3 {
+            assert!(!lane.owe_undecided(&mut inner, 4, now), "there is no room");
+            assert!(inner.may_be_suspect(4));
+        }
+        assert!(!inner.is_hungry(), "it would be fed in vain");
+        assert_eq!(inner.suspects_left, left);
+
+        inner.committed(MAX_UNCOMMITTED, &[]);
+        assert!(inner.is_hungry());
+        assert!(lane.owe_undecided(&mut inner, 4, now));
+        assert_eq!(inner.suspects_left, left - 1);
+        assert!(
+            lane.owe_undecided(&mut inner, 10, now),
+            "which no stop throws doubt on"
+        );
+        assert_eq!(inner.suspects_left, left - 1);
+        assert!(!inner.may_be_suspect(10));
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::testing::Provoked;
+use super::testing::{Held, Provoked};
 use crate::watched::Task;
 use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
 
@@ -53,6 +53,8 @@ struct World {
     provoked: Arc<Provoked>,
     board: Arc<StatusBoard>,
     clock: Clock,
+    desired: watch::Sender<Arc<Mesh>>,
+    applied: watch::Receiver<u64>,
     stop: CancellationToken,
     ended: JoinHandle<()>,
     _folder: Option<TempDir>,
@@ -77,6 +79,13 @@ fn trigger(own: &str, filters: Vec<Filter>) -> Trigger {
         max_deferred: 1_000,
         max_parked: 1_000,
     }
+}
+
+fn by_name<M: FromIterator<(ObjectName, Arc<Trigger>)>>(triggers: Vec<Trigger>) -> M {
+    let named = triggers
+        .into_iter()
+        .map(|trigger| (trigger.name.clone(), Arc::new(trigger)));
+    named.collect()
 }
 
 fn event(id: &str) -> Event {
@@ -139,10 +148,7 @@ impl World {
         let mesh = Mesh {
             revision: 1,
             brokers: [(name("default"), Arc::new(broker))].into(),
-            triggers: triggers
-                .into_iter()
-                .map(|trigger| (trigger.name.clone(), Arc::new(trigger)))
-                .collect(),
+            triggers: by_name(triggers),
             ..Mesh::default()
         };
         let taker = Arc::new(Taker {
@@ -171,10 +177,7 @@ impl World {
         let mut applied = dispatcher.applied();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let ended = tokio::spawn(async move {
-            let _desired = desired;
-            dispatcher.run(stopped).await;
-        });
+        let ended = tokio::spawn(dispatcher.run(stopped));
         applied
             .wait_for(|revision| *revision == 1)
             .await
@@ -185,10 +188,32 @@ impl World {
             provoked,
             board,
             clock,
+            desired,
+            applied,
             stop,
             ended,
             _folder: None,
         }
+    }
+
+    /// Makes these the triggers, and waits until that is in effect.
+    async fn apply(&self, triggers: Vec<Trigger>) {
+        self.desired.send_modify(|mesh| {
+            let mut newest = Mesh::clone(mesh);
+            newest.revision += 1;
+            newest.triggers = by_name(triggers);
+            *mesh = Arc::new(newest);
+        });
+        let wanted = self.desired.borrow().revision;
+        self.until("the documents to be in effect", async || {
+            (*self.applied.borrow() == wanted).then_some(())
+        })
+        .await;
+    }
+
+    async fn until_reached(&self, held: &Held) {
+        self.until("a task to stand still", async || held.reached.try_recv().ok())
+            .await;
     }
 
     /// Stops as a process does that is asked to; what it has in flight ends.
@@ -261,8 +286,8 @@ impl World {
             .get(&name("default"))
             .and_then(|status| status.reason.clone());
         assert!(
-            told.is_some_and(|told| told.contains("provoked in the")),
-            "it is in the status"
+            told.is_some_and(|told| told.contains("provoke.rs:") && !told.contains("provoked in")),
+            "its place is in the status, without its words"
         );
     }
 }
@@ -306,7 +331,10 @@ async fn an_event_whose_attempts_panic_five_times_is_given_up_on() {
         parked[0].reason
     );
     let told = &parked[0].failures[0].reason;
-    assert!(told.contains("provoked in the worker"), "{told}");
+    assert!(
+        told.contains("provoke.rs:") && !told.contains("provoked in"),
+        "{told}"
+    );
     assert_eq!(world.taken("t"), all_of(&["a", "b", "c", "d"]));
 }
 
@@ -470,39 +498,101 @@ fn an_event_whose_routing_ends_the_process_is_given_up_on_by_those_who_ask_about
     });
 }
 
+/// One that asks for this path, and one that takes everything.
+fn asking(path: &str) -> Vec<Trigger> {
+    let asks = vec![Filter::JsonPath(path.to_owned())];
+    vec![trigger("asks", asks), trigger("all", vec![])]
+}
+
 #[tokio::test]
 async fn nothing_is_lost_by_a_stop_while_an_event_is_asked_about_in_turns() {
-    let triggers = || {
-        vec![
-            trigger("asks", vec![Filter::JsonPath("$..name".to_owned())]),
-            trigger("all", vec![]),
-        ]
-    };
     // Several times: what may not happen depended on the order in which two things were looked at.
     for _ in 0..5 {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Clock::manual(Timestamp(1_000_000));
-        let world = World::start_in(folder.path(), clock.clone(), triggers()).await;
+        let world = World::start_in(folder.path(), clock.clone(), asking("$..name")).await;
         world.append(&["before"]).await;
         world.until_settled("all").await;
         let held = world.provoked.hold(Task::Router, "heavy", 1);
         let appended = world.channel.append(vec![heavy("heavy")], Class::Producer);
         appended.await.expect("it is stored");
-        world
-            .until("its filter to be asked in turns", async || {
-                held.reached.try_recv().ok()
-            })
-            .await;
+        world.until_reached(&held).await;
         world.append(&["a", "b", "c"]).await;
         let taken = world.taker.clone();
         world.stop().await;
         let before = taken.taken.lock().get(&name("all")).cloned();
         assert_eq!(before, Some(all_of(&["before"])), "what follows keeps its order");
         drop(held);
-        let world = World::start_in(folder.path(), clock, triggers()).await;
+        let world = World::start_in(folder.path(), clock, asking("$..name")).await;
         world.until_settled("all").await;
         world.until_settled("asks").await;
         assert_eq!(world.taken("all"), all_of(&["heavy", "a", "b", "c"]));
         assert_eq!(world.taken("asks"), ["heavy"]);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_filters_do_not_wait_for_an_event_that_is_asked_about_in_turns() {
+    let world = World::start(asking("$..name")).await;
+    let first = world.provoked.hold(Task::Router, "heavy", 1);
+    let appended = world.channel.append(vec![heavy("heavy")], Class::Producer);
+    appended.await.expect("it is stored");
+    world.until_reached(&first).await;
+    world.apply(asking("$..other")).await;
+    let second = world.provoked.hold(Task::Router, "heavy", 0);
+    first.until.send(()).expect("it stands still");
+    world.until_reached(&second).await;
+    world.apply(asking("$..name")).await;
+    second.until.send(()).expect("it stands still");
+    world.append(&["after"]).await;
+    world.until_settled("asks").await;
+    world.until_settled("all").await;
+    assert_eq!(world.taken("asks"), ["heavy"], "by the filter that counts now");
+    assert_eq!(world.taken("all"), ["after", "heavy"]);
+}
+
+#[tokio::test]
+async fn a_change_elsewhere_makes_no_event_be_asked_about_again() {
+    let world = World::start(asking("$..name")).await;
+    let first = world.provoked.hold(Task::Router, "heavy", 1);
+    let appended = world.channel.append(vec![heavy("heavy")], Class::Producer);
+    appended.await.expect("it is stored");
+    world.until_reached(&first).await;
+    let mut triggers = asking("$..name");
+    triggers[1].max_parked = 7;
+    world.apply(triggers).await;
+    let second = world.provoked.hold(Task::Router, "heavy", 0);
+    first.until.send(()).expect("it stands still");
+    world.until_settled("asks").await;
+    assert_eq!(world.taken("asks"), ["heavy"]);
+    assert!(second.reached.try_recv().is_err(), "it was asked about once");
+}
+
+#[tokio::test]
+async fn an_event_that_some_lanes_were_given_before_a_panic_is_given_to_each_once() {
+    let names = ["one", "two", "three"];
+    let world = World::start(names.map(|name| trigger(name, vec![])).into()).await;
+    // Where the filters are asked, and after it was given to the first lane.
+    world.provoked.panic(Task::Router, Some("bad"), 2);
+    world.append(&IDS).await;
+    world.until_panicked().await;
+    for name in names {
+        world.until_settled(name).await;
+        assert_eq!(world.taken(name), all_of(&IDS), "{name}");
+        assert_eq!(world.status(name).delivered, 5, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_no_lane_are_lost_by_a_panic_between_two_lanes() {
+    let names = ["one", "two", "three"];
+    let world = World::start(names.map(|name| trigger(name, vec![])).into()).await;
+    *world.taker.refuses.lock() = 3;
+    world.provoked.panic(Task::Progress, None, 2);
+    world.append(&["a"]).await;
+    world.until_panicked().await;
+    for name in names {
+        world.until_settled(name).await;
+        assert_eq!(world.taken(name), ["a"], "{name}");
     }
 }
