@@ -110,7 +110,8 @@ impl Listener {
 /// Once [`ServeOptions::max_connections`] are open, a few more are accepted to see whose they are, and wait. Each free place
 /// goes to the [`Peer`] that has the fewest. The peer that has the most makes room for others: its idle connections are
 /// closed, the longest idle first, and if none is idle one ends after its request in hand. A request in hand is never given
-/// up. While nobody more can wait, those of the peer that has the most are turned away after a second, with 503.
+/// up. While nobody more can wait, those of the peer that has the most are turned away with 503: at once as long as it
+/// keeps idle connections, else after a second.
 ///
 /// # Guarantees
 /// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a request

@@ -168,7 +168,8 @@ impl Table {
     }
 
     /// Connections to be turned away: nobody more can be accepted, so that other peers would not even be seen, and these
-    /// are of the peer that has the most and have waited for a second.
+    /// are of the peer that has the most. If it keeps idle connections, its newest one goes at once: it has others to use.
+    /// If not, those go that have waited for a second.
     pub(crate) fn turned_away(&mut self) -> Vec<Waiting> {
         if self.has_room_to_wait() {
             return Vec::new();
@@ -177,11 +178,24 @@ impl Table {
             return Vec::new();
         };
         let now = Instant::now();
+        if self.keeps_idle(peer, now) {
+            let newest = self.waiting.iter().rposition(|waiting| waiting.peer == peer);
+            return Vec::from_iter(newest.and_then(|newest| self.waiting.remove(newest)));
+        }
         let (away, stay) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|waiting| waiting.peer == peer && now.duration_since(waiting.since) >= PATIENCE);
         self.waiting = stay;
         Vec::from(away)
+    }
+
+    /// Whether the peer holds a connection that it has not used for a moment.
+    fn keeps_idle(&self, peer: Peer, now: Instant) -> bool {
+        self.open
+            .values()
+            .filter(|open| open.peer == peer)
+            .filter_map(|open| open.progress.idle_for(now))
+            .any(|idle| idle >= IDLE_SOON)
     }
 
     fn held(&self, peer: Peer) -> usize {
