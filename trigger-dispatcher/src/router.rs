@@ -15,7 +15,7 @@ use millrace_filter::{Allowance, Index, Matching, Subject};
 use crate::lane::{Lane, Place, at};
 use crate::observer::Observation;
 use crate::provoke;
-use crate::serving::{Routes, Serving};
+use crate::serving::{Gate, Routes, Serving};
 use crate::watched::{Panic, Task, caught, caught_at_once, with_place};
 
 /// Events and bytes of one batch.
@@ -45,6 +45,15 @@ struct Answers {
     /// Where those of an event end.
     ends: Vec<usize>,
     errors: u64,
+}
+
+/// An event that some filters have been asked about, and others not yet.
+struct Begun {
+    /// Of the filters.
+    generation: u64,
+    /// Its data is not parsed again.
+    subject: Subject,
+    found: Matching,
 }
 
 /// Reads and routes until the broker is no longer served.
@@ -95,8 +104,10 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
     loop {
         let gate = serving.gate.lock().await;
         let (first, allowance) = (next, Allowance::brief());
-        while next < records.len() && answers.ask(serving, gate.index(), &records[next].event, &allowance) {
-            next += 1;
+        let mut begun = None;
+        while let (None, Some(record)) = (&begun, records.get(next)) {
+            begun = answers.ask(serving, &gate, &record.event, &allowance);
+            next += usize::from(begun.is_none());
         }
         if next > first || records.is_empty() {
             give(serving, batch, first..next, answers);
@@ -105,14 +116,15 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
         if next == records.len() {
             return true;
         }
-        if next == first {
-            if !route_in_turns(serving, batch, next, answers).await {
-                return false;
+        match begun {
+            Some(begun) if next == first => {
+                if !route_in_turns(serving, batch, next, begun, answers).await {
+                    return false;
+                }
+                next += 1;
             }
-            next += 1;
-        } else {
-            // The allowance is used up: others come first.
-            tokio::task::yield_now().await;
+            // The allowance is used up: others come first, and the next one has all of it.
+            _ => tokio::task::yield_now().await,
         }
     }
 }
@@ -121,21 +133,29 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
 ///
 /// Filters may change meanwhile. Then it is asked about once more, and after that each lane decides for itself. Changes never
 /// wait for an event.
-async fn route_in_turns(serving: &Arc<Serving>, batch: &Batch, at: usize, answers: &mut Answers) -> bool {
+async fn route_in_turns(
+    serving: &Arc<Serving>,
+    batch: &Batch,
+    at: usize,
+    begun: Begun,
+    answers: &mut Answers,
+) -> bool {
     let record = &batch.records[at];
     let passes = if record.position.offset < serving.suspects_below {
         0
     } else {
         PASSES
     };
+    let mut begun = Some(begun);
     for _ in 0..passes {
-        let gate = serving.gate.lock().await;
-        let generation = gate.generation();
-        let subject = Subject::new(&record.event);
-        let mut found = Matching::default();
-        gate.index()
-            .matching_within(&subject, &Allowance::nothing(), &mut found);
-        drop(gate);
+        let Begun {
+            generation,
+            subject,
+            found,
+        } = match begun.take() {
+            Some(begun) => begun,
+            None => Begun::anew(&*serving.gate.lock().await, &record.event),
+        };
         let Some(asked) = ask_in_turns(serving, subject, found).await else {
             return false;
         };
@@ -268,27 +288,51 @@ fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
     }
 }
 
+// === impl Begun ===
+
+impl Begun {
+    /// Only what is looked up is answered.
+    fn anew(gate: &Gate, event: &Event) -> Self {
+        let subject = Subject::new(event);
+        let mut found = Matching::default();
+        gate.index()
+            .matching_within(&subject, &Allowance::nothing(), &mut found);
+        Self {
+            generation: gate.generation(),
+            subject,
+            found,
+        }
+    }
+}
+
 // === impl Answers ===
 
 impl Answers {
-    /// Asks all filters about the next event. `false`: the allowance does not suffice, and nothing is noted.
-    fn ask(&mut self, serving: &Serving, index: &Index, event: &Event, allowance: &Allowance) -> bool {
+    /// Asks all filters about the next event. If the allowance does not suffice nothing is noted, and what was found so far
+    /// is returned.
+    fn ask(&mut self, serving: &Serving, gate: &Gate, event: &Event, allowance: &Allowance) -> Option<Begun> {
         let subject = Subject::new(event);
         self.found.clear();
         let asked = caught_at_once(|| {
             provoke::at(serving, Task::Router, Some(event));
-            index.matching_within(&subject, allowance, &mut self.found);
+            gate.index().matching_within(&subject, allowance, &mut self.found);
         });
         match asked {
-            Ok(()) if !self.found.later.is_empty() => return false,
+            Ok(()) if !self.found.later.is_empty() => {
+                return Some(Begun {
+                    generation: gate.generation(),
+                    subject,
+                    found: std::mem::take(&mut self.found),
+                });
+            }
             Ok(()) => self.keep(&subject),
             Err(panic) => {
                 // Whose filter it was shows when each lane decides for itself.
                 serving.note_panic(Task::Router, &panic);
-                self.leave_undecided(index, event);
+                self.leave_undecided(gate.index(), event);
             }
         }
-        true
+        None
     }
 
     /// Leaves every filter undecided that is more than a comparison of attributes.

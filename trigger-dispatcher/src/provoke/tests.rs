@@ -596,3 +596,20 @@ async fn rows_of_no_lane_are_lost_by_a_panic_between_two_lanes() {
         assert_eq!(world.taken(name), ["a"], "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_an_allowance_sufficed_for_counts_once_when_the_rest_is_asked_in_turns() {
+    let mut triggers = asking("$..name");
+    triggers.push(trigger("cheap", vec![Filter::Cesql("LENGTH(id) > 0".to_owned())]));
+    let world = World::start(triggers).await;
+    world.append(&["light"]).await;
+    let appended = world.channel.append(vec![heavy("heavy")], Class::Producer);
+    appended.await.expect("it is stored");
+    world.append(&["after"]).await;
+    for name in ["asks", "all", "cheap"] {
+        world.until_settled(name).await;
+    }
+    assert_eq!(world.taken("asks"), ["heavy"]);
+    assert_eq!(world.taken("all"), ["after", "heavy", "light"]);
+    assert_eq!(world.taken("cheap"), ["after", "heavy", "light"]);
+}
