@@ -265,6 +265,46 @@ async fn without_an_address_of_the_family_the_attempt_has_failed() -> anyhow::Re
 }
 
 #[tokio::test]
+async fn what_waited_while_its_subscriber_was_lost_is_delivered_once_it_is_back() -> anyhow::Result<()> {
+    let (sink, gate) = (Sink::start().await?, Gate::closed());
+    sink.answer("/hangs", [Answer::ok().after(&gate)]);
+    let with = |subscriber: &str| {
+        let metadata = "{name: hangs, namespace: shop, annotations: {millrace.dev/parallelism: \"100\"}}";
+        let spec = format!("spec: {{broker: default, subscriber: {subscriber}}}");
+        Documents::broker().document("Trigger", metadata, &spec)
+    };
+    let known = with(&format!("{{uri: \"{}\"}}", sink.url("/hangs")));
+    let unknown = with("{ref: {apiVersion: v1, kind: Service, name: nowhere}}");
+    let mesh = Setup::new(known.text())?
+        .args(&["--max-outgoing-connections", "16"])
+        .start()
+        .await?;
+    mesh.send("shop/default", &events(0, 60)).await?;
+    let mut admin = Client::new(mesh.admin().address());
+    until_short(&mut admin, "shop/hangs", "connections").await?;
+    sink.wait_for("/hangs", 14).await?;
+
+    mesh.reload(unknown.text()).await?;
+    gate.open();
+    wait_until("nothing to wait for a connection", || async {
+        let state = mesh.admin().trigger("shop/hangs").await?;
+        Ok(Some(()).filter(|()| state["shortage"] == Value::Null && state["state"] == "not-ready"))
+    })
+    .await?;
+    mesh.send("shop/default", &events(60, 70)).await?;
+    assert_eq!(
+        sink.count("/hangs"),
+        14,
+        "nothing goes to a subscriber that is not known"
+    );
+    mesh.reload(known.text()).await?;
+    sink.until_all("/hangs", &ids(0, 70)).await?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.count("/hangs"), 70, "each once");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_waits_at_the_end_is_delivered_after_the_next_start() -> anyhow::Result<()> {
     let (sink, gate) = (Sink::start().await?, Gate::closed());
     sink.answer("/hangs", [Answer::ok().after(&gate)]);

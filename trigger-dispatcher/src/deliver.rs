@@ -151,7 +151,7 @@ async fn make<'a>(
     }
 }
 
-/// Waits until the attempt is worth another try; `false`: it is given back, since the lane ends or is halted.
+/// Waits until the attempt is worth another try; `false`: it is given back, since the lane ends, is halted or has no subscriber.
 async fn wait_for_room(
     serving: &Arc<Serving>,
     lane: &Arc<Lane>,
@@ -164,18 +164,25 @@ async fn wait_for_room(
         () = connection.room(shortage) => {}
         () = serving.stop.cancelled() => {}
     }
-    let mut inner = lane.inner.lock();
-    if !serving.stop.is_cancelled() && inner.go_on(job, serving.steady()) {
+    if !serving.stop.is_cancelled() && lane.inner.lock().go_on(job, serving.steady()) {
         return true;
     }
-    inner.give_back(job);
-    let bytes = job.event.stored().len();
-    inner.flight.end(bytes);
-    serving.stir(lane, &mut inner);
-    drop(inner);
-    serving.common.budget.end(bytes);
+    give_back(serving, lane, job);
     connection.close();
     false
+}
+
+/// The lane owes the event again. Under the lock on the routes: it leaves the router where the router is.
+fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
+    let bytes = job.event.stored().len();
+    {
+        let routes = serving.routes.lock();
+        let mut inner = lane.inner.lock();
+        inner.give_back(job, routes.position);
+        inner.flight.end(bytes);
+        serving.stir(lane, &mut inner);
+    }
+    serving.common.budget.end(bytes);
 }
 
 /// Asks the filter about an event that was handed over without.

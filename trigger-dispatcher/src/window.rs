@@ -110,11 +110,13 @@ impl Window {
         .collect()
     }
 
-    /// Drops the queue; what it held is owed and read again, before what was owed already (which comes later in the log).
+    /// Drops the queue; what it held is owed and read again, in order with what was owed already.
     pub(crate) fn drop_queue(&mut self) {
         for queued in self.queue.drain(..).rev() {
             self.owed.push_front(queued.offset);
         }
+        // An event that was given back is owed from before the queue, or was queued again behind later ones.
+        self.owed.make_contiguous().sort_unstable();
         self.queued_bytes = 0;
     }
 
@@ -146,7 +148,7 @@ impl Window {
     pub(crate) fn first_unsettled(&self) -> Option<u64> {
         self.flying()
             .chain(self.owed.front().copied())
-            .chain(self.queue.front().map(|queued| queued.offset))
+            .chain(self.queue.iter().map(|queued| queued.offset))
             .min()
     }
 
@@ -241,5 +243,16 @@ mod tests {
         assert_eq!((window.queued(), window.queued_bytes()), (0, 0));
         assert_eq!(window.unsettled(), [7, 8, 9]);
         assert_eq!(window.next_owed(), Some(7));
+        // Given back before, and queued again behind a later one.
+        window.begin(5, Timestamp(1));
+        window.push(6, event());
+        window.push(3, event());
+        assert!(window.give_back(5));
+        assert_eq!(window.first_unsettled(), Some(3));
+        window.drop_queue();
+        for expected in [3, 5, 6, 7, 8, 9] {
+            assert_eq!(window.next_owed(), Some(expected));
+            window.was_read();
+        }
     }
 }

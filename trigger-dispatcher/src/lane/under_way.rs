@@ -43,8 +43,8 @@ impl Inner {
         self.note(job, Some(shortage), now);
     }
 
-    /// What was waited for may be there: the attempt is to be made now, by the settings of now. `false`: the lane has been
-    /// halted meanwhile.
+    /// What was waited for may be there: the attempt is to be made now, by the settings of now. `false`: the lane may
+    /// not attempt anything now.
     pub(crate) fn go_on(&mut self, job: &mut Job, now: Timestamp) -> bool {
         if !self.may_attempt() {
             return false;
@@ -57,13 +57,16 @@ impl Inner {
         true
     }
 
-    /// The attempt will not be made by this worker: the event is owed as if nobody had taken it. For a lane that is halted, or at
-    /// the end.
-    pub(crate) fn give_back(&mut self, job: &Job) {
+    /// The attempt will not be made by this worker: the event is owed as if nobody had taken it. For a lane that is halted or
+    /// has no subscriber, or at the end.
+    ///
+    /// Only the catch-up reader reads again what is owed, so a live lane leaves the router, which is at `router`.
+    pub(crate) fn give_back(&mut self, job: &Job, router: u64) {
         let key = job.attempted.key;
         self.end(&key);
-        let is_owed = job.is_new && self.window.give_back(key.position.offset);
-        if !is_owed {
+        if job.is_new && self.window.give_back(key.position.offset) {
+            self.leave_router(router);
+        } else {
             self.taken.remove(&key);
             self.due_waiting = true;
         }
