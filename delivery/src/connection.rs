@@ -14,11 +14,12 @@ use millrace_model::Shortage;
 use rustls::pki_types::CertificateDer;
 
 use crate::connect::{self, connect};
-use crate::exchange::{Answer, Open};
+use crate::exchange::{Answer, Bounds, Open};
 use crate::guard::Guard;
 use crate::metrics::{Class, Metrics};
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::outgoing::{Outgoing, Owner, Parked, Short};
+use crate::patience::Patience;
 use crate::permits::{Pending, Permit};
 use crate::place::Place;
 use crate::resolve::{Lookup, Resolved, Resolver};
@@ -208,7 +209,7 @@ impl Connection {
     /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a failed attempt.
     ///
     /// # Guarantees
-    /// It ends within the request's timeout. Dropping the future closes the connection, so that nothing of an attempt
+    /// It ends within the request's timeout, of which waiting for the memory of a reply takes nothing. Dropping the future closes the connection, so that nothing of an attempt
     /// given up on is taken for the answer to a later one; the event may have arrived all the same.
     ///
     /// # Errors
@@ -220,16 +221,17 @@ impl Connection {
     /// rest of the answer comes. A head that announces one binds us to its body: without it the attempt has failed.
     pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
         let began = Instant::now();
-        let mut progress = Progress::default();
+        let (mut progress, patience) = (Progress::default(), Patience::default());
         self.reply_stored();
-        let result = match tokio::time::timeout(request.timeout, self.deliver(request, &mut progress)).await {
-            Ok(Err(Unmade::Short(shortage))) => {
+        let delivery = self.deliver(request, &patience, &mut progress);
+        let result = match patience.limit(request.timeout, delivery).await {
+            Some(Err(Unmade::Short(shortage))) => {
                 self.is_short(shortage);
                 return Err(shortage);
             }
-            Ok(Err(Unmade::Failed(error))) => Err(error),
-            Ok(Ok(())) => Ok(()),
-            Err(_) => Err(progress.too_late(request.timeout)),
+            Some(Err(Unmade::Failed(error))) => Err(error),
+            Some(Ok(())) => Ok(()),
+            None => Err(progress.too_late(request.timeout)),
         };
         self.means = Means::default();
         let (outcome, class) = self.judge(request, result, progress.answer.as_ref());
@@ -293,8 +295,19 @@ impl Connection {
     }
 
     /// Sends the request on the kept connection or a new one, and keeps the connection if it can be used again.
-    async fn deliver(&mut self, request: &Request<'_>, progress: &mut Progress) -> Result<(), Unmade> {
-        let max = self.shared.options.max_answer_bytes;
+    async fn deliver(
+        &mut self,
+        request: &Request<'_>,
+        patience: &Patience,
+        progress: &mut Progress,
+    ) -> Result<(), Unmade> {
+        let shared = Arc::clone(&self.shared);
+        let bounds = Bounds {
+            wants_reply: request.wants_reply,
+            max: shared.options.max_answer_bytes,
+            replies: &shared.options.replies,
+            patience,
+        };
         let mut kept = self.parked.take();
         if let Some(open) = &mut kept
             && !open.takes(request.uri).await
@@ -311,16 +324,7 @@ impl Connection {
             };
             progress.connected = true;
             let http = request.http(open.host(), std::mem::take(&mut self.headers));
-            match open
-                .exchange(
-                    http,
-                    request.wants_reply,
-                    max,
-                    &self.shared.options.replies,
-                    &mut progress.answer,
-                )
-                .await
-            {
+            match open.exchange(http, &bounds, &mut progress.answer).await {
                 // The peer closed it while it was idle and our request crossed that on the way: nobody's failure.
                 Err(_) if reused && !open.was_heard() => {
                     self.shared.metrics.stale.inc();
@@ -352,9 +356,15 @@ impl Connection {
         } = &*self.shared;
         let place = Place::of(request.uri)?;
         let (owner, means) = (self.parked.owner(), &mut self.means);
+        // What was found counts for as long as it takes to get the permit: to look it up again would begin from the start.
         let resolved = match means.resolved.take().filter(|resolved| resolved.is_of(&place)) {
             Some(resolved) => resolved,
-            None => resolver.addresses(owner.id, &place, &mut means.lookup).await?,
+            None => {
+                if !Resolver::knows(&place) {
+                    means.give_permit_up();
+                }
+                resolver.addresses(owner.id, &place, &mut means.lookup).await?
+            }
         };
         let addresses = resolved.with_port(place.port);
         let permit = match means.permit(owner) {
@@ -425,6 +435,11 @@ impl Means {
         self.in_line = None;
         Some(permit)
     }
+
+    /// Somebody else may have it, while this slot waits for something else.
+    fn give_permit_up(&mut self) {
+        (self.permit, self.in_line) = (None, None);
+    }
 }
 
 // === impl Progress ===
@@ -438,3 +453,6 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

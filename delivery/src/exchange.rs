@@ -18,6 +18,7 @@ use millrace_budget::{Hold, Part};
 
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
+use crate::patience::Patience;
 use crate::permits::Permit;
 use crate::place::Place;
 use crate::reply;
@@ -38,6 +39,18 @@ pub(crate) struct Open {
     over: bool,
     /// Last, so that it is given back after the connection is closed.
     permit: Permit,
+}
+
+/// Within what an answer is read.
+pub(crate) struct Bounds<'a> {
+    /// Whether an answer may be a reply.
+    pub(crate) wants_reply: bool,
+    /// Bytes of a body that are read.
+    pub(crate) max: usize,
+    /// Memory of replies.
+    pub(crate) replies: &'a Part,
+    /// The attempt's time.
+    pub(crate) patience: &'a Patience,
 }
 
 /// What came back. It is filled while it comes, so that an attempt that runs out of time still knows the status.
@@ -126,14 +139,12 @@ impl Open {
         self.place.host_header.clone()
     }
 
-    /// Sends a request and reads the answer into `answer`: its head whole, of its body at most `max` bytes. Of a body
-    /// that is not announced as a reply only the first kilobyte is kept.
+    /// Sends a request and reads the answer into `answer`: its head whole, of its body as much as the bounds say. Of a
+    /// body that is not announced as a reply only the first kilobyte is kept.
     pub(crate) async fn exchange(
         &mut self,
         request: http::Request<Full<Bytes>>,
-        wants_reply: bool,
-        max: usize,
-        replies: &Part,
+        bounds: &Bounds<'_>,
         answer: &mut Option<Answer>,
     ) -> Result<(), Unmade> {
         self.heard.reset();
@@ -145,7 +156,7 @@ impl Open {
             )
         })?;
         let (parts, mut incoming) = response.into_parts();
-        let may_be_reply = reply::announced(parts.status, &parts.headers, wants_reply);
+        let may_be_reply = reply::announced(parts.status, &parts.headers, bounds.wants_reply);
         let answer = answer.insert(Answer {
             status: parts.status,
             headers: parts.headers,
@@ -154,14 +165,15 @@ impl Open {
         });
         if may_be_reply {
             let length = incoming.size_hint().exact();
-            let mut memory = ReplyMemory::new(replies, &self.place, length, max);
-            self.read_reply(&mut incoming, &mut answer.body, max, &mut memory)
-                .await?;
+            let mut memory = ReplyMemory::new(bounds, &self.place, length);
+            let read = self.read_reply(&mut incoming, &mut answer.body, bounds.max, &mut memory);
+            read.await
+                .map_err(|error| error.after_pause(bounds.patience.paused()))?;
             answer.held = Some(memory.whole());
             return Ok(());
         }
         while let Some(piece) = self.next_piece(&mut incoming).await? {
-            if !answer.body.take(piece, BODY_KEPT.min(max), max) {
+            if !answer.body.take(piece, BODY_KEPT.min(bounds.max), bounds.max) {
                 return Ok(());
             }
         }
@@ -175,7 +187,7 @@ impl Open {
         incoming: &mut Incoming,
         body: &mut Body,
         max: usize,
-        memory: &mut ReplyMemory,
+        memory: &mut ReplyMemory<'_>,
     ) -> Result<(), NoAnswer> {
         while let Some(piece) = memory.next(self.next_piece(incoming)).await?? {
             memory.came(piece.len(), incoming.is_end_stream()).await?;

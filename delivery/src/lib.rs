@@ -3,7 +3,7 @@
 //! The files tell an attempt in order: what to send ([`attempt`]), where that is (`place`), which addresses that has
 //! (`resolve`, `lookups`), may we have one more connection (`outgoing`, by the rules of `shares` and `permits`), may we connect
 //! there ([`guard`]), connect (`connect`, `tls`, `trust`, `tls_words`, `stream`), keep the connection ([`connection`]), tell what is short from what has
-//! failed (`shortage`), send and read (`exchange`, within `reply_memory`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
+//! failed (`shortage`), send and read (`exchange`, within `reply_memory` and `patience`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
 //! `no_answer` where there is none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and
 //! what is counted ([`metrics`]).
 
@@ -19,6 +19,7 @@ pub mod metrics;
 mod no_answer;
 pub mod outcome;
 mod outgoing;
+mod patience;
 mod permits;
 mod place;
 pub mod reply;

@@ -43,6 +43,11 @@ pub(crate) enum NoAnswer {
     Broken(String),
     #[error("the reply stalled while others waited for its memory (--memory-budget)")]
     SlowReply,
+    #[error(
+        "{cause}, after the reply had waited {} for memory (--memory-budget)",
+        seconds(*.waited)
+    )]
+    AfterPause { cause: Box<NoAnswer>, waited: Duration },
     #[error("no answer within {}", seconds(*.0))]
     Late(Duration),
     #[error("the answer was not complete within {}", seconds(*.0))]
@@ -91,6 +96,19 @@ impl NoAnswer {
         }
     }
 
+    /// The same, where the reply had to wait before: the target may have lost patience with us.
+    pub(crate) fn after_pause(self, waited: Option<Duration>) -> Self {
+        match (self, waited) {
+            (cause @ (Self::ClosedMidway | Self::NotHttp(_) | Self::Broken(_)), Some(waited)) => {
+                Self::AfterPause {
+                    cause: Box::new(cause),
+                    waited: Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)),
+                }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// A URL that is none and an address that we refuse stay so; names, machines and certificates come back.
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
@@ -109,6 +127,7 @@ impl NoAnswer {
             | Self::NoRoots(_)
             | Self::Tls(_) => Class::Unreachable,
             Self::NotConnected(_) | Self::SlowReply | Self::Late(_) | Self::LateMidway(_) => Class::TimedOut,
+            Self::AfterPause { cause, .. } => cause.class(),
             Self::Closed | Self::ClosedMidway | Self::HeaderTooLarge | Self::NotHttp(_) | Self::Broken(_) => {
                 Class::Broken
             }

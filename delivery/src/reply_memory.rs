@@ -6,18 +6,22 @@ use millrace_budget::part::SMALL;
 use millrace_budget::{Hold, Pace, Part};
 use tokio::time::Instant;
 
+use crate::exchange::Bounds;
 use crate::no_answer::NoAnswer;
+use crate::patience::Patience;
 use crate::place::Place;
 
 /// The memory of one answer.
 ///
 /// # Guarantees
 /// A small answer, and one of unknown length, takes memory as it comes. A large one waits until all of it has room, and is
-/// not read meanwhile. What stalls keeps what is set aside for it only as long as nobody else needs it; once others wait
+/// not read meanwhile, which takes nothing of the attempt's time. What stalls keeps what is set aside for it only as long as nobody else needs it; once others wait
 /// for memory it is cut, and the attempt has failed.
 #[derive(Debug)]
-pub(crate) struct ReplyMemory {
-    part: Part,
+pub(crate) struct ReplyMemory<'a> {
+    part: &'a Part,
+    /// The attempt's time.
+    patience: &'a Patience,
     hold: Hold,
     /// Whom it counts for: the target.
     asker: u64,
@@ -33,14 +37,21 @@ pub(crate) struct ReplyMemory {
 
 // === impl ReplyMemory ===
 
-impl ReplyMemory {
-    /// For an answer from `place` that says its length, or does not, and is read up to `max`.
-    pub(crate) fn new(part: &Part, place: &Place, length: Option<u64>, max: usize) -> Self {
+impl<'a> ReplyMemory<'a> {
+    /// For an answer from `place` that says its length, or does not.
+    pub(crate) fn new(bounds: &Bounds<'a>, place: &Place, length: Option<u64>) -> Self {
+        let Bounds {
+            max,
+            replies: part,
+            patience,
+            ..
+        } = *bounds;
         let mut hasher = DefaultHasher::new();
         (&place.host, place.port).hash(&mut hasher);
         let now = Instant::now();
         Self {
-            part: part.clone(),
+            part,
+            patience,
             hold: part.hold(),
             asker: hasher.finish(),
             length: length.map(|length| usize::try_from(length).map_or(max, |length| length.min(max))),
@@ -92,7 +103,7 @@ impl ReplyMemory {
     }
 
     async fn enter(&mut self, bytes: usize) -> Result<(), NoAnswer> {
-        self.hold = self.part.enter(self.asker, bytes).await;
+        self.hold = self.patience.pause(self.part.enter(self.asker, bytes)).await;
         self.is_set_aside = true;
         let now = Instant::now();
         (self.looked, self.pace) = (now, Pace::begin(now));
@@ -121,19 +132,30 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
-    fn memory(part: &Part, name: &str, length: Option<u64>) -> ReplyMemory {
+    /// Parts live as long as the test process, so that answers can be read by tasks.
+    fn part() -> &'static Part {
+        Box::leak(Box::new(Part::new(0, MAX)))
+    }
+
+    fn memory(replies: &'static Part, name: &str, length: Option<u64>) -> ReplyMemory<'static> {
         let place = Place::of(&format!("http://{name}/").parse().unwrap()).unwrap();
-        ReplyMemory::new(part, &place, length, MAX)
+        let bounds = Bounds {
+            wants_reply: true,
+            max: MAX,
+            replies,
+            patience: Box::leak(Box::default()),
+        };
+        ReplyMemory::new(&bounds, &place, length)
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_counted_as_it_comes_and_until_it_is_stored() {
-        let part = Part::new(0, MAX);
-        let mut small = memory(&part, "a", Some(3000));
+        let part = part();
+        let mut small = memory(part, "a", Some(3000));
         small.came(1000, false).await.unwrap();
         assert_eq!(part.used(), 1024);
         small.came(2000, true).await.unwrap();
-        let mut chunked = memory(&part, "a", None);
+        let mut chunked = memory(part, "a", None);
         chunked.came(100_000, false).await.unwrap();
         let held = (small.whole(), chunked.whole());
         assert_eq!(part.used(), 3072 + 98 * 1024);
@@ -143,10 +165,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stalled_answers_give_way_once_others_wait() {
-        let part = Part::new(0, MAX);
+        let part = part();
         let mut stalled = Vec::new();
         for _ in 0..6 {
-            let mut memory = memory(&part, "stalls", Some(MAX as u64));
+            let mut memory = memory(part, "stalls", Some(MAX as u64));
             stalled.push(tokio::spawn(async move {
                 memory.came(500_000, false).await?;
                 memory.next(pending::<()>()).await
@@ -154,7 +176,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         // Its pieces come, so it keeps what it is given.
-        let mut good = memory(&part, "good", Some(MAX as u64));
+        let mut good = memory(part, "good", Some(MAX as u64));
         let patience = Duration::from_secs(60);
         tokio::time::timeout(patience, good.came(500_000, false))
             .await
@@ -178,9 +200,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_part_lets_small_answers_pass() {
-        let part = Part::new(0, MAX);
+        let part = part();
         let full = [part.enter(1, MAX).await, part.enter(1, MAX).await];
-        let mut small = memory(&part, "a", None);
+        let mut small = memory(part, "a", None);
         let came = tokio::time::timeout(Duration::from_secs(1), small.came(1000, true));
         came.await.unwrap().unwrap();
         drop(full);

@@ -75,12 +75,12 @@ pub(crate) struct Lookup {
     stage: watch::Receiver<Stage>,
 }
 
-/// Whose addresses, and when they were found: for an attempt that then has to wait for something else.
+/// Whose addresses: for an attempt that then has to wait for a connection, and keeps what it found however long that takes. The
+/// guard is asked about them when the attempt connects.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     host: String,
     addresses: Arc<[IpAddr]>,
-    at: Instant,
 }
 
 // === impl Resolver ===
@@ -91,7 +91,7 @@ impl Resolver {
         Self::new(WAITS, Lookups::new(limit, shown, system))
     }
 
-    fn new(patience: Duration, lookups: Lookups) -> Self {
+    pub(crate) fn new(patience: Duration, lookups: Lookups) -> Self {
         Self {
             shared: Arc::new(SharedResolver {
                 lookups,
@@ -99,6 +99,11 @@ impl Resolver {
                 names: Mutex::default(),
             }),
         }
+    }
+
+    /// Whether nobody is asked for the addresses of this place.
+    pub(crate) fn knows(place: &Place) -> bool {
+        without_lookup(&place.host).is_some()
     }
 
     /// The addresses of a place, in the resolver's order; at least one. `lookup` keeps a lookup that has not begun, so
@@ -255,13 +260,12 @@ impl Resolved {
         Self {
             host: place.host.clone(),
             addresses,
-            at: Instant::now(),
         }
     }
 
-    /// Whether these are addresses of this place that are still worth trying.
+    /// Whether these are addresses of this place.
     pub(crate) fn is_of(&self, place: &Place) -> bool {
-        self.host == place.host && self.at.elapsed() < FAILED
+        self.host == place.host
     }
 
     pub(crate) fn with_port(&self, port: u16) -> Vec<SocketAddr> {

@@ -1,10 +1,11 @@
 //! Which answers are replies.
 
+use millrace_budget::Part;
 use millrace_delivery::reply::BadReply;
 use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request};
 use millrace_event::Event;
 
-use crate::server::{Server, answers, done, event, outcome_of, request, slot};
+use crate::server::{Server, answers, done, event, failure, outcome_of, request, slot};
 
 const BINARY: &str = "ce-specversion: 1.0\r\nce-id: R-1\r\nce-source: /ship\r\nce-type: order.shipped\r\n";
 const JSON: &str =
@@ -86,6 +87,50 @@ async fn a_large_reply_arrives_whole() {
             .expect("data"),
         body.as_bytes()
     );
+}
+
+/// The outcome of an attempt whose answer is this, and has to wait for memory for longer than the attempt may take.
+async fn after_a_long_wait_for_memory(answer: &str) -> Outcome {
+    let largest = 1 << 20;
+    let replies = Part::new(0, largest);
+    let full = [replies.enter(1, largest).await, replies.enter(1, largest).await];
+    let connector = Connector::new(ConnectorOptions {
+        replies,
+        ..ConnectorOptions::default()
+    });
+    let (server, event) = (Server::once(answer).await, event());
+    let uri = server.url("/");
+    let request = request(&uri, &event);
+    let mut slot = connector.slot();
+    let room = async {
+        while !full[0].is_waited_for() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        for _ in 0..3 {
+            tokio::time::advance(request.timeout).await;
+        }
+        tokio::time::resume();
+        drop(full);
+    };
+    tokio::join!(slot.attempt(&request), room).0
+}
+
+#[tokio::test]
+async fn to_wait_for_memory_takes_nothing_of_the_time_of_an_attempt() {
+    let body = "b".repeat(700_000);
+    let outcome = after_a_long_wait_for_memory(&answer("200 OK", BINARY, &body)).await;
+    assert_eq!(reply(outcome).data_len(), body.len());
+}
+
+#[tokio::test]
+async fn who_closes_while_its_reply_waits_for_memory_is_told_that_it_waited() {
+    let whole = answer("200 OK", BINARY, &"b".repeat(700_000));
+    let failure = failure(after_a_long_wait_for_memory(&whole[..300_000]).await);
+    let (cause, waited) = failure.reason.split_once(", after ").expect("two parts");
+    assert_eq!(cause, "the connection was closed in the middle of the answer");
+    assert!(waited.starts_with("the reply had waited 180"), "{waited}");
+    assert!(waited.ends_with(" s for memory (--memory-budget)"), "{waited}");
 }
 
 #[tokio::test]
