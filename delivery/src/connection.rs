@@ -16,13 +16,13 @@ use rustls::pki_types::CertificateDer;
 use crate::connect::{self, connect};
 use crate::exchange::{Answer, Bounds, Open};
 use crate::guard::Guard;
+use crate::means::Means;
 use crate::metrics::{Class, Metrics};
 use crate::no_answer::{NoAnswer, Unmade};
-use crate::outgoing::{Outgoing, Owner, Parked, Short};
+use crate::outgoing::{Outgoing, Owner, Parked};
 use crate::patience::Patience;
-use crate::permits::{Pending, Permit};
 use crate::place::Place;
-use crate::resolve::{Lookup, Resolved, Resolver};
+use crate::resolve::Resolver;
 use crate::tls::Tls;
 use crate::{Outcome, Request, reply};
 
@@ -69,16 +69,6 @@ pub struct Connection {
     headers: HeaderMap,
     /// The memory of the last reply, until its owner has stored it.
     reply: Option<Hold>,
-}
-
-/// What the next attempt needs before it can connect, as far as it is there.
-#[derive(Debug, Default)]
-struct Means {
-    permit: Option<Permit>,
-    in_line: Option<Pending>,
-    lookup: Option<Lookup>,
-    resolved: Option<Resolved>,
-    short: Option<Short>,
 }
 
 #[derive(Clone, Debug)]
@@ -414,31 +404,6 @@ impl Connection {
             }
             (Ok(()), None) => (Outcome::Failed(NoAnswer::Closed.failure()), Class::Broken),
         }
-    }
-}
-
-// === impl Means ===
-
-impl Means {
-    /// A permit for a connection; `None`: this slot stands in line for one.
-    fn permit(&mut self, owner: &Owner) -> Option<Permit> {
-        if self.permit.is_none() {
-            match &mut self.in_line {
-                Some(pending) => self.permit = pending.granted(),
-                None => match owner.ask() {
-                    Ok(permit) => self.permit = Some(permit),
-                    Err(pending) => self.in_line = Some(pending),
-                },
-            }
-        }
-        let permit = self.permit.take()?;
-        self.in_line = None;
-        Some(permit)
-    }
-
-    /// Somebody else may have it, while this slot waits for something else.
-    fn give_permit_up(&mut self) {
-        (self.permit, self.in_line) = (None, None);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One attempt at one target, and its outcome. Stateless: only the dispatcher stores.
 //!
 //! The files tell an attempt in order: what to send ([`attempt`]), where that is (`place`), which addresses that has
-//! (`resolve`, `lookups`), may we have one more connection (`outgoing`, by the rules of `shares` and `permits`), may we connect
+//! (`resolve`, `lookups`), may we have one more connection (`means`, `outgoing`, by the rules of `shares` and `permits`), may we connect
 //! there ([`guard`]), connect (`connect`, `tls`, `trust`, `tls_words`, `stream`), keep the connection ([`connection`]), tell what is short from what has
 //! failed (`shortage`), send and read (`exchange`, within `reply_memory` and `patience`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
 //! `no_answer` where there is none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and
@@ -15,6 +15,7 @@ pub mod dead_letter;
 mod exchange;
 pub mod guard;
 mod lookups;
+mod means;
 pub mod metrics;
 mod no_answer;
 pub mod outcome;
