@@ -62,7 +62,7 @@ impl Hook {
 
     /// Verifies calls with these from now on.
     pub(super) fn use_secrets(&self, found: &Found) {
-        *self.secrets.write() = found.secrets.clone().into();
+        *self.secrets.write() = found.secrets().cloned().collect();
     }
 
     /// Whether there is what calls are verified with.

@@ -54,9 +54,10 @@ impl GitWebhookFeed {
 impl Feed for GitWebhookFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
         let hook = Arc::new(Hook::new(&self.spec, context)?);
+        let unknown = Found::default();
         let mut found = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            found = secrets::find(&self.spec, &context.secrets) => found,
+            found = secrets::find(&self.spec, &context.secrets, &unknown) => found,
         };
         hook.use_secrets(&found);
         tell(context, &hook, &found);
@@ -68,7 +69,7 @@ impl Feed for GitWebhookFeed {
             }
             let now = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                now = secrets::find(&self.spec, &context.secrets) => now,
+                now = secrets::find(&self.spec, &context.secrets, &found) => now,
             };
             if now != found {
                 hook.use_secrets(&now);
@@ -82,7 +83,7 @@ impl Feed for GitWebhookFeed {
 /// Says how the source stands with these secrets.
 fn tell(context: &Context, hook: &Hook, found: &Found) {
     for why in &found.missing {
-        tracing::warn!(source = %context.name, "a secret of the source is missing: {why}");
+        tracing::warn!(source = %context.name, "a secret of the source cannot be used as it is now: {why}");
     }
     let report = &context.report;
     match (hook.can_verify(), found.missing.first()) {

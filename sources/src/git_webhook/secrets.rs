@@ -7,9 +7,9 @@ use millrace_secrets::SecretReader;
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Those that can be used; none is empty.
-    pub(super) secrets: Vec<Box<[u8]>>,
-    /// A sentence for each that cannot.
+    /// Each secret of the document, if it can be used; none is empty.
+    each: Vec<Option<Box<[u8]>>>,
+    /// A sentence for each that cannot be used, or that is used as it was before.
     pub(super) missing: Vec<String>,
 }
 
@@ -18,15 +18,36 @@ pub(super) fn may_change(secrets: &[Secret]) -> bool {
     secrets.iter().any(|secret| matches!(secret, Secret::File(_)))
 }
 
-/// Finds the secrets of a source.
-pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader) -> Found {
+// === impl Found ===
+
+impl Found {
+    /// Those that can be used.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Box<[u8]>> {
+        self.each.iter().flatten()
+    }
+}
+
+/// Finds the secrets of a source. One that cannot be read now stays what it was `before`: forges do not repeat a call that was
+/// taken for a forged one.
+pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &Found) -> Found {
     let mut found = Found::default();
-    for secret in &spec.secrets {
-        match reader.secret(secret).await {
-            Ok(secret) if secret.is_empty() => found.missing.push("a secret is empty".to_owned()),
-            Ok(secret) => found.secrets.push(secret),
-            Err(error) => found.missing.push(error.to_string()),
-        }
+    for (index, secret) in spec.secrets.iter().enumerate() {
+        let secret = match reader.secret(secret).await {
+            Ok(secret) if secret.is_empty() => Err("a secret is empty".to_owned()),
+            Ok(secret) => Ok(secret),
+            Err(error) => match before.each.get(index) {
+                Some(Some(known)) if error.is_passing() => {
+                    found
+                        .missing
+                        .push(format!("{error}; it is used as it was read before"));
+                    Ok(known.clone())
+                }
+                _ => Err(error.to_string()),
+            },
+        };
+        found
+            .each
+            .push(secret.map_err(|why| found.missing.push(why)).ok());
     }
     found
 }
@@ -34,7 +55,7 @@ pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader) -> Found {
 impl std::fmt::Debug for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Found")
-            .field("secrets", &self.secrets.len())
+            .field("secrets", &self.secrets().count())
             .field("missing", &self.missing)
             .finish()
     }
@@ -42,6 +63,9 @@ impl std::fmt::Debug for Found {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use millrace_model::NamedFile;
     use millrace_model::source::git_webhook::{EventFields, Forge, Mapping, Verification};
     use millrace_secrets::SecretRule;
@@ -58,23 +82,76 @@ mod tests {
             })
         };
         std::fs::write(folder.path().join("empty"), "\n").unwrap();
-        let spec = GitWebhook {
+        let spec = spec(vec![
+            file("empty"),
+            file("gone"),
+            file("../outside"),
+            Secret::Env("PATH".to_owned()),
+            Secret::Missing("there is no Secret".to_owned()),
+            Secret::Value(b"good".as_slice().into()),
+        ]);
+        let found = find(
+            &spec,
+            &SecretReader::new(SecretRule::default()),
+            &Found::default(),
+        )
+        .await;
+        assert_eq!(octets(&found), [b"good"]);
+        assert_eq!(found.missing.len(), 5, "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_now_stays_what_it_was_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| {
+            Secret::File(NamedFile {
+                path: folder.path().join(name),
+                folder: folder.path().to_owned(),
+            })
+        };
+        let path = folder.path().join("old");
+        let spec = spec(vec![named("old"), named("new")]);
+        let reader = SecretReader::new(SecretRule::default());
+        fs::write(&path, "old").unwrap();
+        fs::write(folder.path().join("new"), "new").unwrap();
+        let found = find(&spec, &reader, &Found::default()).await;
+        assert_eq!(octets(&found), [b"old", b"new"]);
+
+        // A name that is too long for the file system is no answer about the file: neither a refusal nor its absence.
+        fs::remove_file(&path).unwrap();
+        symlink("x".repeat(300), &path).unwrap();
+        let unreadable = find(&spec, &reader, &found).await;
+        assert_eq!(octets(&unreadable), [b"old", b"new"]);
+        assert!(
+            unreadable.missing[0].ends_with("as it was read before"),
+            "{unreadable:?}"
+        );
+        assert_eq!(octets(&find(&spec, &reader, &Found::default()).await), [b"new"]);
+
+        // It is gone; and it is refused.
+        fs::remove_file(&path).unwrap();
+        for refused in [false, true] {
+            if refused {
+                symlink("/etc/passwd", &path).unwrap();
+            }
+            let gone = find(&spec, &reader, &unreadable).await;
+            assert_eq!(octets(&gone), [b"new"], "{gone:?}");
+            assert_eq!(gone.missing.len(), 1, "{gone:?}");
+        }
+    }
+
+    fn octets(found: &Found) -> Vec<&[u8]> {
+        found.secrets().map(AsRef::as_ref).collect()
+    }
+
+    fn spec(secrets: Vec<Secret>) -> GitWebhook {
+        GitWebhook {
             forge: Forge::Github,
             verification: Verification::Forge,
-            secrets: vec![
-                file("empty"),
-                file("gone"),
-                file("../outside"),
-                Secret::Env("PATH".to_owned()),
-                Secret::Missing("there is no Secret".to_owned()),
-                Secret::Value(b"good".as_slice().into()),
-            ],
+            secrets,
             mapping: Mapping::default(),
             requests_per_second: 1,
             event: EventFields::default(),
-        };
-        let found = find(&spec, &SecretReader::new(SecretRule::default())).await;
-        assert_eq!(found.secrets, [b"good".as_slice().into()]);
-        assert_eq!(found.missing.len(), 5, "{found:?}");
+        }
     }
 }
