@@ -233,6 +233,16 @@ async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigEr
     };
     let config = Config::from_custom_kubeconfig(alone, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| KubeconfigError::Field(words(&error)))?;
+    // The server is the `source` of events, which many read.
+    if config
+        .cluster_url
+        .authority()
+        .is_some_and(|whole| whole.as_str().contains('@'))
+    {
+        return Err(KubeconfigError::Field(
+            "the `server` of its cluster holds a user, who belongs into its `users`",
+        ));
+    }
     if config.root_cert.as_ref().is_some_and(Vec::is_empty) {
         return Err(KubeconfigError::Field(
             "its `certificate-authority` holds no certificate",

@@ -112,6 +112,8 @@ async fn no_error_repeats_a_piece_of_the_file() {
         "current-context: hush-hush".to_owned(),
         "current-context: hush-hush\ncontexts: [{name: hush-hush, context: {cluster: hush-hush}}]".to_owned(),
         config_with("server: 'hush-hush hush-hush'"),
+        config_with("server: 'https://hush:hush@a'"),
+        config_with("server: 'https://hush-hush@a:6443/b'"),
         config_with("server: 'https://a', certificate-authority-data: hush-hush!"),
         config_with("server: 'https://a', certificate-authority-data: aHVzaC1odXNo"),
         config_with("certificate-authority-data: aHVzaC1odXNo"),
