@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use millrace_delivery::guard::Guard;
+use rustix::io::Errno;
 
 /// Why a server is not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) enum Unfit {
     Refused(String),
     /// It has no address now.
     NotFound(String),
+    /// It cannot be judged now, for want of descriptors for example.
+    Unknown(String),
 }
 
 /// Judges all addresses of a server: which of them a client takes is not known. Looks the name up; blocking.
@@ -31,28 +34,34 @@ pub(crate) fn judge(guard: &Guard, host: &str, port: u16) -> Result<(), Unfit> {
     });
     let found = found.map_err(|error| Unfit::NotFound(format!("name not found: {host} ({error})")))?;
     for address in found {
-        let verdict = guard.check(address).and_then(|()| {
+        let refused = |refused| Unfit::Refused(format!("{host}:{port}: {refused}"));
+        guard.check(address).map_err(refused)?;
+        let is_own = is_of_this_machine(UdpSocket::bind((address.ip(), 0)));
+        let is_own = is_own
+            .map_err(|error| Unfit::Unknown(format!("{host}:{port}: it cannot be judged now ({error})")))?;
+        if is_own {
             // Who connects to an address of this machine does so from the same one.
-            if is_of_this_machine(address.ip()) {
-                guard.check_connected(address, address)
-            } else {
-                Ok(())
-            }
-        });
-        verdict.map_err(|refused| Unfit::Refused(format!("{host}:{port}: {refused}")))?;
+            guard.check_connected(address, address).map_err(refused)?;
+        }
     }
     Ok(())
 }
 
-/// Only an own address can be bound.
-fn is_of_this_machine(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+/// Only an own address can be bound. An attempt that fails for another reason says nothing.
+fn is_of_this_machine(bound: io::Result<UdpSocket>) -> io::Result<bool> {
+    match bound {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(false),
+        // A machine without IPv6 has none of its addresses.
+        Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(why) | Self::NotFound(why) => f.write_str(why),
+            Self::Refused(why) | Self::NotFound(why) | Self::Unknown(why) => f.write_str(why),
         }
     }
 }
@@ -90,5 +99,24 @@ mod tests {
         }
         let verdict = judge(&guard, "nowhere.invalid", 1).expect_err("there is none");
         assert!(matches!(verdict, Unfit::NotFound(_)), "{verdict}");
+    }
+
+    #[test]
+    fn an_address_is_foreign_only_if_the_system_says_so() {
+        let failed = |errno: Errno| is_of_this_machine(Err(errno.into()));
+        for (ip, is_own) in [("127.0.0.1", true), ("127.3.4.5", true), ("192.0.2.1", false)] {
+            let bound = UdpSocket::bind((ip, 0));
+            assert_eq!(is_of_this_machine(bound).ok(), Some(is_own), "{ip}");
+        }
+        assert_eq!(failed(Errno::AFNOSUPPORT).ok(), Some(false));
+        for shortage in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::ACCESS,
+        ] {
+            assert!(failed(shortage).is_err(), "{shortage}");
+        }
     }
 }

@@ -195,7 +195,7 @@ async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
             let why = format!("the `server` of the kubeconfig: {why}");
             Err(SourceError::Unusable(why))
         }
-        Ok(Ok(Err(Unfit::NotFound(why)))) => {
+        Ok(Ok(Err(Unfit::NotFound(why) | Unfit::Unknown(why)))) => {
             let why = format!("the API server is not reached: {why}");
             Err(SourceError::Origin(why))
         }

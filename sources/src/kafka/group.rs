@@ -39,8 +39,10 @@ pub(super) struct Group {
 
 /// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
 const REVOKE: Duration = Duration::from_secs(10);
-/// How long each question may take of where partitions end.
+/// How long each question may take of where partitions end, and of which brokers there are.
 const PIN: Duration = Duration::from_secs(5);
+/// How often a rebalance asks which brokers there are.
+const TRIES: usize = 2;
 
 // === impl Group ===
 
@@ -80,13 +82,11 @@ impl Group {
         self.refused.lock().clone()
     }
 
-    /// Judges the brokers that there are now, and notes what is wrong with them.
+    /// Judges the brokers that there are now, and notes what is wrong with them. No answer is no refusal: they were judged before
+    /// this member joined the group, and are again within a minute.
     fn may_read(&self, consumer: &BaseConsumer<Self>) -> bool {
-        let why = match self.servers.named_by(consumer, PIN) {
-            Ok(Ok(())) => return true,
-            Ok(Err(why)) => why,
-            Err(error) => format!("the brokers do not say which there are: {error}"),
-        };
+        let verdict = verdict(TRIES, || self.servers.named_by(consumer, PIN));
+        let Some(why) = verdict.err() else { return true };
         *self.refused.lock() = Some(why);
         false
     }
@@ -145,6 +145,17 @@ impl Group {
         }
         self.ours.lock().clear();
     }
+}
+
+/// What is known of the brokers once they have been asked so often. While none answers, what was known before holds.
+fn verdict(tries: usize, mut ask: impl FnMut() -> KafkaResult<Result<(), String>>) -> Result<(), String> {
+    for _ in 0..tries {
+        match ask() {
+            Ok(judged) => return judged,
+            Err(error) => tracing::warn!(%error, "in a rebalance the brokers do not say which there are"),
+        }
+    }
+    Ok(())
 }
 
 impl ClientContext for Group {}
@@ -210,6 +221,34 @@ impl ConsumerContext for Group {
             && !is_nothing_to_commit(&error)
         {
             tracing::debug!(%error, "a commit failed; the next one says the same again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn slow_brokers_are_asked_again_and_only_a_refusal_ends_the_source() {
+        let slow = || Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
+        let refused = || Ok(Err("refused".to_owned()));
+        for (answers, expected, asked) in [
+            (vec![Ok(Ok(()))], Ok(()), 1),
+            (vec![refused()], Err("refused".to_owned()), 1),
+            (vec![slow(), Ok(Ok(()))], Ok(()), 2),
+            (vec![slow(), refused()], Err("refused".to_owned()), 2),
+            (vec![slow(), slow()], Ok(()), 2),
+        ] {
+            let mut answers = answers.into_iter();
+            let mut count = 0;
+            let found = verdict(2, || {
+                count += 1;
+                answers.next().expect("no more tries than these")
+            });
+            assert_eq!((found, count), (expected, asked));
         }
     }
 }

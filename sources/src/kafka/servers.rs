@@ -24,8 +24,10 @@ pub(super) struct Servers {
     topic: Option<String>,
 }
 
-/// How long the servers may take to say which others there are, at each try.
+/// How long the servers may take to say which others there are, at the first try. Each further one may take twice as long.
 const ASKING: Duration = Duration::from_secs(2);
+/// How long they may take at most.
+const ASKING_LONGEST: Duration = Duration::from_secs(8);
 
 // === impl Servers ===
 
@@ -34,8 +36,7 @@ impl Servers {
         Self { guard, topic }
     }
 
-    /// The servers that a client may be given. One without an address is left out: it could not be reached, and cannot be
-    /// judged.
+    /// The servers that a client may be given. One without an address, or that cannot be judged now, is left out.
     ///
     /// # Errors
     /// When one is refused, or none has an address.
@@ -46,7 +47,7 @@ impl Servers {
             match judge(&self.guard, host, port.parse().unwrap_or_default()) {
                 Ok(()) => found.push(server.clone()),
                 Err(Unfit::Refused(why)) => return Err(format!("`bootstrapServers`: {why}")),
-                Err(Unfit::NotFound(why)) => missing.push(why),
+                Err(Unfit::NotFound(why) | Unfit::Unknown(why)) => missing.push(why),
             }
         }
         if found.is_empty() {
@@ -55,7 +56,7 @@ impl Servers {
         Ok(found)
     }
 
-    /// Asks the servers of the document which others there are, with a client that is a member of no group and so connects to
+    /// Asks the servers of the document which others there are, with clients that are members of no group and so connect to
     /// no other, until they answer. `None`: it was told to stop.
     ///
     /// # Errors
@@ -69,11 +70,13 @@ impl Servers {
     ) -> Result<Option<()>, String> {
         let mut config = config.clone();
         config.remove("group.id");
-        let client: BaseConsumer<DefaultConsumerContext> = config
-            .create()
-            .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
+        let mut within = ASKING;
         while !flow.is_stopped() {
-            match self.named_by(&client, ASKING) {
+            // A new one each time: it knows only the servers of the document, and connects to none that others have named.
+            let client: BaseConsumer<DefaultConsumerContext> = config
+                .create()
+                .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
+            match self.named_by(&client, within) {
                 Ok(judged) => return judged.map(Some),
                 Err(error) => {
                     // What a poll tells says more than that there was no answer: who is not let in, for example.
@@ -85,6 +88,7 @@ impl Servers {
                     health.unreachable(&error);
                 }
             }
+            within = (within * 2).min(ASKING_LONGEST);
         }
         Ok(None)
     }
@@ -102,12 +106,16 @@ impl Servers {
     /// Judges all servers of an answer.
     ///
     /// # Errors
-    /// When one is refused.
+    /// When one is refused, or cannot be judged now: the source begins again.
     pub(super) fn all_of(&self, metadata: &Metadata) -> Result<(), String> {
         for broker in metadata.brokers() {
             let port = u16::try_from(broker.port()).unwrap_or_default();
-            if let Err(Unfit::Refused(why)) = judge(&self.guard, broker.host(), port) {
-                return Err(format!("a broker that the others name: {why}"));
+            match judge(&self.guard, broker.host(), port) {
+                // Without an address it is not connected to.
+                Ok(()) | Err(Unfit::NotFound(_)) => {}
+                Err(Unfit::Refused(why) | Unfit::Unknown(why)) => {
+                    return Err(format!("a broker that the others name: {why}"));
+                }
             }
         }
         Ok(())
