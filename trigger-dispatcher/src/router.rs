@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use millrace_channel::{Batch, GapReason, Record};
+use millrace_channel::{Batch, Gap, GapReason, Record};
 use millrace_event::Event;
 use millrace_filter::turns::SLICE;
 use millrace_filter::{Allowance, Index, Matching, Subject};
@@ -279,13 +279,20 @@ fn move_to(serving: &Serving, routes: &mut Routes, batch: &Batch, record: usize)
 
 /// Positions that are gone are counted and told when the router passes them, so that each is told once.
 fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
-    for gap in batch.gaps.iter().filter(|gap| passed.contains(&gap.from.offset)) {
+    for gap in gaps_within(batch, passed) {
         let events = gap.to.offset - gap.from.offset;
         if gap.reason == GapReason::Corrupt {
             serving.metrics.lost.inc_by(events);
             tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered");
         }
     }
+}
+
+fn gaps_within(batch: &Batch, passed: Range<u64>) -> impl Iterator<Item = &Gap> {
+    batch
+        .gaps
+        .iter()
+        .filter(move |gap| passed.contains(&gap.from.offset))
 }
 
 // === impl Begun ===
@@ -367,5 +374,44 @@ impl Answers {
     fn clear(&mut self) {
         self.list.clear();
         self.ends.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(gaps: &[(u64, u64)]) -> Batch {
+        let gaps = gaps.iter().map(|(from, to)| Gap {
+            from: at(*from),
+            to: at(*to),
+            reason: GapReason::Corrupt,
+        });
+        Batch {
+            records: Vec::new(),
+            next: at(12),
+            gaps: gaps.collect(),
+        }
+    }
+
+    fn told(batch: &Batch, passed: Range<u64>) -> Vec<(u64, u64)> {
+        let told = gaps_within(batch, passed);
+        told.map(|gap| (gap.from.offset, gap.to.offset)).collect()
+    }
+
+    #[test]
+    fn each_gap_is_told_once_although_a_batch_is_read_again_from_its_middle() {
+        // The records are at 3, 7 and 10.
+        let whole = batch(&[(0, 3), (4, 7), (8, 10), (11, 12)]);
+        assert_eq!(
+            told(&whole, 0..7),
+            [(0, 3), (4, 7)],
+            "with the record between them"
+        );
+        // The second record was not given: it is read again, with what follows it.
+        let rest = batch(&[(8, 10), (11, 12)]);
+        assert_eq!(told(&rest, 7..10), [(8, 10)]);
+        assert_eq!(told(&rest, 10..12), [(11, 12)]);
+        assert_eq!(told(&batch(&[(0, 12)]), 0..12), [(0, 12)], "without any record");
     }
 }
