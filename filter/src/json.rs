@@ -241,7 +241,7 @@ impl Json {
             (Seen::Null, Seen::Null) => Ok(true),
             (Seen::Boolean(one), Seen::Boolean(other)) => Ok(one == other),
             (Seen::Number(one), Seen::Number(other)) => {
-                count(one.length() + other.length())?;
+                count(one.cost(&other))?;
                 Ok(one == other)
             }
             (Seen::Text(one), Seen::Text(other)) | (Seen::HalfPair(one), Seen::HalfPair(other)) => {

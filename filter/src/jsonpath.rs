@@ -15,7 +15,7 @@ use std::ops::ControlFlow::{Break, Continue};
 use jsonpath_rust::parser::model::JpQuery;
 use jsonpath_rust::parser::parse_json_path;
 
-use crate::compile::{CompileError, MAX_VALUE_BYTES};
+use crate::compile::CompileError;
 use crate::json::{Id, Json, ROOT, Seen};
 use crate::meter::{Allowance, Meter};
 use crate::subject::{NoJson, Subject};
@@ -160,13 +160,10 @@ impl PathTest {
     /// Whether a selected value is what the clause asks for.
     fn is_wanted(&self, value: Seen<'_>, meter: &Meter<'_>) -> bool {
         let Some(wanted) = &self.wanted else { return true };
-        let bytes = match value {
-            Seen::Text(text) => text.len(),
-            Seen::Number(number) => number.length(),
-            Seen::Null | Seen::Boolean(_) | Seen::HalfPair(_) | Seen::Array(_) | Seen::Object(_) => 0,
-        };
-        // Longer ones are not looked at.
-        meter.spend_on_text(bytes.min(MAX_VALUE_BYTES)).is_ok() && wanted.is(value)
+        let spent = meter
+            .spend(1)
+            .and_then(|()| meter.spend_on_text(wanted.cost(value)));
+        spent.is_ok() && wanted.is(value)
     }
 }
 

@@ -12,7 +12,7 @@ use std::cell::Cell;
 /// four times.
 pub const MAX_STEPS: u64 = 1 << 21;
 
-/// What is spent at once on an I/O thread, in steps: well under a millisecond.
+/// What is spent at once on an I/O thread, in steps: about a millisecond at most.
 const BRIEF: u64 = 1 << 16;
 
 /// How many bytes of JSON are parsed in the time of a step.

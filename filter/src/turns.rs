@@ -17,7 +17,7 @@ use crate::compiled::{Compiled, Decision};
 use crate::meter::{Allowance, MAX_STEPS};
 use crate::subject::Subject;
 
-/// So much work is done in one turn, in steps: some milliseconds.
+/// So much work is done in one turn, in steps: some ten milliseconds, by what is asked.
 pub const SLICE: u64 = MAX_STEPS;
 
 /// The turns of a process. Clones share them.

@@ -53,7 +53,7 @@ impl Walk<'_> {
             (Side::Nothing, Side::Nothing) | (Side::Null, Side::Null) => true,
             (Side::Boolean(left), Side::Boolean(right)) => left == right,
             (Side::Number(left), Side::Number(right)) => {
-                self.spend_on_text(left.length() + right.length())?;
+                self.spend_on_text(left.cost(right))?;
                 left == right
             }
             (Side::Text(left), Side::Text(right)) if left.len() == right.len() => {
@@ -78,7 +78,7 @@ impl Walk<'_> {
     fn order(self, left: &Side<'_>, right: &Side<'_>) -> ControlFlow<End, Option<Ordering>> {
         Continue(match (left, right) {
             (Side::Number(left), Side::Number(right)) => {
-                self.spend_on_text(left.length() + right.length())?;
+                self.spend_on_text(left.cost(right))?;
                 left.order(right)
             }
             (Side::Text(left), Side::Text(right)) => {

@@ -25,11 +25,25 @@ pub(super) fn of_parsing(text: &str, error: &JsonPathError) -> String {
     // The parser shows a picture of several lines, which begins with ` --> line:column`.
     let picture = error.to_string();
     let place = picture.lines().next().and_then(|line| line.rsplit(':').next());
+    let column = place.and_then(|place| place.parse::<usize>().ok()).unwrap_or(1);
+    if is_large_number(text, column) {
+        return format!(
+            "at column {column}: a whole number in a path goes up to 9007199254740991; compare with a larger one in \
+             the map form: {{PATH: NUMBER}}"
+        );
+    }
     format!(
         "this is no JSONPath (RFC 9535): at column {}: {}",
-        place.unwrap_or("1"),
+        column,
         error.variant.message()
     )
+}
+
+/// Whether a whole number stands at this column that may be beyond 53 bits, where the parser's grammar ends.
+fn is_large_number(text: &str, column: usize) -> bool {
+    let rest = text.chars().skip(column.saturating_sub(1));
+    let digits = rest.skip_while(|c| *c == '-').take_while(char::is_ascii_digit);
+    digits.count() >= 16
 }
 
 /// What a path selects, as far as it is shown.
@@ -144,7 +158,7 @@ fn spelled(wanted: &Wanted) -> String {
     match wanted {
         Wanted::Null => "null".to_owned(),
         Wanted::Boolean(truth) => truth.to_string(),
-        Wanted::Number(text) => shortened(text),
+        Wanted::Number(number) => shortened(&number.text),
         Wanted::Text(text) => quoted(text),
     }
 }

@@ -1,7 +1,7 @@
 //! The walk along a path: each value that it selects, in order, with every step counted before it is made.
 //!
-//! jsonpath-rust parses the paths. Its own evaluation cannot be stopped and writes down for each value where it stands, so
-//! that it costs a hundred times as much ([decision 9](../../../docs/decisions/0009-work-counted-in-steps.md)).
+//! jsonpath-rust parses the paths. Its own evaluation cannot be stopped, and it allocates a text for each value that
+//! says where that stands ([decision 9](../../../docs/decisions/0009-work-counted-in-steps.md)).
 
 use std::ops::ControlFlow;
 

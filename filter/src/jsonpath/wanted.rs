@@ -2,17 +2,27 @@
 
 use crate::filter::Scalar;
 use crate::json::Seen;
-use crate::value::{self, Value};
+use crate::value::{self, Number, Value};
 
 /// A value that something selected must be equal to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Wanted {
     Null,
     Boolean(bool),
-    /// As the user wrote it.
-    Number(Box<str>),
+    Number(WantedNumber),
     Text(Box<str>),
 }
+
+/// A number that is compared with many others, and so read once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WantedNumber {
+    /// As the user wrote it.
+    pub(crate) text: Box<str>,
+    whole: Option<i64>,
+    double: Option<f64>,
+}
+
+// === impl Wanted ===
 
 impl Wanted {
     /// Checks what a user wrote.
@@ -25,7 +35,14 @@ impl Wanted {
             Scalar::Boolean(truth) => Self::Boolean(*truth),
             Scalar::Text(text) => Self::Text(text.as_str().into()),
             Scalar::Number(text) => match value::read(text.as_bytes()) {
-                Ok(Value::Number(_)) => Self::Number(text.trim().into()),
+                Ok(Value::Number(number)) => Self::Number(WantedNumber {
+                    text: text.trim().into(),
+                    whole: match number {
+                        Number::Whole(whole) => Some(whole),
+                        Number::Double(_) | Number::Written { .. } => None,
+                    },
+                    double: number.double(),
+                }),
                 Ok(_) | Err(_) => return Err("the number is none that JSON can spell".to_owned()),
             },
         })
@@ -37,8 +54,17 @@ impl Wanted {
             (Self::Null, Seen::Null) => true,
             (Self::Boolean(wanted), Seen::Boolean(is)) => *wanted == is,
             (Self::Text(wanted), Seen::Text(is)) => **wanted == *is,
-            (Self::Number(wanted), Seen::Number(is)) => is.says(wanted),
+            (Self::Number(wanted), Seen::Number(is)) => wanted.number() == is,
             _ => false,
+        }
+    }
+
+    /// What [`is`](Wanted::is) costs beyond a step, in bytes of text compared.
+    pub(crate) fn cost(&self, value: Seen<'_>) -> usize {
+        match (self, value) {
+            (Self::Text(wanted), Seen::Text(is)) if wanted.len() == is.len() => wanted.len(),
+            (Self::Number(wanted), Seen::Number(is)) => wanted.number().cost(&is),
+            _ => 0,
         }
     }
 
@@ -51,5 +77,19 @@ impl Wanted {
                 | (Self::Number(_), Seen::Number(_))
                 | (Self::Text(_), Seen::Text(_) | Seen::HalfPair(_))
         )
+    }
+}
+
+// === impl WantedNumber ===
+
+impl WantedNumber {
+    fn number(&self) -> Number<'_> {
+        match self.whole {
+            Some(whole) => Number::Whole(whole),
+            None => Number::Written {
+                text: &self.text,
+                double: self.double,
+            },
+        }
     }
 }

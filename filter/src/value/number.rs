@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A JSON number.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +23,27 @@ pub enum Number<'a> {
 /// Longer numbers are equal only to those that are written alike: comparing must stay cheap whatever an event brings.
 const MAX_COMPARED: usize = 4_096;
 
+/// What a closer look at two numbers costs, in bytes of text compared: besides their texts, both are taken apart.
+const CLOSER_LOOK: usize = 128;
+/// And each byte of theirs, in the same unit: it is looked at more than once, and not many at a time.
+const EACH_BYTE: usize = 4;
+
+/// The longest text of a 64-bit number, as [`Short`] writes it.
+const SHORT: usize = 32;
+
 /// What a number's text says: the digits without zeros around them, and where the point stands before the first of them.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
+#[derive(Debug)]
+struct Decimal<'t> {
     negative: bool,
-    digits: String,
+    /// The digits, in two parts since a point may stand between them. Both are empty for zero.
+    digits: [&'t [u8]; 2],
     point: i64,
+}
+
+/// The text of a number that was not written, without an allocation.
+struct Short {
+    bytes: [u8; SHORT],
+    length: usize,
 }
 
 // === impl Number ===
@@ -85,51 +100,73 @@ impl<'a> Number<'a> {
 }
 
 impl Number<'_> {
-    /// Bytes that comparing it may look at.
-    pub(crate) fn length(&self) -> usize {
+    /// What comparing the two costs beyond a step, in bytes of text compared.
+    ///
+    /// Nothing where two 64-bit numbers tell it.
+    pub(crate) fn cost(&self, other: &Self) -> usize {
+        match self.coarse(other) {
+            Some(_) => 0,
+            None => CLOSER_LOOK + EACH_BYTE * (self.length() + other.length()),
+        }
+    }
+
+    /// Which of two numbers is less, by what is written; `None` for two that are too long to be told apart.
+    pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
+        self.coarse(other).or_else(|| self.closer(other))
+    }
+
+    /// The order as far as 64 bits tell it.
+    fn coarse(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Whole(one), Self::Whole(other)) => Some(one.cmp(other)),
+            (Self::Double(one), Self::Double(other)) => one.partial_cmp(other),
+            // Rounding never turns the order round, so only numbers of one double need a closer look.
+            _ => {
+                let (one, other) = self.double().zip(other.double())?;
+                one.partial_cmp(&other).filter(|order| order.is_ne())
+            }
+        }
+    }
+
+    /// The order by what is written.
+    fn closer(&self, other: &Self) -> Option<Ordering> {
+        if let (Self::Written { text: one, .. }, Self::Written { text: other, .. }) = (self, other)
+            && one == other
+        {
+            return Some(Ordering::Equal);
+        }
+        if self.length().max(other.length()) > MAX_COMPARED {
+            return None;
+        }
+        let (mut one_short, mut other_short) = (Short::new(), Short::new());
+        let one = Decimal::of(self.written(&mut one_short)?)?;
+        Some(one.order(&Decimal::of(other.written(&mut other_short)?)?))
+    }
+
+    /// Bytes of text that a closer look reads.
+    fn length(&self) -> usize {
         match self {
             Self::Whole(_) | Self::Double(_) => 0,
             Self::Written { text, .. } => text.len(),
         }
     }
 
-    /// Which of two numbers is less, by what is written; `None` for two that are too long to be told apart.
-    pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
-        if let (Self::Whole(one), Self::Whole(other)) = (self, other) {
-            return Some(one.cmp(other));
-        }
-        // Rounding never turns the order round, so only numbers of one double need a closer look.
-        let doubles = self.double().zip(other.double());
-        let coarse = doubles.and_then(|(one, other)| one.partial_cmp(&other));
-        match coarse {
-            Some(Ordering::Less | Ordering::Greater) => coarse,
-            Some(Ordering::Equal) | None if self == other => Some(Ordering::Equal),
-            Some(Ordering::Equal) | None => {
-                let (one, other) = (self.text(), other.text());
-                if one.len().max(other.len()) > MAX_COMPARED {
-                    return None;
-                }
-                Some(Decimal::of(&one)?.order(&Decimal::of(&other)?))
-            }
-        }
-    }
-
-    /// Whether this says the same number as a text of JSON's grammar.
-    pub(crate) fn says(&self, text: &str) -> bool {
-        match (self, text.parse::<i64>()) {
-            (Self::Whole(whole), Ok(said)) => *whole == said,
-            _ => is_same(&self.text(), text),
-        }
+    /// The text, or one that says the same.
+    fn written<'t>(&'t self, short: &'t mut Short) -> Option<&'t str> {
+        let made = match self {
+            Self::Whole(whole) => write!(short, "{whole}"),
+            Self::Double(double) if !double.is_finite() => return None,
+            Self::Double(double) => write!(short, "{double:e}"),
+            Self::Written { text, .. } => return Some(text),
+        };
+        made.ok().and_then(|()| short.text())
     }
 }
 
 /// Equal when they say the same number: `3`, `3.0` and `30e-1` do.
 impl PartialEq for Number<'_> {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Whole(a), Self::Whole(b)) => a == b,
-            _ => is_same(&self.text(), &other.text()),
-        }
+        self.order(other) == Some(Ordering::Equal)
     }
 }
 
@@ -137,14 +174,6 @@ impl fmt::Display for Number<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
     }
-}
-
-/// Whether two texts say the same number.
-fn is_same(a: &str, b: &str) -> bool {
-    if a == b || a.len().max(b.len()) > MAX_COMPARED {
-        return a == b;
-    }
-    Decimal::of(a).is_some_and(|a| Decimal::of(b) == Some(a))
 }
 
 /// Whether a number's text says zero.
@@ -155,47 +184,106 @@ fn is_zero(text: &str) -> bool {
 
 // === impl Decimal ===
 
-impl Decimal {
-    /// `None` for what is no number (an infinite double), or has an exponent that nobody can count to.
-    fn of(text: &str) -> Option<Self> {
+impl<'t> Decimal<'t> {
+    /// `None` for what has an exponent that nobody can count to.
+    fn of(text: &'t str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = [whole, fraction].concat();
-        if !all.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
+        let bytes = text.as_bytes();
+        let place = |among: &[u8], is: fn(&u8) -> bool| among.iter().position(is);
+        let (mantissa, exponent) = match place(bytes, |byte| matches!(byte, b'e' | b'E')) {
+            Some(at) => (&bytes[..at], text.get(at + 1..)?),
+            None => (bytes, "0"),
+        };
+        let (whole, fraction) = match place(mantissa, |byte| *byte == b'.') {
+            Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+            None => (mantissa, &[][..]),
+        };
+        let (mut head, mut tail) = (without_leading_zeros(whole), without_trailing_zeros(fraction));
+        let mut point = i64::try_from(head.len()).ok()?;
+        if head.is_empty() {
+            let significant = without_leading_zeros(tail);
+            point = i64::try_from(significant.len()).ok()? - i64::try_from(tail.len()).ok()?;
+            tail = significant;
         }
-        let digits = all.trim_start_matches('0');
-        if digits.is_empty() {
+        if tail.is_empty() {
+            head = without_trailing_zeros(head);
+        }
+        let digits = [head, tail];
+        if head.is_empty() && tail.is_empty() {
             return Some(Self {
                 negative: false,
-                digits: String::new(),
+                digits,
                 point: 0,
             });
         }
-        let zeros = all.len() - digits.len();
-        let point = i64::try_from(whole.len()).ok()? - i64::try_from(zeros).ok()?;
         Some(Self {
             negative,
-            digits: digits.trim_end_matches('0').to_owned(),
+            digits,
             point: point.checked_add(exponent.parse().ok()?)?,
         })
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        let sign = |of: &Self| match (of.negative, of.digits.is_empty()) {
-            (_, true) => 0,
-            (true, false) => -1,
-            (false, false) => 1,
+        let size = || {
+            self.point
+                .cmp(&other.point)
+                .then_with(|| self.digits().cmp(other.digits()))
         };
-        let size = (self.point, &self.digits).cmp(&(other.point, &other.digits));
-        match sign(self).cmp(&sign(other)) {
-            Ordering::Equal if self.negative => size.reverse(),
-            Ordering::Equal => size,
+        match self.sign().cmp(&other.sign()) {
+            Ordering::Equal if self.negative => size().reverse(),
+            Ordering::Equal => size(),
             different => different,
         }
+    }
+
+    fn sign(&self) -> i8 {
+        match (self.negative, self.digits().next()) {
+            (_, None) => 0,
+            (true, Some(_)) => -1,
+            (false, Some(_)) => 1,
+        }
+    }
+
+    fn digits(&self) -> impl Iterator<Item = &'t u8> {
+        let [head, tail] = self.digits;
+        head.iter().chain(tail)
+    }
+}
+
+fn without_leading_zeros(digits: &[u8]) -> &[u8] {
+    let first = digits.iter().position(|digit| *digit != b'0');
+    &digits[first.unwrap_or(digits.len())..]
+}
+
+fn without_trailing_zeros(digits: &[u8]) -> &[u8] {
+    let last = digits.iter().rposition(|digit| *digit != b'0');
+    &digits[..last.map_or(0, |last| last + 1)]
+}
+
+// === impl Short ===
+
+impl Short {
+    fn new() -> Self {
+        Self {
+            bytes: [0; SHORT],
+            length: 0,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(..self.length)?).ok()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }

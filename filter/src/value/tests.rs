@@ -1,5 +1,7 @@
 //! What is read, and that it is exactly what serde_json skips over.
 
+use std::cmp::Ordering;
+
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
@@ -144,6 +146,81 @@ fn numbers_are_equal_when_they_say_the_same() {
     }
 }
 
+/// A number of JSON's grammar near others: few digits, zeros around them, small exponents.
+fn number() -> impl Strategy<Value = String> {
+    (
+        "-?",
+        "0|[1-9][0-3]{0,4}",
+        "(\\.[0-3]{1,4})?",
+        "([eE][+-]?0?[0-5])?",
+    )
+        .prop_map(|(sign, whole, fraction, exponent)| [sign, whole, fraction, exponent].concat())
+}
+
+/// The number in units of 10^-12.
+fn in_small_units(text: &str) -> i128 {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: i128 = [whole, fraction].concat().parse().unwrap();
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let places = 12 + exponent.parse::<i32>().unwrap() - i32::try_from(fraction.len()).unwrap();
+    sign * digits.abs() * 10_i128.pow(places.try_into().unwrap())
+}
+
+fn read_number(text: &str) -> Number<'_> {
+    match read(text.as_bytes()) {
+        Ok(Value::Number(number)) => number,
+        other => panic!("{text} is {other:?}"),
+    }
+}
+
+#[test]
+fn a_number_of_a_path_is_compared_as_it_is_shown() {
+    for (double, text, expected) in [
+        (1.5, "1.50", Ordering::Equal),
+        (0.1, "0.1000000000000000055511151231257827", Ordering::Less),
+        (1e300, "1e300", Ordering::Equal),
+        (f64::MAX, "1e309", Ordering::Less),
+        (-2.5e-7, "-25e-8", Ordering::Equal),
+        (9007199254740992.0, "9007199254740993", Ordering::Less),
+        (-f64::MIN_POSITIVE, "0", Ordering::Less),
+    ] {
+        let (computed, written) = (Number::Double(double), read_number(text));
+        assert_eq!(computed.order(&written), Some(expected), "{double} {text}");
+        assert_eq!(
+            written.order(&computed),
+            Some(expected.reverse()),
+            "{double} {text}"
+        );
+        assert_eq!(computed == written, expected.is_eq(), "{double} {text}");
+    }
+    assert_ne!(Number::Double(f64::INFINITY), read_number("1e400"));
+}
+
+/// Only numbers that 64 bits do not tell apart are looked at again.
+#[test]
+fn what_a_comparison_costs_is_known_before() {
+    let cost = |one: &str, other: &str| read_number(one).cost(&read_number(other));
+    for (one, other) in [
+        ("1", "1"),
+        ("1", "2"),
+        ("1.5", "7"),
+        ("1.5", "1.25"),
+        ("-0.5", "0.5e0"),
+    ] {
+        assert_eq!(cost(one, other), 0, "{one} {other}");
+    }
+    let beyond = "1".repeat(4_000);
+    for (one, other) in [
+        ("3", "3.0"),
+        ("1.5", "1.50"),
+        ("9007199254740993", "9007199254740992.0"),
+        (&*beyond, "1"),
+    ] {
+        assert!(cost(one, other) > one.len(), "{one} {other}");
+    }
+}
+
 /// Pieces of JSON in any order.
 fn soup() -> impl Strategy<Value = String> {
     let pieces = [
@@ -154,6 +231,14 @@ fn soup() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn numbers_are_ordered_by_what_they_say(one in number(), other in number()) {
+        let (a, b) = (read_number(&one), read_number(&other));
+        let expected = in_small_units(&one).cmp(&in_small_units(&other));
+        prop_assert_eq!(a.order(&b), Some(expected), "{} {}", one, other);
+        prop_assert_eq!(a == b, expected.is_eq(), "{} {}", one, other);
+    }
+
     #[test]
     fn exactly_what_serde_json_skips_over_is_read(text in soup()) {
         prop_assert_eq!(read(text.as_bytes()).is_ok(), is_json(&text), "{}", text);
