@@ -114,6 +114,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The attempts noted for a position, oldest first, as far as they are still kept.
     async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError>;
 
+    /// Whether attempts at events around this position were left out since the process started: more came than could be
+    /// written.
+    fn attempts_left_out(&self, _around: Position) -> bool {
+        false
+    }
+
     /// What keeps the channel from taking events, for people: its files were removed or cannot be written. `None` while all
     /// is well, and while it is only full.
     fn fault(&self) -> Option<String>;

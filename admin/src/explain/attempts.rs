@@ -24,6 +24,8 @@ pub(super) struct Attempts {
     pub(super) list: Vec<Known>,
     /// There were others, of which nothing is known any more.
     pub(super) forgotten: bool,
+    /// Attempts of that time were left out of the history, perhaps some at this event.
+    pub(super) left_out: bool,
 }
 
 /// Attempts shown of one trigger: the newest.
@@ -58,7 +60,11 @@ impl Attempts {
             .is_none_or(|first| first.attempt == 0 && first.stage == Stage::Subscriber);
         let forgotten = !begins || list.len() > SHOWN;
         list.drain(..list.len().saturating_sub(SHOWN));
-        Self { list, forgotten }
+        Self {
+            list,
+            forgotten,
+            left_out: false,
+        }
     }
 
     pub(super) fn last(&self) -> Option<&Known> {

@@ -86,6 +86,7 @@ pub(super) async fn gather(
     for attempt in channel.attempts(record.position).await? {
         history.entry(attempt.trigger.clone()).or_default().push(attempt);
     }
+    let left_out = channel.attempts_left_out(record.position);
     let mut statuses = admin.board.triggers();
     let mut under_way = admin.board.under_way(broker, record.position.offset);
     for attempt in under_way.values_mut() {
@@ -110,7 +111,10 @@ pub(super) async fn gather(
             status: statuses.remove(&name),
             under_way: under_way.remove(&name),
             now,
-            attempts: Attempts::of(history.remove(&name).into_iter().flatten(), &rows),
+            attempts: Attempts {
+                left_out,
+                ..Attempts::of(history.remove(&name).into_iter().flatten(), &rows)
+            },
             rows,
             trigger: name,
         });

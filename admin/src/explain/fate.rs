@@ -25,6 +25,10 @@ pub(super) struct Fate {
 const READ_PAST: &str = "the trigger has read past it and owes nothing of it: it was settled so long ago that its attempts are not \
                          in the history any more, or the filter did not let it pass then";
 
+/// What is added where the history has a hole.
+const LEFT_OUT: &str =
+    "; the history is incomplete: it could not be written, and attempts of that time were left out";
+
 /// What became of the event, by these facts.
 pub(super) fn of(facts: &Facts) -> Fate {
     let untouched = facts.attempts.list.is_empty() && facts.rows == millrace_channel::Rows::default();
@@ -53,6 +57,9 @@ pub(super) fn of(facts: &Facts) -> Fate {
     if said.is_some_and(|said| !said.matched) {
         fate.why
             .push_str("; its filter does not match this event any more, but did when it was read");
+    }
+    if facts.attempts.left_out {
+        fate.why.push_str(LEFT_OUT);
     }
     if fate.next_due.is_some() || ["behind", "in-hand", "retrying"].contains(&fate.state) {
         halted(&mut fate, facts, lane);
@@ -597,6 +604,13 @@ mod tests {
         );
         changed.explanation = Some(said(false));
         assert!(of(&changed).why.contains("did when it was read"));
+    }
+
+    #[test]
+    fn attempts_that_were_left_out_are_said_to_be_so() {
+        let mut facts = with(&[], Rows::default());
+        facts.attempts.left_out = true;
+        assert!(of(&facts).why.ends_with(LEFT_OUT), "{:?}", of(&facts));
     }
 
     #[test]

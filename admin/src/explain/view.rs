@@ -132,7 +132,9 @@ impl From<Facts> for TriggerView {
             decided_by: decided_by.map(ClauseView::from),
             clauses: clauses.into_iter().map(ClauseView::from).collect(),
             omitted_clauses: omitted,
-            attempts_forgotten: facts.attempts.forgotten || fate.state == "settled",
+            attempts_forgotten: facts.attempts.forgotten
+                || facts.attempts.left_out
+                || fate.state == "settled",
             attempts: facts.attempts.list.into_iter().map(AttemptView::from).collect(),
             next_due: fate.next_due.map(Rfc3339),
             behind: fate.behind,

@@ -1,7 +1,8 @@
 //! The history of attempts: two files of bounded size, the older of which goes when the newer is full.
 //!
 //! Off the event's way: noting an attempt is a push into memory, a task writes them some at a time, and when it does not keep
-//! up they are left out. Nothing is synced, and a line that cannot be read is skipped.
+//! up they are left out. What cannot be written, for want of a descriptor or of room, is kept and tried again. Nothing is
+//! synced, and a line that cannot be read is skipped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,11 +19,14 @@ use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, ChannelError, Position};
 
-/// Attempts that may wait to be written.
+/// Attempts that may wait to be written, or are being written.
 const WAITING: usize = 8_192;
 
 /// How long attempts gather before they are written.
 const GATHER: Duration = Duration::from_millis(250);
+
+/// When what could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest detail and outcome that are kept.
 const LONGEST_TEXT: usize = 1_024;
@@ -57,8 +61,18 @@ pub(super) struct History {
 #[derive(Debug)]
 struct Ring {
     is_kept: bool,
-    waiting: Mutex<Vec<Attempt>>,
+    waiting: Mutex<Waiting>,
     files: Mutex<Files>,
+}
+
+/// Attempts on their way into the files.
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Vec<Attempt>,
+    /// So many more are being written. They come back if that fails.
+    writing: usize,
+    /// The first and the last position of which an attempt was left out.
+    left_out: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -68,6 +82,8 @@ struct Files {
     home: Option<Place>,
     limit: u64,
     open: Option<(File, u64)>,
+    /// The last try failed, which was told.
+    failing: bool,
 }
 
 // === impl History ===
@@ -85,6 +101,7 @@ impl History {
             home: folder.parent().and_then(|home| Place::named(home).ok()),
             limit,
             open: None,
+            failing: false,
         });
         let history = Self {
             ring: Arc::new(Ring {
@@ -100,9 +117,16 @@ impl History {
         drop(tokio::spawn(async move {
             loop {
                 wake.notified().await;
-                let _ = tokio::time::timeout(GATHER, enough.notified()).await;
-                let Some(ring) = ring.upgrade() else { return };
-                let _ = tokio::task::spawn_blocking(move || ring.flush()).await;
+                let mut pause = GATHER;
+                loop {
+                    let _ = tokio::time::timeout(pause, enough.notified()).await;
+                    let Some(ring) = ring.upgrade() else { return };
+                    let written = tokio::task::spawn_blocking(move || ring.flush()).await;
+                    if written.unwrap_or(true) {
+                        break;
+                    }
+                    pause = AGAIN;
+                }
             }
         }));
         history
@@ -114,11 +138,12 @@ impl History {
             return true;
         }
         let mut waiting = self.ring.waiting.lock();
-        if waiting.len() >= WAITING {
+        if waiting.list.len() + waiting.writing >= WAITING {
+            waiting.leave_out(attempt.position.offset);
             return false;
         }
-        waiting.push(attempt);
-        match waiting.len() {
+        waiting.list.push(attempt);
+        match waiting.list.len() {
             1 => self.wake.notify_one(),
             n if n == WAITING / 2 => self.enough.notify_one(),
             _ => {}
@@ -131,9 +156,18 @@ impl History {
         let ring = self.ring.clone();
         let found = tokio::task::spawn_blocking(move || {
             ring.flush();
-            ring.scan(of)
+            let mut found = ring.scan(of);
+            let waiting = ring.waiting.lock();
+            found.extend(waiting.list.iter().filter(|one| one.position == of).cloned());
+            found
         });
         found.await.map_err(|_| ChannelError::Closed)
+    }
+
+    /// Whether attempts at events around this position were left out since the process started.
+    pub(super) fn is_incomplete(&self, at: Position) -> bool {
+        let left_out = self.ring.waiting.lock().left_out;
+        left_out.is_some_and(|(first, last)| (first..=last).contains(&at.offset))
     }
 
     /// Writes what waits.
@@ -153,22 +187,27 @@ impl Drop for History {
 // === impl Ring ===
 
 impl Ring {
-    fn flush(&self) {
+    /// Writes what waits. `false`: that failed, and it waits on.
+    fn flush(&self) -> bool {
         let mut files = self.files.lock();
-        let waiting = std::mem::take(&mut *self.waiting.lock());
-        if waiting.is_empty() {
-            return;
+        let taken = self.waiting.lock().take();
+        if taken.is_empty() {
+            return true;
         }
-        let mut lines = Vec::with_capacity(waiting.len() * 160);
-        for attempt in &waiting {
+        let mut lines = Vec::with_capacity(taken.len() * 160);
+        for attempt in &taken {
             if serde_json::to_writer(&mut lines, &Line::from(attempt)).is_ok() {
                 lines.push(b'\n');
             }
         }
-        if let Err(error) = files.write(&lines) {
-            tracing::debug!(%error, attempts = waiting.len(), "the history of attempts was not written");
-            files.open = None;
+        let written = files.write(&lines);
+        files.tell(written.as_ref().err());
+        let mut waiting = self.waiting.lock();
+        match &written {
+            Ok(()) => waiting.writing = 0,
+            Err(_) => waiting.put_back(taken),
         }
+        written.is_ok()
     }
 
     fn scan(&self, of: Position) -> Vec<Attempt> {
@@ -183,6 +222,27 @@ impl Ring {
             scan_file(file, wanted.as_bytes(), &mut found);
         }
         found
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn take(&mut self) -> Vec<Attempt> {
+        self.writing = self.list.len();
+        std::mem::take(&mut self.list)
+    }
+
+    /// They could not be written, and come first.
+    fn put_back(&mut self, mut taken: Vec<Attempt>) {
+        self.writing = 0;
+        taken.append(&mut self.list);
+        self.list = taken;
+    }
+
+    fn leave_out(&mut self, at: u64) {
+        let (first, last) = self.left_out.unwrap_or((at, at));
+        self.left_out = Some((first.min(at), last.max(at)));
     }
 }
 
@@ -230,9 +290,29 @@ impl Files {
             Some(open) => open,
             none => none.insert(open(&self.folder, &self.folder.join("attempts.jsonl"))?),
         };
-        file.write_all(lines)?;
+        if let Err(error) = file.write_all(lines) {
+            // What was written of it is written again.
+            let _ = file.set_len(*length);
+            self.open = None;
+            return Err(error);
+        }
         *length += lines.len() as u64;
         Ok(())
+    }
+
+    /// Tells once that the history cannot be written, and once that it can be again.
+    fn tell(&mut self, error: Option<&io::Error>) {
+        match (error, self.failing) {
+            (Some(error), false) => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "the history of attempts cannot be written; it is kept in memory and tried again");
+            }
+            (None, true) => {
+                tracing::info!(folder = %self.folder.display(), "the history of attempts is written again");
+            }
+            _ => {}
+        }
+        self.failing = error.is_some();
     }
 }
 
@@ -356,6 +436,61 @@ mod tests {
         assert!(size < 4_500, "{size}");
         assert_eq!(history.attempts(of(0)).await.unwrap(), []);
         assert_eq!(history.attempts(of(99)).await.unwrap(), [attempt(99, 0)]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_kept_in_order_and_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        // Nothing can be opened below a file.
+        std::fs::write(&path, b"").unwrap();
+        let history = History::with_limit(&path, 1 << 20);
+        history.record(attempt(1, 0));
+        history.flush().await;
+        history.record(attempt(1, 1));
+        let both = [attempt(1, 0), attempt(1, 1)];
+        assert_eq!(
+            history.attempts(of(1)).await.unwrap(),
+            both,
+            "while it cannot be written"
+        );
+        std::fs::remove_file(&path).unwrap();
+        // By the task, which nobody asks.
+        let waits = || {
+            let waiting = history.ring.waiting.lock();
+            waiting.list.len() + waiting.writing > 0
+        };
+        while waits() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(history);
+        let next = History::with_limit(&path, 1 << 20);
+        assert_eq!(next.attempts(of(1)).await.unwrap(), both);
+        assert!(!next.is_incomplete(of(1)));
+    }
+
+    #[tokio::test]
+    async fn what_waits_to_be_written_is_bounded_and_a_hole_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        std::fs::write(&path, b"").unwrap();
+        let history = History::with_limit(&path, 64 << 20);
+        let mut taken = 0;
+        for n in 0..WAITING as u64 + 10 {
+            taken += usize::from(history.record(attempt(n, 0)));
+            if n % 1_000 == 0 {
+                history.flush().await;
+            }
+        }
+        assert_eq!(taken, WAITING);
+        let last = WAITING as u64 - 1;
+        assert!(!history.is_incomplete(of(last)));
+        assert!(history.is_incomplete(of(last + 1)) && history.is_incomplete(of(last + 10)));
+        assert!(!history.is_incomplete(of(last + 11)));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(history.attempts(of(last)).await.unwrap(), [attempt(last, 0)]);
+        assert_eq!(history.attempts(of(0)).await.unwrap(), [attempt(0, 0)]);
+        assert!(history.record(attempt(5, 1)), "there is room again");
     }
 
     #[tokio::test]

@@ -304,6 +304,10 @@ impl Channel for Embedded {
         self.history.attempts(of).await
     }
 
+    fn attempts_left_out(&self, around: Position) -> bool {
+        self.history.is_incomplete(around)
+    }
+
     fn fault(&self) -> Option<String> {
         self.state.fault().or_else(|| self.log.fault())
     }

@@ -163,7 +163,7 @@ fn push_attempts(text: &mut String, trigger: &Value) {
         out::plain(&cell(&trigger["trigger"]))
     ));
     if forgotten {
-        text.push_str("(earlier ones are not in the history any more)\n");
+        text.push_str("(others are not in the history)\n");
     }
     text.push_str(&out::table(&head, &rows));
 }
