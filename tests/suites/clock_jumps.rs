@@ -302,6 +302,7 @@ async fn a_schedule_goes_on_from_a_time_that_is_far_from_the_one_before() -> any
         [
             (-5 * HOUR, "all"),
             (-40 * YEAR, "all"),
+            (2 * HOUR, "none"),
             (5 * HOUR, "none"),
             (70 * YEAR, "last"),
         ]
