@@ -146,6 +146,16 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
 
     sink.until_all("/takes", &ids(0, 40)).await?;
     dead_letters.until_all("/dead", &ids(0, 40)).await?;
+    let path = "/api/v1/explain?broker=shop/default&id=39&trigger=shop/takes";
+    wait_until("the history to have the attempt", || async {
+        let story = get(&mut Client::new(mesh.admin().address()), path).await?;
+        Ok(Some(()).filter(|()| {
+            story["triggers"][0]["attempts"]
+                .as_array()
+                .is_some_and(|all| all.len() == 1)
+        }))
+    })
+    .await?;
     nothing_failed(&mesh, "shop/takes", 41).await?;
     let refused = mesh.admin().trigger("shop/refuses").await?;
     assert_eq!(
