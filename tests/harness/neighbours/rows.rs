@@ -343,7 +343,8 @@ fn dead_names() -> anyhow::Result<Option<Attack>> {
 }
 
 fn full_volume() -> anyhow::Result<Option<Attack>> {
-    let Some(volume) = Volume::mount(64)? else {
+    // So large that the journals and histories of two Brokers (some 10 MiB) are little beside half of the reserve.
+    let Some(volume) = Volume::mount(256)? else {
         return Ok(None);
     };
     let subscriber = Subscriber::start(Manner::Silent)?;
