@@ -42,10 +42,11 @@ impl Descriptors {
     pub(crate) fn claim(incoming: usize, outgoing: usize) -> Self {
         let split = Self::split(raise(), incoming, outgoing);
         if split.incoming < incoming {
-            tracing::warn!(
+            // No warning: most limits are lower than the default asks for, and nothing is wrong with that.
+            tracing::info!(
                 limit = split.limit,
                 max_connections = split.incoming,
-                "the limit of open files is low: fewer connections than wanted may come in"
+                "the limit of open files allows fewer connections than --max-connections"
             );
         }
         split
