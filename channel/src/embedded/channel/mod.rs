@@ -77,6 +77,8 @@ pub(crate) struct Embedded {
     /// Whether closing has come to an end.
     closed: tokio::sync::Mutex<Option<Result<(), ChannelError>>>,
     is_closed: AtomicBool,
+    /// Held by the upkeep while it works.
+    tending: Arc<tokio::sync::Mutex<()>>,
     /// The fault that has been logged.
     said_fault: parking_lot::Mutex<Option<String>>,
     /// The lock of the data folder lives as long as the last channel in it. Dropped last.
@@ -333,7 +335,9 @@ impl Channel for Embedded {
         if let Some(outcome) = &*closed {
             return outcome.clone();
         }
+        let tending = self.tending.lock().await;
         let outcome = self.close_once().await;
+        drop(tending);
         *closed = Some(outcome.clone());
         self.is_closed.store(true, Ordering::Release);
         outcome

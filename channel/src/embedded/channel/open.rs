@@ -96,6 +96,7 @@ impl Embedded {
             upkeep: Arc::default(),
             closing: AtomicBool::new(false),
             closed: tokio::sync::Mutex::default(),
+            tending: Arc::default(),
             is_closed: AtomicBool::new(false),
             said_fault: parking_lot::Mutex::default(),
             _folder: around.folder,
@@ -230,9 +231,12 @@ fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
 /// Looks after the channel until it is closed or dropped.
 fn keep_up(channel: &Arc<Embedded>) {
     let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
+    let tending = channel.tending.clone();
     drop(tokio::spawn(async move {
         let (mut looked, mut bytes) = (Instant::now(), u64::MAX);
         loop {
+            // Taken before the channel and given back after it: once the channel is closed, nobody holds it here.
+            let tended = tending.lock().await;
             let Some(channel) = weak.upgrade() else { return };
             if channel.is_closing() {
                 return;
@@ -242,6 +246,7 @@ fn keep_up(channel: &Arc<Embedded>) {
             (looked, bytes) = (Instant::now(), written);
             channel.keep_up_once(is_busy).await;
             drop(channel);
+            drop(tended);
             let _ = tokio::time::timeout(UPKEEP, wake.notified()).await;
         }
     }));
