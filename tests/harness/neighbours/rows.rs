@@ -211,9 +211,9 @@ fn idle_connections() -> Attack {
         descriptors: Some(FEW),
         // Half of them say nothing; the others have asked something and wait, as a kept connection does.
         holds: vec![hold(Bytes::new()), hold(Bytes::from(asked))],
-        // Fewer may come in at this limit than want to, but some may.
+        // All places are taken, and more want in: who is turned away comes again.
         ..Attack::new(Documents::default(), |felt| {
-            felt.open >= 500 && felt.descriptors >= 200
+            felt.opened >= 1_000 && felt.open >= 200 && felt.descriptors >= 200
         })
     }
 }
