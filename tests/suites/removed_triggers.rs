@@ -354,7 +354,7 @@ async fn a_trigger_that_is_gone_is_forgotten_by_hand_and_one_that_is_there_is_no
         mesh.send("shop/default", &events(prefix, "x", 5)).await?;
         mesh.admin()
             .until_trigger("shop/t", "only new events come", |trigger| {
-                trigger["deferred"] == 1
+                trigger["deferred"].as_u64() >= Some(1)
             })
             .await?;
         assert!(sink.ids("/t").iter().all(|id| id.starts_with(prefix)));
