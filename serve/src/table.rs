@@ -43,7 +43,7 @@ pub(crate) struct Waiting {
 
 /// How long a connection must have been idle before it makes room for another peer, or at all if it never said anything.
 /// Less, and its next request may be on the way already.
-const IDLE_SOON: Duration = Duration::from_millis(100);
+const IDLE_SOON: Duration = Duration::from_millis(50);
 /// And for its own peer, which gains nothing by it but the chance that another comes to light behind.
 const IDLE_LONG: Duration = Duration::from_secs(1);
 /// How long a connection waits at least before it may be turned away.
