@@ -48,7 +48,7 @@ pub struct Admin {
     pub feed: Feed,
     /// Reads a filter as a Trigger would have it in its `filters`; an error says in a sentence what is wrong.
     pub read_filter: fn(&str) -> Result<Compiled, String>,
-    /// Where filters are asked that need long.
+    /// Runs filters that need much work, off the I/O threads.
     pub turns: Turns,
     /// Every metric of the process.
     pub registry: Arc<Registry>,
@@ -59,7 +59,7 @@ pub struct Admin {
     /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this listener
     /// beside its own address: for a proxy or a tunnel before it.
     pub allowed_hosts: Vec<String>,
-    /// Connections at one time, which are not counted among those of other listeners.
+    /// The most connections at one time. They do not count among those of other listeners.
     pub max_connections: usize,
     /// Ends the listener.
     pub shutdown: CancellationToken,

@@ -1,9 +1,9 @@
-//! What happens, for those who follow it: a bounded ring that who publishes never waits for.
+//! What happens, for those who follow it: a bounded ring. Publishers never block.
 //!
 //! # Guarantees
-//! - While nobody follows, publishing is not even asked for ([`Feed::is_followed`]).
-//! - The ring holds at most [`MAX_ITEMS`] items and [`MAX_BYTES`] bytes of events, whatever readers do. One that is too slow
-//!   misses what was pushed out, and is told how many items that were.
+//! - While nobody follows, items are not even made ([`Feed::is_followed`]).
+//! - The ring holds at most [`MAX_ITEMS`] items and [`MAX_BYTES`] bytes of events, whatever readers do. A
+//!   reader that is too slow misses what was pushed out, and is told how many items those were.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

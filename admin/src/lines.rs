@@ -1,9 +1,10 @@
-//! An answer of JSON lines whose end is not known when it begins. What is not taken is not made: a few chunks wait for the
-//! client, and who makes them waits for it, or ends when it has gone.
+//! Answers of JSON lines whose end is not known when they begin. Lines are made only as fast as the client
+//! takes them: a few chunks wait for the client, and the task that makes them pauses meanwhile, or ends when
+//! the client has gone.
 //!
 //! # Guarantees
-//! A line holds one whole document, however the data of an event is laid out: blanks and line ends between the tokens of JSON
-//! are left out of a line, and nothing within them changes.
+//! A line holds one whole document, however the data of an event is laid out. Blanks and line ends between
+//! the tokens of JSON are left out; nothing within a token changes.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -108,8 +109,8 @@ impl Writer {
     }
 }
 
-/// Leaves out what stands between the tokens of the JSON from `begin` on, if there is a line's end in it. Data stands in
-/// a line as it came, so it may have some; a text has none, as they are escaped there.
+/// Removes the white space between the tokens of the JSON from `begin` on, if it holds a line end. Event data
+/// goes into a line as it came, so line ends may stand between its tokens. Within a string JSON escapes them.
 fn on_one_line(json: &mut Vec<u8>, begin: usize) {
     if !json[begin..].iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
         return;

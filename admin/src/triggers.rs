@@ -15,7 +15,7 @@ use crate::Admin;
 use crate::refused::Refused;
 use crate::wire::{Rfc3339, shown};
 
-/// The name in a path, or what is no text.
+/// The name in a path, or the refusal of a path that is not text.
 type Named = Result<Path<(String, String)>, PathRejection>;
 
 /// One trigger. Counts are since the process started, but for `deferred` and `parked`, which are stored.
@@ -32,7 +32,7 @@ pub(crate) struct TriggerView {
     state: &'static str,
     /// Why, where that needs saying.
     reason: Option<String>,
-    /// What some of its events wait for before they are attempted, where that is something of Millrace's own: `connections`,
+    /// What some of its events wait for before an attempt, if Millrace itself is short of it: `connections`,
     /// `descriptors`, `ports`, `memory`, `lookups` or `budget`.
     shortage: Option<&'static str>,
     /// The position up to which everything is settled.
@@ -53,7 +53,7 @@ pub(crate) struct TriggerView {
     failed_attempts: u64,
     /// Events given to the dead-letter sink.
     dead_lettered: u64,
-    /// Events that did not match since its filters would have needed too much work to decide.
+    /// Events that did not match because its filters would have needed too much work to decide.
     too_much_work: u64,
     /// The last failed attempt.
     last_failure: Option<LastFailure>,
@@ -119,7 +119,7 @@ pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json
     }))
 }
 
-/// Gives up the place of a trigger that is gone, wherever it has one.
+/// Gives up the place of a trigger that is gone, on every Broker that has one.
 pub(crate) async fn forget(State(admin): State<Admin>, path: Named) -> Result<StatusCode, Refused> {
     let name = named(path)?;
     let (mut is_forgotten, mut is_there, mut failed) = (false, false, None);
@@ -128,7 +128,7 @@ pub(crate) async fn forget(State(admin): State<Admin>, path: Named) -> Result<St
             Ok(Forgotten::Rows(_)) => is_forgotten = true,
             Ok(Forgotten::InUse) => is_there = true,
             Ok(Forgotten::Unknown) => {}
-            // It may be the one.
+            // This Broker may be the one that has it.
             Err(error) => failed = Some(error),
         }
     }

@@ -38,9 +38,9 @@ pub struct AdmissionParts {
 ///
 /// # Guarantees
 /// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains by itself.
-/// An event is stored as it is given, without a copy, unless it carries a `knativebrokerttl` that is a number: then
-/// that number is stored one lower. An event without it may pass 255 brokers; whoever sends it on within the mesh
-/// writes the number.
+/// An event is stored as it is given, without a copy, unless it carries a `knativebrokerttl` that is a
+/// number: then that number is stored one lower. An event without it may pass 255 brokers; the dispatcher
+/// writes the number when it sends the event on within the mesh.
 ///
 /// # Caveats
 /// When the future of `admit` is dropped the events may be stored all the same.

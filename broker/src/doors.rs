@@ -1,7 +1,7 @@
 //! The doors of all brokers of the mesh, found by the text of a path: one hash and no allocation for each request.
 //!
-//! The doors are made anew when the snapshot of the mesh is another one than they were made of, by whoever asks
-//! first; nothing runs beside the requests for that.
+//! When the snapshot of the mesh has changed, the first caller afterwards makes the doors anew; no task runs
+//! beside the requests for that.
 
 use std::collections::HashMap;
 use std::sync::Arc;

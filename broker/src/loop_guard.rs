@@ -1,9 +1,10 @@
 //! The guard against circles: an event that a subscriber sends back, or that one broker sends to another, carries how
 //! many brokers it may still pass (`knativebrokerttl`, as Knative's brokers do it).
 //!
-//! An event without that attribute may pass 255. This number is not written into the event when it first comes in, so
-//! that the usual event is stored as it came, without a copy; whoever sends an event on within the mesh (the
-//! dispatcher, with a reply or to another broker) writes it then. The same holds for a value that is no number.
+//! An event without that attribute may pass 255. This number is not written into the event when it first
+//! comes in, so that the usual event is stored as it came, without a copy. The dispatcher writes it when it
+//! sends the event on within the mesh, as a reply or to another broker. The same holds for a value that is no
+//! number.
 
 use millrace_event::{Event, Refusal, Value};
 

@@ -1,4 +1,4 @@
-//! What admission promises whoever hands it events, without HTTP.
+//! What admission promises to its callers, without HTTP.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
     dead_code,

@@ -453,7 +453,7 @@ async fn a_body_waits_for_memory_that_others_hold_and_is_503_if_it_waits_in_vain
     let told = served.exchange(request(POST, &BINARY, vec![0; 1 << 20])).await;
     problem(&told, 503, "memory-full");
     assert!(told.head.contains("\r\nretry-after: 1\r\n"), "{told:?}");
-    // Small ones have room of their own.
+    // Small bodies have room of their own.
     let mut small = served.connect().await;
     small
         .write_all(&request(POST, &BINARY, vec![0; 50_000]))

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Something of which it can be told how many bytes are in use, and how many may be.
+/// Anything that can report how many bytes it uses, and how many it may use.
 pub trait Use: Send + Sync + fmt::Debug {
     /// Bytes in use now.
     fn used(&self) -> usize;
 
-    /// Bytes that may be.
+    /// Bytes that may be in use.
     fn limit(&self) -> usize;
 }
 
-/// Bytes in use, and the limit that they are held against.
+/// Bytes in use, and their limit.
 #[derive(Debug)]
 pub struct Ledger {
     limit: usize,
@@ -22,7 +22,7 @@ pub struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Nothing in use of so many bytes.
+    /// A ledger with this limit in bytes; nothing is in use yet.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -39,7 +39,7 @@ impl Ledger {
         false
     }
 
-    /// Takes `bytes` even beyond the limit: for what must go on whatever others hold.
+    /// Takes `bytes` even beyond the limit: for work that must go on whatever others hold.
     pub fn take_anyway(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What came when. Two questions are answered: whether it lags, so that memory kept for the rest is better used by somebody
-/// else, and whether it is too slow to be waited for at all.
+/// Measures how fast something arrives. It answers two questions: whether it lags, so that memory set aside
+/// for it is better used by another; and whether it is too slow to be waited for at all.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Begin and bytes of the present window of [`Pace::WINDOW`].
+    /// Start of the present window of [`Pace::WINDOW`], and the bytes that came in it.
     window: (Instant, u64),
-    /// Begin and bytes of the present step of [`Pace::STEP`].
+    /// Start of the present step of [`Pace::STEP`], and the bytes that came in it.
     step: (Instant, u64),
     lags: bool,
     is_too_slow: bool,
@@ -19,13 +19,13 @@ pub struct Pace {
 // === impl Pace ===
 
 impl Pace {
-    /// How long the least rate is measured: whatever ends sooner is never too slow.
+    /// How long the least rate is measured: what ends sooner is never too slow.
     pub const WINDOW: Duration = Duration::from_secs(10);
-    /// The least that must come in a window: 1 KiB a second.
+    /// The least number of bytes in a window: 1 KiB a second.
     pub const LEAST: u64 = 10 * 1024;
-    /// How long it may stand still before it lags.
+    /// The length of a step. What brings too little in a step lags.
     pub const STEP: Duration = Duration::from_millis(250);
-    /// What must come in a step so that it does not lag: 256 KiB a second.
+    /// The least number of bytes in a step of what does not lag: 256 KiB a second.
     const KEEPS_UP: u64 = 64 * 1024;
 
     /// Begins to measure.
@@ -38,13 +38,13 @@ impl Pace {
         }
     }
 
-    /// So many bytes have come.
+    /// Notes that so many bytes have come.
     pub fn came(&mut self, bytes: usize) {
         self.window.1 += bytes as u64;
         self.step.1 += bytes as u64;
     }
 
-    /// Whether it came to less than 256 KiB a second in the last step that is over.
+    /// Whether less than 256 KiB a second came in the last complete step.
     pub fn lags(&mut self, now: Instant) -> bool {
         if now.duration_since(self.step.0) >= Self::STEP {
             self.lags = self.step.1 < Self::KEEPS_UP;
@@ -53,7 +53,7 @@ impl Pace {
         self.lags
     }
 
-    /// Whether it came to less than 1 KiB a second in the last ten seconds that are over.
+    /// Whether less than 1 KiB a second came in the last complete window of ten seconds.
     pub fn is_too_slow(&mut self, now: Instant) -> bool {
         if now.duration_since(self.window.0) >= Self::WINDOW {
             self.is_too_slow = self.window.1 < Self::LEAST;

@@ -13,16 +13,17 @@ use crate::Use;
 /// A part of the memory budget. Cheap to clone; clones share it.
 ///
 /// # Flow
-/// Small items take bytes as they come, which is one atomic operation. A large one asks at the door for all that it will
-/// need and waits there, holding nothing. It keeps what was set aside for it as long as it keeps pace; what lags is left
-/// with what has come, as soon as somebody waits.
+/// A small item takes bytes as they come, which is one atomic operation. A large item asks at the door for
+/// all that it will need and waits there, holding nothing. It keeps what was set aside for it as long as it
+/// keeps pace. If it lags while another waits, only what has come is left to it.
 ///
 /// # Guarantees
-/// - One item of the largest size always fits: there is a *guaranteed* room of that size, which one item has at a time.
-///   So a full part always drains: whoever is first at the door gets it at last, and who lags in it must leave.
-/// - Small items have some room in which no large one can be.
-/// - At the door comes next whoever holds least of this part, and among those the first. So an asker with many items does
-///   not stand before one with few.
+/// - One item of the largest size always fits: there is a *guaranteed* room of that size for one item at a
+///   time. So a full part always drains: the first at the door gets that room at last, and an item that lags
+///   in it must leave.
+/// - Small items have some room that no large one can take.
+/// - The asker that holds least of this part comes next at the door; among equals, the first. So an asker
+///   with many items does not stand before one with few.
 ///
 /// # Caveats
 /// Bytes are counted in KiB, rounded up for each item.
@@ -33,14 +34,14 @@ pub struct Part {
 
 #[derive(Debug)]
 struct Shared {
-    /// What all may use, in units.
+    /// What all items may use, in units.
     common: Pool,
     /// What only small items may use.
     small: Pool,
     /// Whether an item has the guaranteed room.
     guaranteed: AtomicBool,
     largest: usize,
-    /// How many wait at the door; so that giving back is cheap while nobody does.
+    /// How many wait at the door. Kept apart, so that giving back is cheap while nobody waits.
     waiting: AtomicUsize,
     door: Mutex<Door>,
 }
@@ -54,7 +55,7 @@ struct Pool {
 #[derive(Debug, Default)]
 struct Door {
     waiting: VecDeque<Waiting>,
-    /// Units that each asker was given at the door and holds.
+    /// Units that each asker was given at the door and still holds.
     held: HashMap<u64, usize>,
 }
 
@@ -72,20 +73,20 @@ pub struct Hold {
     common: usize,
     small: usize,
     guaranteed: bool,
-    /// Who asked for it at the door.
+    /// The asker, if the bytes were given at the door.
     asker: Option<u64>,
 }
 
 /// Items up to this size, in bytes, are small.
 pub const SMALL: usize = 64 * 1024;
-/// Bytes are counted in these.
+/// Bytes are counted in units of this size.
 const UNIT: usize = 1024;
 
 // === impl Part ===
 
 impl Part {
-    /// A part of so many bytes, with room for one item of the largest size set aside, and an eighth for small ones. It is at
-    /// least [`Part::least`].
+    /// A part of `bytes`, of which room for one item of the largest size is set aside, and an eighth for
+    /// small items. It has at least the size [`Part::least`].
     pub fn new(bytes: usize, largest: usize) -> Self {
         let bytes = bytes.max(Self::least(largest));
         let small = bytes / 8;
@@ -111,12 +112,13 @@ impl Part {
             .saturating_mul(8)
     }
 
-    /// Nothing yet: for an item that takes bytes as they come.
+    /// An empty hold: for an item that takes bytes as they come.
     pub fn hold(&self) -> Hold {
         Hold::of(&self.shared, 0, None)
     }
 
-    /// Waits for room for a whole item, holding nothing meanwhile. Dropping the future gives the place at the door up.
+    /// Waits for room for a whole item, holding nothing meanwhile. Dropping the future gives up the place at
+    /// the door.
     pub async fn enter(&self, asker: u64, bytes: usize) -> Hold {
         let units = units(bytes).min(self.shared.common.size);
         let given = {
@@ -134,7 +136,7 @@ impl Part {
             self.shared.waiting.fetch_add(1, AcqRel);
             given
         };
-        // Something may have been given back between the question and the entry into the queue.
+        // Bytes may have been given back between the first try and the entry into the queue.
         self.shared.open_door();
         let gone = Gone(&self.shared);
         let hold = given.await.unwrap_or_else(|_| self.hold());
@@ -159,7 +161,7 @@ impl Use for Part {
     }
 }
 
-/// A place at the door that was given up.
+/// Leaves the queue at the door when dropped.
 struct Gone<'a>(&'a Arc<Shared>);
 
 impl Drop for Gone<'_> {
@@ -171,7 +173,7 @@ impl Drop for Gone<'_> {
 // === impl Shared ===
 
 impl Shared {
-    /// Lets in who waits, as far as there is room.
+    /// Admits from the door as many as there is room for.
     fn open_door(self: &Arc<Self>) {
         if self.waiting.load(Acquire) == 0 {
             return;
@@ -196,7 +198,7 @@ impl Shared {
             }
             self.waiting.store(door.waiting.len(), Release);
         }
-        // Not under the lock: what cannot be given is dropped, and so comes here again.
+        // Not under the lock: a hold that nobody takes is dropped, and then this function runs again.
         for (give, hold) in given {
             drop(give.send(hold));
         }
@@ -206,7 +208,7 @@ impl Shared {
 // === impl Door ===
 
 impl Door {
-    /// Who comes next: who holds least, and of those the first.
+    /// The one who comes next: it holds least, and came first among equals.
     fn next(&self) -> Option<usize> {
         let held = |index: &usize| self.held.get(&self.waiting[*index].asker).copied().unwrap_or(0);
         (0..self.waiting.len()).min_by_key(held)
@@ -235,7 +237,8 @@ impl Hold {
         }
     }
 
-    /// Makes it so many bytes altogether, or says that there is no room; then it holds what it held. Never waits.
+    /// Grows the hold to so many bytes altogether. `false`: there is no room, and the hold is as before.
+    /// Never waits.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let held = self.common + self.small;
         let wanted = units(bytes);
@@ -245,7 +248,7 @@ impl Hold {
         let more = wanted - held;
         let is_small = bytes <= SMALL;
         let is_waited_for = self.part.waiting.load(Acquire) > 0;
-        // While somebody waits for what is common, small ones have their own and others get nothing new.
+        // While somebody waits for common room, small items use their own room and others get nothing new.
         if is_small && is_waited_for && self.part.small.take(more) {
             self.small += more;
             return true;
@@ -263,8 +266,8 @@ impl Hold {
         self.guaranteed
     }
 
-    /// It lags: what was set aside for it beyond `bytes` goes to others if any wait. `false`: it has the guaranteed room,
-    /// which somebody waits for, and must end.
+    /// The item lags: what was set aside for it beyond `bytes` goes to others if any wait. `false`: it has
+    /// the guaranteed room, which somebody waits for, and must end.
     #[must_use]
     pub fn lag(&mut self, bytes: usize) -> bool {
         if !self.is_waited_for() {
@@ -290,7 +293,7 @@ impl Hold {
         self.part.waiting.load(Acquire) > 0
     }
 
-    /// It is whole, and no more than `bytes` is needed any longer.
+    /// The item is complete: no more than `bytes` is needed any longer.
     pub fn shrink(&mut self, bytes: usize) {
         if !self.guaranteed {
             let spare = self
@@ -387,7 +390,7 @@ mod tests {
             .is_err()
     }
 
-    /// Fills what is common, and the guaranteed room.
+    /// Fills the common room and the guaranteed room.
     async fn full(part: &Part) -> Vec<Hold> {
         let mut all = Vec::new();
         while let Ok(hold) = tokio::time::timeout(Duration::ZERO, part.enter(1, LARGEST)).await {

@@ -24,8 +24,9 @@ use crate::{
 /// - `append` returns when the events are durable, in order; a batch is all or nothing.
 /// - Only durable events are read. State never names a position that is not durable.
 /// - `commit` is atomic and durable when it returns; every change is idempotent by its key; changes of one call are applied in order.
-/// - A position is never used twice. A row whose event is gone is reported as a loss (`get` gives `None`).
-/// - What is waited for (due times, since when a lane is orphaned) is in the steady time of this process
+/// - Times to wait for (due times, since when a lane is orphaned) are in the steady time of this process
+///   ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for the next
+///   process too.
 ///   ([`millrace_event::clock`]), which the wall clock does not move. What is stored is right for the next process too.
 /// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever retention deletes.
 ///
@@ -64,16 +65,17 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Every lane that is stored.
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError>;
 
-    /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A new lane starts at the
-    /// head; another lane of the same name with another uid becomes orphaned. What is due later than in the spec's longest wait is
-    /// brought forward to it. A router that runs meanwhile may have passed the new
-    /// lane's `start` when this returns: what lies between is the lane's own and has to be read for it.
+    /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A
+    /// new lane starts at the head; another lane of the same name with another uid becomes orphaned. Work
+    /// that is due later than the spec's longest wait is brought forward to it. A running router may have
+    /// passed the new lane's `start` when this returns: the lane must then read by itself what lies between.
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError>;
 
     /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked events stay.
     async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError>;
 
-    /// Forgets every lane of a trigger that is gone (orphaned), as `drop_lane` does: by hand, before the end of its grace period.
+    /// Forgets every lane of a trigger that is gone (orphaned), as `drop_lane` does. An operator asks for it
+    /// before the grace period has ended.
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError>;
 
     /// Applies all changes or none. A change for a lane that is gone does nothing: its debts went with it.
@@ -114,14 +116,14 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The attempts noted for a position, oldest first, as far as they are still kept.
     async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError>;
 
-    /// Whether attempts at events around this position were left out since the process started: more came than could be
-    /// written.
+    /// Whether attempts for events around this position were left out since the process started: more came
+    /// than could be written.
     fn attempts_left_out(&self, _around: Position) -> bool {
         false
     }
 
-    /// What keeps the channel from taking events, for people: its files were removed or cannot be written. `None` while all
-    /// is well, and while it is only full.
+    /// Why the channel cannot take events, for people: its files were removed or cannot be written. `None`
+    /// while all is well, and while the volume is only full.
     fn fault(&self) -> Option<String>;
 
     /// How full the channel is.
@@ -145,7 +147,7 @@ pub trait Reader: Send + fmt::Debug {
     fn position(&self) -> Position;
 }
 
-/// Who appends: producers are turned away first when room gets short.
+/// The kind of append: producers are turned away first when room gets short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Events from outside.
@@ -198,14 +200,14 @@ pub enum Change {
     },
 }
 
-/// What came of forgetting a trigger that is gone.
+/// The result of forgetting a trigger that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgotten {
-    /// It is forgotten, and so many rows of work with it.
+    /// It is forgotten, with so many rows of work.
     Rows(u64),
     /// The channel has no lane of that name.
     Unknown,
-    /// The trigger is there: its lane is in use.
+    /// The trigger exists: its lane is in use.
     InUse,
 }
 
@@ -222,7 +224,8 @@ pub struct Usage {
     pub refusing: Option<String>,
     /// Positions skipped since the opening to make room, although a lane had not settled them (`drop-oldest`).
     pub dropped: u64,
-    /// Triggers that were gone and whose debts were dropped since the opening, to make room before the end of their grace period.
+    /// Triggers that were gone and whose debts were dropped since the opening, to make room before their
+    /// grace period ended.
     pub forgotten: u64,
 }
 
@@ -261,7 +264,8 @@ pub enum ChannelError {
     Closed,
 }
 
-/// The open channels by broker: who needs one asks here. Cheap to clone; all clones are the same registry.
+/// The open channels by broker, for every part of the process. Cheap to clone; all clones are the same
+/// registry.
 #[derive(Clone, Debug, Default)]
 pub struct Channels {
     open: Arc<RwLock<HashMap<ObjectName, Arc<dyn Channel>>>>,
@@ -280,7 +284,7 @@ impl Channels {
         self.open.write().insert(broker, channel);
     }
 
-    /// Forgets a channel; who holds it goes on.
+    /// Forgets a channel; its holders may go on using it.
     pub fn remove(&self, broker: &ObjectName) -> Option<Arc<dyn Channel>> {
         self.open.write().remove(broker)
     }

@@ -17,7 +17,8 @@ pub struct LaneSpec {
     pub trigger: ObjectName,
     /// The uid from Kubernetes: another one than the stored makes a new lane at the end. `None` (files): the name is the identity.
     pub uid: Option<String>,
-    /// No row of work has a reason to wait for longer than this: one that does was written while the clock was wrong.
+    /// The longest wait that a row of work can have. A row that waits longer was written while the clock was
+    /// wrong.
     pub longest_wait: Duration,
 }
 
@@ -57,6 +58,6 @@ pub enum LaneState {
     Active,
     /// Paused by command.
     Paused,
-    /// Its trigger disappeared at this (steady) time; its debts are kept for the grace period.
+    /// Its trigger disappeared at this steady time; its debts are kept for the grace period.
     Orphaned(Timestamp),
 }

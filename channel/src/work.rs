@@ -42,7 +42,8 @@ pub struct Work {
     /// Read again after an unclean stop: `open` must be durable before each attempt, so that an event that kills the
     /// process is found out.
     pub suspect: bool,
-    /// Whether the event matches is not known: the filter is asked before the first attempt, under the same suspicion.
+    /// It is not known whether the event matches: the filter is asked before the first attempt, under the
+    /// same suspicion.
     pub undecided: bool,
     /// The last failures, oldest first, at most [`Work::KEPT_FAILURES`].
     pub failures: Vec<Failure>,

@@ -6,8 +6,8 @@
 //! `destination`, `delivery`, `secret`, `reference`, [`duration`], [`quantity`]) say what the fields mean, and `found` makes the mesh of
 //! them; [`mod@load`] goes that way with every document.
 //!
-//! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of all
-//! documents are to be told at once.
+//! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of
+//! all documents are reported at once.
 
 mod broker;
 mod delivery;

@@ -1,7 +1,7 @@
 //! What documents name outside of themselves: files and variables, each with its place.
 //!
-//! Whether a document may name it is the operator's decision and not the document's, so nothing is judged here:
-//! `millrace check` does it with the list, and a source when it needs what is named.
+//! The operator decides whether a document may name it, not the document. So nothing is judged here:
+//! `millrace check` judges it with this list, and a source does when it needs the file or variable.
 
 use millrace_model::{NamedFile, Secret};
 
@@ -12,7 +12,7 @@ use crate::problem::{Code, Mark, Problem, Remark};
 pub struct Reference {
     /// The file of the document, as it was named.
     pub file: String,
-    /// The place.
+    /// Where in the file the field stands.
     pub at: Mark,
     /// The document, e.g. `KafkaSource shop/orders`.
     pub document: Option<String>,
@@ -25,7 +25,7 @@ pub struct Reference {
 /// What a field names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// A secret: never one that stands in a document.
+    /// A secret that does not stand in a document.
     Secret(Secret),
     /// A kubeconfig.
     Kubeconfig(NamedFile),
@@ -34,7 +34,7 @@ pub enum Named {
 // === impl Reference ===
 
 impl Reference {
-    /// It may not be named.
+    /// The problem of a field that may not name this.
     pub fn refused(&self, message: String) -> Problem {
         Problem {
             file: self.file.clone(),
@@ -46,7 +46,7 @@ impl Reference {
         }
     }
 
-    /// It may be named, but does not work here and now.
+    /// The remark on a field that may name this, but it does not work here and now.
     pub fn remark(&self, message: String) -> Remark {
         Remark {
             file: self.file.clone(),

@@ -20,7 +20,8 @@ pub struct Request<'a> {
     pub event: &'a Event,
     /// Changes to it on the wire: the TTL for a Broker of this mesh, the attributes of a dead letter.
     pub outgoing: Outgoing<'a>,
-    /// The content mode; data that is itself a CloudEvent leaves in structured mode whatever it says ([`write_binary`]).
+    /// The content mode; data that is itself a CloudEvent leaves in structured mode in any case
+    /// ([`write_binary`]).
     pub format: Format,
     /// The trigger's namespace, sent as `Kn-Namespace`.
     pub namespace: &'a str,
@@ -49,7 +50,7 @@ impl Request<'_> {
         // Ours come last, so that no header which an event brought along can stand in for them.
         headers.insert(HOST, host);
         headers.insert(USER_AGENT, AGENT);
-        // A compressed reply could not be taken, and the words of a failure could not be read.
+        // A compressed reply could not be taken, and a compressed error message could not be read.
         headers.insert(ACCEPT_ENCODING, IDENTITY);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Ok(namespace) = HeaderValue::from_str(self.namespace) {

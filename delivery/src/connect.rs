@@ -14,20 +14,20 @@ use crate::shortage;
 use crate::stream::Wire;
 use crate::tls::Tls;
 
-/// The longest that connecting may take, TLS included: much less than a subscriber may take for its answer.
+/// The most time for connecting, TLS included: much less than a subscriber may take for its answer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Addresses of one name that are tried at most; a name with more is not a target but a flood.
 const ADDRESSES_TRIED: usize = 16;
 
-/// How long a peer may be silent that owes an acknowledgement, or does not answer a probe, before it counts as gone.
+/// How long a peer may leave data unacknowledged, or probes unanswered, before it counts as gone.
 const VANISHED_AFTER: Duration = Duration::from_secs(30);
 
-/// When a silent connection is probed first, and how often then.
+/// How long a connection is silent before its first probe, and the time between probes.
 const PROBES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
-/// A connection to `place` at one of these addresses, ready for HTTP, within `limit`. Where a name has several addresses none may
-/// use up all of that.
+/// Connects to `place` at one of these addresses, ready for HTTP, within `limit`. Of several addresses none
+/// may use up all of that time.
 pub(crate) async fn connect(
     place: &Place,
     addresses: &[SocketAddr],
@@ -49,8 +49,8 @@ pub(crate) async fn connect(
     }
 }
 
-/// Tries the allowed addresses in order. When all fail, the last failure is told; that of the guard only when it
-/// allowed none. A shortage of our own ends the search: it says nothing of the address.
+/// Tries the allowed addresses in order. When all fail, the last failure is reported; the guard's refusal
+/// only when it allowed none. A shortage of our own ends the search, as it tells nothing about the address.
 async fn first_reachable(
     addresses: &[SocketAddr],
     guard: &Guard,
@@ -100,8 +100,9 @@ async fn open(address: SocketAddr, guard: &Guard) -> Result<TcpStream, Unmade> {
 /// A peer that has vanished without a word is noticed within 30 s, although an answer may take much longer.
 ///
 /// # Caveats
-/// A subscriber that reads nothing of a request for so long, while the buffers on the way are full, counts as gone too: the kernel
-/// does not tell the two apart. Buffers hold some hundred kilobytes, so that this meets large events only.
+/// A subscriber that reads nothing of a request for that long, while the buffers on the way are full, counts
+/// as gone too: the kernel does not distinguish the two. The buffers hold some hundred kilobytes, so this
+/// concerns large events only.
 fn set_options(tcp: &TcpStream) -> io::Result<()> {
     // A delivery is one write; waiting to fill a segment would only delay it.
     tcp.set_nodelay(true)?;

@@ -1,8 +1,9 @@
 //! Keep-alive connections of a lane's own, driven directly on `hyper::client::conn`.
 //!
-//! A pool would cost more than the request itself (two thirds more CPU, measured) and lets one lane wait for another's
-//! connections. So each slot of a lane has its own, and whoever owns the slot decides how long it lives. Only while somebody else
-//! waits for a connection is one closed that is not in use (`outgoing`).
+//! A pool would cost more than the request itself (two thirds more CPU, measured) and lets one lane wait for
+//! another's connections. So each slot of a lane has its own connection, and the slot's owner decides how
+//! long it lives. An idle connection is closed for another owner only while that owner waits for one
+//! (`outgoing`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::resolve::Resolver;
 use crate::tls::Tls;
 use crate::{Outcome, Request, reply};
 
-/// The first wait before something is tried again of which the kernel had none left, and the longest.
+/// The first and the longest pause before another try, after the kernel had run out of something.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// What all connections share.
@@ -40,7 +41,7 @@ pub struct ConnectorOptions {
     pub max_connections: usize,
     /// Name lookups that may run at one time, each on a thread of its own; 1 024 by default.
     pub max_lookups: usize,
-    /// Memory of answers that may be replies, until they are stored; 64 MiB by default.
+    /// Memory for answers that may be replies, until they are stored; 64 MiB by default.
     pub replies: Part,
 }
 
@@ -50,7 +51,7 @@ pub struct Connector {
     shared: Arc<Shared>,
 }
 
-/// A Trigger's, or a source's, share of what is limited: of connections and of name lookups. Clones share it.
+/// The share of a Trigger or source in what is limited: connections and name lookups. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Share {
     shared: Arc<Shared>,
@@ -88,7 +89,7 @@ struct Progress {
     answer: Option<Answer>,
 }
 
-/// Bytes of an answer's body that are read where nobody says.
+/// The most bytes that are read of an answer's body, unless the caller sets a limit.
 const MAX_ANSWER: usize = 1 << 20;
 
 // === impl ConnectorOptions ===
@@ -130,7 +131,7 @@ impl Connector {
         self
     }
 
-    /// Counts attempts and connections there; to be said before the first share is made.
+    /// Counts attempts and connections there; must be called before the first share is made.
     #[must_use]
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
@@ -149,12 +150,12 @@ impl Connector {
         Ok(self)
     }
 
-    /// The guard that is asked about each address: for who connects without this.
+    /// The guard that is asked about each address: for code that connects by itself.
     pub fn guard(&self) -> &Guard {
         &self.shared.options.guard
     }
 
-    /// A share of what is limited. `name` is how a log line names its owner.
+    /// A share of what is limited. `name` names its owner in log lines.
     pub fn share(&self, name: impl Into<String>) -> Share {
         Share {
             shared: self.shared.clone(),
@@ -199,16 +200,18 @@ impl Connection {
     /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a failed attempt.
     ///
     /// # Guarantees
-    /// It ends within the request's timeout, of which waiting for the memory of a reply takes nothing. Dropping the future closes the connection, so that nothing of an attempt
-    /// given up on is taken for the answer to a later one; the event may have arrived all the same.
+    /// It ends within the request's timeout; waiting for the memory of a reply does not count. Dropping the
+    /// future closes the connection, so that no late answer is taken for that of a later attempt. The event
+    /// may have arrived all the same.
     ///
     /// # Errors
-    /// Something of our own was short, so that this is no attempt: the target has taken nothing of it. This slot stands in
-    /// line for what is short; [`Connection::room`] waits until it is worth trying again.
+    /// Something of our own was short, so this was no attempt: the target received nothing. This slot stands
+    /// in line for what is short; [`Connection::room`] waits until another try makes sense.
     ///
     /// # Caveats
-    /// Once the target has sent the head of a 2xx that announces no reply, the event is delivered, whether or not the
-    /// rest of the answer comes. A head that announces one binds us to its body: without it the attempt has failed.
+    /// Once the target has sent the head of a 2xx that announces no reply, the event is delivered, whether or
+    /// not the rest of the answer comes. After a head that announces a reply the body is needed: without it
+    /// the attempt has failed.
     pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
         let began = Instant::now();
         let (mut progress, patience) = (Progress::default(), Patience::default());
@@ -235,7 +238,7 @@ impl Connection {
         Ok(outcome)
     }
 
-    /// Waits until an attempt that met this shortage is worth another try: without limit, and without spinning.
+    /// Waits until another try makes sense after this shortage: without limit, and without spinning.
     ///
     /// # Guarantees
     /// Dropping the future keeps the place in the line. A shortage that lasts for 10 s is logged, once for all slots of
@@ -257,7 +260,7 @@ impl Connection {
                 (Shortage::Connections, Some(pending), _) => *permit = Some(pending.permit().await),
                 (Shortage::Lookups, _, Some(lookup)) => lookup.begun().await,
                 _ => {
-                    // What is gone may be gone until a connection is closed, or until somebody else gives way.
+                    // It may be used up until a connection is closed, or until another owner gives way.
                     tokio::select! {
                         () = owner.outgoing().closed_one() => {}
                         () = tokio::time::sleep(pause) => {}
@@ -268,7 +271,7 @@ impl Connection {
         short.wait(shortage, waiting).await;
     }
 
-    /// The reply of the last attempt is stored, or not needed: its memory is free for others.
+    /// Frees the memory of the last attempt's reply: the reply is stored, or not needed.
     pub fn reply_stored(&mut self) {
         self.reply = None;
     }
@@ -335,7 +338,8 @@ impl Connection {
         }
     }
 
-    /// A new connection: looked up before a permit is asked for, so that none is held while a name server is waited for.
+    /// A new connection. The name is looked up before a permit is asked for, so that no permit is held
+    /// meanwhile.
     async fn connect(&mut self, request: &Request<'_>) -> Result<Box<Open>, Unmade> {
         let Shared {
             options,
@@ -346,7 +350,7 @@ impl Connection {
         } = &*self.shared;
         let place = Place::of(request.uri)?;
         let (owner, means) = (self.parked.owner(), &mut self.means);
-        // What was found counts for as long as it takes to get the permit: to look it up again would begin from the start.
+        // The addresses stay valid until the permit is there: another lookup would begin from the start.
         let resolved = match means.resolved.take().filter(|resolved| resolved.is_of(&place)) {
             Some(resolved) => resolved,
             None => {

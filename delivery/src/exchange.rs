@@ -41,15 +41,15 @@ pub(crate) struct Open {
     permit: Permit,
 }
 
-/// Within what an answer is read.
+/// The limits within which an answer is read.
 pub(crate) struct Bounds<'a> {
-    /// Whether an answer may be a reply.
+    /// Whether the answer may be a reply.
     pub(crate) wants_reply: bool,
-    /// Bytes of a body that are read.
+    /// The most bytes of the body that are read.
     pub(crate) max: usize,
-    /// Memory of replies.
+    /// The memory for replies.
     pub(crate) replies: &'a Part,
-    /// The attempt's time.
+    /// The time limit of the attempt.
     pub(crate) patience: &'a Patience,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
-    /// The memory that it takes, where it may be a reply.
+    /// The memory that the body takes, if it may be a reply.
     pub(crate) held: Option<Hold>,
 }
 
@@ -108,7 +108,7 @@ impl Open {
         })
     }
 
-    /// Closes it, for another connection in its place.
+    /// Closes it and keeps its permit, for another connection in its place.
     pub(crate) fn into_permit(self) -> Permit {
         self.permit
     }
@@ -139,8 +139,8 @@ impl Open {
         self.place.host_header.clone()
     }
 
-    /// Sends a request and reads the answer into `answer`: its head whole, of its body as much as the bounds say. Of a
-    /// body that is not announced as a reply only the first kilobyte is kept.
+    /// Sends a request and reads the answer into `answer`: the whole head, and as much of the body as the
+    /// bounds allow. A body that is not announced as a reply is kept only up to its first kilobyte.
     pub(crate) async fn exchange(
         &mut self,
         request: http::Request<Full<Bytes>>,
@@ -181,7 +181,7 @@ impl Open {
         Ok(())
     }
 
-    /// Reads a body that may be a reply, as memory allows, up to its end or `max`.
+    /// Reads a body that may be a reply, as far as memory allows, to its end or to `max`.
     async fn read_reply(
         &mut self,
         incoming: &mut Incoming,

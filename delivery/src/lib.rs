@@ -1,11 +1,12 @@
 //! One attempt at one target, and its outcome. Stateless: only the dispatcher stores.
 //!
-//! The files tell an attempt in order: what to send ([`attempt`]), where that is (`place`), which addresses that has
-//! (`resolve`, `lookups`), may we have one more connection (`means`, `outgoing`, by the rules of `shares` and `permits`), may we connect
-//! there ([`guard`]), connect (`connect`, `tls`, `trust`, `tls_words`, `stream`), keep the connection ([`connection`]), tell what is short from what has
-//! failed (`shortage`), send and read (`exchange`, within `reply_memory` and `patience`), what the answer means ([`outcome`], [`reply`], `retry_after`, and
-//! `no_answer` where there is none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and
-//! what is counted ([`metrics`]).
+//! The files follow an attempt in order: what to send ([`attempt`]), where to (`place`), which addresses that
+//! has (`resolve`, `lookups`), whether one more connection may be opened (`means`, `outgoing`, by the rules
+//! of `shares` and `permits`), whether it may lead there ([`guard`]), how to connect (`connect`, `tls`,
+//! `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage from a
+//! failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what the
+//! answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
+//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
 
 pub mod attempt;
 pub mod backoff;

@@ -1,10 +1,11 @@
-//! The lookups that run: how many at one time, whose, and on what.
+//! The lookups that run: how many at one time, for whom, and on which threads.
 //!
 //! The system's resolver blocks a thread for as long as it likes, and nothing can stop it
 //! (`docs/decisions/0010-name-lookups.md`). So each lookup has a thread of its own, of which there are at most
-//! `max_lookups`, shared as [`crate::shares`] says. A name that was answered last time may have the last free thread.
-//! One of which nothing is known leaves an eighth of them free, and one that lasted too long before leaves half.
-//! So names that nobody answers for take at most half of the threads in the long run, however many they are.
+//! `max_lookups`, shared by the rules of [`crate::shares`]. A name that was answered last time may take the
+//! last free thread. An unknown name leaves an eighth of the threads free, and a name that took too long
+//! before leaves half. So names that no server answers take at most half of the threads in the long run,
+//! however many they are.
 
 use std::io;
 use std::net::IpAddr;
@@ -18,13 +19,13 @@ use crate::permits::{Pending, Permits, Shown};
 use crate::shares::{Asking, OwnerId, Rank};
 use crate::shortage;
 
-/// When a thread that the machine refused is asked for again.
+/// How soon a thread that the machine refused is asked for again.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// The stack of a lookup's thread: a library that asks other services may need more than the usual least.
+/// The stack of a lookup's thread. It is larger than the usual least, as the library may ask other services.
 const STACK: usize = 512 << 10;
 
-/// What a lookup found: at least one address.
+/// The result of a lookup: at least one address.
 pub(crate) type Found = Result<Arc<[IpAddr]>, Missing>;
 
 /// Why there is no address.
@@ -32,7 +33,7 @@ pub(crate) type Found = Result<Arc<[IpAddr]>, Missing>;
 pub(crate) enum Missing {
     /// Something of our own was short.
     Short(Shortage),
-    /// The name is not known, or nobody could say.
+    /// The name is not known, or no server answered.
     NotFound(String),
 }
 
@@ -81,19 +82,19 @@ impl Lookups {
     /// Begins a lookup on a thread of its own.
     ///
     /// # Errors
-    /// When the machine has no thread for it.
+    /// When the machine gives no thread for it.
     pub(crate) fn begin(&self, name: &str) -> io::Result<oneshot::Receiver<Found>> {
         let (sender, found) = oneshot::channel();
         let (ask, name) = (Arc::clone(&self.ask), name.to_owned());
         std::thread::Builder::new()
             .name("lookup".to_owned())
             .stack_size(STACK)
-            // Nobody may wait any more; the result is for whoever does.
+            // Nobody may be waiting any more; the result is for those who are.
             .spawn(move || drop(sender.send(found_by(&*ask, &name))))?;
         Ok(found)
     }
 
-    /// The same, as soon as the machine has a thread.
+    /// As `begin`, but waits until the machine has a thread.
     pub(crate) async fn begin_when_possible(&self, name: &str) -> oneshot::Receiver<Found> {
         loop {
             match self.begin(name) {
@@ -116,7 +117,7 @@ fn found_by(ask: &Ask, name: &str) -> Found {
     }
 }
 
-/// What the system says, without the words that only say that it was asked.
+/// The system's reason, without the words that only say it was asked.
 fn cause(error: &io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ")

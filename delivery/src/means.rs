@@ -1,10 +1,10 @@
-//! What a slot has, or stands in line for, before its next attempt can connect.
+//! What a slot holds, or waits for, before its next attempt can connect.
 
 use crate::outgoing::{Owner, Short};
 use crate::permits::{Pending, Permit};
 use crate::resolve::{Lookup, Resolved};
 
-/// What the next attempt needs before it can connect, as far as it is there.
+/// What the next attempt needs before it can connect, as far as the slot has it.
 #[derive(Debug, Default)]
 pub(crate) struct Means {
     pub(crate) permit: Option<Permit>,
@@ -17,7 +17,7 @@ pub(crate) struct Means {
 // === impl Means ===
 
 impl Means {
-    /// A permit for a connection; `None`: this slot stands in line for one.
+    /// A permit for a connection; `None`: the slot now waits in line for one.
     pub(crate) fn permit(&mut self, owner: &Owner) -> Option<Permit> {
         if self.permit.is_none() {
             match &mut self.in_line {
@@ -33,7 +33,7 @@ impl Means {
         Some(permit)
     }
 
-    /// Somebody else may have it, while this slot waits for something else.
+    /// Gives the permit up for others, while this slot waits for something else.
     pub(crate) fn give_permit_up(&mut self) {
         (self.permit, self.in_line) = (None, None);
     }

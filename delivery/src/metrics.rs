@@ -24,7 +24,7 @@ pub(crate) enum Class {
     DeliveredOddBody,
     /// A 200 with a reply.
     Reply,
-    /// A 200 that says it is a CloudEvent and cannot be taken.
+    /// A 200 that claims to be a CloudEvent and cannot be taken.
     BadReply,
     /// A status that is final.
     Rejected,
@@ -63,9 +63,9 @@ pub struct Metrics {
     pub(crate) connections: Counter,
     pub(crate) stale: Counter,
     shortages: Family<[(&'static str, &'static str); 1], Counter>,
-    /// The connections that are open, that may be open, and that are waited for.
+    /// Connections that are open, that may be open, and that are waited for.
     pub(crate) room: Shown,
-    /// The same of name lookups.
+    /// The same for name lookups.
     pub(crate) lookups: Shown,
 }
 
@@ -161,7 +161,7 @@ impl Metrics {
         }
     }
 
-    /// A delivery begins to wait.
+    /// Counts a delivery that begins to wait.
     pub(crate) fn short(&self, shortage: Shortage) {
         self.shortages
             .get_or_create_owned(&[("of", shortage.code())])

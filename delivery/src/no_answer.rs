@@ -54,10 +54,10 @@ pub(crate) enum NoAnswer {
     LateMidway(Duration),
 }
 
-/// Why an attempt came to nothing: it failed, or was not made at all.
+/// Why an attempt had no answer: it failed, or was not made at all.
 #[derive(Debug)]
 pub(crate) enum Unmade {
-    /// Something of our own was short: this is no attempt.
+    /// Something of our own was short: this was no attempt.
     Short(Shortage),
     /// It was made, and there was no answer.
     Failed(NoAnswer),
@@ -96,7 +96,7 @@ impl NoAnswer {
         }
     }
 
-    /// The same, where the reply had to wait before: the target may have lost patience with us.
+    /// The same failure, where the reply had to wait before: the target may have lost patience with us.
     pub(crate) fn after_pause(self, waited: Option<Duration>) -> Self {
         match (self, waited) {
             (cause @ (Self::ClosedMidway | Self::NotHttp(_) | Self::Broken(_)), Some(waited)) => {
@@ -166,7 +166,7 @@ fn was_closed(error: &hyper::Error) -> bool {
     })
 }
 
-/// What of our own was short when the connection broke.
+/// The shortage of our own behind a broken connection, if there was one.
 pub(crate) fn shortage_of(error: &hyper::Error) -> Option<Shortage> {
     let source = std::error::Error::source(error)?;
     shortage::of(source.downcast_ref::<io::Error>()?)

@@ -29,7 +29,8 @@ pub enum Outcome {
     },
     /// Delivered, and the 200 carried a CloudEvent or a batch of them. Boxed, since most answers have none.
     Reply(Box<Reply>),
-    /// Delivered, but the 200 says that it is a CloudEvent and cannot be taken: no later attempt would change that.
+    /// Delivered, but the 200 claims to be a CloudEvent and cannot be taken: no later attempt would change
+    /// that.
     BadReply(Box<BadReply>),
     /// Not delivered.
     Failed(Failure),

@@ -1,8 +1,9 @@
-//! The outgoing connections of the process: how many may be open, whose they are, and which are closed for somebody else.
+//! The outgoing connections of the process: how many may be open, who has them, and which are closed for
+//! another owner.
 //!
 //! # The contract
-//! Each Trigger and each source has a [`crate::Share`] of `--max-outgoing-connections`, as [`crate::shares`] says: a guarantee
-//! and no ceiling. What is kept back:
+//! Each Trigger and each source has a [`crate::Share`] of `--max-outgoing-connections`, by the rules of
+//! [`crate::shares`]. A share is a guarantee and no ceiling. Some connections are kept back:
 //!
 //! - An owner without a connection gets one while any is free.
 //! - An owner below its share gets another one while more than an eighth of the limit is free.
@@ -11,9 +12,9 @@
 //! So Triggers whose subscribers hang leave an eighth of the limit for the first connections of everybody else, and an
 //! owner that is alone gets seven eighths.
 //!
-//! A kept-alive connection that is not in use is worth less than a delivery that waits. While somebody waits, those of
-//! the owner that holds most are closed first, as far as it holds more than who waits; and a connection whose attempt
-//! has ended is closed instead of kept.
+//! An idle kept-alive connection is worth less than a waiting delivery. While a delivery waits, idle
+//! connections are closed for it: first those of the owner that holds most, as long as that owner holds more
+//! than the waiting one. A connection whose attempt has ended is then closed instead of kept.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +28,7 @@ use crate::exchange::Open;
 use crate::permits::{Pending, Permit, Permits, Shown};
 use crate::shares::{Asking, OwnerId, Rank};
 
-/// A shortage that lasts for so long is logged, once.
+/// A shortage that lasts this long is logged, once.
 pub(crate) const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// All outgoing connections.
@@ -36,33 +37,33 @@ pub(crate) struct Outgoing {
     permits: Arc<Permits>,
     owners: Mutex<HashMap<OwnerId, Weak<Owner>>>,
     next: AtomicU64,
-    /// Kept-alive connections that are not in use.
+    /// Kept-alive connections that are idle.
     idle: AtomicUsize,
 }
 
-/// Who has a share: one Trigger's lane, or one source.
+/// The owner of a share: one Trigger's lane, or one source.
 #[derive(Debug)]
 pub(crate) struct Owner {
     pub(crate) id: OwnerId,
-    /// As a log line names it.
+    /// Its name in log lines.
     name: String,
     outgoing: Arc<Outgoing>,
-    /// Where its connections lie that are not in use.
+    /// Where its idle connections lie.
     places: Mutex<Vec<Weak<Parked>>>,
     idle: AtomicUsize,
-    /// How many of its deliveries meet a shortage now.
+    /// How many of its deliveries wait for something short now.
     short: AtomicUsize,
     told: AtomicBool,
 }
 
-/// Where one slot's connection lies while it is not in use.
+/// Where one slot's connection lies while it is idle.
 #[derive(Debug)]
 pub(crate) struct Parked {
     owner: Arc<Owner>,
     open: Mutex<Option<Box<Open>>>,
 }
 
-/// A delivery that meets a shortage, from the first time that it does until it goes on.
+/// A delivery that waits for something short, from the first refusal until it goes on.
 #[derive(Debug)]
 pub(crate) struct Short {
     owner: Arc<Owner>,
@@ -104,17 +105,18 @@ impl Outgoing {
         })
     }
 
-    /// Waits until a connection of anybody has been closed.
+    /// Waits until a connection of any owner has been closed.
     pub(crate) async fn closed_one(&self) {
         self.permits.freed().await;
     }
 
-    /// Closes a connection that nobody uses, of the owner that holds most; `false`: there is none.
+    /// Closes an idle connection of the owner that holds most; `false`: there is none.
     pub(crate) fn close_idle(&self) -> bool {
         self.close_one(|_| true)
     }
 
-    /// Closes connections that nobody uses, for this request, until it is granted or none is left that it may have.
+    /// Closes idle connections for this request, until it is granted or none is left that may be closed for
+    /// it.
     fn make_room(&self, pending: &mut Pending, owner: OwnerId) -> Option<Permit> {
         loop {
             if let Some(permit) = pending.granted() {
@@ -132,7 +134,8 @@ impl Outgoing {
             return false;
         }
         let holders = self.permits.holders();
-        // The lock is released before any of them is let go: the last to hold an owner takes it off the list.
+        // The lock is released before any owner is dropped: dropping the last handle takes the owner off the
+        // list.
         let owners: Vec<_> = {
             let owners = self.owners.lock();
             let known = |(id, held)| Some((held, owners.get(&id)?.upgrade()?));
@@ -179,7 +182,7 @@ impl Owner {
         &self.outgoing
     }
 
-    /// One of its deliveries meets a shortage.
+    /// Counts one of its deliveries as waiting for something short.
     pub(crate) fn is_short(self: &Arc<Self>) -> Short {
         self.short.fetch_add(1, Ordering::Relaxed);
         Short {
@@ -204,7 +207,7 @@ impl Drop for Owner {
 // === impl Parked ===
 
 impl Parked {
-    /// The connection that lies here.
+    /// Takes the connection that lies here.
     pub(crate) fn take(&self) -> Option<Box<Open>> {
         let open = self.open.lock().take()?;
         self.owner.idle.fetch_sub(1, Ordering::Relaxed);
@@ -212,13 +215,13 @@ impl Parked {
         Some(open)
     }
 
-    /// Keeps a connection until it is used again; or closes it, where somebody waits who holds fewer.
+    /// Keeps a connection for its next use; or closes it, if an owner with fewer connections waits.
     pub(crate) fn put(&self, open: Box<Open>) {
         let outgoing = &self.owner.outgoing;
         outgoing.idle.fetch_add(1, Ordering::Relaxed);
         self.owner.idle.fetch_add(1, Ordering::Relaxed);
         *self.open.lock() = Some(open);
-        // Asked afterwards: who began to wait before has perhaps looked for it in vain.
+        // Asked after the connection lies here: a request that began to wait before may have missed it.
         if outgoing.permits.is_wanted_of(self.owner.id) {
             drop(self.take());
         }
@@ -242,7 +245,7 @@ impl Drop for Parked {
 // === impl Short ===
 
 impl Short {
-    /// Waits for `room`, and says in the log what is waited for when that lasts: once an owner, until all of its
+    /// Waits for `room`, and logs what is short if the wait is long: once for each owner, until all of its
     /// deliveries go on.
     pub(crate) async fn wait<T>(&self, shortage: Shortage, room: impl Future<Output = T>) -> T {
         let mut room = std::pin::pin!(room);

@@ -1,4 +1,5 @@
-//! How long an attempt may take. Its time stands still while it waits for something of our own, which is not the target's doing.
+//! The time limit of an attempt. The time stands still while the attempt waits for memory of our own, since
+//! the target is not at fault.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The time of one attempt.
+/// The time that one attempt has used.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     paused: Mutex<Paused>,
@@ -16,19 +17,19 @@ pub(crate) struct Patience {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Paused {
-    /// The pauses that are over.
+    /// The total of the pauses that are over.
     total: Duration,
-    /// When the pause began that lasts.
+    /// When the present pause began.
     since: Option<Instant>,
 }
 
-/// A pause that lasts.
+/// A pause that has not ended.
 struct Pause<'a>(&'a Patience);
 
 // === impl Patience ===
 
 impl Patience {
-    /// What `work` comes to; `None`: it took longer than `limit`, its pauses left out.
+    /// The result of `work`; `None`: it took longer than `limit`, pauses left out.
     pub(crate) async fn limit<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         let end = Instant::now() + limit;
         let mut work = pin!(work);
@@ -39,7 +40,7 @@ impl Patience {
             }
             let Paused { total, since } = *self.paused.lock();
             if since.is_some() {
-                // Only the work can end the pause, and it is polled for that.
+                // Only the work can end the pause, and it was just polled.
                 return Poll::Pending;
             }
             if alarm.deadline() != end + total {
@@ -50,14 +51,14 @@ impl Patience {
         .await
     }
 
-    /// Waits for something of our own, within the work: that takes nothing of the time.
+    /// Waits for something of our own, within the work; this time is not counted.
     pub(crate) async fn pause<T>(&self, waiting: impl Future<Output = T>) -> T {
         self.paused.lock().since = Some(Instant::now());
         let _pause = Pause(self);
         waiting.await
     }
 
-    /// For how long it has paused; `None`: never.
+    /// How long it has paused; `None`: never.
     pub(crate) fn paused(&self) -> Option<Duration> {
         Some(self.paused.lock().total).filter(|total| !total.is_zero())
     }

@@ -1,4 +1,5 @@
-//! [`Shares`] for tasks that wait: a permit is held and gives itself back, a place in the line is held and leaves it.
+//! [`Shares`] for tasks that wait. A permit is given back when dropped; a place in the line is left when
+//! dropped.
 
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ use crate::shares::{Kept, OwnerId, Rank, Shares, Ticket};
 #[derive(Debug)]
 pub(crate) struct Permits {
     books: Mutex<Books>,
-    /// A permit came back.
+    /// Signals that a permit came back.
     freed: Notify,
     shown: Shown,
 }
 
-/// Where the books are shown.
+/// The gauges that show the books.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shown {
     pub(crate) limit: Gauge,
@@ -32,7 +33,7 @@ struct Books {
     answers: HashMap<Ticket, oneshot::Sender<Permit>>,
 }
 
-/// One of them. Dropping it gives it back.
+/// A permit. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     permits: Arc<Permits>,
@@ -77,22 +78,22 @@ impl Permits {
         }
     }
 
-    /// Waits until a permit comes back, or one has come back since somebody waited last.
+    /// Waits until a permit comes back. Returns at once if one has come back since the last wait.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
     }
 
-    /// Whether somebody waits who would have a permit that this owner gives back.
+    /// Whether a waiting owner would get a permit that this owner gives back.
     pub(crate) fn is_wanted_of(&self, owner: OwnerId) -> bool {
         self.shown.waiting.get() > 0 && self.books.lock().shares.is_wanted_of(owner)
     }
 
-    /// How many each holds who holds any.
+    /// Every owner that holds permits, and how many.
     pub(crate) fn holders(&self) -> Vec<(OwnerId, usize)> {
         self.books.lock().shares.holders().collect()
     }
 
-    /// Changes the books and gives out what can be given out then.
+    /// Changes the books, then grants what can be granted.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.books.lock();
         let changed = change(&mut books);
@@ -107,7 +108,7 @@ impl Permits {
         self.shown.waiting.set(count(books.shares.waiting()));
         drop(books);
         for (answer, owner) in granted {
-            // Who does not wait any more drops its permit, which comes back: not under the lock.
+            // A request that was given up drops its permit, which comes back here: so not under the lock.
             drop(answer.send(Permit {
                 permits: self.clone(),
                 owner,
@@ -127,7 +128,7 @@ impl Drop for Permit {
 // === impl Pending ===
 
 impl Pending {
-    /// The permit, if it is there.
+    /// The permit, if it has been granted.
     pub(crate) fn granted(&mut self) -> Option<Permit> {
         self.answer.try_recv().ok()
     }
@@ -139,7 +140,7 @@ impl Pending {
     pub(crate) async fn permit(&mut self) -> Permit {
         match (&mut self.answer).await {
             Ok(permit) => permit,
-            // It was taken before. Nobody asks a second time.
+            // It was taken before: no caller asks a second time.
             Err(_) => std::future::pending().await,
         }
     }
@@ -188,7 +189,7 @@ mod tests {
         let (gone, mut third) = (permits.ask(2, Rank::Usual), permits.ask(3, Rank::Usual));
         drop(gone);
         drop(first);
-        // Granted by now, and dropped without having been looked at.
+        // Granted by now, and dropped unseen.
         let unseen = permits.ask(4, Rank::Usual);
         drop(third.permit().await);
         drop(unseen);

@@ -1,5 +1,5 @@
-//! Whether a 2xx carries replies. Only a 200 may, and only where one was asked for. One that says it is a CloudEvent and
-//! cannot be taken is a reply refused for good, which somebody wants to know of. Everything else in the body of a 2xx
+//! Whether a 2xx carries replies. Only a 200 may, and only where a reply was asked for. A 200 that claims to
+//! be a CloudEvent and cannot be taken is a reply refused for good, and is kept. Any other body of a 2xx
 //! changes nothing about the success.
 
 use bytes::Bytes;
@@ -15,13 +15,13 @@ use crate::exchange::Answer;
 /// The events of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// One, or those of a batch in its order; never none.
+    /// One event, or those of a batch in order; never none.
     pub events: Vec<Event>,
-    /// The answer as it came, where it is a batch: it is refused as a whole.
+    /// The answer as it came, if it is a batch: a batch is refused as a whole.
     pub came: Option<Came>,
 }
 
-/// An answer that says it is a CloudEvent and cannot be taken.
+/// An answer that claims to be a CloudEvent and cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadReply {
     /// What is wrong, and with which header or member.
@@ -30,7 +30,7 @@ pub struct BadReply {
     pub came: Came,
 }
 
-/// What an answer brought, as it came, so that it can be kept for somebody to look at.
+/// The contents of an answer, as they came, kept so that people can look at them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Came {
     /// Its Content-Type.
@@ -41,7 +41,7 @@ pub struct Came {
     pub body: Bytes,
 }
 
-/// Whether an answer with this head is a reply, good or bad: then its whole body is worth reading.
+/// Whether an answer with this head is a reply, valid or not: then its whole body is read.
 pub(crate) fn announced(status: StatusCode, headers: &HeaderMap, wants_reply: bool) -> bool {
     wants_reply && status == StatusCode::OK && is_claimed(headers)
 }
@@ -50,7 +50,7 @@ pub(crate) fn announced(status: StatusCode, headers: &HeaderMap, wants_reply: bo
 pub(crate) fn accepted(answer: &Answer, wants_reply: bool, max_answer_bytes: usize) -> Outcome {
     if announced(answer.status, &answer.headers, wants_reply) {
         match read(answer, max_answer_bytes) {
-            // An empty batch is good and says nothing.
+            // An empty batch is valid and has no event.
             Ok(events) if events.is_empty() => {}
             Ok(events) => {
                 let came = (events.len() > 1).then(|| Came::of(answer));

@@ -1,4 +1,4 @@
-//! The memory of an answer that may be a reply: counted while it comes, and until the reply is stored.
+//! The memory of an answer that may be a reply: counted as it comes, until the reply is stored.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -13,32 +13,33 @@ use crate::place::Place;
 
 /// The memory of one answer.
 ///
-/// # Guarantees
-/// A small answer, and one of unknown length, takes memory as it comes. A large one waits until all of it has room, and is
-/// not read meanwhile, which takes nothing of the attempt's time. What stalls keeps what is set aside for it only as long as nobody else needs it; once others wait
+/// A small answer, and one of unknown length, takes memory as it comes. A large one waits until all of it has
+/// room and is not read meanwhile; that wait does not count towards the attempt's timeout. An answer that
+/// stalls keeps what was set aside for it only while no other needs it. Once others wait for memory it is cut
+/// off, and the attempt has failed.
 /// for memory it is cut, and the attempt has failed.
 #[derive(Debug)]
 pub(crate) struct ReplyMemory<'a> {
     part: &'a Part,
-    /// The attempt's time.
+    /// The time limit of the attempt.
     patience: &'a Patience,
     hold: Hold,
-    /// Whom it counts for: the target.
+    /// The target that the memory counts for.
     asker: u64,
-    /// What the answer says that it has.
+    /// The length that the answer announces.
     length: Option<usize>,
     max: usize,
     read: usize,
     pace: Pace,
     looked: Instant,
-    /// What it will need was set aside.
+    /// Whether all that it will need was set aside.
     is_set_aside: bool,
 }
 
 // === impl ReplyMemory ===
 
 impl<'a> ReplyMemory<'a> {
-    /// For an answer from `place` that says its length, or does not.
+    /// For an answer from `place`, with its announced length if it has one.
     pub(crate) fn new(bounds: &Bounds<'a>, place: &Place, length: Option<u64>) -> Self {
         let Bounds {
             max,
@@ -63,7 +64,7 @@ impl<'a> ReplyMemory<'a> {
         }
     }
 
-    /// Waits for the next piece, and looks meanwhile whether that is still worth it.
+    /// Waits for the next piece, and checks meanwhile whether the wait still makes sense.
     pub(crate) async fn next<T>(&mut self, piece: impl Future<Output = T>) -> Result<T, NoAnswer> {
         let mut piece = std::pin::pin!(piece);
         loop {
@@ -76,7 +77,8 @@ impl<'a> ReplyMemory<'a> {
         }
     }
 
-    /// So many bytes have come, and perhaps no more will. Waits for room where that is needed to read on.
+    /// Notes that so many bytes have come, the last of them perhaps. Waits for room if that is needed to read
+    /// on.
     pub(crate) async fn came(&mut self, bytes: usize, is_last: bool) -> Result<(), NoAnswer> {
         let is_first = self.read == 0;
         self.read += bytes;
@@ -90,13 +92,13 @@ impl<'a> ReplyMemory<'a> {
             return Ok(());
         }
         if self.is_set_aside {
-            // It lagged, and what was set aside for it is somebody else's by now.
+            // It lagged, and what was set aside for it was given to another.
             return Err(NoAnswer::SlowReply);
         }
         self.enter(self.length.unwrap_or(self.max)).await
     }
 
-    /// What is held, once the answer has come.
+    /// The memory held, once the answer is complete.
     pub(crate) fn whole(mut self) -> Hold {
         self.hold.shrink(self.read);
         self.hold
@@ -132,7 +134,7 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
-    /// Parts live as long as the test process, so that answers can be read by tasks.
+    /// The part lives as long as the test process, so that tasks can read answers.
     fn part() -> &'static Part {
         Box::leak(Box::new(Part::new(0, MAX)))
     }
@@ -175,7 +177,7 @@ mod tests {
             }));
             tokio::task::yield_now().await;
         }
-        // Its pieces come, so it keeps what it is given.
+        // Its pieces come in time, so it keeps what it was given.
         let mut good = memory(part, "good", Some(MAX as u64));
         let patience = Duration::from_secs(60);
         tokio::time::timeout(patience, good.came(500_000, false))
@@ -192,7 +194,7 @@ mod tests {
                 .unwrap_err();
             assert!(matches!(error, NoAnswer::SlowReply), "{error}");
         }
-        // The first keeps what has come, the last has the guaranteed room: nobody waits for either.
+        // The first keeps what has come, the last has the guaranteed room: no other waits for either.
         for task in stalled {
             assert!(tokio::time::timeout(patience, task).await.is_err());
         }

@@ -2,12 +2,14 @@
 //!
 //! # The contract
 //! - An address and `localhost` need no lookup.
-//! - A name is looked up once for all who ask meanwhile. Who asks waits for its turn without limit, which is a shortage of
-//!   our own ([`Shortage::Lookups`]), and then for the answer for at most 5 s, which is the attempt's own time. A
-//!   lookup that nobody waits for any more goes on: who asks later gets its answer.
-//! - That a name is not found is remembered for 5 s, so that a dead name is not asked for at each attempt.
-//!   What was found is not remembered: a kept-alive connection asks for no name, and a new one should see what is true now.
-//! - How many lookups run, and whose, is decided in [`crate::lookups`].
+//! - A name is looked up once for all attempts that ask meanwhile. An attempt waits for the lookup's turn
+//!   without limit, which is a shortage of our own ([`Shortage::Lookups`]). It then waits for the answer for
+//!   at most 5 s, which count towards its timeout. A lookup goes on when nobody waits any more, and later
+//!   attempts use its answer.
+//! - A failed lookup is remembered for 5 s, so that a dead name is not looked up for each attempt. Found
+//!   addresses are not remembered: a kept-alive connection needs no name, and a new one should use the
+//!   addresses of its moment.
+//! - [`crate::lookups`] decides how many lookups run, and for whom.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,13 +28,13 @@ use crate::permits::{Pending, Permit, Shown};
 use crate::place::Place;
 use crate::shares::{OwnerId, Rank};
 
-/// How long an attempt waits for the answer to a lookup that runs. A lookup that lasts longer is slow.
+/// How long an attempt waits for the answer to a running lookup. A lookup that takes longer is slow.
 const WAITS: Duration = Duration::from_secs(5);
 
-/// How long it is remembered that a name was not found.
+/// How long a failed lookup is remembered.
 const FAILED: Duration = Duration::from_secs(5);
 
-/// Names of which something is remembered at most. Beyond it everything is forgotten but what is being looked up.
+/// The most names that are remembered. Beyond it all are forgotten but those being looked up.
 const REMEMBERED: usize = 8_192;
 
 /// Looks names up. Clones share what is known.
@@ -43,7 +45,7 @@ pub(crate) struct Resolver {
 
 struct SharedResolver {
     lookups: Lookups,
-    /// How long an attempt waits for the answer to a lookup that runs.
+    /// How long an attempt waits for the answer to a running lookup.
     patience: Duration,
     /// Held only to look and to change, never while waiting.
     names: Mutex<HashMap<String, Name>>,
@@ -52,11 +54,11 @@ struct SharedResolver {
 /// What is known of a name.
 #[derive(Clone, Debug)]
 enum Name {
-    /// It is being looked up; what is known of its last lookup comes along.
+    /// It is being looked up; the value holds what is known of its last lookup.
     Asked(watch::Receiver<Stage>),
-    /// It was not found, which holds until then.
+    /// It was not found; this holds until `until`.
     NotFound { why: String, until: Instant, rank: Rank },
-    /// It was found, or nobody answered in time.
+    /// It was found, or no server answered in time.
     Known(Rank),
 }
 
@@ -68,15 +70,15 @@ enum Stage {
     Ended(Found),
 }
 
-/// A lookup that somebody waits for.
+/// A lookup that an attempt waits for.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     name: String,
     stage: watch::Receiver<Stage>,
 }
 
-/// Whose addresses: for an attempt that then has to wait for a connection, and keeps what it found however long that takes. The
-/// guard is asked about them when the attempt connects.
+/// The addresses of a place. An attempt that has to wait for a connection keeps them however long that takes.
+/// The guard is asked about them when the attempt connects.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     host: String,
@@ -86,7 +88,7 @@ pub(crate) struct Resolved {
 // === impl Resolver ===
 
 impl Resolver {
-    /// A resolver that asks the system, for at most `limit` names at one time.
+    /// A resolver that asks the system for at most `limit` names at one time.
     pub(crate) fn system(limit: usize, shown: Shown) -> Self {
         Self::new(WAITS, Lookups::new(limit, shown, system))
     }
@@ -101,13 +103,13 @@ impl Resolver {
         }
     }
 
-    /// Whether nobody is asked for the addresses of this place.
+    /// Whether the addresses of this place are known without a lookup.
     pub(crate) fn knows(place: &Place) -> bool {
         without_lookup(&place.host).is_some()
     }
 
-    /// The addresses of a place, in the resolver's order; at least one. `lookup` keeps a lookup that has not begun, so
-    /// that the next call goes on with it.
+    /// The addresses of a place, in the resolver's order; at least one. `lookup` keeps a lookup that has not
+    /// begun, so that the next call continues it.
     pub(crate) async fn addresses(
         &self,
         owner: OwnerId,
@@ -137,7 +139,7 @@ impl Resolver {
         }
     }
 
-    /// The lookup of this name: the one that runs, or a new one.
+    /// The lookup of this name: a running one, or a new one.
     fn ask(&self, owner: OwnerId, name: &str) -> Result<Lookup, NoAnswer> {
         let mut names = self.shared.names.lock();
         let rank = match names.get(name) {
@@ -166,7 +168,7 @@ impl Resolver {
         });
         names.insert(name.to_owned(), Name::Asked(stage.clone()));
         drop(names);
-        // On its own, since it must end and be remembered even if all who wait for it give up.
+        // In a task of its own: it must end and be remembered even if all waiters give up.
         tokio::spawn(self.clone().run(name.to_owned(), pending, permit, answer, sender));
         Ok(Lookup {
             name: name.to_owned(),
@@ -174,7 +176,8 @@ impl Resolver {
         })
     }
 
-    /// A lookup from its place in the line to its end; `permit` and `answer` are there where it had its turn at once.
+    /// Runs a lookup from its place in the line to its end; `permit` and `answer` are there if it had its
+    /// turn at once.
     async fn run(
         self,
         name: String,
@@ -201,7 +204,7 @@ impl Resolver {
         stage.send_replace(Stage::Ended(found));
     }
 
-    /// Before it is told: who asks from now on gets a new answer, or is told at once that there is none.
+    /// Called before the waiters are told, so that later callers see the result or start a new lookup.
     fn remember(&self, name: String, found: &Found, began: Instant) {
         let rank = if began.elapsed() < self.shared.patience {
             Rank::Quick
@@ -235,9 +238,9 @@ impl Lookup {
         matches!(*self.stage.borrow(), Stage::InLine)
     }
 
-    /// Waits until it has its turn.
+    /// Waits until the lookup has its turn.
     pub(crate) async fn begun(&mut self) {
-        // An error means that the runtime ends, and with it whoever waits here.
+        // An error means that the runtime is ending, and this task with it.
         let _ = self.stage.wait_for(|stage| !matches!(stage, Stage::InLine)).await;
     }
 
@@ -263,7 +266,7 @@ impl Resolved {
         }
     }
 
-    /// Whether these are addresses of this place.
+    /// Whether these are the addresses of this place.
     pub(crate) fn is_of(&self, place: &Place) -> bool {
         self.host == place.host
     }
@@ -303,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    /// How long the tests wait for a name that hangs.
+    /// How long the tests wait for a name that never answers.
     const SOON: Duration = Duration::from_millis(300);
 
     fn place(url: &str) -> Place {
@@ -317,7 +320,7 @@ mod tests {
         Resolver::new(SOON, Lookups::new(limit, Shown::default(), ask))
     }
 
-    /// The addresses, however long it takes to get a turn; and how often it had to wait for one.
+    /// The addresses, however long it takes to get a turn; and how often the call had to wait for one.
     async fn find(resolver: &Resolver, owner: OwnerId, url: &str) -> (Result<usize, String>, usize) {
         let (place, mut lookup, mut waits) = (place(url), None, 0);
         loop {
@@ -459,7 +462,7 @@ mod tests {
         for task in dead {
             let (found, waits) = task.await.expect("ends");
             assert!(waits <= 1, "it waits in line once");
-            // Those that had begun may have been late; who waited in line was not told to have failed by that.
+            // Lookups that had begun may be late; one still in line must not count as failed for that.
             assert!(found == Ok(1) || found.expect_err("late").contains("no answer to the lookup"));
         }
     }

@@ -1,45 +1,45 @@
-//! Who gets the next of a limited number of things: pure bookkeeping, without time and without waiting.
+//! Who gets the next one of a limited number of things: pure bookkeeping, without time and without waiting.
 //!
 //! # The contract
 //! There is a `limit`. Each owner (a Trigger, a source) holds some, and asks for one at a time. Its *share* is the limit
 //! divided by the owners that hold or wait at that moment.
 //!
-//! - **A share is a guarantee and no ceiling.** Who asks alone gets what is free. Nothing that is held is taken away: an
-//!   attempt at a subscriber that hangs keeps its connection until its timeout.
-//! - **While somebody waits, who has least comes first**, and among equals who has waited longest. So the owner that is
-//!   furthest above its share gets nothing new.
-//! - **Some is kept back**, since what hangs does not come back soon. The rule of [`Shares::new`] says how many must stay
-//!   free when an owner that already holds so many gets another one. An owner that holds none is never held up by what
-//!   is kept for others, so that it gets one while any is free.
-//! - **Nothing lies idle**: after [`Shares::grant`] nobody waits who might have been given one.
+//! - **A share is a guarantee and no ceiling.** An owner that asks alone gets what is free. Nothing that is
+//!   held is taken away: an attempt at a subscriber that hangs keeps its connection until its timeout.
+//! - **While requests wait, the owner that holds least comes first**, and among equals the one that has
+//!   waited longest. So the owner that is furthest above its share gets nothing new.
+//! - **Some is kept back**, since what hangs does not come back soon. The rule given to [`Shares::new`] tells
+//!   how many must stay free when a request is granted, by how many its owner holds. An owner that holds none
+//!   is never refused for what is kept for others: it gets one while any is free.
+//! - **Nothing lies idle**: after [`Shares::grant`] no request waits that could be granted.
 //!
 //! # Caveats
-//! More owners that hang than the limit leave nothing for the next one until one of their attempts ends.
+//! If more owners hang than the limit, the next owner gets nothing until one of their attempts ends.
 
 use std::collections::{BTreeSet, HashMap};
 
 /// An owner.
 pub(crate) type OwnerId = u64;
 
-/// A place in the line.
+/// A request's place in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(u64);
 
-/// How soon a request comes to its turn, before it counts how many its owner holds.
+/// How soon a request comes to its turn. Compared before the number that its owner holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// It is known to be over soon.
+    /// It is known to end soon.
     Quick,
-    /// Nothing is known of it.
+    /// Nothing is known about it.
     Usual,
-    /// Its like has lasted too long before.
+    /// The last one of its kind took too long.
     Slow,
 }
 
-/// A request, as far as the rule looks at it.
+/// A request, as the rule sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asking {
-    /// All that there is.
+    /// The limit.
     pub(crate) limit: usize,
     /// An equal part of it.
     pub(crate) share: usize,
@@ -49,8 +49,8 @@ pub(crate) struct Asking {
     pub(crate) rank: Rank,
 }
 
-/// How many must stay free when this request is granted. Of requests of one rank those of owners that hold more must
-/// leave at least as many.
+/// How many must stay free when this request is granted. Among requests of one rank this must not fall as the
+/// owner holds more.
 pub(crate) type Kept = fn(Asking) -> usize;
 
 /// The books.
@@ -60,10 +60,11 @@ pub(crate) struct Shares {
     kept: Kept,
     used: usize,
     next: u64,
-    /// Those that hold or wait; nobody else is known here.
+    /// Owners that hold or wait; no others are known here.
     owners: HashMap<OwnerId, Owner>,
     waiting: HashMap<Ticket, (OwnerId, Rank)>,
-    /// Who waits, in the order in which they are served: by rank, by how many the owner holds, by age.
+    /// The waiting requests, in the order in which they are served: by rank, by how many the owner holds, by
+    /// age.
     line: BTreeSet<(Rank, usize, Ticket)>,
 }
 
@@ -94,7 +95,7 @@ impl Shares {
         }
     }
 
-    /// Stands in line for one. [`Shares::grant`] says when it is granted.
+    /// Puts a request in the line. [`Shares::grant`] tells when it is granted.
     pub(crate) fn ask(&mut self, owner: OwnerId, rank: Rank) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
@@ -105,7 +106,7 @@ impl Shares {
         ticket
     }
 
-    /// Leaves the line; `false`: it stood there no more.
+    /// Takes a request out of the line; `false`: it was no longer there.
     pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
         let Some((owner, rank)) = self.waiting.remove(&ticket) else {
             return false;
@@ -128,7 +129,7 @@ impl Shares {
         }
     }
 
-    /// Gives out what can be given out now, in order.
+    /// Grants what can be granted now, in order.
     pub(crate) fn grant(&mut self) -> Vec<(Ticket, OwnerId)> {
         let mut granted = Vec::new();
         while let Some(ticket) = self.next_granted() {
@@ -147,7 +148,8 @@ impl Shares {
         granted
     }
 
-    /// Whether somebody waits who would have the one that this owner has too many: it holds less, or it is the same.
+    /// Whether a waiting owner would get one that this owner gives back: it holds fewer, or it is this owner
+    /// itself.
     pub(crate) fn is_wanted_of(&self, owner: OwnerId) -> bool {
         let Some(entry) = self.owners.get(&owner) else {
             return false;
@@ -160,7 +162,7 @@ impl Shares {
         self.owners.get(&owner).map_or(0, |entry| entry.held)
     }
 
-    /// Everybody who holds some, and how many.
+    /// Every owner that holds some, and how many.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (OwnerId, usize)> {
         self.owners.iter().map(|(owner, entry)| (*owner, entry.held))
     }
@@ -174,7 +176,7 @@ impl Shares {
     }
 
     fn next_granted(&self) -> Option<Ticket> {
-        // Within a rank nobody behind the first may have what the first may not.
+        // Within a rank, a request behind the first may never have what the first may not.
         Rank::ALL.into_iter().find_map(|rank| {
             let (held, ticket) = self.first(rank)?;
             let asking = Asking {
@@ -357,7 +359,7 @@ mod tests {
             prop_assert!(shares.owners.is_empty() && shares.line.is_empty(), "who is gone is forgotten");
         }
 
-        /// However the others behave, while somebody with less waits nobody with more gets one.
+        /// However the others behave: while an owner with less waits, no owner with more gets one.
         #[test]
         fn while_somebody_waits_who_has_more_gets_nothing_new(
             limit in 1..40_usize,

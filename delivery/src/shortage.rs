@@ -1,4 +1,4 @@
-//! Whether an error says something of the target, or that this process or machine has run out of something.
+//! Whether an error concerns the target, or tells that this process or machine has run out of something.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use millrace_model::Shortage;
 use rustix::io::Errno;
 
-/// What is short by this error, wherever it came from.
+/// The shortage behind this error, wherever the error came from.
 pub(crate) fn of(error: &io::Error) -> Option<Shortage> {
     match Errno::from_io_error(error)? {
         Errno::MFILE | Errno::NFILE => Some(Shortage::Descriptors),
@@ -15,10 +15,11 @@ pub(crate) fn of(error: &io::Error) -> Option<Shortage> {
     }
 }
 
-/// What is short by this error of connecting to `address`.
+/// The shortage behind this error of connecting to `address`.
 ///
-/// "Cannot assign requested address" means two things. Where the machine has no address of that family at all, the
-/// target cannot be reached from here, which is a failed attempt. Else its local ports are used up, which passes.
+/// "Cannot assign requested address" means two things. If the machine has no address of that family at all,
+/// the target cannot be reached from here, which is a failed attempt. Otherwise its local ports are used up,
+/// which passes.
 pub(crate) fn while_connecting(error: &io::Error, address: SocketAddr) -> Option<Shortage> {
     if error.kind() != io::ErrorKind::AddrNotAvailable {
         return of(error);
@@ -29,7 +30,7 @@ pub(crate) fn while_connecting(error: &io::Error, address: SocketAddr) -> Option
     }
 }
 
-/// The descriptors that a lookup needs: a library that gets none says that the name is unknown.
+/// Whether descriptors are short. A resolver library that gets none reports the name as unknown.
 pub(crate) fn of_descriptors() -> Option<Shortage> {
     let spare = || std::fs::File::open("/dev/null");
     spare()
@@ -39,7 +40,8 @@ pub(crate) fn of_descriptors() -> Option<Shortage> {
         .and_then(of)
 }
 
-/// Connecting a datagram socket sends nothing and takes no port of TCP: it only looks for the address to send from.
+/// Connecting a datagram socket sends nothing and takes no TCP port: it only chooses the address to send
+/// from.
 fn has_local_address_for(address: SocketAddr) -> io::Result<()> {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     UdpSocket::bind(any)?.connect(address)
@@ -80,7 +82,7 @@ mod tests {
         let unassignable = error(Errno::ADDRNOTAVAIL);
         let here = "127.0.0.1:9".parse().expect("an address");
         assert_eq!(while_connecting(&unassignable, here), Some(Shortage::Ports));
-        // No socket can be connected from here to an address of this kind: there is no interface of that number.
+        // No socket can be connected to this address: there is no interface with that number.
         let nowhere = "[fe80::1%4294967295]:9".parse().expect("an address");
         assert_eq!(while_connecting(&unassignable, nowhere), None);
     }

@@ -1,8 +1,8 @@
-//! TLS towards targets: the provider is given explicitly and the root certificates are read when first needed, so that a mesh
-//! without https pays nothing for it.
+//! TLS towards targets. The provider is given explicitly, and the root certificates are read when first
+//! needed, so that a mesh without https pays nothing for it.
 //!
-//! Which certificates those are is said by `SSL_CERT_FILE` and `SSL_CERT_DIR`, as for curl, or else by the machine. How a target
-//! is checked against them is in [`crate::trust`].
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name the certificates, as for curl; otherwise they are the machine's.
+//! [`crate::trust`] checks a target against them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::{shortage, tls_words, trust};
 
-/// The variables that name certificates, in the place of the machine's.
+/// The variables that name certificates to use instead of the machine's.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What all TLS connections share. Clones share what was loaded.
@@ -27,8 +27,8 @@ pub(crate) struct Tls {
     connector: Arc<OnceCell<TlsConnector>>,
 }
 
-/// What is wrong with the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, in a sentence each. Nothing is, where they are
-/// not set. Reads files: to be asked once, at the start.
+/// What is wrong with the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, one sentence each. Empty
+/// if they are not set. Reads files: call it once, at the start.
 pub fn wrong_with_roots() -> Vec<String> {
     let set = VARIABLES
         .iter()

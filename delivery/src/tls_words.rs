@@ -1,4 +1,4 @@
-//! What is wrong with a TLS handshake, in words for people: the errors of rustls are told as its types by default.
+//! What is wrong with a TLS handshake, in words for people: rustls prints some of its errors as Rust types.
 
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,18 +8,18 @@ use rustls::{CertificateError, Error, PeerIncompatible};
 
 use crate::trust;
 
-/// What the handshake with `host` failed of.
+/// Why the handshake with `host` failed.
 pub(crate) fn handshake(failed: &io::Error, host: &str) -> String {
     match failed.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(inner) => error(inner, host),
         None if failed.kind() == io::ErrorKind::UnexpectedEof => {
-            "the connection was closed during it; perhaps nobody speaks TLS there".to_owned()
+            "the connection was closed during it; the server may not speak TLS".to_owned()
         }
         None => failed.to_string(),
     }
 }
 
-/// The same of an error of rustls.
+/// The words for an error of rustls.
 pub(crate) fn error(error: &Error, host: &str) -> String {
     match error {
         Error::InvalidCertificate(wrong) => certificate(wrong, host),
@@ -46,8 +46,8 @@ pub(crate) fn error(error: &Error, host: &str) -> String {
 fn certificate(wrong: &CertificateError, host: &str) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {
-            "the certificate is signed by nobody who is trusted; SSL_CERT_FILE can \
-             name a file with who is to be trusted, or the certificate itself"
+            "the certificate is not signed by a trusted authority; SSL_CERT_FILE can name a file with \
+             its authority, or with the certificate itself"
                 .to_owned()
         }
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -66,7 +66,8 @@ fn certificate(wrong: &CertificateError, host: &str) -> String {
             format!("the certificate is not for {host}: it names no host in subjectAltName")
         }
         CertificateError::BadSignature => {
-            "the certificate is not signed by who is trusted under its issuer's name".to_owned()
+            "the certificate's signature is not that of the trusted authority with its issuer's name"
+                .to_owned()
         }
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
         CertificateError::Revoked => "the certificate has been revoked".to_owned(),
@@ -94,12 +95,13 @@ fn plain_name(shown: &str) -> String {
 }
 
 fn date(time: UnixTime) -> String {
-    // Beyond the year 9999 there is no such text; certificates use that year to say "never".
+    // Later dates cannot be printed; certificates use the year 9999 to say "never".
     let last = Duration::from_secs(253_402_300_799);
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()).min(last))
 }
 
-/// `HandshakeFailure` is `handshake failure`. Of what stands in brackets nothing is told: it is a value and not a reason.
+/// `HandshakeFailure` becomes `handshake failure`. Anything in brackets is left out: it is a value and not a
+/// reason.
 fn words(name: &str) -> String {
     let name = name.split(['(', '{']).next().unwrap_or(name).trim();
     if name.contains(' ') {
@@ -133,8 +135,8 @@ mod tests {
         let cases: [(Error, &str); 11] = [
             (
                 CertificateError::UnknownIssuer.into(),
-                "the certificate is signed by nobody who is trusted; SSL_CERT_FILE can name a file with who is to be \
-                 trusted, or the certificate itself",
+                "the certificate is not signed by a trusted authority; SSL_CERT_FILE can name a file with its \
+                 authority, or with the certificate itself",
             ),
             (
                 CertificateError::ExpiredContext {

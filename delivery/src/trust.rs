@@ -1,11 +1,13 @@
 //! Whether a target's certificate is trusted: signed by one of the roots, or itself one of them.
 //!
-//! The second is what `openssl req -x509` makes and what people name with `SSL_CERT_FILE`: a self-signed certificate that says of
-//! itself that it is an authority. curl takes it; webpki by itself says that an authority cannot be a server.
+//! The second kind is what `openssl req -x509` makes and what people name with `SSL_CERT_FILE`: a self-signed
+//! certificate that claims to be an authority. curl accepts it; webpki by itself holds that an authority
+//! cannot be a server.
 //!
 //! # Guarantees
-//! A certificate is taken in the second way only when it is byte for byte one of the roots, its time has come and has not passed, and
-//! it is for the host's name. What was signed with it is checked as ever: nobody can use it without its key.
+//! A certificate is accepted in the second way only if it is byte for byte one of the roots, is valid now,
+//! and is for the host's name. The handshake's signature is checked as always: nobody can use the certificate
+//! without its key.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,11 +20,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
-/// webpki's own verifier, and what it does not take although it is trusted.
+/// webpki's own verifier, and the trusted certificates that it does not accept.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
-    /// As they stand in their files.
+    /// The roots as they stand in their files.
     roots: HashSet<Vec<u8>>,
 }
 
@@ -47,8 +49,8 @@ impl Verifier {
     }
 }
 
-/// A server shows a certificate that says of itself that it is an authority. webpki looks at a certificate's time before it looks at
-/// what it is for, so that this error means that its time is right.
+/// Whether the error means that a server showed a certificate which claims to be an authority. webpki checks
+/// a certificate's time before its purpose, so this error means that the time is right.
 pub(crate) fn says_authority(error: &OtherError) -> bool {
     matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }

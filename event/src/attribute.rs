@@ -18,8 +18,8 @@ pub enum SpecVersion {
 pub enum Kind {
     /// Text, which includes the specification's URI, Timestamp and Binary types.
     String,
-    /// Text that came in an HTTP header without quotes or percent signs, and leaves over HTTP so: only what is beyond
-    /// printable ASCII is encoded.
+    /// Text that came in an HTTP header without quotes or percent signs. It leaves over HTTP as it came; only
+    /// characters beyond printable ASCII are encoded.
     RawHeader,
     /// `true` or `false` of a JSON event.
     Boolean,

@@ -1,12 +1,13 @@
 //! The one clock: two times, both of which tests can drive.
 //!
-//! *Wall time* is what the machine shows. People, files, cron and other machines speak it, and somebody may set it.
-//! *Steady time* is the wall time at which the process began, plus what CLOCK_BOOTTIME has counted since: nobody can set
-//! it, and a suspended machine does not stop it. The process waits and measures by steady time alone, so a wall clock that
-//! jumps neither delays nor hastens anything. Both are milliseconds since 1970 UTC, and equal until the wall clock jumps.
+//! *Wall time* is what the machine shows. People, files, cron and other machines use it, and anybody with the
+//! right may set it. *Steady time* is the wall time at which the process began, plus what CLOCK_BOOTTIME has
+//! counted since: nobody can set it, and it counts while the machine is suspended. The process waits and
+//! measures by steady time alone, so a jump of the wall clock neither delays nor hastens anything. Both are
+//! milliseconds since 1970 UTC, and equal until the wall clock jumps.
 //!
-//! The files are the parts: how the machine's clocks are read (`machine`), a clock for tests (`manual`), and the look once
-//! a second that notices jumps and wakes who waits ([`watch`]).
+//! The files are the parts: reading the machine's clocks (`machine`), a clock for tests (`manual`), and the
+//! look once a second that notices jumps and wakes waiting tasks ([`watch`]).
 
 mod machine;
 mod manual;
@@ -27,9 +28,9 @@ pub struct Timestamp(pub i64);
 /// One look at both times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// What the wall clock shows: for what is shown, and what others write.
+    /// What the wall clock shows: for people and for other systems.
     pub wall: Timestamp,
-    /// The time that nobody sets: for waiting and measuring.
+    /// The time that nobody can set: for waiting and measuring.
     pub steady: Timestamp,
 }
 
@@ -43,7 +44,7 @@ pub enum Clock {
     Manual(Arc<Manual>),
 }
 
-/// Who waits looks at the clock at least this often, also where nobody runs [`Clock::watch`].
+/// Waiting tasks look at the clock at least this often, even if [`Clock::watch`] does not run.
 const PIECE: Duration = Duration::from_secs(60);
 
 // === impl Timestamp ===
@@ -103,8 +104,8 @@ impl Clock {
         }
     }
 
-    /// By how many milliseconds the wall time is ahead of the steady time, as far as [`Clock::watch`] has noticed. It
-    /// changes by whole jumps and never by the jitter of two looks.
+    /// By how many milliseconds the wall time is ahead of the steady time, as far as [`Clock::watch`] has
+    /// noticed. It changes by whole jumps only, not by the small differences between two looks.
     pub fn ahead(&self) -> i64 {
         match self {
             Self::System => machine::ahead(),
@@ -112,12 +113,12 @@ impl Clock {
         }
     }
 
-    /// What the wall clock shows at a steady time, unless it jumps before.
+    /// What the wall clock will show at a steady time, unless it jumps before.
     pub fn shown(&self, steady: Timestamp) -> Timestamp {
         Timestamp(steady.0.saturating_add(self.ahead()))
     }
 
-    /// Changes whenever the clock moved otherwise than by time that passes. A manual clock's changes whenever it moves.
+    /// Changes whenever the clock jumped or the machine slept. For a manual clock it changes with every move.
     pub fn moves(&self) -> Receiver<u64> {
         match self {
             Self::System => machine::moves(),
@@ -135,16 +136,18 @@ impl Clock {
         self.sleep(time, Self::now).await;
     }
 
-    /// In pieces: the timers of the runtime stand still while the machine is suspended, and do not see the wall clock.
+    /// Waits in pieces: the runtime's timers stand still while the machine is suspended, and do not see the
+    /// wall clock.
     async fn sleep(&self, until: Timestamp, now: fn(&Self) -> Timestamp) {
         loop {
-            // Before the look at the time: a move that comes in between is not missed.
+            // Subscribed before looking at the time, so that a move in between is not missed.
             let mut moves = self.moves();
             let left = until.since(now(self));
             if left.is_zero() {
                 return;
             }
-            // The sender of a clock's moves lives as long as the clock: it changes, or never returns.
+            // The sender of a clock's moves lives as long as the clock, so this either changes or never
+            // returns.
             match self {
                 Self::System => drop(tokio::time::timeout(left.min(PIECE), moves.changed()).await),
                 Self::Manual(_) => drop(moves.changed().await),

@@ -143,8 +143,9 @@ impl Event {
         if json { self.data_ref() } else { None }
     }
 
-    /// The media type of the data: `datacontenttype`, or `application/json` for the `data` of a JSON event without one,
-    /// because the JSON format implies it. An event without data has none that is implied, and neither has `data_base64`.
+    /// The media type of the data: `datacontenttype`, or `application/json` for the `data` of a JSON event
+    /// without one, as the JSON format implies it. For an event without data, or with `data_base64`, no type
+    /// is implied.
     pub fn media_type(&self) -> Option<&str> {
         match self.get("datacontenttype") {
             Some(value) => Some(value.text),

@@ -66,7 +66,7 @@ impl Outgoing<'_> {
         self.extra.iter().any(|(extra, _)| *extra == name)
     }
 
-    /// The `datacontenttype` that is written, if there is one.
+    /// The `datacontenttype` to write, if there is one.
     fn media_type<'a>(&'a self, event: &'a Event) -> Option<&'a str> {
         let added = self.extra.iter().rfind(|(name, _)| *name == "datacontenttype");
         match added {

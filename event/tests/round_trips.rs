@@ -203,7 +203,7 @@ proptest! {
     fn what_came_in_binary_mode_leaves_in_the_same_octets(event in event()) {
         let (first, back) = through_binary(&event);
         let (second, again) = through_binary(&back);
-        // Beside what is beyond ASCII, a blank leaves as it came the first time and encoded from then on.
+        // With characters beyond ASCII, a blank leaves as it came the first time, and encoded from then on.
         if event.attributes().all(|(_, value)| value.text.is_ascii()) {
             prop_assert_eq!(&first, &second);
             prop_assert_eq!(&back, &again);

@@ -1,8 +1,8 @@
-//! How long the whole budget of a Trigger takes on this machine, by what is asked of which data:
+//! How long the whole budget of a Trigger takes on this machine, for several questions and kinds of data:
 //! `cargo run -p millrace-filter --release --example whole_budget`.
 //!
-//! Each row needs more than [`MAX_STEPS`]: hundreds of questions that never hold. Reading the data is not measured.
-//! It is processor time, so that other work on the machine counts less.
+//! Each row needs more than [`MAX_STEPS`]: hundreds of questions that never hold. Reading the data is not
+//! measured. Processor time is measured, so that other work on the machine counts less.
 
 #![expect(clippy::print_stdout, reason = "what it measured is shown")]
 
@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Questions of one Trigger.
 const CLAUSES: usize = 450;
-/// The shortest of so many is shown.
+/// How often each row is measured; the shortest time is shown.
 const ROUNDS: usize = 10;
 
 fn main() {

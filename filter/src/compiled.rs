@@ -58,7 +58,7 @@ pub(crate) trait Observer {
         outcome: Evaluated<'x>,
         run: Run<'x, '_>,
     ) -> Self::Note;
-    /// A path was asked of this, to its end unless the work was stopped.
+    /// A path was asked of this data, to its end unless the work was stopped.
     fn searched(
         &mut self,
         at: usize,
@@ -75,7 +75,7 @@ pub(crate) trait Observer {
     fn negated(&mut self, inner: bool, note: Self::Note) -> Self::Note;
 }
 
-/// What a filter says of an event.
+/// The decision of a filter about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The event passes.
@@ -84,7 +84,8 @@ pub enum Decision {
     NoMatch,
     /// It does not, because the decision would need more than [`MAX_STEPS`](crate::MAX_STEPS) steps.
     TooMuchWork,
-    /// The allowance does not suffice. Nothing is decided: the filter is to be asked again where there is time for it.
+    /// The allowance does not suffice. Nothing is decided: the filter must be asked again where there is time
+    /// for it.
     Later,
 }
 
@@ -112,7 +113,8 @@ impl Compiled {
         self.decide(&Subject::new(event), &Allowance::unlimited()) == Decision::Match
     }
 
-    /// What the filter says of the event; its data is parsed only if a clause asks and no filter before this has.
+    /// Decides about the event. Its data is parsed only if a clause needs it and no earlier filter has parsed
+    /// it.
     pub fn decide(&self, subject: &Subject, allowance: &Allowance) -> Decision {
         let meter = Meter::new(allowance);
         let (held, ()) = walk(&self.nodes, 0, subject, &meter, &mut Silent);
@@ -131,8 +133,8 @@ impl Compiled {
         self.explain_subject(&Subject::new(event), &Allowance::unlimited())
     }
 
-    /// The same decision with its reasons for an event that other filters see as well. It is always made; `allowance`
-    /// counts what it needed.
+    /// The same decision with its reasons, for an event that other filters see as well. It is always made;
+    /// `allowance` counts the work.
     pub fn explain_subject(&self, subject: &Subject, allowance: &Allowance) -> Explanation {
         let unlimited = Allowance::unlimited();
         let meter = Meter::new(&unlimited);
@@ -166,7 +168,7 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
 ///
-/// Once the work is stopped nothing more is asked, and what is returned decides nothing.
+/// Once the work is stopped nothing more is asked, and the value returned decides nothing.
 fn walk<O: Observer>(
     nodes: &[Node],
     at: usize,

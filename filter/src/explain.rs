@@ -54,7 +54,7 @@ pub enum Verdict {
     TooMuchWork,
 }
 
-/// What is said of a clause at which the work ended.
+/// The words for a clause at which the work ended.
 pub(crate) const TOO_MUCH_WORK: &str = "error: too much work: this event would need more than the 2097152 steps that the filters of a trigger may take";
 
 /// So many clauses are listed in an explanation.

@@ -28,11 +28,11 @@ pub struct Index {
 /// What an index found for one event: the keys of filters, each in one list at most.
 #[derive(Debug, Default)]
 pub struct Matching {
-    /// Those that the event passes.
+    /// Filters that the event passes.
     pub matched: Vec<u32>,
-    /// Those that it does not pass because deciding would need too much work.
+    /// Filters that the event does not pass because deciding would need too much work.
     pub exhausted: Vec<u32>,
-    /// Those that are still to be asked, for which the allowance did not suffice.
+    /// Filters that are still to be asked, for which the allowance did not suffice.
     pub later: Vec<(u32, Arc<Compiled>)>,
 }
 
@@ -90,8 +90,8 @@ impl Index {
         *into = found.matched;
     }
 
-    /// The same with no more work than the allowance; what that does not suffice for is left for later. More can be asked
-    /// of the subject afterwards, like how many clauses had an error.
+    /// The same within an allowance; filters for which it does not suffice are left for later. The subject
+    /// can be asked more afterwards, such as how many clauses had an error.
     pub fn matching_within(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
         self.root.matching(subject, allowance, into);
     }
@@ -110,14 +110,14 @@ impl Index {
 // === impl Matching ===
 
 impl Matching {
-    /// Takes all keys out and keeps the memory.
+    /// Removes all keys and keeps the memory.
     pub fn clear(&mut self) {
         self.matched.clear();
         self.exhausted.clear();
         self.later.clear();
     }
 
-    /// Asks filters that were left for later, the last first, until the allowance is used up by what they need. Says
+    /// Asks filters that were left for later, the last first, until they have used up the allowance. Returns
     /// whether none is left.
     pub fn go_on(&mut self, subject: &Subject, steps: u64) -> bool {
         let allowance = Allowance::unlimited();

@@ -1,8 +1,8 @@
 //! An event's data for filters: every value in one list, in the order of the text, so that all that lies within a value
 //! follows it.
 //!
-//! One pass over the data serves all filters. What lies anywhere below a value (`..`) is a part of the list, and when many ask
-//! for members of some name anywhere below (`..name`), those are found by name.
+//! One pass over the data serves all filters. All values below a value (`..`) are a contiguous part of the
+//! list. When many paths ask for members of some name anywhere below (`..name`), those are found by name.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub(crate) struct Json {
     nodes: Vec<Node>,
     /// The children of each array and object, side by side; those of an object by name.
     children: Vec<Id>,
-    /// The texts, the names of members and the numbers that are no whole ones.
+    /// The texts, the names of members, and the numbers that are not integers.
     texts: String,
     /// How often members of some name anywhere below were asked for.
     asked: Cell<u32>,
@@ -34,7 +34,7 @@ struct Node {
     what: What,
     /// The name of a member.
     name: Option<Span>,
-    /// Behind the last value within it.
+    /// The place behind the last value within it.
     end: Id,
 }
 
@@ -58,7 +58,7 @@ struct Span {
     len: u32,
 }
 
-/// A value for whoever looks at it.
+/// A value, as its reader sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen<'d> {
     Null,
@@ -77,7 +77,8 @@ struct ByName {
     places: HashMap<Box<str>, Vec<Id>>,
 }
 
-/// From so many questions on, members are found by name. Before, going through the list costs less than sorting it.
+/// From this many questions on, members are found by name. Before, going through the list costs less than
+/// sorting it.
 const INDEXED_FROM: u32 = 4;
 
 // === impl Json ===
@@ -86,12 +87,12 @@ impl Json {
     /// Reads JSON.
     ///
     /// # Errors
-    /// It is none, or it is nested deeper than [`value::MAX_DEPTH`].
+    /// The text is not JSON, or it is nested deeper than [`value::MAX_DEPTH`].
     pub(crate) fn parse(text: &[u8]) -> Result<Self, value::NotJson> {
         value::read(text).map(|value| Self::of(&value))
     }
 
-    /// The same for what has been read already.
+    /// The same for a value that has been read already.
     pub(crate) fn of(value: &Value<'_>) -> Self {
         let mut json = Self {
             nodes: Vec::new(),
@@ -229,7 +230,8 @@ impl Json {
         known.into_iter().flatten().copied().chain(searched)
     }
 
-    /// Whether two values are equal. `count` is asked before each pair is compared, with the bytes of text in it.
+    /// Whether two values are equal. `count` is called before each pair is compared, with the bytes of text
+    /// in it.
     pub(crate) fn equal<E>(
         &self,
         one: Id,

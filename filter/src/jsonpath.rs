@@ -1,8 +1,8 @@
 //! Paths into an event's data, as RFC 9535 has them: checked and compiled once, then asked of parsed JSON.
 //!
-//! jsonpath-rust parses them. Around it stand what is refused (`bounds`), since whoever writes a trigger or sends an event
-//! may be hostile, the walk that counts its steps (`walk`, `compare`), the typed values of the map form (`wanted`) and
-//! the sentences of explanations (`reasons`).
+//! jsonpath-rust parses them. The author of a trigger or the sender of an event may be hostile, so some paths
+//! are refused (`bounds`), and the walk counts its steps (`walk`, `compare`). The typed values of the map
+//! form are in `wanted`, the sentences of explanations in `reasons`.
 
 mod bounds;
 mod compare;
@@ -32,7 +32,7 @@ pub const MAX_PATH_BYTES: usize = 1_024;
 pub struct JsonPath {
     text: Box<str>,
     query: JpQuery,
-    /// How often it may come by each value of the data; 0 when it names one place.
+    /// How many times it may visit each value of the data; 0 when it names one place.
     visits: usize,
 }
 
@@ -43,14 +43,14 @@ pub(crate) struct PathTest {
     pub(crate) wanted: Option<Wanted>,
 }
 
-/// What a path was asked of.
+/// What a path was evaluated on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Asked<'d> {
-    /// Nothing: there is no JSON.
+    /// Nothing: the data is not JSON.
     NoJson(&'d NoJson),
-    /// The data, as far as the work went.
+    /// The data, as far as the walk went.
     Json(&'d Json),
-    /// The data is not parsed, since there is no time for it here.
+    /// The data is not parsed, because there is no time for it here.
     Later,
 }
 
@@ -83,7 +83,7 @@ impl JsonPath {
         &self.text
     }
 
-    /// How often it may come by each value of the data; 0 when it names one place.
+    /// How many times it may visit each value of the data; 0 when it names one place.
     pub(crate) fn visits(&self) -> usize {
         self.visits
     }
@@ -115,7 +115,8 @@ impl JsonPath {
         }
     }
 
-    /// Shows each selected value until `more` says that none is needed any more. Whether it came to an end of its own.
+    /// Shows each selected value until `more` returns that no more is needed. Returns whether it came to the
+    /// end.
     fn look(&self, json: &Json, meter: &Meter<'_>, mut more: impl FnMut(Id) -> bool) -> bool {
         let walk = Walk { json, meter };
         let ended = walk.select(&self.query.segments, ROOT, &mut |id| {
@@ -132,7 +133,7 @@ impl JsonPath {
 // === impl Asked ===
 
 impl Asked<'_> {
-    /// Whether the data is broken, other than that it is no JSON at all.
+    /// Whether the data is broken JSON, rather than no JSON at all.
     pub(crate) fn is_error(self) -> bool {
         matches!(self, Self::NoJson(NoJson::Broken(_)))
     }
@@ -141,8 +142,8 @@ impl Asked<'_> {
 // === impl PathTest ===
 
 impl PathTest {
-    /// Whether the clause holds, and of what it was asked. The data is parsed now unless another clause has asked for it
-    /// before.
+    /// Whether the clause holds, and the data it was asked of. The data is parsed now unless another clause
+    /// has asked for it before.
     pub(crate) fn ask<'d>(&self, subject: &'d Subject, meter: &Meter<'_>) -> (bool, Asked<'d>) {
         let json = match subject.json(meter) {
             None => return (false, Asked::Later),
@@ -157,7 +158,7 @@ impl PathTest {
         (held && to_the_end, Asked::Json(json))
     }
 
-    /// Whether a selected value is what the clause asks for.
+    /// Whether a selected value is one that the clause asks for.
     fn is_wanted(&self, value: Seen<'_>, meter: &Meter<'_>) -> bool {
         let Some(wanted) = &self.wanted else { return true };
         let spent = meter

@@ -1,11 +1,12 @@
 //! Trigger filters: compiled once, then a match or no match, and the clause that decided.
 //!
-//! Pure: no I/O, no time, no logging; but for [`turns`], which lends threads to who asks for much. The files read in the
-//! order of the work: what a user wrote ([`filter`]), how one clause asks one attribute (`clause`), an expression
-//! ([`cesql`]) or a path ([`jsonpath`]) into the data ([`value`], laid flat in `json`), how all is checked (`rules`,
-//! `compile`), put in order and laid flat (`tree`), what runs ([`compiled`]) on an event ([`subject`]) and for how long
-//! ([`meter`]), how it says why ([`explain`]), what is probably not meant ([`lint`]), what an index may know of it
-//! (`access`), how many are asked at once ([`index`]), and where that goes on when it takes long ([`turns`]).
+//! Pure: no I/O, no time, no logging; except [`turns`], which lends threads for long evaluations. The files
+//! read in the order of the work: what a user wrote ([`filter`]), how one clause asks one attribute
+//! (`clause`), an expression ([`cesql`]) or a path ([`jsonpath`]) into the data ([`value`], laid flat in
+//! `json`), how all is checked (`rules`, `compile`), put in order and laid flat (`tree`), what runs
+//! ([`compiled`]) on an event ([`subject`]) and for how long ([`meter`]), how it explains a decision
+//! ([`explain`]), what is probably a mistake ([`lint`]), what an index may know of it (`access`), how many
+//! filters are asked at once ([`index`]), and where long evaluations continue ([`turns`]).
 //!
 //! # Guarantees
 //! - The decision of [`Compiled::matches`] and [`Compiled::explain`] is made by the same code, and

@@ -24,7 +24,8 @@ pub struct Warning {
 /// So many warnings are given for one filter.
 const MAX_WARNINGS: usize = 10;
 
-/// The most values that the data of an event can have with the size that is admitted by default, 1 MiB: `[0,0,...]`.
+/// The most values in the data of an event of 1 MiB, the largest size that is admitted by default:
+/// `[0,0,...]`.
 const MOST_VALUES: u64 = 1 << 19;
 
 impl Compiled {
@@ -49,7 +50,8 @@ impl Compiled {
         }
     }
 
-    /// Warns of paths that together can need more work than there is for an event of 1 MiB, at the costliest of them.
+    /// Warns of paths that together can exceed the work budget for an event of 1 MiB. The warning names the
+    /// costliest of them.
     fn too_much(&self) -> Option<Warning> {
         let paths = self
             .nodes()

@@ -1,18 +1,18 @@
-//! Work counted in steps: what a Trigger may spend on an event, and what may be spent at once.
+//! Work counted in steps: what a Trigger may spend on an event, and what may be spent at one time.
 //!
-//! Steps are counted and time is not, so the same filter decides the same for the same event on every machine,
+//! Steps are counted and not time, so the same filter decides the same about the same event on every machine,
 //! whatever else runs there.
 
 use std::cell::Cell;
 
-/// What the filters of one Trigger may spend on one event, in steps; beyond it the event does not match.
+/// The steps that the filters of one Trigger may spend on one event; beyond it the event does not match.
 ///
-/// A step is one value of the data that is looked at, one comparison, or one byte of a text that a pattern or a function
-/// of an expression works on. The densest event of 1 MiB has 524 288 values, so every Trigger can look at each of them
-/// four times.
+/// A step is one value of the data looked at, one comparison, or one byte of a text that a pattern or a
+/// function of an expression works on. The densest event of 1 MiB has 524 288 values, so every Trigger can
+/// look at each of them four times.
 pub const MAX_STEPS: u64 = 1 << 21;
 
-/// What is spent at once on an I/O thread, in steps: about a millisecond at most.
+/// What is spent at one time on an I/O thread, in steps: about a millisecond at most.
 const BRIEF: u64 = 1 << 16;
 
 /// How many bytes of JSON are parsed in the time of a step.
@@ -21,7 +21,8 @@ const PARSED_BYTES: u64 = 2;
 /// How many bytes of text are compared in the time of a step.
 const COMPARED_BYTES: usize = 16;
 
-/// What several filters may spend together before they have to go on elsewhere. It decides when, and never what.
+/// What several filters may spend together before they have to continue elsewhere. It decides when, and never
+/// what.
 #[derive(Debug)]
 pub struct Allowance {
     left: Cell<u64>,
@@ -42,14 +43,14 @@ pub(crate) struct Meter<'a> {
 pub(crate) enum Stopped {
     /// The Trigger has spent [`MAX_STEPS`].
     Exhausted,
-    /// The allowance is used up. The work begins again where there is time for it.
+    /// The allowance is used up. The work starts again where there is time for it.
     Later,
 }
 
 // === impl Allowance ===
 
 impl Allowance {
-    /// All that a Trigger may spend, for as many of them as are asked.
+    /// No limit beyond what each Trigger may spend.
     pub fn unlimited() -> Self {
         Self::of(u64::MAX)
     }
@@ -59,7 +60,7 @@ impl Allowance {
         Self::of(BRIEF)
     }
 
-    /// Nothing: only what compares attributes is decided.
+    /// Nothing: only clauses on attributes are decided.
     pub fn nothing() -> Self {
         Self::of(0)
     }
@@ -76,7 +77,7 @@ impl Allowance {
         self.given - self.left.get()
     }
 
-    /// Counts steps that were made whether or not there was room.
+    /// Counts steps that were made even without an allowance for them.
     pub(crate) fn count(&self, steps: u64) {
         self.left.set(self.left.get().saturating_sub(steps));
     }
@@ -102,7 +103,7 @@ impl<'a> Meter<'a> {
     /// Counts steps before they are made.
     ///
     /// # Errors
-    /// They must not be made, and neither must any other: there is no decision.
+    /// Neither these steps nor any others may be made: there is no decision.
     pub(crate) fn spend(&self, steps: usize) -> Result<(), Stopped> {
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         if let Some(stopped) = self.stopped.get() {
@@ -123,7 +124,7 @@ impl<'a> Meter<'a> {
         self.spend(bytes / COMPARED_BYTES)
     }
 
-    /// Before data is parsed. All Triggers share what comes of it, so none of them is charged.
+    /// Called before data is parsed. All Triggers share the result, so none of them is charged.
     pub(crate) fn may_parse(&self, bytes: usize) -> Result<(), Stopped> {
         let steps = u64::try_from(bytes).unwrap_or(u64::MAX) / PARSED_BYTES;
         match self.stopped.get() {
@@ -137,7 +138,7 @@ impl<'a> Meter<'a> {
         self.stopped.get()
     }
 
-    /// A clause had an error of its own.
+    /// Notes that a clause had an error of its own.
     pub(crate) fn note_error(&self) {
         if self.stopped.get().is_none() {
             self.errors.set(self.errors.get().saturating_add(1));
@@ -171,7 +172,7 @@ mod tests {
         let brief = Allowance::brief();
         let meter = Meter::new(&brief);
         assert_eq!(meter.spend(all), Err(Stopped::Later));
-        // More than a Trigger may ever spend is no matter of time.
+        // Work that a Trigger may never spend is not a matter of time.
         assert_eq!(Meter::new(&brief).spend(all + 1), Err(Stopped::Exhausted));
         assert_eq!(Meter::new(&Allowance::nothing()).spend(1), Err(Stopped::Later));
     }

@@ -51,7 +51,8 @@ impl Subject {
         self.json.get().is_some()
     }
 
-    /// How many clauses could not be evaluated for it: an expression had an error, or data that is said to be JSON is none.
+    /// How many clauses could not be evaluated: an expression had an error, or data declared as JSON was not
+    /// JSON.
     pub fn errors(&self) -> u32 {
         self.errors.get()
     }

@@ -1,12 +1,13 @@
-//! Where filters are asked that need more than an allowance: off the I/O threads, in slices, in turns.
+//! Runs filters that need more than an allowance: off the I/O threads, in slices, in turns.
 //!
 //! # Guarantees
-//! - At most as many slices run at once as there are threads for it, in the whole process.
-//! - Who waits longest has the next slice. So one who needs many waits as often as there are others, and each of those
-//!   waits for one slice of each other at most.
+//! - In the whole process at most as many slices run at one time as there are threads for them.
+//! - The job that has waited longest gets the next slice. So each job waits, for each of its slices, for at
+//!   most one slice of every other job.
 //!
 //! # Caveats
-//! A slice ends after a filter, not within one: it takes [`SLICE`] steps, and what the last filter may take beyond.
+//! A slice ends after a filter, not within one: it takes [`SLICE`] steps, plus what the last filter takes
+//! beyond them.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,7 +18,7 @@ use crate::compiled::{Compiled, Decision};
 use crate::meter::{Allowance, MAX_STEPS};
 use crate::subject::Subject;
 
-/// So much work is done in one turn, in steps: some ten milliseconds, by what is asked.
+/// The work of one turn, in steps: some ten milliseconds, depending on the filters.
 pub const SLICE: u64 = MAX_STEPS;
 
 /// The turns of a process. Clones share them.
@@ -27,7 +28,7 @@ pub struct Turns(Arc<Semaphore>);
 // === impl Turns ===
 
 impl Turns {
-    /// Turns on so many threads.
+    /// Turns on this many threads.
     pub fn new(threads: usize) -> Self {
         Self(Arc::new(Semaphore::new(threads.max(1))))
     }
@@ -37,12 +38,12 @@ impl Turns {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from) / 2)
     }
 
-    /// Does the job, slice by slice. `slice` works for about [`SLICE`] steps and says whether all is done.
+    /// Does the job, slice by slice. `slice` works for about [`SLICE`] steps and returns whether all is done.
     ///
     /// When this is dropped, the slice under way ends in the background and no other follows.
     ///
     /// # Panics
-    /// When `slice` does, with its panic; and outside of a Tokio runtime.
+    /// When `slice` panics, with the same panic; and outside of a Tokio runtime.
     pub async fn work<J: Send + 'static>(&self, mut job: J, slice: fn(&mut J) -> bool) -> J {
         let mut turn = self.next().await;
         loop {
@@ -54,7 +55,7 @@ impl Turns {
                 Ok(worked) => worked,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime is shutting down, and this with it.
+                    // The runtime is shutting down, and this task with it.
                     Err(_) => std::future::pending().await,
                 },
             };
@@ -62,7 +63,7 @@ impl Turns {
                 return returned;
             }
             job = returned;
-            // Behind those who wait, before one of them is let in: it may be back sooner.
+            // Queues behind the waiting jobs before one of them is admitted: that one may be back sooner.
             let mut next = std::pin::pin!(self.next());
             let now = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
             drop(ended);
@@ -73,7 +74,7 @@ impl Turns {
         }
     }
 
-    /// What a filter says of an event: at once if an allowance suffices, else in turns.
+    /// Decides about an event: at once if an allowance suffices, otherwise in turns.
     ///
     /// # Panics
     /// As [`Turns::work`].

@@ -1,9 +1,11 @@
-//! JSON as filters and sources look into it. Every JSON text that a Broker takes can be read here, 128 levels deep.
+//! JSON as filters and sources read it. Every JSON text that a Broker accepts can be read here, 128 levels
+//! deep.
 //!
-//! serde_json refuses two things that are JSON by its grammar (RFC 8259): a number that no double holds (`1e400`), and a
-//! text with half of a surrogate pair (`"\ud800"`). One such member would hide all others from filters. It also rounds
-//! numbers beyond 64 bits, and its feature `arbitrary_precision` changes the whole program. So the reader is our own: it
-//! borrows from the data, keeps numbers as they are written, and takes exactly the texts that serde_json skips over.
+//! serde_json refuses two things that are JSON by its grammar (RFC 8259): a number too large for a double
+//! (`1e400`), and a text with half of a surrogate pair (`"\ud800"`). One such member would hide all others
+//! from filters. It also rounds numbers beyond 64 bits, and its feature `arbitrary_precision` changes the
+//! whole program. So the reader is our own: it borrows from the data, keeps numbers as they are written, and
+//! accepts exactly the texts that serde_json can skip.
 
 mod number;
 #[cfg(test)]
@@ -28,8 +30,8 @@ pub enum Value<'a> {
     Number(Number<'a>),
     /// A text.
     String(Cow<'a, str>),
-    /// A text with half of a surrogate pair, as it is written between the quotes. It spells no Unicode text, so it is
-    /// equal to none that a filter can name.
+    /// A text with half of a surrogate pair, as it is written between the quotes. It is not Unicode text, so
+    /// no value that a filter can name equals it.
     HalfPair(&'a str),
     /// A list.
     Array(Vec<Value<'a>>),
@@ -37,7 +39,7 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// The members of an object, sorted by name. Of those with the same name the last counts.
+/// The members of an object, sorted by name. Of several members with the same name the last one counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 

@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
     for event in events {
         let mut written = HeaderMap::new();
         let body = write_binary(&event, &Outgoing::default(), &mut written);
-        // Data that is an event leaves in structured mode, where it is nested one level deeper.
+        // Data that is an event leaves in structured mode, nested one level deeper.
         let limits = Limits {
             json_depth: usize::MAX,
             ..LIMITS

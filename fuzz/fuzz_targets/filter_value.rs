@@ -1,4 +1,5 @@
-//! Any text as JSON: read exactly where serde_json takes it for JSON, and shown so that reading it again gives the same.
+//! Any text as JSON: accepted exactly where serde_json accepts it, and printed so that reading it again gives
+//! the same value.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +12,7 @@ fuzz_target!(|text: &str| {
         Ok(value) => {
             assert!(is_json);
             let shown = value.to_string();
-            // A name with half of a surrogate pair is shown as its escape, which is another name.
+            // A name with half of a surrogate pair is printed as its escape, which is another name.
             if !text.contains('\\') {
                 assert_eq!(read(shown.as_bytes()).as_ref(), Ok(&value));
             }

@@ -1,5 +1,6 @@
-//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`], [`source`],
-//! [`secret`]) and what is ([`status`], and [`shortage`] where something of Millrace's own is used up).
+//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
+//! [`source`], [`secret`]) and what is ([`status`], and [`shortage`] for what Millrace itself has run out
+//! of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 

@@ -1,4 +1,4 @@
-//! The whole mesh as one snapshot: who wants to know the newest holds a `watch::Receiver<Arc<Mesh>>`.
+//! The whole mesh as one snapshot. Code that needs the newest one holds a `watch::Receiver<Arc<Mesh>>`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

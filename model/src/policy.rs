@@ -48,8 +48,8 @@ pub enum Format {
 }
 
 impl Default for DeliveryPolicy {
-    /// What Knative ships: 10 retries, exponential from 0.2 s, and the 5 minutes that Knative Serving gives a service for an
-    /// answer; Retry-After up to 10 minutes.
+    /// As Knative ships it: 10 retries, exponential from 0.2 s, and 5 minutes for an answer, as Knative
+    /// Serving gives a service. Retry-After is followed up to 10 minutes.
     fn default() -> Self {
         Self {
             retry: 10,

@@ -12,14 +12,15 @@ pub enum Secret {
     Env(String),
     /// The content of a file, without a line break at its end. Read again each time a source starts, and when the file changes.
     File(NamedFile),
-    /// It cannot be found, and the sentence that says so: who needs it does not run.
+    /// It cannot be found, with a sentence that says so: what needs it does not run.
     Missing(String),
 }
 
-/// A file that a document names. Whether it may, the operator decides when it is read (crate `secrets`).
+/// A file that a document names. The operator's rule decides, when the file is read, whether it may (crate
+/// `secrets`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
-    /// The path; a relative one counts from where Millrace was started.
+    /// The path; a relative one is relative to the folder in which Millrace was started.
     pub path: PathBuf,
     /// The folder in which the document lies.
     pub folder: PathBuf,

@@ -1,8 +1,9 @@
-//! What Millrace itself can run out of. A delivery that meets such a shortage waits; it is never a failed attempt.
+//! What Millrace itself can run out of. A delivery that meets such a shortage waits; this is never a failed
+//! attempt.
 
 use std::fmt;
 
-/// Something of this process or this machine, and not of the subscriber, that is used up for now.
+/// Something of this process or this machine that is used up for now; the subscriber is not at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
     /// All outgoing connections that may be open are in use, or kept for Triggers that have fewer.
@@ -46,7 +47,7 @@ impl Shortage {
 }
 
 impl fmt::Display for Shortage {
-    /// A sentence for people, which says what is waited for and which setting changes it.
+    /// A sentence for people: what is waited for, and which setting changes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connections => {

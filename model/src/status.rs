@@ -25,7 +25,8 @@ pub struct ClockStatus {
     pub forward: u64,
     /// How often it was set back.
     pub back: u64,
-    /// The last time: what it showed afterwards, and by how many milliseconds it was set (below zero: back).
+    /// The last jump: what the clock showed afterwards, and by how many milliseconds it was set (below zero:
+    /// back).
     pub last: Option<(Timestamp, i64)>,
 }
 
@@ -48,9 +49,10 @@ pub trait Statuses: Send + Sync {
 pub struct UnderWay {
     /// Its number in its stage, from 0.
     pub attempt: u32,
-    /// When it began; for one that waits, when that began. In steady time ([`millrace_event::clock`]).
+    /// When it began; for an attempt that waits, when the wait began. In steady time
+    /// ([`millrace_event::clock`]).
     pub since: Timestamp,
-    /// What it waits for, where it has not begun for want of something of our own.
+    /// What it waits for, if it has not begun because Millrace itself is short of something.
     pub shortage: Option<Shortage>,
 }
 
@@ -61,7 +63,7 @@ pub struct TriggerStatus {
     pub state: &'static str,
     /// Why it is in that state, where that needs saying.
     pub reason: Option<String>,
-    /// What some of its events wait for before they are attempted, where that is something of Millrace's own.
+    /// What some of its events wait for before an attempt, if Millrace itself is short of it.
     pub shortage: Option<Shortage>,
     /// The position up to which everything is settled (the next one is not).
     pub cursor: u64,
@@ -83,7 +85,8 @@ pub struct TriggerStatus {
     pub dead_lettered: u64,
     /// The last failure: when and what.
     pub last_failure: Option<(Timestamp, String)>,
-    /// Events that did not match since deciding would have needed more work than the filters of a trigger may do.
+    /// Events that did not match because deciding would have needed more work than the filters of a trigger
+    /// may do.
     pub too_much_work: u64,
 }
 
@@ -172,7 +175,7 @@ impl StatusBoard {
             .collect()
     }
 
-    /// The wall clock was set by so many milliseconds, and shows `now`.
+    /// Notes that the wall clock was set by so many milliseconds, and now shows `now`.
     pub fn clock_was_set(&self, by: i64, now: Timestamp) {
         let mut clock = self.clock.lock();
         if by < 0 {
@@ -183,7 +186,7 @@ impl StatusBoard {
         clock.last = Some((now, by));
     }
 
-    /// What the wall clock has done.
+    /// What the wall clock has done since the process started.
     pub fn clock(&self) -> ClockStatus {
         *self.clock.lock()
     }

@@ -1,4 +1,5 @@
-//! What no flag opens: places that belong to Millrace, to the identity of its process or its machine, and to the kernel.
+//! What no flag opens: places that belong to Millrace, to the identity of its process or its machine, or to
+//! the kernel.
 
 use std::fs;
 use std::io::Read as _;
@@ -27,13 +28,13 @@ const SERVICE_ACCOUNTS: &[&str] = &[
     "tokens",
     "workload-spiffe-credentials",
 ];
-/// What the folder of such a token is called whatever lies above it, as OpenShift and Google do it.
+/// The name of the folder with such a token in OpenShift and at Google, whatever lies above it.
 const SERVICE_ACCOUNT: &str = "serviceaccount";
 /// Where Red Hat's container engines put the subscription of the machine, below [`MOUNTED`].
 const SUBSCRIPTION: &[&str] = &["etc-pki-entitlement", "rhsm"];
 /// Where the kernel shows itself and processes as regular files.
 const KERNEL: &[&str] = &["/proc", "/sys"];
-/// What the file `FORMAT` of each data folder begins with.
+/// The beginning of the file `FORMAT` in each data folder.
 const FORMAT: &[u8] = b"millrace data ";
 
 const DATA: &str = "the data folder of Millrace";
@@ -41,7 +42,7 @@ const DATA: &str = "the data folder of Millrace";
 // === impl Closed ===
 
 impl Closed<'_> {
-    /// To whom a place belongs that is never open.
+    /// The owner of a place that is never open.
     pub(crate) fn owner_of(&self, named: &NamedFile, place: &Path) -> Option<&'static str> {
         let is = |closed: &Path| is_below(place, closed);
         let kernel = |path: &Path| KERNEL.iter().any(|folder| is_below(path, Path::new(folder)));
@@ -49,7 +50,7 @@ impl Closed<'_> {
             Some(DATA)
         } else if self.rule.identities.iter().any(|file| is(file)) {
             Some("an identity of this process")
-        // Where its links lead would tell what the process has open.
+        // The target of such a link would tell what the process has open.
         } else if kernel(place) || kernel(&named.path) {
             Some("the kernel")
         } else {
@@ -58,13 +59,14 @@ impl Closed<'_> {
     }
 }
 
-/// Whether a place lies in a data folder of Millrace that the rule does not know: another role's. Blocking.
+/// The owner, if the place lies in a data folder of Millrace that the rule does not know: another role's.
+/// Blocking.
 pub(crate) fn data_around(place: &Path) -> Option<&'static str> {
     let is_data = |folder: &Path| is_format(&folder.join("FORMAT"));
     place.ancestors().skip(1).any(is_data).then_some(DATA)
 }
 
-/// To whom a place belongs that lies where secrets are mounted, unless to documents.
+/// The owner of a place below a mount of secrets, unless it is open to documents.
 fn mounted_owner(mounted: &str, place: &Path) -> Option<&'static str> {
     let mounted = Path::new(mounted);
     let below = place
@@ -87,7 +89,7 @@ fn is_below(place: &Path, folder: &Path) -> bool {
 }
 
 fn is_format(path: &Path) -> bool {
-    // A pipe would wait for somebody who writes.
+    // Opening a pipe would otherwise wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let is_file = fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
     let Some(opened) = is_file.then(|| open(path, flags, Mode::empty()).ok()).flatten() else {

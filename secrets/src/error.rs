@@ -1,20 +1,20 @@
-//! Why a secret is not there, in words that name what would allow it and never a content.
+//! Why a secret cannot be had, in words that name the flag which would allow it and never repeat a content.
 
 use std::io;
 use std::path::Path;
 
 use crate::reader::{DEADLINE, MAX_BYTES};
 
-/// Why a secret is not there.
+/// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The file is below no open folder.
+    /// The file lies below no open folder.
     #[error(
         "the file {file} is not below a folder from which documents may name files ({open}); \
          the flag --secret-dir opens another"
     )]
     Outside {
-        /// As written: where links lead is not told.
+        /// As written: the target of links is not told.
         file: String,
         /// The open folders.
         open: String,
@@ -22,9 +22,9 @@ pub enum SecretError {
     /// The file lies where no document may ever look.
     #[error("the file {file} belongs to {owner}, from where no document may name a file; no flag allows it")]
     Closed {
-        /// As written: where links lead is not told.
+        /// As written: the target of links is not told.
         file: String,
-        /// What it belongs to.
+        /// The owner of that place.
         owner: &'static str,
     },
     /// The variable's name begins with no open prefix.
@@ -38,27 +38,27 @@ pub enum SecretError {
         /// The open prefixes.
         open: String,
     },
-    /// The variable is one of Millrace's own flags, which may tell how the machine is arranged.
+    /// The variable is one of Millrace's own flags, which may reveal how the machine is set up.
     #[error("the variable {0} is a flag of Millrace, and no document may name it")]
     Flag(String),
     /// There is no such variable.
     #[error("the environment has no variable {0}")]
     NoVariable(String),
-    /// It is no regular file.
+    /// It is not a regular file.
     #[error("{file} is {kind}, and only a regular file is read")]
     NotRegular {
         /// As written.
         file: String,
-        /// What it is.
+        /// The kind of the file.
         kind: &'static str,
     },
     /// It is too large.
     #[error("{0} has more than {max} KiB, the most that is read", max = MAX_BYTES >> 10)]
     TooLarge(String),
-    /// Its path is longer than any that a system takes.
+    /// The path is longer than any system allows.
     #[error("the path {0} is too long")]
     PathTooLong(String),
-    /// The system does not give it.
+    /// The system refuses to open or read it.
     #[error("the file {file}: {error}")]
     Unreadable {
         /// As written.
@@ -67,10 +67,10 @@ pub enum SecretError {
         #[source]
         error: io::Error,
     },
-    /// It did not come in time.
+    /// It could not be read in time.
     #[error("the file {0} could not be read within {seconds} s", seconds = DEADLINE.as_secs())]
     Late(String),
-    /// An earlier attempt at it has not come back yet.
+    /// An earlier attempt to read it has not ended yet.
     #[error("the file {0} cannot be read: an earlier attempt to read it still hangs")]
     Hangs(String),
     /// There is no such entry of a Secret document.
@@ -84,7 +84,8 @@ const SHOWN: usize = 200;
 // === impl SecretError ===
 
 impl SecretError {
-    /// Whether the document is at fault, and not the moment or the machine: the same on every machine with the same flags.
+    /// Whether the document is at fault, and not the moment or the machine: the result is the same on every
+    /// machine with the same flags.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Outside { .. }
@@ -102,7 +103,7 @@ impl SecretError {
         }
     }
 
-    /// Whether it says nothing of what is there: the attempt failed, and a later one may not.
+    /// Whether the attempt failed without telling whether the secret exists: a later attempt may succeed.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Late(_) | Self::Hangs(_) => true,
@@ -115,7 +116,7 @@ impl SecretError {
     }
 }
 
-/// A document's text in one line, without control characters, and not longer than anybody reads.
+/// A document's text in one line, without control characters, and cut at a readable length.
 pub(crate) fn shown(text: &str) -> String {
     let mut short: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
@@ -124,7 +125,7 @@ pub(crate) fn shown(text: &str) -> String {
     short
 }
 
-/// A path as [`shown`].
+/// A path, as [`shown`] shows text.
 pub(crate) fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy())
 }

@@ -1,4 +1,4 @@
-//! Which file a path leads to, and whether it may be read: found first, judged then, opened last.
+//! Which file a path leads to, and whether it may be read: it is found first, then judged, and opened last.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,11 +17,12 @@ use crate::rule::SecretRule;
 /// The longest path that Linux takes, in bytes.
 const MAX_PATH: usize = 4_096;
 
-/// Opens a file for reading if the rule and what it is allow that. Blocking.
+/// Opens a file for reading if the rule and the kind of file allow that. Blocking.
 ///
-/// The path is resolved once, by the kernel, to a descriptor that stands for the file without opening it: a pipe or a
-/// device notices nothing. The kernel then says where that file is, which is what is judged, and the descriptor is opened,
-/// not the path. So nobody can put another file in its place between the verdict and the reading.
+/// The kernel resolves the path once, to a descriptor that stands for the file without opening it: a pipe or
+/// a device notices nothing. The kernel then tells where that file is; this place is judged, and then the
+/// descriptor is opened, not the path. So nobody can put another file in its place between the verdict and
+/// the reading.
 pub(crate) fn open_file(rule: &SecretRule, named: &NamedFile) -> Result<File, SecretError> {
     let shown = || shown_path(&named.path);
     if named.path.as_os_str().len() > MAX_PATH {
@@ -34,7 +35,7 @@ pub(crate) fn open_file(rule: &SecretRule, named: &NamedFile) -> Result<File, Se
     let found = match open(&named.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(found) => found,
         Err(error) => {
-            // Whether there is anything is said only of places that are open.
+            // Whether a file exists is told only in places that are open.
             rule.judge_place(named, &end(&named.path))?;
             return Err(unreadable(error));
         }
@@ -68,7 +69,7 @@ fn handle_of(found: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(found.as_raw_fd().to_string())
 }
 
-/// What a file is that is no regular one.
+/// The kind of a file that is not regular.
 fn kind_beside_regular(kind: FileType) -> Option<&'static str> {
     match kind {
         FileType::RegularFile => None,
@@ -80,7 +81,7 @@ fn kind_beside_regular(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Whether the file only looks like a regular one, wherever its file system is mounted: procfs, sysfs.
+/// Whether the file only looks regular, because its file system is procfs or sysfs, wherever that is mounted.
 fn is_of_the_kernel(found: &OwnedFd) -> bool {
     const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
     rustix::fs::fstatfs(found)

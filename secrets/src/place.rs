@@ -1,12 +1,12 @@
-//! Where a path leads, also if there is nothing at its end.
+//! Where a path leads, even if nothing exists there.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// How many links that lead to nothing are followed, as the kernel does it.
+/// How many dangling links are followed, one after the other, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Where a path leads whose end is not there, however many links lead to nothing one after the other.
+/// The place to which a path leads if nothing exists there, through any number of dangling links.
 pub(crate) fn end(path: &Path) -> PathBuf {
     let mut path = absolute(path);
     for _ in 0..MAX_LINKS {
@@ -16,7 +16,7 @@ pub(crate) fn end(path: &Path) -> PathBuf {
     real(&path)
 }
 
-/// The path with the first link in it that leads to nothing replaced by what it says; none if there is no such link.
+/// The path with its first dangling link replaced by that link's target; `None` if there is no such link.
 fn behind_dangling(path: &Path) -> Option<PathBuf> {
     for ancestor in path.ancestors() {
         let Ok(found) = ancestor.canonicalize() else {
@@ -30,7 +30,7 @@ fn behind_dangling(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// Where a path leads, as far as it exists; the rest is taken as it is written.
+/// The place of a path: links are resolved as far as the path exists; the rest is taken as written.
 pub(crate) fn real(path: &Path) -> PathBuf {
     let path = absolute(path);
     for ancestor in path.ancestors() {
@@ -43,7 +43,7 @@ pub(crate) fn real(path: &Path) -> PathBuf {
 }
 
 fn absolute(path: &Path) -> PathBuf {
-    // An empty path is the folder that Millrace was started in, as the folder of `mesh.yaml` is.
+    // An empty path means the folder in which Millrace was started, such as the folder of `mesh.yaml`.
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -52,7 +52,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Without `..`, none of which follows a link any more.
+/// Without `..`; no component is a link any more.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

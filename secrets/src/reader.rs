@@ -51,7 +51,7 @@ impl SecretReader {
     /// The octets of a secret as they are now, without one line break at the end, which editors and `echo` leave there.
     ///
     /// # Errors
-    /// When the rule does not allow it, or it is not there.
+    /// When the rule does not allow it, or it does not exist.
     pub async fn secret(&self, secret: &Secret) -> Result<Box<[u8]>, SecretError> {
         let octets = match secret {
             Secret::Value(value) => value.to_vec(),
@@ -65,13 +65,14 @@ impl SecretReader {
     /// The content of a file.
     ///
     /// # Errors
-    /// When the rule does not allow it, it is no regular file of at most [`MAX_BYTES`], or it cannot be read in time.
+    /// When the rule does not allow it, it is not a regular file of at most [`MAX_BYTES`], or it cannot be
+    /// read in time.
     pub async fn file(&self, file: &NamedFile) -> Result<Vec<u8>, SecretError> {
         self.aside(file, read).await
     }
 
-    /// Whether a secret would be read, without reading it. A variable that is not there is no matter here: another machine
-    /// may have it.
+    /// Whether a secret would be read, without reading it. A missing variable is no error here: another
+    /// machine may have it.
     ///
     /// # Errors
     /// As [`SecretReader::secret`].
@@ -94,7 +95,8 @@ impl SecretReader {
         }
     }
 
-    /// Does what may hang on a thread that nobody waits for longer than [`DEADLINE`], not even the end of the process.
+    /// Runs work that may hang on a thread of its own. Nothing waits for that thread longer than
+    /// [`DEADLINE`], not even the end of the process.
     async fn aside<T: Send + 'static>(
         &self,
         file: &NamedFile,

@@ -118,7 +118,8 @@ async fn a_link_that_changes_while_it_is_judged_leads_nowhere_else() {
         }
     });
     let (mut fine, mut refused) = (0, 0);
-    // Both have been seen often enough that the change fell between every two steps of the reading.
+    // Each result was seen often enough that the change must have fallen between any two steps of the
+    // reading.
     while fine < 300 || refused < 300 {
         match place.read("docs/flips/hook").await {
             Ok(content) => {
@@ -241,7 +242,7 @@ async fn only_regular_files_within_the_bound_are_read() {
 async fn variables_are_judged_by_their_name_before_they_are_looked_up() {
     let reader = SecretReader::new(SecretRule::default());
     let env = |name: &str| Secret::Env(name.to_owned());
-    // Every process has this one.
+    // Every process has this variable.
     let error = reader
         .secret(&env("PATH"))
         .await
@@ -257,8 +258,8 @@ async fn variables_are_judged_by_their_name_before_they_are_looked_up() {
     assert!(reader.judge(&absent).await.is_ok() && reader.judge(&env("PATH")).await.is_err());
 }
 
-/// A file that hangs cannot be made without a broken network file system, so the work is given here. It counts the threads that
-/// hang, until `release` is dropped.
+/// A file that hangs cannot be made without a broken network file system, so the work is passed in. It counts
+/// the threads that hang until `release` is dropped.
 struct Hanging {
     begun: Arc<AtomicUsize>,
     release: Option<mpsc::Sender<()>>,
@@ -289,7 +290,7 @@ impl Hanging {
         place.reader.aside(&named, hang).await
     }
 
-    /// Ends it, and gives how many threads have hung.
+    /// Releases the threads, and returns how many have hung.
     async fn end(&mut self, place: &Place) -> usize {
         self.release = None;
         while place.reader.shared.turns.free() < AT_ONCE {
@@ -309,7 +310,7 @@ async fn what_hangs_is_given_up_on_and_takes_no_second_thread_until_it_comes_bac
     let error = hanging.read(&place, "docs", "docs/hangs").await;
     assert!(matches!(error, Err(SecretError::Hangs(_))), "{error:?}");
     assert_eq!(asked.elapsed(), Duration::ZERO, "it is said at once");
-    // Others are read meanwhile.
+    // Other files are read meanwhile.
     fs::write(place.at("docs/hook"), "fine").expect("written");
     tokio::time::resume();
     assert_eq!(place.read("docs/hook").await, Ok("fine".to_owned()));
@@ -359,13 +360,13 @@ async fn the_documents_of_one_folder_take_few_of_the_threads() {
     let place = Place::new();
     let mut hanging = Hanging::new();
     for number in 0..AT_ONCE {
-        // As many spellings of one file do it, too.
+        // Many spellings of one file count as one.
         let file = format!("docs/{}hangs", "x/../".repeat(number));
         let error = hanging.read(&place, "docs", &file).await;
         assert!(matches!(error, Err(SecretError::Late(_))), "{error:?}");
     }
     assert_eq!(place.reader.shared.turns.free(), AT_ONCE - OF_A_FOLDER);
-    // Documents elsewhere do not notice.
+    // Documents elsewhere are not affected.
     fs::create_dir(place.at("other")).expect("made");
     fs::write(place.at("other/hook"), "fine").expect("written");
     let other = NamedFile {

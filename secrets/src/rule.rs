@@ -1,4 +1,4 @@
-//! What the operator opened to documents: folders, beginnings of variables' names, programs of a kubeconfig.
+//! What the operator opened to documents: folders, prefixes of variables, and programs of a kubeconfig.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,11 @@ use crate::place::real;
 pub struct SecretRule {
     /// Folders below which documents may name files.
     pub folders: Vec<Folder>,
-    /// Folders below which they never may, whatever `folders` says: the data folder.
+    /// Folders below which documents may never name files, whatever `folders` says: the data folder.
     pub data: Vec<PathBuf>,
-    /// Files that they never may name: those by which clouds know this process.
+    /// Files that documents may never name: those with the identity of this process in a cloud.
     pub identities: Vec<PathBuf>,
-    /// What the names of variables that documents may name begin with.
+    /// Prefixes of the environment variables that documents may name.
     pub env_prefixes: Vec<String>,
     /// Whether a kubeconfig may run the program that it names as `exec`.
     pub allow_kubeconfig_exec: bool,
@@ -26,13 +26,13 @@ pub struct SecretRule {
 /// An open folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Folder {
-    /// The folder in which the document lies; the root of the file system is none.
+    /// The folder in which the document lies, unless that is the root of the file system.
     OfDocument,
     /// This one.
     At(PathBuf),
 }
 
-/// What the names of variables begin with unless the operator says otherwise.
+/// The prefix of variables unless the operator sets another one.
 pub const ENV_PREFIX: &str = "MILLRACE_SECRET_";
 /// Where container engines and Kubernetes mount secrets.
 pub const RUN_SECRETS: &str = "/run/secrets";
@@ -70,7 +70,7 @@ impl SecretRule {
         })
     }
 
-    /// Whether a document may name a file that lies at `place`, where no link is left.
+    /// Whether a document may name a file at `place`, a path without links.
     pub(crate) fn judge_place(&self, named: &NamedFile, place: &Path) -> Result<(), SecretError> {
         let closed = |owner| SecretError::Closed {
             file: shown_path(&named.path),
@@ -86,7 +86,7 @@ impl SecretRule {
             .collect();
         let is_open = |folder: &PathBuf| place != folder && place.starts_with(folder);
         if open.iter().any(is_open) {
-            // Looked at only here: of other places it would tell what they hold.
+            // Looked at only in open places: elsewhere the result would reveal what exists there.
             return data_around(place).map_or(Ok(()), |owner| Err(closed(owner)));
         }
         let open: Vec<String> = open.iter().map(|folder| shown_path(folder)).collect();

@@ -1,4 +1,4 @@
-//! Whose turn it is to read: how many threads may hang, and that a file takes only one of them.
+//! Whose turn it is to read: bounds how many threads may hang, and lets one file take only one of them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{SecretError, shown_path};
 use crate::reader::DEADLINE;
 
-/// Files that are read at the same time, those included that hang. Each has a thread of its own.
+/// The most files that are read at one time, including reads that hang. Each has a thread of its own.
 pub(crate) const AT_ONCE: usize = 32;
-/// How many of them documents of one folder may name.
+/// How many of them documents of one folder may use.
 pub(crate) const OF_A_FOLDER: usize = 4;
 
 /// The turns that there are.
@@ -25,7 +25,7 @@ pub(crate) struct Turns {
     files: Mutex<BTreeMap<PathBuf, File>>,
 }
 
-/// A file that is read.
+/// A file that is being read.
 #[derive(Debug)]
 struct File {
     turn: Arc<Semaphore>,
@@ -33,8 +33,8 @@ struct File {
     begun: Instant,
 }
 
-/// A thread may read while it holds this. It goes with the thread and not with who waits for it: nobody who gives up makes room
-/// for another thread that hangs.
+/// A thread may read while it holds this. The turn belongs to the thread and not to the task that waits for
+/// it: giving up waiting makes no room for another thread that hangs.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _permits: [OwnedSemaphorePermit; 3],
@@ -54,7 +54,7 @@ impl Turns {
     /// Waits for a turn to read this file.
     ///
     /// # Errors
-    /// When an earlier attempt at it hangs, or there is no turn before the deadline.
+    /// When an earlier attempt at the file hangs, or no turn is free before the deadline.
     pub(crate) async fn take(&self, file: &NamedFile, deadline: Instant) -> Result<Turn, SecretError> {
         let hangs = || SecretError::Hangs(shown_path(&file.path));
         let late = || SecretError::Late(shown_path(&file.path));
@@ -72,7 +72,7 @@ impl Turns {
         })
     }
 
-    /// The turn of a file; none while it hangs.
+    /// The turn of a file; `None` while an earlier read of it hangs.
     fn of_file(&self, path: &Path) -> Option<Arc<Semaphore>> {
         let mut files = self.files.lock();
         files.retain(|_, file| Arc::strong_count(&file.turn) > 1);
@@ -100,7 +100,8 @@ impl Turns {
     }
 }
 
-/// A permit, if there is one before the deadline. It holds its semaphore, which so is known as long as it is needed.
+/// A permit, if there is one before the deadline. It holds its semaphore, which so stays known as long as it
+/// is needed.
 async fn before(deadline: Instant, turns: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     timeout_at(deadline, turns.acquire_owned()).await.ok()?.ok()
 }

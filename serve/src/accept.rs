@@ -51,9 +51,9 @@ pub struct Drained {
 const BACKLOG: u32 = 4096;
 /// How long to wait after an error that the next accept would only repeat (no file descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How soon the connections are looked at again while some wait for room.
+/// How often the connections are looked at while some wait for room.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// What a client gets for which there is not even room to wait.
+/// The answer to a client that does not even have room to wait.
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
 content-length: 0\r\n\r\n";
 /// At most one log line in that time about accept errors or the connection limit.
@@ -83,10 +83,10 @@ impl Listener {
         })
     }
 
-    /// The same listener for the runtime that runs this: connections are then noticed by its threads.
+    /// The same listener, moved to the runtime of the caller: its threads then notice connections.
     ///
     /// # Errors
-    /// The system gives no room for it.
+    /// The system cannot register the listener.
     pub fn moved_here(self) -> io::Result<Self> {
         Ok(Self {
             inner: TcpListener::from_std(self.inner.into_std()?)?,
@@ -106,20 +106,21 @@ impl Listener {
 /// Each connection is one task; requests on it run in that task, one after the other. On shutdown the listener is
 /// closed, idle connections end, requests in hand are finished and answered with `Connection: close`.
 ///
-/// # Shares
-/// Once [`ServeOptions::max_connections`] are open, a few more are accepted to see whose they are, and wait. Each free place
-/// goes to the [`Peer`] that has the fewest. The peer that has the most makes room for others: its idle connections are
-/// closed, the longest idle first, and if none is idle one ends after its request in hand. A request in hand is never given
-/// up. While nobody more can wait, those of the peer that has the most are turned away with 503: at once as long as it
-/// keeps idle connections, else after a second.
+/// Once [`ServeOptions::max_connections`] are open, a few more connections are accepted to learn their
+/// [`Peer`], and wait. Each free place goes to the peer that has the fewest. The peer that has the most makes
+/// room for others: its idle connections are closed, the longest idle first. If none is idle, one of them
+/// ends after its request in hand. A request in hand is never given up. When no more connections can wait,
+/// those of the peer that has the most are turned away with 503: at once while that peer keeps idle
+/// connections, otherwise after a second.
 ///
 /// # Guarantees
 /// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a request
 /// only then. An error or a panic in one connection touches no other.
 ///
 /// # Caveats
-/// A request that arrives on an idle connection in the moment of shutdown is not read; clients see the connection
-/// closed without an answer and may repeat. What hyper finds broken it answers itself, with an empty body: 400, 414, 431.
+/// A request that arrives on an idle connection at the moment of shutdown is not read; clients see the
+/// connection closed without an answer and may repeat. hyper itself answers broken requests, with an empty
+/// body: 400, 414, 431.
 pub async fn serve<S, B>(
     listener: Listener,
     options: ServeOptions,
@@ -190,12 +191,12 @@ where
     drain(connections, table, &shared).await
 }
 
-/// Asks connections to leave for those that wait, and turns away whom even the waiting room has no place for.
+/// Asks connections to leave for those that wait, and turns away clients for which there is no room to wait.
 fn make_room(table: &mut Table, metrics: &ListenerMetrics) {
     metrics.made_room.inc_by(table.make_room() as u64);
     for waiting in table.turned_away() {
         metrics.turned_away.inc();
-        // What does not fit into an empty send buffer is not worth waiting for.
+        // An answer that does not fit into an empty send buffer is not worth waiting for.
         let _ = waiting.stream.try_write(TURNED_AWAY);
     }
 }

@@ -24,7 +24,7 @@ pub enum BodyError {
     /// It did not come in the time allowed.
     #[error("the body did not arrive within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// Less than 1 KiB a second came of it for ten seconds.
+    /// Less than 1 KiB a second of it came for ten seconds.
     #[error("less than 1 KiB a second of the body arrived for {} s", Pace::WINDOW.as_secs())]
     TooSlow,
     /// The connection ended within it, or its framing is wrong.
@@ -35,18 +35,19 @@ pub enum BodyError {
     NoMemory,
 }
 
-/// The memory that bodies may take together, so that many connections with large bodies cannot exhaust the process.
-/// Cheap to clone; clones share the budget.
+/// The memory that all bodies together may use, so that many connections with large bodies cannot exhaust the
+/// process. Cheap to clone; clones share the budget.
 ///
 /// # Guarantees
 /// - Bytes are counted as they come, and until the [`Hold`] is dropped.
-/// - A large body whose length is known waits, within its timeout, until all of it has room; it holds nothing meanwhile.
-///   What is set aside for it it keeps as long as it comes quickly; of one that lags what has come is left, once another
-///   waits. So announcing much and sending little holds up nobody.
+/// - A large body whose length is known waits, within its timeout, until all of it has room; it holds nothing
+///   meanwhile. It keeps the room set aside for it as long as it arrives quickly. If it lags while another
+///   body waits, only room for what has arrived is left to it. So a client that announces much and sends
+///   little holds up nobody.
 /// - A body that cannot grow is refused: one of unknown length, or one that lagged.
 /// - Small bodies have room that no large one can take. One of the largest size always fits.
 ///
-/// [`Part`] says who comes first.
+/// [`Part`] decides which waiting body comes first.
 #[derive(Clone, Debug)]
 pub struct BodyBudget {
     part: Part,
@@ -57,21 +58,21 @@ struct Reading<B> {
     body: B,
     limit: usize,
     timeout: Duration,
-    /// When reading began, or went on after waiting for room.
+    /// When reading began, or resumed after waiting for room.
     begun: Instant,
     looked: Instant,
     pace: Pace,
     read: usize,
-    /// `None`: nobody counts.
+    /// `None`: bytes are not counted.
     hold: Option<Hold>,
-    /// What it will need was set aside.
+    /// Whether room for all of it was set aside.
     is_set_aside: bool,
 }
 
 // === impl BodyError ===
 
 impl BodyError {
-    /// The answer that tells it. All leave the request half read and so end the connection.
+    /// The answer for this error. Every such answer leaves the request half read and so ends the connection.
     pub fn problem(&self) -> Problem {
         let detail = self.to_string();
         let (status, code) = match self {
@@ -92,13 +93,14 @@ impl BodyError {
 // === impl BodyBudget ===
 
 impl BodyBudget {
-    /// This part of the memory is for bodies.
+    /// A budget for bodies from this part of the memory.
     pub fn new(part: Part) -> Self {
         Self { part }
     }
 
-    /// Reads as [`read_body`] does, within the budget. Waiting for room takes at most `timeout`, and so does reading. `peer`
-    /// is whom a large body counts for; [`crate::serve`] puts it into the extensions of requests that have one.
+    /// Reads as [`read_body`] does, within the budget. Waiting for room takes at most `timeout`, and so does
+    /// reading. A large body counts for `peer`; [`crate::serve`] puts it into the extensions of requests with
+    /// such a body.
     pub async fn read<B>(
         &self,
         body: B,
@@ -125,10 +127,11 @@ pub(crate) fn is_large(body: &impl Body) -> bool {
         .is_none_or(|length| length > SMALL as u64)
 }
 
-/// Reads a whole body of at most `limit` bytes in at most `timeout`, and not slower than 1 KiB a second over ten seconds.
+/// Reads a whole body of at most `limit` bytes in at most `timeout`, at no less than 1 KiB a second over ten
+/// seconds.
 ///
-/// A length that the request announces and that is over the limit is refused before anything is read (and before
-/// `100 Continue` is sent). A body that came in one piece, as small ones do, is not copied.
+/// An announced length over the limit is refused before anything is read (and before `100 Continue` is sent).
+/// A body that came in one piece, as small ones do, is not copied.
 pub async fn read_body<B>(body: B, limit: usize, timeout: Duration) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -181,7 +184,8 @@ where
             self.grow(first.len())?;
             return Ok(first);
         }
-        // Who has sent nothing yet is not let in. What came lies in the connection's own buffer meanwhile.
+        // A client that has sent nothing yet is not admitted. Bytes that came stay in the connection's own
+        // buffer meanwhile.
         if let (Some((part, peer)), Some(length)) = (budget, length.filter(|length| *length > SMALL)) {
             self.enter(part, peer, length).await?;
         }
@@ -195,7 +199,7 @@ where
             let room = if size <= whole.capacity() {
                 size
             } else {
-                // What doubles is copied twice at most.
+                // A buffer that doubles is copied twice at most.
                 size.max(whole.capacity().saturating_mul(2)).min(self.limit)
             };
             self.grow(room)?;
@@ -214,7 +218,7 @@ where
         let entered = tokio::time::timeout(self.timeout, entering).await;
         self.hold = Some(entered.map_err(|_| BodyError::NoMemory)?);
         self.is_set_aside = true;
-        // It is not its fault that it was not read.
+        // The time spent waiting for room does not count against the client.
         let now = Instant::now();
         (self.begun, self.looked, self.pace) = (now, now, Pace::begin(now));
         Ok(())
@@ -225,7 +229,7 @@ where
         if fits { Ok(()) } else { Err(BodyError::NoMemory) }
     }
 
-    /// The next piece of data. A timer is set only when it is not already there: most are.
+    /// The next piece of data. A timer is set only if the piece is not there yet: most are.
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let step = if self.is_set_aside {
@@ -249,12 +253,12 @@ where
         }
     }
 
-    /// Whether it has more than what has come, which others may need.
+    /// Whether it keeps room beyond what has arrived, which others may need.
     fn is_kept(&self) -> bool {
         self.is_set_aside || self.hold.as_ref().is_some_and(Hold::is_guaranteed)
     }
 
-    /// Whether it is worth waiting for what is still to come.
+    /// Whether the rest of the body is still worth waiting for.
     fn look(&mut self) -> Result<(), BodyError> {
         let now = Instant::now();
         self.looked = now;
@@ -471,7 +475,7 @@ mod tests {
             }));
         }
         tokio::task::yield_now().await;
-        // Its own body comes in two pieces, so it must ask at the door, too.
+        // Its own body comes in two pieces, so it too must wait at the door.
         let honest = Pieces {
             left: [&[0_u8; 100_000][..], &[0; 100_000]].into(),
             then: Then::End,

@@ -46,7 +46,7 @@ pub(crate) struct Drain {
 enum End {
     Finished(hyper::Result<()>),
     Expired(Expired),
-    /// It was idle, and somebody else is to have its place.
+    /// It was idle, and another connection gets its place.
     Left,
 }
 
@@ -157,7 +157,7 @@ where
 async fn close(mut stream: TcpStream, end: End, progress: &Progress, shared: &Shared) {
     match end {
         End::Finished(Ok(())) => {}
-        // It was idle: what it was answered has long arrived.
+        // It was idle: its last answer has long arrived.
         End::Left => return,
         End::Finished(Err(error)) => debug!(%error, "connection ended with an error"),
         End::Expired(expired) => {

@@ -1,15 +1,16 @@
-//! How a request's body may be framed: by a length, or by one `chunked`. hyper answers what it cannot read at all.
+//! How a request's body may be framed: by a length, or by a single `chunked`. hyper itself answers what it
+//! cannot parse.
 
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, StatusCode};
 
 use crate::Problem;
 
-/// Refuses a Transfer-Encoding other than one `chunked` (RFC 9112 §6.1). hyper reads such a body as long as `chunked` comes
-/// last, and gives what is inside as if nothing had been done to it.
+/// Refuses a Transfer-Encoding other than a single `chunked` (RFC 9112 §6.1). As long as `chunked` comes
+/// last, hyper reads such a body and passes its content on without decoding the other encodings.
 ///
 /// # Errors
-/// The refusal, 501. The body was not understood, so the connection ends with it.
+/// The refusal, 501. The body was not understood, so the connection ends with the answer.
 pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
     let mut values = headers.get_all(TRANSFER_ENCODING).iter();
     match (values.next(), values.next()) {

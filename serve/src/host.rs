@@ -1,7 +1,7 @@
-//! By which hosts a listener may be called, and the one reader of `Host`.
+//! The hosts under which a listener may be called, and the one reader of `Host`.
 //!
-//! A web page in the user's own browser can have its name point at this machine (DNS rebinding) and then call us as its
-//! own origin. All that tells such a call from an honest one is the host that it names.
+//! A web page in the user's own browser can point its name at this machine (DNS rebinding) and then call us
+//! as its own origin. Only the host that it names tells such a call from an honest one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -10,12 +10,12 @@ use http::{Request, StatusCode, Version};
 
 use crate::Problem;
 
-/// The hosts by which a listener may be called.
+/// The hosts under which a listener may be called.
 ///
 /// # Guarantees
-/// A request with more than one Host, or with one that is no host, is refused with 400 `bad-host`, whatever is allowed;
-/// so is a request of HTTP/1.1 without one. A foreign host is refused with 403 `foreign-host`, whether it stands in Host
-/// or in an absolute URL. The check allocates nothing unless it refuses.
+/// A request with more than one Host, or with an invalid one, is refused with 400 `bad-host`, whatever is
+/// allowed. So is an HTTP/1.1 request without one. A foreign host is refused with 403 `foreign-host`, whether
+/// it stands in Host or in an absolute URL. The check allocates nothing unless it refuses.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     rule: Option<Rule>,
@@ -25,9 +25,9 @@ pub struct Hosts {
 struct Rule {
     address: SocketAddr,
     allowed: Vec<String>,
-    /// Names that only this machine can have given.
+    /// Also allow names that only this machine can have given.
     local_names: bool,
-    /// Its own address only with its own port, and never a request that names no host.
+    /// Allow the own address only with the own port, and no request without a host.
     is_strict: bool,
 }
 
@@ -39,18 +39,18 @@ struct Host<'a> {
     port: Option<u16>,
 }
 
-/// The port of `http` where none is named.
+/// The port of `http`, if none is named.
 const HTTP_PORT: u16 = 80;
 
 // === impl Hosts ===
 
 impl Hosts {
-    /// Any host that is one.
+    /// Allows any valid host.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// The listener's own address, `localhost`, and these: `name` with any port, or `name:port`.
+    /// Allows the listener's own address, `localhost`, and these: `name` for any port, or `name:port`.
     pub fn own(address: SocketAddr, allowed: &[String]) -> Self {
         Self {
             rule: Some(Rule {
@@ -62,8 +62,8 @@ impl Hosts {
         }
     }
 
-    /// Also `*.localhost`, which browsers never ask DNS for, and `host.docker.internal`, by which a container calls the
-    /// machine that it runs on.
+    /// Also allows `*.localhost`, which browsers never look up in DNS, and `host.docker.internal`, by which a
+    /// container calls the machine that it runs on.
     #[must_use]
     pub fn with_local_names(mut self) -> Self {
         if let Some(rule) = &mut self.rule {
@@ -72,7 +72,7 @@ impl Hosts {
         self
     }
 
-    /// Its own address only with its own port, and no request without a host, of HTTP/1.0 neither.
+    /// Allows the own address only with the own port, and no request without a host, even with HTTP/1.0.
     #[must_use]
     pub fn strict(mut self) -> Self {
         if let Some(rule) = &mut self.rule {
@@ -81,7 +81,7 @@ impl Hosts {
         self
     }
 
-    /// Whether a request may be served, by the host that it names.
+    /// Checks whether a request may be served, by the host that it names.
     ///
     /// # Errors
     /// The refusal.
@@ -131,7 +131,7 @@ impl Rule {
         (!self.is_strict || port == self.address.port()) && self.is_own(host.name)
     }
 
-    /// An IP literal is never the doing of somebody else's DNS, so a listener on all addresses takes any.
+    /// A foreign DNS server cannot produce an IP literal, so a listener on all addresses accepts any.
     fn is_own(&self, name: &str) -> bool {
         if let Some(ip) = literal(name) {
             return ip == self.address.ip() || ip.is_loopback() || self.address.ip().is_unspecified();
@@ -162,8 +162,8 @@ fn literal(name: &str) -> Option<IpAddr> {
 // === impl Host ===
 
 impl<'a> Host<'a> {
-    /// Reads `uri-host [":" port]` (RFC 9110 §7.2); `None` for what is none. A dot at the end of a name is DNS's own and
-    /// left out.
+    /// Reads `uri-host [":" port]` (RFC 9110 §7.2); `None` if it is invalid. A dot at the end of a name
+    /// belongs to DNS and is left out.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let whole = std::str::from_utf8(bytes).ok()?;
         let end = match bytes.first()? {
@@ -188,7 +188,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// A `reg-name` of RFC 3986 that is not empty. It includes IPv4 addresses.
+/// Whether this is a non-empty `reg-name` of RFC 3986. IPv4 addresses are among them.
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,9 +1,10 @@
 //! What every HTTP listener of Millrace shares, so that each of them is bounded, drains and answers alike.
 //!
-//! The files follow a request: the numbers that bound it ([`options`]), how connections are taken ([`accept`], by the
-//! shares of each [`peer`] that `table` keeps) and served (`connection`, with the times it is watched by in `progress`),
-//! by which hosts it may call ([`host`]), how its body is framed ([`framing`]) and read ([`body`]), what a refusal looks
-//! like ([`problem`]), whose paths are somebody else's ([`mount`]), and what is counted ([`metrics`]).
+//! The files follow a request: the numbers that bound it ([`options`]), how connections are accepted
+//! ([`accept`], by the shares of each [`peer`], which `table` keeps) and served (`connection`, with its
+//! deadlines in `progress`), the hosts under which the listener may be called ([`host`]), how a body is
+//! framed ([`framing`]) and read ([`body`]), what a refusal looks like ([`problem`]), whose paths belong to
+//! others ([`mount`]), and what is counted ([`metrics`]).
 //!
 //! HTTP/1.1 only: it is what the CloudEvents and Knative contracts ask of a receiver. A service is any
 //! `hyper::service::Service`; an axum router becomes one by `hyper_util::service::TowerToHyperService`.

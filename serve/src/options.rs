@@ -18,8 +18,9 @@ pub struct ServeOptions {
     /// Bytes of one request's header with its first line, and of trailers; beyond it 431. 64 KiB, which is also what
     /// one connection may buffer of what it reads. Not less than 8 KiB.
     pub max_header_bytes: usize,
-    /// Connections at one time, 10 000. Those beyond wait until there is room, see [`crate::serve`]; an eighth of this, at
-    /// most 256, is accepted meanwhile and needs a file descriptor each.
+    /// The most connections at one time, 10 000. Further ones wait until there is room, see [`crate::serve`].
+    /// Of those an eighth of this number, at most 256, are accepted meanwhile, and each needs a file
+    /// descriptor.
     pub max_connections: usize,
     /// How long a connection that we close is still read (and what comes thrown away), so that a client that is
     /// still sending sees the answer instead of a reset. 2 s.

@@ -1,12 +1,13 @@
-//! Whom a share belongs to: a peer, which is an IPv4 address or an IPv6 network of 64 bits.
+//! The owner of a share: a peer, which is an IPv4 address or an IPv6 network of 64 bits.
 
 use std::net::IpAddr;
 
-/// A client as far as addresses tell clients apart. Who has one IPv6 address has its whole /64, so that counts as one.
+/// A client, as far as addresses distinguish clients. A holder of one IPv6 address usually has the whole /64,
+/// which therefore counts as one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer(u64);
 
-/// Sets addresses of the two families apart: no /64 that is routed begins so.
+/// Keeps the numbers of the two families apart: no routed /64 begins so.
 const V4: u64 = 0xffff_ffff_0000_0000;
 
 // === impl Peer ===
@@ -23,7 +24,7 @@ impl Peer {
         }
     }
 
-    /// The peer as a number, for what knows askers and no addresses.
+    /// The peer as a number, for code that knows askers but no addresses.
     pub fn number(self) -> u64 {
         self.0
     }

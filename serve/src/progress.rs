@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use crate::options::ServeOptions;
 
-/// The state of one connection. Written by its one task; the listener looks at it when it needs room, and asks it to leave.
+/// The state of one connection. Only its task writes it. The listener reads it when it needs room, and asks
+/// it to leave.
 #[derive(Debug)]
 pub(crate) struct Progress {
     begun: Instant,
@@ -29,7 +30,7 @@ pub(crate) struct Progress {
     /// Milliseconds from `begun` to when the socket took no more, plus one; 0 while it takes.
     blocked: AtomicU64,
     ended: AtomicBool,
-    /// The listener wants it to end as soon as no request is in hand.
+    /// The listener wants the connection to end as soon as no request is in hand.
     leaving: AtomicBool,
     asked: Notify,
 }
@@ -65,7 +66,7 @@ impl Progress {
         }
     }
 
-    /// Asks the connection to end, now if it is idle, else after the request in hand.
+    /// Asks the connection to end: now if it is idle, otherwise after the request in hand.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Release);
         self.asked.notify_one();
@@ -85,7 +86,7 @@ impl Progress {
         self.phase.load(Relaxed) == BUSY
     }
 
-    /// Whether nothing has come at all.
+    /// Whether no byte has come at all.
     pub(crate) fn is_silent(&self) -> bool {
         self.phase.load(Relaxed) == NEW
     }

@@ -1,4 +1,5 @@
-//! The connections of a listener by peer: who is served next, and who makes room, once there are as many as there may be.
+//! The connections of a listener by peer. Once there are as many as allowed, it decides who is served next
+//! and who makes room.
 //!
 //! A peer's share is an equal part of the connections. It is a guarantee and no ceiling: one peer may have all of them
 //! until another wants one.
@@ -41,12 +42,12 @@ pub(crate) struct Waiting {
     since: Instant,
 }
 
-/// How long a connection must have been idle before it makes room for another peer, or at all if it never said anything.
-/// Less, and its next request may be on the way already.
+/// How long a connection must have been idle before it makes room for another peer, or for any if it never
+/// sent a byte. After a shorter time its next request may already be on the way.
 const IDLE_SOON: Duration = Duration::from_millis(50);
-/// And for its own peer, which gains nothing by it but the chance that another comes to light behind.
+/// The same for its own peer. That peer gains nothing by it, but another peer may become visible behind it.
 const IDLE_LONG: Duration = Duration::from_secs(1);
-/// How long a connection waits at least before it may be turned away.
+/// The least time that a connection waits before it may be turned away.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 // === impl Table ===
@@ -62,8 +63,8 @@ impl Table {
         }
     }
 
-    /// Accepted connections that may wait beside those that are served: so many that a crowd of one peer does not hide
-    /// another one behind it for long.
+    /// How many accepted connections may wait beside those that are served: enough that a crowd of one peer
+    /// does not hide another peer behind it for long.
     pub(crate) fn waiting_room(limit: usize) -> usize {
         (limit / 8).clamp(1, 256)
     }
@@ -85,12 +86,12 @@ impl Table {
         });
     }
 
-    /// The connection to be served next, if there is room: of the peer that has the fewest, the first that came.
+    /// The connection to be served next, if there is room: the oldest one of the peer that has the fewest.
     pub(crate) fn next(&mut self) -> Option<Waiting> {
         if self.open.len() >= self.limit {
             return None;
         }
-        // Hardly ever more than one waits while there is room.
+        // There is rarely more than one waiting while there is room.
         let next = (0..self.waiting.len()).min_by_key(|index| self.held(self.waiting[*index].peer))?;
         self.waiting.remove(next)
     }
@@ -116,9 +117,9 @@ impl Table {
         }
     }
 
-    /// Asks connections to leave for those that wait; says how many. They are of the peer that has the most: the idle
-    /// ones first, the longest idle before others. Where it has none, one of them ends after the request in hand, but
-    /// only for another peer.
+    /// Asks connections to leave for those that wait; returns how many. They belong to the peer that has the
+    /// most: its idle ones first, the longest idle before others. If none is idle, one of them ends after the
+    /// request in hand, but only for another peer.
     pub(crate) fn make_room(&mut self) -> usize {
         let Some(least) = self.waiting.iter().map(|waiting| self.held(waiting.peer)).min() else {
             return 0;
@@ -154,7 +155,7 @@ impl Table {
         asked
     }
 
-    /// Has a busy connection of this peer end once its request is answered. It loses nothing.
+    /// Makes a busy connection of this peer end once its request is answered. The request is not affected.
     fn let_one_finish(&self, peer: Peer) -> usize {
         let mut busy = self
             .open
@@ -167,9 +168,9 @@ impl Table {
         1
     }
 
-    /// Connections to be turned away: nobody more can be accepted, so that other peers would not even be seen, and these
-    /// are of the peer that has the most. If it keeps idle connections, its newest one goes at once: it has others to use.
-    /// If not, those go that have waited for a second.
+    /// Connections to be turned away. No more can be accepted, so other peers would not even be seen. They
+    /// belong to the peer that has the most. If it keeps idle connections, its newest one goes at once: it
+    /// has others to use. Otherwise those go that have waited for a second.
     pub(crate) fn turned_away(&mut self) -> Vec<Waiting> {
         if self.has_room_to_wait() {
             return Vec::new();
@@ -189,7 +190,7 @@ impl Table {
         Vec::from(away)
     }
 
-    /// Whether the peer holds a connection that it has not used for a moment.
+    /// Whether the peer holds a connection that has been idle for a moment.
     fn keeps_idle(&self, peer: Peer, now: Instant) -> bool {
         self.open
             .values()

@@ -1,5 +1,5 @@
-//! What a listener promises its clients, seen from raw sockets: who is slow, hostile or unlucky gets an answer where
-//! there is one, costs a bounded amount, and touches nobody else.
+//! What a listener promises its clients, seen from raw sockets: a slow, hostile or unlucky client gets an
+//! answer where there is one, costs a bounded amount, and affects no other client.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
-//! What peers have of one listener's connections: a share is a guarantee and no ceiling, who is idle makes room, and a
-//! request in hand is never given up for anybody.
+//! How peers share one listener's connections: a share is a guarantee and no ceiling, idle connections make
+//! room, and a request in hand is never given up for another peer.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
@@ -127,7 +127,7 @@ async fn idle_connections_of_the_peer_that_has_the_most_make_room_for_others() {
     for _ in 0..2 {
         let mut other = served.connect(4).await;
         assert!(get(&mut other).await.is_some());
-        // Whoever has come so far keeps what it has: only the crowd makes room.
+        // Everyone who has a connection so far keeps it: only the crowd makes room.
         assert!(get(&mut quiet).await.is_some());
         drop(other);
     }
@@ -197,7 +197,7 @@ async fn beyond_the_waiting_room_a_crowd_is_turned_away_in_words() {
     let mut busy = served.connect(2).await;
     ask(&mut busy, "/wait").await;
     served.arrived.acquire().await.unwrap().forget();
-    // One waits, and after a second it is turned away, since nobody behind it could be seen.
+    // It waits, and after a second it is turned away: nobody behind it could be seen.
     let mut waiting = served.connect(2).await;
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).await.unwrap();

@@ -42,11 +42,11 @@ pub struct Context {
     pub clock: Clock,
     /// Reads the secrets that its document names.
     pub secrets: SecretReader,
-    /// Judges addresses to which connections may be made.
+    /// Judges the addresses that may be connected to.
     pub guard: Guard,
     /// Where origins call in by HTTP.
     pub webhooks: Arc<Webhooks>,
-    /// Memory for what clients read ahead of us.
+    /// Memory for what clients read ahead.
     pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.
     pub max_event_bytes: usize,

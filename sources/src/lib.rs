@@ -1,13 +1,14 @@
-//! Sources: what happens elsewhere becomes CloudEvents, and none of it is lost.
+//! Sources: events elsewhere become CloudEvents, and none of them is lost.
 //!
-//! The files tell the work in order: what a kind of source has to do ([`feed`]), where its events go ([`outlet`]), what it
-//! remembers between two runs ([`memory`]), how it says how it stands ([`report`]), where origins call in by HTTP
-//! ([`webhooks`]), which servers it may connect to (`servers`), how long it waits before it tries again (`waits`), and who starts and stops them all ([`supervise`]).
-//! Then a folder for each kind. Who adds one copies the shortest.
-//!
+//! The files follow the work in order: the duties of every kind of source ([`feed`]), where its events go
+//! ([`outlet`]), what it remembers between two runs ([`memory`]), how it reports its state ([`report`]),
+//! where origins call in by HTTP ([`webhooks`]), which servers it may connect to (`servers`), how long it
+//! waits between tries (`waits`), and what starts and stops all of them ([`supervise`]). Then follows a
+//! folder for each kind. To add a kind, copy the shortest folder.
 //! # Guarantees
-//! - An origin is told that something was taken only after its event is durable in the sink.
-//! - What may be repeated (a crash between the sink's answer and the note of it) is repeated with the same id.
+//! - An origin gets its acknowledgement only after its event is durable in the sink.
+//! - If something must be repeated (a crash between the sink's answer and the note of it), it has the same
+//!   id.
 
 #[cfg(feature = "kubernetes")]
 mod api_server;

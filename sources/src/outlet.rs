@@ -23,7 +23,7 @@ use crate::waits::Waits;
 /// When [`Outlet::offer`] or [`Outlet::deliver`] returns `Ok`, every event given is durable in the Broker, or was answered with a
 /// 2xx by the URL, in the order given.
 ///
-/// What Millrace itself is short of, as of connections, is waited for and is no try at the sink.
+/// Waiting for something that Millrace itself is short of, such as connections, is not a try at the sink.
 ///
 /// # Caveats
 /// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have arrived.
@@ -73,8 +73,8 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for a source of `namespace`; one request to a URL may take as long as `timeout`. `share` is the source's
-    /// of outgoing connections.
+    /// The way to `target` for a source of `namespace`. A request to a URL may take as long as `timeout`.
+    /// `share` is the source's share of outgoing connections.
     pub fn new(
         target: &Target,
         namespace: &str,
@@ -204,7 +204,8 @@ impl Outlet {
         events.iter().map(edit).collect()
     }
 
-    /// One try; an error says how many were taken before it. What is short is waited for until `shutdown`.
+    /// One try; an error tells how many events were taken before it. A shortage is waited out until
+    /// `shutdown`.
     async fn push(&self, events: &[Event], shutdown: &CancellationToken) -> Result<(), (usize, NotTaken)> {
         let pushed = match &self.way {
             Way::Broker { intake, broker } => {
@@ -303,7 +304,7 @@ impl std::fmt::Debug for Way {
 // === impl NotTaken ===
 
 impl NotTaken {
-    /// The end came while something of our own was waited for.
+    /// The error when the shutdown came during a wait for something of our own.
     fn at_the_end() -> Self {
         Self {
             code: "shutting-down",

@@ -1,7 +1,8 @@
-//! Which servers a source may connect to where its client is not ours: judged by their addresses, before there is a client.
+//! Which servers a source with a foreign client may connect to: their addresses are judged before there is a
+//! client.
 //!
-//! It is the guard of deliveries that judges. Such a client looks a name up again when it connects, and there is no way to be
-//! asked then: a name server that answers differently the second time is not found out.
+//! The guard of deliveries judges them. Such a client looks the name up again when it connects, and cannot be
+//! made to ask us then. So a name server that gives another answer the second time is not noticed.
 
 use std::fmt;
 use std::io;
@@ -21,7 +22,8 @@ pub(crate) enum Unfit {
     Unknown(String),
 }
 
-/// Judges all addresses of a server: which of them a client takes is not known. Looks the name up; blocking.
+/// Judges all addresses of a server, as it is unknown which of them a client uses. Looks the name up;
+/// blocking.
 pub(crate) fn judge(guard: &Guard, host: &str, port: u16) -> Result<(), Unfit> {
     let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let found = (name.unwrap_or(host), port).to_socket_addrs();
@@ -40,14 +42,14 @@ pub(crate) fn judge(guard: &Guard, host: &str, port: u16) -> Result<(), Unfit> {
         let is_own = is_own
             .map_err(|error| Unfit::Unknown(format!("{host}:{port}: it cannot be judged now ({error})")))?;
         if is_own {
-            // Who connects to an address of this machine does so from the same one.
+            // A connection to an address of this machine comes from that same address.
             guard.check_connected(address, address).map_err(refused)?;
         }
     }
     Ok(())
 }
 
-/// Only an own address can be bound. An attempt that fails for another reason says nothing.
+/// Only an own address can be bound. An attempt that fails for another reason tells nothing.
 fn is_of_this_machine(bound: io::Result<UdpSocket>) -> io::Result<bool> {
     match bound {
         Ok(_) => Ok(true),

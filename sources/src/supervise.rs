@@ -1,4 +1,5 @@
-//! Who starts and stops sources: those of the newest mesh run, each by itself, and one that fails is run again.
+//! Starts and stops sources: those of the newest mesh run, each by itself, and one that fails is started
+//! again.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +31,7 @@ pub struct Parts {
     pub checkpoints: Arc<dyn Checkpoint>,
     /// Where they say how they stand.
     pub board: Arc<StatusBoard>,
-    /// Reads what their documents name, under the operator's rule.
+    /// Reads the files and variables that their documents name, under the operator's rule.
     pub secrets: SecretReader,
     /// Where origins call in.
     pub webhooks: Arc<Webhooks>,
@@ -63,7 +64,7 @@ struct Running {
     task: AbortOnDrop<()>,
 }
 
-/// How long a task that is dropped may take to notice.
+/// How long an aborted task may take to end.
 const ABORTED: Duration = Duration::from_secs(1);
 /// The first wait before a source that failed is run again, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -185,7 +186,7 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
         {
             tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
             running.task.0.abort();
-            // It ends where it waits next. One that blocks never does, and is not waited for.
+            // An aborted task ends at its next await. A task that blocks never does, and is not waited for.
             let _ = tokio::time::timeout(ABORTED, &mut running.task.0).await;
         }
     }

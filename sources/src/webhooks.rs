@@ -29,7 +29,7 @@ pub struct Webhooks {
     budget: BodyBudget,
 }
 
-/// Who is there, and who should be.
+/// The endpoints that are there, and the sources that should have one.
 #[derive(Default)]
 struct State {
     open: BTreeMap<ObjectName, Arc<dyn Endpoint>>,
@@ -64,7 +64,7 @@ pub(crate) const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1)
 // === impl Webhooks ===
 
 impl Webhooks {
-    /// No endpoint yet; bodies take their memory from `budget` while they are read.
+    /// Without endpoints yet; bodies take their memory from `budget` while they are read.
     pub fn new(budget: BodyBudget) -> Self {
         Self {
             state: watch::Sender::default(),
@@ -89,7 +89,7 @@ impl Webhooks {
         self.state.send_modify(|state| state.expected = Some(names));
     }
 
-    /// Nobody is waited for any more, since the process is about to end: origins are told to come back.
+    /// Stops waiting for sinks, since the process is about to end: origins are told to come back.
     pub fn end(&self) {
         self.state.send_modify(|state| state.is_ending = true);
     }
@@ -112,7 +112,7 @@ impl Webhooks {
 // === impl State ===
 
 impl State {
-    /// Who answers for this source; `None` while somebody is to be waited for.
+    /// The endpoint of this source; `None` while callers should wait for it.
     fn of(&self, name: &ObjectName) -> Option<Result<Arc<dyn Endpoint>, Nobody>> {
         if let Some(endpoint) = self.open.get(name) {
             return Some(Ok(endpoint.clone()));

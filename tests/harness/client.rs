@@ -18,7 +18,7 @@ use crate::within;
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
-    /// The address that the server sees; the system's choice where it is unset.
+    /// The local address, which the server sees; chosen by the system if unset.
     peer: Option<IpAddr>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
@@ -46,14 +46,14 @@ impl Client {
         }
     }
 
-    /// The same, seen by the server as this peer, which is an address of this machine.
+    /// The same client, seen by the server as this peer; it must be an address of this machine.
     #[must_use]
     pub fn of_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer);
         self
     }
 
-    /// Closes the connection; the next request opens another.
+    /// Closes the connection; the next request opens another one.
     pub fn close(&mut self) {
         self.connection = None;
     }
@@ -112,7 +112,7 @@ impl Client {
     }
 }
 
-/// Connects to a server that sees `peer`, or the system's choice, at the other end.
+/// Connects to a server from `peer`, or from the address that the system chooses.
 ///
 /// # Errors
 /// When there is no connection before the deadline.

@@ -1,7 +1,8 @@
-//! The clocks of one process, moved while it runs: a library of ours (`clocks/shim.c`) stands before libc in it.
+//! The clocks of one process, moved while it runs: our own library (`clocks/shim.c`) is loaded before libc in
+//! that process.
 //!
-//! The machine's own clocks are never touched. libfaketime is no help here: it moves the clock that timers go by too, and
-//! needs memory where the allocator asks for the time.
+//! The machine's own clocks are never touched. libfaketime does not help here: it also moves the clock of
+//! timers, and it allocates memory when the allocator asks for the time.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -24,8 +25,8 @@ pub struct Clocks {
 // === impl Clocks ===
 
 impl Clocks {
-    /// Clocks that show the machine's time. `None`, with a remark that says what is skipped, where there is no C compiler
-    /// and none is required.
+    /// Clocks that show the machine's time. `None`, with a remark that names what is skipped, if there is no
+    /// C compiler and none is required.
     ///
     /// # Errors
     /// When the library cannot be built, or there is no compiler although `MILLRACE_REQUIRE_PEERS=1`.
@@ -52,10 +53,10 @@ impl Clocks {
         Ok(Some(clocks))
     }
 
-    /// The setup, whose processes go by these clocks.
+    /// The setup, with processes that use these clocks.
     ///
     /// # Errors
-    /// When the folder has a name that is no text.
+    /// When the folder's name is not valid text.
     pub fn of(&self, setup: Setup) -> anyhow::Result<Setup> {
         let path = |name: &str| -> anyhow::Result<String> {
             let path = self.folder.path().join(name);
@@ -66,7 +67,7 @@ impl Clocks {
             .environment("MILLRACE_TEST_CLOCKS", &path("ahead")?))
     }
 
-    /// Sets the wall clock: so many seconds ahead of (or, below zero, behind) the machine's.
+    /// Sets the wall clock to so many seconds ahead of the machine's (below zero: behind it).
     ///
     /// # Errors
     /// When it cannot be written.
@@ -74,7 +75,8 @@ impl Clocks {
         self.write(wall, 0)
     }
 
-    /// As a machine that slept for so many seconds has its clocks when it wakes up. The process is to be stopped meanwhile.
+    /// Moves the clocks as if the machine had slept for so many seconds. The process must be stopped
+    /// meanwhile.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -53,14 +53,15 @@ impl Documents {
         )
     }
 
-    /// And all documents of another file.
+    /// Adds all documents of another file.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.0.push_str(&other.0);
         self
     }
 
-    /// And a GitWebhookSource `shop/<name>` whose calls GitHub signs with `secret` and whose sink is a Broker of `shop`.
+    /// Adds a GitWebhookSource `shop/<name>` with this secret for GitHub's signatures, and a Broker of `shop`
+    /// as its sink.
     #[must_use]
     pub fn github(mut self, name: &str, secret: &str, broker: &str) -> Self {
         // Writing to a string cannot fail.

@@ -1,11 +1,12 @@
 //! What the end-to-end suites share: they drive the real binary from outside, over its public surface only.
 //!
-//! A suite reads like its promise: [`Mesh`] starts `millrace run` on a folder of its own, [`Sink`] is the subscriber that
-//! records and does as it is told, [`Event`] is what goes in, [`Client`] and [`raw`] bring it there, [`Admin`] asks how it
-//! stands, [`wait_until`] waits for a condition and never for a time, [`webhook`] calls as forges do, [`peers`] finds the real clients,
-//! [`Clocks`] moves the time of one process, [`namespace`] gives a test a machine of its own, [`neighbours`] is what tenants do
-//! to each other (the benchmark runs it too), and [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
-//! here uses the product's own crates: what both sides got wrong in the same way would pass.
+//! A suite reads like its promise. [`Mesh`] starts `millrace run` on a folder of its own. [`Sink`] is the
+//! subscriber that records and does as it is told. [`Event`] is what goes in; [`Client`] and [`raw`] bring it
+//! there. [`Admin`] asks how the mesh stands. [`wait_until`] waits for a condition and never for a time.
+//! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
+//! process. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
+//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
+//! here uses the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,

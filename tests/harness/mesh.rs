@@ -109,7 +109,7 @@ impl Setup {
         self
     }
 
-    /// Without showing at the end what its processes said: a benchmark speaks itself.
+    /// Does not print at the end what its processes logged: a benchmark prints its own report.
     #[must_use]
     pub fn silent(mut self) -> Self {
         self.is_silent = true;
@@ -259,7 +259,7 @@ impl Mesh {
         &self.setup
     }
 
-    /// The process, to look at.
+    /// The process, for inspection.
     pub fn running(&self) -> &Process {
         &self.process
     }

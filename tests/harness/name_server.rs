@@ -1,5 +1,5 @@
-//! A name server of the test's own, and a machine on which it is the only one: names that nobody answers for, as long as the
-//! test likes.
+//! A name server of the test's own, on a machine where it is the only one. It leaves names unanswered as long
+//! as the test likes.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// Answers `alive….example` with 127.0.0.1, `missing….example` with "no such name", and all else not at all.
+/// Answers `alive….example` with 127.0.0.1, `missing….example` with "no such name", and no other question at
+/// all.
 #[derive(Debug)]
 pub struct NameServer {
     ends: Arc<AtomicBool>,
@@ -23,10 +24,10 @@ const A: u16 = 1;
 // === impl NameServer ===
 
 impl NameServer {
-    /// Serves on the only port that a resolver asks: to be called inside of a [namespace](crate::namespace).
+    /// Serves on the only port that a resolver asks; must be called inside a [namespace](crate::namespace).
     ///
     /// # Errors
-    /// When the port cannot be had.
+    /// When the port cannot be bound.
     pub fn start() -> anyhow::Result<Self> {
         let socket = UdpSocket::bind("127.0.0.1:53").context("the port of name servers")?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -44,7 +45,7 @@ impl NameServer {
         Ok(Self { ends })
     }
 
-    /// The shell command for [`crate::namespace::inside`] that makes it the machine's name server.
+    /// The shell command for [`crate::namespace::inside`] that makes this server the machine's name server.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -85,7 +86,7 @@ fn answer(socket: &UdpSocket, query: &[u8], from: SocketAddr) {
     let _ = socket.send_to(&reply, from);
 }
 
-/// The name that is asked for, and where it ends.
+/// The name in a question, and where it ends.
 fn name(query: &[u8]) -> Option<(String, usize)> {
     let (mut labels, mut at) = (Vec::new(), HEAD);
     loop {

@@ -1,11 +1,12 @@
-//! Sources that name what they may not, and how they say so: documents short enough for a table, and waiting for the word.
+//! Sources that name what they may not, and how they report it: documents short enough for a table, and a
+//! wait for the reason.
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::{Mesh, wait_until};
 
-/// What stands in every file and variable that is not open, and must be seen nowhere.
+/// The content of every file and variable that is not open; it must never be shown.
 pub const HUSH: &str = "hush-hush-hush";
 /// The Broker of [`MESH`], as a sink.
 pub const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
@@ -75,7 +76,8 @@ pub async fn until_ready(mesh: &Mesh, name: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Nothing of what is not open is in the log or in what the admin API says; and SIGTERM ends the process in good order.
+/// Checks that nothing secret is in the log or in answers of the admin API, and that SIGTERM ends the process
+/// properly.
 ///
 /// # Errors
 /// When the admin API does not answer, or the process does not end before the deadline.

@@ -1,17 +1,19 @@
-//! A test that needs a machine of its own: it runs again in a network, and with mounts, that nobody else sees.
+//! A test that needs a machine of its own: it runs again in a network, and with mounts, that no other process
+//! sees.
 //!
-//! So limits of a whole machine (local ports, address families, name servers) can be provoked beside other tests.
+//! So limits of a whole machine (local ports, address families, name servers) can be reached beside other
+//! tests.
 
 use std::process::Command;
 
 use anyhow::Context as _;
 
-/// Set in the namespace.
+/// Set inside the namespace.
 const INSIDE: &str = "MILLRACE_TEST_NAMESPACE";
 
-/// Whether this is the run inside. Outside it runs the test of that name again, in a namespace that the shell command `prepare`
-/// has set up, and says `false` once that has passed; the same, with a remark, where the machine has no namespaces and
-/// they are not required.
+/// Whether this is the run inside. Outside it runs the test of that name again, in a namespace set up by the
+/// shell command `prepare`, and returns `false` once that run has passed. If the machine has no namespaces
+/// and they are not required, it prints a remark and returns `false`.
 ///
 /// # Errors
 /// When the test fails inside.

@@ -182,7 +182,7 @@ impl Peer {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Starts a script of `tests/peers/` that serves. What it says on stderr goes to the file `stderr`.
+    /// Starts a serving script of `tests/peers/`. Its standard error goes to the file `stderr`.
     ///
     /// # Errors
     /// When it cannot be started.

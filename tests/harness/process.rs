@@ -22,7 +22,7 @@ pub struct Process {
     stderr: PathBuf,
 }
 
-/// The binary under test: `MILLRACE_BIN`, or the one that cargo built beside the tests, or beside the benchmark.
+/// The binary under test: `MILLRACE_BIN`, or the one that cargo built beside the tests or the benchmark.
 ///
 /// # Errors
 /// When there is none.
@@ -31,7 +31,8 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         return Ok(PathBuf::from(given));
     }
     let this = std::env::current_exe()?;
-    // This is target/debug/deps/<suite>, with the binary one folder up, or target/dist/xtask-bench, with the binary beside it.
+    // This is target/debug/deps/<suite>, with the binary one folder up; or target/dist/xtask-bench, with the
+    // binary beside it.
     let mut places = this
         .ancestors()
         .skip(1)

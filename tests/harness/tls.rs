@@ -22,15 +22,15 @@ pub struct Identity {
     key: String,
 }
 
-/// A self-signed certificate for these names and addresses; with `authority` it says of itself that it is one, as those of
-/// `openssl req -x509` do.
+/// A self-signed certificate for these names and addresses. With `authority` it claims to be an authority, as
+/// those of `openssl req -x509` do.
 ///
 /// # Errors
-/// When a name is none.
+/// When a name is invalid.
 pub fn self_signed(hosts: &[&str], authority: bool) -> anyhow::Result<Identity> {
     let hosts: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
     let mut params = CertificateParams::new(hosts)?;
-    // Names of their own: an issuer is looked for by its name.
+    // Unique names: an issuer is found by its name.
     let name = format!("test {:x}", fastrand::u64(..));
     params.distinguished_name.push(DnType::CommonName, name);
     if authority {
@@ -43,7 +43,8 @@ pub fn self_signed(hosts: &[&str], authority: bool) -> anyhow::Result<Identity> 
     })
 }
 
-/// Speaks TLS with this certificate at the address that it gives, as long as the test lasts, and passes what comes on to `sink`.
+/// Serves TLS with this certificate at the returned address, as long as the test runs, and passes requests on
+/// to `sink`.
 ///
 /// # Errors
 /// When no port can be had, or the certificate cannot be used.

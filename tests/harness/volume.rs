@@ -84,8 +84,8 @@ pub struct Bind {
 // === impl Bind ===
 
 impl Bind {
-    /// Mounts the folder at a path of its own. `None`, with a remark that says what is skipped, where that is not allowed and
-    /// not required.
+    /// Mounts the folder at a path of its own. `None`, with a remark that names what is skipped, if that is
+    /// not allowed and not required.
     ///
     /// # Errors
     /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.

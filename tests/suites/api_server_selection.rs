@@ -52,7 +52,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     until_ready(&mesh).await?;
     let mut expected = BTreeSet::new();
 
-    // Who is owned otherwise is not seen, neither at its beginning nor at its end.
+    // Objects with another owner are not reported, neither when they appear nor when they go.
     for (name, owner, is_controller) in [
         ("other-kind", STATEFUL_SET, true),
         ("other-group", "mills.example.com/v1/ReplicaSet", true),

@@ -1,5 +1,5 @@
-//! Promise: a backup of a data folder that is in use holds everything that was accepted before it began, and a process on it
-//! delivers that; the original does not notice.
+//! Promise: a backup of a data folder in use holds every event that was accepted before it began, and a
+//! process started on it delivers them. The original is not affected.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,8 +14,8 @@ use millrace_tests::{Answer, Event, Mesh, Producers, Sink, Volume, process, wait
 /// Retries for ever, and quickly.
 const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}";
 
-/// A Broker that keeps no history, so that its segments come and go, with a subscriber that takes everything; and one whose
-/// subscriber at `/late` may be away. Both have segments of 256 KiB.
+/// Two Brokers with segments of 256 KiB. One keeps no history, so that its segments come and go, and its
+/// subscriber takes everything. The subscriber of the other, at `/late`, may be away.
 fn documents(sink: &Sink) -> Documents {
     Documents::broker_annotated(&[("millrace.dev/retention-bytes", "0")])
         .trigger(&Trigger::new("prompt", &sink.url("/prompt")).delivery(STUBBORN))
@@ -60,7 +60,8 @@ fn as_set(ids: impl IntoIterator<Item = String>) -> BTreeSet<String> {
     ids.into_iter().collect()
 }
 
-/// Starts a process on a backup and checks that it delivers what it owes, and finds nothing wrong with the files.
+/// Starts a process on a backup and checks that it delivers what it owes and finds nothing wrong with the
+/// files.
 async fn restored(
     data: &Path,
     owed_late: &BTreeSet<String>,
@@ -109,7 +110,7 @@ async fn everything_accepted_before_a_backup_under_load_is_in_it() -> anyhow::Re
         let at = copies.path().join(number.to_string());
         let report = report(&backup(&mesh, &at).await?)?;
         assert_eq!(report["brokers"], 2, "{report}");
-        // What the prompt one had delivered by then need not come again.
+        // Events that the prompt Trigger had delivered by then need not come again.
         let delivered = as_set(sink.ids("/prompt"));
         backups.push((at, before.1, before.0.difference(&delivered).cloned().collect()));
     }
@@ -117,7 +118,7 @@ async fn everything_accepted_before_a_backup_under_load_is_in_it() -> anyhow::Re
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<Result<_, _>>()?;
     assert!(linked.len() > 1, "several segments: {linked:?}");
-    // The original goes on while processes run on its copies.
+    // The original keeps running while processes run on its copies.
     for (at, late, prompt) in &backups {
         restored(at, late, prompt).await?;
     }

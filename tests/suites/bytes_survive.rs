@@ -154,7 +154,8 @@ async fn header_values_keep_the_octets_that_they_came_with() -> anyhow::Result<(
     Ok(())
 }
 
-/// Node's `http` writes ISO 8859-1, most others UTF-8; some readers refuse both, so everybody gets percent signs.
+/// Node's `http` writes ISO 8859-1, most others UTF-8; some readers refuse both, so every receiver gets
+/// percent-encoding.
 #[tokio::test]
 async fn octets_beyond_ascii_in_a_header_are_read_as_they_were_meant_and_leave_encoded() -> anyhow::Result<()>
 {
@@ -183,7 +184,8 @@ async fn octets_beyond_ascii_in_a_header_are_read_as_they_were_meant_and_leave_e
         let answer = exchange(mesh.listen(), &request(&n.to_string(), subject)).await?;
         assert_eq!(answer.map(|answer| answer.status), Some(202), "{n}");
     }
-    // What ISO 8859-1 reads as a control character no attribute may hold; what percent signs spell must be UTF-8.
+    // No attribute may hold what ISO 8859-1 reads as a control character; octets spelled by percent signs
+    // must be UTF-8.
     let refused: [(&[u8], &str); 2] = [
         (b"caf\x85", "bad-attribute-value"),
         (b"caf%E9", "bad-percent-encoding"),

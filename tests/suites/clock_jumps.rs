@@ -1,5 +1,5 @@
-//! Promise: a clock that is set, forward or back, by hours or by years, delays nothing and hastens nothing but what goes by
-//! the clock; and a machine that slept does at once what fell due.
+//! Promise: a clock that is set forward or back, by hours or by years, delays or hastens only what goes by
+//! the wall clock. A machine that slept does at once what fell due meanwhile.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn ticking(sink: &Sink, catch_up: &str) -> String {
     )
 }
 
-/// Waits until the mesh has noticed so many jumps; gives the last one in seconds.
+/// Waits until the mesh has noticed so many jumps; returns the last one in seconds.
 async fn until_jumps(mesh: &Mesh, jumps: u64) -> anyhow::Result<f64> {
     wait_until(&format!("{jumps} jumps of the clock are shown"), || async {
         let clock = mesh.admin().get("mesh").await?["clock"].clone();
@@ -44,7 +44,7 @@ async fn until_jumps(mesh: &Mesh, jumps: u64) -> anyhow::Result<f64> {
     .await
 }
 
-/// When the next attempt at an event is due, as `explain` shows it; `None`: nothing is.
+/// When the next attempt at an event is due, as `explain` shows it; `None`: none is due.
 async fn next_due(mesh: &Mesh, id: &str) -> anyhow::Result<Option<String>> {
     let answer = mesh
         .admin()
@@ -62,7 +62,7 @@ async fn send_and_fail(mesh: &Mesh) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// No tick came twice.
+/// Checks that no tick came twice.
 fn assert_once(sink: &Sink, when: &str) {
     let mut ids = sink.ids("/in");
     ids.sort();
@@ -191,7 +191,7 @@ async fn retry_of_a_wrong_clock(wrong: i64) -> anyhow::Result<()> {
     let mut mesh = clocks.of(Setup::new(documents.text())?)?.start().await?;
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     sink.wait_for("/t", 2).await?;
-    // It ends with the second attempt written down as open in the year of the wrong clock, or as due.
+    // It ends with the second attempt written down, as open in the year of the wrong clock or as due.
     mesh.kill().await?;
     clocks.set(0)?;
     mesh.restart().await?;
@@ -224,7 +224,7 @@ async fn debts_over_a_jump(jump: i64) -> anyhow::Result<()> {
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     clocks.set(jump)?;
     until_jumps(&mesh, 1).await?;
-    // The start looks for those whose grace period has ended.
+    // At its start a process looks for orphans whose grace period has ended.
     mesh.stop().await?;
     mesh.restart().await?;
     taken(&mesh, || fs::rename(&aside, &file)).await?;
@@ -283,7 +283,7 @@ async fn schedule_over_a_jump((jump, catch_up): (i64, &str)) -> anyhow::Result<(
     let before = sink.count("/in");
     sink.wait_for("/in", before + 3).await?;
     assert_once(&sink, &format!("{jump}, and right again"));
-    // A last tick that lies far ahead of the next start's clock does not stop it either.
+    // A last tick far ahead of the next start's clock does not stop the source either.
     clocks.set(70 * YEAR)?;
     until_jumps(&mesh, 3).await?;
     let before = sink.count("/in");

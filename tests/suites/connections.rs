@@ -1,5 +1,5 @@
-//! Promise: descriptors have shares. However many connections somebody opens, others' events come in and go out, files are
-//! written, and the admin side answers.
+//! Promise: descriptors have shares. However many connections one client opens, events of others come in and
+//! go out, files are written, and the admin side answers.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Becomes the binary with these limits of open files.
+/// Replaces itself by the binary, with these limits of open files.
 fn limited(limits: &str) -> Vec<String> {
     let script = format!("{limits}; exec \"$0\" \"$@\"");
     ["sh", "-c", &script].map(str::to_owned).to_vec()
@@ -42,7 +42,7 @@ async fn stranger(address: SocketAddr) -> anyhow::Result<TcpStream> {
     within("a connection", socket.connect(address)).await
 }
 
-/// Producers on connections of their own, each of which sends a few events; all must be taken and arrive.
+/// Producers on connections of their own, each of which sends a few events; all must be accepted and arrive.
 async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
     let mut sent = BTreeSet::new();
     for producer in 0..20 {
@@ -69,7 +69,8 @@ async fn a_thousand_idle_connections_keep_nobody_out() -> anyhow::Result<()> {
     for nth in 0..1000 {
         let mut stream = stranger(mesh.listen()).await?;
         match nth % 3 {
-            // Some say nothing, some begin a header, some have had an answer; those that were closed meanwhile do not count.
+            // Some send nothing, some begin a header, some have had an answer; those closed meanwhile do not
+            // count.
             0 => {}
             1 => drop(stream.write_all(b"POST /shop/default HTTP/1.1\r\n").await),
             _ => drop(
@@ -100,7 +101,7 @@ async fn half_sent_bodies_keep_the_admin_side_and_files_alive() -> anyhow::Resul
         let _ = stream.write_all(head.as_bytes()).await;
         slow.push(stream);
     }
-    // Requests in hand are not given up for others, but they end, since they are slow.
+    // Requests in hand are not given up for others, but they end, because they are slow.
     honest(&mesh, &sink).await
 }
 

@@ -1,5 +1,5 @@
-//! Promise: a document is data. It names files and variables only where the operator opened them, runs no program, and no
-//! error repeats what a file or a variable holds, whoever wrote it. What one document does holds up no other.
+//! Promise: a document is data. It names files and variables only where the operator opened them, runs no
+//! program, and no error repeats what a file or a variable holds. What one document does holds up no other.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use millrace_tests::named::{
 use millrace_tests::{process, wait_until};
 use rustix::fs::{CWD, FileType, Mode};
 
-/// A program in a kubeconfig that leaves a file behind where it was run.
+/// A program in a kubeconfig that leaves a file where it runs.
 const EXEC: &str =
     "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: [-c, 'touch ran; exit 1']}";
 
@@ -26,7 +26,7 @@ fn pipe(path: &Path) -> anyhow::Result<()> {
     )?)
 }
 
-/// `check` with these arguments more; gives its exit code and what it says.
+/// Runs `check` with these further arguments; returns its exit code and output.
 async fn check(setup: &Setup, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let file = setup.file();
     let file = file.to_string_lossy();
@@ -41,7 +41,7 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
     let outside = tempfile::tempdir()?;
     let hush = outside.path().join("hush");
     fs::write(&hush, HUSH)?;
-    // As systemd gives them to a service.
+    // Credentials as systemd gives them to a service.
     let credentials = tempfile::tempdir()?;
     fs::write(credentials.path().join("hook"), "fine")?;
     let credential = credentials.path().join("hook").display().to_string();
@@ -118,7 +118,7 @@ async fn a_secret_comes_only_from_where_the_operator_opened_it() -> anyhow::Resu
             "--secret-env-prefix",
         ),
     ];
-    // What `check` cannot know: the data folder, the environment of `run`, and what is not here may be there.
+    // Only `run` knows the data folder and its environment, and files missing here may exist there.
     let only_run = [
         ("data", file("data/FORMAT"), "the data folder of Millrace"),
         (
@@ -194,7 +194,7 @@ async fn the_operator_opens_folders_and_prefixes_by_flags_or_variables() -> anyh
         let mut mesh = setup.start().await?;
         until_ready(&mesh, "file").await?;
         until_ready(&mesh, "variable").await?;
-        // The flag takes the place of the folders that are usual.
+        // The flag replaces the default folders.
         until_refused(&mesh, "own", "--secret-dir").await?;
         assert_silent_and_stop(&mut mesh).await?;
     }
@@ -203,7 +203,7 @@ async fn the_operator_opens_folders_and_prefixes_by_flags_or_variables() -> anyh
     let both = [&flags[..], &["--secret-dir", "."]].concat();
     let (code, said) = check(&setup()?, &both).await?;
     assert_eq!(code, Some(0), "{said}");
-    // A variable that somebody forgot to fill does not open everything.
+    // An empty variable, perhaps left so by mistake, does not open everything.
     let empty = setup()?.args(&["--secret-env-prefix", ""]);
     let (status, said) = empty.fail().await?;
     assert_eq!(status.code(), Some(2), "{said}");
@@ -321,7 +321,7 @@ async fn a_program_runs_only_if_the_operator_allows_it_and_its_output_is_not_rep
         home.join("asks"),
         program(&format!("touch ran; echo {HUSH}; echo {HUSH} >&2; exit 1")),
     )?;
-    // What is started is still there when the process is to end.
+    // The program that was started is still running when the process should end.
     fs::write(
         home.join("hangs"),
         program("touch hanging; exec sleep 600 >/dev/null 2>&1 <&1"),
@@ -333,7 +333,7 @@ async fn a_program_runs_only_if_the_operator_allows_it_and_its_output_is_not_rep
         Ok(home.join("hanging").exists().then_some(()))
     })
     .await?;
-    // What a program says on its standard error is its own business; it is not part of an error of ours.
+    // A program's standard error is its own output; it is not part of any error of ours.
     let said = mesh.admin().get("sources").await?.to_string();
     assert!(!said.contains(HUSH), "{said}");
     let status = mesh.stop().await?;

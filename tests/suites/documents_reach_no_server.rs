@@ -1,5 +1,5 @@
-//! Promise: a document sends no secret to a server before the operator's rule allows the secret and the guard allows the
-//! server; a source whose servers are refused says so in words.
+//! Promise: a document sends no secret to a server before the operator's rule allows the secret and the guard
+//! allows the server. A source whose servers are refused reports it in words.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ async fn a_login_goes_to_no_server_before_it_is_allowed() -> anyhow::Result<()> 
     let outside = tempfile::tempdir()?;
     let hush = outside.path().join("hush");
     fs::write(&hush, HUSH)?;
-    // It would be sent the login.
+    // This server would be sent the login.
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let server = listener.local_addr()?.to_string();
@@ -108,12 +108,12 @@ async fn a_broker_that_the_others_name_is_judged_whenever_it_comes() -> anyhow::
     );
     let mut mesh = Mesh::start(&text).await?;
     until_ready(&mesh, "orders").await?;
-    // It comes back as another, while the source is a member of its group.
+    // It returns with another address, while the source is a member of its group.
     kafka.advertise("169.254.169.254:9092").await?;
     let reason =
         "a broker that the others name: 169.254.169.254:9092: connections to 169.254.169.254 are refused";
     until_refused(&mesh, "orders", reason).await?;
-    // And it is there before the source has read anything.
+    // The address is there before the source has read anything.
     mesh.kill().await?;
     mesh.restart().await?;
     until_refused(&mesh, "orders", reason).await?;

@@ -1,5 +1,5 @@
-//! Promise: whoever asks why a service was (not) called gets the answer: what does not exist is named, and for each trigger the
-//! clause that decided is told. Each story is the whole text of an answer.
+//! Promise: a user who asks why a service was (not) called gets the answer. What does not exist is named, and
+//! for each trigger the clause that decided. Each story is the whole text of an answer.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::story::{explain, tells, tells_in_a_row};

@@ -1,5 +1,5 @@
-//! Promise: whoever deletes, moves or locks up files under a running Millrace makes it say so; no event is acknowledged into
-//! a file that is gone, and no second process gets in.
+//! Promise: if files are deleted, moved or made unwritable under a running Millrace, it reports that. No
+//! event is acknowledged into a file that is gone, and no second process gets in.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -21,7 +21,7 @@ fn broker_folder(mesh: &Mesh) -> PathBuf {
     mesh.setup().data_folder().join("brokers/shop/default")
 }
 
-/// The segment that is written.
+/// The segment that is being written.
 fn newest_segment(mesh: &Mesh) -> anyhow::Result<PathBuf> {
     let files = fs::read_dir(broker_folder(mesh).join("log"))?;
     let mut segments: Vec<PathBuf> = files
@@ -31,7 +31,7 @@ fn newest_segment(mesh: &Mesh) -> anyhow::Result<PathBuf> {
     segments.into_iter().max().context("a segment")
 }
 
-/// Starts another process on a data folder, which must not get in.
+/// Starts another process on a data folder, and checks that it does not get in.
 async fn assert_locked(documents: &Documents, data: &Path) -> anyhow::Result<()> {
     let (status, words) = Setup::new(documents.text())?.data(data).fail().await?;
     assert_eq!(status.code(), Some(4), "{words}");
@@ -39,7 +39,8 @@ async fn assert_locked(documents: &Documents, data: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Waits until `/readyz` refuses with these words, and checks that the broker says the same and the process lives.
+/// Waits until `/readyz` refuses with these words, and checks that the Broker reports the same and the
+/// process lives.
 async fn until_not_ready(mesh: &Mesh, words: &str) -> anyhow::Result<()> {
     let admin = mesh.admin();
     wait_until(&format!("/readyz to say {words:?}"), || async {
@@ -76,7 +77,7 @@ async fn until_ready(mesh: &Mesh) -> anyhow::Result<()> {
     .await
 }
 
-/// One event is refused with 503.
+/// Checks that one event is refused with 503.
 async fn assert_refused(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     let answer = mesh.post("shop/default", &events(id, "x", 1)[0].binary()).await?;
     assert_eq!(answer.status, 503, "{:?}", answer.body);
@@ -133,7 +134,7 @@ async fn a_data_folder_that_is_moved_takes_nothing_and_writes_nothing_where_it_w
     fs::rename(&data, &away)?;
     assert_refused(&mesh, "lost-").await?;
     until_not_ready(&mesh, "removed").await?;
-    // The place is free for another process, which has a folder of its own.
+    // Another process may start at this path: it gets a folder of its own.
     let other_sink = Sink::start().await?;
     let mut other = Setup::new(self::documents(&other_sink).text())?
         .data(&data)
@@ -161,7 +162,7 @@ type Lose = fn(&Path) -> std::io::Result<()>;
 const WAYS: [Lose; 3] = [
     |file| fs::remove_file(file),
     |file| fs::rename(file, file.with_extension("aside")),
-    // The same bytes, and another file.
+    // The same bytes in another file.
     |file| {
         let bytes = fs::read(file)?;
         fs::remove_file(file)?;
@@ -178,7 +179,7 @@ async fn no_event_is_acknowledged_into_a_segment_that_is_gone() -> anyhow::Resul
         mesh.send("shop/default", &events("1-", "x", 10)).await?;
         lose(&newest_segment(&mesh)?)?;
         send_stubbornly(&mesh, "2-", 10).await?;
-        // While the process lives, what it had acknowledged before is delivered too.
+        // While the process lives, it still delivers what it had acknowledged before.
         sink.up().await?;
         mesh.until_settled().await?;
         let mut expected = ids("1-", 10);
@@ -212,7 +213,7 @@ async fn a_state_database_that_is_gone_makes_the_broker_say_what_to_do() -> anyh
     fs::rename(&file, &aside)?;
     until_not_ready(&mesh, "--rebuild-state").await?;
     assert_refused(&mesh, "lost-").await?;
-    // Put back, it goes on as if nothing had been.
+    // Once the file is put back, everything works as before.
     fs::rename(&aside, &file)?;
     until_ready(&mesh).await?;
     mesh.send("shop/default", &events("2-", "x", 10)).await?;
@@ -280,7 +281,7 @@ async fn a_log_folder_that_cannot_be_written_is_said_once_and_so_is_its_end() ->
     let sink = Sink::start().await?;
     let mut setup = Setup::new(documents(&sink).text())?;
     if rustix::process::getuid().is_root() {
-        // Permissions mean nothing to root unless it gives up the right to pass over them.
+        // Root is not bound by permissions unless it gives up the capability to override them.
         let before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"];
         setup = setup.before(before.map(str::to_owned).to_vec());
     }
@@ -288,7 +289,7 @@ async fn a_log_folder_that_cannot_be_written_is_said_once_and_so_is_its_end() ->
     let folder = broker_folder(&mesh).join("log");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o500))?;
     until_not_ready(&mesh, "cannot be written").await?;
-    // What fits in the segment that is open is durable, and so it is taken.
+    // Events that fit into the open segment are durable, and so are accepted.
     mesh.send("shop/default", &events("1-", "x", 10)).await?;
     until_not_ready(&mesh, "cannot be written").await?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;

@@ -11,8 +11,9 @@ use millrace_tests::{Event, Mesh, Sink, process};
 /// What a row says: why, the filters in flow style, and the events that pass.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
-/// Pull requests and orders; `typed`, `base64` and `nothing` come as JSON events without `datacontenttype`, the first with a
-/// Boolean and an Integer; the others come in binary mode. `odd` has data that is JSON by its grammar only.
+/// Pull requests and orders. `typed`, `base64` and `nothing` come as JSON events without `datacontenttype`,
+/// the first with a Boolean and an Integer; the others come in binary mode. `odd` has data that only JSON's
+/// grammar allows.
 fn events() -> (Vec<Event>, [Message; 3]) {
     let merged = r#"{"action": "closed", "n": 3, "pull_request": {"merged": true, "labels": ["a", "b"]}, "user": null}"#;
     let open = r#"{"action": "opened", "n": 30, "pull_request": {"merged": false, "labels": []}}"#;

@@ -275,7 +275,7 @@ async fn no_call_is_lost_to_a_hot_reload_or_a_crash() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What JSON's grammar allows is no reason to turn a verified call away.
+/// A verified call is not refused for data that JSON's grammar allows.
 #[tokio::test]
 async fn json_that_few_programs_read_is_stored_as_it_came() -> anyhow::Result<()> {
     let sink = Sink::start().await?;

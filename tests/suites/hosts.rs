@@ -1,5 +1,6 @@
-//! Promise: a request names one host and frames its body in one way; on a laptop it is one of the laptop's own names, so
-//! that no page in a browser publishes into its mesh by a name that was pointed there.
+//! Promise: a request names one host and frames its body in one way. On a laptop the host is one of the
+//! laptop's own names, so that no page in a browser can publish into its mesh through a name that points
+//! there.
 
 use std::net::SocketAddr;
 
@@ -11,7 +12,7 @@ use millrace_tests::raw::{Socket, exchange};
 use millrace_tests::{Answered, Event, Mesh, Sink, wait_until};
 use serde_json::Value;
 
-/// What stands between the first line and the host, or behind it.
+/// The lines between the first line and the host, or behind it.
 const EVENT: &str = "ce-specversion: 1.0\r\nce-source: /s\r\nce-type: hello\r\ncontent-length: 0\r\n";
 
 async fn watched(args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
@@ -21,7 +22,7 @@ async fn watched(args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
     Ok((mesh, sink))
 }
 
-/// Posts an event of this id with these lines of header, on a connection of its own.
+/// Posts an event with this id and these header lines, on a connection of its own.
 async fn post(address: SocketAddr, line: &str, id: &str, headers: &str) -> anyhow::Result<Answered> {
     let request = format!("{line}\r\n{EVENT}ce-id: {id}\r\n{headers}\r\n");
     let answer = exchange(address, request.as_bytes()).await?;
@@ -33,7 +34,7 @@ fn code(answer: &Answered) -> String {
     problem["code"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Checks a table of lines, headers, statuses and codes; what was taken must arrive, and nothing else.
+/// Checks a table of lines, headers, statuses and codes; accepted events must arrive, and no others.
 async fn check(mesh: &Mesh, sink: &Sink, cases: &[(&str, &str, u16, &str)]) -> anyhow::Result<()> {
     let mut taken = Vec::new();
     for (nth, (line, headers, status, expected)) in cases.iter().enumerate() {
@@ -87,7 +88,7 @@ async fn a_request_names_exactly_one_host() -> anyhow::Result<()> {
             400,
             "bad-host",
         ),
-        // A line that goes on in the next one: hyper's own answer, which has no body.
+        // A folded header line: hyper's own answer, without a body.
         (NEW, "host: x\r\n y\r\n", 400, ""),
     ];
     check(&mesh, &sink, &cases).await

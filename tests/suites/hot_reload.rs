@@ -225,7 +225,7 @@ async fn a_file_that_is_emptied_in_place_for_a_moment_loses_nothing() -> anyhow:
     .await
 }
 
-/// Something that writes a file of the mesh's folder over and over, faster than Millrace looks, until it is dropped.
+/// Writes a file of the mesh's folder again and again, faster than Millrace looks, until it is dropped.
 struct Restless {
     stop: Arc<AtomicBool>,
     writes: Arc<AtomicU64>,
@@ -277,7 +277,7 @@ async fn a_folder_that_never_stands_still_is_taken_up_all_the_same() -> anyhow::
     let (mesh, folder) = in_a_folder(&sink).await?;
     let busy = folder.path().join("busy.yaml");
     let restless = Restless::start(move |n| {
-        // Written by somebody who does not replace it in one step. Its length changes with each write.
+        // A writer that does not replace the file in one step. The length changes with each write.
         let _ = fs::write(&busy, "# ".repeat(usize::try_from(n % 97).unwrap_or(0) + 1));
     });
     let more =
@@ -312,7 +312,7 @@ async fn a_file_caught_half_written_leaves_the_mesh_running_and_is_read_again() 
     let file = folder.path().join("half.yaml");
     let (half, slow) = (text.find("subscriber").unwrap_or(text.len() / 2), file.clone());
     let whole = text.clone();
-    // Never more than a part of the document: whenever it is read, it is refused.
+    // Always only a part of the document: whenever it is read, it is refused.
     let restless = Restless::start(move |n| {
         let end = half + 1 + usize::try_from(n % 9).unwrap_or(0);
         let _ = fs::write(&slow, &text[..end]);

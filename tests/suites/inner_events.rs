@@ -1,5 +1,6 @@
-//! Promise: an event within an event stays within. A receiver tells the content mode by the beginning of Content-Type, so data
-//! that is itself a CloudEvent would be read in the place of the event that the filters have judged.
+//! Promise: an event within an event stays within. Receivers tell the content mode by the beginning of
+//! Content-Type. So data that is itself a CloudEvent could be read instead of the event that the filters have
+//! judged.
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 const INNER: &str = r#"{"specversion":"1.0","id":"inner","source":"/inner","type":"secret", "data": 1.10}"#;
 
-/// The structured event that holds data of this type: as `data` where it is JSON, else in Base64.
+/// A structured event with data of this type: as `data` if it is JSON, otherwise in Base64.
 fn outer(id: &str, media_type: &str, data: &str) -> String {
     let head = json!({"specversion": "1.0", "id": id, "source": "/tests", "type": "outer", "datacontenttype": media_type});
     let head = head.to_string();
@@ -32,7 +33,7 @@ async fn send(mesh: &Mesh, json: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a delivery says in structured mode; fails if any part of it could be read in another mode.
+/// The body of a delivery in structured mode; fails if any part of it could be read in another mode.
 fn structured(received: &Received) -> anyhow::Result<Value> {
     let content_type = received.header("content-type");
     anyhow::ensure!(
@@ -64,7 +65,7 @@ async fn data_that_is_an_event_leaves_in_structured_mode_whatever_the_policy_say
         "{{format: binary, deadLetterSink: {{uri: \"{}\"}}}}",
         sink.url("/dead")
     );
-    // The subscriber `asks` is given the inner event's type by nobody; `wants` filters for what is outside.
+    // No event of the inner type may reach the subscriber `asks`; `wants` filters for the outer type.
     let documents = Documents::broker()
         .trigger(&Trigger::new("binary", &sink.url("/binary")).delivery("{format: binary}"))
         .trigger(&Trigger::new("json", &sink.url("/json")).delivery("{format: json}"))
@@ -143,7 +144,7 @@ async fn a_reply_that_holds_an_event_is_the_one_outside() -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A generic webhook takes any JSON, and its Content-Type with it.
+/// A generic webhook accepts any JSON, with its Content-Type.
 #[tokio::test]
 async fn a_webhook_that_brings_an_event_leaves_as_one_event_to_a_broker_and_to_a_url() -> anyhow::Result<()> {
     let sink = Sink::start().await?;

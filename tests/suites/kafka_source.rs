@@ -110,7 +110,7 @@ async fn records_become_events_as_documented(kafka: &Kafka) -> anyhow::Result<()
         Record::of("no event").header("ce_id", "1"),
         Record::of("x".repeat(3_000)),
         Record::of("last").header("bad", b"\xff".to_vec()),
-        // Data that is an event in a format that is not understood: whoever gets it must not read it as this one.
+        // Data that is an event in an unsupported format: no receiver may read it as the event itself.
         Record::of("\u{1}avro").header("content-type", "Application/CloudEvents+Avro"),
     ];
     kafka.produce(topic, &all).await?;

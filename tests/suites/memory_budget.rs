@@ -1,5 +1,5 @@
-//! Promise: memory for events on their way is bounded by `--memory-budget`, in parts. A part that is full to the brim holds up
-//! nobody who does not need it, and drains.
+//! Promise: memory for events on their way is bounded by `--memory-budget`, in parts. A part that is
+//! completely full holds up only those who need it, and drains.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The least that is useful with events of 1 MiB: 8 MiB in flight, 4 MiB queued.
+/// The least budget that is useful with events of 1 MiB: 8 MiB in flight, 4 MiB queued.
 const BUDGET: usize = 32 << 20;
 const MIB: usize = 1 << 20;
 
@@ -41,7 +41,7 @@ async fn used(mesh: &Mesh, part: &str) -> anyhow::Result<usize> {
     Ok(line.unwrap_or_default().trim().parse()?)
 }
 
-/// Waits until nothing of a part is used any more.
+/// Waits until nothing of a part is in use.
 async fn empty(mesh: &Mesh, part: &str) -> anyhow::Result<()> {
     wait_until("the part to be empty", || async {
         let used = used(mesh, part).await?;
@@ -56,7 +56,7 @@ fn large(nth: usize) -> Event {
     Event::new(&format!("large-{nth}"), "large").data("application/octet-stream", data)
 }
 
-/// A subscriber whose answers are replies of almost a mebibyte, of which it sends half until it is let go.
+/// A subscriber that replies with almost a mebibyte, and sends only half of it until it is released.
 async fn stalling(released: Arc<watch::Sender<bool>>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -68,7 +68,7 @@ async fn stalling(released: Arc<watch::Sender<bool>>) -> anyhow::Result<SocketAd
     Ok(address)
 }
 
-/// Answers one request after the other, the first line of which it does not care about.
+/// Answers one request after another, and ignores their first lines.
 async fn stall(stream: TcpStream, mut released: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -131,7 +131,7 @@ async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
     mesh.send("shop/default", &good).await?;
     let mut wanted: BTreeSet<_> = good.iter().map(|event| format!("reply-{}", event.id())).collect();
     sink.until_all("/replies", &wanted).await?;
-    // Two of the largest answer beside what is kept for small ones: the least that the part has.
+    // Two of the largest answer beside the room for small ones: the least size of the part.
     let held = used(&mesh, "replies").await?;
     assert!(held <= 8 * MIB, "{held}");
     let grown = resident(&mut mesh)?.saturating_sub(quiet);
@@ -166,7 +166,7 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
 
     let events: Vec<_> = (0..EVENTS).map(large).collect();
     mesh.send("shop/default", &events).await?;
-    // To the brim: no lane begins another attempt.
+    // Completely full: no lane begins another attempt.
     wait_until("the part to be full", || async {
         let used = used(&mesh, "in-flight").await?;
         anyhow::ensure!(used > BUDGET / 4 - 2 * MIB, "{used}");

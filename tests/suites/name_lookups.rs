@@ -1,5 +1,5 @@
-//! Promise: names that no name server answers for hold up no other Trigger. Waiting for a lookup is no failed attempt; a
-//! name that does not exist is one.
+//! Promise: names that no name server answers hold up no other Trigger. Waiting for a lookup is not a failed
+//! attempt; a name that does not exist is one.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn events(prefix: &str) -> Vec<Event> {
         .collect()
 }
 
-/// The same sink, by a name.
+/// The same sink, addressed by a name.
 fn named(sink: &Sink, name: &str, path: &str) -> String {
     let url = sink.url(path);
     url.replacen("127.0.0.1", name, 1)
@@ -49,7 +49,7 @@ async fn dead_names_hold_up_no_other_trigger() -> anyhow::Result<()> {
     for number in 0..HEALTHY {
         sink.until_all(&format!("/takes-{number}"), &wanted).await?;
     }
-    // Once more, now that it is known which names hang.
+    // Again, now that the names that hang are known.
     mesh.send("shop/default", &events("again-")).await?;
     wanted.extend((0..EVENTS).map(|id| format!("again-{id}")));
     for number in 0..HEALTHY {

@@ -1,19 +1,21 @@
-//! Promise: one tenant never stops another. Whatever a hostile tenant does, all honest events are accepted, each comes once and
-//! at the first attempt, nothing is parked, `/healthz` is answered, and memory stays within the budget.
+//! Promise: one tenant never stops another. Whatever a hostile tenant does, all honest events are accepted,
+//! each comes once and at the first attempt, nothing is parked, `/healthz` is answered, and memory stays
+//! within the budget.
 //!
-//! Each test is a row of the table in `harness/neighbours/rows.rs`. The honest traffic runs before, while and after the attack
-//! begins, and the attack goes on until everything honest has arrived. Counts are asserted, never times: what makes a producer
-//! wait for as long as the attack lasts is seen because the attack does not end.
+//! Each test is a row of the table in `harness/neighbours/rows.rs`. The honest traffic runs before, while and
+//! after the attack begins, and the attack goes on until all honest events have arrived. Counts are asserted,
+//! never times. A producer that waited as long as the attack lasts would be noticed, because the attack does
+//! not end.
 
 use millrace_tests::neighbours::{Honest, Neighbours, Row};
 
-/// How much more memory than it has when it is quiet a mesh may take besides its budget, in MiB.
+/// How much memory a mesh may take beyond its quiet memory and its budget, in MiB.
 const ROOM_MIB: u64 = 64;
 /// Events of the honest traffic before the attack, and at least so many while it goes on.
 const BEFORE: usize = 20;
 const MEANWHILE: usize = 150;
 
-/// Honest traffic of at least so many events, and the attack of a row beside it.
+/// Runs honest traffic of at least so many events beside the attack of a row.
 async fn withstands(row: Row, events: usize) -> anyhow::Result<()> {
     let Some(neighbours) = Neighbours::start(row, Honest::start().await?, None).await? else {
         return Ok(());
@@ -76,7 +78,8 @@ async fn silent_calls_make_no_signed_call_wait() -> anyhow::Result<()> {
     withstands(Row::SilentCalls, MEANWHILE).await
 }
 
-/// Many events: where each had to wait for the name server's silence, a Trigger with 32 attempts under way would not be done.
+/// Many events: if each had to wait for the silent name server, a Trigger with 32 attempts at a time would
+/// not finish.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_host_names_make_nobody_wait() -> anyhow::Result<()> {
     withstands(Row::DeadNames, 5 * MEANWHILE).await
@@ -87,7 +90,7 @@ async fn a_broker_that_fills_the_volume_is_the_one_that_is_refused() -> anyhow::
     withstands(Row::FullVolume, MEANWHILE).await
 }
 
-/// Until the Trigger is gone its debts are a reason to refuse; so the traffic begins when it is.
+/// Until the Trigger is gone its debts are a reason to refuse, so the traffic begins after that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_debts_of_a_removed_trigger_do_not_turn_producers_away() -> anyhow::Result<()> {
     let neighbours = Neighbours::start(Row::Orphan, Honest::start().await?, None).await?;

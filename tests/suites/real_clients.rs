@@ -23,7 +23,8 @@ async fn the_javascript_client_sends_and_reads() -> anyhow::Result<()> {
     there_and_back(&peer, "node/client.js").await
 }
 
-/// A service made with the JavaScript client answers with a subject that is not ASCII: Node writes it as ISO 8859-1.
+/// A service with the JavaScript client answers with a subject that is not ASCII: Node writes it as ISO
+/// 8859-1.
 #[tokio::test]
 async fn a_reply_of_the_javascript_client_keeps_its_subject() -> anyhow::Result<()> {
     let Some(peer) = peers::node()? else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! Promise: no reply vanishes. An answer that says it is a CloudEvent and cannot be taken is dead-lettered or parked, with what is
-//! wrong with it, and the subscriber is not called again.
+//! Promise: no reply vanishes. An answer that claims to be a CloudEvent and cannot be taken is dead-lettered
+//! or parked with the reason, and the subscriber is not called again.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,7 +14,7 @@ fn structured(event: &Event) -> Answer {
         .body(event.json().to_string())
 }
 
-/// Answers that say they are CloudEvents and cannot be taken: what is wrong, with what, and the answer.
+/// Answers that claim to be CloudEvents and cannot be taken: the code, the field at fault, and the answer.
 fn broken() -> Vec<(&'static str, &'static str, Answer)> {
     let event = Event::new("r", "answer");
     let typed = |content_type: &str| Answer::ok().header("content-type", content_type);
@@ -133,7 +133,7 @@ async fn a_200_that_says_it_is_an_event_and_is_none_is_done_and_parked_with_code
             (&shown["event"]["askedid"], &shown["event"]["askedsource"]),
             (&json!(n.to_string()), &json!("/tests"))
         );
-        // The whole of what came is kept: headers as attributes, the body as data.
+        // The whole answer is kept: headers as attributes, the body as data.
         if let Some((_, value)) = answer.headers.iter().find(|(name, _)| name == "ce-id") {
             assert_eq!(shown["event"]["replyid"], json!(value));
         }

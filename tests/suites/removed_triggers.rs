@@ -213,7 +213,8 @@ async fn a_broker_that_goes_and_comes_back_owes_what_it_owed() -> anyhow::Result
     Ok(())
 }
 
-/// A mesh whose Broker may hold 1 MiB for its triggers, of which `t` is in a file of its own and its subscriber away.
+/// A mesh whose Broker may hold 1 MiB. Its Trigger `t` is in a file of its own, and the subscriber of `t` is
+/// away.
 async fn with_limit(sink: &Sink) -> anyhow::Result<(Mesh, tempfile::TempDir)> {
     let folder = tempfile::tempdir()?;
     let t = Documents::default().trigger(
@@ -236,7 +237,7 @@ fn large(prefix: &str, kind: &str, count: usize) -> Vec<Event> {
     (0..count).map(event).collect()
 }
 
-/// Sends until one is refused; gives the detail of the refusal.
+/// Sends until an event is refused; returns the detail of the refusal.
 async fn until_full(mesh: &Mesh) -> anyhow::Result<String> {
     for event in large("full-", "x", 200) {
         let answer = mesh.post("shop/default", &event.binary()).await?;
@@ -260,7 +261,8 @@ async fn the_place_of_a_trigger_that_is_gone_gives_way_before_a_producer_is_refu
     );
     taken(&mesh, || fs::rename(&file, &aside)).await?;
     until_state(&mesh, "shop/t", "orphaned").await?;
-    // Far more than the limit. The first is not refused; later ones only while the other trigger itself is that far behind.
+    // Far more than the limit. The first is not refused; later ones only while the other Trigger itself is
+    // that far behind.
     let (first, more) = (large("s-", "steady", 1), large("s-", "steady", 200));
     mesh.send("shop/default", &first).await?;
     for event in &more[1..] {
@@ -287,7 +289,7 @@ async fn the_place_of_a_trigger_that_is_gone_gives_way_before_a_producer_is_refu
         words.contains("was given up before the end of its grace period"),
         "{words}"
     );
-    // It is a new trigger when it comes back.
+    // When it comes back it is a new Trigger.
     sink.answer("/t", [Answer::ok()]);
     sink.take("/t");
     taken(&mesh, || fs::rename(&aside, &file)).await?;
@@ -330,7 +332,7 @@ async fn a_trigger_that_is_gone_is_forgotten_by_hand_and_one_that_is_there_is_no
         taken(&mesh, || fs::rename(&file, &aside)).await?;
         until_state(&mesh, "shop/t", "orphaned").await?;
         if restarted {
-            // Also one that no run has seen in a document since.
+            // A Trigger that no document has named since the restart can be forgotten too.
             mesh.stop().await?;
             mesh.restart().await?;
             until_state(&mesh, "shop/t", "orphaned").await?;

@@ -1,5 +1,5 @@
-//! Promise: Triggers whose subscribers hang take no Trigger its connections. What is limited is shared: a share is a
-//! guarantee and no ceiling.
+//! Promise: Triggers whose subscribers hang take no other Trigger's connections. What is limited is shared: a
+//! share is a guarantee and no ceiling.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ async fn triggers_that_hang_leave_connections_for_all_others() -> anyhow::Result
         .start()
         .await?;
     let admin = mesh.admin();
-    // First those that hang: each takes what it can get.
+    // First come those that hang: each takes what it can get.
     let first: Vec<_> = (0..32)
         .map(|id| Event::new(&format!("first-{id}"), "x"))
         .collect();
@@ -71,7 +71,7 @@ async fn triggers_that_hang_leave_connections_for_all_others() -> anyhow::Result
     let waiting = admin.trigger("shop/hangs-0").await?;
     assert_eq!(waiting["shortage"], "connections", "{waiting}");
 
-    // What hung goes on, and nothing of it is lost.
+    // The deliveries that hung continue, and none of them is lost.
     gate.open();
     mesh.until_settled().await?;
     for number in 0..HANGING {

@@ -1,5 +1,5 @@
-//! Promise: while the volume is short those Brokers are turned away that hold more than their part of it; the others go on, and
-//! nothing of anybody is lost.
+//! Promise: while the volume is short, Brokers that hold more than their part of it are refused. The others
+//! go on, and no Broker loses an event.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn two_brokers(volume: &Volume, dead: &Sink, fine: &Sink) -> anyhow::Resul
         .await
 }
 
-/// Sends until one is refused; gives what was accepted.
+/// Sends until an event is refused; returns what was accepted.
 async fn until_refused(mesh: &Mesh, broker: &str, prefix: &str) -> anyhow::Result<(Vec<String>, Answered)> {
     let mut client = Client::new(mesh.listen());
     let mut accepted = Vec::new();
@@ -65,7 +65,7 @@ async fn a_dead_subscriber_on_one_broker_lets_the_producers_of_another_go_on() -
     let detail = refused.json()?["detail"].to_string();
     assert!(detail.contains("the oldest for shop/dead"), "{detail}");
 
-    // Honest traffic, of more than the volume could hold: not one is refused.
+    // Honest traffic, more than the volume could hold: not one event is refused.
     let mut client = Client::new(mesh.listen());
     let mut sent = Vec::new();
     for number in 0..2_000 {
@@ -82,7 +82,7 @@ async fn a_dead_subscriber_on_one_broker_lets_the_producers_of_another_go_on() -
     assert_eq!(again.status, 503, "the one that filled it stays out");
     assert_eq!(mesh.admin().get("parked").await?, serde_json::json!([]));
 
-    // Across a crash, and when its subscriber is back, everything that was accepted comes.
+    // After a crash, and once its subscriber is back, every accepted event comes.
     mesh.kill().await?;
     mesh.restart().await?;
     dead.up().await?;
@@ -96,7 +96,7 @@ async fn a_dead_subscriber_on_one_broker_lets_the_producers_of_another_go_on() -
     mesh.until_settled().await
 }
 
-/// Waits until the subscriber has taken so many, so that the Broker has no backlog.
+/// Waits until the subscriber has received so many, so that the Broker has no backlog.
 async fn sink_has(sink: &Sink, count: usize) -> anyhow::Result<()> {
     sink.wait_for("/fine", count).await.map(drop)
 }
@@ -110,7 +110,8 @@ async fn a_small_backlog_on_a_short_volume_outlives_it() -> anyhow::Result<()> {
     dead.down();
     let mesh = two_brokers(&volume, &dead, &fine).await?;
     let (owed, _) = until_refused(&mesh, "default", "owed-").await?;
-    // The healthy one stumbles too: what it may still take is bounded, and what it took is kept.
+    // The healthy Broker's subscriber fails too: what the Broker may still accept is bounded, and what it
+    // accepted is kept.
     fine.down();
     let (more, refused) = until_refused(&mesh, "fine", "more-").await?;
     assert_eq!(refused.code()?, "disk-full");

@@ -1,5 +1,5 @@
-//! Promise: what Millrace itself runs out of is never held against a subscriber. The event waits, the Trigger says for
-//! what, no attempt is counted, and it is delivered once there is room.
+//! Promise: a shortage of Millrace's own is never held against a subscriber. The event waits, the Trigger
+//! tells what for, no attempt is counted, and the event is delivered once there is room.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use millrace_tests::{Answer, Client, Event, Gate, Mesh, Sink, namespace, wait_un
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-/// One attempt and no other: whatever is counted as a failure parks the event.
+/// One attempt and no other: anything counted as a failure parks the event.
 const ONCE: &str = "{retry: 0}";
 
 fn events(from: usize, to: usize) -> Vec<Event> {
@@ -24,7 +24,7 @@ fn ids(from: usize, to: usize) -> BTreeSet<String> {
     (from..to).map(|id| id.to_string()).collect()
 }
 
-/// Lets the running process open no file and no connection more; gives the limit that it had.
+/// Lets the running process open no more files and connections; returns the limit that it had.
 fn close_descriptors(mesh: &mut Mesh) -> anyhow::Result<Rlimit> {
     set_descriptors(mesh, |before| Rlimit {
         current: Some(4),
@@ -50,7 +50,7 @@ fn set_descriptors(mesh: &mut Mesh, limit: impl Fn(Rlimit) -> Rlimit) -> anyhow:
     Ok(prlimit(pid, Resource::Nofile, limit(before))?)
 }
 
-/// Asks on a connection that is open already.
+/// Asks on a connection that is already open.
 async fn get(client: &mut Client, path: &str) -> anyhow::Result<Value> {
     let nothing = Message {
         headers: Vec::new(),
@@ -69,7 +69,7 @@ async fn trigger(client: &mut Client, name: &str) -> anyhow::Result<Value> {
     found.cloned().with_context(|| format!("no {name} in {triggers}"))
 }
 
-/// Waits until the trigger says that it waits for `shortage`.
+/// Waits until the Trigger reports that it waits for `shortage`.
 async fn until_short(client: &mut Client, name: &str, shortage: &str) -> anyhow::Result<()> {
     within("the Trigger to say what it waits for", async {
         loop {
@@ -85,7 +85,7 @@ async fn until_short(client: &mut Client, name: &str, shortage: &str) -> anyhow:
     .await
 }
 
-/// Nothing was given up on, and nothing counted as a failure.
+/// Checks that no event was given up and none counted as failed.
 async fn nothing_failed(mesh: &Mesh, name: &str, delivered: usize) -> anyhow::Result<()> {
     mesh.until_settled().await?;
     let state = mesh.admin().trigger(name).await?;
@@ -110,7 +110,7 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
     let mut mesh = Mesh::start(documents.text()).await?;
     let (mut producer, mut admin) = (Client::new(mesh.listen()), Client::new(mesh.admin().address()));
     get(&mut admin, "/api/v1/triggers").await?;
-    // The connection stays open, so that events come in also when no other can be accepted.
+    // The connection stays open, so that events come in even if no other connection can be accepted.
     let hello = producer
         .post("/shop/default", &Event::new("hello", "other").binary())
         .await?;

@@ -1,4 +1,5 @@
-//! Promise: announcing much and sending little holds up nobody, and a body that hardly comes at all is ended.
+//! Promise: announcing much and sending little holds up nobody, and a body that hardly arrives at all is
+//! ended.
 
 use anyhow::Context as _;
 use millrace_tests::documents::{Documents, Trigger};
@@ -7,7 +8,7 @@ use millrace_tests::raw::Socket;
 use millrace_tests::webhook::{Call, post};
 use millrace_tests::{Client, Event, Mesh, Sink};
 
-/// Small enough that a few dozen announced bodies would be more than all of it.
+/// Small enough that a few dozen announced bodies would exceed all of it.
 const BUDGET: [&str; 2] = ["--memory-budget", "64MiB"];
 
 const BATCH: &str =
@@ -20,7 +21,7 @@ async fn mesh(more: &str) -> anyhow::Result<(Mesh, Sink)> {
     Ok((Setup::new(&documents)?.args(&BUDGET).start().await?, sink))
 }
 
-/// Connections that announce so much and send a little.
+/// Connections that announce so much and send little.
 async fn slow(mesh: &Mesh, count: usize, head: &str, sent: &str) -> anyhow::Result<Vec<Socket>> {
     let mut all = Vec::new();
     for _ in 0..count {
@@ -31,7 +32,7 @@ async fn slow(mesh: &Mesh, count: usize, head: &str, sent: &str) -> anyhow::Resu
     Ok(all)
 }
 
-/// Small events and a large batch: every one is taken the first time, and arrives.
+/// Small events and a large batch: each is accepted the first time, and arrives.
 async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
     let small: Vec<_> = (0..50)
         .map(|nth| Event::new(&format!("small-{nth}"), "x"))
@@ -65,19 +66,19 @@ async fn bodies_that_are_announced_and_not_sent_hold_up_nobody() -> anyhow::Resu
 async fn half_of_a_large_body_holds_what_it_is_and_no_more() -> anyhow::Result<()> {
     let (mesh, sink) = mesh("").await?;
     let head = format!("{BATCH}content-length: {}\r\n", 8 << 20);
-    // Together far more than there is for bodies: most must be refused, or wait to be read.
+    // Together far more than the room for bodies: most must be refused, or wait to be read.
     let half = " ".repeat(4 << 20);
     let mut stalled = Vec::new();
     for _ in 0..20 {
         let mut socket = Socket::connect(mesh.listen()).await?;
         let written = format!("{head}\r\n{half}");
         stalled.push(tokio::spawn(async move {
-            // One that is refused may not even take all of it.
+            // One that is refused may not even read all of it.
             let _ = socket.write(written.as_bytes()).await;
             socket.answer().await
         }));
     }
-    // Small events have room whatever the large ones hold.
+    // Small events have room, however much the large ones hold.
     let small: Vec<_> = (0..200)
         .map(|nth| Event::new(&format!("small-{nth}"), "x"))
         .collect();

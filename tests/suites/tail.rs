@@ -228,7 +228,7 @@ async fn people_get_a_line_in_words() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Data as people write it: in many lines, and with what JSON's grammar allows and few programs read.
+/// Data as people write it: in many lines, and with JSON that few programs can read.
 const ODD: &str = "{\r\n  \"n\" : 1e400,\n\t\"half\": \"a  b\\n\\ud800\",\n  \"big\": 123456789012345678901234567890, \"p\": 1.10\n}\n";
 /// The same in one line, with every token as it was.
 const ONE_LINE: &str = r#"{"n":1e400,"half":"a  b\n\ud800","big":123456789012345678901234567890,"p":1.10}"#;
@@ -261,7 +261,7 @@ async fn a_line_is_one_document_whatever_newlines_and_numbers_the_data_has() -> 
     let tail = tail(&mesh, &[]).await?;
     send_odd(&mesh).await?;
     mesh.admin().until_parked(2).await?;
-    // Two events and two outcomes, and each line is the whole of one.
+    // Two events and two outcomes; each line holds one of them completely.
     wait_until("four lines", || async {
         Ok((tail.stdout().len() > 4).then_some(()))
     })

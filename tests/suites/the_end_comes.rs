@@ -1,4 +1,4 @@
-//! Promise: after SIGTERM the process ends in good order, whatever hangs.
+//! Promise: after SIGTERM the process ends properly, whatever hangs.
 
 use std::fs;
 use std::io::Write as _;
@@ -38,7 +38,7 @@ async fn the_end_by_force_comes_while_nobody_reads_the_log() -> anyhow::Result<(
     let setup = Setup::new(Documents::broker().text())?;
     let log = setup.folder().join("log");
     rustix::fs::mknodat(CWD, &log, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-    // A pipe that has a reader, who never reads.
+    // A pipe whose reader never reads.
     let full = rustix::fs::open(&log, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty())?;
     let into_the_pipe = ["sh", "-c", "exec \"$@\" 2>log", "sh"].map(str::to_owned);
     let setup = setup
@@ -49,7 +49,7 @@ async fn the_end_by_force_comes_while_nobody_reads_the_log() -> anyhow::Result<(
     for size in [4_096, 1] {
         while full.write(&vec![b'.'; size]).is_ok() {}
     }
-    // Refused documents are logged: from now on their reader hangs, and holds the lock of standard error.
+    // Refused documents are logged: from now on the reload hangs, and holds the lock of standard error.
     mesh.setup().write("no: document")?;
     let status = mesh.stop().await?;
     assert_eq!(status.code(), Some(1), "it ends by force");

@@ -1,4 +1,5 @@
-//! Promise: an https subscriber is trusted as curl would trust it, and what is wrong is said in words. No proxy is used.
+//! Promise: an https subscriber is trusted as curl would trust it, and errors are told in words. No proxy is
+//! used.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ fn said(mesh: &Mesh) -> anyhow::Result<String> {
     Ok(fs::read_to_string(mesh.setup().folder().join("stderr"))?)
 }
 
-/// A mesh with a Trigger `shop/ship` for this subscriber, that trusts what is in the file.
+/// A mesh with a Trigger `shop/ship` for this subscriber. It trusts the certificates in the file.
 async fn mesh(url: &str, trusted: &Path) -> anyhow::Result<Mesh> {
     let documents = Documents::broker().trigger(&Trigger::new("ship", url).delivery(ONCE));
     let setup = Setup::new(documents.text())?
@@ -32,7 +33,7 @@ fn file(folder: &Path, identity: &Identity) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-/// Why curl does not take the server at this address by the same file, if it does not; nothing where there is no curl.
+/// Why curl refuses the server at this address with the same file, if it does; `None` if there is no curl.
 fn curl_refuses(address: SocketAddr, trusted: &Path) -> Option<String> {
     let url = format!("https://{address}/");
     let mut curl = Command::new("curl");
@@ -92,7 +93,7 @@ async fn what_is_not_trusted_is_refused_in_words() -> anyhow::Result<()> {
         (
             &elsewhere,
             &another,
-            "the certificate is signed by nobody who is trusted",
+            "the certificate is not signed by a trusted authority",
         ),
         (
             &elsewhere,
@@ -176,7 +177,7 @@ async fn proxies_are_not_used_and_that_is_said_at_start() -> anyhow::Result<()> 
         "https_proxy",
         "all_proxy",
     ] {
-        // Of what is not used it is no matter what it says.
+        // The value of an unused variable does not matter.
         let value = if name == "HTTPS_PROXY" { ":no url:" } else { &url };
         setup = setup.environment(name, value);
     }

@@ -1,5 +1,6 @@
-//! Promise: what the filters of one Trigger may do for an event is bounded, and the bound is the same whoever else is there. A
-//! Broker whose Triggers ask for much costs the producers and subscribers of another Broker nothing, nor the probes.
+//! Promise: the work that one Trigger's filters may do for an event is bounded, and the bound does not depend
+//! on other Triggers. Costly Triggers of one Broker hold up neither the producers and subscribers of another
+//! Broker nor the health probes.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,15 +15,15 @@ use serde_json::Value;
 
 /// Large events that each hostile filter is asked about.
 const LARGE: usize = 2;
-/// What the neighbour and the probes must get done while the hostile filters are at work, at least.
+/// The least that the neighbour and the probes must get done while the hostile filters are at work.
 const MEANWHILE: usize = 20;
 
-/// What has been done for others than the hostile Triggers, so far.
+/// What has been done so far besides the hostile Triggers' work.
 #[derive(Debug, Clone, Copy)]
 struct Done {
-    /// Events of the neighbour that got their 202.
+    /// Events of the neighbour that were accepted.
     accepted: usize,
-    /// And those that came to its subscriber.
+    /// Events that arrived at its subscriber.
     arrived: usize,
     /// Probes that were answered.
     probes: usize,
@@ -95,7 +96,7 @@ async fn probe(mesh: &Mesh, stop: &AtomicBool, answered: &AtomicUsize) -> anyhow
     Ok(())
 }
 
-/// A mesh with this Trigger alone says the same of the same events.
+/// Checks that a mesh with this Trigger alone decides the same about the same events.
 async fn says_the_same_alone(sink: &Sink, name: &str, filters: &str) -> anyhow::Result<()> {
     let path = format!("/alone/{name}");
     let trigger = Trigger::new(name, &sink.url(&path)).filters(filters);
@@ -160,7 +161,7 @@ async fn filters_that_ask_for_too_much_do_not_match_and_cost_another_broker_noth
         anyhow::Ok(())
     };
     let ((first, last), (), ()) = tokio::try_join!(hostile_side, honest_side, probe(&mesh, &stop, &probes))?;
-    // All of that while at least one hostile filter was undecided.
+    // All of that happened while at least one hostile filter was undecided.
     assert!(last.accepted >= first.accepted + MEANWHILE, "{first:?} {last:?}");
     assert!(last.arrived >= first.arrived + MEANWHILE, "{first:?} {last:?}");
     assert!(last.probes >= first.probes + MEANWHILE, "{first:?} {last:?}");
@@ -219,7 +220,7 @@ async fn events_whose_filters_take_long_keep_their_place_in_the_log() -> anyhow:
 async fn a_lane_that_fell_behind_gets_what_its_filter_lets_pass_however_long_that_takes() -> anyhow::Result<()>
 {
     let sink = Sink::start().await?;
-    // Asked about a1 and a10 to a19.
+    // Applies to a1 and a10 to a19.
     let greedy = hostile()[0].1.replacen('[', "[{prefix: {id: a1}}, ", 1);
     let open = Gate::closed();
     sink.answer("/behind", [Answer::ok().after(&open)]);
@@ -232,7 +233,7 @@ async fn a_lane_that_fell_behind_gets_what_its_filter_lets_pass_however_long_tha
         )
         .trigger(&Trigger::new("greedy", &sink.url("/greedy")).filters(&greedy));
     let mesh = Mesh::start(documents.text()).await?;
-    // More than a lane holds in memory.
+    // More events than a lane holds in memory.
     let wanted: BTreeSet<String> = (0..30).map(|n| format!("a{n}")).collect();
     for id in &wanted {
         mesh.send("shop/default", &[large(id), Event::new(&format!("b{id}"), "t")])

@@ -52,8 +52,8 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
     Ok(())
 }
 
-/// What is due later than this was put off by a clock that was wrong: no policy makes an event wait for longer, and no
-/// suspicion does.
+/// The longest wait of any row. Work that is due later was postponed by a wrong clock: no policy makes an
+/// event wait longer, and no suspicion does.
 fn longest_wait(trigger: &Trigger) -> Duration {
     backoff::longest(&trigger.delivery).max(LONGEST_CALM)
 }

@@ -23,7 +23,7 @@ const ALONE_FROM: u32 = 2;
 /// How long the process must have lived before the first attempt alone; four times as long before each later one.
 const CALM: Duration = Duration::from_millis(500);
 
-/// No suspect waits for longer at a time.
+/// The longest wait of a suspect at one time.
 pub(crate) const LONGEST_CALM: Duration = Duration::from_secs(10);
 
 /// When a suspect asks for its turn again that has not got it, at the earliest; chance adds as much. No worker waits for a turn: an

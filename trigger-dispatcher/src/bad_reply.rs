@@ -1,5 +1,5 @@
-//! What an answer brought that cannot be taken for a reply, as an event: so it is stored, dead-lettered, parked and shown like
-//! any other.
+//! Turns an answer that cannot be taken as a reply into an event, so that it is stored, dead-lettered, parked
+//! and shown like any other event.
 
 use millrace_channel::Position;
 use millrace_delivery::reply::Came;
@@ -7,14 +7,14 @@ use millrace_event::{DataForm, Event, EventBuilder, ObjectName, SpecVersion};
 
 /// The type of such an event.
 const TYPE: &str = "dev.millrace.reply.refused";
-/// What the names of attributes begin with that the answer's `ce-` headers become.
+/// The prefix of attributes made from the answer's `ce-` headers.
 const PREFIX: &str = "reply";
 
-/// The event of an answer to `asked`, which lies at `position` and was delivered for the trigger.
+/// The event for an answer to `asked`, which lies at `position` and was delivered for the trigger.
 ///
-/// Its data is the answer's body and its `datacontenttype` the answer's. What the answer said in `ce-` headers is in attributes
-/// whose names begin with `reply`. `askedid` and `askedsource` name the event that was delivered. An answer to the same
-/// event has the same `source` and `id` whenever it comes.
+/// Its data is the answer's body, and its `datacontenttype` the answer's. The answer's `ce-` headers are in
+/// attributes whose names begin with `reply`. `askedid` and `askedsource` name the delivered event. Every
+/// answer to the same event has the same `source` and `id`.
 pub(crate) fn event(trigger: &ObjectName, position: Position, asked: &Event, came: &Came) -> Event {
     let said = came
         .attributes
@@ -27,13 +27,13 @@ pub(crate) fn event(trigger: &ObjectName, position: Position, asked: &Event, cam
         .chain(media_type.map(|text| ("datacontenttype", text)))
         .map(|(name, text)| (name.to_owned(), text))
         .chain(said)
-        // A broken answer may say anything: what no attribute can hold is left out.
+        // A broken answer may hold anything: a value that no attribute can hold is left out.
         .filter(|(name, text)| bare(trigger, position).attribute(name, text).build().is_ok());
     let mut event = bare(trigger, position);
     for (name, text) in more {
         event = event.attribute(&name, text);
     }
-    // An answer's head is bounded by less than what an event may have of attributes.
+    // An answer's head is smaller than what an event may have in attributes.
     with_body(event, came).build().unwrap_or_else(|_| {
         let bare = with_body(bare(trigger, position), came).build();
         bare.expect("invariant: a name that Kubernetes allows makes a source")

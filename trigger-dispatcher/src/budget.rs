@@ -1,10 +1,11 @@
-//! The memory that events on their way out may take, process-wide: queued in lanes, and in flight. However many lanes stand
-//! still and however large their events are, memory is bounded.
+//! The memory for events on their way out, in the whole process: queued in lanes, and in flight. It is
+//! bounded however many lanes stand still and however large their events are.
 //!
 //! # Shares
-//! Each lane can always have one attempt under way. Beyond it an attempt begins when its event fits. While lanes wait for
-//! that, a lane that has more in flight than one of them begins nothing new, and what is given back goes to the one that
-//! has least. So hung subscribers with large events hold what they hold, and the others go on.
+//! Each lane can always have one attempt under way. A further attempt begins when its event fits. While lanes
+//! wait for room, a lane that has more in flight than one of them begins nothing new, and freed bytes go to
+//! the waiting lane that has least. So hung subscribers with large events keep what they hold, and the other
+//! lanes go on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -20,7 +21,7 @@ use crate::serving::Serving;
 pub(crate) struct Budget {
     queued: Arc<Ledger>,
     in_flight: Arc<Ledger>,
-    /// How many lanes wait for bytes; so that nothing is locked while none does.
+    /// How many lanes wait for bytes. Kept apart, so that nothing is locked while none waits.
     waiting: AtomicUsize,
     lanes: Mutex<Vec<Waiting>>,
 }
@@ -55,7 +56,7 @@ impl Budget {
         self.queued.take_anyway(bytes);
     }
 
-    /// An event is queued no more.
+    /// Gives back the bytes of an event that is no longer queued.
     pub(crate) fn give_back(&self, bytes: usize) {
         self.queued.give_back(bytes);
     }
@@ -78,12 +79,12 @@ impl Budget {
         self.in_flight.take(bytes)
     }
 
-    /// What was taken for an attempt is not needed after all.
+    /// Takes back what was taken for an attempt that does not begin.
     pub(crate) fn undo(&self, bytes: usize) {
         self.in_flight.give_back(bytes);
     }
 
-    /// The lane waits, with so many bytes in flight, until some are given back.
+    /// The lane, with so many bytes in flight, waits until some are given back.
     pub(crate) fn wait(&self, serving: &Arc<Serving>, lane: &Arc<Lane>, held: usize) {
         let mut lanes = self.lanes.lock();
         let known = lanes
@@ -100,14 +101,14 @@ impl Budget {
         self.waiting.store(lanes.len(), Ordering::Release);
     }
 
-    /// An attempt has ended. No lane may be locked.
+    /// Ends an attempt. The caller must not hold a lane's lock.
     pub(crate) fn end(&self, bytes: usize) {
         self.in_flight.give_back(bytes);
         self.wake_next();
     }
 
-    /// Wakes the lane that waits with least, if any does and something is free; what it leaves over it passes on. No lane may
-    /// be locked.
+    /// Wakes the waiting lane that has least in flight, if anything is free; that lane passes on what it does
+    /// not need. The caller must not hold a lane's lock.
     pub(crate) fn wake_next(&self) {
         if self.waiting.load(Ordering::Acquire) == 0 || self.in_flight.used() >= self.in_flight.limit() {
             return;
@@ -186,7 +187,7 @@ mod tests {
         assert!(!budget.begin(10, 1, 40));
         assert!(budget.begin(10, 1, 30));
         assert!(budget.begin(10, 1, 10));
-        // Those that wait are gone: they are passed over.
+        // The waiting lanes are gone: they are skipped.
         budget.end(10);
         assert!(budget.begin(10, 1, 40));
     }

@@ -63,7 +63,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     }
 }
 
-/// Lanes that asked, and were not fed since this task did not survive, ask still.
+/// Lanes that asked but were not fed, because this task panicked, ask again.
 fn take_up(serving: &Serving) {
     let mut asked: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
     asked.retain(|lane| lane.inner.lock().asked);
@@ -163,8 +163,8 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
     }
 }
 
-/// Feeds one lane from a stretch of the log. An event whose filter needs more than an allowance is the last of this turn, so
-/// that other lanes get theirs.
+/// Feeds one lane from a stretch of the log. An event whose filter needs more than an allowance ends this
+/// lane's turn, so that other lanes get theirs.
 async fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &mut [Subject]) {
     loop {
         let Some(asking) = Asking::of(lane, batch) else {
@@ -185,20 +185,20 @@ async fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, sub
     }
 }
 
-/// A lane that is being fed: from where, and by which filter.
+/// A lane that is being fed: its position and its filter.
 struct Asking {
     compiled: Arc<Compiled>,
     cursor: u64,
     /// The first record that it has not read.
     from: usize,
-    /// So many matches have room at most.
+    /// The most matches that the lane has room for.
     room: usize,
 }
 
 // === impl Asking ===
 
 impl Asking {
-    /// `None`: the lane is not to be fed from this stretch any more.
+    /// `None`: this stretch is no longer what the lane needs.
     fn of(lane: &Lane, batch: &Batch) -> Option<Self> {
         let inner = lane.inner.lock();
         let Place::Behind { cursor } = inner.place else {
@@ -217,7 +217,8 @@ impl Asking {
         })
     }
 
-    /// Asks the filter about as many records as an allowance suffices for, and as have room; the rest is not noted.
+    /// Asks the filter about as many records as the allowance suffices for and the lane has room for; the
+    /// rest is not noted.
     fn ask(&self, serving: &Serving, lane: &Lane, batch: &Batch, subjects: &[Subject]) -> Vec<Option<Said>> {
         let allowance = Allowance::brief();
         let (mut answers, mut matches) = (Vec::new(), 0);
@@ -248,7 +249,7 @@ impl Asking {
         answers
     }
 
-    /// Asks the filter about one event that needs more. `None`: the broker is no longer served.
+    /// Asks the filter about one event that needs more work. `None`: the broker is no longer served.
     async fn ask_in_turns(&self, serving: &Arc<Serving>, subject: &mut Subject) -> Option<Option<Said>> {
         let event = subject.event().clone();
         let taken = std::mem::replace(subject, Subject::new(&event));
@@ -274,7 +275,8 @@ impl Asking {
     }
 }
 
-/// Queues what the filter let pass, if the lane stands where it stood and has the same filter. Whether there is more for it here.
+/// Queues the matches, if the lane still stands at the same position with the same filter. Returns whether
+/// this stretch holds more for it.
 async fn offer(
     serving: &Arc<Serving>,
     lane: &Arc<Lane>,

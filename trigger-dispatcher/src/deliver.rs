@@ -1,4 +1,4 @@
-//! One job: the attempt at its target once there is room for it, what comes of it, and the settlement.
+//! One job: the attempt at its target once there is room, its outcome, and the settlement.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,16 +29,16 @@ pub(crate) struct Attempt<'a> {
     pub(crate) job: Job,
 }
 
-/// How an attempt came out.
+/// The result of one try.
 enum Came {
-    /// What comes next is known; `attempted`: by an attempt.
+    /// The next step is known; `attempted`: an attempt was made.
     Next { next: Next, attempted: bool },
-    /// It was not made, for want of something of our own.
+    /// No attempt was made, because something of our own was short.
     Short(Box<Job>, Shortage),
 }
 
-/// Makes the attempt and settles it. What cannot be attempted for want of something of our own waits here, and is given back to the
-/// lane when that ends or is halted.
+/// Makes the attempt and settles it. A job that meets a shortage of our own waits here, and is given back to
+/// the lane when the lane ends or is halted.
 pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     let Attempt { serving, lane, job } = attempt;
     let key = job.attempted.key;
@@ -55,7 +55,7 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
         Ok(Made::GivenBack) => return,
         Err(panic) => {
             serving.note_panic(Task::Worker, &panic);
-            // Nobody knows in which state it is.
+            // After the panic its state is unknown.
             *connection = lane.share.slot();
             let (settings, attempted) = before;
             let now = serving.moment();
@@ -99,19 +99,19 @@ pub(crate) async fn run(attempt: Attempt<'_>, connection: &mut Connection) {
     }
 }
 
-/// How an attempt ended, with all its tries.
+/// How an attempt ended, after all its tries.
 enum Made<'a> {
     Ended {
         next: Next,
-        /// There was something to attempt.
+        /// Whether an attempt was made.
         attempted: bool,
         turn: Option<Turn<'a>>,
     },
-    /// It was given back to its lane.
+    /// The job was given back to its lane.
     GivenBack,
 }
 
-/// All of one attempt, up to its settlement.
+/// Makes one attempt, up to its settlement.
 async fn make<'a>(
     serving: &'a Arc<Serving>,
     lane: &Arc<Lane>,
@@ -134,7 +134,7 @@ async fn make<'a>(
         }
         match attempt_once(serving, lane, job, connection).await {
             Came::Next { next, attempted } => return ended(next, attempted, turn),
-            // Others wait for their turn too, and it is not being attempted.
+            // Others wait for their turn too, and this one is not being attempted.
             Came::Short(back, _) if back.attempted.suspect => {
                 connection.close();
                 let due = serving.steady().after(Alone::again(fastrand::f64()));
@@ -151,7 +151,8 @@ async fn make<'a>(
     }
 }
 
-/// Waits until the attempt is worth another try; `false`: it is given back, since the lane ends, is halted or has no subscriber.
+/// Waits until another try makes sense. `false`: the job is given back, since the lane ends, is halted or has
+/// no subscriber.
 async fn wait_for_room(
     serving: &Arc<Serving>,
     lane: &Arc<Lane>,
@@ -172,7 +173,8 @@ async fn wait_for_room(
     false
 }
 
-/// The lane owes the event again. Under the lock on the routes: it leaves the router where the router is.
+/// Makes the lane owe the event again. The routes are locked: the lane leaves the router at the router's
+/// position.
 fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
     let bytes = job.event.stored().len();
     {
@@ -185,7 +187,7 @@ fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
     serving.common.budget.end(bytes);
 }
 
-/// Asks the filter about an event that was handed over without.
+/// Asks the filter about an event that was handed over without asking it.
 async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
     let (subject, filter) = (Subject::new(&job.event), job.settings.trigger.compiled.clone());
     match serving.decide_in_turns(Task::Worker, subject, filter).await {
@@ -198,7 +200,7 @@ async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
             false
         }
         Ok((_, Decision::NoMatch | Decision::Later)) => false,
-        // It is the attempt's.
+        // The panic belongs to the attempt.
         Err(panic) => panic.go_on(),
     }
 }
@@ -233,7 +235,7 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     Ok(Some(turn))
 }
 
-/// The attempt and what comes next.
+/// Makes the attempt and decides what comes next.
 async fn attempt_once(serving: &Arc<Serving>, lane: &Lane, job: Job, connection: &mut Connection) -> Came {
     let stage = job.attempted.key.stage;
     let settings = job.settings.clone();

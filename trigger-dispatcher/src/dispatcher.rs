@@ -70,7 +70,7 @@ pub struct Parts {
     pub board: Arc<StatusBoard>,
     /// The clock.
     pub clock: Clock,
-    /// Where filters are asked that need long.
+    /// Runs filters that need much work, off the I/O threads.
     pub turns: Turns,
     /// Who watches.
     pub observer: Option<Observer>,
@@ -113,7 +113,7 @@ impl Default for DispatcherOptions {
 // === impl Dispatcher ===
 
 impl Dispatcher {
-    /// A dispatcher that does nothing yet. From now on it is noted where panics of this process are.
+    /// A dispatcher that does nothing yet. From now on this process records where panics happen.
     pub fn new(parts: Parts, options: DispatcherOptions) -> Self {
         note_places();
         let common = Common {
@@ -143,7 +143,7 @@ impl Dispatcher {
         self.applied.subscribe()
     }
 
-    /// What tests let panic.
+    /// The panics that tests provoke.
     #[cfg(test)]
     pub(crate) fn provoked(&self) -> Arc<crate::provoke::testing::Provoked> {
         self.common.provoked.clone()
@@ -193,8 +193,9 @@ impl Dispatcher {
         while ending.join_next().await.is_some() {}
     }
 
-    /// Makes what is served what the mesh says. It counts as applied only when all of it is: an event that is admitted
-    /// afterwards must find the lanes that want it. A shutdown is seen between two brokers.
+    /// Makes the served brokers and triggers match the mesh. The mesh counts as applied only when all of it
+    /// is: an event that is admitted afterwards must find the lanes that want it. A shutdown is noticed
+    /// between two brokers.
     async fn apply(&mut self, mesh: Arc<Mesh>, shutdown: &CancellationToken) {
         let mut complete = true;
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
@@ -360,7 +361,7 @@ async fn write_down(serving: &Arc<Serving>) {
 /// Takes over what commands changed in the stored state.
 async fn watch_commands(serving: Arc<Serving>) {
     let mut commands = serving.channel.commands();
-    // One that came while nobody watched would be missed.
+    // A command that came before anybody watched would be missed.
     commands.mark_changed();
     loop {
         tokio::select! {

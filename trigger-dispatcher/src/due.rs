@@ -11,7 +11,8 @@ use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Task, caught, wait_after};
 
-/// When which lane is to be looked at, in steady time: one time a lane, the earliest; the fetch then sets the next.
+/// When each lane is to be looked at, in steady time: one time for each lane, the earliest. The fetch then
+/// sets the next.
 #[derive(Debug, Default)]
 pub(crate) struct Timetable {
     in_order: BTreeSet<(Timestamp, u32)>,
@@ -35,7 +36,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                         serving.schedule(key, now.after(std::time::Duration::from_secs(1)));
                     }
                     Err(panic) => {
-                        // Its rows are still there; other lanes do not wait for it.
+                        // Its rows are still there, and other lanes do not wait for it.
                         serving.note_panic(Task::Due, &panic);
                         panics += 1;
                         serving.schedule(key, now.after(wait_after(panics)));

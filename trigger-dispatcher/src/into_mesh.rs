@@ -35,7 +35,7 @@ pub(crate) enum Reply {
 pub(crate) struct Refused {
     /// A sentence with the stable code and, where there is one, the header or member at fault.
     pub(crate) reason: String,
-    /// It went round too often.
+    /// It had passed through Brokers too often.
     pub(crate) looping: bool,
 }
 
@@ -81,8 +81,9 @@ pub(crate) async fn hand_over(
     }
 }
 
-/// Stores the replies of an answer before the delivery counts as done. Refused for now, they are offered again up to the
-/// policy's timeout, then the attempt has failed; refused for good, they become a row of work and the delivery is done.
+/// Stores the replies of an answer before the delivery counts as done. If they are refused for now, they are
+/// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, they
+/// become a row of work and the delivery is done.
 pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Reply) {
     let reply = match outcome {
         Outcome::Reply(reply) => *reply,
@@ -95,7 +96,7 @@ pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -
     let counted = |event: &Event| event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
     let events: Vec<Event> = match reply.events.iter().map(counted).collect() {
         Ok(events) => events,
-        // It is so full of attributes that it has no room for the one that ends a loop.
+        // It has so many attributes that there is no room for the one that ends a loop.
         Err(invalid) => return refuse(serving, job, Refused::from(&invalid), kept(job, reply)),
     };
     match offer(serving, job, &events).await {
@@ -114,7 +115,7 @@ pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -
     }
 }
 
-/// Offers the replies of one answer, all or none.
+/// Offers the replies of one answer: all are taken or none.
 async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Refusal> {
     let offer = || {
         serving
@@ -133,7 +134,7 @@ async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Ref
         .await
 }
 
-/// The delivery is done, and the refused reply is work of its own.
+/// The delivery is done, and the refused reply becomes work of its own.
 fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> (Outcome, Reply) {
     serving.metrics.refused_replies.inc();
     let key = job.attempted.key;
@@ -142,7 +143,7 @@ fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> (Outco
     (done(200, false), Reply::Refused(refused, Box::new(row)))
 }
 
-/// A refused reply as one event: itself, or what holds the whole batch.
+/// A refused reply as one event: the reply itself, or an event that holds the whole batch.
 fn kept(job: &Job, mut reply: answered::Reply) -> Event {
     match (&reply.came, reply.events.pop()) {
         (None, Some(event)) => event,
@@ -150,7 +151,7 @@ fn kept(job: &Job, mut reply: answered::Reply) -> Event {
     }
 }
 
-/// What an answer brought, as an event that ends a loop as its reply would have.
+/// The contents of an answer as an event; it keeps the attribute that ends a loop, as its reply would have.
 fn wrapped(job: &Job, came: &Came) -> Event {
     let (trigger, position) = (&job.settings.trigger.name, job.attempted.key.position);
     let event = bad_reply::event(trigger, position, &job.event, came);

@@ -1,9 +1,9 @@
 //! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last commit.
 //!
-//! Everything is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's rules; who
-//! calls them decides when. They stand by their purpose: how the queue is filled (`feed`), what is due (`due_rows`), the
-//! bytes that are in flight (`flight`), what is being attempted or waits to be (`under_way`), what an outcome changes
-//! (`settle`), and the numbers of rows (`count`).
+//! All state is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's
+//! rules; their callers decide when to apply them. They are grouped by purpose: how the queue is filled
+//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), what is being attempted or waits to be
+//! (`under_way`), what an outcome changes (`settle`), and the numbers of rows (`count`).
 
 mod count;
 mod due_rows;
@@ -99,7 +99,7 @@ pub(crate) struct Tally {
     pub(crate) dead_lettered: u64,
     pub(crate) last_failure: Option<(Timestamp, String)>,
     pub(crate) odd_answer_told: bool,
-    /// Events that did not match since the filter had no work left to decide.
+    /// Events that did not match because the filter's work budget was used up.
     pub(crate) too_much_work: u64,
 }
 
@@ -149,7 +149,7 @@ pub(crate) struct Inner {
     pub(crate) asked: bool,
     /// Its queue was refused room or dropped: at most one event is queued until a worker takes one.
     short: bool,
-    /// What it has in flight.
+    /// Its attempts and bytes in flight.
     pub(crate) flight: Flight,
     /// Its filter is in the index.
     pub(crate) indexed: bool,
@@ -159,7 +159,7 @@ pub(crate) struct Inner {
     suspects_below: u64,
     suspects_left: usize,
     last_taken: Timestamp,
-    /// Panics of workers in a row, outside of attempts.
+    /// Consecutive panics of workers, outside of attempts.
     pub(crate) worker_panics: u32,
     pub(crate) tally: Tally,
 }
@@ -228,7 +228,8 @@ impl Lane {
         None
     }
 
-    /// An event whose filter may end the process is written down before it is asked. `false`: there is no room for the row.
+    /// Writes an event down before its filter is asked, since the filter may end the process. `false`: there
+    /// is no room for the row.
     pub(crate) fn owe_undecided(&self, inner: &mut Inner, offset: u64, now: Timestamp) -> bool {
         let room = !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED;
         if room {
@@ -350,7 +351,7 @@ impl Inner {
             || self.parked.get() >= u64::from(trigger.max_parked)
     }
 
-    /// A worker panicked outside of an attempt.
+    /// Notes that a worker panicked outside of an attempt.
     pub(crate) fn note_worker_panic(&mut self, now: Timestamp, panic: &Panic) {
         self.worker_panics = self.worker_panics.saturating_add(1);
         self.tally.last_failure = Some((now, format!("a worker of Millrace panicked at {}", panic.place())));

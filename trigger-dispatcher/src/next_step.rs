@@ -17,7 +17,7 @@ pub(crate) struct Attempted {
     pub(crate) attempt: u32,
     pub(crate) crashes: u32,
     pub(crate) suspect: bool,
-    /// The filter is to be asked first: it was not when the event was read.
+    /// The filter is still to be asked: it was not asked when the event was read.
     pub(crate) undecided: bool,
     pub(crate) failures: Vec<Failure>,
     pub(crate) body: Option<Event>,
@@ -55,7 +55,7 @@ impl Attempted {
         }
     }
 
-    /// The row that says that this attempt is `due` (in steady time), or that it is `open`.
+    /// The row for this attempt: `due` at a steady time, or `open`.
     pub(crate) fn into_row(self, due: Timestamp, open: bool) -> Work {
         Work {
             key: self.key,
@@ -126,8 +126,8 @@ pub(crate) fn after_crashes(settings: &Settings, mut attempted: Attempted, now: 
     give_up(settings, attempted, reason, now)
 }
 
-/// The next step for an event whose attempt ended in a panic: again a little later, alone and written down, as after an unclean
-/// end of the process.
+/// The next step for an event whose attempt panicked: again a little later, alone and written down, as after
+/// an unclean end of the process.
 pub(crate) fn after_panic(settings: &Settings, mut attempted: Attempted, panic: &Panic, now: Moment) -> Next {
     let reason = format!("a task of Millrace panicked at {}", panic.place());
     let failure = unanswered(settings, &attempted, reason, now);
@@ -141,7 +141,8 @@ pub(crate) fn after_panic(settings: &Settings, mut attempted: Attempted, panic: 
     Next::Put(Box::new(attempted.into_row(due, false)))
 }
 
-/// The row for a reply that is refused for good, for this reason: it goes to the dead-letter sink in the event's place.
+/// The row for a reply refused for good, with this reason: it goes to the dead-letter sink in place of the
+/// event.
 pub(crate) fn refused_reply(
     settings: &Settings,
     key: WorkKey,

@@ -1,5 +1,5 @@
-//! Who watches events on their way: `millrace dev` prints them, `millrace tail` asks for them. Costs next to nothing while
-//! nobody watches.
+//! Observers of events on their way: `millrace dev` prints them, `millrace tail` asks for them. This costs
+//! next to nothing while nobody watches.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Lanes whose trigger is gone: shown as long as they are kept, and taken away when they are forgotten. That happens here after the
-//! grace period, and in the channel by hand or where room is short. Debts that are dropped are counted and logged.
+//! Lanes whose trigger is gone: shown while they are kept, and removed when they are forgotten. They are
+//! forgotten here after the grace period, and in the channel by hand or when room is short. Dropped debts are
+//! counted and logged.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     Ok(())
 }
 
-/// Takes over what was forgotten in the stored state: a lane that is not there any more goes here too.
+/// Applies what was forgotten in the stored state: a lane that no longer exists there is removed here too.
 pub(crate) fn take_over(serving: &Arc<Serving>, gate: &mut Gate, stored: &[millrace_channel::Lane]) {
     let there: HashSet<LaneId> = stored.iter().map(|lane| lane.id).collect();
     let gone: Vec<Arc<Lane>> = {
@@ -67,7 +68,7 @@ pub(crate) fn take_over(serving: &Arc<Serving>, gate: &mut Gate, stored: &[millr
     note(serving, stored);
 }
 
-/// Remembers the lanes that have stood still since an earlier run, so that they are shown.
+/// Notes the lanes that have been orphaned since an earlier run, so that they are shown.
 fn note(serving: &Serving, stored: &[millrace_channel::Lane]) {
     let head = serving.channel.head().offset;
     let gone = stored

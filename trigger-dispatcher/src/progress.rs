@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Owed {
     changes: Vec<Change>,
     lanes: Vec<OwedLane>,
-    /// The router has moved.
+    /// Whether the router has moved.
     moved: bool,
 }
 
@@ -61,7 +61,8 @@ pub(crate) async fn run(serving: Arc<Serving>) {
 /// Makes everything durable that has happened up to now.
 pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     let mut owed = serving.committing.lock().await;
-    // Rows are owed until they are durable, whatever happens meanwhile. Progress is taken anew for the next try.
+    // Rows are owed until they are durable, whatever happens meanwhile. Progress is taken anew for the next
+    // try.
     let progress = snapshot(serving, &mut owed);
     let mut changes = owed.changes.clone();
     changes.extend(progress);
@@ -91,7 +92,7 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     Ok(())
 }
 
-/// After a commit that did not succeed: what it had goes into the next one.
+/// After a failed commit: its changes go into the next one.
 fn ask_again(serving: &Serving, owed: &Owed) {
     serving
         .dirty
@@ -100,7 +101,8 @@ fn ask_again(serving: &Serving, owed: &Owed) {
     serving.dirty_waker.notify_one();
 }
 
-/// What a commit had that ended in a panic goes into the next one, and so do the lanes to which it did not come.
+/// After a panic: the next commit takes over the changes of the one that panicked, and the lanes that it did
+/// not reach.
 async fn take_up(serving: &Serving) {
     let owed = serving.committing.lock().await;
     let mut marked: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
@@ -111,8 +113,8 @@ async fn take_up(serving: &Serving) {
     }
 }
 
-/// The progress of router and lanes as they stand together at this moment. The row changes are owed, lane by lane: a panic
-/// between two lanes loses none.
+/// The progress of router and lanes, all as they stand at this moment. Row changes are added to what is owed
+/// lane by lane: a panic between two lanes loses none.
 fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
     let mut progress = Vec::new();
     let mut routes = serving.routes.lock();

@@ -1,4 +1,4 @@
-//! Where tests make a task panic, to see that nothing is lost by it. Nothing at all outside of tests.
+//! Lets tests make a task panic, to see that nothing is lost by it. Empty outside of tests.
 
 #[cfg(test)]
 pub(crate) use self::testing::{at, panic_at};
@@ -22,39 +22,40 @@ pub(crate) mod testing {
     use crate::serving::Serving;
     use crate::watched::Task;
 
-    /// What is to panic still, and how often; and what is to stand still.
+    /// The panics still to come, how often each, and the tasks that are to be held.
     #[derive(Debug, Default)]
     pub(crate) struct Provoked(
         Mutex<Vec<(Task, Option<&'static str>, u32)>>,
         Mutex<Option<Holding>>,
     );
 
-    /// A task that is to stand still when it sees an event.
+    /// A task that is to be held when it sees an event.
     #[derive(Debug)]
     struct Holding {
         task: Task,
         id: &'static str,
-        /// So often it goes on before it stands still.
+        /// How often it passes the event before it is held.
         passes: u32,
         reached: Sender<()>,
         until: Receiver<()>,
     }
 
-    /// A task that stands still, or will.
+    /// A task that is held, or will be.
     #[derive(Debug)]
     pub(crate) struct Held {
         pub(crate) reached: Receiver<()>,
-        /// Something sent here lets the task go on. Dropping it lets it go on to a panic.
+        /// Sending here lets the task go on. Dropping the sender makes it panic.
         pub(crate) until: Sender<()>,
     }
 
     impl Provoked {
-        /// Lets a task panic so often: when it sees the event of that id, or without one at its next turn.
+        /// Makes a task panic so often: when it sees the event of that id, or at its next turn if there is no
+        /// id.
         pub(crate) fn panic(&self, task: Task, id: Option<&'static str>, times: u32) {
             self.0.lock().push((task, id, times));
         }
 
-        /// Lets a task stand still when it sees the event of that id, after it has passed it so often.
+        /// Holds a task when it sees the event of that id, after it has passed that event `passes` times.
         pub(crate) fn hold(&self, task: Task, id: &'static str, passes: u32) -> Held {
             let (reached, was_reached) = channel();
             let (until, waits) = channel();
@@ -95,7 +96,7 @@ pub(crate) mod testing {
         panic_at(serving, task, event);
     }
 
-    /// A place where a task may panic, and does not stand still.
+    /// A place where a task may panic but is never held.
     pub(crate) fn panic_at(serving: &Serving, task: Task, event: Option<&Event>) {
         let mut all = serving.common.provoked.0.lock();
         let wanted = all

@@ -1,8 +1,8 @@
 //! The reader at the log's head: each event is read once and given to the lanes that want it.
 //!
-//! Filters are asked on the thread that reads, while nothing is locked that others wait for there, and for a short while
-//! ([`Allowance::brief`]). An event that needs more is asked about in turns with other brokers, and the next ones wait for it:
-//! the order of the log is kept.
+//! Filters run on the reading thread for a short while ([`Allowance::brief`]), holding no lock that other
+//! tasks of that thread wait for. An event that needs more work is asked about in turns with other brokers,
+//! and the next events wait for it: the order of the log is kept.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,44 +21,45 @@ use crate::watched::{Panic, Task, caught, caught_at_once, with_place};
 /// Events and bytes of one batch.
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// So often an event is asked about in turns while filters change.
+/// How often an event is asked about in turns while filters change.
 const PASSES: usize = 2;
 
-/// What a filter said of an event, as far as a lane is concerned.
+/// The answer of a filter, as far as a lane is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// The event passes.
     Match,
-    /// It does not, since deciding needs too much work.
+    /// The event does not match, because deciding needs too much work.
     TooMuchWork,
-    /// The filter is not asked here: perhaps it ends the process, or it has changed too often.
+    /// The filter is not asked here: it may end the process, or it has changed too often.
     Undecided,
 }
 
-/// What the filters said of events that follow each other. Kept from batch to batch, so that nothing is allocated for an event.
+/// The answers of filters for consecutive events. Kept from batch to batch, so that nothing is allocated for
+/// an event.
 #[derive(Default)]
 struct Answers {
-    /// Of the event that is being asked about.
+    /// The answers for the event that is being asked about.
     found: Matching,
     /// Lane and answer, event by event.
     list: Vec<(u32, Said)>,
-    /// Where those of an event end.
+    /// Where the answers of each event end.
     ends: Vec<usize>,
     errors: u64,
 }
 
 /// An event that some filters have been asked about, and others not yet.
 struct Begun {
-    /// Of the filters.
+    /// The generation of the filters.
     generation: u64,
-    /// Its data is not parsed again.
+    /// Kept, so that its data is not parsed again.
     subject: Subject,
     found: Matching,
 }
 
 /// Reads and routes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
-    // Up to here everything was given: the next batch begins here.
+    // Everything before this position was given: the next batch begins here.
     let mut given_to = position(&serving);
     let mut reader = serving.channel.reader(at(given_to));
     let mut answers = Answers::default();
@@ -96,8 +97,9 @@ fn position(serving: &Serving) -> u64 {
     serving.routes.lock().position
 }
 
-/// Gives all events of a batch to their lanes, as many at once as an allowance suffices for. `false`: the broker is no
-/// longer served, and the rest of the batch is not given. Nothing that follows may be given then, or the router would pass it.
+/// Gives all events of a batch to their lanes, as many at once as an allowance suffices for. `false`: the
+/// broker is no longer served, and the rest of the batch is not given. Then nothing that follows may be
+/// given, or the router would skip the rest.
 async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> bool {
     let records = &batch.records;
     let mut next = 0;
@@ -123,16 +125,17 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
                 }
                 next += 1;
             }
-            // The allowance is used up: others come first, and the next one has all of it.
+            // The allowance is used up: other tasks get a turn, and then a new allowance begins.
             _ => tokio::task::yield_now().await,
         }
     }
 }
 
-/// Gives one event to its lanes that needs more than an allowance. `false`: the broker is no longer served, and it is not given.
+/// Gives one event that needs more than an allowance to its lanes. `false`: the broker is no longer served;
+/// it is not given.
 ///
-/// Filters may change meanwhile. Then it is asked about once more, and after that each lane decides for itself. Changes never
-/// wait for an event.
+/// Filters may change meanwhile. Then they are asked once more, and after that each lane decides for itself.
+/// Changes never wait for an event.
 async fn route_in_turns(
     serving: &Arc<Serving>,
     batch: &Batch,
@@ -200,7 +203,8 @@ async fn ask_in_turns(
     }
 }
 
-/// Gives events to their lanes; the router moves behind each of them at once. So a panic makes none be given twice.
+/// Gives events to their lanes and moves the router past each at once, so that a panic makes none of them be
+/// given twice.
 fn give(serving: &Arc<Serving>, batch: &Batch, range: Range<usize>, answers: &mut Answers) {
     let mut routes = serving.routes.lock();
     for (index, answers) in range.clone().zip(answers.of_each()) {
@@ -236,7 +240,7 @@ fn give_to_lanes(serving: &Arc<Serving>, routes: &Routes, record: &Record, answe
     if answers.is_empty() {
         return;
     }
-    // Queues may keep it for long: not with all that was read or stored together with it.
+    // Queues may keep it for long, so it must not keep alive the buffer of everything read or stored with it.
     let event = record.event.compact();
     for (key, said) in answers {
         if let Some(lane) = routes.lanes.get(key) {
@@ -253,7 +257,7 @@ fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event
         return;
     }
     if serving.hand_over(lane, &mut inner, offset, event, said) {
-        // After a panic the router may come by here again.
+        // After a panic the router may pass here again.
         inner.place = Place::Live { from: offset + 1 };
         if said == Said::Match {
             serving.metrics.matched.inc();
@@ -265,7 +269,7 @@ fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event
     serving.stir(lane, &mut inner);
 }
 
-/// The router is before this record of the batch, or behind all of them.
+/// Moves the router before this record of the batch, or past all of them.
 fn move_to(serving: &Serving, routes: &mut Routes, batch: &Batch, record: usize) {
     let next = batch.records.get(record);
     let next = next.map_or(batch.next, |record| record.position).offset;
@@ -277,7 +281,7 @@ fn move_to(serving: &Serving, routes: &mut Routes, batch: &Batch, record: usize)
     }
 }
 
-/// Positions that are gone are counted and told when the router passes them, so that each is told once.
+/// Counts and reports positions that are gone when the router passes them, so that each is reported once.
 fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
     for gap in gaps_within(batch, passed) {
         let events = gap.to.offset - gap.from.offset;
@@ -298,7 +302,7 @@ fn gaps_within(batch: &Batch, passed: Range<u64>) -> impl Iterator<Item = &Gap> 
 // === impl Begun ===
 
 impl Begun {
-    /// Only what is looked up is answered.
+    /// Attributes are answered at once; everything else remains to be asked.
     fn anew(gate: &Gate, event: &Event) -> Self {
         let subject = Subject::new(event);
         let mut found = Matching::default();
@@ -315,8 +319,8 @@ impl Begun {
 // === impl Answers ===
 
 impl Answers {
-    /// Asks all filters about the next event. If the allowance does not suffice nothing is noted, and what was found so far
-    /// is returned.
+    /// Asks all filters about the next event. If the allowance does not suffice, nothing is noted, and the
+    /// answers so far are returned.
     fn ask(&mut self, serving: &Serving, gate: &Gate, event: &Event, allowance: &Allowance) -> Option<Begun> {
         let subject = Subject::new(event);
         self.found.clear();
@@ -334,7 +338,7 @@ impl Answers {
             }
             Ok(()) => self.keep(&subject),
             Err(panic) => {
-                // Whose filter it was shows when each lane decides for itself.
+                // The filter at fault will show when each lane decides for itself.
                 serving.note_panic(Task::Router, &panic);
                 self.leave_undecided(gate.index(), event);
             }
@@ -342,7 +346,7 @@ impl Answers {
         None
     }
 
-    /// Leaves every filter undecided that is more than a comparison of attributes.
+    /// Leaves every filter undecided that needs more than a comparison of attributes.
     fn leave_undecided(&mut self, index: &Index, event: &Event) {
         let subject = Subject::new(event);
         self.found.clear();
@@ -350,7 +354,7 @@ impl Answers {
         self.keep(&subject);
     }
 
-    /// Notes what was found of the next event.
+    /// Notes the answers for the next event.
     fn keep(&mut self, subject: &Subject) {
         let matched = self.found.matched.iter().map(|key| (*key, Said::Match));
         self.list.extend(matched);
@@ -408,7 +412,7 @@ mod tests {
             [(0, 3), (4, 7)],
             "with the record between them"
         );
-        // The second record was not given: it is read again, with what follows it.
+        // The second record was not given: it is read again, with everything behind it.
         let rest = batch(&[(8, 10), (11, 12)]);
         assert_eq!(told(&rest, 7..10), [(8, 10)]);
         assert_eq!(told(&rest, 10..12), [(11, 12)]);

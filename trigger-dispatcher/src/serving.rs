@@ -36,7 +36,7 @@ pub(crate) struct Common {
     pub(crate) clock: Clock,
     pub(crate) budget: Arc<Budget>,
     pub(crate) alone: Arc<Alone>,
-    /// Where filters are asked that need more than an allowance.
+    /// Runs filters that need more than an allowance.
     pub(crate) turns: Turns,
     pub(crate) options: Arc<DispatcherOptions>,
     pub(crate) observer: Option<Observer>,
@@ -51,7 +51,8 @@ pub(crate) struct Serving {
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pub(crate) metrics: BrokerMetrics,
-    /// Held while events are given to lanes, and while a filter changes: nothing is given by a filter that is being replaced.
+    /// Held while events are given to lanes and while a filter changes, so that no event is given by a filter
+    /// that is being replaced.
     pub(crate) gate: tokio::sync::Mutex<Gate>,
     pub(crate) routes: Mutex<Routes>,
     /// Lanes with something to commit.
@@ -72,15 +73,16 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
-    /// Triggers that are gone and have no lane here: they were gone already when serving began.
+    /// Triggers without a lane here, because they were already gone when serving began.
     pub(crate) gone: Mutex<Vec<(ObjectName, TriggerStatus)>>,
-    /// What tasks did not survive.
+    /// The panics of tasks.
     pub(crate) panics: Mutex<Panics>,
     /// Its Broker is in no document any more.
     pub(crate) orphaned: AtomicBool,
     /// When serving began, in steady time.
     pub(crate) began: Timestamp,
-    /// The same by a clock that stands still while the machine sleeps: only while awake a process lives.
+    /// The same by a clock that stands still while the machine sleeps: a sleeping machine adds nothing to the
+    /// process's life.
     pub(crate) since: Instant,
 }
 
@@ -110,7 +112,7 @@ impl Gate {
         &self.index
     }
 
-    /// Rises with every change of the index, and with nothing else: what was found before does not count then.
+    /// Rises with every change of the index, and only then: earlier answers are then out of date.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
@@ -121,7 +123,7 @@ impl Gate {
         self.index.insert(key, filter);
     }
 
-    /// Takes the filter of a lane out.
+    /// Removes the filter of a lane.
     pub(crate) fn remove(&mut self, key: u32) {
         self.generation += 1;
         self.index.remove(key);
@@ -131,12 +133,12 @@ impl Gate {
 // === impl Serving ===
 
 impl Serving {
-    /// The time for everything that is waited for or measured; the same as that of rows of work.
+    /// The time for all waiting and measuring; rows of work use it too.
     pub(crate) fn steady(&self) -> Timestamp {
         self.common.clock.steady()
     }
 
-    /// Both times now: what is shown to people is wall time.
+    /// Both times now: people are shown wall time.
     pub(crate) fn moment(&self) -> Moment {
         self.common.clock.moment()
     }
@@ -192,7 +194,7 @@ impl Serving {
         }
     }
 
-    /// Gives a lane an event, or what its filter said of it. `false`: the lane has no room for it.
+    /// Hands a lane an event, or its filter's answer. `false`: the lane has no room.
     pub(crate) fn hand_over(
         &self,
         lane: &Lane,
@@ -211,7 +213,8 @@ impl Serving {
         }
     }
 
-    /// An event did not match since its lane's filter had no work left to decide. Told once for each lane.
+    /// Notes an event that did not match because the filter's work budget was used up. Logged once for each
+    /// lane.
     pub(crate) fn note_too_much_work(&self, lane: &Lane, inner: &mut Inner) {
         self.metrics.too_much_work.inc();
         if inner.tally.too_much_work == 0 {
@@ -220,7 +223,7 @@ impl Serving {
         inner.tally.too_much_work += 1;
     }
 
-    /// Asks one filter about one event where there is time for it.
+    /// Asks one filter about one event, in turns with other work.
     pub(crate) async fn decide_in_turns(
         self: &Arc<Self>,
         task: Task,
@@ -243,7 +246,7 @@ impl Serving {
             .map(|(subject, _, said, ..)| (subject, said))
     }
 
-    /// A task panicked and begins again.
+    /// Notes that a task panicked and starts again.
     pub(crate) fn note_panic(&self, task: Task, panic: &Panic) {
         self.metrics.panics.inc();
         tracing::error!(broker = %self.broker, %task, %panic, "a task panicked; it begins again");

@@ -48,7 +48,7 @@ impl Statuses for Serving {
                 routes.lanes.values().cloned().collect::<Vec<_>>(),
             )
         };
-        // Where one of the same name is back, that one counts.
+        // If a trigger of the same name is back, that one counts.
         let mut all = self.gone.lock().clone();
         all.extend(
             lanes
@@ -67,7 +67,7 @@ impl Statuses for Serving {
     }
 }
 
-/// Of a trigger that is gone, by what is stored.
+/// The status of a trigger that is gone, from the stored state.
 pub(crate) fn of_orphan(lane: &millrace_channel::Lane, head: u64) -> TriggerStatus {
     let reads_at = lane.cursor.map_or(head, |cursor| cursor.offset);
     TriggerStatus {

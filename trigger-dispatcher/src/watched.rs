@@ -1,11 +1,12 @@
-//! Keeps tasks alive that must never end: a panic is caught, told, counted, and the task begins again after a while.
+//! Restarts tasks that must never end: a panic is caught, logged and counted, and the task starts again after
+//! a while.
 //!
 //! # Guarantees
-//! After a panic a task begins again after 1, 2, 4 … 60 s. What it had in hand is neither lost nor counted twice: each
-//! task sees to that where it takes something.
+//! After a panic a task starts again after 1, 2, 4 … 60 s. What it had in hand is neither lost nor counted
+//! twice: each task ensures that where it takes something.
 //!
-//! The words of a panic may hold what a tenant's event holds, so they go into the log alone. A status and a failure have the
-//! place in the source instead.
+//! The message of a panic may hold a tenant's data, so it goes into the log alone. Statuses and failures show
+//! the place in the source instead.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 
 use crate::serving::Serving;
 
-/// The first wait after a panic, and the longest. A task that lived for longer than that begins with the first again.
+/// The first and the longest wait after a panic. A task that lived longer than the longest wait starts over
+/// with the first.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The tasks of a broker that must never end.
@@ -54,7 +56,7 @@ pub(crate) struct Panics {
     last: Option<(Task, Panic)>,
 }
 
-/// From now on it is noted where a panic is, in this process. The hook that was there before is called as well.
+/// Records from now on where panics of this process happen. The earlier panic hook is still called.
 pub(crate) fn note_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -69,7 +71,7 @@ pub(crate) fn note_places() {
     });
 }
 
-/// Runs what `begin` gives until it ends by itself, again after each panic.
+/// Runs the future from `begin` until it ends by itself; starts it again after each panic.
 pub(crate) async fn watched<F: Future<Output = ()>>(
     serving: Arc<Serving>,
     task: Task,
@@ -108,27 +110,28 @@ pub(crate) fn wait_after(panics: u32) -> Duration {
     waits().nth(before.min(16)).unwrap_or(WAITS.1)
 }
 
-/// What a future gives, or its panic.
+/// The result of a future, or its panic.
 pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         match caught_at_once(|| future.as_mut().poll(context)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            // It is not polled again.
+            // It is never polled again.
             Err(panic) => Poll::Ready(Err(panic)),
         }
     })
     .await
 }
 
-/// What a function gives, or its panic. What it has changed by then must not matter.
+/// The result of a function, or its panic. Changes that it made before the panic must not matter.
 pub(crate) fn caught_at_once<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     LAST_PLACE.set(None);
     catch_unwind(AssertUnwindSafe(run)).map_err(Panic::of)
 }
 
-/// What a function gives. A panic of it is caught elsewhere, perhaps by another thread, with the place where it was.
+/// The result of a function. A panic in it keeps its place, and is caught elsewhere, perhaps by another
+/// thread.
 pub(crate) fn with_place<T>(run: impl FnOnce() -> T) -> T {
     caught_at_once(run).unwrap_or_else(|panic| panic.go_on())
 }
@@ -149,18 +152,18 @@ impl Panic {
         }
     }
 
-    /// Where in the source it was: without words, which may hold what an event holds.
+    /// The place in the source, without the message: that may hold an event's data.
     pub(crate) fn place(&self) -> &str {
         self.place.as_deref().unwrap_or("an unknown place")
     }
 
-    /// Goes on with the panic, which was at the place where it was.
+    /// Resumes the panic with its original place.
     pub(crate) fn go_on(self) -> ! {
         resume_unwind(Box::new(self))
     }
 }
 
-/// Place and words, for the log.
+/// Place and message, for the log.
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.words, self.place())
@@ -190,7 +193,7 @@ impl Panics {
         self.last = Some((task, panic.clone()));
     }
 
-    /// For a status: nothing without a panic.
+    /// For a status; `None` without a panic.
     pub(crate) fn in_words(&self) -> Option<String> {
         let (task, panic) = self.last.as_ref()?;
         Some(format!(

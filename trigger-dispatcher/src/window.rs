@@ -54,7 +54,7 @@ impl Window {
         Some(queued)
     }
 
-    /// Bytes of the event that [`Window::pop`] gives next.
+    /// Bytes of the event that [`Window::pop`] returns next.
     pub(crate) fn next_bytes(&self) -> Option<usize> {
         self.queue.front().map(|queued| queued.event.stored().len())
     }
@@ -79,7 +79,7 @@ impl Window {
         }
     }
 
-    /// The attempt is not made: its position is owed again. `false`: a row of work owes it.
+    /// The attempt is not made: its position is owed again. `false`: a row of work owes it already.
     pub(crate) fn give_back(&mut self, offset: u64) -> bool {
         if self.end(offset) {
             return false;
@@ -110,7 +110,7 @@ impl Window {
         .collect()
     }
 
-    /// Drops the queue; what it held is owed and read again, in order with what was owed already.
+    /// Drops the queue. Its events are owed and read again, in order with what was owed already.
     pub(crate) fn drop_queue(&mut self) {
         for queued in self.queue.drain(..).rev() {
             self.owed.push_front(queued.offset);

@@ -8,16 +8,17 @@ use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Task, caught, wait_after};
 
-/// The place of a worker in its lane, given back whatever ends the worker.
+/// The place of a worker in its lane, given back however the worker ends.
 struct Seat {
     serving: Arc<Serving>,
     lane: Arc<Lane>,
-    /// It is counted as one that waits for something to take.
+    /// Whether it counts as waiting for something to take.
     idle: bool,
 }
 
-/// Works until the lane has had nothing to take for the linger time, or the broker is no longer served. A panic outside of an attempt
-/// ends it: it keeps its place for a while, so that the next one does not panic at once.
+/// Works until the lane has had nothing to take for the linger time, or the broker is no longer served. A
+/// panic outside of an attempt ends it. It then keeps its place for a while, so that the next worker does not
+/// panic at once.
 pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
     let mut seat = Seat {
         serving: serving.clone(),
@@ -50,7 +51,7 @@ async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
             provoke::at(serving, Task::Worker, None);
             let stopped = serving.stop.is_cancelled() || inner.workers > inner.settings.trigger.parallelism;
             if stopped {
-                // What it was woken for is another's.
+                // Another worker has to take what this one was woken for.
                 serving.stir(lane, &mut inner);
                 return;
             }
@@ -68,7 +69,7 @@ async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
         };
         match job {
             Some(job) => {
-                // What one lane did not need is the next one's.
+                // Bytes that this lane did not need go to the next one.
                 serving.common.budget.wake_next();
                 let attempt = Attempt { serving, lane, job };
                 deliver::run(attempt, &mut connection).await;
@@ -96,7 +97,7 @@ async fn wait(serving: &Serving, lane: &Lane) -> bool {
 // === impl Seat ===
 
 impl Seat {
-    /// It does not wait any more.
+    /// Stops counting it as waiting.
     fn stand_up(&mut self) {
         if std::mem::take(&mut self.idle) {
             self.lane.inner.lock().idle -= 1;
@@ -112,7 +113,7 @@ impl Drop for Seat {
         if inner.workers == 0 {
             inner.shrink();
         }
-        // Something may have come between the end of the wait and now, for which this worker was woken.
+        // Work may have come between the end of the wait and now, and this worker was woken for it.
         self.serving.wake_worker(&self.lane, &mut inner);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// What is made, not written: folders, and in a worktree of git the file `.git`.
+/// Generated, not written by hand: folders, and in a worktree of git the file `.git`.
 const MADE: [&str; 7] = [
     "target",
     ".git",

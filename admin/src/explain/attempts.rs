@@ -24,7 +24,7 @@ pub(super) struct Attempts {
     pub(super) list: Vec<Known>,
     /// There were others, of which nothing is known any more.
     pub(super) forgotten: bool,
-    /// Attempts of that time were left out of the history, perhaps some at this event.
+    /// Attempts of that time were left out of the history, perhaps some for this event.
     pub(super) left_out: bool,
 }
 

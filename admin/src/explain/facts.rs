@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub(super) lane: Option<Stored>,
     /// How its lane stands.
     pub(super) status: Option<TriggerStatus>,
-    /// The attempt that is under way now, or waits to begin; with wall times.
+    /// The attempt that is under way now, or waits to begin; in wall time.
     pub(super) under_way: Option<UnderWay>,
     /// When this was found out, by the wall clock.
     pub(super) now: Timestamp,
@@ -46,7 +46,7 @@ pub(super) struct Stored {
     pub(super) reads_at: u64,
     /// The event was in hand then.
     pub(super) in_hand: bool,
-    /// Its state, with wall times.
+    /// Its state, in wall time.
     pub(super) state: LaneState,
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn gather(
     Ok(All { list, omitted })
 }
 
-/// The rows with their times as the wall clock shows them.
+/// The rows, with steady times turned into wall times.
 fn shown(mut rows: Rows, clock: &Clock) -> Rows {
     for work in &mut rows.work {
         work.due = clock.shown(work.due);
@@ -174,7 +174,7 @@ async fn candidates(
         .into_iter()
         .map(|(name, trigger)| (name.clone(), trigger.cloned()));
     let asking = Asking {
-        // Its data is parsed once, however many filters ask.
+        // The data is parsed once, however many filters ask.
         subject: Subject::new(&record.event),
         left: asked.collect(),
         done: Vec::new(),
@@ -188,7 +188,7 @@ async fn candidates(
     Ok(asking.done.into_iter().map(candidate).collect())
 }
 
-/// The filters of many triggers, asked about one event in turns with others.
+/// The filters of many triggers, asked about one event, taking turns with other work.
 struct Asking {
     subject: Subject,
     left: VecDeque<(ObjectName, Option<Arc<Trigger>>)>,
@@ -196,7 +196,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// Asks for a while; says whether all have been.
+    /// Asks filters for one slice; returns whether all have been asked.
     fn go_on(&mut self) -> bool {
         let allowance = Allowance::unlimited();
         while allowance.spent() < SLICE {

@@ -25,7 +25,7 @@ pub(super) struct Fate {
 const READ_PAST: &str = "the trigger has read past it and owes nothing of it: it was settled so long ago that its attempts are not \
                          in the history any more, or the filter did not let it pass then";
 
-/// What is added where the history has a hole.
+/// The remark that is added where the history has a hole.
 const LEFT_OUT: &str =
     "; the history is incomplete: it could not be written, and attempts of that time were left out";
 
@@ -160,7 +160,7 @@ fn in_words(now: UnderWay) -> String {
     }
 }
 
-/// By the attempt that is under way, where no row says more: the first one.
+/// The fate by the attempt that is under way, for a first attempt: no row exists yet.
 fn under_way(facts: &Facts) -> Option<Fate> {
     let now = facts.under_way?;
     Some(end("in-hand", format!("its first attempt is {}", in_words(now))))

@@ -15,7 +15,8 @@ const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate")
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
 
-/// The answer: whoever asks may send, at any rate. What is too much is answered when it comes (503).
+/// The answer: every origin that asks may send, at any rate. What is too much is answered when it comes
+/// (503).
 pub(super) fn answer(asked: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = empty(StatusCode::OK);
     let headers = response.headers_mut();

@@ -33,7 +33,7 @@ use crate::doors::Door;
 pub struct IngressConfig {
     /// The address (`--listen`); port 0 gives a free one.
     pub listen: SocketAddr,
-    /// By which hosts it may be called.
+    /// The hosts under which it may be called.
     pub hosts: HostRule,
     /// The bounds of connections and headers.
     pub serve: ServeOptions,
@@ -41,24 +41,25 @@ pub struct IngressConfig {
     pub body_timeout: Duration,
 }
 
-/// By which hosts the ingress may be called. Every request must name one host that is one, whatever the rule.
+/// The hosts under which the ingress may be called. Whatever the rule, every request must name one valid
+/// host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostRule {
-    /// By any. Producers of a mesh call it by whatever name its operator gave it.
+    /// Any host. Producers of a mesh call it by whatever name its operator gave it.
     #[default]
     Any,
-    /// By its own address, `localhost` and these names.
+    /// Its own address, `localhost` and these names.
     Named(Vec<String>),
-    /// Also by `*.localhost` and `host.docker.internal`: it runs on a laptop, where web pages run beside it.
+    /// As `Named`, and `*.localhost` and `host.docker.internal`: for a laptop, where web pages run beside it.
     Laptop(Vec<String>),
 }
 
 /// The ingress, bound to its address. Clients may connect from now on; [`Ingress::run`] serves them.
 ///
 /// # Guarantees
-/// Checks go from cheap to dear: host, framing, method, path, broker, media type and announced length are decided before any of the
-/// body is read. 202 is answered only when everything of the request is durable; any other answer but 503 `storage-failed`
-/// means that nothing of it is stored.
+/// Cheap checks come first: host, framing, method, path, broker, media type and announced length are decided
+/// before any of the body is read. 202 is answered only when all events of the request are durable. Any other
+/// answer but 503 `storage-failed` means that none of them is stored.
 #[derive(Debug)]
 pub struct Ingress {
     listener: Listener,
@@ -112,8 +113,8 @@ impl HostRule {
 // === impl Ingress ===
 
 impl Ingress {
-    /// Binds the address. What `webhooks` is given are the requests below `/sources/`; without it they are 404. Bodies being
-    /// read or stored take their memory from `bodies`. Needs a running tokio.
+    /// Binds the address. `webhooks` gets the requests below `/sources/`; without it they are 404. Bodies
+    /// that are being read or stored take their memory from `bodies`. Needs a running tokio.
     pub fn build(
         config: &IngressConfig,
         admission: Arc<Admission>,

@@ -230,7 +230,7 @@ pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressCo
     let (admission, mesh, registry) = admission(&memory, None);
     let mut config = IngressConfig::new("127.0.0.1:0".parse().unwrap());
     change(&mut config);
-    // The least: two of the largest batch.
+    // The least that a part may have: two of the largest batch.
     let bodies = BodyBudget::new(Part::new(0, admission.limits().largest_body()));
     let metrics = ListenerMetrics::default();
     let ingress = Ingress::build(&config, admission.clone(), None, bodies, metrics).unwrap();

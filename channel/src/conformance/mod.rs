@@ -20,8 +20,8 @@ use crate::{Channel, Class, Failure, Lane, LaneId, LaneSpec, Position, Stage, Wo
 /// Where one channel is kept.
 #[async_trait::async_trait]
 pub trait Place: Send {
-    /// Opens the channel: the first time a new one, later what is kept. Whoever calls has closed or dropped the one before;
-    /// dropped without being closed stands for a crash.
+    /// Opens the channel: a new one the first time, later what is kept. The caller has closed or dropped the
+    /// one before; dropping it without closing stands for a crash.
     async fn open(&mut self) -> Arc<dyn Channel>;
 }
 

@@ -1,18 +1,19 @@
-//! A copy of a data folder, also of one that a process is writing to: `millrace backup`.
+//! A copy of a data folder, which a process may be writing to: `millrace backup`.
 //!
 //! # Flow
-//! Sealed segments never change, so they are linked (copied where the target is on another file system). State comes after them,
-//! by SQLite's own backup, and the end of each log last. A copy of state thus never names an event that the copy of its log does not
-//! hold, and what one Broker's state says to be delivered to another Broker is in the other's log. All of it is made under a temporary
-//! name, synced, and renamed at the end.
+//! Sealed segments never change, so they are linked (copied where the target is on another file system).
+//! State comes after them, by SQLite's own backup, and the end of each log last. So the copy of state never
+//! names an event that the copy of its log lacks. An event that one Broker's state calls delivered to another
+//! Broker is in that Broker's log. The copy is made under a temporary name, synced, and renamed at the end.
 //!
 //! # Guarantees
-//! Everything accepted before the beginning is in the copy, and is settled there only if it was settled in the original. To the copy
-//! the moment is as an unclean stop: what was in flight is delivered again.
+//! Every event accepted before the beginning is in the copy, and is settled there only if it was settled in
+//! the original. To a process that starts on the copy it looks like an unclean stop: events in flight are
+//! delivered again.
 //!
 //! # Assumptions
-//! The lock of the folder is not touched: the process may run, start or stop meanwhile. It may also delete segments: those that are
-//! missed are noticed, and the copy is made anew.
+//! The lock of the folder is not touched: the process may run, start or stop meanwhile. It may also delete
+//! segments. The backup notices a segment that it has missed, and begins anew.
 
 use std::fs::{self, File};
 use std::io;
@@ -27,10 +28,10 @@ use super::OpenError;
 use super::folder::{FORMAT_FILE, broker_path, brokers_in, check_known_format, fault, sync_dir};
 use super::log::{Folder, copies};
 
-/// So often a copy is begun anew because segments came and went while it was made.
+/// How often a copy is begun anew because segments came and went while it was made.
 const ATTEMPTS: u32 = 20;
 
-/// How long a database may be locked by somebody else.
+/// How long another process may keep a database locked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a backup consists of.
@@ -46,16 +47,16 @@ pub struct BackupReport {
     pub copied_bytes: u64,
 }
 
-/// Why there is no backup.
+/// Why the backup could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is no data folder.
+    /// The folder to copy is not a data folder.
     #[error("{} is no data folder of Millrace: it has no file FORMAT", .0.display())]
     NoData(PathBuf),
-    /// There is something at the target.
+    /// The target exists already.
     #[error("{} is not an empty folder; a backup is made in a new one", .0.display())]
     NotEmpty(PathBuf),
-    /// The target would be a part of the original.
+    /// The target would lie within the original.
     #[error("{} lies within the data folder", .0.display())]
     Within(PathBuf),
     /// A database could not be copied.
@@ -66,20 +67,20 @@ pub enum BackupError {
         /// What SQLite says.
         reason: String,
     },
-    /// It was tried many times.
+    /// Segments changed during every one of many tries.
     #[error(
         "segments came and went {ATTEMPTS} times while they were copied; raise millrace.dev/retention-bytes, or try again"
     )]
     Restless,
-    /// A file or folder failed, or the folder is of another version.
+    /// A file or folder failed, or the folder has another version.
     #[error(transparent)]
     Files(#[from] OpenError),
 }
 
-/// Why a copy is not whole.
+/// Why one try failed.
 #[derive(Debug)]
 enum Cut {
-    /// A segment that belongs to it was deleted meanwhile.
+    /// A segment of the copy was deleted meanwhile.
     Missed,
     Failed(BackupError),
 }
@@ -116,7 +117,7 @@ fn check_source(data: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// The backup while it is being made. Goes with its content unless it is published.
+/// The backup while it is being made. Dropping it removes the folder unless it is published.
 struct Draft {
     path: PathBuf,
     target: PathBuf,
@@ -152,7 +153,7 @@ impl Draft {
         })
     }
 
-    /// Begins it, perhaps anew.
+    /// Empties it, to begin anew.
     fn empty(&self) -> Result<(), BackupError> {
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -163,7 +164,7 @@ impl Draft {
         make_dir(&self.path)
     }
 
-    /// Gives it its name, durably. An empty folder of that name is replaced.
+    /// Gives it its final name, durably. An empty folder of that name is replaced.
     fn publish(self) -> Result<(), BackupError> {
         fs::rename(&self.path, &self.target).map_err(|error| fault("rename", &self.path, error))?;
         Ok(sync_dir(self.target.parent().unwrap_or(Path::new(".")))?)
@@ -172,7 +173,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Once it is published there is nothing of that name.
+        // After publishing nothing has that name.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -184,11 +185,11 @@ struct Copy<'a> {
     report: BackupReport,
 }
 
-/// A Broker's log, of which the sealed segments are linked.
+/// A Broker's log whose sealed segments are linked.
 struct Begun {
     broker: ObjectName,
     linked: Vec<String>,
-    /// The segment that was written then.
+    /// The segment that was being written then.
     active: Option<String>,
 }
 
@@ -197,10 +198,10 @@ struct Begun {
 impl Copy<'_> {
     fn make(&mut self) -> Result<(), Cut> {
         self.copy(Path::new(FORMAT_FILE))?;
-        // What sources remember must not be ahead of the logs, which is why it comes first.
+        // What sources remember must not be ahead of the logs, so it is copied first.
         self.database(Path::new("sources.db"))?;
         let mut begun: Vec<Begun> = Vec::new();
-        // A Broker that is made meanwhile may have been given what another one had accepted before.
+        // A Broker made meanwhile may hold events that an earlier one had accepted.
         loop {
             let mut brokers = brokers_in(self.data)?;
             brokers.retain(|broker| begun.iter().all(|known| known.broker != *broker));
@@ -241,11 +242,12 @@ impl Copy<'_> {
         })
     }
 
-    /// Links what was sealed meanwhile, and copies the end.
+    /// Links segments that were sealed meanwhile, and copies the end.
     fn finish(&mut self, begun: &Begun) -> Result<(), Cut> {
         let log = broker_path(&begun.broker).join("log");
         let mut segments = self.segments(&log)?;
-        // Deletion goes from the oldest on: while the one that was written then is there, nothing behind it has been missed.
+        // Segments are deleted from the oldest on: while the one that was written then exists, none behind it
+        // has been missed.
         if begun
             .active
             .as_ref()
@@ -270,7 +272,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// A log without its state cannot be opened. The Broker was being made when state was copied, or its database is gone.
+    /// A log without its state cannot be opened: the Broker was being made when state was copied, or its
+    /// database is gone.
     fn check_state(&self, broker: &ObjectName) -> Result<(), Cut> {
         let file = broker_path(broker).join("state.db");
         if self.into.join(&file).exists() {
@@ -304,7 +307,7 @@ impl Copy<'_> {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Cut::Missed),
-            // Another file system, or one that has no links.
+            // Another file system, or one without hard links.
             Err(_) => {
                 self.report.copied_segments += 1;
                 self.copy(path)
@@ -329,7 +332,7 @@ impl Copy<'_> {
         }
     }
 
-    /// Copies a database that may be in use, durably. One that is not there is none.
+    /// Copies a database that may be in use, durably. A missing database is skipped.
     fn database(&mut self, path: &Path) -> Result<(), Cut> {
         let (from, to) = (self.data.join(path), self.into.join(path));
         if !from.exists() {
@@ -381,14 +384,14 @@ fn real(path: &Path) -> Result<PathBuf, BackupError> {
     Ok(fs::canonicalize(path).map_err(|error| fault("find", path, error))?)
 }
 
-/// One snapshot of the whole database, which its writer need not wait for.
+/// Copies one snapshot of the whole database; its writer is not held up.
 fn copy_database(from: &Path, to: &Path) -> Result<(), rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let source = Connection::open_with_flags(from, flags)?;
     let mut target = Connection::open(to)?;
     let backup = Backup::new(&source, &mut target)?;
     let began = Instant::now();
-    // In one step: between two the writer would make it begin anew.
+    // In one step: a write between two steps would make the copy begin anew.
     while backup.step(-1)? != StepResult::Done {
         if began.elapsed() > PATIENCE {
             return Err(rusqlite::Error::SqliteFailure(

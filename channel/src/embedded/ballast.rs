@@ -20,7 +20,7 @@ const BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Ballast {
     file: PathBuf,
-    /// The data folder, which somebody may move away.
+    /// The data folder, which an operator may move away.
     home: Option<Place>,
     kept: Mutex<bool>,
 }
@@ -54,7 +54,8 @@ impl Ballast {
         }
     }
 
-    /// Takes the room up again once producers would be let in: then nothing presses. Meanwhile they do not get it.
+    /// Takes the room up again once producers would be admitted, since the volume is then no longer short.
+    /// Until it is taken, producers do not get that room.
     pub(crate) fn restore(&self, disk: &Arc<Disk>) {
         let mut kept = self.kept.lock();
         let bytes = disk.space().map_or(0, |space| BYTES.min(space.total / 64));
@@ -76,7 +77,7 @@ impl Ballast {
         }
     }
 
-    /// What stands at the path is another folder's.
+    /// Whether another folder stands at the path now.
     fn is_away(&self) -> bool {
         self.home.as_ref().is_some_and(Place::is_lost)
     }

@@ -22,7 +22,7 @@ PRAGMA user_version = 1;";
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     file: PathBuf,
-    /// The data folder, which somebody may move away.
+    /// The data folder, which an operator may move away.
     home: Option<Place>,
     db: Arc<Mutex<Option<Open>>>,
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// How long an answer of the file system is believed, less what has been written since.
 const BELIEVED: Duration = Duration::from_millis(100);
 
-/// The same while little is left: what is written beside events (state, history, indexes) is seen only by asking.
+/// The same while little is left: writes beside events (state, history, indexes) are noticed only by asking.
 const BELIEVED_NEAR: Duration = Duration::from_millis(5);
 
 /// After so many bytes the file system is asked again even earlier.
@@ -25,7 +25,7 @@ pub(crate) struct Space {
     pub(crate) free: u64,
 }
 
-/// Who knows the space of a volume: the system, or a test.
+/// Tells the space of a volume: the system, or a test.
 pub(crate) trait Volume: Send + Sync + std::fmt::Debug {
     fn space(&self) -> io::Result<Space>;
 }
@@ -34,8 +34,9 @@ pub(crate) trait Volume: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct FolderVolume(PathBuf);
 
-/// The room of a volume, asked for at every append and therefore remembered for a moment. What is let in counts from then on, and
-/// not only when it is written: a hundred producers who come at the same time find room for one, if there is room for one.
+/// The room of a volume. Every append asks for it, so the answer is remembered for a moment. An append counts
+/// from its admission on, not only once it is written: of a hundred producers at the same time only as many
+/// are admitted as fit.
 #[derive(Debug)]
 pub(crate) struct Disk {
     volume: Box<dyn Volume>,
@@ -45,11 +46,11 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Known {
     looked: Option<Looked>,
-    /// Bytes that have been let in and are not written yet.
+    /// Bytes that have been admitted and are not written yet.
     promised: u64,
 }
 
-/// Room for so many bytes that are about to be written. Ends when they are, or will not be.
+/// Room for bytes that are about to be written. Ends when they are written, or will not be.
 #[derive(Debug)]
 pub(crate) struct Promise {
     disk: Arc<Disk>,
@@ -110,8 +111,8 @@ impl Disk {
         }
     }
 
-    /// The space now, at most a moment old, less what has been let in. `None`: the file system does not tell, so nobody is turned
-    /// away for it.
+    /// The space now, at most a moment old, less what has been admitted. `None`: the file system does not
+    /// tell, so no append is turned away for it.
     pub(crate) fn space(&self) -> Option<Space> {
         self.known.lock().space(&*self.volume)
     }
@@ -131,7 +132,7 @@ impl Disk {
         })
     }
 
-    /// Room for so many bytes, whoever may have it.
+    /// Room for so many bytes, without asking whether there is any.
     pub(crate) fn promise(self: &Arc<Self>, bytes: u64) -> Promise {
         self.known.lock().promised += bytes;
         Promise {
@@ -195,7 +196,7 @@ impl Known {
 // === impl Promise ===
 
 impl Promise {
-    /// How many bytes.
+    /// The size of the promise in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

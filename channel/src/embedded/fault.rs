@@ -1,4 +1,5 @@
-//! What is wrong with files, in words for people; asked for at every append, and therefore cheap while all is well.
+//! What is wrong with files, in words for people. Every append asks, so the answer is cheap while all is
+//! well.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,14 +15,14 @@ pub(crate) struct Fault {
 // === impl Fault ===
 
 impl Fault {
-    /// Sets or clears it.
+    /// Sets or clears the fault.
     pub(crate) fn set(&self, words: Option<String>) {
         let mut now = self.words.lock();
         self.is_there.store(words.is_some(), Ordering::Release);
         *now = words;
     }
 
-    /// What is wrong; `None` while all is well.
+    /// The fault in words; `None` while all is well.
     pub(crate) fn get(&self) -> Option<String> {
         if !self.is_there.load(Ordering::Acquire) {
             return None;

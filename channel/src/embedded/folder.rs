@@ -8,9 +8,10 @@
 //! ```
 //!
 //! # The lock
-//! One process has the folder at a time. What is locked is the folder itself: it cannot be deleted while there is something in
-//! it, and every path to it (a link, a bind mount) leads to the same lock. The file LOCK is locked too, for versions that know only
-//! that. It names the process for people who look; deleting it does no harm.
+//! One process has the folder at a time. The lock is on the folder itself: the folder cannot be deleted while
+//! it is not empty, and every path to it (a link, a bind mount) leads to the same lock. The file LOCK is
+//! locked too, for versions that know only that one. It names the process for people who look; deleting it
+//! does no harm.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ use super::place::Place;
 /// What FORMAT says in this version.
 const FORMAT: &str = "millrace data 1\n";
 
-/// The file that says which version's folder it is.
+/// The file that names the version of the folder.
 pub(crate) const FORMAT_FILE: &str = "FORMAT";
 
 /// Kubernetes' bound on names; also keeps within what file systems take.
@@ -125,7 +126,7 @@ impl DataFolder {
     }
 }
 
-/// Where a broker's files are within a data folder. The name is one that a folder can have.
+/// The path of a broker's files within a data folder. The name is one that a folder can have.
 pub(crate) fn broker_path(broker: &ObjectName) -> PathBuf {
     Path::new("brokers").join(broker.namespace()).join(broker.name())
 }
@@ -159,7 +160,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), OpenError> {
         .map_err(|error| fault("sync", path, error))
 }
 
-/// Locks the folder, and the file in it.
+/// Locks the folder and the file in it.
 fn locks(folder: &Path) -> Result<Vec<File>, OpenError> {
     let opened = File::open(folder).map_err(|error| fault("open", folder, error))?;
     let mut locks = Vec::new();
@@ -204,7 +205,7 @@ fn check_format(folder: &Path) -> Result<(), OpenError> {
     write_format(folder, &folder.join(FORMAT_FILE))
 }
 
-/// Checks that the folder is one of this version.
+/// Checks that the folder has this version's format.
 pub(crate) fn check_known_format(folder: &Path) -> Result<(), OpenError> {
     let path = folder.join(FORMAT_FILE);
     let other = |found: &str| OpenError::Format {

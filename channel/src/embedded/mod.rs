@@ -1,9 +1,11 @@
 //! The default backend: files on the local disk, no other server (design §2, "Embedded").
 //!
-//! A data folder ([`store`], [`folder`]) has a channel for each broker: the events ([`log`]), progress and debts beside
-//! them ([`state`]), and what makes a [`crate::Channel`] of the two ([`channel`]). The volume under it may fill up:
-//! [`disk`] knows how much room there is, [`shares`] who may have it, [`ballast`] keeps some for writing progress down. Somebody may remove or replace what
-//! is open: [`place`] notices, and a [`fault`] says so until it is mended. [`backup`](mod@backup) copies a folder that is in use.
+//! A data folder ([`store`], [`folder`]) has a channel for each broker. A channel ([`channel`], which
+//! implements [`crate::Channel`]) consists of the events ([`log`]), and of progress and debts beside them
+//! ([`state`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`] decides
+//! who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed or
+//! replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
+//! copies a folder that is in use.
 
 mod backup;
 mod ballast;

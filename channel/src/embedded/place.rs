@@ -1,14 +1,17 @@
-//! Whether an open file or folder is still what its path names: somebody may remove, rename or replace it under the process.
+//! Whether an open file or folder is still what its path names: it may be removed, renamed or replaced under
+//! the process.
 //!
-//! What is written to an unlinked file is gone with the process, however often it was synced. A link count alone does not tell:
-//! a backup may hold a second link, and a folder above may have been renamed. So the path is asked, which costs one `stat`.
+//! Data in an unlinked file is lost when the process ends, however often it was synced. A link count alone
+//! does not tell: a backup may hold a second link, and a folder above may have been renamed. So the path is
+//! asked, which costs one `stat`.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A path, and what it named when it was opened. As long as that stays open no other file can have its number.
+/// A path, and what it named when it was opened. While that stays open, no other file can have its inode
+/// number.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     path: PathBuf,
@@ -19,7 +22,7 @@ pub(crate) struct Place {
 // === impl Place ===
 
 impl Place {
-    /// The place of what is open as `file`.
+    /// The place of the open `file`.
     pub(crate) fn of(file: &File, path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -27,7 +30,7 @@ impl Place {
         })
     }
 
-    /// The place of what somebody else has just opened at this path and keeps open.
+    /// The place of what another part of the process has just opened at this path and keeps open.
     pub(crate) fn named(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -39,7 +42,8 @@ impl Place {
         &self.path
     }
 
-    /// Whether the path is known to name something else now, or nothing. A path that cannot be looked at tells nothing.
+    /// Whether the path is known to name something else now, or nothing. A path that cannot be looked at
+    /// proves nothing.
     pub(crate) fn is_lost(&self) -> bool {
         match std::fs::metadata(&self.path) {
             Ok(now) => id(&now) != self.id,
@@ -68,7 +72,7 @@ mod tests {
         let file = File::create(&path).unwrap();
         let place = Place::of(&file, &path).unwrap();
         assert!(!place.is_lost());
-        // A second link keeps the count up, but not the place.
+        // A second link keeps the link count up, but not the place.
         std::fs::hard_link(&path, &aside).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(place.is_lost(), "removed");

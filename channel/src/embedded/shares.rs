@@ -1,13 +1,16 @@
-//! How the Brokers of one data folder share its volume while that is short.
+//! How the Brokers of one data folder share their volume while it is short.
 //!
 //! # Contract
-//! Whoever asks alone may use all that is free. Once the volume is down to its reserve, a producer is turned away when its Broker's
-//! backlog would be above an *equal part*: what all Brokers hold and the volume may still take, divided by the Brokers that hold
-//! anything. The largest is always above it, so it goes first. Events of the others are let into the first half of the reserve: none
-//! may have taken more of that half than it leaves for the rest. The second half is for replies, dead letters and progress alone;
-//! of the reserve as a whole no Broker's replies may take more than half while another Broker needs some.
+//! A Broker that asks alone may use all that is free. Once the volume is down to its reserve, a producer is
+//! turned away when its Broker's backlog would be above an *equal part*. That is what all Brokers hold and
+//! the volume may still take, divided by the number of Brokers that hold anything. The largest backlog is
+//! always above it, so its producers are refused first. Events of the other Brokers may enter the first half
+//! of the reserve: none may take more of that half than it leaves for the rest. The second half is for
+//! replies, dead letters and progress alone. No Broker's replies may take more than half of the whole reserve
+//! while another Broker needs some.
 //!
-//! So one Broker with a dead subscriber costs the others nothing for good, and a full volume still drains by itself.
+//! So one Broker with a dead subscriber does not shut the others out, and a full volume still drains by
+//! itself.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -20,7 +23,7 @@ use super::disk::Space;
 /// How long a count over all Brokers is believed.
 const BELIEVED: Duration = Duration::from_millis(100);
 
-/// For so long after a Broker asked for room in the reserve it counts as needing some.
+/// How long a Broker counts as needing room in the reserve after it asked for some.
 const NEEDS: Duration = Duration::from_secs(10);
 
 /// All open channels of a data folder.
@@ -28,9 +31,10 @@ const NEEDS: Duration = Duration::from_secs(10);
 pub(crate) struct Shares {
     channels: Mutex<Vec<Weak<Embedded>>>,
     counted: Mutex<Option<(Instant, Held)>>,
-    /// When it was found last that no Broker can give anything: refusals must be cheap.
+    /// When a look last found that no Broker can give anything: refusals must be cheap.
     barren: Mutex<Option<Instant>>,
-    /// One at a time drops what is owed to triggers that are gone: who comes second perhaps finds room.
+    /// One caller at a time drops what is owed to triggers that are gone. A caller that waited may find room
+    /// already made.
     pub(crate) forgetting: tokio::sync::Mutex<()>,
 }
 
@@ -52,7 +56,7 @@ pub(crate) struct Borrowed {
 // === impl Shares ===
 
 impl Shares {
-    /// Counts a channel in, as long as it lives.
+    /// Counts a channel, as long as it lives.
     pub(crate) fn join(&self, channel: &Arc<Embedded>) {
         let mut channels = self.channels.lock();
         channels.retain(|known| known.strong_count() > 0);
@@ -100,7 +104,7 @@ impl Held {
         }
     }
 
-    /// An equal part of what the volume may hold, for a Broker that holds `own` of it.
+    /// An equal part of what the volume may hold, for a Broker that holds `own` bytes of it.
     pub(crate) fn equal_part(self, space: Space, own: u64) -> u64 {
         let more = space.free.saturating_sub(space.reserve());
         let brokers = self.brokers + u64::from(own == 0);
@@ -111,24 +115,24 @@ impl Held {
 // === impl Borrowed ===
 
 impl Borrowed {
-    /// What has been taken; it cannot be more than what the Broker holds at all.
+    /// The bytes taken; they cannot be more than the Broker's whole backlog.
     pub(crate) fn bytes(&self, backlog: u64) -> u64 {
         let mut bytes = self.bytes.lock();
         *bytes = (*bytes).min(backlog);
         *bytes
     }
 
-    /// Takes so much.
+    /// Takes so many bytes.
     pub(crate) fn take(&self, bytes: u64) {
         *self.bytes.lock() += bytes;
     }
 
-    /// Gives everything back: the volume is not short any more.
+    /// Gives everything back: the volume is no longer short.
     pub(crate) fn clear(&self) {
         *self.bytes.lock() = 0;
     }
 
-    /// The Broker asks for room in the reserve.
+    /// Notes that the Broker asks for room in the reserve.
     pub(crate) fn ask(&self) {
         *self.asked.lock() = Some(Instant::now());
     }
@@ -145,7 +149,8 @@ pub(crate) fn may_produce(space: Space, borrowed: u64, bytes: u64) -> bool {
     left.is_some_and(|left| borrowed + bytes <= left)
 }
 
-/// Whether a Broker's reply may be written into the reserve, which another Broker needs too or not.
+/// Whether a Broker's reply may be written into the reserve. `is_contended`: another Broker needs some of it
+/// too.
 pub(crate) fn may_reply(space: Space, borrowed: u64, bytes: u64, is_contended: bool) -> bool {
     !is_contended || borrowed + bytes <= space.reserve() / 2
 }
@@ -156,7 +161,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A volume of 64 MiB, of which 16 are the reserve.
+    /// A volume of 64 MiB with a reserve of 16 MiB.
     fn with_free(mebibytes: u64) -> Space {
         Space {
             total: 64 * MIB,

@@ -71,7 +71,7 @@ fn tls(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<TlsRef
     let (cert, key) = (secret("cert", report), secret("key", report));
     object.close(report);
     if !enabled {
-        // Nobody reads them.
+        // No source reads them.
         report.references.truncate(before);
     }
     let identity = match (cert, key) {

@@ -1,4 +1,4 @@
-//! What a slot holds while it waits: never a connection that somebody else could use.
+//! What a slot holds while it waits: never a connection that another owner could use.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ fn event() -> Event {
         .expect("a valid event")
 }
 
-/// A request that nobody takes: nothing listens on port 9.
+/// A request to a port where nothing listens (9).
 async fn attempt(slot: &mut Connection, name: &str) -> Result<Outcome, Shortage> {
     let uri: Uri = format!("http://{name}.example:9/").parse().expect("a URL");
     let request = Request {
@@ -91,7 +91,7 @@ async fn no_connection_is_held_while_a_lookup_is_waited_for() {
     let mut hangs = other.slot();
     let hanging = tokio::spawn(async move { attempt(&mut hangs, "hangs").await });
     begun.notified().await;
-    // It has a connection, which it waited for or closed, and now its target is another one.
+    // It has a connection, which it waited for or closed, and its next target is another one.
     for waited in [true, false] {
         let mut slot = connector.share("waits").slot();
         let held = other.owner.ask().expect("the only connection");

@@ -89,7 +89,8 @@ async fn a_large_reply_arrives_whole() {
     );
 }
 
-/// The outcome of an attempt whose answer is this, and has to wait for memory for longer than the attempt may take.
+/// The outcome of an attempt with this answer, which has to wait for memory for longer than the attempt's
+/// timeout.
 async fn after_a_long_wait_for_memory(answer: &str) -> Outcome {
     let largest = 1 << 20;
     let replies = Part::new(0, largest);
@@ -243,7 +244,7 @@ async fn a_batch_is_as_many_replies() {
         match outcome_of(batch(&body)).await {
             Outcome::Reply(reply) => {
                 assert_eq!((reply.events.len(), reply.events[0].id()), (count, "R-1"));
-                // One event stands for itself; of more than one the answer is kept.
+                // A single event says it all; of several the answer is kept.
                 assert_eq!(
                     reply.came.map(|came| came.body),
                     (count > 1).then(|| body.clone().into())

@@ -1,4 +1,4 @@
-//! What is limited is shared, and who has to wait for it has not made an attempt.
+//! Limited things are shared, and a slot that has to wait for one has not made an attempt.
 
 use millrace_delivery::{Connector, ConnectorOptions, Metrics, Share};
 use millrace_model::Shortage;

@@ -96,7 +96,7 @@ async fn an_untrusted_certificate_or_another_name_fails_the_attempt() {
     }
 }
 
-/// A self-signed certificate that says of itself that it is an authority, as `openssl req -x509` makes it, and its key.
+/// A self-signed certificate that claims to be an authority, as `openssl req -x509` makes it, and its key.
 fn of_its_own(host: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
     params.distinguished_name.push(DnType::CommonName, host);
@@ -107,7 +107,7 @@ fn of_its_own(host: &str, change: impl FnOnce(&mut CertificateParams)) -> (Strin
     (certificate.pem(), key.serialize_pem())
 }
 
-/// What an attempt comes to at a server with the first certificate for who trusts the second.
+/// The outcome of an attempt at a server that shows the first certificate, while the second one is trusted.
 async fn outcome(shown: &(String, String), trusted: &str) -> Outcome {
     let port = serve(&shown.0, &shown.1).await;
     let trusted = CertificateDer::from_pem_slice(trusted.as_bytes()).expect("a certificate");
@@ -164,7 +164,7 @@ async fn reasons_of_refused_certificates_are_words() {
     let (loopback, other) = (server(&LOOPBACK).await, trusting(&OTHER));
     let uri = format!("https://127.0.0.1:{loopback}/").parse().expect("a URL");
     let untrusted = failure(other.slot().attempt(&request(&uri, &event())).await);
-    let words = "the TLS handshake failed: the certificate is signed by nobody who is trusted";
+    let words = "the TLS handshake failed: the certificate is not signed by a trusted authority";
     assert!(untrusted.reason.starts_with(words), "{}", untrusted.reason);
 }
 

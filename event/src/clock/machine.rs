@@ -1,4 +1,4 @@
-//! The machine's clocks. One of each for the process, as the machine has one of each.
+//! The machine's clocks: one set for the whole process.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::Timestamp;
 
-/// CLOCK_BOOTTIME counts while the machine is suspended; elsewhere than on Linux CLOCK_MONOTONIC comes closest to it.
+/// CLOCK_BOOTTIME counts while the machine is suspended; on systems other than Linux, CLOCK_MONOTONIC comes
+/// closest to it.
 #[cfg(target_os = "linux")]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
@@ -17,7 +18,8 @@ const STEADY: ClockId = ClockId::Monotonic;
 
 /// What the process knows of the machine's clocks.
 struct Machine {
-    /// The wall time at which the steady clock began to count; what it has counted is added to it.
+    /// The wall time at which the steady clock began to count. Adding what it has counted since gives the
+    /// steady time.
     began: i64,
     /// By how much the wall time is ahead of the steady time, as last noticed.
     ahead: AtomicI64,
@@ -30,7 +32,7 @@ static MACHINE: LazyLock<Machine> = LazyLock::new(|| Machine {
     moves: watch::Sender::new(0),
 });
 
-/// What the wall clock shows. A clock that stands before 1970 counts as standing there.
+/// What the wall clock shows. A time before 1970 counts as 1970.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
 pub(super) fn wall() -> Timestamp {
     let since = SystemTime::now()
@@ -51,13 +53,13 @@ pub(super) fn moves() -> watch::Receiver<u64> {
     MACHINE.moves.subscribe()
 }
 
-/// Something was noticed: who waits looks again.
+/// Notes a jump or a sleep: waiting tasks look again.
 pub(super) fn moved(ahead: i64) {
     MACHINE.ahead.store(ahead, Ordering::Release);
     MACHINE.moves.send_modify(|count| *count += 1);
 }
 
-/// Milliseconds that the steady clock has counted since the machine began.
+/// Milliseconds that the steady clock has counted since the machine started.
 fn counted() -> i64 {
     let time = clock_gettime(STEADY);
     time.tv_sec

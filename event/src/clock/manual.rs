@@ -1,4 +1,4 @@
-//! A clock for tests: its two times stand still until they are moved.
+//! A clock for tests: its two times stand still until the test moves them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -1,6 +1,7 @@
-//! One look a second at all clocks: notices that the wall clock was set, or that the machine slept, and wakes who waits.
+//! One look a second at all clocks: it notices that the wall clock was set, or that the machine slept, and
+//! wakes waiting tasks.
 //!
-//! One task for the process looks, so that who waits needs no timer of its own for it.
+//! One task looks for the whole process, so that waiting tasks need no timer of their own for it.
 
 use std::time::Duration;
 
@@ -10,15 +11,16 @@ use super::{Clock, Timestamp, machine, millis};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// What differs by less is no jump yet: clocks are read one after the other, and are corrected by a little all the time.
+/// The least difference that counts as a jump: clocks are read one after the other, and are always being
+/// corrected a little.
 const JUMP: u64 = 1_000;
 
-/// What a look has found.
+/// What a look can find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {
     /// The wall clock was set, forward or (below zero) back, by so many milliseconds.
     Set(i64),
-    /// The machine was suspended for so long.
+    /// The machine was suspended for this long.
     Slept(Duration),
 }
 
@@ -31,7 +33,7 @@ struct Look {
     awake: i64,
 }
 
-/// What has been noticed up to now.
+/// What earlier looks have noticed.
 #[derive(Clone, Copy, Debug)]
 struct Watch {
     ahead: i64,
@@ -39,8 +41,8 @@ struct Watch {
 }
 
 impl Clock {
-    /// Looks once a second, for as long as the process lives, and tells what it finds. Who waits is woken first. One
-    /// such task is enough for a process.
+    /// Looks once a second, for as long as the process lives, and reports what it finds. Waiting tasks are
+    /// woken first. One such task is enough for a process.
     pub async fn watch(&self, mut tell: impl FnMut(Noticed)) {
         let began = Instant::now();
         let look = || Look {
@@ -70,7 +72,7 @@ impl Watch {
         }
     }
 
-    /// What a look finds that the looks before have not.
+    /// What this look finds that earlier looks have not.
     fn look(&mut self, look: Look) -> [Option<Noticed>; 2] {
         let slept = look.slept().saturating_sub(self.slept);
         let ahead = look.wall.0.saturating_sub(look.steady.0);
@@ -93,7 +95,7 @@ impl Watch {
 // === impl Look ===
 
 impl Look {
-    /// How long the machine had slept by then, more or less a constant.
+    /// How long the machine has slept so far, up to a constant.
     fn slept(&self) -> i64 {
         self.steady.0.saturating_sub(self.awake)
     }
@@ -107,7 +109,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
     const YEAR: i64 = 365 * 24 * HOUR;
 
-    /// So long after the start: true time, time asleep and what the wall clock was set by.
+    /// A look so long after the start: true time, time asleep, and by how much the wall clock was set.
     fn look(passed: i64, slept: i64, set: i64) -> Look {
         Look {
             wall: Timestamp(START + passed + slept + set),

@@ -21,8 +21,8 @@ pub enum Mode {
     Batch,
 }
 
-/// The mode of a message with these headers; `None` when it is no CloudEvent at all (no CloudEvents media type and no
-/// `ce-` header).
+/// The mode of a message with these headers; `None` when it is not a CloudEvent (no CloudEvents media type
+/// and no `ce-` header).
 ///
 /// # Errors
 /// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given twice (400).
@@ -30,8 +30,8 @@ pub fn mode(headers: &HeaderMap) -> Result<Option<Mode>, Invalid> {
     examine(headers).map(|(mode, _)| mode)
 }
 
-/// Whether a message says that it is a CloudEvent, by a media type of CloudEvents or a `ce-` header. It may be a broken one,
-/// or one in a format that is not understood here.
+/// Whether a message claims to be a CloudEvent, by a media type of CloudEvents or a `ce-` header. It may be a
+/// broken one, or one in a format that is not supported here.
 pub fn is_claimed(headers: &HeaderMap) -> bool {
     let says = |value: &HeaderValue| media::is_cloudevents(&percent::octets_as_text(value.as_bytes()));
     has_event_header(headers) || headers.get_all(CONTENT_TYPE).iter().any(says)

@@ -1,23 +1,23 @@
-//! What the value of a `ce-` header spells, and how text is spelled in one (CloudEvents HTTP 1.0.2 §3.1.3.2).
+//! How text is spelled in the value of a `ce-` header (CloudEvents HTTP 1.0.2 §3.1.3.2).
 //!
-//! The rule is plain, but most clients do not encode and do not decode. So the written policy is: a value that holds
-//! neither quotes nor percent signs is text as it stands, and leaves as it came, whoever receives it. One that does is
-//! decoded whole by the rule, and encoded by the rule when it leaves. What is beyond printable ASCII always leaves encoded:
-//! clients read such octets as UTF-8, as ISO 8859-1, or refuse the whole message.
+//! The rule is simple, but most clients neither encode nor decode. So the policy is: a value without quotes
+//! and percent signs is taken as text, and leaves as it came for any receiver. Any other value is decoded
+//! whole by the rule, and encoded by the rule when it leaves. Characters beyond printable ASCII always leave
+//! encoded: clients read such octets as UTF-8, as ISO 8859-1, or refuse the whole message.
 
 use std::borrow::Cow;
 
 use crate::attribute::Kind;
 use crate::rules::text;
 
-/// What the percent signs of a value spell is not UTF-8.
+/// The percent signs of a value spell octets that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotUtf8;
 
 /// The text of a header's value, and whether it may leave as it came.
 ///
 /// # Errors
-/// What the percent signs spell is not UTF-8.
+/// The percent signs spell octets that are not UTF-8.
 pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), NotUtf8> {
     let raw = octets_as_text(octets);
     if !text::is_marked(raw.as_bytes()) {
@@ -29,8 +29,8 @@ pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), NotUtf8> {
     Ok((Kind::String, Cow::Owned(decoded)))
 }
 
-/// The octets of a header's value as they stand, without blanks around: UTF-8, or ISO 8859-1 where they are none. That is
-/// what HTTP once said (RFC 2616), and what Node's `http` writes.
+/// The octets of a header's value as they stand, without surrounding blanks. They are read as UTF-8, or as
+/// ISO 8859-1 if they are not UTF-8: HTTP once said so (RFC 2616), and Node's `http` writes it.
 pub(super) fn octets_as_text(octets: &[u8]) -> Cow<'_, str> {
     let octets = octets.trim_ascii();
     match str::from_utf8(octets) {
@@ -91,7 +91,7 @@ pub(super) fn encode(text: &str) -> String {
     encode_those(text, is_encoded)
 }
 
-/// The same for a text that came without quotes and percent signs: its blanks stay as they are.
+/// Encodes a text that came without quotes and percent signs: its blanks stay as they are.
 pub(super) fn encode_beyond_ascii(text: &str) -> String {
     encode_those(text, |octet| octet != b' ' && !octet.is_ascii_graphic())
 }
@@ -178,7 +178,7 @@ mod tests {
             (b" \xfcber \xa3 ", Kind::RawHeader, "über £"),
             (b"100% caf\xe9", Kind::String, "100% café"),
             (b"%C3%A9 \xe9", Kind::String, "é é"),
-            // Half of a UTF-8 sequence is none.
+            // An incomplete UTF-8 sequence is not UTF-8.
             (b"\xc3", Kind::RawHeader, "Ã"),
         ];
         for (octets, kind, text) in table {

@@ -11,19 +11,19 @@ use crate::json;
 use crate::rules::media;
 use crate::stored::Row;
 
-/// What a message in structured mode says that it is.
+/// The Content-Type of a message in structured mode.
 const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
 
-/// Writes a message in binary mode: the `ce-` headers, Content-Type and passed-on headers into `headers`, which is empty. Gives
-/// the body.
+/// Writes a message in binary mode: the `ce-` headers, Content-Type and passed-on headers into `headers`,
+/// which is empty. Returns the body.
 ///
-/// A value that came in a header without quotes or percent signs leaves as it came, but for what is beyond printable ASCII;
-/// every other one is encoded (§3.1.3.2). JSON data of an event without `datacontenttype` leaves as `application/json`,
-/// which its format had implied.
+/// A value that came in a header without quotes or percent signs leaves as it came, except that characters
+/// beyond printable ASCII are encoded. Every other value is encoded (§3.1.3.2). JSON data of an event without
+/// `datacontenttype` leaves as `application/json`, as the JSON format implies.
 ///
-/// **Data whose media type is one of CloudEvents' own leaves in structured mode.** A receiver tells the mode by the beginning
-/// of Content-Type alone. In binary mode it would read the event in the data instead of this one, and so would be told
-/// what no filter has seen.
+/// **Data whose media type is one of CloudEvents' own leaves in structured mode.** Receivers tell the mode by
+/// the beginning of Content-Type alone. In binary mode they would read the event in the data instead of this
+/// one: an event that no filter has seen.
 pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
     if outgoing.media_type(event).is_some_and(media::is_cloudevents) {
         return write_structured(event, outgoing, headers);
@@ -59,14 +59,15 @@ pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut Header
     event.data().unwrap_or_default()
 }
 
-/// Writes a message in structured mode: Content-Type and passed-on headers into `headers`, which is empty. Gives the body.
+/// Writes a message in structured mode: Content-Type and passed-on headers into `headers`, which is empty.
+/// Returns the body.
 pub fn write_structured(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
     headers.insert(CONTENT_TYPE, STRUCTURED);
     pass_headers(event, headers);
     json::encode(event, outgoing)
 }
 
-/// The headers that came with the event and go along.
+/// Writes the headers that came with the event and are passed on.
 fn pass_headers(event: &Event, headers: &mut HeaderMap) {
     for (name, value) in event.layout().header_rows(event.stored()) {
         if let Some(value) = plain(event, value) {
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(written(bytes, &outgoing), []);
     }
 
-    /// Whatever the mode that is asked for: read as binary, the receiver would see the event within.
+    /// In every requested mode: a receiver that reads it as binary would see the inner event.
     #[test]
     fn data_that_is_an_event_leaves_in_structured_mode() {
         let inner = br#"{"specversion":"1.0","id":"inner","source":"/i","type":"secret"}"#;

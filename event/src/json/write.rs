@@ -86,7 +86,7 @@ fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
         return Member::Json(data);
     }
     match str::from_utf8(data) {
-        // What is an event in another format is never shown as text: it stays what it is for whoever unpacks it.
+        // An event in another format is never shown as text: it stays unchanged for its receiver.
         Ok(text)
             if foreign
                 && !media::is_cloudevents(media_type)

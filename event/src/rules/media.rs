@@ -15,8 +15,8 @@ pub(crate) fn is_media_type(text: &str) -> bool {
 /// What every media type of the CloudEvents formats begins with.
 const CLOUDEVENTS: &str = "application/cloudevents";
 
-/// What follows the beginning that all media types of the CloudEvents formats share, in any case; `None` for another type.
-/// Receivers tell the content mode by this beginning alone.
+/// The rest of a media type behind the beginning that all CloudEvents formats share, in any case; `None` for
+/// another type. Receivers tell the content mode by this beginning alone.
 pub(crate) fn behind_cloudevents(text: &str) -> Option<&str> {
     let (head, rest) = text.split_at_checked(CLOUDEVENTS.len())?;
     head.eq_ignore_ascii_case(CLOUDEVENTS).then_some(rest)

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     MissingAttribute,
     /// A function has no answer for its arguments.
     FunctionEvaluation,
-    /// Anything else: here, that the filters of the Trigger have spent all the work that they may.
+    /// Any other error: here, that the filters of the Trigger have used up their work budget.
     Generic,
 }
 

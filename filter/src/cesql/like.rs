@@ -94,9 +94,9 @@ impl Pattern {
 
     /// What it may cost to match a text of this many bytes, in bytes looked at.
     pub(crate) fn work(&self, bytes: usize) -> usize {
-        // The ends are compared once, with no more bytes than they have. So what an index can answer is always cheap, and
-        // whether it answers never changes a decision. A run of text alone is found in one pass; one with `_` in it may
-        // be compared whole at every place.
+        // The ends are compared once, with no more bytes than they have. So a pattern that an index can
+        // answer is always cheap, and whether the index answers never changes a decision. A run of text alone
+        // is found in one pass; a run with `_` in it may be compared whole at every place.
         let last = self.runs.len().saturating_sub(1);
         let work = |(at, run): (usize, &Run)| {
             let whole: usize = run.pieces.iter().map(Piece::bytes).sum();

@@ -349,7 +349,8 @@ fn what_the_allowance_does_not_suffice_for_is_left_for_later_and_decided_then() 
 
 #[test]
 fn what_the_index_answers_is_never_too_much_work() {
-    // An index answers all of these, and a filter that is asked alone must say the same however long the texts are.
+    // An index answers all of these, and a filter asked alone must decide the same however long the texts
+    // are.
     let long = "x".repeat(60_000);
     let event = event(&[("type", "t"), ("source", &long), ("subject", &long)]);
     let like = |pattern: &str| Filter::Cesql(format!("source LIKE '{pattern}'"));

@@ -1,4 +1,4 @@
-//! What is laid down, and how it is found again.
+//! How values are laid out, and how they are found again.
 
 use super::*;
 

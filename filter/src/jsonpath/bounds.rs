@@ -1,7 +1,8 @@
-//! Which paths are admitted: none that could come by each value of the data over and over, whatever the data is.
+//! Which paths are admitted: none that could visit each value of the data again and again, whatever the data
+//! is.
 //!
-//! A short path (`$[0,0][0,0][0,0]...`) or `..` behind `..` multiplies its ways to a value. What the others cost depends on
-//! the data, and is counted while they are asked.
+//! A short path (`$[0,0][0,0][0,0]...`), or one `..` behind another, multiplies the ways to a value. The cost
+//! of other paths depends on the data, and is counted while they are evaluated.
 
 use jsonpath_rust::parser::model::{
     Comparable, Filter, FilterAtom, FnArg, JpQuery, Literal, Segment, Selector, Test, TestFunction,
@@ -12,7 +13,7 @@ use crate::value;
 
 /// How often a path may visit a value.
 const MAX_VISITS: usize = 4_096;
-/// How deep JSON may be nested: so often `..` behind `..` comes by a value.
+/// How deep JSON may be nested: one `..` behind another visits a value that many times.
 const DEEPEST: usize = value::MAX_DEPTH;
 /// How deep round brackets may be nested. The parser tries each level in several ways.
 const MAX_BRACKETS: usize = 5;

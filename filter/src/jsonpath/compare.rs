@@ -1,4 +1,4 @@
-//! Comparisons within a condition: what stands on their two sides, and whether it is so.
+//! Comparisons within a condition: the values on their two sides, and whether the comparison holds.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -15,13 +15,13 @@ use crate::value::Number;
 /// One side of a comparison.
 #[derive(Clone, Debug)]
 enum Side<'d> {
-    /// The path selects nothing, or the function gives nothing.
+    /// The path selects nothing, or the function has no result.
     Nothing,
     Null,
     Boolean(bool),
     Number(Number<'d>),
     Text(&'d str),
-    /// An array or an object of the data, or a text that spells nothing.
+    /// An array or an object of the data, or a string that is not valid Unicode.
     Other(Id),
 }
 
@@ -38,7 +38,7 @@ impl Walk<'_> {
             Comparison::Ne(..) => Continue(!self.equal(&left, &right)?),
             Comparison::Lt(..) => Continue(self.order(&left, &right)? == Some(Ordering::Less)),
             Comparison::Gt(..) => Continue(self.order(&left, &right)? == Some(Ordering::Greater)),
-            // Whatever is equal to something is also less or equal, even where there is no order.
+            // What is equal to something is also less or equal, even where there is no order.
             Comparison::Lte(..) => {
                 Continue(self.order(&left, &right)? == Some(Ordering::Less) || self.equal(&left, &right)?)
             }
@@ -136,7 +136,7 @@ impl<'d> Walk<'d> {
                 FnArg::Filter(_) => Continue(Side::Nothing),
             },
             TestFunction::Count(FnArg::Test(test)) => Continue(Side::of_count(self.nodes(test, value)?.0)),
-            // Nothing else is admitted.
+            // No other function is admitted.
             TestFunction::Count(_)
             | TestFunction::Custom(..)
             | TestFunction::Search(..)
@@ -154,7 +154,7 @@ impl<'d> Walk<'d> {
             FnArg::Test(test) => match &**test {
                 Test::Function(function) => self.call(function, value)?,
                 Test::RelQuery(segments) if !segments.iter().all(names_one) => {
-                    // The RFC wants one value here; of several, they are counted.
+                    // The RFC wants a single value here; if there are several, they are counted.
                     return Continue(Side::of_count(self.nodes(test, value)?.0));
                 }
                 Test::RelQuery(_) | Test::AbsQuery(_) => match self.nodes(test, value)? {

@@ -39,19 +39,19 @@ pub(super) fn of_parsing(text: &str, error: &JsonPathError) -> String {
     )
 }
 
-/// Whether a whole number stands at this column that may be beyond 53 bits, where the parser's grammar ends.
+/// Whether an integer stands at this column that may be beyond 53 bits, where the parser's grammar ends.
 fn is_large_number(text: &str, column: usize) -> bool {
     let rest = text.chars().skip(column.saturating_sub(1));
     let digits = rest.skip_while(|c| *c == '-').take_while(char::is_ascii_digit);
     digits.count() >= 16
 }
 
-/// What a path selects, as far as it is shown.
+/// The values that a path selects, as far as they are shown.
 struct Selected {
     /// The first ones, in words.
     shown: Vec<String>,
     count: usize,
-    /// One of them is of the type that is asked for.
+    /// One of them is of the wanted type.
     of_type: bool,
     /// There may be more.
     cut: bool,
@@ -111,7 +111,7 @@ fn of_no_json(reason: &NoJson) -> (Verdict, String) {
 // === impl Selected ===
 
 impl Selected {
-    /// Looks again, for people: the decision ended at the first value that decided it.
+    /// Evaluates again, for people: the decision ended at the first value that decided it.
     fn of(test: &PathTest, json: &Json) -> Self {
         let mut all = Self {
             shown: Vec::new(),

@@ -119,7 +119,7 @@ fn the_map_form_compares_typed_values() {
     assert_eq!(explained(both, &event("application/json", data)), expected);
 }
 
-/// One odd member hides no other one, and is shown as it came.
+/// One odd member hides no other one, and is shown as it was written.
 #[test]
 fn what_serde_json_refuses_is_looked_into_all_the_same() {
     let data = r#"{"action": "opened", "n": 1e400, "half": "a\ud800", "s": "\ud83d\ude00", "big": 123456789012345678901234567890, "small": 1e-400}"#;
@@ -175,7 +175,7 @@ fn what_serde_json_refuses_is_looked_into_all_the_same() {
     }
 }
 
-/// Numbers of any size are compared by what is written.
+/// Numbers of any size are compared as they are written.
 #[test]
 fn a_path_compares_numbers_of_any_size_exactly() {
     let data = r#"[{"n": 1e400, "m": 18446744073709551616, "o": 18446744073709551617, "p": 184467440737095516160e-1,
@@ -358,7 +358,7 @@ fn beyond_its_work_a_trigger_does_not_match_also_where_the_contrary_is_asked() {
     let absent = || any((2..100).map(each).collect());
     let cases = [
         vec![any((2..1_000).map(each).collect())],
-        // What was not decided has no contrary.
+        // The negation of an undecided clause is undecided too.
         vec![not(absent())],
         vec![any(vec![not(absent()), path("$..[?@.b == -1]")])],
         vec![path("$..*..absent")],
@@ -393,7 +393,7 @@ fn steps_for_each(item: &str, filter: Filter) -> u64 {
     let list = format!("[{}]", vec![item; ITEMS].join(","));
     let subject = Subject::new(&event("application/json", &list));
     let compiled = Compiled::new(&[filter]).expect("a valid filter");
-    // What parsing takes is no part of it.
+    // Parsing is not counted.
     compiled.decide(&subject, &Allowance::unlimited());
     let allowance = Allowance::unlimited();
     compiled.decide(&subject, &allowance);
@@ -461,7 +461,7 @@ fn what_a_trigger_spends_depends_neither_on_others_nor_on_when_it_is_asked() {
         let alone = Subject::new(&data);
         spent(&alone, &parsing);
         assert_eq!(spent(&alone, filter), spent(&shared, filter));
-        // Where there is no time it is left for later, and then is what it always is.
+        // Without time it is left for later, and then the decision is the usual one.
         let brief = filter.decide(&alone, &Allowance::brief());
         let (whole, steps) = spent(&alone, filter);
         assert_eq!(brief, if steps > 1 << 16 { Decision::Later } else { whole });
@@ -610,8 +610,8 @@ fn soup() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Where jsonpath-rust does not do what the RFC says: it takes the count of nothing for nothing, and asks a value itself
-/// where a filter directly behind `@` has to ask its children.
+/// Where jsonpath-rust deviates from the RFC: it takes the count of nothing for nothing, and applies a filter
+/// directly behind `@` to the value itself instead of its children.
 fn witness_is_wrong(path: &str) -> bool {
     let path = path.replace(char::is_whitespace, "");
     ["count(", "@[?", "@..[?"]
@@ -620,7 +620,7 @@ fn witness_is_wrong(path: &str) -> bool {
 }
 
 proptest! {
-    /// Another evaluation as a witness: that of jsonpath-rust, which counts nothing.
+    /// jsonpath-rust's own evaluation, which counts no steps, as a witness.
     #[test]
     fn paths_select_as_many_values_as_jsonpath_rust_says(path in soup()) {
         let data = r#"{"a": [1, {"b": "é", "a": [null, [1, 2], {}]}], "b": {"a": 1, "b": [[]]}, "é": -1.5e3}"#;

@@ -1,7 +1,7 @@
 //! The walk along a path: each value that it selects, in order, with every step counted before it is made.
 //!
-//! jsonpath-rust parses the paths. Its own evaluation cannot be stopped, and it allocates a text for each value that
-//! says where that stands ([decision 9](../../../docs/decisions/0009-work-counted-in-steps.md)).
+//! jsonpath-rust parses the paths. Its own evaluation cannot be stopped, and it allocates a text with the
+//! location of each value ([decision 9](../../../docs/decisions/0009-work-counted-in-steps.md)).
 
 use std::ops::ControlFlow;
 
@@ -10,24 +10,24 @@ use jsonpath_rust::parser::model::{Filter, FilterAtom, Segment, Selector, Test};
 use crate::json::{Id, Json, ROOT};
 use crate::meter::{Meter, Stopped};
 
-/// Why a walk ends before its end.
+/// Why a walk ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Who asked has seen enough.
+    /// The caller has seen enough.
     Enough,
-    /// There is no work left to spend.
+    /// The work budget is used up.
     Stopped,
 }
 
 pub(super) type Flow = ControlFlow<End>;
 
-/// Is shown each selected value.
+/// Called with each selected value.
 pub(super) type Show<'a> = &'a mut dyn FnMut(Id) -> Flow;
 
 /// A walk through one document.
 ///
-/// Each call goes down in the data or comes nearer to the end of the path. So its depth is bounded by that of JSON and the
-/// length of a path.
+/// Each call goes down in the data or comes nearer to the end of the path. So its depth is bounded by that of
+/// JSON plus the length of a path.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'d> {
     pub(super) json: &'d Json,
@@ -51,10 +51,10 @@ impl Walk<'_> {
         }
     }
 
-    /// `..`: the selectors are asked of the value and of everything below it.
+    /// `..`: applies the selectors to the value and to everything below it.
     fn select_below(self, inner: &Segment, rest: &[Segment], from: Id, show: Show<'_>) -> Flow {
-        // Counted as if each were looked at, also where the members of that name are known: what a Trigger spends does not
-        // depend on who else asks.
+        // Counted as if each value were looked at, even where members are found by name: what a Trigger
+        // spends must not depend on what others ask.
         self.spend(self.json.size(from))?;
         if let Segment::Selector(Selector::Name(name)) = inner {
             for member in self.json.named_within(from, name) {
@@ -66,7 +66,7 @@ impl Walk<'_> {
         let selectors = match inner {
             Segment::Selector(selector) => std::slice::from_ref(selector),
             Segment::Selectors(selectors) => selectors,
-            // The parser puts none into another.
+            // The parser never nests them.
             Segment::Descendant(_) => &[],
         };
         for value in self.json.within(from) {
@@ -148,7 +148,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether one of the parts is as `wanted`, or else all are not.
+    /// Whether one of the parts gives `wanted`; otherwise all give the contrary.
     fn any(self, parts: &[Filter], value: Id, wanted: bool) -> ControlFlow<End, bool> {
         for part in parts {
             if self.passes(part, value)? == wanted {
@@ -158,13 +158,13 @@ impl Walk<'_> {
         Continue(!wanted)
     }
 
-    /// Whether a path within a condition selects something.
+    /// Whether a path within a condition selects anything.
     fn exists(self, test: &Test, value: Id) -> ControlFlow<End, bool> {
         self.spend(1)?;
         let (segments, from) = match test {
             Test::RelQuery(segments) => (segments, value),
             Test::AbsQuery(query) => (&query.segments, ROOT),
-            // Functions give values, and a value is no test.
+            // Functions give values, and a value is not a test.
             Test::Function(_) => return Continue(false),
         };
         match self.select(segments, from, &mut |_| Break(End::Enough)) {

@@ -13,7 +13,7 @@ pub(crate) enum Wanted {
     Text(Box<str>),
 }
 
-/// A number that is compared with many others, and so read once.
+/// A number that is compared with many others, so it is read only once.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WantedNumber {
     /// As the user wrote it.
@@ -48,7 +48,7 @@ impl Wanted {
         })
     }
 
-    /// Whether the value is this one: of the same type, texts alike, numbers saying the same.
+    /// Whether the value is this one: the same type, and equal texts or equal numbers.
     pub(crate) fn is(&self, value: Seen<'_>) -> bool {
         match (self, value) {
             (Self::Null, Seen::Null) => true,

@@ -1,4 +1,4 @@
-//! Numbers, compared by what is written and never rounded for it.
+//! Numbers, compared as they are written and never rounded for it.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -7,31 +7,31 @@ use std::fmt::{self, Write as _};
 /// A JSON number.
 #[derive(Clone, Copy, Debug)]
 pub enum Number<'a> {
-    /// A whole number of 64 bits.
+    /// An integer of 64 bits.
     Whole(i64),
-    /// A double that was computed, as the number of a path is.
+    /// A computed double, such as the number of a path.
     Double(f64),
-    /// Every other number of a text.
+    /// Every other number in a text.
     Written {
-        /// As it stands there.
+        /// The number as it is written.
         text: &'a str,
         /// The nearest double; `None` for a number [beyond](Number::is_beyond) 64 bits.
         double: Option<f64>,
     },
 }
 
-/// Longer numbers are equal only to those that are written alike: comparing must stay cheap whatever an event brings.
+/// Longer numbers are equal only if they are written alike: comparing must stay cheap for any event.
 const MAX_COMPARED: usize = 4_096;
 
-/// What a closer look at two numbers costs, in bytes of text compared: besides their texts, both are taken apart.
+/// What an exact comparison of two numbers costs, in bytes of text compared: both are taken apart.
 const CLOSER_LOOK: usize = 128;
-/// And each byte of theirs, in the same unit: it is looked at more than once, and not many at a time.
+/// And for each of their bytes, in the same unit: each is looked at more than once, and one at a time.
 const EACH_BYTE: usize = 4;
 
 /// The longest text of a 64-bit number, as [`Short`] writes it.
 const SHORT: usize = 32;
 
-/// What a number's text says: the digits without zeros around them, and where the point stands before the first of them.
+/// A number's digits without surrounding zeros, and the place of the point before the first of them.
 #[derive(Debug)]
 struct Decimal<'t> {
     negative: bool,
@@ -40,7 +40,7 @@ struct Decimal<'t> {
     point: i64,
 }
 
-/// The text of a number that was not written, without an allocation.
+/// The text of a number that was not read from text, without an allocation.
 struct Short {
     bytes: [u8; SHORT],
     length: usize,
@@ -49,7 +49,7 @@ struct Short {
 // === impl Number ===
 
 impl<'a> Number<'a> {
-    /// The number that a text of JSON's grammar says.
+    /// The number of a text that follows JSON's grammar.
     pub(super) fn of(text: &'a str) -> Self {
         let fraction = text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         if fraction {
@@ -73,9 +73,9 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// Whether no 64-bit integer and no double stands for it: a whole number of more than 64 bits, or one with a point or
-    /// an exponent that is too large for a double, or too small.
-    /// Such numbers are compared by what is written.
+    /// Whether neither a 64-bit integer nor a double stands for it: an integer of more than 64 bits, or a
+    /// number with a point or an exponent that is too large or too small for a double. Such numbers are
+    /// compared as they are written.
     pub fn is_beyond(&self) -> bool {
         matches!(self, Self::Written { double: None, .. })
     }
@@ -89,7 +89,7 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The text: as it is written where it was read.
+    /// The text; as it was written if it was read from text.
     pub fn text(&self) -> Cow<'a, str> {
         match *self {
             Self::Whole(whole) => Cow::Owned(whole.to_string()),
@@ -100,9 +100,9 @@ impl<'a> Number<'a> {
 }
 
 impl Number<'_> {
-    /// What comparing the two costs beyond a step, in bytes of text compared.
+    /// The cost of comparing the two beyond a step, in bytes of text compared.
     ///
-    /// Nothing where two 64-bit numbers tell it.
+    /// Zero if two 64-bit numbers decide it.
     pub(crate) fn cost(&self, other: &Self) -> usize {
         match self.coarse(other) {
             Some(_) => 0,
@@ -110,17 +110,18 @@ impl Number<'_> {
         }
     }
 
-    /// Which of two numbers is less, by what is written; `None` for two that are too long to be told apart.
+    /// The order of two numbers, as they are written; `None` if they are too long to be compared.
     pub(crate) fn order(&self, other: &Self) -> Option<Ordering> {
         self.coarse(other).or_else(|| self.closer(other))
     }
 
-    /// The order as far as 64 bits tell it.
+    /// The order as far as 64 bits decide it.
     fn coarse(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Whole(one), Self::Whole(other)) => Some(one.cmp(other)),
             (Self::Double(one), Self::Double(other)) => one.partial_cmp(other),
-            // Rounding never turns the order round, so only numbers of one double need a closer look.
+            // Rounding never reverses an order, so only numbers with the same double need an exact
+            // comparison.
             _ => {
                 let (one, other) = self.double().zip(other.double())?;
                 one.partial_cmp(&other).filter(|order| order.is_ne())
@@ -128,7 +129,7 @@ impl Number<'_> {
         }
     }
 
-    /// The order by what is written.
+    /// The exact order.
     fn closer(&self, other: &Self) -> Option<Ordering> {
         if let (Self::Written { text: one, .. }, Self::Written { text: other, .. }) = (self, other)
             && one == other
@@ -143,7 +144,7 @@ impl Number<'_> {
         Some(one.order(&Decimal::of(other.written(&mut other_short)?)?))
     }
 
-    /// Bytes of text that a closer look reads.
+    /// Bytes of text that an exact comparison reads.
     fn length(&self) -> usize {
         match self {
             Self::Whole(_) | Self::Double(_) => 0,
@@ -151,7 +152,7 @@ impl Number<'_> {
         }
     }
 
-    /// The text, or one that says the same.
+    /// The text, or one for the same number.
     fn written<'t>(&'t self, short: &'t mut Short) -> Option<&'t str> {
         let made = match self {
             Self::Whole(whole) => write!(short, "{whole}"),
@@ -163,7 +164,7 @@ impl Number<'_> {
     }
 }
 
-/// Equal when they say the same number: `3`, `3.0` and `30e-1` do.
+/// Equal when they stand for the same number: `3`, `3.0` and `30e-1` do.
 impl PartialEq for Number<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.order(other) == Some(Ordering::Equal)
@@ -176,7 +177,7 @@ impl fmt::Display for Number<'_> {
     }
 }
 
-/// Whether a number's text says zero.
+/// Whether a number's text means zero.
 fn is_zero(text: &str) -> bool {
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     !mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
@@ -185,7 +186,7 @@ fn is_zero(text: &str) -> bool {
 // === impl Decimal ===
 
 impl<'t> Decimal<'t> {
-    /// `None` for what has an exponent that nobody can count to.
+    /// `None` if the exponent is beyond the range of an integer.
     fn of(text: &'t str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),

@@ -1,4 +1,4 @@
-//! How jsonpath-rust asks our values. Only tests let it, as a witness for the walk that filters make.
+//! How jsonpath-rust reads our values. Only tests use it, as a witness for the walk that filters make.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! From a text to values: one pass, no copy but of texts with escapes.
+//! From a text to values: in one pass, copying only texts with escapes.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::{Number, Object, Value};
 /// How many lists and objects may be open at once.
 pub const MAX_DEPTH: usize = 128;
 
-/// Why a text is no JSON that can be read here.
+/// Why a text cannot be read as JSON here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub struct NotJson {
@@ -18,7 +18,7 @@ pub struct NotJson {
 /// The one JSON value that these octets are.
 ///
 /// # Errors
-/// They are no JSON, no UTF-8, or nested deeper than [`MAX_DEPTH`]. The content is not repeated.
+/// They are not JSON, not UTF-8, or nested deeper than [`MAX_DEPTH`]. The error does not repeat the content.
 pub fn read(octets: &[u8]) -> Result<Value<'_>, NotJson> {
     let text = str::from_utf8(octets).map_err(|error| NotJson {
         what: "not UTF-8",
@@ -222,7 +222,7 @@ fn is_plain(byte: u8) -> bool {
     !matches!(byte, b'"' | b'\\' | 0..=0x1f)
 }
 
-/// What good escapes spell; `None` when one is half of a surrogate pair.
+/// The text that valid escapes spell; `None` when one is half of a surrogate pair.
 fn unescape(raw: &str) -> Option<String> {
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;

@@ -1,4 +1,4 @@
-//! What is read, and that it is exactly what serde_json skips over.
+//! What is accepted, and that serde_json can skip exactly the same texts.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::*;
 
-/// Whether serde_json takes the text for JSON without looking at what it spells.
+/// Whether serde_json accepts the text as JSON without decoding its values.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
@@ -146,7 +146,7 @@ fn numbers_are_equal_when_they_say_the_same() {
     }
 }
 
-/// A number of JSON's grammar near others: few digits, zeros around them, small exponents.
+/// A random JSON number with close neighbours: few digits, zeros around them, small exponents.
 fn number() -> impl Strategy<Value = String> {
     (
         "-?",
@@ -197,7 +197,7 @@ fn a_number_of_a_path_is_compared_as_it_is_shown() {
     assert_ne!(Number::Double(f64::INFINITY), read_number("1e400"));
 }
 
-/// Only numbers that 64 bits do not tell apart are looked at again.
+/// Only numbers that 64 bits cannot order are compared exactly.
 #[test]
 fn what_a_comparison_costs_is_known_before() {
     let cost = |one: &str, other: &str| read_number(one).cost(&read_number(other));

@@ -52,7 +52,8 @@ impl AdminApi {
         read(&self.text(path).await?)
     }
 
-    /// The same as the text that it is, for what holds data of events: it may have numbers that no double holds.
+    /// The answer as text, for answers with data of events: they may have numbers that are too large for a
+    /// double.
     pub(crate) async fn text(&self, path: &str) -> Result<Bytes, NotDone> {
         Ok(self.ask(Method::GET, path).await?.body)
     }
@@ -128,7 +129,7 @@ impl NotDone {
     }
 }
 
-/// The JSON of an answer. What serde_json refuses in the data of an event stands in it as a text.
+/// The JSON of an answer. Parts of event data that serde_json refuses are in it as strings.
 pub(crate) fn read(text: &[u8]) -> Result<Value, NotDone> {
     if let Ok(value) = serde_json::from_slice(text) {
         return Ok(value);

@@ -19,13 +19,13 @@ pub(crate) struct BackupArgs {
         default_value = "./millrace-data"
     )]
     data: PathBuf,
-    /// The folder to make; it must not be there, or be empty. On the same file system it takes little room: what never changes
-    /// is linked
+    /// The folder to make; it must not exist, or be empty. On the same file system it takes little room:
+    /// files that never change are linked
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 }
 
-/// Copies the folder and says what the copy consists of.
+/// Copies the folder and prints what the copy holds.
 pub(crate) fn backup(args: &BackupArgs, output: Output) -> anyhow::Result<Exit> {
     let report = embedded::backup(&args.data, &args.dir)?;
     match output {

@@ -21,13 +21,13 @@ pub(crate) struct CheckArgs {
     opened: OpenedArgs,
 }
 
-/// What came of looking at something that a document names.
+/// The result of looking at something that a document names.
 enum Looked {
-    /// The source can use it, or could on another machine that has it.
+    /// A source can use it, or could on another machine that has it.
     Fine,
-    /// No source may or can use it, wherever that is.
+    /// No source on any machine may or can use it.
     Refused(String),
-    /// It is not to be had here.
+    /// It does not exist on this machine.
     NotHere(String),
 }
 
@@ -60,8 +60,8 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
     if valid.is_some() { Exit::Ok } else { Exit::Invalid }
 }
 
-/// Adds what is wrong with the files and variables that the documents name. `run` does not refuse its documents for that: only
-/// the source that names them does not run.
+/// Adds what is wrong with the files and variables that the documents name. `run` does not refuse documents
+/// for that: only the source that names them does not run.
 async fn look_at_references(loaded: &mut Loaded, secrets: &SecretReader) {
     for reference in std::mem::take(&mut loaded.references) {
         match look(&reference, secrets).await {

@@ -1,9 +1,9 @@
-//! The command line: what it says, and which command is run. Data goes to the standard output, remarks to the standard
-//! error, and the exit code says how it ended.
+//! The command line: its arguments, and which command runs. Data goes to the standard output, remarks to the
+//! standard error, and the exit code tells how the command ended.
 //!
-//! [`serving`] and [`opened`] hold the flags of the commands that serve; [`backup`] reads a data folder by itself; [`check`],
-//! [`send`], [`triggers`], [`parked`], [`explain`] and [`tail`] are commands of their own, the latter four asking a running
-//! Millrace by [`admin`] over [`client`] and [`stream`].
+//! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
+//! itself. [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and [`tail`] are commands of their own;
+//! the last four ask a running Millrace through [`admin`], over [`client`] and [`stream`].
 
 mod admin;
 mod backup;
@@ -190,7 +190,8 @@ fn serve(
     }
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(command);
-    // What hangs on a thread for what blocks (a name server, a file system) holds nothing that is not durable.
+    // A thread that hangs in a blocking call (a name server, a file system) holds nothing that is not
+    // durable.
     runtime.shutdown_background();
     ended
 }

@@ -8,11 +8,11 @@ use millrace_secrets::{Folder, SecretRule, rule};
 /// What documents may name.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OpenedArgs {
-    /// A folder from which documents may name files, in the place of the usual ones: the document's own folder,
-    /// /run/secrets and $CREDENTIALS_DIRECTORY. Repeat it, or separate folders by commas
+    /// A folder below which documents may name files, instead of the default folders: the document's own
+    /// folder, /run/secrets and $CREDENTIALS_DIRECTORY. Repeat it, or separate folders by commas
     #[arg(long, value_name = "DIR", env = "MILLRACE_SECRET_DIR", value_delimiter = ',')]
     secret_dir: Vec<PathBuf>,
-    /// What the names of environment variables that documents may name begin with. Repeat it, or separate them by commas
+    /// The prefix of environment variables that documents may name. Repeat it, or separate prefixes by commas
     #[arg(
         long,
         value_name = "PREFIX",
@@ -22,12 +22,12 @@ pub(crate) struct OpenedArgs {
         value_parser = parse_prefix
     )]
     secret_env_prefix: Vec<String>,
-    /// Let a kubeconfig that a document names run the program that it names (`exec`)
+    /// Let a kubeconfig that a document names run its credentials program (`exec`)
     #[arg(long)]
     allow_kubeconfig_exec: bool,
 }
 
-/// The variables that name the files by which clouds know this process.
+/// The variables that name files with the identity of this process in a cloud.
 const IDENTITIES: &[&str] = &[
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -40,7 +40,7 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 // === impl OpenedArgs ===
 
 impl OpenedArgs {
-    /// The rule that these make, with the folders of data that are never open.
+    /// The rule from these flags; the given data folders are never open.
     pub(crate) fn rule(&self, data: Vec<PathBuf>) -> SecretRule {
         let is_given = |folder: &&PathBuf| !folder.as_os_str().is_empty();
         let given: Vec<Folder> = self
@@ -60,10 +60,10 @@ impl OpenedArgs {
     }
 }
 
-/// The folders that are open where nobody says anything.
+/// The folders that are open by default.
 fn usual() -> Vec<Folder> {
     let credentials = std::env::var_os(CREDENTIALS).map(PathBuf::from);
-    // A relative one would mean another folder wherever Millrace is started.
+    // A relative path would depend on where Millrace is started.
     let credentials = credentials.filter(|folder| folder.is_absolute());
     SecretRule::default()
         .folders
@@ -72,13 +72,13 @@ fn usual() -> Vec<Folder> {
         .collect()
 }
 
-/// The files by which clouds know this process. An empty variable names none.
+/// The files with the identity of this process in a cloud. An empty variable names none.
 fn identities() -> Vec<PathBuf> {
     let named = IDENTITIES.iter().filter_map(std::env::var_os);
     named.filter(|file| !file.is_empty()).map(PathBuf::from).collect()
 }
 
-/// An empty prefix would open the whole environment by a variable that somebody forgot to fill.
+/// An empty prefix would open the whole environment: refused, since a variable may be left empty by mistake.
 fn parse_prefix(text: &str) -> Result<String, String> {
     let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
     if text.is_empty() || !text.bytes().all(is_name) {

@@ -36,7 +36,8 @@ pub(crate) fn json(value: &impl Serialize) {
     }
 }
 
-/// JSON in many lines, as [`json`] prints it, with every token as it stands in the text. What is no JSON is printed alike.
+/// Prints JSON indented, as [`json`] does, with every token as it stands in the text. Text that is not JSON
+/// is printed unchanged.
 pub(crate) fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(2 * json.len());
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
@@ -55,7 +56,7 @@ pub(crate) fn pretty(json: &str) -> String {
             ' ' | '\t' | '\n' | '\r' => {}
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
-                // What is empty stays on its line.
+                // Empty arrays and objects stay on their line.
                 if !out.ends_with(['{', '[']) {
                     line(&mut out, depth);
                 }

@@ -173,7 +173,8 @@ fn describe(parked: &value::Value<'_>) -> String {
     text
 }
 
-/// The members of an object, and of those within it, as rows of path and value; the failures have a table of their own.
+/// The members of an object and of nested objects, as rows of path and value; the failures have a table of
+/// their own.
 fn flatten(path: &str, value: &value::Value<'_>, rows: &mut Vec<Vec<String>>) {
     let value::Value::Object(members) = value else {
         if *value != value::Value::Null {
@@ -190,7 +191,7 @@ fn flatten(path: &str, value: &value::Value<'_>, rows: &mut Vec<Vec<String>>) {
     }
 }
 
-/// A text as it is, nothing for null, and anything else as JSON.
+/// A string without quotes, nothing for null, and anything else as JSON.
 fn plain(value: &value::Value<'_>) -> String {
     match value {
         value::Value::Null => String::new(),

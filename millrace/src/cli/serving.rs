@@ -71,7 +71,7 @@ pub(crate) struct DevArgs {
     pub(crate) serving: ServingArgs,
 }
 
-/// What those have that store events.
+/// The flags of commands that store events.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServingArgs {
     #[command(flatten)]
@@ -85,12 +85,13 @@ pub(crate) struct ServingArgs {
     /// How much of the attempts' history is kept for `millrace explain`, for each Broker; 0 keeps none
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_bytes)]
     pub(crate) history_bytes: u64,
-    /// Throw a state database away that cannot be read: every Trigger then begins at the oldest event that is kept
+    /// Set aside a state database that cannot be read: every Trigger then begins at the oldest event that is
+    /// kept
     #[arg(long)]
     pub(crate) rebuild_state: bool,
 }
 
-/// What all have.
+/// The flags of all commands that serve.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListeningArgs {
     /// Where events and the calls of origins come in; port 0 takes any free one
@@ -103,8 +104,8 @@ pub(crate) struct ListeningArgs {
     /// NAME:PORT. Repeat it, or separate names by commas
     #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
     pub(crate) admin_allowed_hosts: Vec<String>,
-    /// A name by which producers may call, beside the listener's own address: NAME for any port, or NAME:PORT. Repeat it, or
-    /// separate names by commas. `run` takes any host as long as none is given
+    /// A host name by which producers may call, besides the listener's own address: NAME for any port, or
+    /// NAME:PORT. Repeat it, or separate names by commas. `run` accepts any host unless this flag is given
     #[arg(long, value_name = "HOST", env = "MILLRACE_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
     pub(crate) allowed_hosts: Vec<String>,
     /// The most connections that may come in at one time; fewer where the limit of open files is low
@@ -114,7 +115,7 @@ pub(crate) struct ListeningArgs {
     /// and 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) memory_budget: Option<u64>,
-    /// Listen also where other machines reach it, although nobody has to say who they are
+    /// Allow listening where other machines can connect, although clients do not have to log in
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
     /// The most data that one event may have
@@ -123,7 +124,7 @@ pub(crate) struct ListeningArgs {
     /// The most connections to subscribers and sinks that may be open at one time; fewer where the limit of open files is low
     #[arg(long, value_name = "N", default_value_t = MAX_OUTGOING_CONNECTIONS, value_parser = parse_count)]
     pub(crate) max_outgoing_connections: usize,
-    /// How long what is in hand may take to end at shutdown
+    /// How long requests and deliveries in hand may take to end at shutdown
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
     #[command(flatten)]
@@ -143,19 +144,19 @@ pub(crate) enum DurabilityArg {
     Os,
 }
 
-/// Connections that may come in where nobody says how many.
+/// The default of `--max-connections`.
 const MAX_CONNECTIONS: usize = 10_000;
 
-/// Connections that may go out where nobody says how many.
+/// The default of `--max-outgoing-connections`.
 const MAX_OUTGOING_CONNECTIONS: usize = 20_000;
 
 // === impl DevArgs ===
 
 impl DevArgs {
-    /// The configuration of the role, which runs beside a browser.
+    /// The configuration of `millrace dev`, which runs beside a browser.
     ///
     /// # Errors
-    /// A sentence, when the flags do not go together.
+    /// A sentence, when flags contradict each other.
     pub(crate) fn config(&self) -> Result<RoleConfig, String> {
         Ok(RoleConfig {
             hosts: HostRule::Laptop(self.serving.listening.allowed_hosts.clone()),
@@ -210,7 +211,7 @@ impl ListeningArgs {
         for (flag, address) in [("--listen", self.listen), ("--admin-listen", self.admin_listen)] {
             if !address.ip().is_loopback() && !self.allow_anonymous {
                 return Err(format!(
-                    "{flag} {address} can be reached from other machines, and nobody has to say who they are. \
+                    "{flag} {address} can be reached from other machines, and clients do not have to log in. \
                      If that is what you want, add --allow-anonymous; else listen on 127.0.0.1 or [::1]"
                 ));
             }

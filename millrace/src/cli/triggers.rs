@@ -1,4 +1,4 @@
-//! `millrace triggers`: how the Triggers of a running Millrace stand, and the end of those that are gone.
+//! `millrace triggers`: lists the Triggers of a running Millrace, and forgets those that are gone.
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -21,10 +21,10 @@ pub(crate) struct TriggersArgs {
     command: Option<TriggersCommand>,
 }
 
-/// What else is done with Triggers.
+/// Other actions on Triggers.
 #[derive(Clone, Debug, Subcommand)]
 enum TriggersCommand {
-    /// Give up the places of Triggers that are gone from the documents, with what is still owed to them
+    /// Forget Triggers that are gone from the documents: their places, and what is still owed to them
     Forget {
         /// Their names: namespace/name
         #[arg(value_name = "NAME", required = true, value_parser = parse_name)]

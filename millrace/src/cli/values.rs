@@ -67,7 +67,7 @@ pub(crate) fn parse_event_bytes(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|error| error.to_string())
 }
 
-/// A number of things that must not be none.
+/// A count of at least one.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("a number from 1 on is expected".to_owned()),

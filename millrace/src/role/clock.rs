@@ -1,4 +1,4 @@
-//! Looks after the clock in every role: what it does is logged and shown, and who waits is woken.
+//! Watches the clock in every role: jumps and sleeps are logged and shown, and waiting tasks are woken.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,11 +22,11 @@ pub(crate) struct RoleConfig {
     pub(crate) admin_listen: SocketAddr,
     /// Names by which it may be called beside its own address.
     pub(crate) admin_allowed_hosts: Vec<String>,
-    /// By which hosts the ingress may be called.
+    /// The hosts under which the ingress may be called.
     pub(crate) hosts: HostRule,
-    /// Connections that may come in at one time, as far as there are descriptors.
+    /// The most connections that may come in at one time, as far as there are descriptors.
     pub(crate) max_connections: usize,
-    /// Memory for events on their way, in bytes; by what there is where it is not said.
+    /// Memory for events on their way, in bytes; `None`: derived from the memory of the machine.
     pub(crate) memory_budget: Option<u64>,
     /// When an event counts as durable.
     pub(crate) durability: Durability,
@@ -34,7 +34,7 @@ pub(crate) struct RoleConfig {
     pub(crate) rebuild_state: bool,
     /// The most data of one event.
     pub(crate) max_event_bytes: usize,
-    /// Connections to targets that may be open at one time, as far as there are descriptors.
+    /// The most connections to targets that may be open at one time, as far as there are descriptors.
     pub(crate) max_outgoing_connections: usize,
     /// How long what is in hand may take to end at shutdown.
     pub(crate) drain_timeout: Duration,

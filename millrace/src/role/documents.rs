@@ -1,9 +1,9 @@
 //! The documents that describe the mesh: read at start, watched afterwards.
 //!
-//! Watching is polling: it works on every file system and on the links of a mounted ConfigMap. A change is taken up when the
-//! files have stood still for one more look, so that an editor may empty or rename as it likes. Files that never stand still
-//! are read all the same after a while; what cannot be read then is read again after the next change. All of it happens on
-//! threads where waiting for a disk holds nobody up.
+//! Watching is polling: it works on every file system and on the links of a mounted ConfigMap. A change is
+//! applied when the files were unchanged between two looks, so that an editor may empty or rename them. Files
+//! that never stand still are read after a while all the same; if that fails, they are read again after the
+//! next change. All of it happens on threads where waiting for a disk holds up nothing else.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +15,8 @@ use millrace_model::Mesh;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// After so many looks at files that keep changing they are read as they are: 1.5 s, so that a change counts within 2 s.
+/// Looks at files that keep changing before they are read as they are: 1.5 s, so that a change is applied
+/// within 2 s.
 const RESTLESS_LOOKS: u32 = 6;
 
 /// The files and folders given with `-f`.
@@ -38,7 +39,8 @@ pub(crate) enum Needs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fingerprint(BTreeMap<PathBuf, Mark>);
 
-/// Length, time of change and number of a file. The number tells a file that was renamed over another of the same length.
+/// Length, time of change and inode number of a file. The number reveals a file that was renamed over another
+/// of the same length.
 type Mark = (u64, Option<SystemTime>, u64);
 
 /// Why a set of documents is not taken as the mesh.
@@ -102,7 +104,7 @@ impl Documents {
         self.needs == Needs::Broker || !(remark.path == "spec.sink" || of("Broker ") || of("Trigger "))
     }
 
-    /// Waits until the files differ from what they were, and stand still again or have changed for long enough.
+    /// Waits until the files differ from `seen`, and have stood still or have kept changing for long enough.
     pub(crate) async fn changed(&self, seen: &mut Seen) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -148,14 +150,14 @@ impl Documents {
 pub(crate) struct Seen {
     last: Fingerprint,
     taken: Fingerprint,
-    /// Looks since the files began to differ from those that were taken.
+    /// Looks since the files began to differ from those that were applied.
     restless: u32,
 }
 
 // === impl Seen ===
 
 impl Seen {
-    /// Takes a look over; says whether the files are to be read now.
+    /// Notes a look; returns whether the files are to be read now.
     fn is_to_be_taken(&mut self, now: Fingerprint) -> bool {
         let settled = now == self.last;
         self.last = now;

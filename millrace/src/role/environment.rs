@@ -1,4 +1,4 @@
-//! What the environment says and is not followed, or cannot be: told once, at start, in words.
+//! Settings of the environment that are ignored, or cannot be followed: logged once, at the start.
 
 /// The variables by which other programs find a proxy.
 const PROXIES: [&str; 6] = [
@@ -10,7 +10,7 @@ const PROXIES: [&str; 6] = [
     "all_proxy",
 ];
 
-/// Says in the log which variables are passed over, and what is wrong with the certificates that others name.
+/// Logs which variables are ignored, and what is wrong with the certificates that others name.
 pub(crate) fn remark() {
     let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if let Some(remark) = about_proxies(&PROXIES.into_iter().filter(set).collect::<Vec<_>>()) {

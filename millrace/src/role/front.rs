@@ -198,7 +198,7 @@ impl Front {
             shutdown: shutdown.clone(),
         };
         let (listener, metrics) = (self.admin_listener, self.serve_metrics.listener("admin"));
-        // Apart: whether the process lives is answered whatever it is busy with.
+        // On threads of its own: health is answered whatever the process is busy with.
         let admin = Part::start_apart("millrace-admin", shutdown, |_| async {
             match listener.moved_here() {
                 Ok(listener) => drop(admin.serve(listener, metrics).await),
@@ -242,7 +242,7 @@ impl OpenFront {
         self.ready.send_replace(false);
         // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.
         self.webhooks.end();
-        // At the same time, so that each has the whole of the drain timeout and all together have no more.
+        // At the same time, so that each has the whole drain timeout and together they take no more.
         tokio::join!(self.sources.stop(), self.ingress.stop());
         self.clock.stop().await;
         self.admin

@@ -1,5 +1,5 @@
-//! How the process's file descriptors are split: connections in, connections out, and a reserve for files, state and the
-//! admin listener, so that none of them can take the others' away.
+//! How the process's file descriptors are divided: connections in, connections out, and a reserve for files,
+//! state and the admin listener. None of them can use up another's.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit of open files, and what it is split into.
+/// The limit of open files, and its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
     /// Files that the process may have open.
@@ -19,30 +19,30 @@ pub(crate) struct Descriptors {
     pub(crate) incoming: usize,
     /// Connections to targets (`--max-outgoing-connections`).
     pub(crate) outgoing: usize,
-    /// Name lookups that run at one time: each has a thread, and a descriptor or two of the reserve.
+    /// Name lookups that run at one time: each has a thread, and takes a descriptor or two from the reserve.
     pub(crate) lookups: usize,
     /// Connections of the admin listener.
     pub(crate) admin: usize,
 }
 
-/// Name lookups: an eighth of the reserve, between these.
+/// Name lookups: an eighth of the reserve, within these bounds.
 const LOOKUPS: (usize, usize) = (4, 1_024);
-/// Connections of the admin listener: health, metrics and commands; few are ever open.
+/// The bounds for connections of the admin listener: health, metrics and commands; few are ever open.
 const ADMIN: (usize, usize) = (4, 256);
-/// The part of the limit that is no connection's: segments of logs, state databases, files of documents, sockets that are
-/// just being closed or accepted.
+/// The reserve, as a fraction of the limit: segments of logs, state databases, documents, and sockets that
+/// are just being closed or accepted.
 const RESERVE: usize = 4;
-/// A limit that is none.
+/// Stands for "no limit".
 const UNLIMITED: usize = 1 << 30;
 
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and splits it. At most so many connections come in and go out.
+    /// Raises the soft limit to the hard one, and divides it. `incoming` and `outgoing` are upper bounds.
     pub(crate) fn claim(incoming: usize, outgoing: usize) -> Self {
         let split = Self::split(raise(), incoming, outgoing);
         if split.incoming < incoming {
-            // No warning: most limits are lower than the default asks for, and nothing is wrong with that.
+            // Not a warning: most limits are lower than the default asks for, and nothing is wrong with that.
             tracing::info!(
                 limit = split.limit,
                 max_connections = split.incoming,
@@ -52,12 +52,12 @@ impl Descriptors {
         split
     }
 
-    /// What is wanted is given where it fits beside the reserve. Else a third is for connections in, two for those out, and
-    /// what one side does not want is the other's.
+    /// Both wishes are met if they fit beside the reserve. Otherwise a third is for connections in and two
+    /// thirds for those out, and either side gets what the other does not want.
     fn split(limit: usize, incoming: usize, outgoing: usize) -> Self {
         let reserve = (limit / RESERVE).max(1);
         let admin = (reserve / 4).clamp(ADMIN.0, ADMIN.1);
-        // Those that wait for room at a listener have a descriptor, too: at most an eighth.
+        // Connections that wait for room at a listener have a descriptor too: at most an eighth.
         let room = ((limit - reserve) / 9 * 8).max(2);
         let third = (room / 3).max(1);
         let incoming = incoming.min(third.max(room.saturating_sub(outgoing)));
@@ -92,7 +92,7 @@ fn raise() -> usize {
     };
     let limit = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => maximum,
-        // Some systems say that there is no limit and mean another one.
+        // Some systems report no limit but enforce one.
         Err(error) => {
             tracing::debug!(%error, "the limit of open files cannot be raised");
             current
@@ -103,7 +103,7 @@ fn raise() -> usize {
         .map_or(UNLIMITED, |limit| limit.min(UNLIMITED))
 }
 
-/// Counts the open files when it is asked.
+/// Counts the open files when metrics are read.
 struct Used;
 
 impl fmt::Debug for Used {

@@ -1,4 +1,4 @@
-//! How the memory of `--memory-budget` is split, and how large it is where nobody says.
+//! How the memory of `--memory-budget` is divided, and its default.
 
 mod machine;
 
@@ -12,10 +12,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The parts of the budget. Each holds at least one item of the largest size, however small the budget is.
+/// The parts of the budget. Each holds at least one item of the largest size, even if the budget is small.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
-    /// Bodies coming in, of producers and of origins' calls, until their events are stored.
+    /// Bodies coming in, from producers and webhooks, until their events are stored.
     pub(crate) bodies: Part,
     /// Events queued in lanes.
     pub(crate) queued: Arc<Ledger>,
@@ -23,21 +23,21 @@ pub(crate) struct Memory {
     pub(crate) in_flight: Arc<Ledger>,
     /// Answers of subscribers that may be replies, until they are stored.
     pub(crate) replies: Part,
-    /// What the clients of sources read ahead, counted at their bound.
+    /// What the clients of sources read ahead, counted at its bound.
     pub(crate) read_ahead: Arc<Ledger>,
 }
 
-/// Eighths of the budget. Bodies are what strangers send, so they get most.
+/// Eighths of the budget. Strangers send the bodies, so they get most.
 const BODIES: usize = 3;
 const IN_FLIGHT: usize = 2;
 
-/// The budget where nobody says: a quarter of the memory that there is, between these.
+/// The bounds of the default budget, a quarter of the memory.
 const DEFAULT: (u64, u64) = (128 << 20, 1 << 30);
 
 // === impl Memory ===
 
 impl Memory {
-    /// Splits the budget, or the default one. Items may be as large as these.
+    /// Divides the budget, or the default one. The other arguments are the sizes of the largest items.
     pub(crate) fn split(
         budget: Option<u64>,
         limits: &Limits,
@@ -148,7 +148,7 @@ mod tests {
     fn the_largest_item_fits_into_each_part_however_small_the_budget() {
         for (budget, event) in [(1, 1 << 20), (1 << 20, 32 << 20), (128 << 20, 32 << 20), (0, 1)] {
             let memory = split(budget, event);
-            // What is read ahead is bounded by its own least and not by the largest event.
+            // Read-ahead has a least amount of its own, which does not depend on the largest event.
             for (name, part) in memory
                 .parts()
                 .into_iter()

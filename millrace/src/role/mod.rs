@@ -1,7 +1,8 @@
-//! What every role that serves is made of: `millrace run`, `millrace sources` and `millrace dev` add only what is their own.
+//! What every serving role is made of: `millrace run`, `millrace sources` and `millrace dev` add only their
+//! own parts.
 //!
-//! A role is given its [`config`] and its [`documents`], finds its [`limits`], builds its [`front`] and its own [`part`]s, and runs until the
-//! [`signal`] to end; changed documents are taken up meanwhile.
+//! A role is given its [`config`] and its [`documents`], finds its [`limits`], builds its [`front`] and its
+//! own [`part`]s, and runs until the [`signal`] to end. Meanwhile it applies changed documents.
 
 pub(crate) mod clock;
 pub(crate) mod config;
@@ -134,7 +135,7 @@ pub(crate) fn unless_locked<R>(built: anyhow::Result<R>) -> anyhow::Result<Resul
 async fn reload(documents: &Documents, running: &mut impl Live) {
     let at = Clock::System.now();
     let before = running.current().revision;
-    // While files keep changing the same refusal comes again and again: it is said once.
+    // While files keep changing the same refusal repeats: it is logged once.
     let said = running.told().borrow().error.clone();
     let error = match documents.load().await {
         Ok((mesh, remarks)) => {

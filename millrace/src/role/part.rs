@@ -11,10 +11,10 @@ pub(crate) struct Part {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// Two, so that one request that takes long does not hold up the next.
+/// Two, so that one slow request does not hold up the next.
 const THREADS_APART: usize = 2;
 
-/// The threads of a part. A runtime may not be waited for where others run.
+/// The threads of a part. Dropping a runtime may block, which is not allowed on threads of another.
 struct Apart(Option<Runtime>);
 
 // === impl Apart ===
@@ -39,7 +39,7 @@ impl Part {
         Self { shutdown, task }
     }
 
-    /// The same on threads of its own: it goes on whatever keeps all other threads busy.
+    /// The same on threads of its own: it runs whatever keeps all other threads busy.
     pub(crate) fn start_apart<F>(
         name: &str,
         shutdown: CancellationToken,
@@ -73,7 +73,7 @@ impl Part {
         }
     }
 
-    /// Asks it to end, and leaves it alone if it has not in a while: it has nothing in hand that anybody would miss.
+    /// Asks it to end, and stops waiting after a while: its work may be lost without harm.
     pub(crate) async fn stop_within(self, within: Duration) {
         if tokio::time::timeout(within, self.stop()).await.is_err() {
             tracing::warn!("a part of the process does not end in time and is left to itself");

@@ -1,7 +1,7 @@
-//! The signals that ask the process to end, and the end that comes whatever hangs.
+//! The signals that ask the process to end, and the forced end if something hangs.
 //!
-//! They are heard on a thread of their own: a task that blocks, on a file system that does not answer for example, must not
-//! keep anybody from ending the process.
+//! They are received on a thread of their own: a task that blocks, on a file system that does not answer for
+//! example, must not prevent the end of the process.
 
 use std::io;
 use std::sync::mpsc;
@@ -14,13 +14,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cli::exit::Exit;
 
-/// Tells when the process was asked to end.
+/// Tells when the process has been asked to end.
 #[derive(Debug)]
 pub(crate) struct Ended {
     asked: watch::Receiver<u32>,
 }
 
-/// What hears SIGTERM and SIGINT.
+/// Receives SIGTERM and SIGINT.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -30,16 +30,18 @@ struct Signals {
 const WRITING: Duration = Duration::from_secs(10);
 /// How long it may take to end once it was asked a second time.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// How soon after a signal another one is still the same wish: `timeout` and terminals signal a process and its whole group.
+/// How soon after a signal another one still means the same request: `timeout` and terminals signal a process
+/// and its group.
 const ONE_WISH: Duration = Duration::from_millis(500);
-/// How long the end by force waits for its line in the log.
+/// How long the forced end waits for its line in the log.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 // === impl Ended ===
 
 impl Ended {
-    /// Hears SIGTERM and SIGINT from now on. Once there was one, the process ends: by itself within the drain timeout, or by
-    /// force [`WRITING`] after it. What is accepted is durable before it is acknowledged, so force costs repeats and no event.
+    /// Receives SIGTERM and SIGINT from now on. After the first one the process ends: by itself within the
+    /// drain timeout, or by force [`WRITING`] after it. Accepted events are durable before they are
+    /// acknowledged, so force costs repeats and no event.
     pub(crate) fn listen(drain_timeout: Duration) -> io::Result<Self> {
         let (sender, asked) = watch::channel(0);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -83,7 +85,7 @@ impl Signals {
     }
 }
 
-/// Tells each wish of the signals, and returns when the process should have ended by itself and has not.
+/// Passes on each request to end, and returns when the process should have ended by itself but has not.
 async fn until_overdue(mut signal: impl AsyncFnMut(), sender: &watch::Sender<u32>, drain_timeout: Duration) {
     signal().await;
     sender.send_modify(|count| *count += 1);
@@ -104,15 +106,15 @@ async fn until_overdue(mut signal: impl AsyncFnMut(), sender: &watch::Sender<u32
     }
 }
 
-/// Says why the process ends, if it can be said at once. Standard error may be a full pipe that nobody reads: writing to it
-/// then hangs, and so does whoever waits for its lock.
+/// Logs why the process ends, if that is possible at once. Standard error may be a full pipe that nobody
+/// reads: writing to it then hangs, and so does every thread that waits for its lock.
 fn last_words() {
     let (told, said) = mpsc::channel();
     let words = move || {
         tracing::error!("something hangs, so the process ends now without waiting for it");
         let _ = told.send(());
     };
-    // Without a thread there are no words; the end comes all the same.
+    // Without a thread nothing is logged; the end comes all the same.
     let _ = std::thread::Builder::new()
         .name("last words".to_owned())
         .spawn(words);
@@ -128,7 +130,7 @@ mod tests {
 
     const DRAIN: Duration = Duration::from_secs(30);
 
-    /// Time is not waited for here: it passes when nothing else can happen.
+    /// The test does not wait in real time: paused time advances when nothing else can happen.
     #[tokio::test(start_paused = true)]
     async fn a_process_that_hangs_is_ended_after_the_drain_timeout_or_at_once_when_asked_again() {
         for (wishes, limit) in [(1, DRAIN + WRITING), (2, AT_ONCE), (3, AT_ONCE - ONE_WISH)] {

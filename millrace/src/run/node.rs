@@ -125,8 +125,8 @@ impl Live for Running {
         self.front.told()
     }
 
-    /// Stops accepting and ends what is in hand, each part within the drain timeout and all at the same time; then makes
-    /// everything durable.
+    /// Stops accepting and finishes the work in hand, all parts at the same time and each within the drain
+    /// timeout; then makes everything durable.
     async fn stop(self) -> anyhow::Result<()> {
         let (admin, ()) = tokio::join!(self.front.close(), self.dispatcher.stop());
         self.effect.close().await?;

@@ -5,7 +5,7 @@ use crate::Secret;
 /// The calls of one forge, or of anything that posts JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitWebhook {
-    /// Who calls.
+    /// The forge that calls.
     pub forge: Forge,
     /// How a call is told from a forged one.
     pub verification: Verification,
@@ -19,7 +19,7 @@ pub struct GitWebhook {
     pub event: EventFields,
 }
 
-/// Who calls.
+/// The forge that calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forge {
     /// GitHub, also GitHub Enterprise.

@@ -48,7 +48,7 @@ pub(super) enum Trouble {
     /// It does not know who asks.
     #[error("the API server does not accept the credentials: {0}")]
     Unauthorized(String),
-    /// Who asks may not.
+    /// The account may not do this.
     #[error("{0}")]
     Forbidden(String),
     /// There is no such kind (yet).
@@ -182,7 +182,7 @@ pub(super) fn refusal(code: u16, status: &Status) -> Trouble {
     }
 }
 
-/// Whether the API server of a kubeconfig may be connected to. That of the own cluster may.
+/// Whether the API server of a kubeconfig may be connected to. The process's own cluster always may.
 async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
     let host = url.host().unwrap_or_default().to_owned();
     let is_plain = url.scheme() == Some(&Scheme::HTTP);
@@ -206,7 +206,8 @@ async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
     }
 }
 
-/// A client, made on a thread of its own: it runs the program of the kubeconfig where the operator allows that.
+/// Makes a client, on a thread of its own: that may run the program of the kubeconfig, if the operator allows
+/// it.
 async fn client(config: Config) -> Result<Client, SourceError> {
     let made = tokio::task::spawn_blocking(move || Client::try_from(config));
     let unusable = |why: &str| SourceError::Unusable(format!("the API server's client: {why}"));
@@ -218,7 +219,7 @@ async fn client(config: Config) -> Result<Client, SourceError> {
     }
 }
 
-/// Why there is no client. Nothing is repeated of what a file holds or a program says.
+/// Why there is no client, without repeating what a file holds or a program prints.
 fn no_client(error: &kube::Error) -> &'static str {
     match error {
         kube::Error::Auth(error) => no_credentials(error),
@@ -251,7 +252,8 @@ async fn collect(body: Body, max: usize) -> Result<Bytes, Trouble> {
     }
 }
 
-/// An error with what caused it, in one sentence. What a program or a file with credentials says is left out.
+/// An error with its causes, in one sentence. Output of a program and contents of a file with credentials are
+/// left out.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     if let Some(error) = causes.find_map(|error| error.downcast_ref::<AuthError>()) {

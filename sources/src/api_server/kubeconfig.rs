@@ -1,8 +1,9 @@
-//! A kubeconfig as data: read under the rule for what documents name, looked at, and made whole before a client is made of it.
+//! A kubeconfig as data: read under the rule for named files, judged, and completed before a client is made
+//! from it.
 //!
-//! kube would run the programs that a kubeconfig names, read the files, and repeat pieces of them in its errors. So it is
-//! given only what has been looked at here: the cluster and the user of the current context, with the content of every
-//! file in the place of its path. Errors name fields and never values.
+//! kube would run the programs that a kubeconfig names, read its files, and repeat pieces of them in its
+//! errors. So kube gets only what has been judged here: the cluster and the user of the current context, with
+//! every file's content in place of its path. Errors name fields and never values.
 
 use std::path::Path;
 
@@ -19,13 +20,13 @@ use millrace_secrets::{SecretError, SecretReader};
 /// Why a kubeconfig is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeconfigError {
-    /// It cannot be read, or may not.
+    /// It cannot be read, or must not be.
     #[error("the kubeconfig: {0}")]
     File(#[source] SecretError),
-    /// A file that it names cannot be read, or may not.
+    /// A file that it names cannot be read, or must not be.
     #[error("`{0}` in the kubeconfig: {1}")]
     Named(&'static str, #[source] SecretError),
-    /// It is something else.
+    /// The file is something else.
     #[error("the file is not a kubeconfig")]
     NotOne,
     /// A field is missing, or its value cannot be used.
@@ -37,7 +38,7 @@ pub enum KubeconfigError {
          the flag --allow-kubeconfig-exec allows it"
     )]
     Exec,
-    /// It wants a provider that kube would run a program for.
+    /// It wants a provider for which kube would run a program.
     #[error("the kubeconfig has an `auth-provider`, which is not supported; no flag allows it")]
     AuthProvider,
     /// It names a proxy.
@@ -59,19 +60,19 @@ impl KubeconfigError {
     }
 }
 
-/// Whether a source could be given this kubeconfig: all that is judged before the API server is called.
+/// Whether a source could use this kubeconfig: makes every check that comes before the API server is called.
 ///
 /// # Errors
-/// As the source would say it.
+/// The error that the source would report.
 pub async fn check_kubeconfig(file: &NamedFile, secrets: &SecretReader) -> Result<(), KubeconfigError> {
     load(file, secrets).await.map(drop)
 }
 
-/// What a client is made of.
+/// The configuration of a client.
 pub(super) async fn load(file: &NamedFile, secrets: &SecretReader) -> Result<Config, KubeconfigError> {
     let bytes = secrets.file(file).await.map_err(KubeconfigError::File)?;
     let text = String::from_utf8(bytes).map_err(|_| KubeconfigError::NotOne)?;
-    // A megabyte of hostile YAML takes its time, which is not that of others.
+    // Parsing a megabyte of hostile YAML takes time, so it runs on a thread of its own.
     let parsed = tokio::task::spawn_blocking(move || {
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         Kubeconfig::from_yaml(text).map_err(|_| KubeconfigError::NotOne)
@@ -111,11 +112,11 @@ fn in_effect(whole: Kubeconfig) -> Result<(Cluster, AuthInfo), KubeconfigError> 
         .into_iter()
         .find(|user| Some(&user.name) == context.user.as_ref())
         .and_then(|user| user.auth_info);
-    // As kubectl: nobody in particular.
+    // As in kubectl: an anonymous user.
     Ok((cluster, user.unwrap_or_default()))
 }
 
-/// What is refused whatever the files hold.
+/// Refuses what no content of a file could make acceptable.
 fn judge(cluster: &Cluster, user: &AuthInfo, secrets: &SecretReader) -> Result<(), KubeconfigError> {
     if user.auth_provider.is_some() {
         return Err(KubeconfigError::AuthProvider);
@@ -129,8 +130,8 @@ fn judge(cluster: &Cluster, user: &AuthInfo, secrets: &SecretReader) -> Result<(
     Ok(())
 }
 
-/// Who reads the files that a kubeconfig names. Their paths count from its folder; what may be read is what the document
-/// that named the kubeconfig may name.
+/// Reads the files that a kubeconfig names. Relative paths start at its folder. They are judged by the rule
+/// of the document that named the kubeconfig.
 struct Files<'a> {
     file: &'a NamedFile,
     secrets: &'a SecretReader,
@@ -201,7 +202,8 @@ impl Files<'_> {
 /// The configuration of a client for this cluster and this user.
 async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigError> {
     const NAME: &str = "current";
-    // Where a cluster names no proxy, kube asks the environment for one. So it names one, which is taken out again.
+    // If a cluster names no proxy, kube reads one from the environment. So this one is named, and removed
+    // again.
     const UNUSED: &str = "http://unused.invalid";
     let cluster = Cluster {
         proxy_url: Some(UNUSED.to_owned()),
@@ -233,7 +235,7 @@ async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigEr
     };
     let config = Config::from_custom_kubeconfig(alone, &KubeConfigOptions::default()).await;
     let mut config = config.map_err(|error| KubeconfigError::Field(words(&error)))?;
-    // The server is the `source` of events, which many read.
+    // The server becomes the `source` of events, which many people read.
     if config
         .cluster_url
         .authority()
@@ -252,7 +254,7 @@ async fn config(cluster: Cluster, user: AuthInfo) -> Result<Config, KubeconfigEr
     Ok(config)
 }
 
-/// What kube finds wrong, without what it would repeat.
+/// What kube finds wrong, without the parts that repeat content.
 fn words(error: &KubeError) -> &'static str {
     match error {
         KubeError::MissingClusterUrl => "its cluster has no `server`",

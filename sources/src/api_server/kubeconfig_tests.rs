@@ -1,4 +1,4 @@
-//! Tests of what is made of a kubeconfig, and that no error repeats a piece of one.
+//! Tests of what a kubeconfig becomes, and that no error repeats a piece of one.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use millrace_secrets::{Folder, SecretRule};
 
 use super::*;
 
-/// What no error may show.
+/// A secret that no error may show.
 const HUSH: &str = "hush-hush";
 
 /// A folder with a kubeconfig, whose cluster and user have these fields.
@@ -71,7 +71,7 @@ async fn files_that_it_names_are_put_into_it_under_the_same_rule() {
     let (_folder, file) = place("", "tokenFile: token");
     let config = load(&file, &reader(false)).await.expect("it is open");
     assert!(config.auth_info.token_file.is_none() && config.proxy_url.is_none());
-    // Debug output does not show it; that it is there does.
+    // Debug output does not show the token, so that it is there is checked here.
     assert!(config.auth_info.token.is_some());
 
     for (cluster, user, field) in [
@@ -95,7 +95,7 @@ async fn files_that_it_names_are_put_into_it_under_the_same_rule() {
             "{error}"
         );
     }
-    // Data goes before a file, which is then not looked at.
+    // Inline data takes precedence over a file, which is then not read.
     let (_folder, file) = place("", "token: abc, tokenFile: ../outside");
     load(&file, &reader(false)).await.expect("the file is not needed");
 }
@@ -128,7 +128,7 @@ async fn no_error_repeats_a_piece_of_the_file() {
     }
 }
 
-/// A little text that is a large document once every alias stands for what it means.
+/// A short text that becomes a large document once every alias is expanded.
 fn bomb() -> String {
     let mut text = "extensions:\n- {name: a0, extension: &a0 [hush-hush]}\n".to_owned();
     for level in 1..40 {

@@ -1,10 +1,12 @@
-//! ApiServerSource: what changes in Kubernetes.
+//! ApiServerSource: events for changes in Kubernetes.
 //!
-//! The files are the steps of the work: who we are to the API server ([`kubeconfig`], [`client`]), where a kind is found ([`discover`]), what is
-//! looked for ([`select`]), an object ([`object`]), what has been told of it ([`table`]) and how that is remembered
-//! ([`remember`]), a list ([`pages`]) and what follows it ([`lines`], [`stream`]), what a change is ([`difference`]), the event
-//! of it ([`events`]) and how it is told ([`tell`]), all of that for one kind in one place ([`watch`]) from where it can go on
-//! ([`catch_up`]), which namespaces there are ([`namespaces`]), and all places together ([`places`]). How they stand says [`standing`].
+//! The files are the steps of the work: how to log in at the API server ([`kubeconfig`], [`client`]), where a
+//! kind is found ([`discover`]), what is selected ([`select`]), an object ([`object`]), what has been
+//! reported of it ([`table`]) and how that is remembered ([`remember`]), a list ([`pages`]) and what follows
+//! it ([`lines`], [`stream`]), what a change is ([`difference`]), its event ([`events`]) and how it is sent
+//! ([`tell`]), all of that for one kind in one place ([`watch`]) from where it can resume ([`catch_up`]),
+//! which namespaces there are ([`namespaces`]), and all places together ([`places`]). [`standing`] reports
+//! how they stand.
 
 mod catch_up;
 mod client;

@@ -1,23 +1,24 @@
-//! How far a run has come, whatever the clock does: the rule of Debian's cron for clocks that are set.
+//! How far a run has come when its clock is set, by the rule of Debian's cron.
 //!
-//! A clock that is set back to a time whose ticks were sent is waited for up to three hours, so that nothing is sent twice.
-//! One that is set back by more was wrong for long, and its new time counts. A clock that leaps ahead leaves times out,
-//! which `catchUp` decides on. So what was sent lies in [`Stretch`]es: when a leap turns out to be wrong, the run goes on
-//! in the stretch before the leap, and skips what it sent beyond when the clock really comes there.
+//! If the clock is set back by up to three hours, to a time whose ticks were sent, the run waits for it, so
+//! that nothing is sent twice. If it is set back by more, it was wrong for long, and its new time counts. If
+//! it leaps ahead, `catchUp` decides about the times left out. Sent ticks lie in [`Stretch`]es. When a leap
+//! turns out to be wrong, the run continues in the stretch before the leap. When the clock really comes to
+//! the stretch beyond, the run skips the ticks it sent there.
 
 use std::time::Duration;
 
 use millrace_event::{Moment, Timestamp};
 
-/// Ticks that were sent are waited for up to this.
+/// The longest wait for a clock that was set back to a time whose ticks were sent.
 const WAITED_FOR: Duration = Duration::from_secs(3 * 3600);
-/// Who has not looked at the clock for so long was not at work, or the clock has leapt.
+/// A run that has not looked at the clock for this long was not at work, or the clock has leapt.
 const LAPSE: Duration = Duration::from_secs(120);
-/// A clock that is behind by less need not be spoken of: that of another instance may be a little ahead.
+/// A clock that is behind by less is not reported: the clock of another instance may be a little ahead.
 const SPOKEN_OF: Duration = Duration::from_secs(60);
-/// So many other stretches are remembered, the nearest to the clock.
+/// The most other stretches that are remembered: the nearest to the clock.
 const REMEMBERED: usize = 4;
-/// Nothing is before this.
+/// Earlier than any time.
 const EVER: Timestamp = Timestamp(i64::MIN);
 
 /// How far this run has come.
@@ -25,38 +26,38 @@ const EVER: Timestamp = Timestamp(i64::MIN);
 pub(super) struct Horizon {
     /// When it was last known to be at work: the farthest wall time, and its steady time. `None` at the start.
     seen: Option<Moment>,
-    /// What the run sends on with.
+    /// The stretch in which the run sends.
     current: Stretch,
-    /// What was sent when the clock stood elsewhere.
+    /// The stretches in which it sent when the clock stood elsewhere.
     others: Vec<Stretch>,
 }
 
-/// A stretch of time whose ticks are done, after one end and up to the other. None of them was left out.
+/// A stretch of time, after one end and up to the other, whose ticks are all done.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     after: Timestamp,
     /// The last tick that was sent.
     until: Timestamp,
-    /// The run was at work in it until the clock showed this.
+    /// The clock's latest time while the run was at work in the stretch.
     seen: Timestamp,
 }
 
-/// What a look at the clock says.
+/// The result of a look at the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// The time has gone on as it does.
+    /// Time has passed as usual.
     On,
-    /// The clock shows a time whose ticks were sent, and what comes up to this one is done: it is waited for.
+    /// The clock shows a time whose ticks were sent. The run waits until the clock passes this time.
     Behind(Timestamp),
-    /// A leap ahead was undone: what the leap left out is open again, and what comes up to this time is done. To be
-    /// followed by another look.
+    /// A leap ahead was undone: the times that it left out are open again, and those up to this time are
+    /// done. Another look must follow.
     Undone(Timestamp),
-    /// The clock was set back too far to wait for it: what was done up to this time is forgotten.
+    /// The clock was set back too far to wait for it: only ticks up to this time still count as done.
     SetBack(Timestamp),
-    /// Times passed without this run at work: it starts, the machine slept, or the clock leapt ahead. Those up to `done`
-    /// are done all the same: they had been sent before the clock was set back.
+    /// Times passed while this run was not at work: it starts, the machine slept, or the clock leapt ahead.
+    /// Those up to `done` are done all the same: they were sent before the clock was set back.
     Lapsed {
-        /// The last that is done; nothing else than the ledger says when it is `None`.
+        /// The last time that is done; `None`: only the ledger knows.
         done: Option<Timestamp>,
     },
 }
@@ -81,7 +82,7 @@ impl Horizon {
     /// Looks at the clock, when everything up to `done` is done.
     pub(super) fn look(&mut self, now: Moment, done: Timestamp) -> Look {
         if self.seen.is_none() {
-            // Which ticks an earlier run sent and which it left out is not known: none is sent again.
+            // Which ticks an earlier run sent and which it left out is unknown: none is sent again.
             self.current.until = done;
         }
         let seen = self.seen.map(|seen| seen.wall);
@@ -102,7 +103,7 @@ impl Horizon {
         look
     }
 
-    /// The clock is behind.
+    /// Handles a clock that is behind.
     fn look_back(&mut self, now: Moment, reached: Timestamp) -> Look {
         if now.wall <= self.current.after {
             return self.undo(now);
@@ -117,7 +118,7 @@ impl Horizon {
             self.see(now, reached);
             return Look::Behind(until);
         }
-        // What an earlier run has stored was perhaps never sent.
+        // A tick that an earlier run stored may never have been sent.
         if self.seen.is_some() {
             let beyond = Stretch {
                 after: now.wall,
@@ -131,7 +132,7 @@ impl Horizon {
         Look::SetBack(reached)
     }
 
-    /// Goes on in the stretch that was left by a leap.
+    /// Continues in the stretch that a leap had left.
     fn undo(&mut self, now: Moment) -> Look {
         let here = Stretch {
             after: EVER,
@@ -148,7 +149,7 @@ impl Horizon {
         Look::Undone(before.until)
     }
 
-    /// The clock is ahead of what was seen: perhaps in a time that had been reached before.
+    /// Handles a clock that is ahead: it may be in a stretch that the run has been in before.
     fn look_ahead(&mut self, now: Timestamp) -> Look {
         let current = self.current;
         let (joined, others): (Vec<_>, Vec<_>) = self.others.drain(..).partition(|other| {
@@ -175,7 +176,8 @@ impl Horizon {
         self.seen = Some(Moment { wall, ..now });
     }
 
-    /// Remembers a stretch if anything was sent in it. Of too many, the farthest from the clock is forgotten.
+    /// Remembers a stretch if anything was sent in it. If there are too many, the farthest from the clock is
+    /// forgotten.
     fn remember(&mut self, stretch: Stretch, now: Timestamp) {
         if stretch.until <= stretch.after {
             return;
@@ -191,12 +193,12 @@ impl Horizon {
         }
     }
 
-    /// A tick was sent, by this run or another instance.
+    /// Notes that a tick was sent, by this run or another instance.
     pub(super) fn sent(&mut self, tick: Timestamp) {
         self.current.until = self.current.until.max(tick);
     }
 
-    /// Ticks were left out up to here: what is sent from now on is another stretch.
+    /// Notes that ticks up to `until` were left out: later ticks belong to another stretch.
     pub(super) fn left_out(&mut self, until: Timestamp, now: Timestamp) {
         let next = Stretch {
             after: until,
@@ -207,8 +209,8 @@ impl Horizon {
         self.remember(before, now);
     }
 
-    /// The end of the stretch in which a tick was sent that is due again: after a leap ahead that was undone. What was sent
-    /// for more than three hours is not waited for.
+    /// The end of the stretch in which a due tick was already sent, before a leap ahead was undone. A stretch
+    /// of more than three hours does not count: its ticks are sent again.
     pub(super) fn skip(&mut self, tick: Timestamp) -> Option<Timestamp> {
         let holds = |other: &Stretch| {
             other.after < tick && tick <= other.until && other.until.since(other.after) <= WAITED_FOR
@@ -219,8 +221,8 @@ impl Horizon {
         Some(until)
     }
 
-    /// It has been at work until now, with something that took its time. The clock may have been set meanwhile, which the
-    /// next look finds: so only what really passed counts.
+    /// Notes that the run was busy until now. The clock may have been set meanwhile, which the next look
+    /// finds, so only the time that really passed counts.
     pub(super) fn was_at_work(&mut self, now: Moment) {
         if let Some(seen) = self.seen {
             let passed = now.steady.since(seen.steady);
@@ -231,12 +233,12 @@ impl Horizon {
         }
     }
 
-    /// What is due up to here is due: the clock, unless it is behind.
+    /// Ticks up to this time are due: the clock's, unless the clock is behind.
     pub(super) fn reached(&self, now: Timestamp) -> Timestamp {
         self.seen.map_or(now, |seen| seen.wall.max(now))
     }
 
-    /// The time up to which nothing was missed, if it is at work.
+    /// The time up to which nothing was missed, if the run is at work.
     pub(super) fn at_work(&self, now: Timestamp) -> Option<Timestamp> {
         let seen = self.seen?.wall;
         (now.since(seen) <= LAPSE).then_some(seen.max(now))

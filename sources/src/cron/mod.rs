@@ -1,23 +1,26 @@
 //! CronSource: an event at each time of a schedule.
 //!
-//! The files are the steps: how far it has come when the clock is set ([`horizon`]), which times were missed ([`missed`]),
-//! whose a tick is and which are done ([`ledger`]), what is sent for it ([`tick`]); this file waits for the next one.
+//! The files are the steps: how far the source has come when the clock is set ([`horizon`]), which times were
+//! missed ([`missed`]), who owns a tick and which are done ([`ledger`]), and what is sent ([`tick`]). This
+//! file waits for the next tick.
 //!
 //! # Guarantees
-//! - While it runs, each time of the schedule becomes an event, in order, however long the sink does not take them.
-//! - What was missed while it did not run (or the machine slept) is made up as `catchUp` says, never more than
-//!   [`MADE_UP`] ticks at once.
-//! - A tick goes out once, also when the clock is set by up to three hours, and however many instances share a checkpoint.
-//!   After a crash it may go out again, with the same id.
-//! - A clock that is set by any amount stops the schedule for three hours at most, and only where ticks were sent for the
-//!   times that come again; set right again, it goes on at once where none were.
+//! - While it runs, each time of the schedule becomes an event, in order, however long the sink accepts none.
+//! - Ticks missed while it did not run (or the machine slept) are made up by the rule of `catchUp`, never
+//!   more than [`MADE_UP`] of them at once.
+//! - A tick is sent once, even if the clock is set by up to three hours, and however many instances share a
+//!   checkpoint. After a crash it may be sent again, with the same id.
+//! - A set clock stops the schedule for three hours at most, and only where ticks were sent for the times
+//!   that come again. When the clock is put right, the schedule continues at once unless ticks were sent for
+//!   those times.
 //!
 //! # Caveats
-//! - A clock that is set back to up to three hours before the last tick that was sent: nothing is sent until it passes that
-//!   one. The status says so. By more: the schedule goes on from the new time, and sends again what it has sent for those
-//!   times, with the same ids.
-//! - What was sent and what was left out is known to a run, not to the next one: a start waits for all that was done.
-//! - What waits for the sink when the process ends counts as missed at the next start.
+//! - If the clock is set back to up to three hours before the last tick sent, nothing is sent until it passes
+//!   that tick; the status says so. If it is set back by more, the schedule continues from the new time. It
+//!   then sends ticks again that it had sent for those times, with the same ids.
+//! - A run does not know which ticks earlier runs sent and which they left out: a start waits for all that
+//!   count as done.
+//! - Ticks that wait for the sink when the process ends count as missed at the next start.
 
 mod horizon;
 mod ledger;
@@ -37,9 +40,9 @@ use ledger::{Claim, Ledger};
 
 /// The most ticks that are made up at once; of more, the newest are.
 const MADE_UP: usize = 1_000;
-/// The clock is looked at as often as this, to remember that the source is at work; when it is set, at once.
+/// How often the clock is looked at, to remember that the source is at work. After a jump it looks at once.
 const LOOK: Duration = Duration::from_secs(60);
-/// While it is behind the clock is looked at as often as this: one that is soon right again may not be noticed as set.
+/// How often the clock is looked at while it is behind: if it is soon put right, no jump may be noticed.
 const LOOK_BEHIND: Duration = Duration::from_secs(1);
 
 /// Sends the ticks of one schedule.
@@ -117,7 +120,7 @@ impl Run<'_> {
         }
     }
 
-    /// Sees where the clock stands, and says so. Gives how soon to look again.
+    /// Looks where the clock stands, and reports it. Returns how soon to look again.
     async fn look(&mut self, now: Moment) -> Result<Duration, SourceError> {
         let mut look = self.horizon.look(now, self.ledger.done());
         while let Look::Undone(done) = look {
@@ -159,7 +162,7 @@ impl Run<'_> {
         Ok(LOOK)
     }
 
-    /// Waits until the clock shows a time, or is set, or for the shutdown.
+    /// Waits until the clock shows a time, a jump, or the shutdown.
     async fn pause(&mut self, until: Timestamp) {
         let moves = &mut self.moves;
         tokio::select! {

@@ -34,7 +34,7 @@ pub(crate) struct GitWebhookFeed {
     spec: GitWebhook,
 }
 
-/// The longest body of a call, in bytes, where an event may have so much data.
+/// The longest body of a call in bytes, if an event may have this much data.
 pub fn largest_call(max_event_bytes: usize) -> usize {
     payload::Wrapping::largest_body(max_event_bytes)
 }

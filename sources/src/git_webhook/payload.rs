@@ -64,7 +64,7 @@ impl Wrapping {
         }
     }
 
-    /// The most that any body may have.
+    /// The longest body of any call.
     pub(super) fn largest_body(limit: usize) -> usize {
         Self::Form.body_bytes(limit)
     }
@@ -88,8 +88,8 @@ impl Wrapping {
 // === impl Payload ===
 
 impl<'a> Payload<'a> {
-    /// Reads JSON, nested up to 128 deep. Whatever JSON spells is taken: a verified call is not refused for a number that
-    /// no double holds.
+    /// Reads JSON, nested up to 128 deep. All valid JSON is accepted: a verified call is not refused for a
+    /// number that is too large for a double.
     pub(super) fn read(data: &'a [u8]) -> Result<Self, Refused> {
         let document = value::read(data).map_err(|_| Refused::BadJson)?;
         Ok(Self { document })

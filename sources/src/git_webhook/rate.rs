@@ -30,7 +30,7 @@ impl Rate {
     /// Counts a call at a steady time.
     ///
     /// # Errors
-    /// How long to wait, when there are too many.
+    /// How long to wait, if there are too many calls.
     pub(super) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let now = now.0.saturating_mul(1_000);
         let mut next = self.next.lock();

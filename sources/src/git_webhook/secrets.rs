@@ -7,9 +7,9 @@ use millrace_secrets::SecretReader;
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Each secret of the document, if it can be used; none is empty.
+    /// Each secret of the document, if it can be used; none of them is empty.
     each: Vec<Option<Box<[u8]>>>,
-    /// A sentence for each that cannot be used, or that is used as it was before.
+    /// A sentence for each secret that cannot be used, or whose earlier value is used.
     pub(super) missing: Vec<String>,
 }
 
@@ -21,14 +21,14 @@ pub(super) fn may_change(secrets: &[Secret]) -> bool {
 // === impl Found ===
 
 impl Found {
-    /// Those that can be used.
+    /// The secrets that can be used.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Box<[u8]>> {
         self.each.iter().flatten()
     }
 }
 
-/// Finds the secrets of a source. One that cannot be read now stays what it was `before`: forges do not repeat a call that was
-/// taken for a forged one.
+/// Finds the secrets of a source. One that cannot be read now keeps its value from `before`: if a genuine
+/// call were refused as forged, the forge would not repeat it.
 pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &Found) -> Found {
     let mut found = Found::default();
     for (index, secret) in spec.secrets.iter().enumerate() {
@@ -117,7 +117,8 @@ mod tests {
         let found = find(&spec, &reader, &Found::default()).await;
         assert_eq!(octets(&found), [b"old", b"new"]);
 
-        // A name that is too long for the file system is no answer about the file: neither a refusal nor its absence.
+        // A name too long for the file system tells nothing about the file: it is neither refused nor
+        // missing.
         fs::remove_file(&path).unwrap();
         symlink("x".repeat(300), &path).unwrap();
         let unreadable = find(&spec, &reader, &found).await;
@@ -128,7 +129,7 @@ mod tests {
         );
         assert_eq!(octets(&find(&spec, &reader, &Found::default()).await), [b"new"]);
 
-        // It is gone; and it is refused.
+        // First it is gone, then it is refused.
         fs::remove_file(&path).unwrap();
         for refused in [false, true] {
             if refused {

@@ -17,14 +17,14 @@ const SETTINGS: &[(&str, &str)] = &[
     // A rebalance takes all partitions and gives them anew. Committing during a cooperative one can lose the assignment
     // (librdkafka#4059).
     ("partition.assignment.strategy", "range,roundrobin"),
-    // Who is dead is noticed within this time; only then do its partitions go on elsewhere.
+    // A dead member is noticed within this time; only then do its partitions go to others.
     ("session.timeout.ms", "10000"),
     // Topics that appear are found within this time.
     ("topic.metadata.refresh.interval.ms", "10000"),
     ("allow.auto.create.topics", "false"),
     ("socket.keepalive.enable", "true"),
-    // What is read ahead is bounded in bytes (see `ReadAhead`); without the short backoff a full queue would stand still for a
-    // second.
+    // Read-ahead is bounded in bytes (see `ReadAhead`). Without this short backoff a full queue would stand
+    // still for a second.
     ("fetch.queue.backoff.ms", "1"),
     // The cluster is not told how we are doing; measuring it takes time for each record.
     ("enable.metrics.push", "false"),
@@ -32,7 +32,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log.connection.close", "false"),
 ];
 
-/// The settings of one source but for its servers, which are judged first (`servers`). Secrets are looked up now.
+/// The settings of one source, except its servers: those are judged first (`servers`). Secrets are read now.
 pub(crate) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<ClientConfig, SourceError> {
     let mut config = ClientConfig::new();
     for (name, value) in SETTINGS {

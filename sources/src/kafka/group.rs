@@ -31,7 +31,7 @@ pub(super) struct Group {
     is_leaving: AtomicBool,
     initial_offset: InitialOffset,
     servers: Servers,
-    /// Why the brokers that there are now may not be talked to.
+    /// Why the present brokers may not be connected to.
     refused: Mutex<Option<String>>,
     /// The partitions whose offsets may be stored.
     ours: Mutex<BTreeSet<Place>>,
@@ -39,7 +39,7 @@ pub(super) struct Group {
 
 /// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
 const REVOKE: Duration = Duration::from_secs(10);
-/// How long each question may take of where partitions end, and of which brokers there are.
+/// The longest time for each question to the servers: where partitions end, and which brokers there are.
 const PIN: Duration = Duration::from_secs(5);
 /// How often a rebalance asks which brokers there are.
 const TRIES: usize = 2;
@@ -77,13 +77,13 @@ impl Group {
         self.is_leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Why the source may not go on with the brokers that there are now.
+    /// Why the source may not continue with the present brokers.
     pub(super) fn refused(&self) -> Option<String> {
         self.refused.lock().clone()
     }
 
-    /// Judges the brokers that there are now, and notes what is wrong with them. No answer is no refusal: they were judged before
-    /// this member joined the group, and are again within a minute.
+    /// Judges the present brokers, and notes what is wrong with them. No answer is no refusal: they were
+    /// judged before this member joined the group, and will be again within a minute.
     fn may_read(&self, consumer: &BaseConsumer<Self>) -> bool {
         let verdict = verdict(TRIES, || self.servers.named_by(consumer, PIN));
         let Some(why) = verdict.err() else { return true };
@@ -147,7 +147,7 @@ impl Group {
     }
 }
 
-/// What is known of the brokers once they have been asked so often. While none answers, what was known before holds.
+/// The verdict on the brokers after up to `tries` questions. While none answers, the earlier verdict stands.
 fn verdict(tries: usize, mut ask: impl FnMut() -> KafkaResult<Result<(), String>>) -> Result<(), String> {
     for _ in 0..tries {
         match ask() {
@@ -161,8 +161,8 @@ fn verdict(tries: usize, mut ask: impl FnMut() -> KafkaResult<Result<(), String>
 impl ClientContext for Group {}
 
 impl ConsumerContext for Group {
-    /// As the trait does it for a group whose rebalances take all partitions, but that none is taken from brokers that may not
-    /// be talked to.
+    /// As the trait does it for a group whose rebalances take all partitions, except that none is taken from
+    /// brokers that may not be connected to.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_given = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if is_given && !self.may_read(consumer) {

@@ -46,7 +46,7 @@ pub(super) struct Health {
 
 /// How often it is looked whether what was wrong is well again.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often it is looked which brokers there are while nothing is wrong.
+/// How often the list of brokers is checked while nothing is wrong.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 /// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ impl Health {
         Ok(())
     }
 
-    /// The servers do not answer, and it is not known why.
+    /// Reports that the servers do not answer, for an unknown reason.
     pub(super) fn unreachable(&self, error: &KafkaError) {
         if self.standing.known.lock().trouble.is_none() {
             let why = format!("the brokers cannot be reached: {error}");
@@ -139,11 +139,11 @@ impl Health {
         }
     }
 
-    /// Looks whether what was wrong is well again, every now and then while something is; and whether the brokers are still
-    /// some that may be talked to, more rarely also while all is well.
+    /// While something is wrong, checks every now and then whether it is well again. Checks also, more
+    /// rarely, whether the present brokers may still be connected to.
     ///
     /// # Errors
-    /// When one of them may not be talked to.
+    /// When one of them may not be connected to.
     pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) -> Result<(), String> {
         let in_trouble = self.standing.known.lock().trouble.is_some();
         let pause = if in_trouble { LOOK } else { LOOK_ANYWAY };

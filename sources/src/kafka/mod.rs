@@ -1,14 +1,16 @@
-//! KafkaSource: an event for each record of some topics.
+//! KafkaSource: an event for each record of its topics.
 //!
-//! The files tell the work in order: how librdkafka is told what the document says (`config`), how far it may read ahead
-//! (`read_ahead`), which servers may be talked to
-//! (`servers`), how a record becomes an event (`record`), the thread that reads (`reader`) with what happens in its group (`group`) and how it stands (`health`), what both
-//! sides know of each other (`flow`), what is in hand of each partition (`partitions`), and how it gets to the sink (`carry`).
+//! The files follow the work in order: the settings for librdkafka (`config`), how far it may read ahead
+//! (`read_ahead`), which servers may be connected to (`servers`), how a record becomes an event (`record`),
+//! the thread that reads (`reader`) with what happens in its group (`group`) and how it stands (`health`),
+//! what both sides know of each other (`flow`), what is in hand for each partition (`partitions`), and how it
+//! gets to the sink (`carry`).
 //!
 //! # Guarantees
-//! - At least once: Kafka is told an offset only after every record before it is durable in the sink, or was passed by and counted.
-//! - A record that is read again has the same id: coordinates, or what its CloudEvent says.
-//! - Before partitions go to another member what is on its way may end, and is committed.
+//! - At least once: Kafka is told an offset only after every record before it is durable in the sink, or was
+//!   skipped and counted.
+//! - A record that is read again has the same id: its coordinates, or the id of the CloudEvent in it.
+//! - Before partitions go to another member, deliveries under way may finish and are committed.
 
 mod carry;
 mod config;

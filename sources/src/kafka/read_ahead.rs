@@ -1,4 +1,5 @@
-//! How much Kafka's client reads ahead: a bound in bytes, counted whole against the memory budget while the client lives.
+//! How much Kafka's client reads ahead: a bound in bytes, all of which counts against the memory budget while
+//! the client lives.
 
 use std::sync::Arc;
 
@@ -11,15 +12,16 @@ pub(super) struct ReadAhead {
     bytes: usize,
 }
 
-/// What is read ahead where there is memory for it: no more, so that it is still in the processor's cache when it is taken.
+/// The usual read-ahead. Not more, so that records are still in the processor's cache when they are taken.
 const USUAL: usize = 8 << 20;
-/// And always: without it nothing is read at all.
+/// The least read-ahead: with less, nothing would be read at all.
 const LEAST: usize = 1 << 20;
 
 // === impl ReadAhead ===
 
 impl ReadAhead {
-    /// The usual amount, or as much of it as is free: of many sources the later ones read less far ahead.
+    /// Takes the usual amount, or as much of it as is free: of many sources the later ones read less far
+    /// ahead.
     pub(super) fn take(ledger: &Arc<Ledger>) -> Self {
         let mut bytes = USUAL;
         while bytes > LEAST && !ledger.take(bytes) {
@@ -35,7 +37,7 @@ impl ReadAhead {
         }
     }
 
-    /// As librdkafka wants it, `queued.max.messages.kbytes`.
+    /// The value of librdkafka's `queued.max.messages.kbytes`.
     pub(super) fn kib(&self) -> String {
         (self.bytes / 1024).to_string()
     }

@@ -1,7 +1,7 @@
-//! Which servers may be talked to: those that the document names are judged before there is a client, and those that they
-//! name before partitions are read.
+//! Which servers may be connected to. Those that the document names are judged before there is a client, and
+//! those that the servers name before partitions are read.
 //!
-//! All of it blocks, and runs on the reading thread.
+//! All calls block; they run on the reading thread.
 
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use crate::servers::{Unfit, judge};
 #[derive(Clone, Debug)]
 pub(super) struct Servers {
     guard: Guard,
-    /// The topic that is asked about; without one all are, as a pattern needs it anyway.
+    /// The topic to ask about. A pattern needs all topics, so then it is `None`.
     topic: Option<String>,
 }
 
-/// How long the servers may take to say which others there are, at the first try. Each further one may take twice as long.
+/// How long the servers may take to list the others, at the first try. Each further try may take twice as
+/// long.
 const ASKING: Duration = Duration::from_secs(2);
-/// How long they may take at most.
+/// The longest time for a try.
 const ASKING_LONGEST: Duration = Duration::from_secs(8);
 
 // === impl Servers ===
@@ -36,7 +37,8 @@ impl Servers {
         Self { guard, topic }
     }
 
-    /// The servers that a client may be given. One without an address, or that cannot be judged now, is left out.
+    /// The servers that a client may be given. One that has no address, or that cannot be judged now, is left
+    /// out.
     ///
     /// # Errors
     /// When one is refused, or none has an address.
@@ -56,8 +58,8 @@ impl Servers {
         Ok(found)
     }
 
-    /// Asks the servers of the document which others there are, with clients that are members of no group and so connect to
-    /// no other, until they answer. `None`: it was told to stop.
+    /// Asks the servers of the document which others there are, until they answer. The clients for this join
+    /// no group, and so connect to no other server. `None`: it was told to stop.
     ///
     /// # Errors
     /// When one of them is refused, or librdkafka does not take the settings.
@@ -72,14 +74,15 @@ impl Servers {
         config.remove("group.id");
         let mut within = ASKING;
         while !flow.is_stopped() {
-            // A new one each time: it knows only the servers of the document, and connects to none that others have named.
+            // A new client each time: it knows only the servers of the document, and never connects to one
+            // that others have named.
             let client: BaseConsumer<DefaultConsumerContext> = config
                 .create()
                 .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
             match self.named_by(&client, within) {
                 Ok(judged) => return judged.map(Some),
                 Err(error) => {
-                    // What a poll tells says more than that there was no answer: who is not let in, for example.
+                    // A poll reveals more than the missing answer does, for example a refused login.
                     while let Some(told) = client.poll(Duration::ZERO) {
                         if let Err(error) = told {
                             health.failed(&error, report)?;
@@ -93,7 +96,7 @@ impl Servers {
         Ok(None)
     }
 
-    /// Judges the servers that the others name. The outer error: they do not answer.
+    /// Judges the servers that the others name. The outer error means that they do not answer.
     pub(super) fn named_by<C: ConsumerContext>(
         &self,
         client: &BaseConsumer<C>,
@@ -106,12 +109,12 @@ impl Servers {
     /// Judges all servers of an answer.
     ///
     /// # Errors
-    /// When one is refused, or cannot be judged now: the source begins again.
+    /// When one is refused, or cannot be judged now: then the source starts again.
     pub(super) fn all_of(&self, metadata: &Metadata) -> Result<(), String> {
         for broker in metadata.brokers() {
             let port = u16::try_from(broker.port()).unwrap_or_default();
             match judge(&self.guard, broker.host(), port) {
-                // Without an address it is not connected to.
+                // A server without an address is never connected to.
                 Ok(()) | Err(Unfit::NotFound(_)) => {}
                 Err(Unfit::Refused(why) | Unfit::Unknown(why)) => {
                     return Err(format!("a broker that the others name: {why}"));

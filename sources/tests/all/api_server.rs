@@ -21,7 +21,7 @@ struct Script {
     /// The versions at which the server says that it is.
     versions: Mutex<Vec<u64>>,
     watches: Mutex<Vec<Vec<String>>>,
-    /// The token without which nothing is answered.
+    /// The token without which the server answers nothing.
     token: Mutex<Option<String>>,
 }
 

@@ -41,7 +41,7 @@ impl Minutely {
         this
     }
 
-    /// Sets the clock: by so much forward, or back.
+    /// Sets the clock by `forward`, then by `back` the other way.
     async fn set(&self, forward: Duration, back: Duration) {
         self.clock.set(self.clock.now().after(forward).before(back));
         settle().await;
@@ -101,7 +101,7 @@ async fn set_back_by_more_it_goes_on_from_the_new_time() {
         assert_eq!(cron.reason(), "", "{back:?}");
         cron.pass(3 * MINUTE).await;
         assert_eq!(cron.ids().len(), 2 + 3, "{back:?}");
-        // Right again: what it had sent before is not sent again.
+        // Put right: ticks sent before are not sent again.
         cron.set(back, Duration::ZERO).await;
         cron.pass(MINUTE).await;
         assert_eq!(cron.ids()[5..], ["10:03", "10:04", "10:05", "10:06"], "{back:?}");
@@ -118,7 +118,7 @@ async fn set_forward_the_times_between_are_missed_and_made_up_as_the_document_sa
             let between = usize::try_from(forward.as_secs() / 60).unwrap();
             assert_eq!(cron.ids().len(), 2 + between.min(most), "{catch_up:?}");
             let sent = cron.ids().len();
-            // Right again, it goes on at once, unless all of the times between were sent.
+            // Put right, it continues at once, unless all times between were sent.
             cron.set(Duration::ZERO, forward).await;
             cron.pass(2 * MINUTE).await;
             let goes_on = if between > most { 2 } else { 0 };

@@ -35,7 +35,7 @@ pub struct Kafka {
     lib: PathBuf,
     ports: Vec<u16>,
     certificates: Option<Certificates>,
-    /// What it says of itself where that is not where it listens.
+    /// The address that it advertises, if that is not where it listens.
     advertised: Option<&'static str>,
     starts: usize,
 }
@@ -216,7 +216,7 @@ impl Kafka {
         Ok(())
     }
 
-    /// Starts it again, after which it sends its clients to this `host:port`.
+    /// Restarts it so that it advertises this `host:port` to its clients.
     ///
     /// # Errors
     /// When it does not end or not start.

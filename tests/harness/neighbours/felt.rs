@@ -1,4 +1,4 @@
-//! What can be seen of an attack from outside, so that no test passes because nothing was done.
+//! What an attack visibly does, so that no test passes because nothing was done.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,27 +6,27 @@ use crate::Mesh;
 
 use super::rows::Attack;
 
-/// What the hostile tenant counts.
+/// The counts that the hostile tenant keeps.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Messages answered with 202.
     pub(super) accepted: AtomicU64,
     /// Messages answered otherwise, or not at all.
     pub(super) refused: AtomicU64,
-    /// Held connections that were opened, again and again.
+    /// Held connections opened so far, reopened ones included.
     pub(super) opened: AtomicU64,
-    /// Held connections that are open.
+    /// Held connections open now.
     pub(super) open: AtomicU64,
 }
 
-/// What can be seen of an attack now.
+/// What is visible of an attack now.
 #[derive(Clone, Copy, Debug)]
 pub struct Felt {
     /// Hostile messages answered with 202.
     pub accepted: u64,
     /// Hostile messages answered otherwise, or not at all.
     pub refused: u64,
-    /// Held connections that were opened; where they are more than are open, the mesh has ended some.
+    /// Held connections opened so far; if more than are open, the mesh has ended some.
     pub opened: u64,
     /// Held connections that are open at this end.
     pub open: u64,
@@ -36,9 +36,9 @@ pub struct Felt {
     pub unanswered: u64,
     /// Descriptors that the mesh has open.
     pub descriptors: usize,
-    /// Events of hostile Brokers that were routed, whatever came of it.
+    /// Events of hostile Brokers that were routed, whatever their outcome.
     pub routed: f64,
-    /// What orphans owed and was dropped.
+    /// Debts of orphans that were dropped.
     pub dropped_debts: f64,
 }
 

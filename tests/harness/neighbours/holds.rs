@@ -1,4 +1,5 @@
-//! Hostile connections: many, each opened with a few bytes and then held. One that the server ends is opened again.
+//! Hostile connections: many, each opened with a few bytes and then held. When the server ends one, it is
+//! opened again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,13 +15,13 @@ use crate::client::connect;
 
 use super::{Counts, HOSTILE_PEER};
 
-/// How long a connection that was ended is left alone.
+/// The pause before a connection that was ended is opened again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Connections to be held.
 #[derive(Clone, Debug)]
 pub(super) struct Hold {
-    /// So many.
+    /// How many.
     pub(super) count: usize,
     /// Each begins with these bytes.
     pub(super) opening: Bytes,

@@ -1,5 +1,5 @@
-//! The honest tenant: a Broker, two Triggers and their subscriber. One Trigger's subscriber keeps its connections and the
-//! other's closes each, so that a delivery also needs a connection that is not there yet.
+//! The honest tenant: a Broker, two Triggers and their subscriber. The subscriber keeps the connections of
+//! one Trigger and closes each of the other's, so that these deliveries also need new connections.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,31 +15,31 @@ use super::traffic::Outcome;
 pub(super) const BROKER: &str = "shop/default";
 /// The type of the events in the honest traffic.
 pub(super) const TYPE: &str = "honest";
-/// The secret that the honest caller signs with, where there is one.
+/// The secret that signs the honest calls, if there are any.
 pub(super) const SECRET: &str = "known to the honest caller";
-/// The honest source that is called, where there is one.
+/// The honest webhook source, if there is one.
 pub(super) const SOURCE: &str = "forge";
 
 /// The paths at the subscriber, named after the Triggers.
 const PATHS: [&str; 2] = ["/kept", "/fresh"];
 /// The path for the calls of a forge.
 const CALLED: &str = "/called";
-/// The path where an event is answered with another, and that for the answers.
+/// The path where an event is answered with another, and the path that gets those answers.
 const ASKED: &str = "/asked";
 const HEARD: &str = "/heard";
-/// The data of such an answer.
+/// The size of such an answer's data.
 const REPLY: usize = 2048;
 
 /// What a row of the table changes about the honest tenant.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terms {
-    /// The name by which its subscriber is called; its address where this is unset.
+    /// The host name of its subscriber; `None`: its address.
     pub(super) host: Option<&'static str>,
     /// Annotations of its Broker.
     pub(super) annotations: &'static [(&'static str, &'static str)],
-    /// Whether a forge calls it, too.
+    /// Whether a forge calls it too.
     pub(super) is_called: bool,
-    /// Whether it has a subscriber that replies with events, too.
+    /// Whether it has a subscriber that replies with events too.
     pub(super) replies: bool,
 }
 
@@ -89,8 +89,8 @@ impl Honest {
         documents
     }
 
-    /// Checks that nothing which the other tenant did was felt: no request of the honest traffic was refused, health was
-    /// answered each time, and every event came to every Trigger, at the first attempt. Nothing of anybody was parked.
+    /// Checks that the honest tenant felt nothing: no request of its traffic was refused, health was answered
+    /// each time, and every event reached every Trigger at the first attempt. Nothing at all was parked.
     ///
     /// # Errors
     /// When it was felt.
@@ -123,7 +123,7 @@ impl Honest {
         Ok(())
     }
 
-    /// Waits until so many events came to each path, and checks that they are these, once each.
+    /// Waits until so many events came to each path, and checks that they are exactly these, once each.
     async fn has_all(&self, paths: &[&str], ids: Vec<String>) -> anyhow::Result<()> {
         let ids = sorted(ids);
         for path in paths {
@@ -134,7 +134,7 @@ impl Honest {
         Ok(())
     }
 
-    /// How long after each event of the traffic was due it had arrived, at both paths.
+    /// How long after its due time each event of the traffic had arrived at both paths.
     ///
     /// # Errors
     /// When not all of them arrive.

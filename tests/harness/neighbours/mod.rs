@@ -1,9 +1,9 @@
-//! Two tenants share a mesh: an honest one, and one that does to it what a row of the table says.
+//! Two tenants share a mesh: an honest one, and one that attacks it as a row of the table describes.
 //!
-//! [`Row`] is the table, [`Neighbours`] a mesh for one row, [`Traffic`] what the honest tenant does meanwhile, [`Underway`] what
-//! the other one does. The suite `neighbours` counts what becomes of the traffic; the benchmark of that name runs the same
-//! rows and measures how long everything took. Both tenants are seen as peers of their own: they connect from different
-//! addresses of this machine.
+//! [`Row`] is the table, [`Neighbours`] a mesh for one row, [`Traffic`] what the honest tenant does
+//! meanwhile, [`Underway`] what the hostile one does. The suite `neighbours` counts what becomes of the
+//! traffic. The benchmark of that name runs the same rows and measures times. The mesh sees the tenants as
+//! two peers: they connect from different addresses of this machine.
 
 mod felt;
 mod holds;
@@ -34,10 +34,12 @@ pub use self::honest::Honest;
 pub use self::rows::Row;
 pub use self::traffic::{Outcome, Traffic};
 
-/// The address from which the hostile tenant connects. The honest one has that which the system chooses: 127.0.0.1.
+/// The address from which the hostile tenant connects. The honest one uses the address that the system
+/// chooses: 127.0.0.1.
 const HOSTILE_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// Becomes the rest of the arguments with at most so many descriptors, which it cannot raise either.
+/// Replaces itself by the rest of the arguments, with at most so many descriptors and no right to raise that
+/// limit.
 const FEW_DESCRIPTORS: &str = "ulimit -n \"$0\" && exec \"$@\"";
 
 /// A mesh with both tenants.
@@ -59,8 +61,8 @@ pub struct Underway<'a> {
 // === impl Neighbours ===
 
 impl Neighbours {
-    /// Starts a mesh for a row, in a folder of its own, or for a benchmark with its data at `place`; `None`, with a remark, where
-    /// this machine does not let the attack be made and it is not required.
+    /// Starts a mesh for a row, in a folder of its own, or for a benchmark with its data at `place`. `None`,
+    /// with a remark, if the attack is impossible on this machine and not required.
     ///
     /// # Errors
     /// When it does not become ready.
@@ -99,15 +101,15 @@ impl Neighbours {
         &self.honest
     }
 
-    /// The honest tenant goes about its work, on the runtime of the caller.
+    /// Starts the honest tenant's traffic, on the runtime of the caller.
     pub fn traffic(&self) -> Traffic {
         Traffic::begin(&self.mesh, &self.attack.terms)
     }
 
-    /// The other one begins, on the runtime of the caller. Gives it back once its attack has reached the mesh.
+    /// Starts the attack, on the runtime of the caller. Returns once it has reached the mesh.
     ///
     /// # Errors
-    /// When it has not before the deadline.
+    /// When it does not reach the mesh before the deadline.
     pub async fn attack(&self) -> anyhow::Result<Underway<'_>> {
         let counts = Arc::<Counts>::default();
         let mut tasks = JoinSet::new();
@@ -133,11 +135,11 @@ impl Neighbours {
         Ok(underway)
     }
 
-    /// Checks that the honest tenant felt nothing: everything was accepted, everything came once and at the first attempt,
-    /// `/healthz` was answered each time, and nothing was parked.
+    /// Checks that the honest tenant felt nothing: everything was accepted, everything came once and at the
+    /// first attempt, `/healthz` was answered each time, and nothing was parked.
     ///
     /// # Errors
-    /// When that is not so.
+    /// When it felt something.
     pub async fn is_unharmed(&self, outcome: &Outcome) -> anyhow::Result<()> {
         self.honest
             .is_unharmed(&self.mesh, &self.attack.terms, outcome)
@@ -149,10 +151,10 @@ impl Neighbours {
     }
 }
 
-/// Connections of both tenants, and those of their subscribers, are open at this end too.
+/// The connections of both tenants, and those of their subscribers, are open in this process too.
 fn raise_descriptors() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it is refused, connections fail and the attack does not reach the mesh, which is said.
+    // If it is refused, connections fail and the attack does not reach the mesh, which the test reports.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {
@@ -165,28 +167,28 @@ fn raise_descriptors() {
 // === impl Underway ===
 
 impl Underway<'_> {
-    /// Waits until the mesh has had to do with it for long enough.
+    /// Waits until the attack has lasted long enough for the mesh.
     ///
     /// # Errors
-    /// When that is not so before the deadline, with what the mesh feels.
+    /// When that does not happen before the deadline; with what the mesh feels.
     pub async fn lasts(&self) -> anyhow::Result<()> {
         self.until("the attack to last", self.neighbours.attack.lasted)
             .await
     }
 
-    /// Checks that it still is an attack.
+    /// Checks that the attack still reaches the mesh.
     ///
     /// # Errors
-    /// When the mesh feels nothing of it, with what it feels.
+    /// When the mesh does not feel it; with what it feels.
     pub async fn goes_on(&self) -> anyhow::Result<()> {
         self.until("the attack to go on", self.neighbours.attack.felt)
             .await
     }
 
-    /// What can be seen of it.
+    /// What is visible of it.
     ///
     /// # Errors
-    /// When the mesh does not tell.
+    /// When the mesh does not answer.
     pub async fn felt(&self) -> anyhow::Result<Felt> {
         Felt::now(&self.neighbours.mesh, &self.neighbours.attack, &self.counts).await
     }

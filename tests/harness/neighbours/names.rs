@@ -1,6 +1,7 @@
-//! A name server for one mesh, that knows the names of living hosts and never answers a question for another.
+//! A name server for one mesh. It knows the names of living hosts and never answers a question about another.
 //!
-//! The system's resolver is told of it in a mount namespace of the process alone, so this machine resolves names as before.
+//! A mount namespace of that one process points the system's resolver to it, so this machine resolves names
+//! as before.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -14,13 +15,13 @@ use anyhow::Context as _;
 
 use crate::mesh::Setup;
 
-/// The name of a host that lives, on this machine.
+/// The name of a living host, which is this machine.
 pub(super) const ALIVE: &str = "alive.mill.test";
 
-/// Mounts the file `$1` where the system's resolver looks, and becomes the rest of the arguments.
+/// Mounts the file `$1` where the system's resolver looks, and replaces itself by the rest of the arguments.
 const MOUNTED: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
 
-/// How often the server looks whether it is to end.
+/// How often the server checks whether it should end.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A running name server. Dropping it ends it.
@@ -35,7 +36,8 @@ pub(super) struct Names {
 // === impl Names ===
 
 impl Names {
-    /// Starts one on an address of its own of this machine; `None`, with a remark, where that is not allowed and not required.
+    /// Starts one on an address of its own on this machine. `None`, with a remark, if that is not allowed and
+    /// not required.
     pub(super) fn start() -> anyhow::Result<Option<Self>> {
         let Some((address, socket)) = bound()? else {
             return Ok(None);
@@ -59,12 +61,12 @@ impl Names {
         }))
     }
 
-    /// How many questions it left without an answer.
+    /// How many questions it left unanswered.
     pub(super) fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Lets the mesh ask this server, and nobody else.
+    /// Makes the mesh ask this server, and no other.
     pub(super) fn around(&self, setup: Setup) -> anyhow::Result<Setup> {
         let file = setup.folder().join("resolv.conf");
         fs::write(&file, format!("nameserver {}\n", self.address))?;
@@ -76,7 +78,7 @@ impl Drop for Names {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(serving) = self.serving.take() {
-            // It has nothing to say.
+            // Its result is empty.
             let _ = serving.join();
         }
     }
@@ -104,7 +106,8 @@ fn bound() -> anyhow::Result<Option<(Ipv4Addr, UdpSocket)>> {
     Ok(None)
 }
 
-/// Whether this machine lets a program have a resolver of its own; else a remark, or a failure where peers are required.
+/// Whether this machine lets a program have a resolver of its own. If not: a remark, or a failure where peers
+/// are required.
 fn can_mount() -> anyhow::Result<bool> {
     let file = tempfile::NamedTempFile::new()?;
     let before = before(&file.path().to_string_lossy());
@@ -118,14 +121,14 @@ fn can_mount() -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Takes one question, or none within a while.
+/// Handles one question, or none within a while.
 fn serve(socket: &UdpSocket, unanswered: &AtomicU64) {
     let mut question = [0; 512];
     let Ok((length, from)) = socket.recv_from(&mut question) else {
         return;
     };
     match answer(&question[..length]) {
-        // Who asked may be gone.
+        // The asker may be gone.
         Ok(Some(answer)) => drop(socket.send_to(&answer, from)),
         Ok(None) | Err(_) => drop(unanswered.fetch_add(1, Ordering::Relaxed)),
     }

@@ -1,4 +1,4 @@
-//! A hostile producer: it posts the same messages again and again, as fast as it is answered or at a pace.
+//! A hostile producer: it posts the same messages again and again, as fast as they are answered or at a pace.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,21 +9,21 @@ use crate::{Client, Mesh};
 
 use super::{Counts, HOSTILE_PEER};
 
-/// What it posts.
+/// What a hostile producer posts.
 #[derive(Clone, Debug)]
 pub(super) struct Posts {
-    /// To this path.
+    /// The path.
     pub(super) path: String,
-    /// One after the other, and then from the first again.
+    /// The messages, one after the other, then from the first again.
     pub(super) messages: Vec<Message>,
-    /// So long after each answer.
+    /// The pause after each answer.
     pub(super) pause: Duration,
 }
 
 // === impl Posts ===
 
 impl Posts {
-    /// To a Broker of `shop`, without pauses worth mentioning.
+    /// Posts to a Broker of `shop`, almost without pauses.
     pub(super) fn new(broker: &str, messages: Vec<Message>) -> Self {
         Self {
             path: format!("/shop/{broker}"),
@@ -32,7 +32,7 @@ impl Posts {
         }
     }
 
-    /// The same with pauses.
+    /// The same with longer pauses.
     pub(super) fn every(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self

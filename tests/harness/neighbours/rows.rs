@@ -20,13 +20,13 @@ use super::subscribers::{Manner, Subscriber};
 
 /// Retries for ever, and waits for an answer longer than any test takes: hostile events are not parked.
 const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S, timeout: PT10M}";
-/// The data of a large event that is JSON.
+/// The data size of a large JSON event.
 const LARGE: usize = 240_000;
-/// The most data that an event may have.
+/// The largest data of an event.
 const LARGEST: usize = 1 << 20;
-/// The most bytes that a batch may have.
+/// The largest batch in bytes.
 const LARGEST_BATCH: usize = 8 << 20;
-/// Descriptors of a process on a system that gives few.
+/// The descriptors of a process on a system that gives few.
 const FEW: u32 = 1024;
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) struct Attack {
     pub(super) terms: Terms,
     /// Descriptors of the mesh.
     pub(super) descriptors: Option<u32>,
-    /// Whom the mesh asks for names.
+    /// The name server that the mesh asks.
     pub(super) names: Option<Names>,
     /// The volume of the mesh.
     pub(super) volume: Option<Volume>,
@@ -78,7 +78,8 @@ pub(super) struct Attack {
     pub(super) holds: Vec<Hold>,
     /// Whether the attack has reached the mesh.
     pub(super) felt: fn(&Felt) -> bool,
-    /// Whether the mesh has had to do with it for long enough: it has ended what it ends only after a while, and it began anew.
+    /// Whether the attack has lasted long enough: the mesh ends some connections only after a while, and
+    /// those began anew.
     pub(super) lasted: fn(&Felt) -> bool,
 }
 
@@ -122,7 +123,7 @@ impl Row {
         }
     }
 
-    /// The attack; `None`, with a remark, where this machine does not let it be made and it is not required.
+    /// The attack; `None`, with a remark, if it is impossible on this machine and not required.
     pub(super) fn attack(self) -> anyhow::Result<Option<Attack>> {
         let attack = match self {
             Self::CostlyFilters => costly_filters()?,
@@ -144,7 +145,7 @@ impl Row {
 // === impl Attack ===
 
 impl Attack {
-    /// One of documents alone.
+    /// An attack made of documents alone.
     fn new(documents: Documents, felt: fn(&Felt) -> bool) -> Self {
         Self {
             documents,
@@ -209,9 +210,10 @@ fn idle_connections() -> Attack {
     let hold = |opening| Hold { count: 500, opening };
     Attack {
         descriptors: Some(FEW),
-        // Half of them say nothing; the others have asked something and wait, as a kept connection does.
+        // Half of them send nothing; the others have sent a request and then wait, as a kept-alive connection
+        // does.
         holds: vec![hold(Bytes::new()), hold(Bytes::from(asked))],
-        // All places are taken, and more want in: who is turned away comes again.
+        // All places are taken, and more clients want in: those turned away come again.
         ..Attack::new(Documents::default(), |felt| {
             felt.opened >= 1_000 && felt.open >= 200 && felt.descriptors >= 200
         })
@@ -219,7 +221,8 @@ fn idle_connections() -> Attack {
 }
 
 fn dead_triggers() -> anyhow::Result<Attack> {
-    /// Connections that the system makes for a subscriber that takes none are as many as its queue is long.
+    /// The length of the queue of connections that a listener has not accepted yet; the system completes no
+    /// more of them.
     const TRIGGERS_EACH: usize = 100;
 
     let (triggers, descriptors) = if long() { (1_000, 20_000) } else { (34, FEW) };
@@ -264,7 +267,8 @@ fn stalled_replies() -> anyhow::Result<Attack> {
     })
 }
 
-/// As many events of the largest size as nine Triggers may have under way. No two want the same, so none is held for two.
+/// As many events of the largest size as nine Triggers may have in flight. No two Triggers want the same, so
+/// none is shared.
 fn hung_subscribers() -> anyhow::Result<Attack> {
     let subscriber = Subscriber::start(Manner::Hangs)?;
     let mut documents = Documents::default().and_broker("large", "{}");
@@ -343,7 +347,8 @@ fn dead_names() -> anyhow::Result<Option<Attack>> {
 }
 
 fn full_volume() -> anyhow::Result<Option<Attack>> {
-    // So large that the journals and histories of two Brokers (some 10 MiB) are little beside half of the reserve.
+    // Large enough that the journals and histories of two Brokers (some 10 MiB) are little beside half of the
+    // reserve.
     let Some(volume) = Volume::mount(256)? else {
         return Ok(None);
     };
@@ -381,7 +386,7 @@ fn orphan() -> anyhow::Result<Attack> {
     })
 }
 
-/// An event of 240 kB of JSON in many small objects, and one member more.
+/// An event of 240 kB of JSON in many small objects, with one more member.
 fn json_event(kind: &str, member: &str) -> Message {
     let mut data = format!("{{\"more\": {member}, \"items\": [");
     while data.len() < LARGE {

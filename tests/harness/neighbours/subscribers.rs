@@ -1,4 +1,5 @@
-//! Hostile subscribers: those that never answer, those that never end their answer, and those that nobody is behind.
+//! Hostile subscribers: some never answer, some never finish their answer, and some never accept a
+//! connection.
 
 use std::net::{SocketAddr, TcpListener as Listener};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The most data that an answer may carry.
+/// The largest data of an answer.
 const LARGEST: usize = 1 << 20;
 
 /// How a subscriber behaves.
@@ -26,9 +27,9 @@ pub(super) enum Manner {
     Takes,
     /// Reads every event and never answers.
     Hangs,
-    /// Answers with an event of the largest size and keeps the last byte back.
+    /// Answers with an event of the largest size and holds the last byte back.
     Stalls,
-    /// Nobody accepts the connections that the system makes for it.
+    /// Never accepts the connections that the system completes for it.
     Silent,
 }
 
@@ -51,7 +52,7 @@ enum Kept {
 // === impl Subscriber ===
 
 impl Subscriber {
-    /// One on a free port of this machine.
+    /// A subscriber on a free port of this machine.
     pub(super) fn start(manner: Manner) -> anyhow::Result<Self> {
         let listener = Listener::bind("127.0.0.1:0")?;
         let (address, received) = (listener.local_addr()?, Arc::new(AtomicU64::new(0)));
@@ -76,7 +77,7 @@ impl Subscriber {
         format!("http://{}/", self.address)
     }
 
-    /// How many whole events have come.
+    /// How many complete events have come.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -92,7 +93,7 @@ async fn accept(listener: TcpListener, manner: Manner, received: Arc<AtomicU64>)
         let received = received.clone();
         connections.spawn(async move {
             let service = service_fn(|request| answer(request, manner, &received));
-            // A sender that goes away is no failure of the subscriber.
+            // A sender that goes away is not a failure of the subscriber.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -128,7 +129,7 @@ fn nothing() -> UnsyncBoxBody<Bytes, std::io::Error> {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// One byte less than announced, and no end.
+/// One byte less than announced, without an end.
 fn all_but_one() -> UnsyncBoxBody<Bytes, std::io::Error> {
     let most = Bytes::from(vec![b'.'; LARGEST - 1]);
     let frames = stream::iter([Ok(Frame::data(most))]).chain(stream::pending());

@@ -1,4 +1,4 @@
-//! The honest traffic: events and looks at `/healthz` at a steady pace, each with what became of it and how long it took.
+//! The honest traffic: events, and probes of `/healthz`, at a steady pace, each with its outcome and time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +16,9 @@ use crate::{Client, Event, wait_until};
 
 use super::honest::{BROKER, SECRET, SOURCE, TYPE, Terms};
 
-/// How far apart the requests of one producer are, and the looks at `/healthz`. What is answered late is followed by what was
-/// due meanwhile, and its time counts from when it was due: a server that stands still is not measured by one request alone.
+/// The time between the requests of one producer, and between probes of `/healthz`. After a late answer the
+/// requests that were due meanwhile follow at once. Times count from when a request was due, so a stall shows
+/// in more than one request.
 const PACE: Duration = Duration::from_millis(20);
 
 /// Honest traffic under way. Dropping it ends it.
@@ -29,18 +30,18 @@ pub struct Traffic {
     is_called: bool,
 }
 
-/// What became of the traffic.
+/// The outcome of the traffic.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Events that were accepted.
     pub(super) sent: Vec<Sent>,
     /// The ids of the calls that were accepted.
     pub(super) called: Vec<String>,
-    /// What was not accepted, and why.
+    /// Requests that were not accepted, and why.
     pub(super) refused: Vec<String>,
-    /// How long `/healthz` took each time that it was answered with 200.
+    /// How long `/healthz` took, each time it was answered with 200.
     pub healthy: Vec<Duration>,
-    /// What else came of asking for it.
+    /// Every other outcome of a probe.
     pub(super) unhealthy: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) id: String,
-    /// When it was to be sent.
+    /// When it was due.
     pub(super) due: Instant,
     /// From then to the answer.
     took: Duration,
@@ -91,8 +92,8 @@ impl Traffic {
         }
     }
 
-    /// Waits until so many more events were accepted, and half as many looks at `/healthz` and calls of the forge, if there is
-    /// one.
+    /// Waits until so many more events were accepted, and half as many probes of `/healthz` and calls of the
+    /// forge (if there is one) were answered.
     ///
     /// # Errors
     /// When that is not so before the deadline.
@@ -115,12 +116,12 @@ impl Traffic {
         .await
     }
 
-    /// What was so far does not count.
+    /// Discards the outcome so far.
     pub fn forget(&self) {
         *self.outcome.lock() = Outcome::default();
     }
 
-    /// Ends it, each request after its answer.
+    /// Ends it; each request in hand is answered first.
     pub async fn stop(mut self) -> Outcome {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}

@@ -93,7 +93,7 @@ impl Inner {
 
     /// Due rows are about to be read: what is taken from now on stays so until [`Inner::end_fetch`].
     pub(crate) fn begin_fetch(&mut self) {
-        // What a fetch that did not come to its end left behind is freed by this one.
+        // This fetch also frees what an unfinished fetch left behind.
         self.freed_while_fetching.get_or_insert_default();
     }
 

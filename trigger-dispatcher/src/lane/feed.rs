@@ -36,7 +36,7 @@ impl Inner {
         true
     }
 
-    /// How many events it may be worth to look for: a lane that is short of room takes them one by one.
+    /// How many events to look for: a lane that is short of room takes them one by one.
     pub(crate) fn room(&self) -> usize {
         if self.short {
             1

@@ -1,4 +1,4 @@
-//! What a lane has in flight, in attempts and bytes.
+//! A lane's attempts in flight, and their bytes.
 
 use crate::budget::Budget;
 
@@ -7,7 +7,7 @@ use crate::budget::Budget;
 pub(crate) struct Flight {
     attempts: usize,
     pub(crate) bytes: usize,
-    /// The next attempt waits for memory. Until some is given back there is nothing to take.
+    /// The next attempt waits for memory. Until some is given back nothing can be taken.
     pub(crate) waits: bool,
 }
 
@@ -24,7 +24,8 @@ impl Flight {
         !self.waits
     }
 
-    /// An attempt is over; its bytes go back to the budget by [`Budget::end`], once the lane is not locked any more.
+    /// Ends an attempt. Its bytes go back to the budget by [`Budget::end`], once the lane is no longer
+    /// locked.
     pub(crate) fn end(&mut self, bytes: usize) {
         self.attempts -= 1;
         self.bytes -= bytes;

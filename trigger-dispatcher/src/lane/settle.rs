@@ -7,7 +7,8 @@ use super::Inner;
 use crate::next_step::{Attempted, Next};
 
 impl Inner {
-    /// Whether this position may have been attempted before an unclean stop. It counts only once its row is put.
+    /// Whether this position may have been attempted before an unclean stop. It counts only once its row is
+    /// put.
     pub(crate) fn may_be_suspect(&self, offset: u64) -> bool {
         self.suspects_left > 0 && offset < self.suspects_below
     }
@@ -17,7 +18,7 @@ impl Inner {
         self.put_row(Attempted::first(key), now);
     }
 
-    /// The same for one of which it is not known whether it matches.
+    /// The same for an event of which it is unknown whether it matches.
     pub(super) fn put_undecided(&mut self, key: WorkKey, now: Timestamp) {
         self.put_row(
             Attempted {

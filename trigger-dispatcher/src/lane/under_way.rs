@@ -1,7 +1,7 @@
-//! The attempts that a lane has in hand: when each began, or what it waits for where it has not begun.
+//! The attempts that a lane has in hand: when each began, or what it waits for if it has not begun.
 //!
-//! An event that waits for something of our own has not been attempted. Nothing is written down of it: after a restart it
-//! is read again, and no unclean stop is held against it.
+//! An event that waits for something of our own has not been attempted. Nothing is written down about it:
+//! after a restart it is read again, and no unclean stop is held against it.
 
 use millrace_channel::WorkKey;
 use millrace_event::Timestamp;
@@ -35,7 +35,7 @@ impl Inner {
         }
     }
 
-    /// The attempt has not begun, for want of this.
+    /// Notes that the attempt has not begun, because of this shortage.
     pub(crate) fn wait_for(&mut self, job: &Job, shortage: Shortage, now: Timestamp) {
         if job.is_new {
             self.window.wait(job.attempted.key.position.offset);
@@ -43,8 +43,8 @@ impl Inner {
         self.note(job, Some(shortage), now);
     }
 
-    /// What was waited for may be there: the attempt is to be made now, by the settings of now. `false`: the lane may
-    /// not attempt anything now.
+    /// What the job waited for may be there: the attempt is to be made now, with the present settings.
+    /// `false`: the lane may not attempt anything now.
     pub(crate) fn go_on(&mut self, job: &mut Job, now: Timestamp) -> bool {
         if !self.may_attempt() {
             return false;
@@ -57,10 +57,11 @@ impl Inner {
         true
     }
 
-    /// The attempt will not be made by this worker: the event is owed as if nobody had taken it. For a lane that is halted or
-    /// has no subscriber, or at the end.
+    /// This worker will not make the attempt: the event is owed as if it had never been taken. For a lane
+    /// that is halted, has no subscriber, or ends.
     ///
-    /// Only the catch-up reader reads again what is owed, so a live lane leaves the router, which is at `router`.
+    /// Only the catch-up reader reads owed events again, so a live lane leaves the router, which is at
+    /// `router`.
     pub(crate) fn give_back(&mut self, job: &Job, router: u64) {
         let key = job.attempted.key;
         self.end(&key);
@@ -73,7 +74,7 @@ impl Inner {
         self.dirty = true;
     }
 
-    /// What some of its events wait for.
+    /// What some of the lane's events wait for.
     pub(crate) fn shortage(&self) -> Option<Shortage> {
         let of_one = self.in_hand.iter().find_map(|in_hand| in_hand.now.shortage);
         of_one.or(self.flight.waits.then_some(Shortage::Budget))
@@ -88,7 +89,7 @@ impl Inner {
     fn note(&mut self, job: &Job, shortage: Option<Shortage>, now: Timestamp) {
         let key = job.attempted.key;
         if let Some(in_hand) = self.in_hand.iter_mut().find(|in_hand| in_hand.key == key) {
-            // Of one that goes on waiting for the same it is told since when.
+            // A job that goes on waiting for the same shortage keeps its start time.
             if shortage.is_none() || in_hand.now.shortage != shortage {
                 in_hand.now.since = now;
             }

@@ -1,4 +1,5 @@
-//! Promise: a panic ends no task for good and loses nothing, and an event that provokes it each time is given up on.
+//! Promise: a panic ends no task for good and loses nothing, and an event that provokes it each time is given
+//! up.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +23,7 @@ use super::testing::{Held, Provoked};
 use crate::watched::Task;
 use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
 
-/// The Broker to which the triggers deliver: what it took, and what it refuses at first.
+/// The Broker to which the triggers deliver: what it accepted, and what it refuses at first.
 #[derive(Debug)]
 struct Taker {
     taken: Mutex<HashMap<ObjectName, Vec<String>>>,
@@ -96,7 +97,7 @@ fn event(id: &str) -> Event {
     event.build().expect("a valid event")
 }
 
-/// Too much for an allowance, so that `asks` is asked about it in turns.
+/// Too much work for an allowance, so that `asks` is asked about it in turns.
 fn heavy(id: &str) -> Event {
     let data = format!(r#"[{}{{"name": 1}}]"#, "0,".repeat(100_000));
     let heavy = event(id)
@@ -124,7 +125,7 @@ impl World {
         };
         let store = loop {
             match Store::open(folder, options.clone()) {
-                // The process before it is still ending.
+                // The previous process is still ending.
                 Err(OpenError::Locked(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
                 opened => break opened.expect("a store"),
             }
@@ -196,7 +197,7 @@ impl World {
         }
     }
 
-    /// Makes these the triggers, and waits until that is in effect.
+    /// Sets these triggers, and waits until they are in effect.
     async fn apply(&self, triggers: Vec<Trigger>) {
         self.desired.send_modify(|mesh| {
             let mut newest = Mesh::clone(mesh);
@@ -216,7 +217,7 @@ impl World {
             .await;
     }
 
-    /// Stops as a process does that is asked to; what it has in flight ends.
+    /// Stops as a process does on request; attempts in flight end.
     async fn stop(self) {
         self.stop.cancel();
         self.ended.await.expect("it ends");
@@ -266,7 +267,7 @@ impl World {
         all.get(&name(trigger)).cloned().unwrap_or_default()
     }
 
-    /// Waits until nothing is left to do, also in what is stored.
+    /// Waits until nothing is left to do, in memory and in the stored state.
     async fn until_settled(&self, trigger: &str) {
         self.until("the trigger to settle everything", async || {
             let status = self.status(trigger);
@@ -432,13 +433,13 @@ async fn a_command_is_carried_out_after_a_panic() {
         .await;
 }
 
-/// What another trigger asks.
+/// The filters of another trigger.
 fn other() -> Vec<Filter> {
     vec![Filter::Exact(vec![("id".to_owned(), "other".to_owned())])]
 }
 
-/// One life of a process that ends as if it were killed while a task looks at the event `killer`. What is parked when the
-/// killer has been given up on.
+/// One life of a process that ends as if killed while a task looks at the event `killer`. Returns what is
+/// parked once the killer has been given up.
 fn live_until_the_killer(folder: &Path, clock: &Clock, first: bool) -> Option<Vec<Parked>> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let triggers = vec![
@@ -498,7 +499,7 @@ fn an_event_whose_routing_ends_the_process_is_given_up_on_by_those_who_ask_about
     });
 }
 
-/// One that asks for this path, and one that takes everything.
+/// Two triggers: one that asks for this path, and one that takes everything.
 fn asking(path: &str) -> Vec<Trigger> {
     let asks = vec![Filter::JsonPath(path.to_owned())];
     vec![trigger("asks", asks), trigger("all", vec![])]
@@ -506,7 +507,7 @@ fn asking(path: &str) -> Vec<Trigger> {
 
 #[tokio::test]
 async fn nothing_is_lost_by_a_stop_while_an_event_is_asked_about_in_turns() {
-    // Several times: what may not happen depended on the order in which two things were looked at.
+    // Several times: whether the fault showed depended on the order in which two things were looked at.
     for _ in 0..5 {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Clock::manual(Timestamp(1_000_000));
@@ -572,7 +573,7 @@ async fn a_change_elsewhere_makes_no_event_be_asked_about_again() {
 async fn an_event_that_some_lanes_were_given_before_a_panic_is_given_to_each_once() {
     let names = ["one", "two", "three"];
     let world = World::start(names.map(|name| trigger(name, vec![])).into()).await;
-    // Where the filters are asked, and after it was given to the first lane.
+    // Where the filters are asked, and after the event was given to the first lane.
     world.provoked.panic(Task::Router, Some("bad"), 2);
     world.append(&IDS).await;
     world.until_panicked().await;

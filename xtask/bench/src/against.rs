@@ -1,4 +1,5 @@
-//! Two binaries of Millrace in turns: the one that was built, and another, such as that of before a change.
+//! Compares two binaries of Millrace in turns: the one that was built, and another one, such as that before a
+//! change.
 
 use anyhow::Context as _;
 
@@ -9,7 +10,8 @@ use crate::options::Options;
 use crate::report::{Report, Should, Target};
 use crate::sink::Sink;
 
-/// So many rounds are as long as one of other scenarios: what is looked for is less than two neighbours in time differ by.
+/// How many times the usual number of rounds: the difference sought is smaller than that between consecutive
+/// rounds.
 const TIMES: usize = 4;
 /// How much more processor time an event may take than with the other binary.
 const AT_MOST: f64 = 1.03;
@@ -29,7 +31,7 @@ pub(crate) fn triggers(options: &Options, report: &mut Report) -> anyhow::Result
 fn in_turns(options: &Options, report: &mut Report, triggers: usize) -> anyhow::Result<()> {
     let (mut built, mut other) = (Vec::new(), Vec::new());
     for round in 0..options.rounds * TIMES {
-        // Who comes first changes: what a run leaves to be done, as on the disk, is charged to both.
+        // The order alternates: work that a run leaves behind, as on the disk, then burdens both alike.
         if round % 2 == 0 {
             built.push(one(Binary::Built, options, triggers)?);
             other.push(one(Binary::Other, options, triggers)?);
@@ -38,7 +40,7 @@ fn in_turns(options: &Options, report: &mut Report, triggers: usize) -> anyhow::
             built.push(one(Binary::Built, options, triggers)?);
         }
     }
-    // Each is compared with its neighbour in time: what else runs on the machine changes.
+    // Each run is compared with its neighbour in time, as the load of the machine changes.
     let ratio = |figure: fn(&Run) -> f64| {
         let pairs = built.iter().zip(&other);
         median_of(

@@ -105,7 +105,7 @@ fn expressions(least: Duration, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Triggers that look into the data: what one event takes, its data read anew each time.
+/// Triggers with paths into the data: the time for one event, whose data is parsed anew each time.
 fn paths(least: Duration, report: &mut Report) -> anyhow::Result<()> {
     let item = r#"{"b":1,"name":"x"}"#;
     let of_size = |bytes: usize, item: &str| {
@@ -222,16 +222,16 @@ fn one_by_one(filters: &[Arc<Compiled>], events: &[Event], least: Duration) -> f
 
 /// The best rate of five rounds, in events a second.
 fn best(events: &[Event], least: Duration, each: impl FnMut(&Event)) -> f64 {
-    // The clock is not free.
+    // Reading the clock takes time too.
     best_between(64, events, least, each)
 }
 
-/// The same for events that take so long that the clock does not count.
+/// The same for events that take so long that reading the clock does not matter.
 fn best_of_large(events: &[Event], least: Duration, each: impl FnMut(&Event)) -> f64 {
     best_between(1, events, least, each)
 }
 
-/// Looks at the clock after so many events.
+/// Reads the clock after so many events.
 fn best_between(looks: u32, events: &[Event], least: Duration, mut each: impl FnMut(&Event)) -> f64 {
     let round = |each: &mut dyn FnMut(&Event)| {
         let (begun, mut count) = (processor_time(), 0_u32);

@@ -35,7 +35,7 @@ pub(crate) enum Until {
 pub(crate) enum Shape {
     /// An event in binary mode, to the Broker `bench/default`.
     Event,
-    /// The same, from a peer of its own on each connection: an address of this machine.
+    /// The same, with each connection coming from a peer of its own: an address of this machine.
     EventOfMany,
     /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as large.
     Push,
@@ -135,7 +135,7 @@ async fn one(shared: Rc<Shared>, peer: Ipv4Addr) -> anyhow::Result<Loaded> {
 }
 
 impl Shape {
-    /// Who the connection of this number comes from.
+    /// The local address of the connection with this number.
     fn peer(self, number: usize) -> Ipv4Addr {
         let last = match self {
             Self::Event | Self::Push => 1,

@@ -75,7 +75,7 @@ pub(crate) fn percentile(micros: &[u32], percent: usize) -> f64 {
     micros.get(at).map_or(0.0, |micros| f64::from(*micros) / 1e3)
 }
 
-/// The figure in the middle.
+/// The median.
 pub(crate) fn median_of(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()

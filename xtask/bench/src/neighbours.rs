@@ -1,7 +1,8 @@
-//! What an honest tenant feels of a hostile one: the rows that the suite `neighbours` withstands, and how long everything takes.
+//! What an honest tenant feels of a hostile one: the rows of the suite `neighbours`, with times.
 //!
-//! *Quiet* is the same honest traffic while the same attack is made on another mesh, so that the processor time of the attack is
-//! in both. Honest traffic is light and steady, and has a runtime of its own; a request counts from when it was due.
+//! *Quiet* is the same honest traffic while the same attack hits another mesh, so that both measurements
+//! include the processor time of the attack. Honest traffic is light and steady, and has a runtime of its
+//! own. A request's time counts from when it was due.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,21 +16,21 @@ use crate::options::Options;
 use crate::process;
 use crate::report::{Report, Should, Target};
 
-/// Events before the clock runs.
+/// Events before measuring begins.
 const WARM_UP: usize = 25;
-/// How often the memory is looked at.
+/// How often the memory is read.
 const LOOK: Duration = Duration::from_millis(100);
-/// What is always fast enough, in milliseconds.
+/// Always fast enough, in milliseconds.
 const FAST: f64 = 100.0;
-/// How many times as long as when it is quiet is fast enough, too.
+/// How many times the quiet time is fast enough as well.
 const TIMES_QUIET: f64 = 3.0;
-/// Memory that an attack may take besides the budget, in MiB.
+/// The memory that an attack may take besides the budget, in MiB.
 const ROOM_MIB: f64 = 64.0;
 
 const COLUMNS: &str =
     "answer p50 ms   answer p99 ms   arrive p50 ms   arrive p99 ms   healthz p99 ms   RSS MiB";
 
-/// On whom the attack is made.
+/// The mesh that is attacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attacked {
     /// Another mesh.
@@ -38,7 +39,7 @@ enum Attacked {
     This,
 }
 
-/// What one run gave, in the order of the columns.
+/// The figures of one run, in the order of the columns.
 type Figures = [f64; 6];
 
 /// The runs of one row.
@@ -46,7 +47,7 @@ type Figures = [f64; 6];
 struct Runs {
     quiet: Vec<Figures>,
     attacked: Vec<Figures>,
-    /// Requests refused, looks at `/healthz` not answered with 200, and runs that came to no end.
+    /// Requests refused, probes of `/healthz` not answered with 200, and runs that did not finish.
     failures: usize,
 }
 
@@ -123,7 +124,7 @@ impl Runs {
     }
 }
 
-/// One run: the figures, and how many requests failed. `None` where the attack cannot be made on this machine.
+/// One run: the figures, and how many requests failed. `None` if the attack is impossible on this machine.
 fn one(row: Row, attacked: Attacked, options: &Options) -> anyhow::Result<Option<(Figures, usize)>> {
     let (honest_side, hostile_side) = (runtime()?, runtime()?);
     std::fs::create_dir_all(&options.data)?;
@@ -156,7 +157,7 @@ fn one(row: Row, attacked: Attacked, options: &Options) -> anyhow::Result<Option
     Ok(Some((figures(&outcome, arrivals, rss), failures)))
 }
 
-/// A thread of its own for each side, so that neither makes the other wait but by the processor.
+/// A thread of its own for each side, so that they share nothing but the processor.
 fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread()
         .worker_threads(1)

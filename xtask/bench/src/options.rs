@@ -51,7 +51,7 @@ pub(crate) struct Options {
     pub(crate) backlog: u64,
     pub(crate) records: u64,
     pub(crate) data: PathBuf,
-    /// Another binary of Millrace to be compared with.
+    /// Another binary of Millrace to compare with.
     pub(crate) against: Option<PathBuf>,
     pub(crate) json: bool,
 }
@@ -143,7 +143,7 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
         .with_context(|| format!("no such scenario: {name}"))
 }
 
-/// The whole path: each process under test is started in a folder of its own.
+/// An absolute path: each process under test starts in a folder of its own.
 fn binary(path: &str) -> anyhow::Result<PathBuf> {
     std::fs::canonicalize(path).with_context(|| format!("--against {path}"))
 }

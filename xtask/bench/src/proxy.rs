@@ -1,4 +1,4 @@
-//! One proxy: all connections come from one peer, as they do behind a proxy. Shares among peers must cost it nothing.
+//! A single proxy: all connections come from one peer. Shares among peers must cost it nothing.
 
 use crate::contender::{Contender, Kind, Place};
 use crate::documents;

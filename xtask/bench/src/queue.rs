@@ -1,4 +1,5 @@
-//! The bounded queue between the forwarder's server and its workers: who adds waits for room, who takes waits for work.
+//! The bounded queue between the forwarder's server and its workers: adding waits for room, taking waits for
+//! work.
 
 use std::collections::VecDeque;
 

@@ -31,7 +31,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("millrace", &[ANY]),
     ("tests", &[ANY]),
     ("xtask", &[]),
-    // The attacks of the benchmark `neighbours` are those of the suite.
+    // The benchmark `neighbours` uses the attacks of the suite.
     ("xtask/bench", &["event", "filter", "tests"]),
 ];
 

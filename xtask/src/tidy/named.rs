@@ -1,16 +1,16 @@
-//! What a document names is read in one place, `secrets/`, where the operator's rule is: a source that opened files or read
-//! variables by itself would go past it.
+//! What a document names is read in one place, `secrets/`, which applies the operator's rule. A source that
+//! opened files or read variables by itself would bypass it.
 
 use std::path::Path;
 
 use super::House;
 use super::sources::before_tests;
 
-/// The crates that handle what documents say.
+/// The crates that handle the contents of documents.
 const CRATES: [&str; 2] = ["sources/src", "crds/src"];
-/// The documents themselves are read there.
+/// Reads the documents themselves.
 const DOCUMENTS: &str = "crds/src/input.rs";
-/// Ways past the rule.
+/// Ways around the rule.
 const PAST: [&str; 4] = ["std::fs", "tokio::fs", "File::open", "std::env"];
 
 pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {

@@ -1,8 +1,8 @@
 //! The history of attempts: two files of bounded size, the older of which goes when the newer is full.
 //!
-//! Off the event's way: noting an attempt is a push into memory, a task writes them some at a time, and when it does not keep
-//! up they are left out. What cannot be written, for want of a descriptor or of room, is kept and tried again. Nothing is
-//! synced, and a line that cannot be read is skipped.
+//! Off the event's way: noting an attempt is a push into memory, and a task writes them some at a time. When
+//! that task does not keep up, attempts are left out. What cannot be written for want of a descriptor or of
+//! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -25,7 +25,7 @@ const WAITING: usize = 8_192;
 /// How long attempts gather before they are written.
 const GATHER: Duration = Duration::from_millis(250);
 
-/// When what could not be written is tried again.
+/// How soon writing is tried again after it failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The longest detail and outcome that are kept.
@@ -69,20 +69,20 @@ struct Ring {
 #[derive(Debug, Default)]
 struct Waiting {
     list: Vec<Attempt>,
-    /// So many more are being written. They come back if that fails.
+    /// How many more are being written. They come back if that fails.
     writing: usize,
-    /// The first and the last position of which an attempt was left out.
+    /// The first and the last position of the attempts that were left out.
     left_out: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
 struct Files {
     folder: PathBuf,
-    /// The folder that it lies in, which somebody may move away.
+    /// The folder that holds it, which an operator may move away.
     home: Option<Place>,
     limit: u64,
     open: Option<(File, u64)>,
-    /// The last try failed, which was told.
+    /// The last try failed, and that was logged.
     failing: bool,
 }
 
@@ -164,7 +164,7 @@ impl History {
         found.await.map_err(|_| ChannelError::Closed)
     }
 
-    /// Whether attempts at events around this position were left out since the process started.
+    /// Whether attempts for events around this position were left out since the process started.
     pub(super) fn is_incomplete(&self, at: Position) -> bool {
         let left_out = self.ring.waiting.lock().left_out;
         left_out.is_some_and(|(first, last)| (first..=last).contains(&at.offset))
@@ -187,7 +187,7 @@ impl Drop for History {
 // === impl Ring ===
 
 impl Ring {
-    /// Writes what waits. `false`: that failed, and it waits on.
+    /// Writes the waiting attempts. `false`: that failed, and they still wait.
     fn flush(&self) -> bool {
         let mut files = self.files.lock();
         let taken = self.waiting.lock().take();
@@ -233,7 +233,7 @@ impl Waiting {
         std::mem::take(&mut self.list)
     }
 
-    /// They could not be written, and come first.
+    /// Puts attempts that could not be written back in front.
     fn put_back(&mut self, mut taken: Vec<Attempt>) {
         self.writing = 0;
         taken.append(&mut self.list);
@@ -291,7 +291,7 @@ impl Files {
             none => none.insert(open(&self.folder, &self.folder.join("attempts.jsonl"))?),
         };
         if let Err(error) = file.write_all(lines) {
-            // What was written of it is written again.
+            // The part of it that was written is written again.
             let _ = file.set_len(*length);
             self.open = None;
             return Err(error);
@@ -300,7 +300,7 @@ impl Files {
         Ok(())
     }
 
-    /// Tells once that the history cannot be written, and once that it can be again.
+    /// Logs once that the history cannot be written, and once that it can be again.
     fn tell(&mut self, error: Option<&io::Error>) {
         match (error, self.failing) {
             (Some(error), false) => {
@@ -455,7 +455,7 @@ mod tests {
             "while it cannot be written"
         );
         std::fs::remove_file(&path).unwrap();
-        // By the task, which nobody asks.
+        // The task writes by itself.
         let waits = || {
             let waiting = history.ring.waiting.lock();
             waiting.list.len() + waiting.writing > 0

@@ -134,14 +134,14 @@ impl Embedded {
             Err(LogError::Closed) => Err(AppendError::Closed),
             Err(error @ LogError::TooLarge { .. }) => Err(AppendError::Storage(error.to_string())),
             Err(error @ (LogError::Format { .. } | LogError::Gone { .. } | LogError::Io { .. })) => {
-                // Looks what is wrong, says so, and mends it if it can.
+                // Looks for what is wrong, reports it, and mends it if possible.
                 self.upkeep.notify_one();
                 Err(AppendError::Storage(error.to_string()))
             }
         }
     }
 
-    /// Seals the segment that is written.
+    /// Seals the segment that is being written.
     #[cfg(test)]
     pub(crate) async fn roll(&self) {
         self.log.roll().await.unwrap();

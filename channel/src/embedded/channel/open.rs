@@ -235,7 +235,7 @@ fn keep_up(channel: &Arc<Embedded>) {
     drop(tokio::spawn(async move {
         let (mut looked, mut bytes) = (Instant::now(), u64::MAX);
         loop {
-            // Taken before the channel and given back after it: once the channel is closed, nobody holds it here.
+            // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.
             let tended = tending.lock().await;
             let Some(channel) = weak.upgrade() else { return };
             if channel.is_closing() {
@@ -258,9 +258,9 @@ fn is_busy(bytes: u64, time: Duration) -> bool {
 }
 
 impl Embedded {
-    /// Looks whether the files are in order. What is not is said once, and once when it is again.
+    /// Looks whether the files are in order. A fault is logged once, and once more when it has ended.
     async fn look_over(&self) {
-        // What is found is kept as a fault.
+        // The result is kept as a fault.
         let _ = self.log.look_over().await;
         self.state.look_over().await;
         let now = self.fault();
@@ -293,9 +293,9 @@ impl Embedded {
         if missing == 0 {
             self.borrowed.clear();
         }
-        // What need not be read is cheap. Of the others one at a time, so that nothing else waits for long; in a calm moment the next
-        // one follows at once.
-        // An index is a small part of a segment, and a segment is a 64th of the volume at most.
+        // Segments that need no reading are cheap. Of the others one is read at a time, so that nothing else
+        // waits for long; in a calm moment the next one follows at once. An index is a small part of a
+        // segment, and a segment is at most a 64th of the volume.
         let most = self.disk.space().map_or(0, |space| space.total / 64);
         let room = self.disk.try_promise(most.min(SEGMENT.0));
         let mut was_one = room.is_some() && self.index_next().await;

@@ -1,5 +1,5 @@
-//! Deletes segments: settled history that is old or too much, and more of it when room is short. Then the place of triggers that
-//! are gone is given up, and with `drop-oldest` what is not settled goes too.
+//! Deletes segments: settled history that is old or too much, and more of it when room is short. Then it
+//! gives up the places of triggers that are gone. With `drop-oldest` unsettled events go last.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ struct Plan {
     roll: bool,
 }
 
-/// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are freed. Their age
-/// is counted in steady time: a wall clock that jumps to another year ends no history.
+/// Which settled segments go: the oldest, while they are too old or too many, or until `missing` bytes are
+/// freed. Their age is counted in steady time, so a wall clock that jumps to another year ends no history.
 fn plan(
     segments: &[SegmentInfo],
     lowest: u64,
@@ -96,7 +96,7 @@ impl Embedded {
             return;
         }
         let _one = self.retaining.lock().await;
-        // Who waited before has perhaps made the room.
+        // A caller that waited may find room already made.
         while let Some(shortage) = self.shortage(bytes) {
             let made = self.make_some_room(&shortage, bytes).await;
             self.disk.look_again();
@@ -111,15 +111,16 @@ impl Embedded {
         }
     }
 
-    /// The next step: settled history, this Broker's before that of others, then the places of triggers that are gone, then with
-    /// `drop-oldest` the oldest events. Says whether it is worth to look again.
+    /// The next step: settled history, this Broker's before that of others; then the places of triggers that
+    /// are gone; then with `drop-oldest` the oldest events. Returns whether looking again is worthwhile.
     async fn make_some_room(&self, shortage: &Shortage, bytes: u64) -> Result<bool, ChannelError> {
         if let Shortage::Disk { missing, .. } = shortage {
             if self.settled_bytes() > 0 && self.delete_settled(*missing).await? {
                 return Ok(true);
             }
             for other in self.shares.channels() {
-                // One that deletes at this moment is left alone; it holds its own lock and may wait for another one.
+                // A Broker that is deleting at this moment is left alone: it holds its own lock and may wait
+                // for another one.
                 if other.settled_bytes() > 0
                     && let Ok(_one) = other.retaining.try_lock()
                     && other.delete_settled(*missing).await?
@@ -134,7 +135,8 @@ impl Embedded {
         }
     }
 
-    /// Whether deleting something of this Broker could help at all: cheap, because it is asked for every append that is turned away.
+    /// Whether deleting something of this Broker could help at all. Must be cheap: every append that is
+    /// turned away asks it.
     pub(super) fn can_make_room(&self, shortage: &Shortage) -> bool {
         let drop_oldest = self.options().drop_oldest && self.log.segments().len() > 1;
         match shortage {
@@ -150,7 +152,8 @@ impl Embedded {
         self.settled_bytes() > 0 || self.state.longest_gone().is_some()
     }
 
-    /// Whose debts go first: of a Broker at its own limit its own orphans', on a short volume those of any Broker there.
+    /// The orphan whose debts go first. A Broker at its own limit gives up its own orphans'; on a short
+    /// volume any Broker's count.
     fn next_orphan(&self, shortage: &Shortage) -> Option<(Option<Arc<Embedded>>, Orphan)> {
         match shortage {
             Shortage::Backlog { .. } => self.state.longest_gone().map(|orphan| (None, orphan)),
@@ -167,10 +170,11 @@ impl Embedded {
         }
     }
 
-    /// Drops what is owed to the trigger that has been gone for longest; says whether it is worth to look again.
+    /// Drops what is owed to the trigger that has been gone for longest; returns whether looking again is
+    /// worthwhile.
     async fn forget_longest_gone(&self, bytes: u64) -> Result<bool, ChannelError> {
         let _one = self.shares.forgetting.lock().await;
-        // Who came before has perhaps made the room.
+        // A caller that waited may find room already made.
         let Some(shortage) = self.shortage(bytes) else {
             return Ok(true);
         };
@@ -182,7 +186,7 @@ impl Embedded {
         Ok(true)
     }
 
-    /// Drops what is owed to a trigger, unless that has come back meanwhile.
+    /// Drops what is owed to a trigger, unless the trigger has come back meanwhile.
     async fn forget_for_room(&self, orphan: &Orphan) -> Result<(), ChannelError> {
         let Some(rows) = self.state.drop_orphan(orphan.lane).await? else {
             return Ok(());
@@ -196,7 +200,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Deletes settled history; says whether there was any.
+    /// Deletes settled history; returns whether there was any.
     async fn delete_settled(&self, missing: u64) -> Result<bool, ChannelError> {
         let before = self.log.bytes();
         self.retain_alone(missing).await?;
@@ -215,7 +219,8 @@ impl Embedded {
             .sum()
     }
 
-    /// Deletes the oldest segment although somebody still holds it; the one that is written stays. Says whether one was deleted.
+    /// Deletes the oldest segment although a lane still holds it; the one being written stays. Returns
+    /// whether one was deleted.
     async fn drop_oldest(&self) -> Result<bool, ChannelError> {
         if !self.options().drop_oldest {
             return Ok(false);

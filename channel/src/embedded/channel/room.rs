@@ -15,7 +15,7 @@ use crate::{AppendError, Class};
 /// When a producer that was turned away may come back.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A refusal names at most so many triggers.
+/// The most triggers that a refusal names.
 const NAMED: usize = 3;
 
 /// Bytes of events that are not settled by everybody, remembered until progress changes.
@@ -115,8 +115,9 @@ impl From<Shortage> for AppendError {
 // === impl Embedded ===
 
 impl Embedded {
-    /// Lets an append in, and gives it its room. Before a producer is turned away, settled history is deleted, then what is owed to
-    /// triggers that are gone is dropped, and with `drop-oldest` what nobody has read yet.
+    /// Admits an append and gives it its room. Before a producer is turned away, settled history is deleted,
+    /// then what is owed to triggers that are gone is dropped, and with `drop-oldest` events that nobody has
+    /// read yet.
     pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<Promise, AppendError> {
         if class == Class::Reserve {
             return self.admit_reply(bytes);
@@ -140,7 +141,8 @@ impl Embedded {
         Err(shortage.into())
     }
 
-    /// Replies and dead letters may use the reserve, but for a part of it while another Broker needs some.
+    /// Replies and dead letters may use the reserve. A part of it is kept from them while another Broker
+    /// needs some.
     fn admit_reply(&self, bytes: u64) -> Result<Promise, AppendError> {
         let Some(space) = self.disk.space().filter(|space| space.missing(bytes) > 0) else {
             return Ok(self.disk.promise(bytes));
@@ -178,7 +180,8 @@ impl Embedded {
         self.above_part(bytes).or_else(|| self.above_limit(bytes))
     }
 
-    /// The volume is short, and this Broker holds more than its part or has taken its share of the reserve.
+    /// The shortage, if the volume is short and this Broker holds more than its part or has taken its share
+    /// of the reserve.
     fn above_part(&self, bytes: u64) -> Option<Shortage> {
         let space = self.disk.space()?;
         let missing = space.missing(bytes);
@@ -209,7 +212,7 @@ impl Embedded {
         Some(Shortage::Disk { missing, reason })
     }
 
-    /// The Broker's own limit.
+    /// The shortage, if the Broker is at its own limit.
     fn above_limit(&self, bytes: u64) -> Option<Shortage> {
         let limit = self.options().backlog_bytes?;
         let backlog = self.backlog_bytes();
@@ -240,7 +243,7 @@ impl Embedded {
         }
     }
 
-    /// Bytes of events that somebody still has to settle.
+    /// Bytes of events that some lane still has to settle.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         let version = self.state.holds_version();
         self.backlog.bytes(version, || {

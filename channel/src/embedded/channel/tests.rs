@@ -1,5 +1,5 @@
-//! What the channel promises beyond the contract of every backend: limits, retention, copies, a disk that fills up, also under
-//! several of them.
+//! What the channel promises beyond the contract of every backend: limits, retention, copies, and a disk that
+//! fills up under one channel or several.
 
 mod sharing;
 

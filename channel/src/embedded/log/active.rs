@@ -99,7 +99,7 @@ impl Active {
             synced.map_err(|error| Failure::Broken(io_error("sync", name, &error)))?;
             self.synced = self.written + frames.len() as u64;
         }
-        // Last of all: from here to the answer there is nothing that takes time.
+        // Last of all: nothing that takes time may come between this look and the answer.
         if self.is_gone() {
             return Err(Failure::Broken(self.gone()));
         }
@@ -113,7 +113,7 @@ impl Active {
         self.file.is_gone()
     }
 
-    /// The error that says so.
+    /// The error for a file that was removed or replaced.
     pub(super) fn gone(&self) -> LogError {
         LogError::Gone {
             file: self.segment.name.clone(),
@@ -133,8 +133,8 @@ impl Active {
         Ok(())
     }
 
-    /// Seals the segment, cut where it was last good; says whether the cut is durable. It need not be: the next segment's
-    /// header says where this one ends. A file whose name is gone stays open, for those who still have to read it.
+    /// Seals the segment, cut where it was last good; returns whether the cut is durable. It need not be: the
+    /// next segment's header says where this one ends. A file whose name is gone stays open for its readers.
     pub(super) fn leave(self) -> bool {
         self.segment.seal();
         if self.file.is_gone() {

@@ -1,4 +1,4 @@
-//! A log's files as somebody sees them who copies them while they are written.
+//! A log's files for a backup, which copies them while they are being written.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +20,8 @@ pub(crate) fn segments(folder: &Path) -> io::Result<Vec<String>> {
     Ok(found.into_iter().map(|(_, name)| name).collect())
 }
 
-/// Cuts off a copied segment what its writer had not finished, and makes it durable. One that was only being created goes.
+/// Cuts an unfinished end off a copied segment, and makes the copy durable. A segment that was only being
+/// created is removed.
 pub(crate) fn settle(files: &dyn Files, name: &str) -> io::Result<()> {
     let file = files.open(name)?;
     let bytes = file.length()?;

@@ -30,7 +30,8 @@ pub enum LogError {
         /// Its version.
         version: u32,
     },
-    /// A file was removed, renamed or replaced while it was open: what was written to it would be gone with the process.
+    /// A file was removed, renamed or replaced while it was open: whatever is written to it is lost when the
+    /// process ends.
     #[error("{file} of the log was removed or replaced while Millrace had it open")]
     Gone {
         /// The file's name in the log's folder.

@@ -21,9 +21,9 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and deletions durable.
     fn sync_dir(&self) -> io::Result<()>;
-    /// Whether the folder is where it was opened; the error says what became of it.
+    /// Whether the folder is where it was opened; the error tells what became of it.
     fn check_place(&self) -> io::Result<()>;
-    /// Whether files could be made and removed now; the error says why not.
+    /// Whether files can be made and removed now; the error tells why not.
     fn check_writable(&self) -> io::Result<()>;
 }
 
@@ -39,7 +39,7 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// The file's length.
     fn length(&self) -> io::Result<u64>;
-    /// Whether it is known that the file's name means another file now, or none.
+    /// Whether the file's name is known to mean another file now, or none.
     fn is_gone(&self) -> bool;
 }
 
@@ -47,7 +47,7 @@ pub trait LogFile: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Held open, so that it can be told from another one that stands at its path later.
+    /// Held open, so that another folder that stands at its path later can be told from it.
     folder: Arc<File>,
     place: Place,
     is_cached: bool,
@@ -97,7 +97,7 @@ impl Files for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        // Another process may have its log where this one had it.
+        // Another process may have its log at this path by now.
         self.check_place()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);

@@ -140,8 +140,8 @@ impl Log {
         let metrics = LogMetrics::default();
         let recovered = recover::recover(&*files, &options.clock, &metrics, at_least)?;
         let (ahead, now) = (options.clock.ahead(), options.clock.steady());
-        // Newest first: a segment from the future counts as old as the one after it. Otherwise neither it nor those before
-        // it would be deleted before the clock gets there.
+        // Newest first: a segment from the future counts as old as the one after it. Otherwise neither it nor
+        // its predecessors would be deleted before the clock gets there.
         let mut next = now;
         for segment in recovered.segments.iter().rev() {
             let steady = Timestamp(segment.last_time().0.saturating_sub(ahead));
@@ -282,15 +282,15 @@ impl Log {
         self.inner.shared.offset_at(time)
     }
 
-    /// Looks whether the files are where they should be and can be written, and mends what it can; [`Log::fault`] says what
-    /// was found.
+    /// Looks whether the files are where they should be and can be written, and mends what it can.
+    /// [`Log::fault`] tells what was found.
     pub async fn look_over(&self) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
         self.inner.shared.queue.order(Order::LookOver(answer))?;
         answered.await.unwrap_or(Err(LogError::Closed))
     }
 
-    /// What keeps the log from being written, in words; `None` while all is well. A full disk is no fault.
+    /// Why the log cannot be written, in words; `None` while all is well. A full disk is not a fault.
     pub fn fault(&self) -> Option<String> {
         self.inner.shared.fault.get()
     }

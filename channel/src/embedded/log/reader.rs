@@ -152,7 +152,7 @@ impl Shared {
                 chunk.gap(from, self.oldest(), GapReason::Dropped);
                 Ok((chunk, None))
             }
-            // Somebody removed the file. When its whole folder is away, it may come back.
+            // The file was removed. If its whole folder is away, it may come back.
             Err(error @ LogError::Gone { .. }) if self.files.check_place().is_ok() => {
                 if segment.first_sight_of_absence() {
                     tracing::error!(

@@ -30,7 +30,7 @@ pub struct SegmentInfo {
     pub first_time: Timestamp,
     /// When its last event was appended, or a little later.
     pub last_time: Timestamp,
-    /// The same in the steady time of this process: its age does not jump with the wall clock.
+    /// The same in the steady time of this process: the segment's age does not jump with the wall clock.
     pub last_steady: Timestamp,
     /// No more appends go to it.
     pub sealed: bool,
@@ -56,7 +56,7 @@ pub(super) struct Segment {
     index: Mutex<Index>,
     /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
     file: Mutex<Option<Weak<dyn LogFile>>>,
-    /// Its file when that has lost its name: it could not be opened again.
+    /// The open file, once it has lost its name: it could not be opened again.
     held: Mutex<Option<Arc<dyn LogFile>>>,
     /// Its file was looked for and not found.
     absent: AtomicBool,
@@ -175,7 +175,7 @@ impl Segment {
         }
     }
 
-    /// The last event was appended at this steady time.
+    /// Notes the steady time at which the last event was appended.
     pub(super) fn appended_at(&self, steady: Timestamp) {
         self.last_steady.store(steady.0, Ordering::Release);
     }
@@ -254,7 +254,7 @@ impl Segment {
         Ok(file)
     }
 
-    /// Keeps its file open as long as this lives.
+    /// Keeps its file open as long as this value lives.
     pub(super) fn hold(&self, file: Arc<dyn LogFile>) {
         *self.held.lock() = Some(file);
     }
@@ -315,7 +315,7 @@ impl Segment {
         Ok(place)
     }
 
-    /// Whether it is seen for the first time that the file is not there.
+    /// Whether this is the first time that the file was found missing.
     pub(super) fn first_sight_of_absence(&self) -> bool {
         !self.absent.swap(true, Ordering::AcqRel)
     }

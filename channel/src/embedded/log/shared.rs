@@ -35,7 +35,7 @@ pub(super) struct Shared {
     synced: AtomicU64,
     /// One deletion at a time.
     deletion: Mutex<()>,
-    /// What keeps the log from being written, in words.
+    /// Why the log cannot be written, in words.
     pub(super) fault: Fault,
     /// One index is made at a time.
     pub(super) indexing: Mutex<()>,
@@ -116,7 +116,7 @@ impl Shared {
         self.segments.write().push(segment);
     }
 
-    /// Forgets an empty segment whose file is gone: another one is begun at the same offset.
+    /// Forgets an empty segment whose file is gone: another one begins at the same offset.
     pub(super) fn forget_empty(&self, base: u64) {
         self.segments
             .write()

@@ -283,7 +283,8 @@ impl Writer {
         self.next = next;
     }
 
-    /// Notices without an append what would make one fail, and tries to mend it. The fault ends when nothing is found.
+    /// Notices, without an append, what would make one fail, and tries to mend it. The fault ends when
+    /// nothing is found.
     fn look_over(&mut self) -> Result<(), LogError> {
         let found = self.examine();
         let fault = found.as_ref().err().filter(|error| **error != LogError::DiskFull);
@@ -295,7 +296,7 @@ impl Writer {
         if let Some(active) = self.active.take_if(|active| active.is_gone()) {
             let (gone, segment) = (active.gone(), Arc::clone(&active.segment));
             self.abandon(active, self.next, &gone);
-            // No offset was given out in it, so the next one begins where it did, under the same name.
+            // No offset was given out in it, so the next segment begins at its offset and has its name.
             if segment.base == self.next {
                 self.shared.forget_empty(segment.base);
             }

@@ -1,10 +1,10 @@
-//! Why state was not read or changed.
+//! Why state could not be read or changed.
 
 use millrace_event::ObjectName;
 
 use crate::ChannelError;
 
-/// Why state was not read or changed.
+/// Why state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     /// SQLite failed.
@@ -13,7 +13,7 @@ pub(crate) enum StateError {
     /// The log could not be made durable first.
     #[error("the log could not be made durable before state: {0}")]
     Barrier(String),
-    /// A value that no Millrace writes.
+    /// The database holds a value that Millrace never writes.
     #[error("the state database is corrupt: {0}")]
     Damaged(String),
     /// The lane of a parked event is gone.

@@ -1,11 +1,12 @@
-//! Whether the database's files are still where they were opened. SQLite itself writes on into a file that was removed.
+//! Whether the database's files are still where they were opened. SQLite itself goes on writing into a
+//! removed file.
 
 use std::path::Path;
 
 use crate::embedded::fault::Fault;
 use crate::embedded::place::Place;
 
-/// The database with its companions, and what is wrong with them.
+/// The database and its companion files, and what is wrong with them.
 #[derive(Debug)]
 pub(super) struct Files {
     database: Place,
@@ -26,7 +27,7 @@ impl Files {
         })
     }
 
-    /// What is wrong with them now, with what helps.
+    /// What is wrong with them now, and what helps.
     pub(super) fn look(&self) -> Option<String> {
         let found = self.find();
         self.fault.set(found.clone());

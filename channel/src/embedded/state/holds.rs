@@ -13,7 +13,7 @@ pub(super) enum Held {
     Router(u64),
     /// A lane needs everything from here on; `None`: it only follows the router.
     Lane(LaneId, Option<u64>),
-    /// There is such a lane, of this trigger, which is gone since then (`None`: it is there).
+    /// There is such a lane, of this trigger; gone since this time (`None`: the trigger exists).
     Known(LaneId, ObjectName, Option<Timestamp>),
     /// The lane is forgotten.
     Forgotten(LaneId),
@@ -40,10 +40,10 @@ pub(crate) struct Orphan {
     pub(crate) from: u64,
 }
 
-/// Who holds the oldest position.
+/// The lanes that hold the oldest position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hindmost {
-    /// Some of their triggers, in order of name. None: the router itself has to come by.
+    /// Some of their triggers, in order of name. Empty: the router itself has not passed the position yet.
     pub(crate) triggers: Vec<ObjectName>,
     /// How many more there are.
     pub(crate) more: usize,
@@ -95,7 +95,7 @@ impl Holds {
         self.version
     }
 
-    /// Whose events are the oldest that are not settled; at most `limit` of them by name.
+    /// The triggers whose events are the oldest unsettled ones; at most `limit` of them by name.
     pub(super) fn hindmost(&self, limit: usize) -> Hindmost {
         let lowest = self.lowest();
         let at_lowest = self.lanes.iter().filter(|(_, at)| **at == lowest);
@@ -108,7 +108,8 @@ impl Holds {
         Hindmost { triggers, more }
     }
 
-    /// The orphan that has been gone for longest, of those that hold what nobody else does: to forget another one gives no room.
+    /// The orphan that has been gone for longest, of those that hold events no other lane holds: forgetting
+    /// another one frees no room.
     pub(super) fn longest_gone(&self) -> Option<Orphan> {
         let others = self
             .lanes
@@ -184,7 +185,7 @@ mod tests {
             Held::Lane(a, Some(2)),
             known(b, "b", Some(400)),
             Held::Lane(b, Some(3)),
-            // Gone before them, but a trigger that is there stands further behind.
+            // Gone before the others, but a trigger that exists stands further behind.
             known(c, "c", Some(100)),
             Held::Lane(c, Some(7)),
             known(d, "d", None),

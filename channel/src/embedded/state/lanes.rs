@@ -22,7 +22,7 @@ const SELECT: &str = "
 pub(crate) struct Admission {
     /// The first position that is a new lane's own.
     pub(crate) start: u64,
-    /// Now, in steady time: since when a lane that another one replaces is orphaned.
+    /// The steady time now: a lane that is replaced by another one is orphaned since then.
     pub(crate) now: Timestamp,
 }
 
@@ -130,7 +130,7 @@ pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> R
     Ok(rows as u64)
 }
 
-/// Forgets a lane if its trigger is (still) gone; says how many rows of work went with it.
+/// Forgets a lane if its trigger is (still) gone; returns how many rows of work went with it.
 pub(super) fn drop_orphan(
     db: &Connection,
     id: LaneId,
@@ -165,7 +165,7 @@ pub(super) fn forget(
     let rows = orphans.try_fold(0, |rows, (id, _)| {
         drop_lane(db, LaneId(id), effects).map(|more| rows + more)
     })?;
-    // Dropping the last of several says for all of them that something changed.
+    // One notice is enough for all lanes of the trigger: something changed.
     effects.command = true;
     Ok(Forgotten::Rows(rows))
 }
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(state.hindmost(9).triggers, [name("b")]);
         let orphan = state.longest_gone().unwrap();
         assert_eq!((orphan.lane, orphan.from), (lanes[1].id, 10));
-        // What is known of orphans outlives the run.
+        // Orphans are still known after a restart.
         drop(state);
         let state = start(folder.path());
         assert_eq!(state.longest_gone(), Some(orphan));

@@ -63,7 +63,7 @@ pub(crate) struct State {
 struct Shared {
     holds: Mutex<Holds>,
     files: Files,
-    /// By how much the wall clock is ahead, as it stands in the database.
+    /// By how much the wall clock is ahead, as the database has it.
     noted: Mutex<times::Noted>,
     commands: watch::Sender<u64>,
 }
@@ -100,7 +100,7 @@ impl State {
             .await
     }
 
-    /// Forgets a lane whose trigger is still gone; says how many rows of work went.
+    /// Forgets a lane whose trigger is still gone; returns how many rows of work went with it.
     pub(crate) async fn drop_orphan(&self, lane: LaneId) -> Result<Option<u64>, StateError> {
         self.write(move |db, effects| lanes::drop_orphan(db, lane, effects))
             .await
@@ -180,8 +180,8 @@ impl State {
         Ok(())
     }
 
-    /// Notes by how many milliseconds the wall clock, which shows `wall`, is ahead of the steady time; if that has changed,
-    /// or was long ago.
+    /// Notes by how many milliseconds the wall clock, which shows `wall`, is ahead of the steady time. Does
+    /// nothing if the difference is unchanged and was noted recently.
     pub(crate) async fn note_ahead(&self, ahead: i64, wall: Timestamp) -> Result<(), StateError> {
         if self.shared.noted.lock().holds(ahead, wall) {
             return Ok(());
@@ -236,12 +236,12 @@ impl State {
         self.shared.holds.lock().lowest()
     }
 
-    /// Whose events are the oldest that are not settled.
+    /// The triggers whose events are the oldest unsettled ones.
     pub(crate) fn hindmost(&self, limit: usize) -> Hindmost {
         self.shared.holds.lock().hindmost(limit)
     }
 
-    /// The orphan to be forgotten first, of those whose end gives room.
+    /// The orphan to be forgotten first, of those whose end frees room.
     pub(crate) fn longest_gone(&self) -> Option<Orphan> {
         self.shared.holds.lock().longest_gone()
     }
@@ -251,7 +251,7 @@ impl State {
         self.shared.holds.lock().version()
     }
 
-    /// What is wrong with the database's files, as it was found last.
+    /// What the last look found wrong with the database's files.
     pub(crate) fn fault(&self) -> Option<String> {
         self.shared.files.fault.get()
     }
@@ -259,7 +259,7 @@ impl State {
     /// Looks whether the database's files are where they were opened.
     pub(crate) async fn look_over(&self) {
         let shared = self.shared.clone();
-        // It ends only with the process.
+        // The task fails only when the process ends.
         let _ = tokio::task::spawn_blocking(move || shared.files.look()).await;
     }
 

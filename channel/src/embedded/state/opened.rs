@@ -74,11 +74,11 @@ impl Opened {
         Ok(())
     }
 
-    /// Makes the times that the last run wrote those of this run, whose wall clock is `ahead` of its steady time `now`.
-    /// Blocking.
+    /// Converts the times that the last run wrote to those of this run, whose wall clock is `ahead` of its
+    /// steady time `now`. Blocking.
     pub(crate) fn take_over(&mut self, ahead: i64, now: Timestamp) -> Result<(), StateError> {
         times::take_over(&self.db, ahead, now)?;
-        // Since when triggers are gone is among them.
+        // They include since when triggers are gone.
         (self.holds, _) = survey(&self.db)?;
         Ok(())
     }

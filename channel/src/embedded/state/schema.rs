@@ -15,9 +15,10 @@ const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
 
 /// What the state consists of.
 ///
-/// Lanes are never numbered twice (AUTOINCREMENT), nor are parked events. `work_due` gives due rows in order, `work_position` says
-/// whether an event is still named before its copy or its segment goes. `ahead` is what has to be added to `work.due` and
-/// `lanes.orphaned` to make wall times of them, and `noted` the wall time at which that was so.
+/// Numbers of lanes are never used twice (AUTOINCREMENT), nor are those of parked events. `work_due` gives
+/// due rows in order. `work_position` tells whether an event is still named before its copy or its segment
+/// goes. `ahead` has to be added to `work.due` and `lanes.orphaned` to make wall times of them; `noted` is
+/// the wall time at which that was so.
 const TABLES: &str = "
 CREATE TABLE channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -76,7 +77,7 @@ CREATE TABLE events (
 INSERT INTO channel (id, router, clean) VALUES (1, 0, 0);
 ";
 
-/// What makes version 2 of version 1, version 3 of version 2, and so on.
+/// The steps from version 1 to version 2, from 2 to 3, and so on.
 const STEPS: [&str; 2] = [
     "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE channel ADD COLUMN noted INTEGER;",

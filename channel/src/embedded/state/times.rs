@@ -1,8 +1,8 @@
-//! Steady times on disk: how those that the last run wrote become those of this run.
+//! Steady times on disk: converts those of the last run to those of this run.
 //!
-//! A row says when it is due in the steady time of the process that wrote it, and `ahead` by how much the wall clock was
-//! ahead of that. So a jump of the wall clock costs one small write and no change of rows, however many there are; the
-//! rows are changed when the next process opens them, if the clock has jumped at all.
+//! A row holds its due time in the steady time of the process that wrote it. `ahead` tells by how much the
+//! wall clock was ahead of that time. So a jump of the wall clock costs one small write, however many rows
+//! there are. The rows are changed when the next process opens them, if the clock has jumped at all.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use rusqlite::Connection;
 use super::StateError;
 use crate::LaneId;
 
-/// Times beyond this are not moved: they are as good as never, and must not overflow.
+/// Times beyond this are not moved: they mean never, and must not overflow.
 const NEVER: i64 = i64::MAX / 2;
-/// While the clock is not what it was at the start, what it shows is written down as often as this.
+/// How often the wall clock's time is written down while it differs from the clock at the start.
 const NOTED_AGAIN: Duration = Duration::from_secs(60);
 
 /// How far the wall clock was ahead of the steady time, as a process wrote it down.
@@ -38,14 +38,15 @@ impl Noted {
         Ok(noted)
     }
 
-    /// Whether what is written down still tells a clock that is `ahead`, and shows `wall`, from the one before it was set.
+    /// Whether the note still tells the present clock, which is `ahead` and shows `wall`, from the clock
+    /// before it was set.
     pub(super) fn holds(&self, ahead: i64, wall: Timestamp) -> bool {
         let fresh = self.wall.is_some_and(|noted| wall.since(noted) < NOTED_AGAIN);
         self.ahead == ahead && (ahead == 0 || fresh)
     }
 
-    /// Whether a process that starts when the wall clock shows `wall` finds it as it was before it was set: nearer to the
-    /// steady time of that process than to its wall time.
+    /// Whether the clock was set back to rights before a process that starts at wall time `wall`. It was if
+    /// `wall` is nearer to the noted steady time than to the noted wall time.
     fn is_undone(&self, wall: Timestamp) -> bool {
         let distance = |to: Timestamp| wall.since(to).max(to.since(wall));
         self.wall.is_some_and(|noted| {
@@ -55,11 +56,11 @@ impl Noted {
     }
 }
 
-/// Makes the stored times those of this run, whose wall clock is `ahead` of its steady time `now`.
+/// Converts the stored times to those of this run, whose wall clock is `ahead` of its steady time `now`.
 ///
-/// A clock that is set right while nothing runs shows a time that goes on from the old steady time: then the rows are right
-/// as they are. After a long stop the one cannot be told from the other. Then a clock that was set back counts as set
-/// right, so that rows become too late (which is bounded) and nothing ends early.
+/// If the clock was put right while no process ran, it continues from the old steady time, and the rows are
+/// right as they are. After a long stop the two cases look alike. Then a clock that was set back counts as
+/// put right: rows may become due too late (by a bounded time), but never too early.
 pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(), StateError> {
     let before = Noted::read(db)?;
     let wall = Timestamp(now.0.saturating_add(ahead));
@@ -81,7 +82,7 @@ pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(
     if !before.holds(ahead, wall) {
         note(&all, ahead, wall)?;
     }
-    // Nobody went away in the future: the clock was wrong then, or is now.
+    // A trigger cannot have gone away in the future: the clock was wrong then, or is wrong now.
     all.execute("UPDATE lanes SET orphaned = ?1 WHERE orphaned > ?1", [now.0])?;
     all.commit()?;
     Ok(())
@@ -99,7 +100,7 @@ pub(super) fn note(db: &Connection, ahead: i64, wall: Timestamp) -> Result<Noted
     })
 }
 
-/// Nothing of a lane is due later than `latest`.
+/// Brings rows of a lane that are due later than `latest` forward to it.
 pub(super) fn bring_forward(db: &Connection, lane: LaneId, latest: Timestamp) -> Result<(), StateError> {
     db.prepare_cached("UPDATE work SET due = ?2 WHERE lane = ?1 AND due > ?2")?
         .execute([lane.0, latest.0])?;
@@ -119,7 +120,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
     const YEAR: i64 = 365 * 24 * HOUR;
 
-    /// A process whose wall clock is as far ahead of its steady time.
+    /// A process whose wall clock is so far ahead of its steady time.
     fn process(folder: &Path, ahead: i64, now: Timestamp) -> State {
         let mut opened = Opened::open(&folder.join("state.db"), false).unwrap();
         opened.take_over(ahead, now).unwrap();
@@ -143,7 +144,8 @@ mod tests {
                 .set_lane_state(gone, LaneState::Orphaned(START))
                 .await
                 .unwrap();
-            // The clock is set, which is noted; then the next process begins at what the clock shows.
+            // The clock is set, which is noted; the next process then starts at the time that the clock
+            // shows.
             state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
             drop(state);
             let began = Timestamp(START.0 + set + 1_000);
@@ -158,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_is_set_right_while_nothing_runs_ends_nothing() {
-        // How the clock is set while it runs, and again while it does not: right, or by a little less.
+        // How the clock is set during the run, and again after it: right, or by a little less.
         for (set, again) in [
             (-2 * YEAR, 2 * YEAR),
             (-2 * YEAR, 2 * YEAR - HOUR),
@@ -188,7 +190,7 @@ mod tests {
             let orphaned = state.lanes().await.unwrap()[1].state;
             assert_eq!(orphaned, LaneState::Orphaned(START.min(began)), "{set} {again}");
             drop(state);
-            // The next one finds nothing to change any more.
+            // The next process finds nothing more to change.
             let state = process(folder.path(), 0, Timestamp(began.0 + HOUR));
             let found = state.due(lane, Timestamp(i64::MAX), 10).await.unwrap();
             assert_eq!(found[0].due, Timestamp(due), "{set} {again}");
@@ -229,7 +231,7 @@ mod tests {
             .set_lane_state(lane, LaneState::Orphaned(Timestamp(late)))
             .await
             .unwrap();
-        // It ended before anybody noticed that the clock was set right.
+        // The run ended before it could notice that the clock was put right.
         drop(state);
         let state = process(folder.path(), 0, START);
         assert_eq!(state.lanes().await.unwrap()[0].state, LaneState::Orphaned(START));

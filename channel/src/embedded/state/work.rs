@@ -11,7 +11,7 @@ use crate::{LaneId, Work, WorkKey};
 const SUSPECT: i64 = 1;
 const UNDECIDED: i64 = 2;
 
-/// What the column `suspect` says of a row.
+/// The value of the column `suspect` for a row.
 pub(super) fn suspect_to_db(work: &Work) -> i64 {
     let bit = |is: bool, bit: i64| if is { bit } else { 0 };
     bit(work.suspect, SUSPECT) | bit(work.undecided, UNDECIDED)

@@ -1,9 +1,9 @@
 //! The one thread that writes state: it takes every change that waits and makes one transaction of them.
 //!
-//! Two files that sync on one disk wait for each other, so commits are few: what arrives while one commit syncs is the
-//! next one. Each job stands or falls alone (a savepoint each), and when the transaction as a whole cannot be
-//! committed each is tried again by itself. Before and behind each transaction stands a look at the files: nothing counts as
-//! stored that went into a file which somebody had removed.
+//! Two files that sync on one disk wait for each other, so commits are few: changes that arrive while one
+//! commit syncs make up the next one. Each job stands or falls alone (with a savepoint of its own). When the
+//! transaction as a whole cannot be committed, each job is tried again by itself. The files are looked at
+//! before and after each transaction: nothing counts as stored that went into a removed file.
 
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ impl Worker {
     }
 }
 
-/// What went into a file that is gone is not stored.
+/// Turns a success into an error if the database's file is gone: then nothing was stored.
 fn unless<T>(fault: Option<&str>, outcome: Result<T, StateError>) -> Result<T, StateError> {
     match fault {
         Some(fault) if outcome.is_ok() => Err(StateError::Gone(fault.to_owned())),

@@ -134,7 +134,7 @@ async fn page(
 
 impl Found {
     fn see(&mut self, line: &Line<'_>, trigger: &Trigger, limit: usize) -> Result<(), NotDone> {
-        // It was accepted once, so it is within the limits of whoever accepted it.
+        // It was accepted once, so it is within the limits of the Broker that accepted it.
         let limits = Limits {
             event_bytes: usize::MAX,
             ..Limits::default()

@@ -1,9 +1,9 @@
-//! The memory that this process may have: of its control group, or of the machine.
+//! The memory that this process may use: that of its control group, or of the machine.
 
 use std::fs;
 use std::path::Path;
 
-/// What is taken where nothing can be found out, as outside of Linux.
+/// Assumed where nothing can be found out, as outside of Linux.
 const UNKNOWN: u64 = 2 << 30;
 
 /// Bytes of memory that the process may have.
@@ -29,8 +29,8 @@ fn at(root: &Path) -> u64 {
     limits.fold(machine, u64::min)
 }
 
-/// The lowest limit from the group up to the root of the hierarchy: each holds for all below it. In a container the path may
-/// be that of the machine, of which only the root is to be seen.
+/// The lowest limit from the group up to the root of the hierarchy: each holds for all below it. In a
+/// container the path may be that of the machine, and only its root is visible.
 fn lowest(hierarchy: &Path, group: &str, file: &str) -> Option<u64> {
     let group = Path::new(group.trim_start_matches('/'));
     group
@@ -77,7 +77,7 @@ mod tests {
             (&[MEMINFO, v2, ("sys/fs/cgroup/a/b/memory.max", "max\n")], 8 << 20),
             (&[MEMINFO, v2, ("sys/fs/cgroup/a/b/memory.max", "1000\n")], 1000),
             (&[MEMINFO, v2, ("sys/fs/cgroup/a/memory.max", "2000\n")], 2000),
-            // A container that sees only its own group, at the root.
+            // A container that sees only its own group, as the root.
             (&[MEMINFO, v2, ("sys/fs/cgroup/memory.max", "3000\n")], 3000),
             (
                 &[
@@ -87,7 +87,7 @@ mod tests {
                 ],
                 4000,
             ),
-            // What version 1 calls no limit.
+            // The value that version 1 uses for "no limit".
             (
                 &[
                     MEMINFO,

@@ -1,4 +1,4 @@
-//! What a run does with a clock that is set: by a little, by hours, by decades, and right again.
+//! What a run does when its clock is set by a little, by hours or by decades, and put right again.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const YEAR: i64 = 365 * 24 * HOUR;
 
-/// So long after the start, with the clock set by as much since.
+/// A look so long after the start, with the clock set by `set` since.
 fn at(passed: i64, set: i64) -> Moment {
     Moment {
         wall: Timestamp(START.0 + passed + set),
@@ -15,7 +15,7 @@ fn at(passed: i64, set: i64) -> Moment {
     }
 }
 
-/// It has sent a tick at `SENT`, the minute after the start.
+/// A run that has sent a tick at `SENT`, the minute after the start.
 const SENT: Timestamp = Timestamp(START.0 + MINUTE);
 
 fn begun() -> Horizon {
@@ -63,7 +63,7 @@ fn set_right_again_it_goes_on_as_if_nothing_had_been() {
 
 #[test]
 fn what_was_sent_before_a_day_was_set_back_is_not_sent_again_when_it_is_right_again() {
-    // Right, a little before what it had reached, and hours before.
+    // Put right: a little before what it had reached, and hours before.
     for (early, expected) in [
         (-3 * MINUTE, Look::Lapsed { done: Some(SENT) }),
         (30_000, Look::Lapsed { done: Some(SENT) }),

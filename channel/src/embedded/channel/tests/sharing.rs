@@ -1,4 +1,4 @@
-//! Several Brokers on a volume that is short, and what goes before a producer is turned away.
+//! Several Brokers on a volume that is short, and what is given up before a producer is turned away.
 
 use super::*;
 use crate::embedded::channel::room::Shortage;
@@ -32,7 +32,7 @@ async fn append_one(channel: &Embedded, class: Class) -> Result<Position, Append
     channel.append(vec![sized("x", LARGE)], class).await
 }
 
-/// Appends so often, settling everything at once each time.
+/// Appends so often, and settles everything after each time.
 async fn flows(channel: &Embedded, times: usize) {
     for time in 0..times {
         if let Err(refused) = append_one(channel, Class::Producer).await {
@@ -79,7 +79,7 @@ async fn a_broker_that_fills_the_volume_costs_the_others_nothing() {
         refusing.contains("the oldest for shop/stuck") && refusing.contains("an equal part"),
         "{refusing}"
     );
-    // A second one goes as far as it must not, and the third does not notice.
+    // A second Broker goes beyond what it may hold, and the third does not notice.
     let (stored, code) = fill(&other, 1_000).await;
     assert_eq!(code, Some("disk-full"));
     assert!(stored > 0);
@@ -164,7 +164,7 @@ async fn the_longest_gone_trigger_gives_way_before_a_producer_is_turned_away() {
     flows(&channel, 30).await;
     assert_eq!(names(&channel.lanes().await.unwrap()), ["there"]);
     assert_eq!(channel.usage().forgotten, 2);
-    // A trigger that is there is never forgotten.
+    // A trigger that exists is never forgotten.
     stand_at(&channel, there, channel.head().offset).await;
     let (_, code) = fill(&channel, 100).await;
     assert_eq!(code, Some("backlog-full"));

@@ -370,7 +370,7 @@ async fn the_age_of_a_segment_does_not_jump_with_the_wall_clock() {
     log.append(vec![event(2, 1)]).await.unwrap();
     log.close().await.unwrap();
     drop(log);
-    // The next process finds a time that is still to come, and one that is past.
+    // The next process finds one time in the future and one in the past.
     clock.set(clock.now().before(70 * YEAR));
     clock.advance(Duration::from_secs(60));
     let log = open(&disk, &options).0;

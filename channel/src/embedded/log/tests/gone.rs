@@ -1,4 +1,5 @@
-//! Files that somebody removes, replaces or moves under the log: nothing is acknowledged into them, and what was is still read.
+//! Files that are removed, replaced or moved under the log: no event is acknowledged into them, and earlier
+//! ones are still read.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ fn on(folder: &Path) -> Log {
     Log::open(Arc::new(files), options(), 0).unwrap().0
 }
 
-/// The segment that is written.
+/// The segment that is being written.
 fn newest(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder)
         .unwrap()
@@ -51,7 +52,7 @@ async fn nothing_is_acknowledged_into_a_file_that_is_gone_and_a_new_one_is_begun
         );
         assert!(log.fault().is_some());
         let at = append(&log, 4).await.unwrap();
-        // What was acknowledged before is still there to be delivered, what was refused is not.
+        // Events acknowledged before are still there to be delivered; refused ones are not.
         let (records, _) = read_all(&log, 0).await;
         assert_eq!(records, [(0, 0), (1, 1), (2, 2), (at, 4)], "way {number}");
         log.look_over().await.unwrap();
