@@ -31,7 +31,7 @@ use crate::{
     Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
 };
 use history::History;
-use room::Backlog;
+use room::{Backlog, Patience};
 
 /// When who found the queue of the log full may come back.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
@@ -63,6 +63,7 @@ pub(crate) struct Embedded {
     /// The Brokers of the same volume, and what this one has taken of its reserve.
     shares: Arc<Shares>,
     borrowed: Borrowed,
+    patience: Patience,
     clock: Clock,
     unclean: bool,
     /// Where new lanes begin in a run that rebuilds state; otherwise at the head.

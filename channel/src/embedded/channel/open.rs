@@ -9,7 +9,7 @@ use millrace_event::ObjectName;
 
 use super::history::History;
 use super::read::Damage;
-use super::room::Backlog;
+use super::room::{Backlog, Patience};
 use super::{Embedded, Surroundings};
 use crate::Channel;
 use crate::embedded::Durability;
@@ -89,6 +89,7 @@ impl Embedded {
             ballast: around.ballast,
             shares: around.shares,
             borrowed: Borrowed::default(),
+            patience: Patience::default(),
             clock: around.options.clock,
             unclean,
             retaining: tokio::sync::Mutex::default(),

@@ -1,7 +1,7 @@
 //! Whether there is room for an append, and what is done before a producer is turned away.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -14,6 +14,9 @@ use crate::{AppendError, Class};
 
 /// When a producer that was turned away may come back.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// So long producers of a Broker that holds less than its part wait for its subscribers to give room back.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The most triggers that a refusal names.
 const NAMED: usize = 3;
@@ -31,11 +34,27 @@ struct Counted {
     bytes: u64,
 }
 
+/// Since when producers wait for the progress of this Broker.
+#[derive(Debug, Default)]
+pub(super) struct Patience(Mutex<Option<Waiting>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// The version of the progress that is behind us.
+    version: u64,
+    since: Instant,
+}
+
 /// Why a producer is turned away.
 #[derive(Debug)]
 pub(super) enum Shortage {
-    /// The volume: so many bytes should be given free.
-    Disk { missing: u64, reason: String },
+    /// The volume: so many bytes should be given free. `may_pass`: this Broker holds less than its part, so room comes back as
+    /// fast as its subscribers work.
+    Disk {
+        missing: u64,
+        may_pass: bool,
+        reason: String,
+    },
     /// The broker's own limit: so many bytes are above it.
     Backlog { above: u64, reason: String },
 }
@@ -97,7 +116,30 @@ impl Backlog {
     }
 }
 
+// === impl Patience ===
+
+impl Patience {
+    /// Until when the next progress is waited for. Each progress begins another wait; without any the patience ends, and producers
+    /// are turned away at once.
+    fn ends(&self, version: u64) -> Instant {
+        let mut waiting = self.0.lock();
+        let known = waiting.filter(|known| known.version == version);
+        let current = known.unwrap_or_else(|| Waiting {
+            version,
+            since: Instant::now(),
+        });
+        *waiting = Some(current);
+        current.since + PATIENCE
+    }
+}
+
 // === impl Shortage ===
+
+impl Shortage {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Disk { may_pass: true, .. })
+    }
+}
 
 impl From<Shortage> for AppendError {
     fn from(shortage: Shortage) -> Self {
@@ -117,7 +159,8 @@ impl From<Shortage> for AppendError {
 impl Embedded {
     /// Admits an append and gives it its room. Before a producer is turned away, settled history is deleted,
     /// then what is owed to triggers that are gone is dropped, and with `drop-oldest` events that nobody has
-    /// read yet.
+    /// read yet. A producer whose Broker holds less than its part waits for a moment until its subscribers
+    /// have given room back.
     pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<Promise, AppendError> {
         if class == Class::Reserve {
             return self.admit_reply(bytes);
@@ -129,6 +172,7 @@ impl Embedded {
         }
         if let Some(shortage) = self.shortage(bytes) {
             self.make_room(&shortage, bytes).await;
+            self.wait_for_room(bytes).await;
         }
         let Some(shortage) = self.shortage(bytes) else {
             let room = self.disk.promise(bytes);
@@ -139,6 +183,26 @@ impl Embedded {
         };
         self.turned_away.store(bytes, Ordering::Relaxed);
         Err(shortage.into())
+    }
+
+    /// Waits while the shortage may pass. What was delivered gives its room back with the next progress,
+    /// which is written a moment after the deliveries.
+    async fn wait_for_room(&self, bytes: u64) {
+        let longest = Instant::now() + PATIENCE;
+        loop {
+            let version = self.state.holds_version();
+            if !self.shortage(bytes).is_some_and(|shortage| shortage.may_pass()) {
+                return;
+            }
+            let until = self.patience.ends(version).min(longest).into();
+            let progress = self.state.progress_since(version);
+            if tokio::time::timeout_at(until, progress).await.is_err() || self.is_closing() {
+                return;
+            }
+            if let Some(shortage) = self.shortage(bytes) {
+                self.make_room(&shortage, bytes).await;
+            }
+        }
     }
 
     /// Replies and dead letters may use the reserve. A part of it is kept from them while another Broker
@@ -209,7 +273,11 @@ impl Embedded {
             size(space.free),
             size(space.reserve())
         );
-        Some(Shortage::Disk { missing, reason })
+        Some(Shortage::Disk {
+            missing,
+            may_pass: is_below,
+            reason,
+        })
     }
 
     /// The shortage, if the Broker is at its own limit.

@@ -25,7 +25,7 @@ use millrace_event::{ObjectName, Timestamp};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
@@ -66,6 +66,8 @@ struct Shared {
     /// By how much the wall clock is ahead, as the database has it.
     noted: Mutex<times::Noted>,
     commands: watch::Sender<u64>,
+    /// Wakes those that wait for another version of `holds`.
+    progressed: Notify,
 }
 
 // === impl State: changes ===
@@ -251,6 +253,17 @@ impl State {
         self.shared.holds.lock().version()
     }
 
+    /// Ends when `holds_version` is not `seen` any more.
+    pub(crate) async fn progress_since(&self, seen: u64) {
+        let progressed = self.shared.progressed.notified();
+        tokio::pin!(progressed);
+        // Registered before the look, so that no change between the two is missed.
+        progressed.as_mut().enable();
+        if self.holds_version() == seen {
+            progressed.await;
+        }
+    }
+
     /// What the last look found wrong with the database's files.
     pub(crate) fn fault(&self) -> Option<String> {
         self.shared.files.fault.get()
@@ -360,6 +373,7 @@ impl Shared {
     fn held(&self, changes: &[Held]) {
         if !changes.is_empty() {
             self.holds.lock().apply(changes);
+            self.progressed.notify_waiters();
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::codec::{self, from_db, offsets_from_db};
 use super::files::Files;
@@ -95,6 +95,7 @@ impl Opened {
             files,
             noted: Mutex::new(noted),
             commands: watch::Sender::new(0),
+            progressed: Notify::new(),
         });
         let worker = Worker {
             db: self.db,

@@ -99,6 +99,31 @@ async fn a_broker_that_fills_the_volume_costs_the_others_nothing() {
 }
 
 #[tokio::test]
+async fn below_its_part_a_producer_waits_for_what_is_delivered_and_no_longer() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let around = surroundings(folder.path(), TOTAL, &clock);
+    let [dead, fine] = ["dead", "fine"].map(|name| open(&around, name, OPTIONS));
+    stuck(&dead, "stuck").await;
+    fill(&dead, 1_000).await;
+    // Its subscriber stands still: once the patience is over, producers are turned away at once.
+    let lane = stuck(&fine, "slow").await;
+    assert_eq!(fill(&fine, 1_000).await.1, Some("disk-full"));
+    let stands = fine.state.lowest();
+    tokio::select! {
+        biased;
+        outcome = append_one(&fine, Class::Producer) => assert!(outcome.is_err()),
+        () = std::future::ready(()) => panic!("it waits"),
+    }
+    // It moves again: a producer that comes before the progress is written waits for that.
+    stand_at(&fine, lane, stands).await;
+    let (appended, ()) = tokio::join!(append_one(&fine, Class::Producer), async {
+        settle_all(&fine).await;
+        stand_at(&fine, lane, fine.head().offset).await;
+    });
+    appended.unwrap();
+}
+
+#[tokio::test]
 async fn who_asks_alone_may_use_all_that_is_free() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let around = surroundings(folder.path(), TOTAL, &clock);
