@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_budget::Slot;
 use millrace_channel::{Batch, ChannelError, Reader};
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
@@ -14,6 +15,8 @@ use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
+/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead (256 KiB each, or one event if that is larger).
+pub const STRETCH_BYTES: usize = 2 << 20;
 /// Readers kept where they stopped, so that a lane that comes back finds its place without a new look-up.
 const KEPT_READERS: usize = 4;
 
@@ -34,6 +37,9 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         if serving.stop.is_cancelled() {
             return;
         }
+        let Some(stretch) = stretch(&serving, &mut readers).await else {
+            return;
+        };
         provoke::at(&serving, Task::CatchUp, None);
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
         let again = match caught(feed(&serving, &lanes, &mut readers)).await {
@@ -49,6 +55,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 panics.next().unwrap_or_default()
             }
         };
+        drop(stretch);
         if !again.is_zero() {
             tokio::select! {
                 () = serving.stop.cancelled() => return,
@@ -60,6 +67,20 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             inner.asked = false;
             serving.stir(lane, &mut inner);
         }
+    }
+}
+
+/// Memory for a stretch of the log. A task that has to wait for it gives up what its readers have read ahead.
+/// `None`: the broker is no longer served.
+async fn stretch(serving: &Serving, readers: &mut Vec<Box<dyn Reader>>) -> Option<Slot> {
+    let slots = &serving.common.options.readers;
+    if let Some(slot) = slots.take_now() {
+        return Some(slot);
+    }
+    readers.clear();
+    tokio::select! {
+        () = serving.stop.cancelled() => None,
+        slot = slots.take() => Some(slot),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use millrace_budget::Ledger;
+use millrace_budget::{Ledger, Slots};
 use millrace_channel::{Channel, ChannelError, Channels};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::catch_up::STRETCH_BYTES;
 use crate::alone::Alone;
 use crate::budget::Budget;
 use crate::lane::Lane;
@@ -49,6 +50,8 @@ pub struct DispatcherOptions {
     pub queued: Arc<Ledger>,
     /// Memory of events in flight; 64 MiB. Each lane can have one attempt under way beyond it.
     pub in_flight: Arc<Ledger>,
+    /// Memory of what is read from the log for lanes that lag; 16 MiB.
+    pub readers: Slots,
     /// How long the debts of a trigger that is gone are kept; 24 h.
     pub orphan_grace: Duration,
     /// How long attempts in flight may take to end at shutdown; 30 s.
@@ -104,6 +107,7 @@ impl Default for DispatcherOptions {
             linger: Duration::from_secs(5),
             queued: Arc::new(Ledger::new(32 << 20)),
             in_flight: Arc::new(Ledger::new(64 << 20)),
+            readers: Slots::new(16 << 20, STRETCH_BYTES),
             orphan_grace: Duration::from_secs(24 * 3600),
             drain_timeout: Duration::from_secs(30),
         }

@@ -42,6 +42,7 @@ mod watched;
 mod window;
 mod worker;
 
+pub use catch_up::STRETCH_BYTES;
 pub use dispatcher::{Dispatcher, DispatcherOptions, Parts};
 pub use metrics::Metrics;
 pub use observer::{Observation, Observer};

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_broker::Limits;
-use millrace_budget::{Ledger, Part, Use};
+use millrace_budget::{Ledger, Part, Slots, Use};
+use millrace_trigger_dispatcher::STRETCH_BYTES;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -23,13 +24,19 @@ pub(crate) struct Memory {
     pub(crate) in_flight: Arc<Ledger>,
     /// Answers of subscribers that may be replies, until they are stored.
     pub(crate) replies: Part,
+    /// What is read from the log for Triggers that lag.
+    pub(crate) readers: Slots,
     /// What the clients of sources read ahead, counted at its bound.
     pub(crate) read_ahead: Arc<Ledger>,
 }
 
-/// Eighths of the budget. Strangers send the bodies, so they get most.
-const BODIES: usize = 3;
-const IN_FLIGHT: usize = 2;
+/// Sixteenths of the budget. Strangers send the bodies, so they get most.
+const BODIES: usize = 5;
+const QUEUED: usize = 2;
+const IN_FLIGHT: usize = 4;
+const REPLIES: usize = 2;
+const READERS: usize = 1;
+const READ_AHEAD: usize = 2;
 
 /// The bounds of the default budget, a quarter of the memory.
 const DEFAULT: (u64, u64) = (128 << 20, 1 << 30);
@@ -46,14 +53,15 @@ impl Memory {
     ) -> Self {
         let budget = budget.unwrap_or_else(|| (machine::memory() / 4).clamp(DEFAULT.0, DEFAULT.1));
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        let eighth = budget / 8;
+        let sixteenth = budget / 16;
         let event = limits.event_bytes.saturating_mul(2);
         let memory = Self {
-            bodies: Part::new(eighth * BODIES, limits.largest_body().max(largest_call)),
-            queued: Arc::new(Ledger::new(eighth.max(event))),
-            in_flight: Arc::new(Ledger::new((eighth * IN_FLIGHT).max(event))),
-            replies: Part::new(eighth, largest_reply),
-            read_ahead: Arc::new(Ledger::new(eighth)),
+            bodies: Part::new(sixteenth * BODIES, limits.largest_body().max(largest_call)),
+            queued: Arc::new(Ledger::new((sixteenth * QUEUED).max(event))),
+            in_flight: Arc::new(Ledger::new((sixteenth * IN_FLIGHT).max(event))),
+            replies: Part::new(sixteenth * REPLIES, largest_reply),
+            readers: Slots::new(sixteenth * READERS, STRETCH_BYTES.max(limits.event_bytes)),
+            read_ahead: Arc::new(Ledger::new(sixteenth * READ_AHEAD)),
         };
         let needed: usize = memory.parts().iter().map(|(_, part)| part.limit()).sum();
         if needed > budget + (1 << 20) {
@@ -71,12 +79,13 @@ impl Memory {
         registry.register_collector(Box::new(self.clone()));
     }
 
-    fn parts(&self) -> [(&'static str, &dyn Use); 5] {
+    fn parts(&self) -> [(&'static str, &dyn Use); 6] {
         [
             ("bodies", &self.bodies),
             ("queued", &*self.queued),
             ("in-flight", &*self.in_flight),
             ("replies", &self.replies),
+            ("readers", &self.readers),
             ("read-ahead", &*self.read_ahead),
         ]
     }
@@ -140,7 +149,9 @@ mod tests {
                 .map(|(_, part)| part.limit())
                 .sum();
             let budget = usize::try_from(budget).unwrap();
-            assert!((budget - 8192..=budget).contains(&total), "{total} of {budget}");
+            // The readers have whole stretches.
+            let least = budget - STRETCH_BYTES - 8192;
+            assert!((least..=budget).contains(&total), "{total} of {budget}");
         }
     }
 

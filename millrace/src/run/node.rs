@@ -75,6 +75,7 @@ impl Node {
                 drain_timeout: config.drain_timeout,
                 queued: front.memory.queued.clone(),
                 in_flight: front.memory.in_flight.clone(),
+                readers: front.memory.readers.clone(),
                 ..DispatcherOptions::default()
             },
         );
