@@ -205,3 +205,40 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
     mesh.admin().until_parked(0).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn brokers_whose_triggers_lag_take_turns_at_the_log() -> anyhow::Result<()> {
+    const BROKERS: usize = 5;
+    const EVENTS: usize = 10;
+    let sink = Sink::start().await?;
+    let gate = Gate::closed();
+    let mut documents = Documents::broker();
+    let paths: Vec<_> = (0..BROKERS).map(|nth| format!("/lags-{nth}")).collect();
+    for (nth, path) in paths.iter().enumerate() {
+        sink.answer(path, [Answer::ok().after(&gate)]);
+        let (broker, trigger) = (format!("broker-{nth}"), format!("lags-{nth}"));
+        documents = documents
+            .and_broker(&broker, "{}")
+            .trigger(&Trigger::new(&trigger, &sink.url(path)).on(&broker));
+    }
+    let mesh = start(&documents).await?;
+    // More than all queues may hold together: the rest stays in the logs.
+    let events: Vec<_> = (0..EVENTS).map(large).collect();
+    for nth in 0..BROKERS {
+        mesh.send(&format!("shop/broker-{nth}"), &events).await?;
+    }
+    wait_until("the queues to be full", || async {
+        let used = used(&mesh, "queued").await?;
+        anyhow::ensure!(used > 2 * MIB, "{used}");
+        Ok(Some(()))
+    })
+    .await?;
+    gate.open();
+    let wanted: BTreeSet<_> = events.iter().map(|event| event.id().to_owned()).collect();
+    for path in &paths {
+        sink.until_all(path, &wanted).await?;
+    }
+    empty(&mesh, "readers").await?;
+    mesh.admin().until_parked(0).await?;
+    Ok(())
+}

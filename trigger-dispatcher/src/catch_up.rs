@@ -15,7 +15,8 @@ use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead (256 KiB each, or one event if that is larger).
+/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead (256 KiB each, or one
+/// event if that is larger).
 pub const STRETCH_BYTES: usize = 2 << 20;
 /// Readers kept where they stopped, so that a lane that comes back finds its place without a new look-up.
 const KEPT_READERS: usize = 4;

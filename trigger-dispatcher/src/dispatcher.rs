@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catch_up::STRETCH_BYTES;
 use crate::alone::Alone;
 use crate::budget::Budget;
+use crate::catch_up::STRETCH_BYTES;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
