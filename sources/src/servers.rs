@@ -10,6 +10,10 @@ use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use millrace_delivery::guard::Guard;
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
+
+/// The most lookups of [`judge_apart`] at a time.
+const AT_A_TIME: usize = 32;
 
 /// Why a server is not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,22 @@ pub(crate) enum Unfit {
     NotFound(String),
     /// It cannot be judged now, for want of descriptors for example.
     Unknown(String),
+}
+
+/// As [`judge`], for a task. At most [`AT_A_TIME`] lookups run, so that servers whose names hang leave the blocking threads to
+/// everybody else. A lookup that nobody waits for any more keeps its place until it ends.
+pub(crate) async fn judge_apart(guard: Guard, host: String, port: u16) -> Result<(), Unfit> {
+    static PLACES: Semaphore = Semaphore::const_new(AT_A_TIME);
+    let broken = |_| Unfit::Unknown("the lookup of its name broke down".to_owned());
+    let Ok(place) = PLACES.acquire().await else {
+        unreachable!("the places are never closed");
+    };
+    let judged = tokio::task::spawn_blocking(move || {
+        let verdict = judge(&guard, &host, port);
+        drop(place);
+        verdict
+    });
+    judged.await.map_err(broken)?
 }
 
 /// Judges all addresses of a server, as it is unknown which of them a client uses. Looks the name up;

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::kubeconfig;
-use crate::servers::{self, Unfit};
+use crate::servers::{Unfit, judge_apart};
 use crate::{Context, SourceError};
 
 /// A client of one API server.
@@ -187,19 +187,17 @@ async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
     let host = url.host().unwrap_or_default().to_owned();
     let is_plain = url.scheme() == Some(&Scheme::HTTP);
     let port = url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
-    let guard = guard.clone();
-    let judged = tokio::task::spawn_blocking(move || servers::judge(&guard, &host, port));
-    match tokio::time::timeout(TIMEOUT, judged).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(Unfit::Refused(why)))) => {
+    match tokio::time::timeout(TIMEOUT, judge_apart(guard.clone(), host, port)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Unfit::Refused(why))) => {
             let why = format!("the `server` of the kubeconfig: {why}");
             Err(SourceError::Unusable(why))
         }
-        Ok(Ok(Err(Unfit::NotFound(why) | Unfit::Unknown(why)))) => {
+        Ok(Err(Unfit::NotFound(why) | Unfit::Unknown(why))) => {
             let why = format!("the API server is not reached: {why}");
             Err(SourceError::Origin(why))
         }
-        Ok(Err(_)) | Err(_) => {
+        Err(_) => {
             let why = "the API server is not reached: its name is not looked up in time";
             Err(SourceError::Origin(why.to_owned()))
         }
