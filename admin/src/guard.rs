@@ -1,6 +1,7 @@
-//! Whom this listener serves. It has no passwords, so what protects it from web pages in the user's own browser
-//! stands here (design §6): a name that was pointed at this address (DNS rebinding) fails on `Host`, and a form or a
-//! script of another origin fails on the header it cannot send without a CORS preflight, which is never granted.
+//! Which requests this listener serves. It has no passwords, so two checks protect it from web pages in the
+//! user's own browser (design §6). A name that was pointed at this address (DNS rebinding) fails on `Host`. A
+//! form or a script of another origin fails on the header that it cannot send without a CORS preflight, which
+//! is never granted.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whether the process lives and is ready, and a list of what is here for who opens the address in a browser.
+//! Whether the process lives and is ready, and a list of paths for people who open the address in a browser.
 
 use axum::extract::State;
 use http::StatusCode;

@@ -10,11 +10,12 @@
 //!   of a channel's state, so it holds whatever happens to the process afterwards.
 //! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers are
 //!   refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
-//! - Every answer is bounded in size and memory, but for `triggers` and `brokers`, which have a row for each; streams are bounded
-//!   in memory, and never wait for by anything but the request itself.
+//! - Every answer is bounded in size and memory, except `triggers` and `brokers`, which have a row for each.
+//!   Streams are bounded in memory, and nothing but the request itself waits for them.
 //!
 //! # Caveats
-//! There is no authentication: who reaches the listener may use it. It listens on loopback unless told otherwise.
+//! There is no authentication: anybody who reaches the listener may use it. It listens on loopback unless
+//! told otherwise.
 
 pub mod admin;
 mod brokers;

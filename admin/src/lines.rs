@@ -98,7 +98,7 @@ impl Writer {
             return Ok(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.chunk));
-        // One that takes nothing for so long is as good as gone, and others may want its place.
+        // A client that takes nothing for so long is as good as gone, and others may want its place.
         let sent = tokio::time::timeout(PATIENCE, self.chunks.send(chunk)).await;
         sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// A writer for whom as much waits as may.
+    /// A writer with as many waiting chunks as allowed.
     async fn full() -> (Writer, Body) {
         let (mut writer, answer) = begin();
         for _ in 0..WAITING {
@@ -197,7 +197,7 @@ mod tests {
         let written = timeout(2 * PATIENCE, writer.beat()).await;
         assert_eq!(written, Ok(Err(Gone)));
         assert_eq!(begun.elapsed(), PATIENCE);
-        // What waited is still there for it, and then the answer ends.
+        // The waiting chunks are still there for the client, and then the answer ends.
         drop(writer);
         for _ in 0..WAITING {
             assert_eq!(take(&mut body).await.as_deref(), Some(b"\n".as_slice()));

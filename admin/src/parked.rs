@@ -24,12 +24,12 @@ use crate::wire::{EventName, Rfc3339, stage, structured};
 const DEFAULT_LIMIT: usize = 100;
 /// Rows of a listing at most.
 const MAX_LIMIT: usize = 1_000;
-/// So many whole events are held in memory while a listing is made: only their names are kept.
+/// Listings hold at most this many whole events in memory at a time: only their names are kept.
 const PAGE: usize = 32;
 /// Longer than any id that a channel gives.
 const MAX_ID_BYTES: usize = 256;
 
-/// The id in a path, or what is no text.
+/// The id in a path, or the refusal of a path that is not text.
 type Id = Result<Path<String>, PathRejection>;
 
 /// What a listing is asked for.
@@ -142,8 +142,8 @@ fn channels(admin: &Admin) -> impl Iterator<Item = Arc<dyn Channel>> {
     admin.channels.all().into_iter().map(|(_, channel)| channel)
 }
 
-/// Asks each channel for the parked event of that id until one has it. A channel that failed may be the one, so then nobody
-/// can say that it is not there.
+/// Asks each channel for the parked event of that id until one has it. A channel that failed may be the one
+/// that has it, so then it cannot be reported as missing.
 async fn find<T, F: Future<Output = Result<Option<T>, ChannelError>>>(
     admin: &Admin,
     id: Id,

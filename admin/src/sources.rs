@@ -22,11 +22,11 @@ pub(crate) struct SourceView {
     sink: Option<String>,
     /// `starting`, `ready` or `not-ready`.
     state: &'static str,
-    /// Why, where that needs saying; a source that is ready but for a part of it says so here.
+    /// Why, if that needs an explanation. A source that is only partly ready says so here.
     reason: Option<String>,
     /// Events that the sink has taken.
     events: u64,
-    /// What its origin offered and was not taken for an event.
+    /// How much its origin offered that was not taken as an event.
     refused: u64,
     /// When the sink took the last event.
     last_event: Option<Rfc3339>,

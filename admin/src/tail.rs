@@ -22,7 +22,7 @@ use crate::wire::{EventName, Rfc3339, shown_text, structured};
 
 /// Items read from the feed at once.
 const BATCH: usize = 64;
-/// An empty line is sent after so long without another.
+/// How long nothing is sent before an empty line is.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// What is asked.
@@ -46,7 +46,7 @@ struct Wanted {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 enum Line<'a> {
-    /// The first line: what comes from now on is told.
+    /// The first line: reporting starts now.
     Following { at: Rfc3339 },
     /// An event was stored and routed.
     Event {
@@ -71,7 +71,7 @@ enum Line<'a> {
         said: &'a str,
         millis: u64,
     },
-    /// So many lines came too fast and are not told.
+    /// So many lines came too fast and were left out.
     Missed { lines: u64 },
 }
 

@@ -16,7 +16,7 @@ pub(crate) const EVENTING_V1: &str = "eventing.knative.dev/v1";
 pub(crate) enum Destination {
     Url(Uri),
     Broker(ObjectName),
-    /// What cannot be found without Kubernetes, and the sentence that says so.
+    /// Cannot be resolved without Kubernetes, with a sentence that says so.
     Unresolvable(String),
 }
 

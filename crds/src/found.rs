@@ -1,5 +1,5 @@
-//! What was found in the documents, and the mesh that it makes: references are looked up, and what is not there is remarked
-//! on. What is missing may come later, so it is no problem.
+//! Makes the mesh of the documents found. References are looked up, and missing targets are remarked on: they
+//! may come later, so they are not problems.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

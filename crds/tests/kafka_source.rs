@@ -1,4 +1,4 @@
-//! What a KafkaSource document becomes, and what is said of one that is wrong.
+//! What a KafkaSource document becomes, and how faults in one are reported.
 
 use millrace_crds::{Loaded, load_text};
 use millrace_model::source::{InitialOffset, Kafka, KeyType, Mechanism, Ordering};

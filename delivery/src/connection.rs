@@ -318,7 +318,8 @@ impl Connection {
             progress.connected = true;
             let http = request.http(open.host(), std::mem::take(&mut self.headers));
             match open.exchange(http, &bounds, &mut progress.answer).await {
-                // The peer closed it while it was idle and our request crossed that on the way: nobody's failure.
+                // The peer closed it while it was idle and our request crossed that on the way: no failure of
+                // either side.
                 Err(_) if reused && !open.was_heard() => {
                     self.shared.metrics.stale.inc();
                     self.means.permit = Some(open.into_permit());

@@ -1,4 +1,4 @@
-//! Who takes events in: the one door of a broker, for the HTTP ingress, sources and replies alike.
+//! The one door of a broker: the HTTP ingress, sources and replies all hand events to it.
 
 use std::time::Duration;
 
@@ -53,9 +53,9 @@ pub enum Refusal {
 /// durability setting promises), in the order given, and will be offered to every trigger of that broker. A batch is
 /// taken as a whole or not at all.
 ///
-/// # Caveats
-/// When `admit` returns an error nothing of it will be delivered, but for a failure of the disk after the write: then
-/// the event may turn up although it was refused. The caller may repeat with the same `id`.
+/// When `admit` returns an error, nothing of the call will be delivered. The one exception is a failure of
+/// the disk after the write: then the event may turn up although it was refused. The caller may repeat with
+/// the same `id`.
 #[async_trait::async_trait]
 pub trait Intake: Send + Sync {
     /// Takes `events` into `broker`, all or none.

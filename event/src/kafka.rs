@@ -44,8 +44,8 @@ pub struct Decoder {
     unlike: usize,
 }
 
-/// Of records that are unlike the one that is known, one in so many is the next to be known: where they take turns, learning each
-/// would cost more than it saves.
+/// After this many records unlike the known one, the next record becomes the known one. If unlike records
+/// take turns, learning each would cost more than it saves.
 const LEARN_EVERY: usize = if cfg!(test) { 2 } else { 16 };
 
 /// How much memory events share. One that needs more has a buffer of its own.
@@ -75,9 +75,8 @@ impl Decoder {
     /// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty
     /// is no data. `added` are attributes to add to the event's own, of a name each, replacing those of the same name.
     ///
-    /// # Errors
-    /// [`Invalid`] with the header or JSON member at fault: the record says that it is a CloudEvent, but it is none that is
-    /// taken. Never panics, whatever the octets.
+    /// [`Invalid`] with the header or JSON member at fault: the record claims to be a CloudEvent, but cannot
+    /// be taken as one. Never panics, whatever the octets.
     pub fn decode(
         &mut self,
         headers: &[Header<'_>],

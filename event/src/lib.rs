@@ -1,9 +1,9 @@
 //! The CloudEvent as a value, and the few traits and types that every other crate shares.
 //!
-//! The files tell the way of an event in order: what it is ([`event`], [`attribute`]), how it lies in memory and in the
-//! log (`stored`), what the specification demands (`rules`), how it is put together (`builder`), what is wrong with it
-//! ([`invalid`]), how it looks on HTTP ([`http`]), as JSON ([`json`]) and in Kafka ([`kafka`]), who takes it in
-//! ([`intake`]), what a source remembers ([`checkpoint`]), and what time it is ([`clock`]).
+//! The files follow an event: what it is ([`event`], [`attribute`]), its layout in memory and in the log
+//! (`stored`), what the specification demands (`rules`), how it is built (`builder`), what can be wrong with
+//! it ([`invalid`]), its forms on HTTP ([`http`]), as JSON ([`json`]) and in Kafka ([`kafka`]), the door that
+//! takes it ([`intake`]), what a source remembers ([`checkpoint`]), and the time ([`clock`]).
 
 pub mod attribute;
 mod builder;

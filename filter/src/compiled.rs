@@ -40,7 +40,7 @@ pub(crate) enum What {
     Not,
 }
 
-/// Who watches the walk. `Silent` notes nothing and costs nothing; `Recorder` notes why.
+/// Observes the walk. `Silent` notes nothing and costs nothing; `Recorder` notes why.
 pub(crate) trait Observer {
     /// What is noted of one node.
     type Note;

@@ -30,7 +30,7 @@ pub struct ClockStatus {
     pub last: Option<(Timestamp, i64)>,
 }
 
-/// Who can tell the state of one broker and its triggers.
+/// Tells the state of one broker and its triggers.
 pub trait Statuses: Send + Sync {
     /// The broker's own state.
     fn broker(&self) -> BrokerStatus;
@@ -56,7 +56,8 @@ pub struct UnderWay {
     pub shortage: Option<Shortage>,
 }
 
-/// The state of one trigger's lane. Counts are since the process started, but for what says otherwise.
+/// The state of one trigger's lane. Counts are since the process started, unless their comment says
+/// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TriggerStatus {
     /// `live`, `behind`, `paused`, `orphaned`, `not-ready`, `blocked`.
@@ -120,7 +121,7 @@ pub struct SourceStatus {
     pub reason: Option<String>,
     /// Events that its sink has taken.
     pub events: u64,
-    /// What its origin offered and was not taken for an event: unsigned, malformed, too large.
+    /// How much its origin offered that was not taken as an event: unsigned, malformed, too large.
     pub refused: u64,
     /// When the sink took the last event.
     pub last_event: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! A part of one listener's paths that somebody else answers.
+//! A part of one listener's paths that another component answers.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-/// Answers requests that come in on a listener that belongs to somebody else. The listener's bounds of headers,
-/// connections and time hold; the body is the mount's to bound.
+/// Answers requests on a listener that belongs to another component. The listener bounds headers, connections
+/// and time; the mount must bound the body.
 #[async_trait::async_trait]
 pub trait Mount: Send + Sync + fmt::Debug {
     /// The answer to one request.

@@ -55,16 +55,16 @@ pub struct Context {
 /// Why a source does not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// What its document asks for cannot be: a secret that is not there, a file that cannot be read.
+    /// What its document asks for is impossible: a secret is missing, a file cannot be read.
     #[error("{0}")]
     Unusable(String),
     /// Its origin cannot be reached, or does not let it in.
     #[error("{0}")]
     Origin(String),
-    /// What it remembers cannot be read or written, or somebody else with the same name writes it too.
+    /// What it remembers cannot be read or written, or another source of the same name writes it too.
     #[error(transparent)]
     Memory(#[from] CheckpointError),
-    /// Its sink has refused an event for good, and the source may not pass it by.
+    /// Its sink has refused an event for good, and the source may not skip it.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
 }

@@ -1,4 +1,5 @@
-//! What a source remembers between two runs: texts under names of its own, each replaced only by who has read it last.
+//! What a source remembers between two runs: texts under names of its own. Only the run that has read a text
+//! last may replace it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +41,7 @@ impl Memory {
     /// Replaces what is stored under `name`, durably.
     ///
     /// # Errors
-    /// [`CheckpointError::Conflict`] when somebody else has replaced it since this run read or wrote it.
+    /// [`CheckpointError::Conflict`] when another run has replaced it since this run read or wrote it.
     pub async fn put(&self, name: &str, value: Vec<u8>) -> Result<(), CheckpointError> {
         let expected = self.versions.lock().get(name).copied().unwrap_or(0);
         let key = format!("{}{name}", self.prefix);

@@ -345,8 +345,8 @@ impl From<Failure> for NotTaken {
     }
 }
 
-/// Whether an answer says something of the event. What says something of the sink (a login that has run out, a redirect, an
-/// address that may not be connected to) holds for all events: no origin's events are passed by for that.
+/// Whether an answer concerns the event. An answer that concerns the sink (an expired login, a redirect, an
+/// address that may not be connected to) holds for all events: no event is skipped for it.
 fn is_about_the_event(status: Option<u16>) -> bool {
     matches!(status, Some(400 | 413 | 415 | 422 | 431))
 }

@@ -1,4 +1,4 @@
-//! How a source says how it stands: on the board that the admin API reads, and in metrics.
+//! How a source reports its state: on the board that the admin API reads, and in metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,8 +64,7 @@ impl Report {
         status.last_error = Some((self.clock.now(), reason.into()));
     }
 
-    /// What the origin offered is taken, but not for all that it seemed to be. `code` is a stable word for metrics, from a
-    /// closed set.
+    /// The origin's offer was taken with a change. `code` is a stable word for metrics, from a closed set.
     pub fn taken_otherwise(&self, code: &'static str, reason: impl Into<String>) {
         self.metrics.taken_otherwise(code);
         self.failed(reason);

@@ -94,7 +94,7 @@ impl Webhooks {
         self.state.send_modify(|state| state.is_ending = true);
     }
 
-    /// Who answers a call to this path.
+    /// The endpoint for a call to this path.
     async fn endpoint(&self, path: &str) -> Result<Arc<dyn Endpoint>, Nobody> {
         let name = name_of(path).ok_or(Nobody::Unknown)?;
         if let Some(known) = self.state.borrow().of(&name) {

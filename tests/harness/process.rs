@@ -116,7 +116,7 @@ impl Process {
         self.stdout.lock().clone()
     }
 
-    /// What it (and who ran before it on the same file) has said on stderr so far.
+    /// What it (and earlier processes with the same file) has written to stderr so far.
     pub fn stderr(&self) -> String {
         fs::read(&self.stderr)
             .map(|said| String::from_utf8_lossy(&said).into_owned())

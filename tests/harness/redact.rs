@@ -1,4 +1,5 @@
-//! What differs between two runs, taken out of what a command says, so that the rest can be compared word by word.
+//! Removes from a command's output what differs between two runs, so that the rest can be compared word by
+//! word.
 
 /// Times become `TIME`, addresses of this machine `HOST`, ids of parked events `PARKED`, numbers in a column `MILLIS` and
 /// counts of positions `N`; runs of blanks become one, since they follow from the rest.

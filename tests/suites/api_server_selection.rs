@@ -1,5 +1,6 @@
-//! Promise: an ApiServerSource tells of what its `owner` and its `filters` select and of nothing else, also after a restart and
-//! where the API server has forgotten its history. What is not selected is no hole: it is not told later either.
+//! Promise: an ApiServerSource reports what its `owner` and its `filters` select and nothing else, even after
+//! a restart and after the API server has forgotten its history. Changes that are not selected leave no hole:
+//! they are not reported later.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +68,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     expected.insert(id(&passing, "add"));
     kube.delete(&config_map("passing", "")).await?;
     expected.insert(end(&passing));
-    // What was owned before anybody looked was silent, and is known.
+    // Objects owned before the first look were silent, and are known.
     let early = kube.apply(&controlled("early", "2")).await?;
     expected.insert(id(&early, "update"));
     until_told(&sink, &expected).await?;
@@ -106,7 +107,7 @@ async fn only_what_a_controller_of_the_kind_owns_is_told_whenever_that_begins_or
     until_told(&sink, &expected).await?;
     assert!(is_reconstructed(&left(&lost)) && is_reconstructed(&id(&found, "add")));
 
-    // Another owner in the document: what is no longer looked for ends, what now is begins.
+    // Another owner in the document: objects no longer selected end, and newly selected ones begin.
     let statue = kube.apply(&owned("statue", "1", STATEFUL_SET, true)).await?;
     let owner = owner.replace("ReplicaSet", "StatefulSet");
     mesh.reload(&watching(&kube, &sink, &owner)).await?;

@@ -31,7 +31,7 @@ async fn an_object_that_comes_changes_and_goes_is_told_as_knative_tells_it() -> 
     let added = kube.apply(&config_map("rates", "1")).await?;
     let updated = kube.apply(&config_map("rates", "2")).await?;
     kube.delete(&config_map("rates", "")).await?;
-    // What knows no namespace is seen too, and only what is labelled so.
+    // Kinds without namespaces are seen too, and only labelled namespaces are.
     kube.namespace("unlabelled").await?;
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "labelled", "labels": {"team": "x"}}});
     let labelled = kube.apply(&namespace).await?;
@@ -159,7 +159,7 @@ async fn nothing_is_lost_or_told_by_another_id_whatever_dies() -> anyhow::Result
     expected.insert(id(&kube.apply(&config_map("one", "3")).await?, "update"));
     until_told(&sink, &expected).await?;
 
-    // The API forgets while nobody listens: what is left is the difference of the two states, and it says so.
+    // The API forgets while nothing listens: the difference of the two states is left, and is marked as such.
     mesh.stop().await?;
     let skipped = kube.apply(&config_map("one", "4")).await?;
     let last = kube.apply(&config_map("one", "5")).await?;

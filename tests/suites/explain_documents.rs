@@ -1,5 +1,5 @@
-//! Promise: whether documents would have a service called is told without a running Millrace, and a Trigger can be tried on what
-//! a Broker keeps before it is applied.
+//! Promise: without a running Millrace, `explain` tells whether documents would have a service called. A
+//! Trigger can be tried on the events that a Broker keeps before it is applied.
 
 use std::fs;
 

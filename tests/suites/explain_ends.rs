@@ -1,5 +1,5 @@
-//! Promise: of an event that a trigger has settled it is told where it ended, with every attempt as far as the history goes:
-//! delivered, dead-lettered, parked, dropped, looping.
+//! Promise: for an event that a trigger has settled, `explain` tells where it ended, with every attempt as
+//! far as the history goes: delivered, dead-lettered, parked, dropped, looping.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;

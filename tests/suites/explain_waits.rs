@@ -1,5 +1,5 @@
-//! Promise: of an event that a trigger still owes it is told what it waits for, and what changed around it: due later, in hand,
-//! behind, not ready, blocked, orphaned, admitted later.
+//! Promise: for an event that a trigger still owes, `explain` tells what it waits for and what changed around
+//! it: due later, in hand, behind, not ready, blocked, orphaned, admitted later.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::story::tells_in_a_row;

@@ -146,8 +146,8 @@ async fn a_reply_that_is_refused_for_now_is_offered_again() -> anyhow::Result<()
         .await?;
     mesh.send("shop/default", &[Event::new("q", "question")]).await?;
     sink.wait_for("/ask", 1).await?;
-    // Somebody else takes the whole volume: the reserve, and the ballast too. It would be thrown overboard for the state
-    // that is written meanwhile, and then the reply would find room.
+    // Another process takes the whole volume: the reserve, and the ballast too. Otherwise the ballast would
+    // be released for the state that is written meanwhile, and then the reply would find room.
     fs::remove_file(volume.path().join("data/ballast"))?;
     volume.fill("filler")?;
     gate.open();

@@ -74,8 +74,8 @@ async fn a_dead_subscriber_costs_no_memory_and_gets_its_whole_backlog_when_it_re
     } else {
         (10_000, 32 << 10)
     };
-    // Buffers, queues and what the allocator keeps of batches of 3 MiB: measured up to 185, whether 150 or 600 MiB wait. Who
-    // keeps the backlog needs these and the backlog.
+    // Buffers, queues and what the allocator keeps of batches of 3 MiB: measured up to 185, whether 150 or
+    // 600 MiB wait. A process that keeps the backlog needs these and the backlog.
     const BOUND: u64 = 256;
     let (sink, dead) = (Sink::start().await?, Sink::start().await?);
     dead.down();

@@ -1,4 +1,5 @@
-//! Promise: a KafkaSource logs in and encrypts as its document says, tells who is not let in, and shows no secret.
+//! Promise: a KafkaSource logs in and encrypts as its document says, reports a rejected login, and shows no
+//! secret.
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};

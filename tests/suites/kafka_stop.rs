@@ -1,5 +1,5 @@
-//! Promise: at a stop a KafkaSource lets what is on its way end and commits it. Where the sink has answered everything that it got,
-//! no record is told twice.
+//! Promise: at a stop a KafkaSource lets deliveries under way end and commits them. If the sink has answered
+//! everything that it got, no record is sent twice.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

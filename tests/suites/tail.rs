@@ -1,4 +1,4 @@
-//! Promise: what happens can be watched as it happens, filtered, without the mesh ever waiting for who watches.
+//! Promise: events can be watched as they happen, filtered, and the mesh never waits for a watcher.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::process::Process;

@@ -45,8 +45,8 @@ impl Alone {
         Self(Semaphore::new(1))
     }
 
-    /// The turn of an event that was open at so many unclean ends. `None`: it is another's, and this one is to ask again after
-    /// [`Alone::again`].
+    /// The turn of an event that was open at so many unclean ends. `None`: another event has it, and this one
+    /// must ask again after [`Alone::again`].
     pub(crate) fn turn(&self, crashes: u32) -> Option<Turn<'_>> {
         if crashes < ALONE_FROM {
             return Some(Turn(None));
@@ -54,7 +54,8 @@ impl Alone {
         Some(Turn(Some(self.0.try_acquire().ok()?)))
     }
 
-    /// How long the process must have lived before an event is attempted that was open at so many unclean ends.
+    /// How long the process must have lived before it attempts an event that was open at so many unclean
+    /// ends.
     pub(crate) fn calm(crashes: u32) -> Duration {
         match crashes.checked_sub(ALONE_FROM) {
             Some(alone) => CALM.saturating_mul(4_u32.saturating_pow(alone)),

@@ -75,7 +75,7 @@ pub struct Parts {
     pub clock: Clock,
     /// Runs filters that need much work, off the I/O threads.
     pub turns: Turns,
-    /// Who watches.
+    /// Is told what happens to events.
     pub observer: Option<Observer>,
     /// The address of our own ingress: a URL of it counts as a Broker of the mesh.
     pub own_ingress: Option<SocketAddr>,

@@ -1,5 +1,5 @@
-//! What is noted of an attempt in the channel's history, for who asks later why something was (not) delivered. Costs two
-//! short texts an attempt; the channel bounds how many it keeps.
+//! Notes attempts in the channel's history, so that `explain` can tell later why something was (not)
+//! delivered. Costs two short texts for each attempt; the channel bounds how many it keeps.
 
 use std::borrow::Cow;
 
@@ -68,8 +68,8 @@ impl Notice {
         self.detail = refused.reason.clone();
     }
 
-    /// Notes it, now that it is known what follows; gives the word for what came of it. `looping`: it was refused because the
-    /// event went round too often.
+    /// Notes it, now that it is known what follows; returns the word for the outcome. `looping`: it was
+    /// refused because the event had passed through too many brokers.
     pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next, looping: bool) -> &'static str {
         let outcome = match (looping, next) {
             (true, _) => "looping",

@@ -11,7 +11,7 @@ use crate::lane::{Halt, Lane};
 use crate::serving::{Gate, Serving};
 use crate::status;
 
-/// Sets lanes aside whose trigger disappeared while nobody looked, and drops those that stayed away too long.
+/// Sets lanes aside whose trigger disappeared unnoticed, and drops those that stayed away too long.
 pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     // Steady time: a wall clock that jumps to another year must not end a grace period.
     let now = serving.steady();

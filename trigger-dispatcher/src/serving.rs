@@ -143,7 +143,7 @@ impl Serving {
         self.common.clock.moment()
     }
 
-    /// Who watches, if anybody does.
+    /// The observer of events, if there is one.
     pub(crate) fn observer(&self) -> Option<&Observer> {
         self.common
             .observer

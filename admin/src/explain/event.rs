@@ -6,7 +6,7 @@ use millrace_channel::{Channel, Position, Record};
 use crate::refused::Refused;
 use crate::wire::Rfc3339;
 
-/// Events of the same id that are told of beside the one that is explained.
+/// The most other events of the same id that the answer lists.
 const OTHERS: usize = 10;
 
 /// What names the event in the question.

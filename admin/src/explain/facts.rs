@@ -55,7 +55,8 @@ pub(super) struct Stored {
 pub(super) struct All {
     /// Those that match first, then by name.
     pub(super) list: Vec<Facts>,
-    /// Triggers that are left out, none of which matches as long as fewer match than are told of.
+    /// Triggers that are left out of the answer. None of them matches, unless more match than an answer
+    /// lists.
     pub(super) omitted: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How a refusal is told over HTTP: the status and headers of each (issue: ingress; design §6).
+//! What each refusal looks like over HTTP: its status and headers (issue: ingress; design §6).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What sources remember, in `<data>/sources.db`: a value and its version by key, replaced only by who knows the version.
+//! What sources remember, in `<data>/sources.db`: a value and its version by key. Only a caller that knows
+//! the version may replace a value.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ struct Open {
 // === impl Checkpoints ===
 
 impl Checkpoints {
-    /// The checkpoints in `file`. One that is there is opened now, so that a damaged one is told at the start. Blocking.
+    /// The checkpoints in `file`. An existing file is opened now, so that damage is reported at the start.
+    /// Blocking.
     pub(crate) fn open(file: &Path) -> Result<Self, rusqlite::Error> {
         let db = if file.exists() { Some(connect(file)?) } else { None };
         Ok(Self {

@@ -1,4 +1,5 @@
-//! What only a GitWebhookSource has: who calls, how calls are verified, and what the events of a generic one say.
+//! The fields that only a GitWebhookSource has: the forge, how calls are verified, and the attributes of
+//! generic events.
 
 use http::HeaderName;
 use millrace_filter::jsonpath::JsonPath;
@@ -97,7 +98,8 @@ fn secrets(spec: &mut Object<'_>, namespace: &str, report: &mut Report) -> Optio
         .collect()
 }
 
-/// How calls are verified. That nobody is checked must be said: a hook that is open to all is a hole.
+/// How calls are verified. A document must say explicitly that calls are not checked: a hook open to all is a
+/// hole.
 fn verification(
     spec: &mut Object<'_>,
     forge: Option<Forge>,

@@ -119,7 +119,7 @@ fn one_consumer(spec: &mut Object<'_>, report: &mut Report) {
     }
 }
 
-/// What of Knative's delivery spec a source can keep to.
+/// The parts of Knative's delivery spec that a source can honour.
 fn delivery(spec: &mut Object<'_>, name: &ObjectName, report: &mut Report) -> Option<Patience> {
     let written = DeliverySpec::read(spec, name.namespace(), report);
     if let Some(sink) = &written.dead_letter {

@@ -29,7 +29,7 @@ pub(super) struct LoginRefs {
     pub(super) password: SecretRef,
 }
 
-/// Who logs in: written down, or a secret.
+/// The user that logs in: in the document, or a secret.
 pub(super) enum User {
     Plain(String),
     Secret(SecretRef),
@@ -141,8 +141,8 @@ fn mechanism(
     found.map(Ok)
 }
 
-/// `enable`. Knative takes it for false where it is not written; then a login or certificates that somebody took the trouble to
-/// write down would silently not be used.
+/// `enable`. Knative defaults it to false; then a login or certificates that the document names would
+/// silently not be used.
 fn enabled(object: &mut Object<'_>, report: &mut Report) -> bool {
     object
         .require("enable", report)

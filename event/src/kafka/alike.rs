@@ -1,5 +1,5 @@
-//! Records that look like the one before them. The records of a topic mostly have the same headers, and the same values in many of
-//! them: what was found out about the last one is not found out again.
+//! Records that look like the one before them. Records of a topic mostly have the same headers, and the same
+//! values in many of them: facts found out about the last record are reused.
 //!
 //! # Contract
 //! A record that [`Alike`] takes becomes the event, or the fault, that it would become without it.
@@ -40,7 +40,7 @@ struct Known {
 
 #[derive(Debug)]
 enum Role {
-    /// It says how all others are read, so that another value is another kind of record.
+    /// It tells how all others are read, so another value means another kind of record.
     Fixed(String),
     /// It is this attribute.
     Attribute(Attribute),
@@ -59,7 +59,7 @@ struct Attribute {
 // === impl Alike ===
 
 impl Alike {
-    /// What is known of a record that became this event; nothing, where keeping it is not worth it.
+    /// The facts about a record that became this event; `None` if keeping them is not worth it.
     pub(super) fn of(headers: &[Header<'_>], added: &[(&str, &str)], event: &Event) -> Self {
         let known = |(header, value): &Header<'_>| Known::of(header, *value, added, event);
         let known = if headers.len() > MAX_HEADERS {
@@ -141,7 +141,7 @@ impl Alike {
         let version = self.version.unwrap_or(SpecVersion::V10);
         builder.begin(version);
         for (attribute, header, octets) in attributes(&self.headers, headers) {
-            // What the last one had was checked then.
+            // The last record's value was checked then.
             let is_same = self.last.value(attribute.index) == Some(octets);
             let value = if is_same {
                 text(octets, &attribute.name)

@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::stream::Lines;
 use crate::cli::{out, usage};
 
-/// Says that a change is meant, which no page of a browser can say.
+/// Marks a deliberate change: no page in a browser can send this header.
 const MEANT: (HeaderName, HeaderValue) = (
     HeaderName::from_static("millrace-request"),
     HeaderValue::from_static("1"),

@@ -1,5 +1,5 @@
-//! One HTTP request and its answer, for the commands that ask somebody else: within bounds of time and size, and with
-//! errors that tell apart what a script must tell apart.
+//! One HTTP request and its answer, for the commands that ask a server. It is bounded in time and size, and
+//! its errors distinguish what a script must distinguish.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(crate) enum NoAnswer {
     /// There was no connection, so nothing was sent.
     #[error("{authority} cannot be reached: {reason}")]
     Unreachable { authority: String, reason: String },
-    /// What became of the request is not known.
+    /// It is unknown what became of the request.
     #[error("{authority} gave no answer: {reason}")]
     Lost { authority: String, reason: String },
 }
@@ -152,7 +152,7 @@ impl Ask {
     async fn begin(&self, stream: TcpStream) -> anyhow::Result<Streamed> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = Driver(tokio::spawn(async move {
-            // What goes wrong is seen by who reads.
+            // The reader of the answer sees the error.
             let _ = connection.await;
         }));
         let (parts, body) = sender.send_request(self.request()?).await?.into_parts();

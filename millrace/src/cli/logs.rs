@@ -1,4 +1,4 @@
-//! What the program says of itself: lines on the standard error, for people or as JSON.
+//! The program's log: lines on the standard error, for people or as JSON.
 
 use std::io::IsTerminal;
 

@@ -19,7 +19,7 @@ pub(crate) enum Output {
 /// Prints a text and a line's end on the standard output.
 pub(crate) fn data(text: &str) {
     let mut out = io::stdout().lock();
-    // Nobody is left to be told when this fails.
+    // If this fails there is nobody left to tell.
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 

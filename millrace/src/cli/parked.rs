@@ -33,7 +33,7 @@ pub(crate) struct ListArgs {
     /// Only of this Trigger: namespace/name
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     trigger: Option<ObjectName>,
-    /// At most so many
+    /// List at most this many
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
@@ -203,7 +203,7 @@ fn plain(value: &value::Value<'_>) -> String {
 /// Does it to each, and says what became of each.
 async fn act(api: &AdminApi, deed: Deed, selection: &Selection, output: Output) -> Result<Exit, NotDone> {
     let ids = match selection.ids.as_slice() {
-        // All ids first: what is redriven may come back, and must not be redriven for ever.
+        // All ids first: a redriven event may come back, and must not be redriven for ever.
         [] => {
             let rows = rows(api, selection.trigger.as_ref(), usize::MAX).await?;
             rows.iter()

@@ -48,7 +48,7 @@ pub(crate) struct SourcesArgs {
         default_value = "./millrace-sources"
     )]
     pub(crate) data: PathBuf,
-    /// Where every source sends to, in the place of its own sink
+    /// Where every source sends its events, instead of to its own sink
     #[arg(long, value_name = "URL", env = "K_SINK")]
     sink: Option<String>,
     /// Extensions that every event gets: {"extensions": {"name": "text"}}

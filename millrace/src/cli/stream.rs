@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 /// The longest line: an event of the largest size, in Base64.
 const MAX_LINE: usize = 64 << 20;
-/// How long nothing may come. Who follows gets an empty line every few seconds.
+/// How long nothing may come. A follower gets an empty line every few seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of a refusal that are read.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// The task that drives the connection; it ends with who reads from it.
+/// The task that drives the connection; it ends when its reader is dropped.
 #[derive(Debug)]
 pub(crate) struct Driver(pub(crate) JoinHandle<()>);
 

@@ -60,8 +60,8 @@ impl RoleConfig {
         }
     }
 
-    /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that is somewhat
-    /// too large, which intake then refuses in words; what is beyond is no reply to anybody.
+    /// How much of an answer is read. Twice the largest event: an event in base64 fits, and so does one that
+    /// is somewhat too large, which intake then refuses in words. Anything larger cannot be a reply.
     pub(super) fn answer_bytes(&self) -> usize {
         const HEAD: usize = 64 << 10;
         self.max_event_bytes.saturating_mul(2).saturating_add(HEAD)

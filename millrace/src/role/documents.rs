@@ -31,7 +31,7 @@ pub(crate) struct Documents {
 pub(crate) enum Needs {
     /// A Broker.
     Broker,
-    /// A source; what is said of Brokers and Triggers, and of where sources send to, is no matter.
+    /// A source. Brokers, Triggers and sinks in the documents do not matter.
     Source,
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Given {
     pub(crate) registry: Registry,
 }
 
-/// The front, wired and bound; nothing is served yet. What is visible is for the parts that a role adds.
+/// The front, wired and bound; nothing is served yet. The visible fields are for the parts that a role adds.
 pub(crate) struct Front {
     pub(crate) registry: Registry,
     pub(crate) admission: Arc<Admission>,
@@ -231,13 +231,13 @@ impl Front {
 // === impl OpenFront ===
 
 impl OpenFront {
-    /// Where it is said how the last load went.
+    /// Where the result of the last load is reported.
     pub(crate) fn told(&self) -> &watch::Sender<ReloadState> {
         &self.reload
     }
 
-    /// Stops accepting and ends what is in hand here. Gives the admin API, which is the last to end: until then it says how
-    /// the rest goes.
+    /// Stops accepting and finishes what is in hand here. Returns the admin API, which ends last: until then
+    /// it reports how the rest goes.
     pub(crate) async fn close(self) -> Part {
         self.ready.send_replace(false);
         // Before the ingress, whose listener brings the sources' calls: an origin is then told to come back.

@@ -50,7 +50,7 @@ pub(crate) trait Live {
     /// Makes `mesh` the one in effect. An error leaves the one that was.
     async fn take(&mut self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>>;
 
-    /// Where it is said how the last load went.
+    /// Where the result of the last load is reported.
     fn told(&self) -> &watch::Sender<ReloadState>;
 
     /// Ends what is in hand and makes everything durable.
@@ -131,7 +131,7 @@ pub(crate) fn unless_locked<R>(built: anyhow::Result<R>) -> anyhow::Result<Resul
     }
 }
 
-/// Takes changed documents up, or says why not; the mesh that ran goes on running then.
+/// Applies changed documents, or reports why not; in that case the earlier mesh goes on running.
 async fn reload(documents: &Documents, running: &mut impl Live) {
     let at = Clock::System.now();
     let before = running.current().revision;

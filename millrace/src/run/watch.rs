@@ -1,4 +1,4 @@
-//! Who is told what happens to events: the feed of the admin API, and the terminal of `millrace dev`.
+//! Passes on what happens to events: to the feed of the admin API, and to the terminal of `millrace dev`.
 
 use millrace_admin::Feed;
 use millrace_admin::feed::{Happened, Outcome};

@@ -15,7 +15,8 @@ pub struct Cron {
     pub content_type: Option<String>,
     /// The data of every event.
     pub data: Option<Bytes>,
-    /// An event is sent up to so much after its time, by chance that is the same for the same tick; zero by default.
+    /// The longest delay of an event after its time; zero by default. The delay is random, but always the
+    /// same for a given tick.
     pub jitter: Duration,
     /// What becomes of the ticks that were missed.
     pub catch_up: CatchUp,
@@ -23,7 +24,7 @@ pub struct Cron {
     pub catch_up_max_age: Duration,
 }
 
-/// What becomes of the ticks that passed while nobody was there to send them.
+/// What becomes of ticks that passed while the source did not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CatchUp {
     /// They are left out.

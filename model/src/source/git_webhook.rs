@@ -7,7 +7,7 @@ use crate::Secret;
 pub struct GitWebhook {
     /// The forge that calls.
     pub forge: Forge,
-    /// How a call is told from a forged one.
+    /// How a genuine call is distinguished from a forged one.
     pub verification: Verification,
     /// The secrets, of which any one makes a call valid. Empty only where nothing is verified.
     pub secrets: Vec<Secret>,
@@ -38,7 +38,7 @@ pub enum Forge {
     Generic,
 }
 
-/// How a call is told from a forged one.
+/// How a genuine call is distinguished from a forged one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {
     /// It is not: anybody may call.
@@ -118,9 +118,9 @@ pub struct EventFields {
 pub struct Field {
     /// Where it is found.
     pub from: From,
-    /// What is put before what is found.
+    /// Put before a value that is found.
     pub prefix: String,
-    /// What it is, whole, where nothing is found.
+    /// Used as it is, if none is found.
     pub default: Option<String>,
 }
 

@@ -32,7 +32,7 @@ pub struct Kafka {
 pub struct Patience {
     /// Waits, timeout and format. Its `retry` does not count.
     pub policy: DeliveryPolicy,
-    /// After so many retries a record is given up on; `None`: never.
+    /// The number of retries after which a record is given up; `None`: never.
     pub retry: Option<u32>,
 }
 
@@ -84,7 +84,7 @@ pub struct Tls {
 pub struct Login {
     /// The mechanism.
     pub mechanism: Mechanism,
-    /// Who.
+    /// The user.
     pub user: Secret,
     /// The password.
     pub password: Secret,

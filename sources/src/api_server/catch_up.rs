@@ -1,4 +1,5 @@
-//! How a watch gets to a version from which it can go on: the stored one, or that of a list which is compared with what was told.
+//! How a watch gets to a version from which it can continue: the stored one, or that of a list, which is
+//! compared with what was reported.
 
 use super::client::Trouble;
 use super::difference::{Change, Difference};

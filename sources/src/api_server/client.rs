@@ -1,4 +1,4 @@
-//! The connection to the API server: who we are, short answers of a bounded size, and streams.
+//! The connection to the API server: login, short answers of a bounded size, and streams.
 //!
 //! Bodies are read here and not by `kube`'s own helpers, because those read without a bound and give objects that were
 //! decoded: an event is to carry the object as the server wrote it.
@@ -45,7 +45,7 @@ pub(super) enum Form {
 /// Why the API server did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    /// It does not know who asks.
+    /// It rejects the credentials.
     #[error("the API server does not accept the credentials: {0}")]
     Unauthorized(String),
     /// The account may not do this.

@@ -1,7 +1,7 @@
-//! What happened to an object: what the API server shows of it, against what has been told.
+//! What happened to an object: compares what the API server shows with what has been reported.
 //!
-//! The table decides, not the word of the watch. So a change that comes again is told again as what it was, and one that was
-//! told is not told as something else.
+//! The table decides, not the word of the watch. So a repeated change is reported again as it was, and a
+//! reported change is never reported as something else.
 
 use std::collections::{HashMap, HashSet};
 

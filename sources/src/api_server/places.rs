@@ -1,5 +1,5 @@
-//! The places that are looked at, each with a watch for each kind: opened, left, and remembered, so that what ends with a
-//! namespace while nobody is there is told all the same.
+//! The places that are watched, each with a watch for each kind: opened, left, and remembered. So objects
+//! that end with a namespace while no run is there are reported all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Places {
             .filter(|name| !self.open.contains_key(&place(name)))
             .cloned()
             .collect();
-        // Where nothing is remembered at all, what is there is not news.
+        // If nothing is remembered at all, existing objects are not news.
         for name in new
             .iter()
             .filter(|name| opened.is_some() && !known.contains(*name))
@@ -148,7 +148,7 @@ impl Places {
         Ok(())
     }
 
-    /// What is in a place that has just come is new: it is compared with nothing.
+    /// Objects in a place that has just come are new: they are compared with nothing.
     async fn begin_empty(&self, place: &Place) -> Result<(), SourceError> {
         for selection in Selection::all(&self.shared.spec, place) {
             let mut told = Remembered::load(&self.shared.context.memory, &selection.name()).await?;

@@ -1,4 +1,4 @@
-//! What is looked for: where, with which labels, of which owner, and which events of it pass.
+//! What is selected: where, with which labels, of which owner, and which of its events pass.
 
 use millrace_event::Event;
 use millrace_model::source::ApiServer;
@@ -87,7 +87,7 @@ impl Selection {
             .then(|| resource.path(self.place.namespace()))
     }
 
-    /// Whether the object is one that is looked for; its labels the API server has seen to.
+    /// Whether the object is selected; the API server has already checked its labels.
     pub(super) fn takes(&self, object: &Object) -> bool {
         self.owner.is_none() || self.owner == object.controller
     }

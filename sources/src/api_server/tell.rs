@@ -42,7 +42,8 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Returns when all of it is durable in the sink, in this order. What does not pass the filters is told nobody.
+    /// Returns when all of it is durable in the sink, in this order. Changes that do not pass the filters are
+    /// dropped.
     pub(super) async fn tell(&self, changes: &[Change]) -> Result<(), Stop> {
         let (mut events, mut bytes) = (Vec::new(), 0);
         for change in changes {

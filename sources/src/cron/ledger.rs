@@ -1,8 +1,8 @@
-//! Whose a tick is and which are done, in the checkpoint that instances of the source share.
+//! Which run owns a tick and which ticks are done, in the checkpoint that instances of the source share.
 //!
-//! A tick is claimed before it is sent and done afterwards. Who finds a claim of somebody else waits; a claim that does not
-//! move for [`LEASE`] was left behind by a crash, and is taken over. Time is measured here by the process's own clock that
-//! nobody can set.
+//! A tick is claimed before it is sent and done afterwards. A run that finds another's claim waits. A claim
+//! that does not move for [`LEASE`] was left behind by a crash, and is taken over. Time is measured here by
+//! the process's own clock, which nobody can set.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use crate::{Memory, SourceError};
 
-/// A claim that has not moved for so long is nobody's.
+/// How long a claim may stand still before it counts as abandoned.
 const LEASE: Duration = Duration::from_secs(10);
 /// How often a claim is moved, and looked at by others.
 pub(super) const RENEW: Duration = Duration::from_secs(2);
 /// The name of the checkpoint.
 const NAME: &str = "ticks";
-/// Writers that get in between, before this one gives up.
+/// How many other writers may get in between before this one gives up.
 const TRIES: usize = 100;
 
 /// The checkpoint as this run knows it.
@@ -45,7 +45,7 @@ struct Page {
     claim: Option<Claimed>,
 }
 
-/// A tick that somebody is sending.
+/// A tick that some run is sending.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Claimed {
     tick: i64,
@@ -54,7 +54,7 @@ struct Claimed {
     beat: u64,
 }
 
-/// Whose a tick is.
+/// Which run owns a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// This run's: it is to send it.
@@ -200,7 +200,8 @@ impl Ledger {
         self.change(is_mine, |page, _| change(&mut page.claim)).await
     }
 
-    /// Changes what is stored, as long as that is called for. Who comes in between is read, and it is judged again.
+    /// Changes the stored page, as long as that is still needed. If another writer comes in between, its page
+    /// is read and judged again.
     async fn change(
         &mut self,
         is_called_for: impl Fn(&Page, &str) -> bool,
@@ -224,7 +225,7 @@ impl Ledger {
         Err(conflict.into())
     }
 
-    /// Whether somebody else, who moves, has a claim.
+    /// Whether another run, whose claim still moves, has the tick.
     fn is_held_by_another(&mut self) -> bool {
         let claim = self.page.claim.as_ref().filter(|claim| claim.owner != self.owner);
         let Some(claim) = claim else {

@@ -172,9 +172,9 @@ impl Run<'_> {
         }
     }
 
-    /// Passes by what was missed and is not to be made up. What is left is due, and goes out next.
+    /// Skips missed ticks that are not to be made up. The remaining ones are due, and go out next.
     async fn leave_out(&mut self, now: Timestamp) -> Result<(), SourceError> {
-        // What may still be waiting for its jitter is not missed.
+        // Ticks that may still be waiting for their jitter are not missed.
         let until = now.before(self.spec.jitter);
         let after = self.ledger.done();
         if self
@@ -187,7 +187,7 @@ impl Run<'_> {
         }
         let count = match self.spec.catch_up {
             CatchUp::None => 0,
-            // What the schedule was then is not known any more: no storm of ticks that never were.
+            // The earlier schedule is not known any more: sending "all" could make up ticks that never were.
             CatchUp::All if self.ledger.has_another_schedule() => 1,
             CatchUp::Last => 1,
             CatchUp::All => MADE_UP,

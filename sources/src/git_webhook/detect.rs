@@ -5,7 +5,8 @@ use millrace_model::source::git_webhook::Forge;
 
 use super::refuse::Refused;
 
-/// Whom a header belongs to. Gitea sends GitHub's headers too, and Forgejo sends Gitea's and GitHub's: the order matters.
+/// The forge to which a header belongs. Gitea sends GitHub's headers too, and Forgejo sends Gitea's and
+/// GitHub's: the order matters.
 const ORDER: [(&str, Forge); 5] = [
     ("x-forgejo-event", Forge::Forgejo),
     ("x-gitea-event", Forge::Gitea),

@@ -108,8 +108,8 @@ impl Hook {
         }
     }
 
-    /// The JSON of a call that is verified and not one too many. The bound of calls comes after the signature: else anybody who
-    /// knows the address could use it up, and the forge would be turned away.
+    /// The JSON of a call that is verified and within the rate. The rate is checked after the signature:
+    /// otherwise anybody who knows the address could use it up, and the forge would be turned away.
     async fn read(
         &self,
         wrapping: Wrapping,

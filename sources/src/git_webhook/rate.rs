@@ -5,7 +5,8 @@ use std::time::Duration;
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
 
-/// So many calls a second on average, and as many at once. Who comes too early is told when to come back.
+/// So many calls a second on average, and as many at once. A caller that comes too early is told when to come
+/// back.
 #[derive(Debug)]
 pub(super) struct Rate {
     /// Microseconds between two calls.

@@ -1,4 +1,4 @@
-//! Whether a call was made by somebody who knows a secret. All comparisons take the same time whatever is compared.
+//! Whether the caller knows a secret. All comparisons take the same time, whatever is compared.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::*;
 
-/// Who calls, the secret, the headers of the call, its body, and when it came.
+/// The forge, the secret, the headers of the call, its body, and when it came.
 struct Vector {
     forge: Forge,
     verification: Verification,

@@ -1,5 +1,5 @@
-//! What happens when the group gives partitions and takes them away: what is on its way may end, and is committed, before
-//! somebody else goes on.
+//! What happens when the group gives partitions and takes them away: deliveries under way may end, and are
+//! committed, before another member continues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Group {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// From now on nobody is asked to end what is on its way.
+    /// From now on a rebalance waits for no deliveries under way.
     pub(super) fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
     }

@@ -31,7 +31,8 @@ use crate::Report;
 pub(super) enum Read {
     /// Records of one partition.
     Run(Run),
-    /// All partitions are about to be somebody else's: what is on its way may end, and then this is told so by dropping it.
+    /// All partitions are about to go to other members: deliveries under way may end, and dropping this
+    /// sender reports that.
     Revoked(std::sync::mpsc::SyncSender<()>),
     /// It cannot go on.
     Failed(String),
@@ -132,8 +133,9 @@ impl Reader {
             messages.clear();
         }
         if self.consumer.context().epoch() != epoch {
-            // What was read before a rebalance is read again by who has the partition now. Handed on, it would come before what
-            // is read again, and its offset would say that all of that is done.
+            // Records read before a rebalance will be read again by the partition's present owner. If they
+            // were handed on now, they would come before the repeated ones, and their offsets would wrongly
+            // say that all before them is done.
             runs.clear();
         }
         Ok(runs)

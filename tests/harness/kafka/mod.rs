@@ -23,7 +23,7 @@ pub use client::Record;
 pub use settings::{Listener, PASSWORD, USER};
 pub use source::{group, source};
 
-/// How often a start is tried: somebody else may have taken one of its ports.
+/// How often a start is tried: another process may have taken one of its ports.
 const TRIES: usize = 3;
 
 /// A Kafka broker. Dropping it kills it and deletes its data.

@@ -1,4 +1,4 @@
-//! What the broker is told: its listeners, and who may log in.
+//! The broker's settings: its listeners, and the user that may log in.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ pub(super) const CLUSTER: &str = "bWlsbHJhY2UtdGVzdHMtMQ";
 /// The ports of one broker: one for each listener, and the controller's.
 pub(super) const PORTS: usize = 5;
 
-/// Who may log in, with every mechanism.
+/// The user that may log in, with every mechanism.
 pub const USER: &str = "ann";
 
 /// The password of [`USER`].

@@ -1,4 +1,4 @@
-//! Who may do what: kubeconfig files, and accounts with few rights.
+//! Access rights: kubeconfig files, and accounts with few rights.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::Kube;
 use crate::certificates::Certificates;
 use crate::wait_until;
 
-/// The token of somebody who may do everything.
+/// The token of a user who may do everything.
 pub(super) const ADMIN: &str = "a-token-for-the-tests-only";
 
 /// Writes `<user>.kubeconfig`. The data of the authority is in it, so that it can be moved.
@@ -45,7 +45,7 @@ pub(super) fn kubeconfig(
     Ok(file)
 }
 
-/// A client for whom a kubeconfig speaks.
+/// A client with the credentials of a kubeconfig.
 ///
 /// # Errors
 /// When the file cannot be read or does not say enough.
@@ -55,7 +55,8 @@ pub async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Waits until somebody may do in a namespace what `rules` say: the API takes an object, and looks at it a little later.
+/// Waits until the account may do in a namespace what `rules` allow: the API applies an object a little
+/// later.
 async fn until_granted(client: Client, namespace: &str, rules: &Value) -> anyhow::Result<()> {
     let api: Api<SelfSubjectRulesReview> = Api::all(client);
     let question = serde_json::from_value(json!({ "spec": { "namespace": namespace } }))?;

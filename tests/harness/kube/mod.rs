@@ -26,7 +26,7 @@ use crate::mesh::{Mesh, Setup};
 use crate::process::Process;
 use crate::{peers, ports, wait_until};
 
-/// How often a start is tried: somebody else may have taken one of its ports.
+/// How often a start is tried: another process may have taken one of its ports.
 const TRIES: usize = 3;
 
 /// A Kubernetes API. Dropping it kills it and deletes its data.
@@ -143,7 +143,7 @@ impl Kube {
         self.client.clone()
     }
 
-    /// The kubeconfig of somebody who may do everything.
+    /// The kubeconfig of a user who may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin.kubeconfig")
     }

@@ -89,7 +89,7 @@ pub fn id(object: &DynamicObject, verb: &str) -> String {
     )
 }
 
-/// Ids without the version of an end, which the API does not give to who deletes.
+/// Ids without the version of an end, which the API does not tell to the client that deletes.
 pub fn without_end(id: &str) -> String {
     let parts: Vec<&str> = id.split('.').collect();
     match parts.as_slice() {

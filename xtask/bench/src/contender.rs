@@ -1,4 +1,4 @@
-//! Who is measured: a process of its own, started on free ports, ended when it is dropped.
+//! A program under test: a process of its own, started on free ports, ended when it is dropped.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -30,7 +30,7 @@ pub(crate) enum Kind {
 /// A running contender.
 pub(crate) struct Contender {
     child: Child,
-    // Kept open: who writes to a closed pipe gets an error.
+    // Kept open: a program that writes to a closed pipe gets an error.
     _stdout: BufReader<ChildStdout>,
     listen: SocketAddr,
     /// None of a forwarder.

@@ -1,4 +1,4 @@
-//! What it costs that everything can be explained: the history of attempts, and somebody who follows `tail`.
+//! The cost of explaining everything: the history of attempts, and a client that follows `tail`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::report::{Report, Should, Target};
 use crate::sink::Sink;
 
-/// The kinds of runs: who runs, and whether somebody follows.
+/// The kinds of runs: which program runs, and whether a client follows.
 const CASES: [(&str, Kind, bool); 3] = [
     ("without the history", Kind::MillraceForgets, false),
     ("as shipped", Kind::Millrace, false),

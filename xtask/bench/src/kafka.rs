@@ -23,7 +23,8 @@ use crate::report::{Report, Should, Target};
 const TOPIC: &str = "bench";
 /// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on the same cores.
 const WARM_UP: usize = 12;
-/// So many rounds are as long as one of other scenarios: each is short, and what else the machine does moves it by a third.
+/// How many times the usual number of rounds: each is short, and other load on the machine moves it by a
+/// third.
 const TIMES: usize = 4;
 /// How often it is asked how many events are stored.
 const ASK: Duration = Duration::from_millis(20);
@@ -50,7 +51,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
             bare[round]
         ));
     }
-    // What else runs on the machine changes from minute to minute: each is compared with its neighbour in time.
+    // Other load on the machine changes from minute to minute: each run is compared with its neighbour in
+    // time.
     let ratios = source
         .iter()
         .zip(&bare)

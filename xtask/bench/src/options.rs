@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// What people get who ask.
+/// The help text.
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 

@@ -33,7 +33,7 @@ use crate::{
 use history::History;
 use room::{Backlog, Patience};
 
-/// When who found the queue of the log full may come back.
+/// When a producer may come back after it found the log's queue full.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// What the channels of one data folder share.

@@ -11,7 +11,7 @@ use crate::embedded::log::{Log, LogError, LogReader, Recovery};
 use crate::embedded::metrics::BrokerMetrics;
 use crate::{Batch, ChannelError, Gap, GapReason, Parked, Position, Reader, Record, Stage};
 
-/// What is known of damage, so that several readers that come across one place do not count it several times.
+/// Known damage, so that several readers that meet the same place do not count it several times.
 #[derive(Debug)]
 pub(super) struct Damage {
     log: Log,
@@ -28,7 +28,7 @@ struct CountingReader {
     damage: Arc<Damage>,
 }
 
-/// What a fault of the log is to who asked the channel.
+/// A fault of the log as an error for the channel's caller.
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
 pub(super) fn log_fault(error: LogError) -> ChannelError {
     match error {

@@ -1,13 +1,14 @@
-//! A file of the machine whose large writes go past the page cache: the disk takes them out of the writer's buffer.
+//! A file of the machine whose large writes bypass the page cache: the disk takes them out of the writer's
+//! buffer.
 //!
-//! The page cache copies what it is given into memory that is mostly new, and its pages are found, counted and given back one by
-//! one; for a megabyte that takes longer than the disk does. What is small is cheaper through the cache, where readers find it.
-//! `docs/decisions/0007` has the measurements.
+//! The page cache copies data into memory that is mostly new, and finds, counts and frees its pages one by
+//! one. For a megabyte that takes longer than the disk does. Small writes are cheaper through the cache,
+//! where readers find them. `docs/decisions/0007` has the measurements.
 //!
 //! # Contract
-//! Both ways give the same file. Only whole blocks can go past the cache, from memory that begins at a block's edge as the file
-//! does there: [`lead`] tells who fills a buffer where to begin. Whatever does not fit, or a file system that cannot do it, goes
-//! through the cache.
+//! Both ways give the same file. Only whole blocks can bypass the cache, from memory that begins at a block's
+//! edge as the file does there: [`lead`] tells where to begin when filling a buffer. Anything that does not
+//! fit, and every write on a file system that cannot do it, goes through the cache.
 
 use std::fs::File;
 #[cfg(target_os = "linux")]
@@ -25,7 +26,7 @@ use crate::embedded::place::Place;
 
 /// What file systems and processors handle as one; what disks ask for is the same or less.
 pub(super) const BLOCK_BYTES: usize = 4096;
-/// What is smaller goes through the page cache.
+/// Smaller writes go through the page cache.
 const LARGE: usize = 256 << 10;
 
 /// How many bytes to skip in an empty buffer, so that what follows may go past the cache when it is written at `at`.

@@ -17,7 +17,7 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
     /// Opens a file to read and write.
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
-    /// Deletes a file. Who has it open reads on.
+    /// Deletes a file. Readers that have it open can still read it.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and deletions durable.
     fn sync_dir(&self) -> io::Result<()>;
@@ -88,7 +88,7 @@ impl Files for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
-            // A name that is not UTF-8 is none of ours.
+            // A name that is not UTF-8 is not one of ours.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }

@@ -1,7 +1,7 @@
-//! Finds events by their id: in sealed segments by their index (`ids`), in the one that is written by what was collected of it, or
-//! by a walk over it, which is bounded by a segment's size.
+//! Finds events by their id: in sealed segments by their index (`ids`). In the segment being written, the
+//! keys collected so far answer, or a walk over it, which is bounded by a segment's size.
 //!
-//! On an event's way is only that its key is taken down, so that a segment need not be read back to be indexed.
+//! Appending an event only notes its key, so that a segment need not be read back to be indexed.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -20,11 +20,12 @@ use super::shared::Shared;
 use super::walk::{Item, Walk};
 use super::{LogError, io_error};
 
-/// Frames of sealed segments that are read for one look-up, the newest first: those with events whose key is that of what is wanted.
-/// Where more have one (mostly of one id, and of sources that are not asked for or not told apart by 8 bits), older ones are not found.
+/// How many frames of sealed segments one look-up reads, the newest first: those that hold an event with the
+/// wanted key. If more frames do (mostly with one id from many sources, which 8 bits do not distinguish),
+/// older ones are not found.
 const MAX_CANDIDATES: usize = 2_000;
 
-/// So many frames of a segment are read by themselves; for more a walk over all of it is no more work.
+/// Up to this many frames of a segment are read one by one; for more, a walk over all of it is no more work.
 const FEW: usize = 200;
 
 /// The most ids that are held of sealed segments until their indexes are made, 12 bytes each.
@@ -45,7 +46,7 @@ impl Wanted<'_> {
     }
 }
 
-/// The events of a frame with their offsets. One that cannot be read is reported by who reads it.
+/// The events of a frame with their offsets. The reader of a damaged frame reports it.
 fn events<'a>(frame: &Frame, bytes: &'a Bytes) -> impl Iterator<Item = (u64, Event)> + use<'a> {
     (frame.offset..)
         .zip(frame.events(bytes))
@@ -169,7 +170,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// The frames that may hold an event with such a key, of a segment whose index was not there: by now somebody else may have made it.
+    /// The frames that may hold an event with such a key, of a segment without an index: by now another task
+    /// may have made it.
     fn indexed(
         &self,
         segment: &Arc<Segment>,
@@ -190,7 +192,8 @@ impl Shared {
             .any(|segment| segment.sealed() && segment.collected() > 0)
     }
 
-    /// Of more ids of sealed segments than `most` those of the newest are let go, and read again when there is time.
+    /// Keeps at most `most` collected ids of sealed segments. Those of the newest are dropped, and read again
+    /// when there is time.
     pub(super) fn bound_collected(&self, most: usize) {
         let mut held = 0;
         for segment in self.segments().iter().filter(|segment| segment.sealed()) {
@@ -207,7 +210,7 @@ impl Shared {
             Some(entries) => Ok(entries),
             None => self.read_ids(segment),
         };
-        // Also when it cannot be written: it is tried again when somebody looks something up, not all the time.
+        // Even if it cannot be written: it is tried again at the next look-up, not all the time.
         segment.set_indexed();
         let mut entries = entries.map_err(|error| io_error("read", &segment.name, &error))?;
         let name = ids::file_name(segment.base);

@@ -1,4 +1,4 @@
-//! What the log counts. Who assembles the channel registers these.
+//! What the log counts. The code that assembles the channel registers these.
 
 use prometheus_client::metrics::counter::Counter;
 

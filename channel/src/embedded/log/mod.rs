@@ -73,8 +73,8 @@ pub struct LogOptions {
     pub clock: Clock,
     /// Bytes of appends that may wait for the writer; beyond that [`LogError::QueueFull`].
     pub max_waiting_bytes: usize,
-    /// Bytes of the newest events that are kept in memory for readers at the head. With less than a large group has, readers who keep up
-    /// get its beginning from the disk.
+    /// Bytes of the newest events that are kept in memory for readers at the head. If a large group has more,
+    /// readers that keep up get its beginning from the disk.
     pub tail_bytes: usize,
 }
 

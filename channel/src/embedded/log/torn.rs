@@ -1,9 +1,9 @@
 //! Tells what a crash leaves from damage.
 //!
-//! A bad frame in the last segment is one of two things. *Torn*: it was being written when the power went, so nobody was
-//! told of it; no good frame follows, or those that do were written in the same unsynced stretch and a sector of the bad
-//! one never reached the disk (all zeroes). Everything from there on is cut. Otherwise it is *corrupt*: set aside,
-//! reported, and what follows is served.
+//! A bad frame in the last segment is one of two things. It is *torn* if it was being written when the power
+//! went, so its producer got no answer. Then no good frame follows, or the following ones were written in the
+//! same unsynced stretch and a sector of the bad one never reached the disk (all zeroes). Everything from
+//! there on is cut. Otherwise it is *corrupt*: it is set aside and reported, and what follows is served.
 
 use std::io;
 

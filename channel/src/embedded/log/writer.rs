@@ -45,7 +45,7 @@ pub(super) struct Writer {
     next: u64,
     /// Where the log's events end; `next` is higher after a failure.
     end: u64,
-    /// The group's frames, behind `lead` bytes that nobody writes.
+    /// The group's frames, behind `lead` unused bytes.
     buffer: Vec<u8>,
     lead: usize,
     frames: Vec<Entry>,
@@ -175,7 +175,8 @@ impl Writer {
 
     /// Fills the buffer with the group's frames; returns the offset after its last event.
     fn encode(&mut self, active: &Active, appends: &[Append], bytes: u64, time: Timestamp) -> u64 {
-        // What was large for once is let go. While large groups follow each other it is kept: fresh memory costs more than the copy.
+        // A buffer that was large only once is dropped. While large groups follow each other it is kept:
+        // fresh memory costs more than the copy.
         if self.buffer.capacity() > BUFFER_BYTES && self.buffer.len() <= BUFFER_BYTES {
             (self.buffer, self.keys) = (Vec::new(), Vec::new());
         }
@@ -191,7 +192,8 @@ impl Writer {
         for append in appends {
             let at = active.written() + (self.buffer.len() - self.lead) as u64;
             self.frames.push(Entry { at, offset, time });
-            // The event is looked at where it is copied anyway: later it is waited for again.
+            // The event is examined while it is copied anyway: later its memory would have to be fetched
+            // again.
             let events = append.events.iter().map(|event| {
                 self.keys.push(ids::key(event.id(), event.source()));
                 event.stored().as_ref()
@@ -363,7 +365,7 @@ fn with_frames<'a>(
     of_events.zip(keys.iter().copied())
 }
 
-/// However the writer ends, nobody waits for it any more.
+/// However the writer ends, nothing waits for it any more.
 struct CloseOnEnd<'a>(&'a Shared);
 
 impl Drop for CloseOnEnd<'_> {

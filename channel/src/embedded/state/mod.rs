@@ -360,7 +360,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         self.jobs.lock().take();
-        // The file must not be in use any more when who dropped it opens it again.
+        // The file must not be in use any more when the caller opens it again.
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }

@@ -36,7 +36,7 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), StateError>);
 }
 
-/// A job made of a closure, with who waits for its value.
+/// A job made of a closure, and the caller that waits for its value.
 pub(super) struct Task<F, T> {
     work: F,
     value: Option<T>,
@@ -85,7 +85,7 @@ where
 
     fn answer(self: Box<Self>, outcome: Result<(), StateError>) {
         let Self { value, reply, .. } = *self;
-        // Who asked may have gone; the change is made all the same.
+        // The caller may be gone; the change is made all the same.
         let _ = reply.send(outcome.and_then(|()| value.ok_or(StateError::Closed)));
     }
 }

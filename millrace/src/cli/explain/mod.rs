@@ -50,7 +50,7 @@ pub(crate) struct ExplainArgs {
     /// Try the Trigger in the file --trigger on the events that are kept, so far back: 30m, 1h, 7d
     #[arg(long, value_name = "TIME", requires = "trigger", value_parser = parse_duration)]
     over: Option<Duration>,
-    /// With --over: list at most so many events that match
+    /// With --over: list at most this many matching events
     #[arg(long, value_name = "N", default_value_t = 20, requires = "over")]
     limit: usize,
 }

@@ -1,6 +1,7 @@
 //! From flags, a file or the standard input to a message in one of the three content modes.
 //!
-//! A file that is sent in the mode that it is written in goes out byte for byte: what is wrong with it the broker says.
+//! A file that is sent in the mode in which it is written goes out byte for byte: the broker reports what is
+//! wrong with it.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};

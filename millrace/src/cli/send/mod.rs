@@ -40,7 +40,7 @@ pub(crate) struct SendArgs {
     /// The id of the event; a new one where it is not given
     #[arg(long)]
     id: Option<String>,
-    /// What in its source the event is about
+    /// The thing in its source that the event is about
     #[arg(long)]
     subject: Option<String>,
     /// When it happened, as RFC 3339
@@ -55,7 +55,8 @@ pub(crate) struct SendArgs {
     /// A file with the data of the event; `-` is the standard input
     #[arg(long, value_name = "FILE")]
     data_file: Option<PathBuf>,
-    /// What the data is; application/json where it is JSON, else text/plain or application/octet-stream
+    /// The media type of the data; by default application/json for JSON, otherwise text/plain or
+    /// application/octet-stream
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// Another attribute; repeat it for more
@@ -70,7 +71,7 @@ pub(crate) struct SendArgs {
     /// The broker: namespace/name [default: default/default, where --url has no path]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     broker: Option<ObjectName>,
-    /// Try so many times more when nobody is there or the answer is 429 or 503
+    /// Try this many times more if nothing answers or the answer is 429 or 503
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
 }
@@ -126,8 +127,8 @@ fn address(args: &SendArgs) -> anyhow::Result<http::Uri> {
     }
 }
 
-/// Makes the request, again where that may help. A try of which it is not known what became is not made again: only
-/// who sent the event knows whether twice is better than never.
+/// Makes the request, and repeats it if that may help. A try with an unknown outcome is not repeated: only
+/// the sender of the event knows whether twice is better than never.
 async fn make(ask: &Ask, retry: u32) -> Result<Answer, NotNow> {
     let schedule = ExponentialBuilder::default()
         .with_min_delay(WAITS.0)

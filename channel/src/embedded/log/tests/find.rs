@@ -55,7 +55,7 @@ async fn an_event_is_found_by_its_id_with_and_without_an_index() {
         disk.remove(&name).unwrap();
     }
     assert_all_are_found(&log);
-    // Segments without what was looked for were indexed too: nobody could know.
+    // Segments without the wanted event were indexed too: that could not be known before.
     assert_eq!(indexes(&disk).len(), sealed);
 }
 
