@@ -11,6 +11,8 @@ pub(crate) enum Attr {
     Source,
     /// `id`.
     Id,
+    /// `datacontenttype`, which the JSON format may imply.
+    MediaType,
     /// Any other, found by name.
     Named(Box<str>),
     /// `knativebrokerttl`: the broker's own, so it counts as absent.
@@ -60,6 +62,7 @@ impl Attr {
             "type" => Self::Type,
             "source" => Self::Source,
             "id" => Self::Id,
+            "datacontenttype" => Self::MediaType,
             HIDDEN => Self::Hidden,
             other => Self::Named(other.into()),
         }
@@ -70,6 +73,7 @@ impl Attr {
             Self::Type => "type",
             Self::Source => "source",
             Self::Id => "id",
+            Self::MediaType => "datacontenttype",
             Self::Named(name) => name,
             Self::Hidden => HIDDEN,
         }
@@ -81,7 +85,8 @@ impl Attr {
             Self::Type => Some(event.ty()),
             Self::Source => Some(event.source()),
             Self::Id => Some(event.id()),
-            Self::Named(_) => self.value_of(event).map(|value| value.text),
+            Self::MediaType => event.media_type(),
+            Self::Named(name) => event.get(name).map(|value| value.text),
             Self::Hidden => None,
         }
     }
@@ -90,11 +95,8 @@ impl Attr {
     pub(crate) fn value_of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
         let kind = Kind::String;
         match self {
-            Self::Named(name) if &**name == "datacontenttype" => {
-                event.media_type().map(|text| Value { kind, text })
-            }
             Self::Named(name) => event.get(name),
-            Self::Type | Self::Source | Self::Id | Self::Hidden => {
+            Self::Type | Self::Source | Self::Id | Self::MediaType | Self::Hidden => {
                 self.of(event).map(|text| Value { kind, text })
             }
         }
@@ -110,7 +112,7 @@ impl Attr {
         match self {
             Self::Hidden => 0,
             Self::Type | Self::Source | Self::Id => 1,
-            Self::Named(_) => 4,
+            Self::MediaType | Self::Named(_) => 4,
         }
     }
 }

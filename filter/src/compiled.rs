@@ -115,7 +115,7 @@ impl Compiled {
 
     /// Decides about the event. Its data is parsed only if a clause needs it and no earlier filter has parsed
     /// it.
-    pub fn decide(&self, subject: &Subject, allowance: &Allowance) -> Decision {
+    pub fn decide(&self, subject: &Subject<'_>, allowance: &Allowance) -> Decision {
         let meter = Meter::new(allowance);
         let (held, ()) = walk(&self.nodes, 0, subject, &meter, &mut Silent);
         let decision = match meter.stopped() {
@@ -124,7 +124,9 @@ impl Compiled {
             Some(Stopped::Exhausted) => Decision::TooMuchWork,
             Some(Stopped::Later) => return Decision::Later,
         };
-        subject.note_errors(meter.errors());
+        if meter.errors() > 0 {
+            subject.note_errors(meter.errors());
+        }
         decision
     }
 
@@ -135,7 +137,7 @@ impl Compiled {
 
     /// The same decision with its reasons, for an event that other filters see as well. It is always made;
     /// `allowance` counts the work.
-    pub fn explain_subject(&self, subject: &Subject, allowance: &Allowance) -> Explanation {
+    pub fn explain_subject(&self, subject: &Subject<'_>, allowance: &Allowance) -> Explanation {
         let unlimited = Allowance::unlimited();
         let meter = Meter::new(&unlimited);
         let mut recorder = Recorder::new(&self.paths);
@@ -172,7 +174,7 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 fn walk<O: Observer>(
     nodes: &[Node],
     at: usize,
-    subject: &Subject,
+    subject: &Subject<'_>,
     meter: &Meter<'_>,
     observer: &mut O,
 ) -> (bool, O::Note) {

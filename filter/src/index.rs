@@ -92,7 +92,7 @@ impl Index {
 
     /// The same within an allowance; filters for which it does not suffice are left for later. The subject
     /// can be asked more afterwards, such as how many clauses had an error.
-    pub fn matching_within(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
+    pub fn matching_within(&self, subject: &Subject<'_>, allowance: &Allowance, into: &mut Matching) {
         self.root.matching(subject, allowance, into);
     }
 
@@ -119,7 +119,7 @@ impl Matching {
 
     /// Asks filters that were left for later, the last first, until they have used up the allowance. Returns
     /// whether none is left.
-    pub fn go_on(&mut self, subject: &Subject, steps: u64) -> bool {
+    pub fn go_on(&mut self, subject: &Subject<'_>, steps: u64) -> bool {
         let allowance = Allowance::unlimited();
         while allowance.spent() < steps {
             let Some((key, filter)) = self.later.pop() else {
@@ -128,6 +128,14 @@ impl Matching {
             self.note(key, filter.decide(subject, &allowance), &filter);
         }
         self.later.is_empty()
+    }
+
+    /// Asks the filters that were left for later, within an allowance. Filters for which it does not suffice
+    /// remain.
+    pub fn go_on_within(&mut self, subject: &Subject<'_>, allowance: &Allowance) {
+        for (key, filter) in std::mem::take(&mut self.later) {
+            self.note(key, filter.decide(subject, allowance), &filter);
+        }
     }
 
     fn note(&mut self, key: u32, decision: Decision, filter: &Arc<Compiled>) {
@@ -225,7 +233,7 @@ impl Bucket {
         self.proved.is_empty() && self.open.is_empty() && self.splits.is_empty()
     }
 
-    fn matching(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
+    fn matching(&self, subject: &Subject<'_>, allowance: &Allowance, into: &mut Matching) {
         into.matched.extend_from_slice(&self.proved);
         for (key, filter) in &self.open {
             into.note(*key, filter.decide(subject, allowance), filter);
@@ -287,7 +295,7 @@ impl Split {
         }
     }
 
-    fn matching(&self, subject: &Subject, allowance: &Allowance, into: &mut Matching) {
+    fn matching(&self, subject: &Subject<'_>, allowance: &Allowance, into: &mut Matching) {
         let Some(text) = self.attr.of(subject.event()) else {
             return;
         };

@@ -144,7 +144,7 @@ impl Asked<'_> {
 impl PathTest {
     /// Whether the clause holds, and the data it was asked of. The data is parsed now unless another clause
     /// has asked for it before.
-    pub(crate) fn ask<'d>(&self, subject: &'d Subject, meter: &Meter<'_>) -> (bool, Asked<'d>) {
+    pub(crate) fn ask<'d>(&self, subject: &'d Subject<'_>, meter: &Meter<'_>) -> (bool, Asked<'d>) {
         let json = match subject.json(meter) {
             None => return (false, Asked::Later),
             Some(Err(reason)) => return (false, Asked::NoJson(reason)),

@@ -1,5 +1,6 @@
 //! An event as filters see it: its attributes, and its data parsed when the first clause asks for it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 use millrace_event::Event;
@@ -12,8 +13,8 @@ use crate::meter::Meter;
 /// # Guarantees
 /// The data is parsed at most once however many clauses ask for it, and not at all when none does.
 #[derive(Debug)]
-pub struct Subject {
-    event: Event,
+pub struct Subject<'e> {
+    event: Cow<'e, Event>,
     json: OnceCell<Result<Json, NoJson>>,
     errors: Cell<u32>,
 }
@@ -31,13 +32,23 @@ pub(crate) enum NoJson {
 
 // === impl Subject ===
 
-impl Subject {
-    /// The event, not parsed yet. Holds a reference to its buffer.
-    pub fn new(event: &Event) -> Self {
+impl<'e> Subject<'e> {
+    /// The event, not parsed yet.
+    pub fn new(event: &'e Event) -> Self {
         Self {
-            event: event.clone(),
+            event: Cow::Borrowed(event),
             json: OnceCell::new(),
             errors: Cell::new(0),
+        }
+    }
+
+    /// The same with its own reference to the event, so that it can move to another thread. What was parsed
+    /// goes along.
+    pub fn into_owned(self) -> Subject<'static> {
+        Subject {
+            event: Cow::Owned(self.event.into_owned()),
+            json: self.json,
+            errors: self.errors,
         }
     }
 

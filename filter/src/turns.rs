@@ -78,12 +78,12 @@ impl Turns {
     ///
     /// # Panics
     /// As [`Turns::work`].
-    pub async fn decide(&self, subject: Subject, filter: &Arc<Compiled>) -> Decision {
+    pub async fn decide(&self, subject: Subject<'_>, filter: &Arc<Compiled>) -> Decision {
         match filter.decide(&subject, &Allowance::brief()) {
             Decision::Later => {}
             decision => return decision,
         }
-        let job = (subject, filter.clone(), Decision::Later);
+        let job = (subject.into_owned(), filter.clone(), Decision::Later);
         let decided = self.work(job, |(subject, filter, decision)| {
             *decision = filter.decide(subject, &Allowance::unlimited());
             true

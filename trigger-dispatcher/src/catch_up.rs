@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace_budget::Slot;
 use millrace_channel::{Batch, ChannelError, Reader};
+use millrace_event::Event;
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
 use crate::lane::{Lane, Place, at};
@@ -140,7 +141,7 @@ async fn feed_group(
         .partition_point(|(cursor, _)| *cursor <= batch.next.offset)
         .max(1);
     // The lanes share them, so that data is parsed once for all of them.
-    let mut subjects: Vec<Subject> = batch
+    let mut subjects: Vec<Subject<'_>> = batch
         .records
         .iter()
         .map(|record| Subject::new(&record.event))
@@ -187,7 +188,12 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
 
 /// Feeds one lane from a stretch of the log. An event whose filter needs more than an allowance ends this
 /// lane's turn, so that other lanes get theirs.
-async fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, subjects: &mut [Subject]) {
+async fn feed_batch<'b>(
+    serving: &Arc<Serving>,
+    lane: &Arc<Lane>,
+    batch: &'b Batch,
+    subjects: &mut [Subject<'b>],
+) {
     loop {
         let Some(asking) = Asking::of(lane, batch) else {
             return;
@@ -195,7 +201,8 @@ async fn feed_batch(serving: &Arc<Serving>, lane: &Arc<Lane>, batch: &Batch, sub
         let mut said = asking.ask(serving, lane, batch, subjects);
         let heavy = said.is_empty() && asking.from < batch.records.len();
         if heavy {
-            match asking.ask_in_turns(serving, &mut subjects[asking.from]).await {
+            let (record, subject) = (&batch.records[asking.from], &mut subjects[asking.from]);
+            match asking.ask_in_turns(serving, &record.event, subject).await {
                 Some(one) => said.push(one),
                 None => return,
             }
@@ -241,7 +248,13 @@ impl Asking {
 
     /// Asks the filter about as many records as the allowance suffices for and the lane has room for; the
     /// rest is not noted.
-    fn ask(&self, serving: &Serving, lane: &Lane, batch: &Batch, subjects: &[Subject]) -> Vec<Option<Said>> {
+    fn ask(
+        &self,
+        serving: &Serving,
+        lane: &Lane,
+        batch: &Batch,
+        subjects: &[Subject<'_>],
+    ) -> Vec<Option<Said>> {
         let allowance = Allowance::brief();
         let (mut answers, mut matches) = (Vec::new(), 0);
         for (record, subject) in batch.records.iter().zip(subjects).skip(self.from) {
@@ -272,9 +285,13 @@ impl Asking {
     }
 
     /// Asks the filter about one event that needs more work. `None`: the broker is no longer served.
-    async fn ask_in_turns(&self, serving: &Arc<Serving>, subject: &mut Subject) -> Option<Option<Said>> {
-        let event = subject.event().clone();
-        let taken = std::mem::replace(subject, Subject::new(&event));
+    async fn ask_in_turns<'b>(
+        &self,
+        serving: &Arc<Serving>,
+        event: &'b Event,
+        subject: &mut Subject<'b>,
+    ) -> Option<Option<Said>> {
+        let taken = std::mem::replace(subject, Subject::new(event)).into_owned();
         let asked = serving.decide_in_turns(Task::CatchUp, taken, self.compiled.clone());
         let asked = tokio::select! {
             () = serving.stop.cancelled() => return None,

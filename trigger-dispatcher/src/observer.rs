@@ -54,7 +54,7 @@ pub struct Observer {
 // === impl Observer ===
 
 impl Observer {
-    /// An observer that calls `tell` while `is_wanted`, which is asked for each event and each attempt.
+    /// An observer that calls `tell` while `is_wanted`, which is asked for each batch of events and each attempt.
     pub fn new(
         tell: impl Fn(&Observation<'_>) + Send + Sync + 'static,
         is_wanted: impl Fn() -> bool + Send + Sync + 'static,

@@ -227,9 +227,9 @@ impl Serving {
     pub(crate) async fn decide_in_turns(
         self: &Arc<Self>,
         task: Task,
-        subject: Subject,
+        subject: Subject<'static>,
         filter: Arc<Compiled>,
-    ) -> Result<(Subject, Decision), Panic> {
+    ) -> Result<(Subject<'static>, Decision), Panic> {
         let job = (subject, filter, Decision::Later, self.clone(), task);
         let decided = self
             .common

@@ -45,7 +45,7 @@ pub(crate) struct Panic {
 }
 
 thread_local! {
-    /// Where the last panic of this thread was.
+    /// Where the last panic of this thread was, until it is caught.
     static LAST_PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
@@ -126,7 +126,6 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
 
 /// The result of a function, or its panic. Changes that it made before the panic must not matter.
 pub(crate) fn caught_at_once<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
-    LAST_PLACE.set(None);
     catch_unwind(AssertUnwindSafe(run)).map_err(Panic::of)
 }
 

@@ -176,7 +176,7 @@ async fn candidates(
         .map(|(name, trigger)| (name.clone(), trigger.cloned()));
     let asking = Asking {
         // The data is parsed once, however many filters ask.
-        subject: Subject::new(&record.event),
+        subject: Subject::new(&record.event).into_owned(),
         left: asked.collect(),
         done: Vec::new(),
     };
@@ -191,7 +191,7 @@ async fn candidates(
 
 /// The filters of many triggers, asked about one event, taking turns with other work.
 struct Asking {
-    subject: Subject,
+    subject: Subject<'static>,
     left: VecDeque<(ObjectName, Option<Arc<Trigger>>)>,
     done: Vec<(ObjectName, Option<Explanation>)>,
 }

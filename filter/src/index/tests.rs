@@ -348,6 +348,45 @@ fn what_the_allowance_does_not_suffice_for_is_left_for_later_and_decided_then() 
 }
 
 #[test]
+fn an_event_that_was_begun_goes_on_with_another_allowance_where_it_ended() {
+    let mut index = Index::default();
+    let path = |text: &str| compiled(&[Filter::JsonPath(text.to_owned())]);
+    index.insert(0, compiled(&[Filter::Exact(pair("type", "t"))]));
+    for key in 1..=7 {
+        index.insert(key, path("$..name"));
+    }
+    // Not even another allowance suffices for this one.
+    index.insert(8, path("$..*..absent"));
+    let data = format!(r#"{{"name": 1, "list": [{}0]}}"#, "[[[0]]],".repeat(4_000));
+    let event = event(&[
+        ("type", "t"),
+        ("source", "/"),
+        ("datacontenttype", "application/json"),
+    ])
+    .edit()
+    .data(DataForm::Bytes, data.as_bytes())
+    .build()
+    .expect("a valid event");
+    let (subject, mut found) = (Subject::new(&event), Matching::default());
+    index.matching_within(&subject, &Allowance::brief(), &mut found);
+    let first = found.matched.clone();
+    assert!(first.len() > 1 && first.len() < 8, "{first:?}");
+    let subject = subject.into_owned();
+    assert!(subject.was_parsed(), "what was parsed goes along");
+    let mut passes = 0;
+    while found.matched.len() < 8 {
+        found.go_on_within(&subject, &Allowance::brief());
+        passes += 1;
+        assert!(passes < 8, "each pass decides more");
+    }
+    assert!(found.matched.starts_with(&first), "none is asked again");
+    let later: Vec<_> = found.later.iter().map(|(key, _)| *key).collect();
+    assert_eq!(later, [8]);
+    found.matched.sort_unstable();
+    assert_eq!(found.matched, Vec::from_iter(0..8));
+}
+
+#[test]
 fn what_the_index_answers_is_never_too_much_work() {
     // An index answers all of these, and a filter asked alone must decide the same however long the texts
     // are.

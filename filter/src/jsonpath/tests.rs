@@ -330,7 +330,8 @@ fn an_ordinary_path_looks_into_the_largest_event_whatever_its_shape() {
         &deep,
     ];
     for item in shapes {
-        let subject = Subject::new(&event("application/json", &mebibyte_of(item)));
+        let event = event("application/json", &mebibyte_of(item));
+        let subject = Subject::new(&event);
         for path in [
             "$..name",
             "$..*",
@@ -391,7 +392,8 @@ fn beyond_its_work_a_trigger_does_not_match_also_where_the_contrary_is_asked() {
 fn steps_for_each(item: &str, filter: Filter) -> u64 {
     const ITEMS: usize = 1_000;
     let list = format!("[{}]", vec![item; ITEMS].join(","));
-    let subject = Subject::new(&event("application/json", &list));
+    let event = event("application/json", &list);
+    let subject = Subject::new(&event);
     let compiled = Compiled::new(&[filter]).expect("a valid filter");
     // Parsing is not counted.
     compiled.decide(&subject, &Allowance::unlimited());
@@ -449,7 +451,7 @@ fn what_a_trigger_spends_depends_neither_on_others_nor_on_when_it_is_asked() {
         .iter()
         .map(|path| Compiled::new(&[Filter::JsonPath((*path).to_owned())]).expect("a valid filter"))
         .collect();
-    let spent = |subject: &Subject, filter: &Compiled| {
+    let spent = |subject: &Subject<'_>, filter: &Compiled| {
         let allowance = Allowance::unlimited();
         let decision = filter.decide(subject, &allowance);
         (decision, allowance.spent())

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::testing::{Held, Provoked};
+use crate::metrics::BrokerMetrics;
 use crate::watched::Task;
 use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
 
@@ -58,6 +59,7 @@ struct World {
     applied: watch::Receiver<u64>,
     stop: CancellationToken,
     ended: JoinHandle<()>,
+    counts: BrokerMetrics,
     _folder: Option<TempDir>,
 }
 
@@ -158,6 +160,8 @@ impl World {
             open: Semaphore::new(100),
         });
         let board = Arc::new(StatusBoard::default());
+        let metrics = Metrics::default();
+        let counts = metrics.of(&name("default"));
         let (desired, wanted) = watch::channel(Arc::new(mesh));
         let dispatcher = Dispatcher::new(
             Parts {
@@ -170,7 +174,7 @@ impl World {
                 turns: Turns::new(1),
                 observer: None,
                 own_ingress: None,
-                metrics: Metrics::default(),
+                metrics,
             },
             DispatcherOptions::default(),
         );
@@ -193,6 +197,7 @@ impl World {
             applied,
             stop,
             ended,
+            counts,
             _folder: None,
         }
     }
@@ -582,6 +587,8 @@ async fn an_event_that_some_lanes_were_given_before_a_panic_is_given_to_each_onc
         assert_eq!(world.taken(name), all_of(&IDS), "{name}");
         assert_eq!(world.status(name).delivered, 5, "{name}");
     }
+    let counted = (world.counts.routed.get(), world.counts.matched.get());
+    assert_eq!(counted, (5, 15), "each event and each match once");
 }
 
 #[tokio::test]
