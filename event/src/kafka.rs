@@ -44,8 +44,8 @@ pub struct Decoder {
     unlike: usize,
 }
 
-/// After this many records unlike the known one, the next record becomes the known one. If unlike records
-/// take turns, learning each would cost more than it saves.
+/// Among records unlike the known one, one in this many becomes the known one. If unlike records take turns,
+/// learning each would cost more than it saves.
 const LEARN_EVERY: usize = if cfg!(test) { 2 } else { 16 };
 
 /// How much memory events share. One that needs more has a buffer of its own.

@@ -141,8 +141,8 @@ fn mechanism(
     found.map(Ok)
 }
 
-/// `enable`. Knative defaults it to false; then a login or certificates that the document names would
-/// silently not be used.
+/// `enable`, which a document must write. Knative defaults it to false; then a login or certificates that the
+/// document names would silently not be used.
 fn enabled(object: &mut Object<'_>, report: &mut Report) -> bool {
     object
         .require("enable", report)

@@ -52,7 +52,7 @@ pub(super) enum Look {
     /// A leap ahead was undone: the times that it left out are open again, and those up to this time are
     /// done. Another look must follow.
     Undone(Timestamp),
-    /// The clock was set back too far to wait for it: only ticks up to this time still count as done.
+    /// The clock was set back too far to wait for it. Ticks up to this time no longer count as done.
     SetBack(Timestamp),
     /// Times passed while this run was not at work: it starts, the machine slept, or the clock leapt ahead.
     /// Those up to `done` are done all the same: they were sent before the clock was set back.

@@ -111,8 +111,8 @@ impl Ledger {
             .await
     }
 
-    /// Takes back what was done after `to`. If another instance has done so and continued, only times up to
-    /// `now` count as done.
+    /// Takes back what was done after `to`. Does nothing if no time after `now` is done: then another
+    /// instance has taken it back already and continued.
     pub(super) async fn go_back(&mut self, now: Timestamp, to: Timestamp) -> Result<(), SourceError> {
         self.change(
             |page, _| page.done > now.0 && page.done != to.0,

@@ -38,8 +38,9 @@ impl Noted {
         Ok(noted)
     }
 
-    /// Whether the note still tells the present clock, which is `ahead` and shows `wall`, from the clock
-    /// before it was set.
+    /// Whether this note still serves the next process: its `ahead` is the present one, and while that is not
+    /// zero the noted wall time is recent. A recent one reveals whether the clock was put right before that
+    /// process started.
     pub(super) fn holds(&self, ahead: i64, wall: Timestamp) -> bool {
         let fresh = self.wall.is_some_and(|noted| wall.since(noted) < NOTED_AGAIN);
         self.ahead == ahead && (ahead == 0 || fresh)
