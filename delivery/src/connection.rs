@@ -2,84 +2,53 @@
 //!
 //! A pool would cost more than the request itself (two thirds more CPU, measured) and lets one lane wait for
 //! another's connections. So each slot of a lane has its own connection, and the slot's owner decides how
-//! long it lives. An idle connection is closed for another owner only while that owner waits for one
-//! (`outgoing`).
+//! long it lives. A connection is closed for another owner only while that owner waits for one (`outgoing`):
+//! at the end of an attempt, or while the slot rests.
+//!
+//! Every delivery has the futures of an attempt in its task, so they are kept small. A future is pinned where
+//! it is called, because a future that is passed by value is stored twice. Rare steps are boxed.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
-use millrace_budget::{Hold, Part};
-use millrace_event::Clock;
+use millrace_budget::Hold;
 use millrace_model::Shortage;
-use rustls::pki_types::CertificateDer;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connect::{self, connect};
+use crate::connector::Shared;
 use crate::exchange::{Answer, Bounds, Open};
-use crate::guard::Guard;
 use crate::means::Means;
-use crate::metrics::{Class, Metrics};
+use crate::metrics::Class;
 use crate::no_answer::{NoAnswer, Unmade};
-use crate::outgoing::{Outgoing, Owner, Parked};
+use crate::outgoing::{Owner, Parked};
 use crate::patience::Patience;
-use crate::place::Place;
-use crate::resolve::Resolver;
-use crate::tls::Tls;
-use crate::{Outcome, Request, reply};
+use crate::{Outcome, Request};
 
 /// The first and the longest pause before another try, after the kernel had run out of something.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// What all connections share.
-#[derive(Clone, Debug)]
-pub struct ConnectorOptions {
-    /// The guard.
-    pub guard: Guard,
-    /// Bytes of an answer's body that are read; 1 MiB by default. More is cut off, and the connection closed.
-    pub max_answer_bytes: usize,
-    /// Connections that may be open at one time; 20 000 by default.
-    pub max_connections: usize,
-    /// Name lookups that may run at one time, each on a thread of its own; 1 024 by default.
-    pub max_lookups: usize,
-    /// Memory for answers that may be replies, until they are stored; 64 MiB by default.
-    pub replies: Part,
-}
-
-/// Makes connections: resolves, asks the guard, connects, speaks TLS. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Connector {
-    shared: Arc<Shared>,
-}
-
-/// The share of a Trigger or source in what is limited: connections and name lookups. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Share {
-    shared: Arc<Shared>,
-    owner: Arc<Owner>,
-}
-
 /// One slot's connection: at most one open TCP connection, kept alive between attempts at the same authority and
 /// replaced when the target's authority changes. An owner drops it when idle.
+///
+/// # Caveats
+/// Between two attempts the connection counts as in use. An owner that has nothing to attempt, or that waits
+/// for something else first, must call [`Connection::rest`].
 #[derive(Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
-    /// The connection, while no attempt uses it.
+    /// The connection between two attempts.
+    open: Option<Box<Open>>,
+    /// Where the connection lies while the slot rests, so that it can be closed for others.
     parked: Arc<Parked>,
     means: Means,
     /// The map of the last answer, emptied: the next request's headers go there.
     headers: HeaderMap,
+    /// The timer of the last attempt. Moving it to a later time takes no lock; a new timer takes two.
+    alarm: Option<Pin<Box<Sleep>>>,
     /// The memory of the last reply, until its owner has stored it.
     reply: Option<Hold>,
-}
-
-#[derive(Clone, Debug)]
-struct Shared {
-    options: ConnectorOptions,
-    outgoing: Arc<Outgoing>,
-    resolver: Resolver,
-    tls: Tls,
-    clock: Clock,
-    metrics: Metrics,
 }
 
 /// How far an attempt has come: it outlives the future that makes it, for when time runs out.
@@ -89,104 +58,22 @@ struct Progress {
     answer: Option<Answer>,
 }
 
-/// The most bytes that are read of an answer's body, unless the caller sets a limit.
-const MAX_ANSWER: usize = 1 << 20;
-
-// === impl ConnectorOptions ===
-
-impl Default for ConnectorOptions {
-    fn default() -> Self {
-        Self {
-            guard: Guard::default(),
-            max_answer_bytes: MAX_ANSWER,
-            replies: Part::new(64 << 20, MAX_ANSWER),
-            max_connections: 20_000,
-            max_lookups: 1_024,
-        }
-    }
-}
-
-// === impl Connector ===
-
-impl Connector {
-    /// A connector with these options, the machine's clock and root certificates, and metrics of its own.
-    pub fn new(options: ConnectorOptions) -> Self {
-        let metrics = Metrics::default();
-        Self {
-            shared: Arc::new(Shared {
-                outgoing: Outgoing::new(options.max_connections, metrics.room.clone()),
-                resolver: Resolver::system(options.max_lookups, metrics.lookups.clone()),
-                options,
-                tls: Tls::default(),
-                clock: Clock::default(),
-                metrics,
-            }),
-        }
-    }
-
-    /// The clock that a Retry-After date is held against.
-    #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        Arc::make_mut(&mut self.shared).clock = clock;
-        self
-    }
-
-    /// Counts attempts and connections there; must be called before the first share is made.
-    #[must_use]
-    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
-        let shared = Arc::make_mut(&mut self.shared);
-        shared.outgoing = Outgoing::new(shared.options.max_connections, metrics.room.clone());
-        shared.resolver = Resolver::system(shared.options.max_lookups, metrics.lookups.clone());
-        shared.metrics = metrics;
-        self
-    }
-
-    /// Trusts these certificates for https, and not the machine's.
-    ///
-    /// # Errors
-    /// When none of them can be used, or TLS cannot be set up on this machine at all.
-    pub fn with_roots(mut self, roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
-        Arc::make_mut(&mut self.shared).tls = Tls::with_roots(roots)?;
-        Ok(self)
-    }
-
-    /// The guard that is asked about each address: for code that connects by itself.
-    pub fn guard(&self) -> &Guard {
-        &self.shared.options.guard
-    }
-
-    /// A share of what is limited. `name` names its owner in log lines.
-    pub fn share(&self, name: impl Into<String>) -> Share {
-        Share {
-            shared: self.shared.clone(),
-            owner: self.shared.outgoing.owner(name.into()),
-        }
-    }
-
-    /// A slot without an open connection yet, with a share of its own.
-    pub fn slot(&self) -> Connection {
-        self.share("a connection").slot()
-    }
-}
-
-// === impl Share ===
-
-impl Share {
-    /// A slot without an open connection yet.
-    pub fn slot(&self) -> Connection {
-        Connection {
-            shared: self.shared.clone(),
-            parked: self.owner.place(),
-            means: Means::default(),
-            headers: HeaderMap::new(),
-            reply: None,
-        }
-    }
-}
-
 // === impl Connection ===
 
 impl Connection {
+    /// A slot without an open connection yet, for this owner.
+    pub(crate) fn new(shared: Arc<Shared>, owner: &Arc<Owner>) -> Self {
+        Self {
+            shared,
+            open: None,
+            parked: owner.place(),
+            means: Means::default(),
+            headers: HeaderMap::new(),
+            alarm: None,
+            reply: None,
+        }
+    }
+
     /// As [`Connection::try_attempt`], but waits as long as it takes for what is short.
     pub async fn attempt(&mut self, request: &Request<'_>) -> Outcome {
         loop {
@@ -213,11 +100,17 @@ impl Connection {
     /// not the rest of the answer comes. After a head that announces a reply the body is needed: without it
     /// the attempt has failed.
     pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
-        let began = Instant::now();
-        let (mut progress, patience) = (Progress::default(), Patience::default());
         self.reply_stored();
-        let delivery = self.deliver(request, &patience, &mut progress);
-        let result = match patience.limit(request.timeout, delivery).await {
+        let began = Instant::now();
+        let (mut progress, patience) = (Progress::default(), Patience::new(began));
+        let end = began + request.timeout;
+        let mut alarm = self.alarm.take().unwrap_or_else(|| Box::pin(sleep_until(end)));
+        let delivered = {
+            let delivery = pin!(self.deliver(request, &patience, &mut progress));
+            patience.limit(end, alarm.as_mut(), delivery).await
+        };
+        self.alarm = Some(alarm);
+        let result = match delivered {
             Some(Err(Unmade::Short(shortage))) => {
                 self.is_short(shortage);
                 return Err(shortage);
@@ -232,7 +125,7 @@ impl Connection {
             self.headers = answer.headers;
             self.headers.clear();
             // Only a reply is kept longer than the answer that it came in.
-            self.reply = answer.held.filter(|_| matches!(outcome, Outcome::Reply { .. }));
+            self.reply = answer.held.filter(|_| matches!(outcome, Outcome::Reply(_)));
         }
         self.shared.metrics.attempt(class, began.elapsed());
         Ok(outcome)
@@ -278,12 +171,22 @@ impl Connection {
 
     /// Whether a connection is kept open.
     pub fn is_open(&self) -> bool {
-        !self.parked.is_empty()
+        self.open.is_some() || !self.parked.is_empty()
+    }
+
+    /// Tells that no attempt follows for now. The slot leaves every line in which it stands. Its connection
+    /// stays open for the next attempt, unless another owner that holds fewer waits for one.
+    pub fn rest(&mut self) {
+        self.means = Means::default();
+        if let Some(open) = self.open.take() {
+            self.parked.put(open);
+        }
     }
 
     /// Closes the connection, if one is kept, and leaves every line in which the slot stands. It can be used again.
     pub fn close(&mut self) {
         self.means = Means::default();
+        self.open = None;
         drop(self.parked.take());
     }
 
@@ -294,85 +197,56 @@ impl Connection {
         patience: &Patience,
         progress: &mut Progress,
     ) -> Result<(), Unmade> {
-        let shared = Arc::clone(&self.shared);
+        let Self {
+            shared,
+            open: slot,
+            parked,
+            means,
+            headers,
+            ..
+        } = self;
         let bounds = Bounds {
             wants_reply: request.wants_reply,
             max: shared.options.max_answer_bytes,
             replies: &shared.options.replies,
             patience,
         };
-        let mut kept = self.parked.take();
+        let mut kept = slot.take().or_else(|| parked.take());
         if let Some(open) = &mut kept
             && !open.takes(request.uri).await
         {
-            self.means.permit = kept.take().map(|open| open.into_permit());
+            means.permit = kept.take().map(|open| open.into_permit());
         }
         loop {
             let reused = kept.is_some();
             progress.connected = false;
             let mut open = match kept.take() {
                 Some(open) => open,
-                // Boxed: connecting is rare, and its state should not make every attempt's future larger.
-                None => Box::pin(self.connect(request)).await?,
+                // Boxed: connecting is rare.
+                None => Box::pin(means.connect(shared, parked.owner(), request)).await?,
             };
             progress.connected = true;
-            let http = request.http(open.host(), std::mem::take(&mut self.headers));
-            match open.exchange(http, &bounds, &mut progress.answer).await {
+            let exchanged = {
+                let http = request.http(open.host(), std::mem::take(headers));
+                let sent = pin!(open.send(http));
+                open.exchange(sent, &bounds, &mut progress.answer).await
+            };
+            match exchanged {
                 // The peer closed it while it was idle and our request crossed that on the way: no failure of
                 // either side.
                 Err(_) if reused && !open.was_heard() => {
-                    self.shared.metrics.stale.inc();
-                    self.means.permit = Some(open.into_permit());
+                    shared.metrics.stale.inc();
+                    means.permit = Some(open.into_permit());
                 }
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let whole = progress
-                        .answer
-                        .as_ref()
-                        .is_some_and(|answer| answer.body.is_whole());
-                    if whole && open.is_idle().await {
-                        self.parked.put(open);
+                    if progress.is_whole() && open.is_idle().await && !parked.owner().is_to_give_way() {
+                        *slot = Some(open);
                     }
                     return Ok(());
                 }
             };
         }
-    }
-
-    /// A new connection. The name is looked up before a permit is asked for, so that no permit is held
-    /// meanwhile.
-    async fn connect(&mut self, request: &Request<'_>) -> Result<Box<Open>, Unmade> {
-        let Shared {
-            options,
-            resolver,
-            tls,
-            metrics,
-            ..
-        } = &*self.shared;
-        let place = Place::of(request.uri)?;
-        let (owner, means) = (self.parked.owner(), &mut self.means);
-        // The addresses stay valid until the permit is there: another lookup would begin from the start.
-        let resolved = match means.resolved.take().filter(|resolved| resolved.is_of(&place)) {
-            Some(resolved) => resolved,
-            None => {
-                if !Resolver::knows(&place) {
-                    means.give_permit_up();
-                }
-                resolver.addresses(owner.id, &place, &mut means.lookup).await?
-            }
-        };
-        let addresses = resolved.with_port(place.port);
-        let permit = match means.permit(owner) {
-            Some(permit) => permit,
-            None => {
-                means.resolved = Some(resolved);
-                return Err(Unmade::Short(Shortage::Connections));
-            }
-        };
-        let limit = request.timeout.min(connect::LIMIT);
-        let wire = connect(&place, &addresses, &options.guard, tls, limit).await?;
-        metrics.connections.inc();
-        Ok(Box::new(Open::new(place, wire, permit).await?))
     }
 
     fn is_short(&mut self, shortage: Shortage) {
@@ -396,14 +270,12 @@ impl Connection {
     ) -> (Outcome, Class) {
         match (result, answer) {
             (Err(error), None) => (Outcome::Failed(error.failure()), error.class()),
-            (Err(error), Some(answer))
-                if reply::announced(answer.status, &answer.headers, request.wants_reply) =>
-            {
+            (Err(error), Some(answer)) if answer.announces_reply(request.wants_reply) => {
                 (Outcome::Failed(error.failure()), error.class())
             }
             (_, Some(answer)) => {
                 let Shared { options, clock, .. } = &*self.shared;
-                let outcome = Outcome::of(answer, request.wants_reply, options.max_answer_bytes, clock.now());
+                let outcome = Outcome::of(answer, request.wants_reply, options.max_answer_bytes, clock);
                 let class = outcome.class();
                 (outcome, class)
             }
@@ -415,6 +287,11 @@ impl Connection {
 // === impl Progress ===
 
 impl Progress {
+    /// The answer came to its end within the limit.
+    fn is_whole(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.body.is_whole())
+    }
+
     fn too_late(&self, timeout: Duration) -> NoAnswer {
         match (self.connected, &self.answer) {
             (false, _) => NoAnswer::NotConnected(timeout),

@@ -4,8 +4,8 @@
 //! task of its own: that saves two changes of task for each delivery, and a slot that is dropped takes its connection
 //! with it. Between attempts nobody polls; a close by the peer is noticed when the connection is used next.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -15,13 +15,13 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use millrace_budget::{Hold, Part};
+use millrace_event::http::is_claimed;
 
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::patience::Patience;
 use crate::permits::Permit;
 use crate::place::Place;
-use crate::reply;
 use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
 
@@ -58,6 +58,8 @@ pub(crate) struct Bounds<'a> {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Whether its head says that it is a CloudEvent, or several.
+    pub(crate) says_event: bool,
     pub(crate) body: Body,
     /// The memory that the body takes, if it may be a reply.
     pub(crate) held: Option<Hold>,
@@ -139,16 +141,28 @@ impl Open {
         self.place.host_header.clone()
     }
 
-    /// Sends a request and reads the answer into `answer`: the whole head, and as much of the body as the
-    /// bounds allow. A body that is not announced as a reply is kept only up to its first kilobyte.
-    pub(crate) async fn exchange(
+    /// Sends a request. [`Open::exchange`] drives it.
+    pub(crate) fn send(
         &mut self,
         request: http::Request<Full<Bytes>>,
+    ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
+        self.heard.reset();
+        self.sender.send_request(request)
+    }
+
+    /// Reads the answer to what was sent into `answer`: the whole head, and as much of the body as the bounds
+    /// allow. A body that is not announced as a reply is kept only up to its first kilobyte.
+    pub(crate) async fn exchange(
+        &mut self,
+        mut sent: Pin<&mut impl Future<Output = hyper::Result<http::Response<Incoming>>>>,
         bounds: &Bounds<'_>,
         answer: &mut Option<Answer>,
     ) -> Result<(), Unmade> {
-        self.heard.reset();
-        let response = self.send(request).await.map_err(|error| {
+        let response = poll_fn(|cx| {
+            self.drive(cx);
+            sent.as_mut().poll(cx)
+        });
+        let response = response.await.map_err(|error| {
             let short = no_answer::shortage_of(&error).filter(|_| !self.was_heard());
             short.map_or_else(
                 || NoAnswer::from_hyper(&error, self.was_heard()).into(),
@@ -156,21 +170,10 @@ impl Open {
             )
         })?;
         let (parts, mut incoming) = response.into_parts();
-        let may_be_reply = reply::announced(parts.status, &parts.headers, bounds.wants_reply);
-        let answer = answer.insert(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: Body::default(),
-            held: None,
-        });
-        if may_be_reply {
-            let length = incoming.size_hint().exact();
-            let mut memory = ReplyMemory::new(bounds, &self.place, length);
-            let read = self.read_reply(&mut incoming, &mut answer.body, bounds.max, &mut memory);
-            read.await
-                .map_err(|error| error.after_pause(bounds.patience.paused()))?;
-            answer.held = Some(memory.whole());
-            return Ok(());
+        let answer = answer.insert(Answer::of(parts));
+        if answer.announces_reply(bounds.wants_reply) {
+            // Boxed: most answers are no replies.
+            return Ok(Box::pin(self.read_reply(incoming, answer, bounds)).await?);
         }
         while let Some(piece) = self.next_piece(&mut incoming).await? {
             if !answer.body.take(piece, BODY_KEPT.min(bounds.max), bounds.max) {
@@ -181,8 +184,24 @@ impl Open {
         Ok(())
     }
 
-    /// Reads a body that may be a reply, as far as memory allows, to its end or to `max`.
+    /// Reads a body that may be a reply, and holds its memory.
     async fn read_reply(
+        &mut self,
+        mut incoming: Incoming,
+        answer: &mut Answer,
+        bounds: &Bounds<'_>,
+    ) -> Result<(), NoAnswer> {
+        let length = incoming.size_hint().exact();
+        let mut memory = ReplyMemory::new(bounds, &self.place, length);
+        self.read_within(&mut incoming, &mut answer.body, bounds.max, &mut memory)
+            .await
+            .map_err(|error| error.after_pause(bounds.patience.paused()))?;
+        answer.held = Some(memory.whole());
+        Ok(())
+    }
+
+    /// Reads a body as far as memory allows, to its end or to `max`.
+    async fn read_within(
         &mut self,
         incoming: &mut Incoming,
         body: &mut Body,
@@ -199,15 +218,6 @@ impl Open {
         Ok(())
     }
 
-    async fn send(&mut self, request: http::Request<Full<Bytes>>) -> hyper::Result<http::Response<Incoming>> {
-        let mut response = pin!(self.sender.send_request(request));
-        poll_fn(|cx| {
-            drive(&mut self.driver, &mut self.over, cx);
-            response.as_mut().poll(cx)
-        })
-        .await
-    }
-
     /// The next piece of the body; `None` at its end.
     async fn next_piece(&mut self, incoming: &mut Incoming) -> Result<Option<Bytes>, NoAnswer> {
         let piece = poll_fn(|cx| {
@@ -222,8 +232,11 @@ impl Open {
         piece.await.map_err(|error| NoAnswer::from_hyper(&error, true))
     }
 
+    /// Lets hyper do what can be done now. How it ended, if it does, the request's own future tells.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, &mut self.over, cx);
+        if !self.over && Pin::new(&mut self.driver).poll(cx).is_ready() {
+            self.over = true;
+        }
     }
 }
 
@@ -233,17 +246,6 @@ impl std::fmt::Debug for Open {
             .field("place", &self.place)
             .field("over", &self.over)
             .finish_non_exhaustive()
-    }
-}
-
-/// Lets hyper do what can be done now. How it ended, if it does, the request's own future tells.
-fn drive(
-    driver: &mut http1::Connection<TokioIo<Stream>, Full<Bytes>>,
-    over: &mut bool,
-    cx: &mut Context<'_>,
-) {
-    if !*over && Pin::new(driver).poll(cx).is_ready() {
-        *over = true;
     }
 }
 
@@ -258,6 +260,26 @@ fn poll_data(incoming: &mut Incoming, cx: &mut Context<'_>) -> Poll<hyper::Resul
                 }
             }
         }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// An answer of which only the head has come.
+    fn of(head: http::response::Parts) -> Self {
+        Self {
+            status: head.status,
+            says_event: is_claimed(&head.headers),
+            headers: head.headers,
+            body: Body::default(),
+            held: None,
+        }
+    }
+
+    /// Whether it is a reply, valid or not, where one is wanted: then its whole body is read.
+    pub(crate) fn announces_reply(&self, wanted: bool) -> bool {
+        wanted && self.status == StatusCode::OK && self.says_event
     }
 }
 

@@ -2,16 +2,18 @@
 //!
 //! The files follow an attempt in order: what to send ([`attempt`]), where to (`place`), which addresses that
 //! has (`resolve`, `lookups`), whether one more connection may be opened (`means`, `outgoing`, by the rules
-//! of `shares` and `permits`), whether it may lead there ([`guard`]), how to connect (`connect`, `tls`,
-//! `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage from a
-//! failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what the
-//! answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
-//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
+//! of `shares` and `permits`), whether it may lead there ([`guard`]), how to connect ([`connector`],
+//! `connect`, `tls`, `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a
+//! shortage from a failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and
+//! `patience`), what the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is
+//! none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted
+//! ([`metrics`]).
 
 pub mod attempt;
 pub mod backoff;
 mod connect;
 pub mod connection;
+pub mod connector;
 pub mod dead_letter;
 mod exchange;
 pub mod guard;
@@ -36,7 +38,8 @@ mod tls_words;
 mod trust;
 
 pub use attempt::Request;
-pub use connection::{Connection, Connector, ConnectorOptions, Share};
+pub use connection::Connection;
+pub use connector::{Connector, ConnectorOptions, Share};
 pub use metrics::Metrics;
 pub use outcome::{BODY_KEPT, Failure, Outcome, Verdict};
 pub use tls::wrong_with_roots;

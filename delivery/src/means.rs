@@ -1,8 +1,16 @@
 //! What a slot holds, or waits for, before its next attempt can connect.
 
+use millrace_model::Shortage;
+
+use crate::Request;
+use crate::connect::{self, connect};
+use crate::connector::Shared;
+use crate::exchange::Open;
+use crate::no_answer::Unmade;
 use crate::outgoing::{Owner, Short};
 use crate::permits::{Pending, Permit};
-use crate::resolve::{Lookup, Resolved};
+use crate::place::Place;
+use crate::resolve::{Lookup, Resolved, Resolver};
 
 /// What the next attempt needs before it can connect, as far as the slot has it.
 #[derive(Debug, Default)]
@@ -17,8 +25,39 @@ pub(crate) struct Means {
 // === impl Means ===
 
 impl Means {
+    /// A new connection. The name is looked up before a permit is asked for, so that no permit is held
+    /// meanwhile.
+    pub(crate) async fn connect(
+        &mut self,
+        shared: &Shared,
+        owner: &Owner,
+        request: &Request<'_>,
+    ) -> Result<Box<Open>, Unmade> {
+        let place = Place::of(request.uri)?;
+        // The addresses stay valid until the permit is there: another lookup would begin from the start.
+        let resolved = match self.resolved.take().filter(|resolved| resolved.is_of(&place)) {
+            Some(resolved) => resolved,
+            None => {
+                if !Resolver::knows(&place) {
+                    self.give_permit_up();
+                }
+                let resolver = &shared.resolver;
+                resolver.addresses(owner.id, &place, &mut self.lookup).await?
+            }
+        };
+        let addresses = resolved.with_port(place.port);
+        let Some(permit) = self.permit(owner) else {
+            self.resolved = Some(resolved);
+            return Err(Unmade::Short(Shortage::Connections));
+        };
+        let limit = request.timeout.min(connect::LIMIT);
+        let wire = connect(&place, &addresses, &shared.options.guard, &shared.tls, limit).await?;
+        shared.metrics.connections.inc();
+        Ok(Box::new(Open::new(place, wire, permit).await?))
+    }
+
     /// A permit for a connection; `None`: the slot now waits in line for one.
-    pub(crate) fn permit(&mut self, owner: &Owner) -> Option<Permit> {
+    fn permit(&mut self, owner: &Owner) -> Option<Permit> {
         if self.permit.is_none() {
             match &mut self.in_line {
                 Some(pending) => self.permit = pending.granted(),
@@ -34,7 +73,7 @@ impl Means {
     }
 
     /// Gives the permit up for others, while this slot waits for something else.
-    pub(crate) fn give_permit_up(&mut self) {
+    fn give_permit_up(&mut self) {
         (self.permit, self.in_line) = (None, None);
     }
 }

@@ -40,6 +40,7 @@ pub(crate) enum Class {
     NotAllowed,
 }
 
+/// Each class with its label, in the order of the enum.
 const CLASSES: [(Class, &str); 10] = [
     (Class::Delivered, "delivered"),
     (Class::DeliveredOddBody, "delivered_odd_body"),
@@ -169,9 +170,7 @@ impl Metrics {
     }
 
     pub(crate) fn attempt(&self, class: Class, took: Duration) {
-        if let Some(index) = CLASSES.iter().position(|(listed, _)| *listed == class) {
-            self.attempts[index].inc();
-        }
+        self.attempts[class as usize].inc();
         self.seconds.observe(took.as_secs_f64());
     }
 }
@@ -184,7 +183,8 @@ mod tests {
     fn every_class_is_counted_under_its_own_name() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        for (class, _) in CLASSES {
+        for (index, (class, _)) in CLASSES.into_iter().enumerate() {
+            assert_eq!(class as usize, index, "{class:?} stands where it is looked up");
             metrics.attempt(class, Duration::from_millis(3));
         }
         let mut text = String::new();

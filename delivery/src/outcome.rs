@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use millrace_event::Timestamp;
+use millrace_event::Clock;
 
 use crate::exchange::Answer;
 use crate::metrics::Class;
@@ -60,24 +60,11 @@ pub enum Verdict {
     Final,
 }
 
-// === impl Failure ===
-
-impl Failure {
-    /// What a dead letter tells of this failure (`knativeerrordata`): the answer's body, or the reason where there is none.
-    pub fn error_data(&self) -> &[u8] {
-        if self.body.is_empty() {
-            self.reason.as_bytes()
-        } else {
-            &self.body
-        }
-    }
-}
-
 // === impl Outcome ===
 
 impl Outcome {
-    /// What an answer means. `now` is the time that a Retry-After date is held against.
-    pub(crate) fn of(answer: &Answer, wants_reply: bool, max_answer_bytes: usize, now: Timestamp) -> Self {
+    /// What an answer means. A Retry-After date is held against the clock.
+    pub(crate) fn of(answer: &Answer, wants_reply: bool, max_answer_bytes: usize, clock: &Clock) -> Self {
         match verdict(answer.status) {
             None => reply::accepted(answer, wants_reply, max_answer_bytes),
             Some(verdict) => Self::Failed(Failure {
@@ -85,7 +72,7 @@ impl Outcome {
                 status: Some(answer.status.as_u16()),
                 reason: in_words(answer.status),
                 body: answer.body.first_bytes(),
-                retry_after: retry_after::asked(answer.status, &answer.headers, now),
+                retry_after: retry_after::asked(answer.status, &answer.headers, clock.now()),
             }),
         }
     }
@@ -156,19 +143,5 @@ mod tests {
         ] {
             assert_eq!(in_words(StatusCode::from_u16(code).expect("a status")), expected);
         }
-    }
-
-    #[test]
-    fn a_dead_letter_tells_the_body_or_else_the_reason() {
-        let mut failure = Failure {
-            verdict: Verdict::Final,
-            status: Some(422),
-            reason: "422 Unprocessable Entity".to_owned(),
-            body: Bytes::from_static(b"no such order"),
-            retry_after: None,
-        };
-        assert_eq!(failure.error_data(), b"no such order");
-        failure.body = Bytes::new();
-        assert_eq!(failure.error_data(), b"422 Unprocessable Entity");
     }
 }

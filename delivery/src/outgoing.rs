@@ -15,9 +15,12 @@
 //! An idle kept-alive connection is worth less than a waiting delivery. While a delivery waits, idle
 //! connections are closed for it: first those of the owner that holds most, as long as that owner holds more
 //! than the waiting one. A connection whose attempt has ended is then closed instead of kept.
+//!
+//! A connection is parked here only while its slot rests. A slot that makes one attempt after another takes
+//! no lock between them: it only looks at the end of each attempt whether somebody waits.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -37,7 +40,7 @@ pub(crate) struct Outgoing {
     permits: Arc<Permits>,
     owners: Mutex<HashMap<OwnerId, Weak<Owner>>>,
     next: AtomicU64,
-    /// Kept-alive connections that are idle.
+    /// How many connections are parked: while there are none, nobody has to look for one.
     idle: AtomicUsize,
 }
 
@@ -48,7 +51,7 @@ pub(crate) struct Owner {
     /// Its name in log lines.
     name: String,
     outgoing: Arc<Outgoing>,
-    /// Where its idle connections lie.
+    /// Where its slots park their connections.
     places: Mutex<Vec<Weak<Parked>>>,
     idle: AtomicUsize,
     /// How many of its deliveries wait for something short now.
@@ -56,7 +59,7 @@ pub(crate) struct Owner {
     told: AtomicBool,
 }
 
-/// Where one slot's connection lies while it is idle.
+/// Where one slot's connection lies while the slot rests.
 #[derive(Debug)]
 pub(crate) struct Parked {
     owner: Arc<Owner>,
@@ -136,7 +139,7 @@ impl Outgoing {
         let holders = self.permits.holders();
         // The lock is released before any owner is dropped: dropping the last handle takes the owner off the
         // list.
-        let owners: Vec<_> = {
+        let mut owners: Vec<_> = {
             let owners = self.owners.lock();
             let known = |(id, held)| Some((held, owners.get(&id)?.upgrade()?));
             holders
@@ -145,11 +148,10 @@ impl Outgoing {
                 .filter_map(known)
                 .collect()
         };
-        let most = owners
-            .into_iter()
-            .filter(|(_, owner)| owner.idle.load(Ordering::Relaxed) > 0)
-            .max_by_key(|(held, _)| *held);
-        most.and_then(|(_, owner)| owner.unpark()).is_some()
+        owners.retain(|(_, owner)| owner.idle.load(Ordering::Relaxed) > 0);
+        owners.sort_unstable_by_key(|(held, _)| std::cmp::Reverse(*held));
+        // The first owner may have used its connection again meanwhile.
+        owners.iter().find_map(|(_, owner)| owner.unpark()).is_some()
     }
 }
 
@@ -176,6 +178,11 @@ impl Owner {
     pub(crate) fn ask(&self) -> Result<Permit, Pending> {
         let mut pending = self.outgoing.permits.ask(self.id, Rank::Usual);
         self.outgoing.make_room(&mut pending, self.id).ok_or(pending)
+    }
+
+    /// Whether this owner should close a connection that it does not use, for another owner that waits.
+    pub(crate) fn is_to_give_way(&self) -> bool {
+        self.outgoing.permits.is_wanted_of(self.id)
     }
 
     pub(crate) fn outgoing(&self) -> &Outgoing {
@@ -217,12 +224,13 @@ impl Parked {
 
     /// Keeps a connection for its next use; or closes it, if an owner with fewer connections waits.
     pub(crate) fn put(&self, open: Box<Open>) {
-        let outgoing = &self.owner.outgoing;
-        outgoing.idle.fetch_add(1, Ordering::Relaxed);
+        self.owner.outgoing.idle.fetch_add(1, Ordering::Relaxed);
         self.owner.idle.fetch_add(1, Ordering::Relaxed);
         *self.open.lock() = Some(open);
-        // Asked after the connection lies here: a request that began to wait before may have missed it.
-        if outgoing.permits.is_wanted_of(self.owner.id) {
+        // Either a new request finds the connection here, or it is seen waiting below. The other half of
+        // this handshake is in `Permits::ask`.
+        fence(Ordering::SeqCst);
+        if self.owner.is_to_give_way() {
             drop(self.take());
         }
     }

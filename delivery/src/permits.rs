@@ -1,11 +1,12 @@
 //! [`Shares`] for tasks that wait. A permit is given back when dropped; a place in the line is left when
 //! dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
-use std::collections::HashMap;
 use tokio::sync::{Notify, oneshot};
 
 use crate::shares::{Kept, OwnerId, Rank, Shares, Ticket};
@@ -14,6 +15,8 @@ use crate::shares::{Kept, OwnerId, Rank, Shares, Ticket};
 #[derive(Debug)]
 pub(crate) struct Permits {
     books: Mutex<Books>,
+    /// How many wait in line: while there are none, nothing is locked.
+    waiting: AtomicUsize,
     /// Signals that a permit came back.
     freed: Notify,
     shown: Shown,
@@ -58,6 +61,7 @@ impl Permits {
                 shares: Shares::new(limit, kept),
                 answers: HashMap::new(),
             }),
+            waiting: AtomicUsize::new(0),
             freed: Notify::new(),
             shown,
         })
@@ -71,6 +75,9 @@ impl Permits {
             books.answers.insert(ticket, sender);
             ticket
         });
+        // Whoever parks a connection from now on sees this request. The other half of this handshake is in
+        // `Parked::put`.
+        fence(Ordering::SeqCst);
         Pending {
             permits: self.clone(),
             ticket,
@@ -85,7 +92,7 @@ impl Permits {
 
     /// Whether a waiting owner would get a permit that this owner gives back.
     pub(crate) fn is_wanted_of(&self, owner: OwnerId) -> bool {
-        self.shown.waiting.get() > 0 && self.books.lock().shares.is_wanted_of(owner)
+        self.waiting.load(Ordering::Relaxed) > 0 && self.books.lock().shares.is_wanted_of(owner)
     }
 
     /// Every owner that holds permits, and how many.
@@ -104,8 +111,10 @@ impl Permits {
             .filter_map(|(ticket, owner)| Some((books.answers.remove(&ticket)?, owner)))
             .collect();
         let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let waiting = books.shares.waiting();
+        self.waiting.store(waiting, Ordering::Relaxed);
         self.shown.used.set(count(books.shares.used()));
-        self.shown.waiting.set(count(books.shares.waiting()));
+        self.shown.waiting.set(count(waiting));
         drop(books);
         for (answer, owner) in granted {
             // A request that was given up drops its permit, which comes back here: so not under the lock.
@@ -180,6 +189,20 @@ mod tests {
         assert_eq!(permits.holders(), [(2, 1)]);
         drop((held, second));
         assert_eq!(permits.holders(), []);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_known_whatever_the_metrics_show() {
+        // Two of these share what they show, as the connectors of one process may.
+        let shown = Shown::default();
+        let permits = Permits::new(1, |_| 0, shown.clone());
+        let held = permits.ask(1, Rank::Usual).granted().expect("free");
+        let waits = permits.ask(2, Rank::Usual);
+        let other = Permits::new(1, |_| 0, shown.clone());
+        drop(other.ask(3, Rank::Usual).granted());
+        assert_eq!(shown.waiting.get(), 0, "what the other one has set last");
+        assert!(permits.is_wanted_of(1));
+        drop((waits, held));
     }
 
     #[tokio::test]

@@ -4,8 +4,7 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
-use millrace_event::http::{Limits, decode, is_claimed};
+use millrace_event::http::{Limits, decode};
 use millrace_event::invalid::Fault;
 use millrace_event::{Event, Invalid};
 
@@ -41,14 +40,9 @@ pub struct Came {
     pub body: Bytes,
 }
 
-/// Whether an answer with this head is a reply, valid or not: then its whole body is read.
-pub(crate) fn announced(status: StatusCode, headers: &HeaderMap, wants_reply: bool) -> bool {
-    wants_reply && status == StatusCode::OK && is_claimed(headers)
-}
-
 /// The outcome of a 2xx.
 pub(crate) fn accepted(answer: &Answer, wants_reply: bool, max_answer_bytes: usize) -> Outcome {
-    if announced(answer.status, &answer.headers, wants_reply) {
+    if answer.announces_reply(wants_reply) {
         match read(answer, max_answer_bytes) {
             // An empty batch is valid and has no event.
             Ok(events) if events.is_empty() => {}
@@ -93,11 +87,10 @@ fn read(answer: &Answer, max_answer_bytes: usize) -> Result<Vec<Event>, Invalid>
 /// Something came that was perhaps meant as a reply and is not taken for one. Where none was asked for, an event in the
 /// answer is not odd: nobody is misled about what becomes of it.
 fn is_odd(answer: &Answer, wants_reply: bool) -> bool {
-    let says_event = is_claimed(&answer.headers);
     if wants_reply {
-        says_event || !answer.body.is_empty()
+        answer.says_event || !answer.body.is_empty()
     } else {
-        !says_event && !answer.body.is_empty()
+        !answer.says_event && !answer.body.is_empty()
     }
 }
 

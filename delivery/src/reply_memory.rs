@@ -145,7 +145,7 @@ mod tests {
             wants_reply: true,
             max: MAX,
             replies,
-            patience: Box::leak(Box::default()),
+            patience: Box::leak(Box::new(Patience::new(Instant::now()))),
         };
         ReplyMemory::new(&bounds, &place, length)
     }

@@ -275,6 +275,7 @@ impl Outlet {
                 () = shutdown.cancelled() => return Err(NotTaken::at_the_end()),
             }
         };
+        connection.rest();
         idle.lock().push(connection);
         match outcome {
             Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_) => Ok(()),

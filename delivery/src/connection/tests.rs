@@ -11,8 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::connector::{Connector, ConnectorOptions};
 use crate::lookups::Lookups;
 use crate::permits::Shown;
+use crate::resolve::Resolver;
 
 /// One connection and one lookup at a time; names are looked up by `ask`.
 fn connector(ask: impl Fn(&str) -> std::io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Connector {
@@ -108,4 +110,24 @@ async fn no_connection_is_held_while_a_lookup_is_waited_for() {
     }
     drop(release);
     assert!(matches!(hanging.await, Ok(Ok(Outcome::Failed(_)))));
+}
+
+#[tokio::test]
+async fn the_future_of_an_attempt_is_small() {
+    let connector = connector(|_| here());
+    let mut slot = connector.slot();
+    let uri: Uri = "http://a.example/".parse().expect("a URL");
+    let event = event();
+    let request = Request {
+        uri: &uri,
+        event: &event,
+        outgoing: millrace_event::http::Outgoing::default(),
+        format: Format::Binary,
+        namespace: "shop",
+        wants_reply: true,
+        timeout: Duration::from_secs(60),
+    };
+    // Each delivery under way has one in its task.
+    let size = size_of_val(&slot.try_attempt(&request));
+    assert!(size <= 2048, "{size} bytes");
 }

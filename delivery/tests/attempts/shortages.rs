@@ -40,6 +40,7 @@ async fn an_idle_connection_is_closed_for_who_waits() {
     for _ in 0..2 {
         done(kept.attempt(&request(&server.url("/"), &event())).await);
         if server.accepted() == 1 {
+            kept.rest();
             assert!(kept.is_open());
             deliver(&other, &server).await;
             assert!(!kept.is_open(), "the other one got it");
@@ -113,4 +114,47 @@ async fn who_stands_in_line_and_goes_away_takes_nothing_with_it() {
     deliver(&second, &server).await;
     deliver(&first, &server).await;
     assert_metrics(&registry, &["millrace_delivery_waiting_for_connection 0"]);
+}
+
+#[tokio::test]
+async fn a_slot_that_makes_one_attempt_after_another_gives_way_at_the_end_of_one() {
+    let server = Server::start(vec![answers(&[OK, OK, OK]), answers(&[OK]), answers(&[OK])]).await;
+    let (connector, _) = connector(1);
+    let (mut busy, other) = (connector.share("busy").slot(), connector.share("other"));
+    let (uri, event) = (server.url("/"), event());
+    let request = request(&uri, &event);
+    for _ in 0..2 {
+        done(busy.attempt(&request).await);
+        assert!(busy.is_open(), "nobody waits");
+    }
+    let mut waits = other.slot();
+    assert_eq!(waits.try_attempt(&request).await, Err(Shortage::Connections));
+    assert!(busy.is_open(), "it is not taken from a slot that is at work");
+    done(busy.attempt(&request).await);
+    assert!(!busy.is_open(), "the other one gets it");
+    waits.room(Shortage::Connections).await;
+    assert_eq!(done(waits.attempt(&request).await).0, 202);
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_slot_that_rests_gives_way_to_who_waits_already_and_leaves_the_line() {
+    let server = Server::start(vec![answers(&[OK]), answers(&[OK]), answers(&[OK])]).await;
+    let (connector, registry) = connector(1);
+    let (mut first, other) = (connector.share("first").slot(), connector.share("other"));
+    let (uri, event) = (server.url("/"), event());
+    let request = request(&uri, &event);
+    done(first.attempt(&request).await);
+    let mut second = other.slot();
+    assert_eq!(second.try_attempt(&request).await, Err(Shortage::Connections));
+    first.rest();
+    assert!(!first.is_open());
+    done(second.attempt(&request).await);
+    assert_eq!(first.try_attempt(&request).await, Err(Shortage::Connections));
+    // Whoever has nothing to attempt any more holds nobody up.
+    first.rest();
+    assert_metrics(&registry, &["millrace_delivery_waiting_for_connection 0"]);
+    second.rest();
+    assert!(second.is_open(), "nobody waits");
+    assert_eq!(server.accepted(), 2);
 }
