@@ -30,13 +30,12 @@ impl Ledger {
         }
     }
 
-    /// Takes `bytes` if there is room.
+    /// Takes `bytes` if there is room. A caller that finds no room takes nothing, not even for a moment:
+    /// others would find less room.
     pub fn take(&self, bytes: usize) -> bool {
-        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit {
-            return true;
-        }
-        self.give_back(bytes);
-        false
+        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.is_ok()
     }
 
     /// Takes `bytes` even beyond the limit: for work that must go on whatever others hold.

@@ -7,7 +7,7 @@
 //! the waiting lane that has least. So hung subscribers with large events keep what they hold, and the other
 //! lanes go on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use millrace_budget::{Ledger, Use as _};
@@ -79,12 +79,8 @@ impl Budget {
         self.in_flight.take(bytes)
     }
 
-    /// Takes back what was taken for an attempt that does not begin.
-    pub(crate) fn undo(&self, bytes: usize) {
-        self.in_flight.give_back(bytes);
-    }
-
-    /// The lane, with so many bytes in flight, waits until some are given back.
+    /// The lane, with so many bytes in flight, waits until some are given back. The caller must try once more
+    /// after this call: bytes that were given back before it woke nobody.
     pub(crate) fn wait(&self, serving: &Arc<Serving>, lane: &Arc<Lane>, held: usize) {
         let mut lanes = self.lanes.lock();
         let known = lanes
@@ -99,16 +95,30 @@ impl Budget {
             }),
         }
         self.waiting.store(lanes.len(), Ordering::Release);
+        drop(lanes);
+        // Whoever gives bytes back from now on sees the lane here. The other half of this handshake is in
+        // `end`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The lane stops waiting, because another try succeeded.
+    pub(crate) fn leave(&self, lane: &Arc<Lane>) {
+        let mut lanes = self.lanes.lock();
+        lanes.retain(|waiting| !std::ptr::eq(waiting.lane.as_ptr(), Arc::as_ptr(lane)));
+        self.waiting.store(lanes.len(), Ordering::Release);
     }
 
     /// Ends an attempt. The caller must not hold a lane's lock.
     pub(crate) fn end(&self, bytes: usize) {
         self.in_flight.give_back(bytes);
+        // The other half of this handshake is in `wait`.
+        fence(Ordering::SeqCst);
         self.wake_next();
     }
 
     /// Wakes the waiting lane that has least in flight, if anything is free; that lane passes on what it does
-    /// not need. The caller must not hold a lane's lock.
+    /// not need. A lane that has nothing to attempt any more is passed over. The caller must not hold a
+    /// lane's lock.
     pub(crate) fn wake_next(&self) {
         if self.waiting.load(Ordering::Acquire) == 0 || self.in_flight.used() >= self.in_flight.limit() {
             return;
@@ -120,7 +130,9 @@ impl Budget {
             let mut inner = lane.inner.lock();
             inner.flight.waits = false;
             serving.stir(&lane, &mut inner);
-            return;
+            if inner.has_work() {
+                return;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The reader behind the head: feeds lanes that left the router, those near each other together, and hands them back.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 () = serving.hungry_waker.notified() => continue,
             }
         }
-        if serving.stop.is_cancelled() {
+        if serving.is_stopped() {
             return;
         }
         let Some(stretch) = stretch(&serving, &mut readers).await else {
@@ -44,7 +45,11 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         };
         provoke::at(&serving, Task::CatchUp, None);
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
-        let again = match caught(feed(&serving, &lanes, &mut readers)).await {
+        let fed = {
+            let feeding = pin!(feed(&serving, &lanes, &mut readers));
+            caught(feeding).await
+        };
+        let again = match fed {
             Ok(true) => {
                 panics = waits();
                 Duration::ZERO

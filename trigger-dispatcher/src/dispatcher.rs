@@ -310,6 +310,7 @@ impl Served {
             due_waker: Notify::new(),
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
+            stopped: AtomicBool::new(false),
             suspects_below,
             panics: Mutex::new(Panics::default()),
             began: common.clock.steady(),
@@ -332,7 +333,7 @@ impl Served {
     /// Ends what is in flight, up to the drain timeout, writing progress down meanwhile and at the end.
     async fn end(self, drain_timeout: Duration) {
         let serving = self.serving;
-        serving.stop.cancel();
+        serving.end();
         self.tasks.close();
         self.tasks.wait().await;
         serving.workers.close();

@@ -1,6 +1,7 @@
 //! Brings rows of work back when they are due: a timer for all lanes of a broker, and the fetch for one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 
 use millrace_channel::{ChannelError, Work};
@@ -29,7 +30,8 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             Some((due, key)) if due <= now => {
                 serving.due.lock().remove(key);
                 let Some(lane) = serving.lane(key) else { continue };
-                match caught(fetch(&serving, &lane)).await {
+                let fetching = pin!(fetch(&serving, &lane));
+                match caught(fetching).await {
                     Ok(Ok(())) => panics = 0,
                     Ok(Err(error)) => {
                         tracing::error!(broker = %serving.broker, %error, "due work cannot be read; trying again in a second");
@@ -57,7 +59,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 }
             }
         }
-        if serving.stop.is_cancelled() {
+        if serving.is_stopped() {
             return;
         }
     }

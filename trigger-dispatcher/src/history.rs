@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use millrace_channel::{Stage, WorkKey};
-use millrace_delivery::Outcome;
 use millrace_event::Timestamp;
 
-use crate::into_mesh::Refused;
+use crate::attempt::Ended;
+use crate::into_mesh::Reply;
 use crate::lane::{Job, Lane};
 use crate::next_step::Next;
 use crate::serving::Serving;
@@ -24,6 +24,8 @@ pub(crate) struct Notice {
     millis: u32,
     status: Option<u16>,
     outcome: &'static str,
+    /// It was refused because the event had passed through too many brokers.
+    looping: bool,
     detail: String,
     answer: String,
 }
@@ -31,17 +33,22 @@ pub(crate) struct Notice {
 // === impl Notice ===
 
 impl Notice {
-    pub(crate) fn of(job: &Job, outcome: &Outcome, at: Timestamp, millis: u64) -> Self {
-        let (status, outcome, detail, body) = match outcome {
-            Outcome::Done { status, body, .. } => {
-                let said = match job.attempted.key.stage {
-                    Stage::Subscriber => "delivered",
-                    Stage::DeadLetter | Stage::Reply => "dead-lettered",
+    pub(crate) fn of(job: &Job, ended: &Ended, at: Timestamp, millis: u64) -> Self {
+        let (status, outcome, detail, body) = match ended {
+            Ended::Done {
+                status, body, reply, ..
+            } => {
+                let (said, why) = match (reply, job.attempted.key.stage) {
+                    (Reply::Stored, _) => ("replied", ""),
+                    (Reply::Refused(refused, _), _) => (refused.in_a_word(), &*refused.reason),
+                    (Reply::None, Stage::Subscriber) => ("delivered", ""),
+                    (Reply::None, Stage::DeadLetter | Stage::Reply) => ("dead-lettered", ""),
                 };
-                (Some(*status), said, String::new(), &**body)
+                (Some(*status), said, why.to_owned(), body)
             }
-            Outcome::Reply(_) | Outcome::BadReply(_) => (Some(200), "delivered", String::new(), &[][..]),
-            Outcome::Failed(failure) => (failure.status, "failed", failure.reason.clone(), &*failure.body),
+            Ended::Failed { failure, .. } => {
+                (failure.status, "failed", failure.reason.clone(), &failure.body)
+            }
         };
         Self {
             key: job.attempted.key,
@@ -50,28 +57,15 @@ impl Notice {
             millis: u32::try_from(millis).unwrap_or(u32::MAX),
             status,
             outcome,
+            looping: matches!(ended, Ended::Failed { looping: true, .. }),
             detail,
             answer: String::from_utf8_lossy(&body[..body.len().min(ANSWER_KEPT)]).into_owned(),
         }
     }
 
-    pub(crate) fn replied(&mut self) {
-        self.outcome = "replied";
-    }
-
-    pub(crate) fn reply_refused(&mut self, refused: &Refused) {
-        self.outcome = if refused.looping {
-            "looping"
-        } else {
-            "reply-refused"
-        };
-        self.detail = refused.reason.clone();
-    }
-
-    /// Notes it, now that it is known what follows; returns the word for the outcome. `looping`: it was
-    /// refused because the event had passed through too many brokers.
-    pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next, looping: bool) -> &'static str {
-        let outcome = match (looping, next) {
+    /// Notes it, now that it is known what follows; returns the word for the outcome.
+    pub(crate) fn note(self, serving: &Serving, lane: &Lane, next: &Next) -> &'static str {
+        let outcome = match (self.looping, next) {
             (true, _) => "looping",
             (false, Next::Park { .. }) => "parked",
             (false, Next::Done | Next::Put(_)) => self.outcome,

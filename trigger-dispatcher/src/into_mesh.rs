@@ -7,9 +7,10 @@ use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use millrace_channel::Work;
 use millrace_delivery::reply::{self as answered, BadReply, Came};
-use millrace_delivery::{Failure, Outcome, Verdict};
+use millrace_delivery::{Failure, Verdict};
 use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal};
 
+use crate::attempt::Ended;
 use crate::bad_reply;
 use crate::lane::Job;
 use crate::next_step;
@@ -21,6 +22,7 @@ const TTL: &str = "knativebrokerttl";
 const FULL_TTL: u32 = 255;
 
 /// What became of the reply in an answer.
+#[derive(Debug)]
 pub(crate) enum Reply {
     /// There was none.
     None,
@@ -39,21 +41,20 @@ pub(crate) struct Refused {
     pub(crate) looping: bool,
 }
 
-/// A delivery to a Broker of this mesh. `looping` is set where that refuses it because it went round too often.
+/// A delivery to a Broker of this mesh.
 pub(crate) async fn hand_over(
     serving: &Serving,
     broker: &ObjectName,
     event: &Event,
     extra: &[(&'static str, String)],
-    looping: &mut bool,
-) -> Outcome {
+) -> Ended {
     let mut builder = event.edit().attribute(TTL, &ttl(event).to_string());
     for (name, value) in extra {
         builder = builder.attribute(name, value);
     }
     let event = match builder.build() {
         Ok(event) => event,
-        Err(invalid) => return failed(Verdict::Final, invalid.to_string()),
+        Err(invalid) => return Ended::failed(failed(Verdict::Final, invalid.to_string())),
     };
     match serving
         .common
@@ -61,38 +62,28 @@ pub(crate) async fn hand_over(
         .admit(broker, vec![event], Origin::Mesh)
         .await
     {
-        Ok(()) => done(202, false),
+        Ok(()) => done(202, Reply::None),
         Err(Refusal::Full {
             reason, retry_after, ..
-        }) => Outcome::Failed(Failure {
-            verdict: Verdict::Again,
+        }) => Ended::failed(Failure {
             status: Some(503),
-            reason,
-            body: Bytes::new(),
             retry_after: Some(retry_after),
+            ..failed(Verdict::Again, reason)
         }),
         Err(refusal @ (Refusal::UnknownBroker(_) | Refusal::Unavailable { .. })) => {
-            failed(Verdict::Again, refusal.to_string())
+            Ended::failed(failed(Verdict::Again, refusal.to_string()))
         }
-        Err(refusal) => {
-            *looping = refusal == Refusal::Looping;
-            failed(Verdict::Final, refusal.to_string())
-        }
+        Err(refusal) => Ended::Failed {
+            looping: refusal == Refusal::Looping,
+            failure: failed(Verdict::Final, refusal.to_string()),
+        },
     }
 }
 
 /// Stores the replies of an answer before the delivery counts as done. If they are refused for now, they are
 /// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, they
 /// become a row of work and the delivery is done.
-pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -> (Outcome, Reply) {
-    let reply = match outcome {
-        Outcome::Reply(reply) => *reply,
-        Outcome::BadReply(bad) => {
-            let BadReply { invalid, came } = *bad;
-            return refuse(serving, job, Refused::from(&invalid), wrapped(job, &came));
-        }
-        Outcome::Done { .. } | Outcome::Failed(_) => return (outcome, Reply::None),
-    };
+pub(crate) async fn store(serving: &Serving, job: &Job, reply: answered::Reply) -> Ended {
     let counted = |event: &Event| event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
     let events: Vec<Event> = match reply.events.iter().map(counted).collect() {
         Ok(events) => events,
@@ -102,17 +93,23 @@ pub(crate) async fn take_reply(serving: &Serving, job: &Job, outcome: Outcome) -
     match offer(serving, job, &events).await {
         Ok(()) => {
             serving.metrics.replies.inc_by(events.len() as u64);
-            (done(200, false), Reply::Stored)
+            done(200, Reply::Stored)
         }
         Err(refusal) if refusal.is_temporary() => {
             let reason = format!("the reply could not be stored: {refusal}");
-            (failed(Verdict::Again, reason), Reply::None)
+            Ended::failed(failed(Verdict::Again, reason))
         }
         Err(refusal) => {
             let kept = kept(job, answered::Reply { events, ..reply });
             refuse(serving, job, Refused::from(&refusal), kept)
         }
     }
+}
+
+/// An answer that says it is a reply and cannot be taken: the delivery is done.
+pub(crate) fn refuse_bad(serving: &Serving, job: &Job, bad: BadReply) -> Ended {
+    let BadReply { invalid, came } = bad;
+    refuse(serving, job, Refused::from(&invalid), wrapped(job, &came))
 }
 
 /// Offers the replies of one answer: all are taken or none.
@@ -130,17 +127,17 @@ async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Ref
         .without_max_times();
     offer
         .retry(backoff)
-        .when(|refusal| refusal.is_temporary() && !serving.stop.is_cancelled())
+        .when(|refusal| refusal.is_temporary() && !serving.is_stopped())
         .await
 }
 
 /// The delivery is done, and the refused reply becomes work of its own.
-fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> (Outcome, Reply) {
+fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> Ended {
     serving.metrics.refused_replies.inc();
     let key = job.attempted.key;
     tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, reason = refused.reason, "a reply was refused");
     let row = next_step::refused_reply(&job.settings, key, kept, refused.reason.clone(), serving.moment());
-    (done(200, false), Reply::Refused(refused, Box::new(row)))
+    done(200, Reply::Refused(refused, Box::new(row)))
 }
 
 /// A refused reply as one event: the reply itself, or an event that holds the whole batch.
@@ -169,6 +166,11 @@ impl Refused {
             looping: false,
         }
     }
+
+    /// As the history has it.
+    pub(crate) fn in_a_word(&self) -> &'static str {
+        if self.looping { "looping" } else { "reply-refused" }
+    }
 }
 
 impl From<&Invalid> for Refused {
@@ -193,20 +195,21 @@ fn ttl(event: &Event) -> u32 {
         .unwrap_or(FULL_TTL)
 }
 
-fn done(status: u16, odd_body: bool) -> Outcome {
-    Outcome::Done {
+fn done(status: u16, reply: Reply) -> Ended {
+    Ended::Done {
         status,
-        odd_body,
+        odd_body: false,
         body: Bytes::new(),
+        reply,
     }
 }
 
-fn failed(verdict: Verdict, reason: String) -> Outcome {
-    Outcome::Failed(Failure {
+fn failed(verdict: Verdict, reason: String) -> Failure {
+    Failure {
         verdict,
         status: None,
         reason,
         body: Bytes::new(),
         retry_after: None,
-    })
+    }
 }

@@ -2,14 +2,16 @@
 //!
 //! All state is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's
 //! rules; their callers decide when to apply them. They are grouped by purpose: how the queue is filled
-//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), what is being attempted or waits to be
-//! (`under_way`), what an outcome changes (`settle`), and the numbers of rows (`count`).
+//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), an attempt that has to wait
+//! (`under_way`), what an outcome changes (`settle`), and the numbers of rows (`count`) and of attempts
+//! (`tally`).
 
 mod count;
 mod due_rows;
 mod feed;
 mod flight;
 mod settle;
+mod tally;
 mod under_way;
 
 use std::collections::{HashSet, VecDeque};
@@ -26,10 +28,10 @@ use crate::next_step::Attempted;
 use crate::settings::Settings;
 use crate::watched::Panic;
 use crate::window::Window;
-use under_way::InHand;
 
 pub(crate) use count::Count;
 pub(crate) use flight::Flight;
+pub(crate) use tally::{Counts, Tally};
 
 /// Outcomes after which a lane waits for the next commit (design §1.8): the most that a crash repeats.
 pub(crate) const MAX_UNCOMMITTED: usize = 1000;
@@ -86,21 +88,7 @@ struct DueJob {
 pub(crate) struct Job {
     pub(crate) attempted: Attempted,
     pub(crate) event: Event,
-    /// Read from the log just now; it has no row of work yet.
-    pub(crate) is_new: bool,
     pub(crate) settings: Arc<Settings>,
-}
-
-/// What a lane has done since the process started.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) delivered: u64,
-    pub(crate) failed_attempts: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) last_failure: Option<(Timestamp, String)>,
-    pub(crate) odd_answer_told: bool,
-    /// Events that did not match because the filter's work budget was used up.
-    pub(crate) too_much_work: u64,
 }
 
 /// What goes into the next commit.
@@ -123,7 +111,6 @@ pub(crate) struct Inner {
     pub(crate) place: Place,
     pub(crate) halt: Option<Halt>,
     pub(crate) window: Window,
-    in_hand: Vec<InHand>,
     due: VecDeque<DueJob>,
     due_bytes: usize,
     /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
@@ -192,36 +179,35 @@ impl Lane {
             return None;
         }
         inner.due_turn = !inner.due_turn;
-        let due = inner.due_turn.then(|| inner.take_due(budget)).flatten();
+        let due = inner.due_turn.then(|| inner.take_due(budget, now)).flatten();
         let job = due
             .or_else(|| self.take_new(inner, budget, now))
-            .or_else(|| inner.take_due(budget))?;
+            .or_else(|| inner.take_due(budget, now))?;
         inner.last_taken = now;
-        inner.begin(&job, now);
         Some(job)
     }
 
     fn take_new(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
         while !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED {
-            let bytes = inner.window.next_bytes()?;
-            if !inner.flight.begin(bytes, budget) {
+            let next = inner.window.next()?;
+            let (offset, bytes) = (next.offset, next.event.stored().len());
+            // Asked first: a row takes none of the bytes in flight, and other lanes may wait for those.
+            let is_suspect = inner.may_be_suspect(offset);
+            if !is_suspect && !inner.flight.begin(bytes, budget) {
                 return None;
             }
             let queued = inner.window.pop()?;
             inner.short = false;
             budget.give_back(bytes);
-            let key = self.work_key(queued.offset, Stage::Subscriber);
-            if inner.may_be_suspect(queued.offset) {
+            let key = self.work_key(offset, Stage::Subscriber);
+            if is_suspect {
                 inner.put_suspect(key, now);
-                inner.flight.end(bytes);
-                budget.undo(bytes);
                 continue;
             }
-            inner.window.begin(queued.offset, now);
+            inner.window.in_hand.begin(key, 0, true, now);
             return Some(Job {
                 attempted: Attempted::first(key),
                 event: queued.event,
-                is_new: true,
                 settings: inner.settings.clone(),
             });
         }
@@ -240,7 +226,7 @@ impl Lane {
 
     /// Writes down every first attempt that has been open since `then`, so that it holds up nothing.
     pub(crate) fn write_down_open(&self, inner: &mut Inner, then: Timestamp, now: Timestamp) {
-        for offset in inner.window.give_rows(then) {
+        for offset in inner.window.in_hand.give_rows(then) {
             let key = self.work_key(offset, Stage::Subscriber);
             inner.taken.insert(key);
             inner.deferred.add(1);
@@ -305,7 +291,6 @@ impl Inner {
             place,
             halt: None,
             window: Window::with_owed(stored.unsettled.iter().map(|position| position.offset)),
-            in_hand: Vec::new(),
             due: VecDeque::new(),
             due_bytes: 0,
             taken: HashSet::new(),
@@ -370,4 +355,46 @@ impl Inner {
 /// A position in the embedded channel's only partition.
 pub(crate) fn at(offset: u64) -> Position {
     Position { partition: 0, offset }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use millrace_channel::LaneState;
+
+    use super::*;
+    use crate::next_step::tests::settings;
+
+    /// The key of an event of [`lane`], at its subscriber.
+    pub(crate) fn key(offset: u64) -> WorkKey {
+        WorkKey {
+            lane: LaneId(1),
+            position: at(offset),
+            stage: Stage::Subscriber,
+        }
+    }
+
+    /// A lane behind the router, with a subscriber.
+    pub(crate) fn lane() -> Lane {
+        lane_with_suspects_below(0)
+    }
+
+    /// The same after an unclean stop.
+    pub(crate) fn lane_with_suspects_below(suspects_below: u64) -> Lane {
+        let stored = millrace_channel::Lane {
+            id: LaneId(1),
+            trigger: ObjectName::new("shop", "ship"),
+            uid: String::new(),
+            start: at(0),
+            cursor: Some(at(0)),
+            unsettled: Vec::new(),
+            state: LaneState::Active,
+            deferred: 0,
+            parked: 0,
+            next_due: None,
+        };
+        let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
+        let settings = settings(0, None).into();
+        let inner = Inner::restore(&stored, settings, 0, suspects_below, Timestamp(1_000));
+        Lane::new(&stored, 1, connector.share("Trigger shop/ship"), inner)
+    }
 }

@@ -2,11 +2,11 @@
 //!
 //! The files follow the way of an event. [`dispatcher`] keeps one `serving` per broker, and `admission` gives
 //! each of its triggers a `lane`. The `router` reads the log's head and pushes matches into the lanes that
-//! keep up; `catch_up` feeds the others. A `worker` takes from its lane and makes the attempt (`deliver`;
-//! what stays in the mesh goes `into_mesh`, and a `bad_reply` is kept). It decides what comes next
-//! (`next_step`), and `history` notes it. `alone` keeps events apart that may have ended the process.
-//! `progress` writes down what was settled; `due` brings back what is due later. `watched` restarts all of
-//! these tasks after a panic.
+//! keep up; `catch_up` feeds the others. A `worker` takes from its lane and sees the job through (`deliver`):
+//! it makes the `attempt` (what stays in the mesh goes `into_mesh`, and a `bad_reply` is kept), and
+//! `conclude` decides what comes next (`next_step`), which `history` notes. `alone` keeps events apart that
+//! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
+//! `watched` restarts all of these tasks after a panic.
 //!
 //! # Guarantees
 //! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or parked: at
@@ -19,9 +19,11 @@
 
 mod admission;
 mod alone;
+mod attempt;
 mod bad_reply;
 mod budget;
 mod catch_up;
+mod conclude;
 mod deliver;
 pub mod dispatcher;
 mod due;

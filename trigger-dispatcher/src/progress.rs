@@ -5,14 +5,14 @@
 //! A commit comes 100 ms after the first change, or as soon as a lane has many outcomes. A failed commit is tried
 //! again; until it succeeds lanes stop at their bound of uncommitted outcomes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Change, ChannelError, WorkKey};
 use millrace_event::Timestamp;
 
-use crate::lane::{Lane, at};
+use crate::lane::{Lane, Snapshot, at};
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::Task;
@@ -21,10 +21,14 @@ use crate::watched::Task;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Row changes of commits that failed: they go into the next one, before what has come since.
+///
+/// However often commits fail, it has one entry for each lane. Its changes are bounded by the outcomes that
+/// lanes may have before a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Owed {
     changes: Vec<Change>,
-    lanes: Vec<OwedLane>,
+    /// By the lanes' numbers.
+    lanes: BTreeMap<u32, OwedLane>,
     /// Whether the router has moved.
     moved: bool,
 }
@@ -32,6 +36,7 @@ pub(crate) struct Owed {
 #[derive(Debug)]
 struct OwedLane {
     lane: Arc<Lane>,
+    /// The outcomes that the lane counts as not committed.
     outcomes: usize,
     released: Vec<WorkKey>,
     next_due: Option<Timestamp>,
@@ -80,7 +85,7 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
         outcomes,
         released,
         next_due,
-    } in owed.lanes.drain(..)
+    } in std::mem::take(&mut owed.lanes).into_values()
     {
         let mut inner = lane.inner.lock();
         inner.committed(outcomes, &released);
@@ -94,10 +99,7 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
 
 /// After a failed commit: its changes go into the next one.
 fn ask_again(serving: &Serving, owed: &Owed) {
-    serving
-        .dirty
-        .lock()
-        .extend(owed.lanes.iter().map(|owed| owed.lane.key));
+    serving.dirty.lock().extend(owed.lanes.keys());
     serving.dirty_waker.notify_one();
 }
 
@@ -123,24 +125,12 @@ fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
     let mut ahead = BTreeSet::new();
     for lane in dirty.iter().filter_map(|key| routes.lanes.get(key)) {
         let mut inner = lane.inner.lock();
-        let already: usize = owed
-            .lanes
-            .iter()
-            .filter(|o| Arc::ptr_eq(&o.lane, lane))
-            .map(|o| o.outcomes)
-            .sum();
-        let snapshot = lane.snapshot(&mut inner, routes.position);
+        let mut snapshot = lane.snapshot(&mut inner, routes.position);
         if snapshot.is_ahead {
             ahead.insert(lane.key);
         }
-        owed.changes.extend(snapshot.changes);
-        progress.extend(snapshot.progress);
-        owed.lanes.push(OwedLane {
-            lane: lane.clone(),
-            outcomes: snapshot.outcomes - already,
-            released: snapshot.released,
-            next_due: snapshot.next_due,
-        });
+        progress.extend(snapshot.progress.take());
+        owed.take(lane, snapshot);
         provoke::at(serving, Task::Progress, None);
     }
     owed.moved |= std::mem::take(&mut routes.position_moved);
@@ -149,4 +139,62 @@ fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
     }
     routes.ahead = ahead;
     progress
+}
+
+// === impl Owed ===
+
+impl Owed {
+    /// Adds what a lane has to commit to what is owed already.
+    fn take(&mut self, lane: &Arc<Lane>, snapshot: Snapshot) {
+        let Snapshot {
+            changes,
+            outcomes,
+            released,
+            next_due,
+            ..
+        } = snapshot;
+        self.changes.extend(changes);
+        let owed = self.lanes.entry(lane.key).or_insert_with(|| OwedLane {
+            lane: lane.clone(),
+            outcomes: 0,
+            released: Vec::new(),
+            next_due: None,
+        });
+        // The lane's number includes the outcomes that are owed already.
+        owed.outcomes = outcomes;
+        owed.released.extend(released);
+        owed.next_due = owed.next_due.into_iter().chain(next_due).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::Clock;
+
+    use super::*;
+    use crate::lane::tests::{key, lane};
+    use crate::next_step::{Attempted, Next};
+
+    #[test]
+    fn what_commits_owe_that_failed_is_one_entry_a_lane() {
+        let lane = Arc::new(lane());
+        let mut owed = Owed::default();
+        let clock = Clock::manual(Timestamp(1_000));
+        for (offset, due) in [(1, 500), (2, 300), (3, 400)] {
+            let row = Attempted::first(key(offset)).into_row(Timestamp(due), false);
+            let mut inner = lane.inner.lock();
+            inner.window.in_hand.begin(key(offset), 0, false, Timestamp(0));
+            inner.settle(key(offset), Next::Put(Box::new(row)), &clock);
+            let snapshot = lane.snapshot(&mut inner, 0);
+            owed.take(&lane, snapshot);
+        }
+        assert_eq!((owed.lanes.len(), owed.changes.len()), (1, 3));
+        let of_lane = owed.lanes.remove(&lane.key).expect("the lane");
+        assert_eq!(of_lane.outcomes, 3);
+        assert_eq!(of_lane.released, [key(1), key(2), key(3)]);
+        assert_eq!(of_lane.next_due, Some(Timestamp(300)), "the earliest");
+        let mut inner = lane.inner.lock();
+        inner.committed(of_lane.outcomes, &of_lane.released);
+        assert_eq!(inner.uncommitted, 0);
+    }
 }

@@ -9,6 +9,7 @@
 mod answers;
 mod give;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use millrace_channel::Batch;
@@ -173,7 +174,7 @@ async fn ask_in_turns(
 ) -> Option<Result<(Subject<'static>, Matching), Panic>> {
     let provoked = serving.clone();
     let job = (subject, found, provoked);
-    let asked = caught(serving.common.turns.work(job, |(subject, found, serving)| {
+    let asked = pin!(serving.common.turns.work(job, |(subject, found, serving)| {
         with_place(|| {
             provoke::at(serving, Task::Router, Some(subject.event()));
             found.go_on(subject, SLICE)
@@ -181,6 +182,6 @@ async fn ask_in_turns(
     }));
     tokio::select! {
         () = serving.stop.cancelled() => None,
-        asked = asked => Some(asked.map(|(subject, found, _)| (subject, found))),
+        asked = caught(asked) => Some(asked.map(|(subject, found, _)| (subject, found))),
     }
 }

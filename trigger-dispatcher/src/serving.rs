@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_channel::Channel;
 use millrace_delivery::Connector;
@@ -69,8 +70,10 @@ pub(crate) struct Serving {
     pub(crate) due: Mutex<Timetable>,
     pub(crate) due_waker: Notify,
     pub(crate) workers: TaskTracker,
-    /// No new attempts; those in flight end.
+    /// No new attempts; those in flight end. [`Serving::end`] sets it.
     pub(crate) stop: CancellationToken,
+    /// The same, to be looked at for each event: the token takes a lock.
+    pub(crate) stopped: AtomicBool,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
     /// Triggers without a lane here, because they were already gone when serving began.
@@ -143,6 +146,17 @@ impl Serving {
         self.common.clock.moment()
     }
 
+    /// From now on no attempt begins.
+    pub(crate) fn end(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.stop.cancel();
+    }
+
+    /// Whether no attempt may begin any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// The observer of events, if there is one.
     pub(crate) fn observer(&self) -> Option<&Observer> {
         self.common
@@ -176,7 +190,7 @@ impl Serving {
 
     /// Wakes a worker, or starts one, when there is something to take.
     pub(crate) fn wake_worker(self: &Arc<Self>, lane: &Arc<Lane>, inner: &mut Inner) {
-        if self.stop.is_cancelled() || !inner.has_work() {
+        if !inner.has_work() || self.is_stopped() {
             return;
         }
         if inner.idle > 0 {
@@ -231,16 +245,14 @@ impl Serving {
         filter: Arc<Compiled>,
     ) -> Result<(Subject<'static>, Decision), Panic> {
         let job = (subject, filter, Decision::Later, self.clone(), task);
-        let decided = self
-            .common
-            .turns
-            .work(job, |(subject, filter, said, serving, task)| {
-                *said = with_place(|| {
-                    provoke::at(serving, *task, Some(subject.event()));
-                    filter.decide(subject, &Allowance::unlimited())
-                });
-                true
+        let turns = &self.common.turns;
+        let decided = pin!(turns.work(job, |(subject, filter, said, serving, task)| {
+            *said = with_place(|| {
+                provoke::at(serving, *task, Some(subject.event()));
+                filter.decide(subject, &Allowance::unlimited())
             });
+            true
+        }));
         caught(decided)
             .await
             .map(|(subject, _, said, ..)| (subject, said))

@@ -95,7 +95,7 @@ fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
         cursor: inner.window.first_unsettled().unwrap_or(reads_at),
         reads_at,
         backlog: head.saturating_sub(reads_at),
-        queued: (inner.window.queued() + inner.window.in_flight()) as u64,
+        queued: (inner.window.queued() + inner.window.in_hand.new_ones()) as u64,
         deferred: inner.deferred.get(),
         parked: inner.parked.get(),
         delivered: inner.tally.delivered,

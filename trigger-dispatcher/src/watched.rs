@@ -12,7 +12,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Once};
 use std::task::Poll;
 use std::time::Duration;
@@ -80,8 +80,12 @@ pub(crate) async fn watched<F: Future<Output = ()>>(
     let mut waits = waits();
     loop {
         let began = Instant::now();
-        let Err(panic) = caught(begin(serving.clone())).await else {
-            return;
+        let panic = {
+            let task = pin!(begin(serving.clone()));
+            match caught(task).await {
+                Ok(()) => return,
+                Err(panic) => panic,
+            }
         };
         if began.elapsed() > WAITS.1 {
             waits = self::waits();
@@ -110,9 +114,9 @@ pub(crate) fn wait_after(panics: u32) -> Duration {
     waits().nth(before.min(16)).unwrap_or(WAITS.1)
 }
 
-/// The result of a future, or its panic.
-pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = pin!(future);
+/// The result of a future, or its panic. The caller pins the future, because one that is passed by value is
+/// stored twice.
+pub(crate) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panic> {
     std::future::poll_fn(|context| {
         match caught_at_once(|| future.as_mut().poll(context)) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -219,18 +223,18 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_given_with_its_words_and_its_place() {
         note_places();
-        assert_eq!(caught(async { 7 }).await, Ok(7));
+        assert_eq!(caught(pin!(async { 7 })).await, Ok(7));
         let words = |caught: Result<(), Panic>| caught.map_err(|panic| (panic.words.clone(), panic));
         let line = line!() + 1;
-        let (text, panic) = words(caught(async { panic!("at {}", 3) }).await).expect_err("it panics");
+        let (text, panic) = words(caught(pin!(async { panic!("at {}", 3) })).await).expect_err("it panics");
         assert_eq!(text, "at 3");
         assert_eq!(panic.place(), format!("{}:{line}", file!()));
         assert!(!panic.place().contains("at 3"), "words are for the log");
-        let later = caught(async {
+        let later = pin!(async {
             tokio::task::yield_now().await;
             std::panic::panic_any(7)
         });
-        let (text, _) = words(later.await).expect_err("it panics");
+        let (text, _) = words(caught(later).await).expect_err("it panics");
         assert_eq!(text, "a panic without words");
     }
 

@@ -3,9 +3,14 @@
 //! Pure bookkeeping: no time, no I/O. Every position that matched is in exactly one place until it is settled or has
 //! a durable row of work.
 
+mod in_hand;
+
 use std::collections::VecDeque;
 
-use millrace_event::{Event, Timestamp};
+use millrace_channel::WorkKey;
+use millrace_event::Event;
+
+use in_hand::InHand;
 
 /// An event waiting in the lane.
 #[derive(Debug)]
@@ -14,21 +19,13 @@ pub(crate) struct Queued {
     pub(crate) event: Event,
 }
 
-/// An event being attempted for the first time.
-#[derive(Debug)]
-struct InFlight {
-    offset: u64,
-    since: Timestamp,
-    /// It has a row of work by now, which is what owes it.
-    has_row: bool,
-}
-
 /// The window of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     queue: VecDeque<Queued>,
     queued_bytes: usize,
-    in_flight: Vec<InFlight>,
+    /// What is being attempted, or waits to be.
+    pub(crate) in_hand: InHand,
     /// Positions owed from before a restart (or a dropped queue), not yet read again; in order.
     owed: VecDeque<u64>,
 }
@@ -54,60 +51,20 @@ impl Window {
         Some(queued)
     }
 
-    /// Bytes of the event that [`Window::pop`] returns next.
-    pub(crate) fn next_bytes(&self) -> Option<usize> {
-        self.queue.front().map(|queued| queued.event.stored().len())
-    }
-
-    pub(crate) fn begin(&mut self, offset: u64, now: Timestamp) {
-        self.in_flight.push(InFlight {
-            offset,
-            since: now,
-            has_row: false,
-        });
-    }
-
-    /// The attempt has not begun: it waits, and gets no row of work meanwhile.
-    pub(crate) fn wait(&mut self, offset: u64) {
-        self.go_on(offset, Timestamp(i64::MAX));
-    }
-
-    /// The attempt begins now.
-    pub(crate) fn go_on(&mut self, offset: u64, now: Timestamp) {
-        if let Some(flight) = self.in_flight.iter_mut().find(|flight| flight.offset == offset) {
-            flight.since = now;
-        }
+    /// What [`Window::pop`] returns next.
+    pub(crate) fn next(&self) -> Option<&Queued> {
+        self.queue.front()
     }
 
     /// The attempt is not made: its position is owed again. `false`: a row of work owes it already.
-    pub(crate) fn give_back(&mut self, offset: u64) -> bool {
-        if self.end(offset) {
+    pub(crate) fn give_back(&mut self, key: &WorkKey) -> bool {
+        if self.in_hand.end(key) {
             return false;
         }
+        let offset = key.position.offset;
         let place = self.owed.partition_point(|owed| *owed < offset);
         self.owed.insert(place, offset);
         true
-    }
-
-    /// Takes an attempt out; says whether it has a row of work.
-    pub(crate) fn end(&mut self, offset: u64) -> bool {
-        match self.in_flight.iter().position(|flight| flight.offset == offset) {
-            Some(index) => self.in_flight.swap_remove(index).has_row,
-            None => false,
-        }
-    }
-
-    /// Gives a row to every attempt that began at or before `then` and has none; returns their positions.
-    pub(crate) fn give_rows(&mut self, then: Timestamp) -> Vec<u64> {
-        let late = self
-            .in_flight
-            .iter_mut()
-            .filter(|flight| !flight.has_row && flight.since <= then);
-        late.map(|flight| {
-            flight.has_row = true;
-            flight.offset
-        })
-        .collect()
     }
 
     /// Drops the queue. Its events are owed and read again, in order with what was owed already.
@@ -137,7 +94,8 @@ impl Window {
     /// Everything that is owed without a row of work, in order.
     pub(crate) fn unsettled(&self) -> Vec<u64> {
         let mut all: Vec<u64> = self
-            .flying()
+            .in_hand
+            .without_row()
             .chain(self.owed.iter().copied())
             .chain(self.queue.iter().map(|queued| queued.offset))
             .collect();
@@ -146,24 +104,17 @@ impl Window {
     }
 
     pub(crate) fn first_unsettled(&self) -> Option<u64> {
-        self.flying()
+        self.in_hand
+            .without_row()
             .chain(self.owed.front().copied())
             .chain(self.queue.iter().map(|queued| queued.offset))
             .min()
     }
 
-    /// What is in flight without a row of work.
-    fn flying(&self) -> impl Iterator<Item = u64> {
-        self.in_flight
-            .iter()
-            .filter(|flight| !flight.has_row)
-            .map(|flight| flight.offset)
-    }
-
     /// Gives memory back that a burst needed.
     pub(crate) fn shrink(&mut self) {
         self.queue.shrink_to_fit();
-        self.in_flight.shrink_to_fit();
+        self.in_hand.shrink();
         self.owed.shrink_to_fit();
     }
 
@@ -174,17 +125,28 @@ impl Window {
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use millrace_event::SpecVersion;
+    use millrace_channel::{LaneId, Stage};
+    use millrace_event::{SpecVersion, Timestamp};
+    use millrace_model::Shortage;
 
     use super::*;
+    use crate::lane::at;
+
+    fn key(offset: u64) -> WorkKey {
+        WorkKey {
+            lane: LaneId(1),
+            position: at(offset),
+            stage: Stage::Subscriber,
+        }
+    }
+
+    fn begin(window: &mut Window, offset: u64, now: i64) {
+        window.in_hand.begin(key(offset), 0, true, Timestamp(now));
+    }
 
     fn event() -> Event {
         Event::builder(SpecVersion::V10)
@@ -201,12 +163,12 @@ mod tests {
         window.push(9, event());
         window.push(12, event());
         let first = window.pop().expect("queued");
-        window.begin(first.offset, Timestamp(100));
+        begin(&mut window, first.offset, 100);
         assert_eq!(window.unsettled(), [3, 5, 9, 12]);
-        assert_eq!(window.give_rows(Timestamp(99)), Vec::<u64>::new());
-        assert_eq!(window.give_rows(Timestamp(100)), [9]);
+        assert_eq!(window.in_hand.give_rows(Timestamp(99)), Vec::<u64>::new());
+        assert_eq!(window.in_hand.give_rows(Timestamp(100)), [9]);
         assert_eq!(window.unsettled(), [3, 5, 12]);
-        assert!(window.end(9), "it has a row");
+        assert!(window.in_hand.end(&key(9)), "it has a row");
         assert_eq!(window.next_owed(), Some(3));
         assert_eq!(window.unsettled(), [3, 5, 12], "owed while it is being read");
         window.was_read();
@@ -217,20 +179,24 @@ mod tests {
     fn an_attempt_that_waits_gets_no_row_and_can_be_given_back() {
         let mut window = Window::with_owed([3, 9]);
         for offset in [5, 6] {
-            window.begin(offset, Timestamp(100));
+            begin(&mut window, offset, 100);
         }
-        window.wait(5);
+        let shortage = Shortage::Connections;
+        window.in_hand.wait(&key(5), shortage, Timestamp(150));
         assert_eq!(
-            window.give_rows(Timestamp(1_000)),
+            window.in_hand.give_rows(Timestamp(1_000)),
             [6],
             "5 is not being attempted"
         );
         assert_eq!(window.unsettled(), [3, 5, 9]);
-        window.go_on(5, Timestamp(2_000));
-        assert_eq!(window.give_rows(Timestamp(1_999)), Vec::<u64>::new());
-        assert!(window.give_back(5), "nothing else owes it");
-        assert!(!window.give_back(6), "its row does");
-        assert_eq!((window.in_flight(), window.unsettled()), (0, vec![3, 5, 9]));
+        window.in_hand.go_on(&key(5), Timestamp(2_000));
+        assert_eq!(window.in_hand.give_rows(Timestamp(1_999)), Vec::<u64>::new());
+        assert!(window.give_back(&key(5)), "nothing else owes it");
+        assert!(!window.give_back(&key(6)), "its row does");
+        assert_eq!(
+            (window.in_hand.new_ones(), window.unsettled()),
+            (0, vec![3, 5, 9])
+        );
         assert_eq!(window.next_owed(), Some(3), "in order");
     }
 
@@ -244,10 +210,10 @@ mod tests {
         assert_eq!(window.unsettled(), [7, 8, 9]);
         assert_eq!(window.next_owed(), Some(7));
         // Given back before, and queued again behind a later one.
-        window.begin(5, Timestamp(1));
+        begin(&mut window, 5, 1);
         window.push(6, event());
         window.push(3, event());
-        assert!(window.give_back(5));
+        assert!(window.give_back(&key(5)));
         assert_eq!(window.first_unsettled(), Some(3));
         window.drop_queue();
         for expected in [3, 5, 6, 7, 8, 9] {

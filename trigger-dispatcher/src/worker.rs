@@ -1,9 +1,14 @@
 //! A worker: takes from its lane, makes the attempt on a connection of its own, settles; ends when there is nothing to do.
 
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::deliver::{self, Attempt};
-use crate::lane::Lane;
+use tokio::time::Instant;
+
+use crate::deliver;
+use crate::lane::{Inner, Job, Lane};
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Task, caught, wait_after};
@@ -25,7 +30,11 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
         lane: lane.clone(),
         idle: false,
     };
-    match caught(work(&serving, &lane, &mut seat)).await {
+    let worked = {
+        let working = pin!(work(&serving, &lane, &mut seat));
+        caught(working).await
+    };
+    match worked {
         Ok(()) => lane.inner.lock().worker_panics = 0,
         Err(panic) => {
             serving.note_panic(Task::Worker, &panic);
@@ -45,39 +54,26 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
 
 async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
     let mut connection = lane.share.slot();
-    loop {
-        let job = {
-            let mut inner = lane.inner.lock();
-            provoke::at(serving, Task::Worker, None);
-            let stopped = serving.stop.is_cancelled() || inner.workers > inner.settings.trigger.parallelism;
-            if stopped {
-                // Another worker has to take what this one was woken for.
-                serving.stir(lane, &mut inner);
-                return;
-            }
-            let job = lane.take(&mut inner, &serving.common.budget, serving.steady());
-            if inner.flight.waits {
-                serving.common.budget.wait(serving, lane, inner.flight.bytes);
-            }
-            // What was taken may have made room, and may have left something for another worker.
-            serving.stir(lane, &mut inner);
-            if job.is_none() {
-                inner.idle += 1;
-                seat.idle = true;
-            }
-            job
-        };
+    // These two are made once and used again, because registering them takes locks that all workers share.
+    let mut stop = pin!(serving.stop.cancelled());
+    let mut linger = pin!(tokio::time::sleep(Duration::ZERO));
+    while let ControlFlow::Continue(job) = next(serving, lane, seat) {
         match job {
-            Some(job) => {
+            Some(mut job) => {
                 // Bytes that this lane did not need go to the next one.
                 serving.common.budget.wake_next();
-                let attempt = Attempt { serving, lane, job };
-                deliver::run(attempt, &mut connection).await;
+                deliver::run(serving, lane, &mut job, &mut connection).await;
             }
             None => {
-                let woken = wait(serving, lane).await;
-                if !woken {
-                    return;
+                connection.rest();
+                linger
+                    .as_mut()
+                    .reset(Instant::now() + serving.common.options.linger);
+                tokio::select! {
+                    biased;
+                    () = lane.wake.notified() => {}
+                    () = &mut stop => {}
+                    () = &mut linger => return,
                 }
                 seat.stand_up();
             }
@@ -85,13 +81,40 @@ async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
     }
 }
 
-/// Waits for something to take; `false`: nothing came for the linger time.
-async fn wait(serving: &Serving, lane: &Lane) -> bool {
-    tokio::select! {
-        () = lane.wake.notified() => true,
-        () = serving.stop.cancelled() => true,
-        () = tokio::time::sleep(serving.common.options.linger) => false,
+/// What the worker does next: a job, or nothing for now. `Break`: the worker is not needed any more.
+fn next(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) -> ControlFlow<(), Option<Job>> {
+    let mut inner = lane.inner.lock();
+    provoke::at(serving, Task::Worker, None);
+    if serving.is_stopped() || inner.workers > inner.settings.trigger.parallelism {
+        // Another worker has to take what this one was woken for.
+        serving.stir(lane, &mut inner);
+        return ControlFlow::Break(());
     }
+    let job = take(serving, lane, &mut inner);
+    // What was taken may have made room, and may have left something for another worker.
+    serving.stir(lane, &mut inner);
+    if job.is_none() {
+        inner.idle += 1;
+        seat.idle = true;
+    }
+    ControlFlow::Continue(job)
+}
+
+/// Takes something to attempt. If memory for it is short, the lane waits in line for memory.
+fn take(serving: &Arc<Serving>, lane: &Arc<Lane>, inner: &mut Inner) -> Option<Job> {
+    let (budget, now) = (&serving.common.budget, serving.steady());
+    let job = lane.take(inner, budget, now);
+    if !inner.flight.waits {
+        return job;
+    }
+    let next = inner.window.next().map(|queued| &queued.event);
+    provoke::at(serving, Task::Worker, next);
+    budget.wait(serving, lane, inner.flight.bytes);
+    let job = lane.take(inner, budget, now);
+    if !inner.flight.waits {
+        budget.leave(lane);
+    }
+    job
 }
 
 // === impl Seat ===
@@ -115,5 +138,21 @@ impl Drop for Seat {
         }
         // Work may have come between the end of the wait and now, and this worker was woken for it.
         self.serving.wake_worker(&self.lane, &mut inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(Arc<Serving>, Arc<Lane>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_worker_is_small() {
+        // Each delivery under way has one, and a future that is stored twice is copied for each event.
+        let size = size_of_future(run);
+        assert!(size <= 4096, "{size} bytes");
     }
 }

@@ -1,14 +1,14 @@
 //! A lane's due rows of work: held with their events until a worker takes them, each only once.
 
 use millrace_channel::{Change, Work, WorkKey};
-use millrace_event::Event;
+use millrace_event::{Event, Timestamp};
 
 use super::{DueJob, Inner, Job, MAX_DUE, MAX_DUE_BYTES, MAX_UNCOMMITTED};
 use crate::budget::Budget;
 use crate::next_step::Attempted;
 
 impl Inner {
-    pub(super) fn take_due(&mut self, budget: &Budget) -> Option<Job> {
+    pub(super) fn take_due(&mut self, budget: &Budget, now: Timestamp) -> Option<Job> {
         if self.uncommitted >= MAX_UNCOMMITTED {
             return None;
         }
@@ -19,6 +19,7 @@ impl Inner {
         let DueJob { work, event } = self.due.pop_front()?;
         self.due_bytes -= bytes;
         budget.give_back(bytes);
+        self.window.in_hand.begin(work.key, work.attempt, false, now);
         let attempted = Attempted {
             key: work.key,
             attempt: work.attempt,
@@ -31,7 +32,6 @@ impl Inner {
         Some(Job {
             attempted,
             event,
-            is_new: false,
             settings: self.settings.clone(),
         })
     }

@@ -79,7 +79,6 @@ impl Inner {
     /// Gives memory back that a burst needed.
     pub(crate) fn shrink(&mut self) {
         self.window.shrink();
-        self.in_hand.shrink_to_fit();
         self.due.shrink_to_fit();
         self.taken.shrink_to_fit();
     }

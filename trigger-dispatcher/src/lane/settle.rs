@@ -1,7 +1,7 @@
 //! What an outcome changes: rows put, moved, completed or parked, waiting for the next commit.
 
 use millrace_channel::{Change, WorkKey};
-use millrace_event::Timestamp;
+use millrace_event::{Clock, Timestamp};
 
 use super::Inner;
 use crate::next_step::{Attempted, Next};
@@ -50,14 +50,9 @@ impl Inner {
         self.pending.push(change);
     }
 
-    /// An attempt ended: what comes next is put into the next commit.
-    pub(crate) fn settle(&mut self, key: WorkKey, is_new: bool, next: Next, now: Timestamp) {
-        let has_row = if is_new {
-            self.window.end(key.position.offset)
-        } else {
-            true
-        };
-        self.end(&key);
+    /// Puts what comes next after an attempt into the next commit. The clock tells when an event is parked.
+    pub(crate) fn settle(&mut self, key: WorkKey, next: Next, clock: &Clock) {
+        let has_row = self.window.in_hand.end(&key);
         self.uncommitted += 1;
         self.dirty = true;
         if has_row {
@@ -89,7 +84,7 @@ impl Inner {
                 self.pending.push(Change::Park {
                     key,
                     reason,
-                    since: now,
+                    since: clock.now(),
                     attempts,
                     failures,
                     body,
@@ -114,32 +109,20 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use millrace_channel::{LaneId, LaneState};
-    use millrace_event::ObjectName;
+    use std::sync::Arc;
 
-    use crate::lane::{Inner, MAX_UNCOMMITTED, at};
-    use crate::next_step::tests::settings;
+    use millrace_budget::{Ledger, Use as _};
+    use millrace_event::{Event, SpecVersion, Timestamp};
+
+    use crate::budget::Budget;
+    use crate::lane::MAX_UNCOMMITTED;
+    use crate::lane::tests::{key, lane_with_suspects_below};
 
     #[test]
     fn a_lane_without_room_for_a_row_uses_up_no_suspicion_and_is_not_hungry() {
-        let stored = millrace_channel::Lane {
-            id: LaneId(1),
-            trigger: ObjectName::new("shop", "ship"),
-            uid: String::new(),
-            start: at(0),
-            cursor: Some(at(0)),
-            unsettled: Vec::new(),
-            state: LaneState::Active,
-            deferred: 0,
-            parked: 0,
-            next_due: None,
-        };
-        let now = millrace_event::Timestamp(1_000);
-        let mut inner = Inner::restore(&stored, settings(0, None).into(), 0, 10, now);
-        let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
-        let share = connector.share("Trigger shop/ship".to_owned());
-        let unused = Inner::restore(&stored, settings(0, None).into(), 0, 10, now);
-        let lane = crate::lane::Lane::new(&stored, 1, share, unused);
+        let now = Timestamp(1_000);
+        let lane = lane_with_suspects_below(10);
+        let mut inner = lane.inner.lock();
         let left = inner.suspects_left;
 
         inner.uncommitted = MAX_UNCOMMITTED;
@@ -160,5 +143,30 @@ mod tests {
         );
         assert_eq!(inner.suspects_left, left - 1);
         assert!(!inner.may_be_suspect(10));
+    }
+
+    #[test]
+    fn a_suspect_is_written_down_without_bytes_in_flight_for_which_others_wait() {
+        let event = Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("a valid event");
+        let in_flight = Arc::new(Ledger::new(0));
+        let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone());
+        let lane = lane_with_suspects_below(10);
+        let mut inner = lane.inner.lock();
+        for offset in [8, 9, 10, 11] {
+            assert!(inner.offer(offset, &event, &budget));
+        }
+        let job = lane.take(&mut inner, &budget, Timestamp(1_000));
+        assert_eq!(job.map(|job| job.attempted.key), Some(key(10)));
+        assert_eq!(inner.uncommitted, 2, "the suspects have their rows");
+        assert_eq!(in_flight.used(), event.stored().len());
+        assert!(lane.take(&mut inner, &budget, Timestamp(1_000)).is_none());
+        assert!(inner.flight.waits, "the second one has no room");
+        // A suspect behind it would need none.
+        assert_eq!(inner.window.queued(), 1);
     }
 }

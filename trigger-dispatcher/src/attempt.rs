@@ -1,0 +1,149 @@
+//! One attempt: its target, what is sent there, and how it ended, including what became of the reply.
+
+use bytes::Bytes;
+use millrace_channel::Stage;
+use millrace_delivery::{Connection, Failure, Outcome, Request, dead_letter};
+use millrace_event::http::Outgoing;
+use millrace_model::{Shortage, Target};
+
+use crate::into_mesh::{self, Reply};
+use crate::lane::Job;
+use crate::serving::Serving;
+use crate::settings::Settings;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The target has the event.
+    Done {
+        /// The status of the answer.
+        status: u16,
+        /// The answer has a body that was not taken for a reply.
+        odd_body: bool,
+        /// The beginning of the answer's body.
+        body: Bytes,
+        reply: Reply,
+    },
+    /// The target does not have it. `looping`: it was refused because it had passed through too many brokers.
+    Failed { failure: Failure, looping: bool },
+}
+
+/// Where a job of this stage goes; or why it is given up on, in the words of the failure that led there.
+pub(crate) fn target<'a>(
+    stage: Stage,
+    settings: &'a Settings,
+    failures: &[millrace_channel::Failure],
+) -> Result<&'a Target, String> {
+    let cause = || failures.last().map_or("", |failure| failure.reason.as_str());
+    match (stage, &settings.dead_letter) {
+        (Stage::Subscriber, _) => settings.subscriber.as_ref().map_err(Clone::clone),
+        (Stage::DeadLetter | Stage::Reply, Some(sink)) => sink.as_ref().map_err(|_| cause().to_owned()),
+        (Stage::Reply, None) => Err(cause().to_owned()),
+        (Stage::DeadLetter, None) => Err(format!("{}; there is no dead-letter sink any more", cause())),
+    }
+}
+
+/// Makes the attempt, and stores the reply that it brought.
+///
+/// # Errors
+/// Something of our own was short, so no attempt was made.
+pub(crate) async fn attempt(
+    serving: &Serving,
+    job: &Job,
+    target: &Target,
+    connection: &mut Connection,
+) -> Result<Ended, Shortage> {
+    let extra = extra_attributes(job);
+    let uri = match target {
+        Target::Http(uri) => uri,
+        Target::Broker(broker) => {
+            connection.rest();
+            return Ok(Box::pin(into_mesh::hand_over(serving, broker, &job.event, &extra)).await);
+        }
+    };
+    let extra: Vec<_> = extra
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let policy = &job.settings.trigger.delivery;
+    let request = Request {
+        uri,
+        event: &job.event,
+        outgoing: Outgoing {
+            ttl: None,
+            extra: &extra,
+        },
+        format: policy.format,
+        namespace: job.settings.trigger.name.namespace(),
+        wants_reply: job.attempted.key.stage == Stage::Subscriber,
+        timeout: policy.timeout,
+    };
+    let ended = match connection.try_attempt(&request).await? {
+        Outcome::Done {
+            status,
+            odd_body,
+            body,
+        } => Ended::Done {
+            status,
+            odd_body,
+            body,
+            reply: Reply::None,
+        },
+        Outcome::Failed(failure) => Ended::failed(failure),
+        Outcome::Reply(reply) => {
+            connection.rest();
+            Box::pin(into_mesh::store(serving, job, *reply)).await
+        }
+        Outcome::BadReply(bad) => into_mesh::refuse_bad(serving, job, *bad),
+    };
+    connection.reply_stored();
+    Ok(ended)
+}
+
+/// The failure attributes of a dead letter; none for a delivery to the subscriber.
+fn extra_attributes(job: &Job) -> Vec<(&'static str, String)> {
+    let stage = job.attempted.key.stage;
+    if stage == Stage::Subscriber {
+        return Vec::new();
+    }
+    let told = if stage == Stage::Reply {
+        Stage::Reply
+    } else {
+        Stage::Subscriber
+    };
+    let Some(cause) = job
+        .attempted
+        .failures
+        .iter()
+        .rev()
+        .find(|failure| failure.stage == told)
+    else {
+        return Vec::new();
+    };
+    let what = if cause.body.is_empty() {
+        cause.reason.as_bytes()
+    } else {
+        &cause.body
+    };
+    dead_letter::attributes(&job.settings.subscriber_text, cause.status, what).into()
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// A failure that has nothing to do with a loop.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            looping: false,
+        }
+    }
+
+    /// In a few words, for the observer.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Done { status, .. } => status.to_string(),
+            Self::Failed { failure, .. } => failure.reason.clone(),
+        }
+    }
+}

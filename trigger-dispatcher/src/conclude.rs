@@ -1,0 +1,93 @@
+//! What follows from the end of an attempt: it is counted, noted and told, and the next step is decided.
+
+use std::borrow::Cow;
+
+use millrace_channel::Stage;
+use millrace_event::Timestamp;
+use millrace_model::Target;
+
+use crate::attempt::Ended;
+use crate::history::Notice;
+use crate::into_mesh::Reply;
+use crate::lane::{Counts, Job, Lane};
+use crate::next_step::{self, Attempted, Next};
+use crate::observer::Observation;
+use crate::serving::Serving;
+
+/// What is known when an attempt has ended.
+pub(crate) struct Concluding<'a> {
+    pub(crate) target: &'a Target,
+    /// In steady time.
+    pub(crate) began: Timestamp,
+    pub(crate) ended: Ended,
+}
+
+/// Decides the next step, and what the attempt counts as. The job stays as it is, since a panic may still
+/// come.
+pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concluding<'_>) -> (Next, Counts) {
+    let Concluding { target, began, ended } = end;
+    let now = serving.moment();
+    let millis = u64::try_from(now.steady.since(began).as_millis()).unwrap_or(u64::MAX);
+    let target: Cow<'_, str> = match target {
+        Target::Http(_) if job.attempted.key.stage == Stage::Subscriber => {
+            Cow::Borrowed(&*job.settings.subscriber_text)
+        }
+        target => Cow::Owned(target.to_string()),
+    };
+    let counts = count(serving, job, &ended, now.wall);
+    let watched = serving.observer().map(|observer| (observer, ended.in_words()));
+    let notice = Notice::of(job, &ended, now.wall, millis);
+    let next = match ended {
+        Ended::Failed { failure, .. } => {
+            let attempted = Attempted {
+                // The process has survived this attempt, so the event is not to blame for earlier crashes.
+                crashes: 0,
+                ..job.attempted.clone()
+            };
+            let chance = fastrand::f64();
+            next_step::after_failure(&job.settings, attempted, &failure, &target, millis, now, chance)
+        }
+        Ended::Done {
+            reply: Reply::Refused(_, row),
+            ..
+        } => Next::Put(row),
+        Ended::Done { .. } => Next::Done,
+    };
+    let came = notice.note(serving, lane, &next);
+    if let Some((observer, outcome)) = watched {
+        observer.tell(&Observation::Attempted {
+            broker: &serving.broker,
+            position: job.attempted.key.position,
+            event: &job.event,
+            trigger: &lane.name,
+            attempt: job.attempted.attempt,
+            target: &target,
+            came,
+            outcome: &outcome,
+            millis,
+        });
+    }
+    (next, counts)
+}
+
+/// Counts it in the metrics. The lane counts it when it is settled.
+fn count(serving: &Serving, job: &Job, ended: &Ended, now: Timestamp) -> Counts {
+    let metrics = &serving.metrics;
+    let odd_answer = match ended {
+        Ended::Failed { failure, .. } => {
+            metrics.failed_attempts.inc();
+            return Counts::Failed(now, failure.reason.clone());
+        }
+        Ended::Done { odd_body, .. } => *odd_body,
+    };
+    if odd_answer {
+        metrics.odd_answers.inc();
+    }
+    if job.attempted.key.stage == Stage::Subscriber {
+        metrics.delivered.inc();
+        Counts::Delivered { odd_answer }
+    } else {
+        metrics.dead_lettered.inc();
+        Counts::DeadLettered { odd_answer }
+    }
+}
