@@ -80,7 +80,7 @@ pub(crate) struct ParkedDetail {
 struct FailureView {
     at: Rfc3339,
     stage: &'static str,
-    /// The number of the attempt in its stage, from 0.
+    /// The number of the attempt in its stage, from 1.
     attempt: u32,
     target: String,
     status: Option<u16>,
@@ -248,7 +248,7 @@ fn failure(failure: Failure) -> FailureView {
     FailureView {
         at: Rfc3339(failure.at),
         stage: stage(failure.stage),
-        attempt: failure.attempt,
+        attempt: failure.attempt.saturating_add(1),
         target: failure.target,
         status: failure.status,
         reason: failure.reason,

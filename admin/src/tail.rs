@@ -62,7 +62,7 @@ enum Line<'a> {
         position: String,
         event: Shown,
         trigger: String,
-        /// The number of the attempt in its stage, from 0.
+        /// The number of the attempt in its stage, from 1.
         attempt: u32,
         target: String,
         /// `delivered`, `failed`, `parked`, ...
@@ -185,7 +185,7 @@ fn line(item: &Item, whole: bool) -> Line<'_> {
             position,
             event,
             trigger: trigger.to_string(),
-            attempt: *attempt,
+            attempt: attempt.saturating_add(1),
             target: shown_text(target),
             outcome: came,
             said,

@@ -3,7 +3,7 @@
 use millrace_event::ObjectName;
 use millrace_model::{Broker, OnFull, Retention};
 
-use crate::delivery::{DeliverySpec, choose, parse_period};
+use crate::delivery::{DeliverySpec, choose, parse_short_period};
 use crate::field::{Object, Report};
 use crate::metadata::Metadata;
 use crate::problem::Code;
@@ -76,7 +76,7 @@ fn retention(metadata: &Metadata<'_>, report: &mut Report) -> Retention {
     let default = Retention::default();
     let age = metadata
         .ours("retention-age", report)
-        .and_then(|(field, text)| parse_period(field, text, report));
+        .and_then(|(field, text)| parse_short_period(field, text, report));
     let bytes = bytes(metadata, "retention-bytes", 0, report);
     Retention {
         age: age.unwrap_or(default.age),

@@ -149,14 +149,33 @@ pub(crate) fn choose<T: Copy>(
     found
 }
 
-/// A duration.
+/// A duration as Knative has it: ISO 8601 and nothing else, so that the document means the same there.
 pub(crate) fn period(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
-    parse_period(field, field.text(report)?, report)
+    let text = field.text(report)?;
+    let read = duration::parse(text).map_err(|error| match duration::parse_short(text) {
+        Ok(_) => duration::DurationError::IsShort,
+        Err(_) => error,
+    });
+    told(field, text, read, report)
 }
 
-/// The duration that a text says.
-pub(crate) fn parse_period(field: &Field<'_>, text: &str, report: &mut Report) -> Option<Duration> {
-    match duration::parse(text) {
+/// A duration of Millrace's own, which may be short (`30s`).
+pub(crate) fn short_period(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
+    parse_short_period(field, field.text(report)?, report)
+}
+
+/// The duration that a text says, which may be short.
+pub(crate) fn parse_short_period(field: &Field<'_>, text: &str, report: &mut Report) -> Option<Duration> {
+    told(field, text, duration::parse_short(text), report)
+}
+
+fn told(
+    field: &Field<'_>,
+    text: &str,
+    read: Result<Duration, duration::DurationError>,
+    report: &mut Report,
+) -> Option<Duration> {
+    match read {
         Ok(duration) => Some(duration),
         Err(error) => {
             field.refuse(report, Code::BadDuration, format!("`{}`: {error}", shown(text)));

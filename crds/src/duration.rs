@@ -1,4 +1,5 @@
-//! ISO 8601 durations as Knative's documents have them (`PT0.2S`, `PT1M30S`, `P1D`), down to milliseconds.
+//! Durations: ISO 8601 as Knative's documents have them (`PT0.2S`, `PT1M30S`, `P1D`), down to milliseconds; and short ones
+//! (`200ms`, `1m30s`, `1d`) in flags, in annotations and in the documents of sources, which are Millrace's own.
 //!
 //! A parser of our own: years and months have no length, signs make no sense here, and the error must say so.
 
@@ -13,6 +14,14 @@ pub enum DurationError {
     /// It has another form.
     #[error("this is not an ISO 8601 duration; write for example PT0.2S, PT1M30S or P1D")]
     Form,
+    /// It is a short duration where Knative takes none.
+    #[error("Knative's fields take ISO 8601 durations only; write for example PT0.2S, PT1M30S or P1D")]
+    IsShort,
+    /// It is neither a short duration nor one of ISO 8601.
+    #[error(
+        "this is not a duration; write for example 500ms, 30s, 1h30m, 24h or 2d, or as ISO 8601 PT30S or P1D"
+    )]
+    ShortForm,
     /// It has years or months.
     #[error("years and months have no fixed length; write days, for example P30D")]
     Calendar,
@@ -59,6 +68,52 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         Err(DurationError::TooLong)
     } else {
         Ok(duration)
+    }
+}
+
+/// The units of short durations, in milliseconds. `ms` comes before `m` and `s`, which it begins and ends with.
+const UNITS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+/// Reads a short duration (`500ms`, `30s`, `1h30m`, `2d`), or one of ISO 8601.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn parse_short(text: &str) -> Result<Duration, DurationError> {
+    if text.starts_with(['P', '-', '+']) {
+        return parse(text).map_err(|error| match error {
+            DurationError::Form => DurationError::ShortForm,
+            other => other,
+        });
+    }
+    let mut rest = text;
+    let mut millis = 0_u64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, unit) = rest.split_at(end);
+        let found = UNITS.iter().find(|(name, _)| unit.starts_with(name));
+        let (Some((name, factor)), false) = (found, digits.is_empty()) else {
+            return Err(DurationError::ShortForm);
+        };
+        let part = digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(*factor));
+        millis = part
+            .and_then(|part| millis.checked_add(part))
+            .ok_or(DurationError::TooLong)?;
+        rest = &unit[name.len()..];
+    }
+    let duration = Duration::from_millis(millis);
+    match text {
+        "" => Err(DurationError::ShortForm),
+        _ if duration > MAX_DURATION => Err(DurationError::TooLong),
+        _ => Ok(duration),
     }
 }
 
@@ -198,10 +253,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn short_durations_are_as_people_write_them_or_iso() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+            ("1m5ms", 60_005),
+            ("2d", 172_800_000),
+            ("0s", 0),
+            ("PT0.5S", 500),
+            ("PT24H", 86_400_000),
+        ] {
+            assert_eq!(parse_short(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for (text, error) in [
+            ("", DurationError::ShortForm),
+            ("30", DurationError::ShortForm),
+            ("s", DurationError::ShortForm),
+            ("1.5h", DurationError::ShortForm),
+            ("1 h", DurationError::ShortForm),
+            ("30sec", DurationError::ShortForm),
+            ("PT", DurationError::ShortForm),
+            ("5µs", DurationError::ShortForm),
+            ("é", DurationError::ShortForm),
+            ("-1s", DurationError::Negative),
+            ("P1M", DurationError::Calendar),
+            ("400d", DurationError::TooLong),
+            ("99999999999999999999s", DurationError::TooLong),
+        ] {
+            assert_eq!(parse_short(text), Err(error), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_is_too_strange(text in "[P+-]?\\PC{0,20}") {
             let _ = parse(&text);
+            let _ = parse_short(&text);
         }
 
         #[test]

@@ -1,4 +1,5 @@
-//! Quantities of bytes as Kubernetes writes them: `1048576`, `64Mi`, `1Gi`, `5G`.
+//! Quantities of bytes as Kubernetes writes them (`1048576`, `64Mi`, `5G`) or as people do (`64MiB`, `5GB`). Flags and
+//! annotations are read alike.
 
 /// The units, largest power of two first.
 const UNITS: &[(&str, u64)] = &[
@@ -26,15 +27,19 @@ pub enum QuantityError {
     TooMuch,
 }
 
-/// Reads a whole number of bytes, with or without a unit (Ki, Mi, Gi, Ti, k, M, G, T).
+/// Reads a whole number of bytes, with or without a unit (Ki, Mi, Gi, Ti, k, M, G, T). A `B` behind the unit changes nothing.
 ///
 /// # Errors
 /// Says what is wrong with the text.
 pub fn parse(text: &str) -> Result<u64, QuantityError> {
+    let short = text
+        .strip_suffix('B')
+        .filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()))
+        .unwrap_or(text);
     let unit = UNITS
         .iter()
-        .find_map(|(name, factor)| Some((text.strip_suffix(name)?, *factor)));
-    let (digits, factor) = unit.unwrap_or((text, 1));
+        .find_map(|(name, factor)| Some((short.strip_suffix(name)?, *factor)));
+    let (digits, factor) = unit.unwrap_or((short, 1));
     if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
         return Err(QuantityError::Form);
     }
@@ -58,13 +63,18 @@ mod tests {
             ("1Gi", 1 << 30),
             ("2k", 2000),
             ("3Ti", 3 << 40),
+            ("1KiB", 1 << 10),
+            ("64MiB", 64 << 20),
+            ("5GB", 5_000_000_000),
+            ("2kB", 2000),
             ("5G", 5_000_000_000),
         ];
         for (text, bytes) in cases {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         for text in [
-            "", "Mi", "-1", "+1", "1.5Gi", "1 Gi", "1gi", "1KiB", "0x10", "1e3", "é",
+            "", "Mi", "-1", "+1", "1.5Gi", "1 Gi", "1gi", "1B", "B", "iB", "MiB", "1BB", "1MBB", "1KB",
+            "1mib", "0x10", "1e3", "é",
         ] {
             assert_eq!(parse(text), Err(QuantityError::Form), "{text}");
         }

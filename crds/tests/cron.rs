@@ -40,7 +40,7 @@ fn a_schedule_alone_is_enough() {
 fn every_field_is_taken() {
     let cron = cron(
         "schedule: \"0 30 2 * * MON-FRI\"\ntimezone: europe/berlin\ncontentType: application/json\n\
-         dataBase64: eyJqb2IiOiAi\n  dGlkeSJ9\njitter: PT30S\ncatchUp: all\ncatchUpMaxAge: P3D",
+         dataBase64: eyJqb2IiOiAi\n  dGlkeSJ9\njitter: 30s\ncatchUp: all\ncatchUpMaxAge: P3D",
     );
     assert_eq!(cron.schedule.to_string(), "0 30 2 * * MON-FRI (Europe/Berlin)");
     assert_eq!(cron.content_type.as_deref(), Some("application/json"));
@@ -90,9 +90,9 @@ fn every_fault_has_its_line_and_its_words() {
         ),
         (
             &format!("{every}jitter: P2D"),
-            "spec.jitter: the jitter may be at most P1D (out-of-range)",
+            "spec.jitter: the jitter may be at most 24h (out-of-range)",
         ),
-        (&format!("{every}jitter: 5s"), "bad-duration"),
+        (&format!("{every}jitter: 5 s"), "bad-duration"),
         (
             &format!("{every}catchUp: lst"),
             "did you mean `last`? (unknown-value)",

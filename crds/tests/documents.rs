@@ -441,7 +441,7 @@ fn every_fault_of_a_head_or_a_broker_has_its_line_and_its_code() {
             Code::UnknownAnnotation,
         ),
         (
-            broker("millrace.dev/retention-age: 24h", ""),
+            broker("millrace.dev/retention-age: 24 h", ""),
             "metadata.annotations[millrace.dev/retention-age]",
             3,
             Code::BadDuration,

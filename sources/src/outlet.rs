@@ -287,7 +287,10 @@ impl Outlet {
 fn given_up(refusal: &NotTaken, retries: u32) -> NotTaken {
     NotTaken {
         code: "retries-exhausted",
-        reason: format!("{} (given up after {retries} retries)", refusal.reason),
+        reason: match retries {
+            1 => format!("{} (given up after 1 retry)", refusal.reason),
+            _ => format!("{} (given up after {retries} retries)", refusal.reason),
+        },
         is_temporary: false,
         retry_after: None,
     }

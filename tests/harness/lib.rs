@@ -4,8 +4,8 @@
 //! subscriber that records and does as it is told. [`Event`] is what goes in; [`Client`] and [`raw`] bring it
 //! there. [`Admin`] asks how the mesh stands. [`wait_until`] waits for a condition and never for a time.
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
-//! process. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
-//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
+//! process. [`Terminal`] types what the documentation says. [`namespace`] gives a test a machine of its own.
+//! [`neighbours`] is what tenants do to each other; the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
 //! here uses the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
@@ -18,6 +18,7 @@ pub mod admin;
 mod certificates;
 pub mod client;
 pub mod clocks;
+pub mod console;
 pub mod documents;
 pub mod event;
 #[cfg(feature = "servers")]
@@ -52,6 +53,7 @@ pub use self::kube::Kube;
 pub use admin::Admin;
 pub use client::{Answered, Client};
 pub use clocks::Clocks;
+pub use console::{Page, Terminal};
 pub use event::Event;
 pub use mesh::Mesh;
 pub use producer::Producers;

@@ -1,11 +1,16 @@
 //! Removes from a command's output what differs between two runs, so that the rest can be compared word by
 //! word.
 
-/// Times become `TIME`, addresses of this machine `HOST`, ids of parked events `PARKED`, numbers in a column `MILLIS` and
-/// counts of positions `N`; runs of blanks become one, since they follow from the rest.
+/// Times become `TIME`, addresses of this machine `HOST`, ids of parked events `PARKED`, numbers in a column `MILLIS`,
+/// milliseconds and counts of positions `N`; runs of blanks become one, since they follow from the rest.
 pub fn redacted(text: &str) -> String {
     let lines = without_millis(text).into_iter().map(|line| {
-        let words: Vec<String> = line.split_whitespace().map(word).collect();
+        let mut words: Vec<String> = line.split_whitespace().map(word).collect();
+        for at in 1..words.len() {
+            if words[at] == "ms" && words[at - 1].bytes().all(|byte| byte.is_ascii_digit()) {
+                "N".clone_into(&mut words[at - 1]);
+            }
+        }
         words.join(" ")
     });
     let text = lines.collect::<Vec<_>>().join("\n");

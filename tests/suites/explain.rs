@@ -23,11 +23,11 @@ async fn what_does_not_exist_is_named() -> anyhow::Result<()> {
     let cases = [
         (
             "--broker shop/defualt --id 1",
-            "error: there is no broker of that name; there is shop/default, shop/other",
+            "error: there is no broker of that name; there is shop/default, shop/other (unknown-broker)",
         ),
         (
             "--broker shop/default --id 1",
-            "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; it keeps no events",
+            "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; it keeps no events (unknown-event)",
         ),
     ];
     for (args, story) in cases {
@@ -39,24 +39,24 @@ async fn what_does_not_exist_is_named() -> anyhow::Result<()> {
         (
             "--broker shop/default --id 2",
             "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; \
-             the events that are kept begin at TIME",
+             the events that are kept begin at TIME (unknown-event)",
         ),
         (
             "--broker shop/default --id 1 --source /other",
             "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; \
-             the events that are kept begin at TIME",
+             the events that are kept begin at TIME (unknown-event)",
         ),
         (
             "--broker shop/other --id 1",
-            "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; it keeps no events",
+            "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; it keeps no events (unknown-event)",
         ),
         (
             "--broker shop/default --id 1 --trigger shop/shp",
-            "error: there is no trigger of that name",
+            "error: there is no trigger of that name (unknown-trigger); `millrace triggers` lists all",
         ),
         (
             "--broker shop/default --id 1 --trigger shop/away",
-            "error: that trigger reads another broker, shop/other: it gets no events of this one",
+            "error: that trigger reads another broker, shop/other: it gets no events of this one (unknown-trigger); `millrace triggers` lists all",
         ),
     ];
     for (args, story) in cases {
@@ -203,7 +203,7 @@ async fn one_that_is_named_by_its_position_may_be_older_than_those_that_are_list
         .await?;
     }
     // That of another event is not taken for it, and one that nobody has is none.
-    let error = "error: there are events of that id, but none at that position";
+    let error = "error: there are events of that id, but none at that position (unknown-event)";
     for position in [13, 14, u64::MAX] {
         tells(&mesh, &format!("{asked} --position {position}"), error).await?;
     }
@@ -211,7 +211,7 @@ async fn one_that_is_named_by_its_position_may_be_older_than_those_that_are_list
         &mesh,
         &format!("{asked} --position 0 --source /other"),
         "error: this broker has no event of that id (and source): it never accepted one, or it is not kept any more; \
-         the events that are kept begin at TIME",
+         the events that are kept begin at TIME (unknown-event)",
     )
     .await
 }

@@ -77,7 +77,7 @@ async fn what_still_waits_is_told_with_what_it_waits_for() -> anyhow::Result<()>
         (
             "q",
             "full",
-            "shop/full yes blocked 1 events are parked, as many as allowed; ",
+            "shop/full yes blocked 1 event is parked, as many as allowed; ",
         ),
     ] {
         let args = format!("--broker shop/default --id {id} --trigger shop/{trigger}");

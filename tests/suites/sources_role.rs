@@ -186,7 +186,10 @@ async fn without_k_sink_a_url_of_the_document_is_used_and_a_broker_is_not_there(
     mesh.reload(&tick(&url)).await?;
     mesh.setup().write("# nothing\n")?;
     let refused = millrace_tests::reload::refused(&mesh).await?;
-    assert_eq!(refused, "there is no source in the documents");
+    assert_eq!(
+        refused,
+        "there is no source in the documents; `millrace sources` needs one"
+    );
     Ok(())
 }
 

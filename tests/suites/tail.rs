@@ -60,9 +60,9 @@ async fn each_event_and_each_outcome_is_a_line() -> anyhow::Result<()> {
                 &json!("outcome"),
                 &json!("failed"),
                 &json!("503 Service Unavailable"),
-                &json!(0)
+                &json!(1)
             ),
-            (&json!("outcome"), &json!("delivered"), &json!("202"), &json!(1)),
+            (&json!("outcome"), &json!("delivered"), &json!("202"), &json!(2)),
         ]
     );
     mesh.send("shop/default", &[other]).await?;

@@ -103,7 +103,11 @@ pub(crate) fn after_failure(
     let reason = if failure.verdict == Verdict::Final {
         failure.reason.clone()
     } else {
-        format!("{} after {} attempts", failure.reason, attempted.attempt + 1)
+        let attempts = match attempted.attempt {
+            0 => "1 attempt".to_owned(),
+            last => format!("{} attempts", u64::from(last) + 1),
+        };
+        format!("{} after {attempts}", failure.reason)
     };
     give_up(settings, attempted, reason, now)
 }

@@ -114,17 +114,17 @@ fn state(inner: &Inner) -> (&'static str, Option<String>) {
         (None, Err(why)) => ("not-ready", Some(why.clone())),
         (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
             "blocked",
-            Some(format!(
-                "{} events are parked, as many as allowed",
-                inner.parked.get()
-            )),
+            Some(match inner.parked.get() {
+                1 => "1 event is parked, as many as allowed".to_owned(),
+                parked => format!("{parked} events are parked, as many as allowed"),
+            }),
         ),
         (None, Ok(_)) if inner.deferred.get() >= u64::from(trigger.max_deferred) => (
             "blocked",
-            Some(format!(
-                "{} events wait for another attempt, as many as allowed",
-                inner.deferred.get()
-            )),
+            Some(match inner.deferred.get() {
+                1 => "1 event waits for another attempt, as many as allowed".to_owned(),
+                deferred => format!("{deferred} events wait for another attempt, as many as allowed"),
+            }),
         ),
         (None, Ok(_)) => {
             let waits = inner.shortage().map(|shortage| shortage.to_string());

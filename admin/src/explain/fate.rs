@@ -491,9 +491,9 @@ mod tests {
                 format!("given up on (503 Service Unavailable); at the dead-letter sink attempt 1 {due}"),
             ),
             (
-                parked(Stage::Subscriber, "503 after 1 attempts"),
+                parked(Stage::Subscriber, "503 after 1 attempt"),
                 "parked",
-                "503 after 1 attempts; parked as 0a since 1970-01-01T00:00:00.000Z".to_owned(),
+                "503 after 1 attempt; parked as 0a since 1970-01-01T00:00:00.000Z".to_owned(),
             ),
             (
                 parked(Stage::Reply, "the reply was refused: no"),

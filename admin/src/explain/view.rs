@@ -158,7 +158,7 @@ impl From<Known> for AttemptView {
         Self {
             at: Rfc3339(known.at),
             stage: stage(known.stage),
-            attempt: known.attempt,
+            attempt: known.attempt.saturating_add(1),
             status: known.status,
             millis: known.millis,
             outcome: known.outcome,

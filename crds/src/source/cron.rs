@@ -9,7 +9,7 @@ use millrace_event::{DataForm, Event, EventBuilder, SpecVersion};
 use millrace_model::SourceSpec;
 use millrace_model::source::{CatchUp, Cron, Schedule, ScheduleError};
 
-use crate::delivery::period;
+use crate::delivery::short_period;
 use crate::field::{Field, Object, Report};
 use crate::problem::{Code, shown};
 use crate::suggest;
@@ -29,7 +29,9 @@ pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::
     let data = data(spec, content_type.flatten(), report);
     let jitter = spec.take("jitter").map(|field| jitter(&field, report));
     let catch_up = spec.take("catchUp").map(|field| catch_up(&field, report));
-    let max_age = spec.take("catchUpMaxAge").map(|field| period(&field, report));
+    let max_age = spec
+        .take("catchUpMaxAge")
+        .map(|field| short_period(&field, report));
     let cron = Cron {
         schedule: schedule?,
         content_type: content_type.flatten().map(str::to_owned),
@@ -130,9 +132,9 @@ fn probe(content_type: Option<&str>) -> EventBuilder {
 }
 
 fn jitter(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
-    let jitter = period(field, report)?;
+    let jitter = short_period(field, report)?;
     if jitter > MAX_JITTER {
-        field.refuse(report, Code::OutOfRange, "the jitter may be at most P1D");
+        field.refuse(report, Code::OutOfRange, "the jitter may be at most 24h");
         return None;
     }
     Some(jitter)

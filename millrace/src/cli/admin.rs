@@ -28,9 +28,14 @@ pub(crate) enum NotDone {
     /// Nothing came back.
     #[error("{0}. Is Millrace running there? --admin or MILLRACE_ADMIN say where it is")]
     NoAnswer(#[from] NoAnswer),
-    /// It refused, with its sentence.
-    #[error("{0}")]
-    Refused(String),
+    /// It refused.
+    #[error("{}", refusal(.detail, .code.as_deref()))]
+    Refused {
+        /// Its sentence.
+        detail: String,
+        /// Its code, as docs/reference/errors.md has it.
+        code: Option<String>,
+    },
     /// It answered something else.
     #[error("this is not the answer of a Millrace: {0}")]
     Nonsense(String),
@@ -43,7 +48,7 @@ impl AdminApi {
     pub(crate) fn new(base: &str) -> Result<Self, Exit> {
         match url("--admin", base) {
             Ok(base) => Ok(Self { base }),
-            Err(error) => Err(usage(&format!("{error:#}"))),
+            Err(error) => Err(usage(&out::reasons(&error))),
         }
     }
 
@@ -105,9 +110,12 @@ impl AdminApi {
     }
 
     fn refused(&self, ask: &Ask, answer: &Answer) -> NotDone {
-        let detail = answer.refusal().detail.map(|detail| out::plain(&detail));
-        match (detail, answer.status) {
-            (Some(detail), _) => NotDone::Refused(detail),
+        let refusal = answer.refusal();
+        match (refusal.detail, answer.status) {
+            (Some(detail), _) => NotDone::Refused {
+                detail: out::plain(&detail),
+                code: refusal.code.map(|code| out::plain(&code)),
+            },
             (None, StatusCode::NOT_FOUND) => {
                 NotDone::Nonsense(format!("{} has no {}", self.base, ask.url.path()))
             }
@@ -124,9 +132,28 @@ impl NotDone {
         out::remark(&format!("error: {self}"));
         match self {
             Self::NoAnswer(_) => Exit::Unreachable,
-            Self::Refused(_) | Self::Nonsense(_) => Exit::Failed,
+            Self::Refused { .. } | Self::Nonsense(_) => Exit::Failed,
         }
     }
+}
+
+/// A refusal with its code, and with what helps where the sentence does not say it.
+fn refusal(detail: &str, code: Option<&str>) -> String {
+    let Some(code) = code else {
+        return detail.to_owned();
+    };
+    let helps = match code {
+        "unknown-trigger" => "; `millrace triggers` lists all",
+        "unknown-parked-event" => "; `millrace parked list` lists all",
+        "trigger-in-use" => "; take it out of the documents first",
+        "trigger-gone" => "; show or drop it, or bring its Trigger back",
+        "foreign-host" => "; --admin-allowed-hosts of the server allows a name",
+        "too-many-followers" => "; end another `millrace tail` first",
+        // What the ingress answers to a question for the admin API.
+        "method-not-allowed" | "unknown-path" => "; --admin names the admin listener, not the one for events",
+        _ => "",
+    };
+    format!("{detail} ({code}){helps}")
 }
 
 /// The JSON of an answer. Parts of event data that serde_json refuses are in it as strings.
@@ -193,6 +220,20 @@ mod tests {
             read(r#"{"n":1e400,"half":"\ud800","m":[1,null,true,"x"]}"#),
             expected
         );
+    }
+
+    #[test]
+    fn a_refusal_has_its_code_and_what_helps() {
+        let refused = |code: Option<&str>| NotDone::Refused {
+            detail: "no".to_owned(),
+            code: code.map(str::to_owned),
+        };
+        assert_eq!(
+            refused(Some("unknown-trigger")).to_string(),
+            "no (unknown-trigger); `millrace triggers` lists all"
+        );
+        assert_eq!(refused(Some("bad-query")).to_string(), "no (bad-query)");
+        assert_eq!(refused(None).to_string(), "no");
     }
 
     #[test]

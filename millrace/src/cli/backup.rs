@@ -6,7 +6,7 @@ use clap::Args;
 use millrace_channel::embedded;
 
 use crate::cli::exit::Exit;
-use crate::cli::out::{self, Output};
+use crate::cli::out::{self, Output, count};
 
 /// `millrace backup`.
 #[derive(Args, Clone, Debug)]
@@ -37,12 +37,12 @@ pub(crate) fn backup(args: &BackupArgs, output: Output) -> anyhow::Result<Exit> 
             "copiedBytes": report.copied_bytes,
         })),
         Output::Table => out::data(&format!(
-            "{}: {} brokers, {} segments linked and {} copied, {} bytes copied in all",
+            "{}: {}, {} linked and {} copied, {} copied in all",
             args.dir.display(),
-            report.brokers,
-            report.linked_segments,
+            count(report.brokers as u64, "Broker"),
+            count(report.linked_segments as u64, "segment"),
             report.copied_segments,
-            report.copied_bytes
+            count(report.copied_bytes as u64, "byte")
         )),
     }
     Ok(Exit::Ok)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::exit::Exit;
 use crate::cli::opened::OpenedArgs;
-use crate::cli::out::{self, Output};
+use crate::cli::out::{self, Output, count};
 
 /// `millrace check`.
 #[derive(Args, Clone, Debug)]
@@ -101,7 +101,7 @@ fn show(files: usize, loaded: &Loaded) {
         out::remark(&problem.to_string());
     }
     let Some(mesh) = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty()) else {
-        let problems = count(loaded.problems.len(), "problem");
+        let problems = count(loaded.problems.len() as u64, "problem");
         out::remark(&match loaded.mesh {
             None => format!("{problems}: nothing of it is valid until they are mended"),
             Some(_) => format!("{problems}: the rest would be served, but not the sources named here"),
@@ -119,20 +119,15 @@ fn show(files: usize, loaded: &Loaded) {
         ));
     }
     let mut kinds = vec![
-        count(mesh.brokers.len(), "Broker"),
-        count(mesh.triggers.len(), "Trigger"),
+        count(mesh.brokers.len() as u64, "Broker"),
+        count(mesh.triggers.len() as u64, "Trigger"),
     ];
     if !mesh.sources.is_empty() {
-        kinds.push(count(mesh.sources.len(), "source"));
+        kinds.push(count(mesh.sources.len() as u64, "source"));
     }
     out::data(&format!(
         "valid: {} in {}",
         kinds.join(", "),
-        count(files, "file")
+        count(files as u64, "file")
     ));
-}
-
-/// `1 file`, `2 files`.
-pub(crate) fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

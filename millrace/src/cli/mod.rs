@@ -22,9 +22,12 @@ mod tail;
 mod triggers;
 mod values;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio::runtime;
 
 use exit::Exit;
@@ -92,7 +95,7 @@ enum Command {
 
 /// What all of the program does.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -103,10 +106,18 @@ pub(crate) fn main() -> ExitCode {
     match cli.execute() {
         Ok(exit) => exit.into(),
         Err(error) => {
-            out::remark(&format!("error: {error:#}"));
+            out::remark(&format!("error: {}", out::reasons(&error)));
             Exit::Failed.into()
         }
     }
+}
+
+/// The commands that ask a running Millrace.
+const ASKING: &[&str] = &["triggers", "parked", "explain", "tail"];
+
+/// Whether a command that usually asks answers from documents alone.
+fn is_offline(name: &str, command: &ArgMatches) -> bool {
+    name == "explain" && command.value_source("event").is_some()
 }
 
 /// Says what does not make sense, for the exit code of usage.
@@ -120,6 +131,28 @@ fn usage(message: &str) -> Exit {
 // === impl Cli ===
 
 impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What does not make sense in it.
+    fn read<A: Into<OsString> + Clone>(line: impl IntoIterator<Item = A>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(line)?;
+        if let Some((name, command)) = matches.subcommand()
+            && command.value_source("admin") == Some(ValueSource::CommandLine)
+            && (!ASKING.contains(&name) || is_offline(name, command))
+        {
+            let instead = match name {
+                "run" | "sources" | "dev" => "; --admin-listen says where its own admin API is",
+                "send" => "; --url says where it sends to",
+                _ => "",
+            };
+            let message =
+                format!("--admin names a running Millrace to ask, and this command asks none{instead}");
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Self::from_arg_matches(&matches)
+    }
+
     fn execute(self) -> anyhow::Result<Exit> {
         let Global { output, admin } = self.global;
         match self.command {

@@ -28,6 +28,26 @@ pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// An error with what led to it. Some errors repeat their cause in their own sentence: no reason is said twice.
+pub(crate) fn reasons(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Prints a value as JSON on the standard output.
 pub(crate) fn json(value: &impl Serialize) {
     match serde_json::to_string_pretty(value) {
@@ -127,6 +147,25 @@ mod tests {
         assert_eq!(
             pretty(r#"[1e400,1.10,"\ud800"]"#),
             "[\n  1e400,\n  1.10,\n  \"\\ud800\"\n]"
+        );
+    }
+
+    #[test]
+    fn a_reason_is_said_once_and_every_reason_is_said() {
+        let cause = || io::Error::other("no room");
+        let twice = anyhow::Error::new(cause()).context("could not make d: no room");
+        assert_eq!(reasons(&twice), "could not make d: no room");
+        let thrice = anyhow::Error::new(cause())
+            .context("writing")
+            .context("the backup failed");
+        assert_eq!(reasons(&thrice), "the backup failed: writing: no room");
+    }
+
+    #[test]
+    fn one_of_a_thing_is_not_many() {
+        assert_eq!(
+            [0, 1, 2].map(|n| count(n, "file")),
+            ["0 files", "1 file", "2 files"]
         );
     }
 

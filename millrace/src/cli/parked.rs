@@ -224,7 +224,11 @@ async fn act(api: &AdminApi, deed: Deed, selection: &Selection, output: Output) 
             Err(NotDone::NoAnswer(error)) => return Err(NotDone::NoAnswer(error)),
             Err(refused) => {
                 out::remark(&format!("error: {}: {refused}", out::plain(&id)));
-                failed.push(json!({"id": id, "reason": refused.to_string()}));
+                let code = match &refused {
+                    NotDone::Refused { code, .. } => code.as_deref(),
+                    NotDone::NoAnswer(_) | NotDone::Nonsense(_) => None,
+                };
+                failed.push(json!({"id": id, "code": code, "reason": refused.to_string()}));
             }
         }
     }
@@ -264,13 +268,13 @@ mod tests {
         let parked = json!({
             "id": "x1", "trigger": "shop/ship", "reason": "status 500 after 2 attempts", "attempts": 2,
             "event": {"id": "1", "type": "a", "source": "/s", "data": {"b": [1]}},
-            "failures": [{"at": "t0", "stage": "subscriber", "attempt": 0, "target": "http://a/", "status": 500, "reason": "status 500", "millis": 3}],
+            "failures": [{"at": "t0", "stage": "subscriber", "attempt": 1, "target": "http://a/", "status": 500, "reason": "status 500", "millis": 3}],
         });
         let json = parked.to_string().replace("[1]", "[1e400,1.10]");
         let text = describe(&value::read(json.as_bytes()).expect("JSON"));
         assert!(text.contains("event.data.b  [1e400,1.10]"), "{text}");
         assert!(
-            text.ends_with("t0  subscriber  0        http://a/  500     status 500"),
+            text.ends_with("t0  subscriber  1        http://a/  500     status 500"),
             "{text}"
         );
         assert!(

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::admin::{AdminApi, cell, segment};
 use crate::cli::exit::Exit;
-use crate::cli::out::{self, Output};
+use crate::cli::out::{self, Output, count};
 use crate::cli::values::{parse_filter, parse_name};
 
 /// `millrace tail`.
@@ -17,7 +17,7 @@ pub(crate) struct TailArgs {
     broker: Option<ObjectName>,
     /// Only events that pass: name=value (a * at the end or beginning of the value stands for anything), or a filter as
     /// in a Trigger's filters, e.g. '{exact: {type: order.paid}}'; repeat it, and all must hold
-    #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter)]
+    #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter, allow_hyphen_values = true)]
     filters: Vec<String>,
 }
 
@@ -61,8 +61,8 @@ fn show(line: &Value) {
     match line["kind"].as_str() {
         Some("following") => out::remark("Following; Ctrl-C ends."),
         Some("missed") => out::remark(&format!(
-            "{} lines came too fast to be shown; --filter or --broker make them fewer",
-            cell(&line["lines"])
+            "{} came too fast to be shown; --filter or --broker make them fewer",
+            count(line["lines"].as_u64().unwrap_or_default(), "line")
         )),
         _ => out::data(&out::plain(&in_words(line))),
     }
@@ -92,8 +92,8 @@ fn in_words(line: &Value) -> String {
         );
     }
     let again = match line["attempt"].as_u64() {
-        None | Some(0) => String::new(),
-        Some(attempt) => format!(" (attempt {})", attempt + 1),
+        None | Some(1) => String::new(),
+        Some(attempt) => format!(" (attempt {attempt})"),
     };
     format!(
         "{:<13} {name}  for {}: {} from {} in {} ms{again}",
@@ -118,7 +118,7 @@ mod tests {
             in_words(&routed),
             "event         order.paid  id 1  of /shop in shop/default: shop/ship, shop/bill"
         );
-        let outcome = json!({"kind": "outcome", "event": event, "trigger": "shop/ship", "attempt": 1, "target": "http://a/",
+        let outcome = json!({"kind": "outcome", "event": event, "trigger": "shop/ship", "attempt": 2, "target": "http://a/",
             "outcome": "failed", "said": "503 Service Unavailable", "millis": 4});
         assert_eq!(
             in_words(&outcome),

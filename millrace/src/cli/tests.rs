@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from([&["millrace"], line].concat())
+    Cli::read([&["millrace"], line].concat())
 }
 
 fn run(line: &[&str]) -> serving::RunArgs {
@@ -118,6 +118,45 @@ fn command_lines_that_make_sense_are_taken() {
         &["run", "-f", "a", "--history-bytes", "0"],
         &["version"],
         &["completion", "bash"],
+        &["--admin", "http://127.0.0.1:1", "triggers"],
+        &["parked", "--admin", "http://127.0.0.1:1", "list"],
+        &[
+            "explain",
+            "--broker",
+            "b",
+            "--id",
+            "-1",
+            "--source",
+            "-x",
+            "--admin",
+            "http://127.0.0.1:1",
+        ],
+        &[
+            "send",
+            "--type",
+            "-a",
+            "--data",
+            "-5",
+            "--id",
+            "-1",
+            "--subject",
+            "-x",
+            "--source",
+            "-s",
+        ],
+        &[
+            "send",
+            "--type",
+            "a",
+            "--data",
+            "--data",
+            "--ext",
+            "-x=1",
+            "--time",
+            "-1",
+            "--content-type",
+            "-",
+        ],
     ];
     for line in lines {
         assert!(
@@ -174,6 +213,26 @@ fn command_lines_that_make_no_sense_are_refused() {
         ],
         &["explain", "-f", "a", "--event", "e.json", "--source", "/s"],
         &["tail", "--filter", "type"],
+        &["run", "-f", "a", "--admin", "http://127.0.0.1:1"],
+        &["--admin", "http://127.0.0.1:1", "run", "-f", "a"],
+        &["sources", "-f", "a", "--admin", "http://127.0.0.1:1"],
+        &["dev", "--admin", "http://127.0.0.1:1"],
+        &["check", "-f", "a", "--admin", "http://127.0.0.1:1"],
+        &["send", "--type", "a", "--admin", "http://127.0.0.1:1"],
+        &["backup", "d", "--admin", "http://127.0.0.1:1"],
+        &["version", "--admin", "http://127.0.0.1:1"],
+        &[
+            "explain",
+            "-f",
+            "a",
+            "--event",
+            "e",
+            "--admin",
+            "http://127.0.0.1:1",
+        ],
+        &["send", "event.json", "--id", "1"],
+        &["send", "event.json", "--source", "/s"],
+        &["send", "event.json", "--ext", "a=b"],
         &["completion", "cobol"],
         &["serve"],
     ];

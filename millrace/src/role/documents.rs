@@ -186,8 +186,10 @@ impl std::fmt::Display for Unfit {
         match self {
             Self::Unreadable(why) => f.write_str(why),
             Self::Invalid(problems) => f.write_str(&problems.join("\n")),
-            Self::NoBroker => f.write_str("there is no Broker in the documents"),
-            Self::NoSource => f.write_str("there is no source in the documents"),
+            Self::NoBroker => f.write_str("there is no Broker in the documents; `millrace run` needs one"),
+            Self::NoSource => {
+                f.write_str("there is no source in the documents; `millrace sources` needs one")
+            }
         }
     }
 }

@@ -149,7 +149,7 @@ async fn reload(documents: &Documents, running: &mut impl Live) {
                     );
                     None
                 }
-                Err(error) => Some(format!("{error:#}")),
+                Err(error) => Some(crate::cli::out::reasons(&error)),
             }
         }
         Err(unfit) => {

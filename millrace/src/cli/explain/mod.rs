@@ -30,10 +30,10 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     broker: Option<ObjectName>,
     /// The id of the event, of which a running Millrace is asked
-    #[arg(long, value_name = "ID", requires = "broker")]
+    #[arg(long, value_name = "ID", requires = "broker", allow_hyphen_values = true)]
     id: Option<String>,
     /// Its source, where ids alone are not unique
-    #[arg(long, value_name = "SOURCE", requires = "id")]
+    #[arg(long, value_name = "SOURCE", requires = "id", allow_hyphen_values = true)]
     source: Option<String>,
     /// Its position, where several events have that id and source
     #[arg(long, value_name = "POSITION", requires = "id")]

@@ -146,9 +146,9 @@ fn push_attempts(text: &mut String, trigger: &Value) {
         return;
     }
     let row = |attempt: &Value| {
-        let number = attempt["attempt"].as_u64().unwrap_or_default() + 1;
+        let number = cell(&attempt["attempt"]);
         let members = ["status", "millis", "outcome", "reason", "answer"];
-        let first = [cell(&attempt["at"]), cell(&attempt["stage"]), number.to_string()];
+        let first = [cell(&attempt["at"]), cell(&attempt["stage"]), number];
         first
             .into_iter()
             .chain(members.map(|member| cell(&attempt[member])))
@@ -183,7 +183,7 @@ mod tests {
             "broker": "shop/default", "position": "7", "accepted": "T0", "event": {"id": "1", "source": "/s", "type": "a"},
             "triggers": [
                 {"trigger": "shop/ship", "matched": true, "state": "delivered", "why": "attempt 1: 200 at T1", "clauses": [],
-                 "attempts": [{"at": "T1", "stage": "subscriber", "attempt": 0, "status": 200, "millis": 3, "outcome": "delivered", "reason": null, "answer": "ok"}],
+                 "attempts": [{"at": "T1", "stage": "subscriber", "attempt": 1, "status": 200, "millis": 3, "outcome": "delivered", "reason": null, "answer": "ok"}],
                  "attemptsForgotten": false},
                 {"trigger": "shop/bill", "matched": false, "state": "not-matched", "why": "type is \"a\", not \"b\"",
                  "decidedBy": {"path": "filters[0].exact.type"}, "clauses": [], "attempts": [], "attemptsForgotten": false},

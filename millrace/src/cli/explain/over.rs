@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::offline::loaded;
 use crate::cli::admin::{AdminApi, NotDone, segment};
 use crate::cli::exit::Exit;
-use crate::cli::out::{self, Output};
+use crate::cli::out::{self, Output, count};
 use crate::cli::stream::Lines;
 
 /// Events that one answer may hold; beyond that it is asked again.
@@ -118,7 +118,10 @@ async fn page(
     while let Some(text) = lines.next().await.map_err(|error| broken(&error))? {
         let line: Line<'_> = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
         if let Some(error) = line.error {
-            return Err(NotDone::Refused(error));
+            return Err(NotDone::Refused {
+                detail: error,
+                code: None,
+            });
         }
         if line.end {
             return Ok(line.next);
@@ -170,8 +173,10 @@ impl Found {
 
 fn in_words(trigger: &Trigger, broker: &ObjectName, found: &Found) -> String {
     let mut text = format!(
-        "{} would get {} of the {} events that {broker} keeps of that time.",
-        trigger.name, found.matched, found.events
+        "{} would get {} of the {} that {broker} keeps of that time.",
+        trigger.name,
+        found.matched,
+        count(found.events, "event")
     );
     if found.list.is_empty() {
         return text;

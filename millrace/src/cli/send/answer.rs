@@ -3,10 +3,9 @@
 use http::{StatusCode, Uri};
 use serde_json::json;
 
-use crate::cli::check::count;
 use crate::cli::client::{Answer, NoAnswer};
 use crate::cli::exit::Exit;
-use crate::cli::out::{self, Output};
+use crate::cli::out::{self, Output, count};
 
 /// Says what became of the events.
 pub(crate) fn tell(to: &Uri, ids: &[String], came: &Result<Answer, NoAnswer>, output: Output) -> Exit {
@@ -52,7 +51,7 @@ fn accepted(to: &Uri, ids: &[String], answer: &Answer) -> String {
     let what = match ids {
         [] => "the events".to_owned(),
         [id] => format!("event {}", out::plain(id)),
-        ids => count(ids.len(), "event"),
+        ids => count(ids.len() as u64, "event"),
     };
     match answer.status {
         StatusCode::ACCEPTED => format!("202 Accepted: {what}, stored durably by {to}"),
@@ -67,19 +66,24 @@ fn refused(to: &Uri, answer: &Answer) -> String {
     let refusal = answer.refusal();
     let detail = refusal.detail.as_deref().map(out::plain);
     let told = match (detail, refusal.field.as_deref().map(out::plain)) {
-        (Some(detail), Some(field)) => format!("{field}: {detail}"),
-        (Some(detail), None) => detail,
+        // Most sentences name the field themselves.
+        (Some(detail), Some(field)) if !detail.contains(&field) => format!("{field}: {detail}"),
+        (Some(detail), _) => detail,
         (None, _) => "without a word why".to_owned(),
     };
-    let code = refusal
-        .code
-        .map(|code| format!(" ({})", out::plain(&code)))
-        .unwrap_or_default();
+    let code = refusal.code.map(|code| out::plain(&code));
     let meaning = match answer.status {
         StatusCode::BAD_REQUEST => {
             "The event is malformed; sending it again as it is will not help.".to_owned()
         }
-        StatusCode::NOT_FOUND => format!("There is no such broker at {to}; --broker names one."),
+        StatusCode::NOT_FOUND if code.as_deref() == Some("unknown-broker") => {
+            format!("Nothing was stored by {to}; --broker names another.")
+        }
+        StatusCode::NOT_FOUND => {
+            format!(
+                "{to} is no address of a broker; --url names the listener for events, --broker the broker."
+            )
+        }
         StatusCode::PAYLOAD_TOO_LARGE => {
             "It is over the limit; --max-event-bytes of the server sets it.".to_owned()
         }
@@ -93,5 +97,6 @@ fn refused(to: &Uri, answer: &Answer) -> String {
         }
         _ => "Nothing was stored.".to_owned(),
     };
+    let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
     format!("{}: {told}{code}. {meaning}", answer.status_line())
 }

@@ -19,6 +19,8 @@ use super::{ModeArg, SendArgs};
 
 /// The most that is read from a file.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The source of events for which none is given.
+const SOURCE: &str = "/millrace/send";
 /// The media types of the JSON modes.
 const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevents+json; charset=utf-8");
 const BATCH: HeaderValue = HeaderValue::from_static("application/cloudevents-batch+json; charset=utf-8");
@@ -41,8 +43,8 @@ impl Message {
             let event = from_flags(args)?;
             return Ok(Self::of_event(&event, args.mode.unwrap_or(ModeArg::Binary)));
         }
-        if args.data.is_some() || args.data_file.is_some() {
-            bail!("an event needs a --type");
+        if let Some(flag) = args.of_an_event() {
+            bail!("{flag} says something of an event made here, which needs a --type");
         }
         let text = match &args.file {
             Some(path) => read(path)?,
@@ -137,7 +139,7 @@ fn from_flags(args: &SendArgs) -> anyhow::Result<Event> {
     let new_id = || format!("{:032x}", fastrand::u128(..));
     let mut event = Event::builder(SpecVersion::V10)
         .attribute("id", &args.id.clone().unwrap_or_else(new_id))
-        .attribute("source", &args.source)
+        .attribute("source", args.source.as_deref().unwrap_or(SOURCE))
         .attribute("type", args.ty.as_deref().unwrap_or_default());
     let optional = [
         ("subject", &args.subject),
@@ -153,7 +155,10 @@ fn from_flags(args: &SendArgs) -> anyhow::Result<Event> {
         event = event.attribute(name, value);
     }
     let data = match (&args.data, &args.data_file) {
-        (Some(text), _) => Some(Bytes::from(text.clone().into_bytes())),
+        (Some(text), _) => Some(match text.strip_prefix('@') {
+            Some(path) => read(Path::new(path)).with_context(|| format!("--data {text}"))?,
+            None => Bytes::from(text.clone().into_bytes()),
+        }),
         (None, Some(path)) => Some(read(path)?),
         (None, None) => None,
     };
@@ -175,8 +180,8 @@ fn from_flags(args: &SendArgs) -> anyhow::Result<Event> {
 /// A fault with the attribute that has it.
 fn told(invalid: &millrace_event::Invalid) -> String {
     match &invalid.field {
-        Some(field) => format!("{field}: {}", invalid.message),
-        None => invalid.message.clone(),
+        Some(field) if !invalid.message.contains(field) => format!("{field}: {}", invalid.message),
+        Some(_) | None => invalid.message.clone(),
     }
 }
 

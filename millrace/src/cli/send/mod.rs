@@ -29,44 +29,50 @@ Examples:
   cat batch.json | millrace send -")]
 pub(crate) struct SendArgs {
     /// A file with one event as JSON, or with a batch of them; `-` is the standard input
-    #[arg(value_name = "FILE", conflicts_with_all = ["ty", "data", "data_file"])]
+    #[arg(
+        value_name = "FILE",
+        conflicts_with_all = [
+            "ty", "source", "id", "subject", "time", "dataschema", "data", "data_file", "content_type", "extensions",
+        ]
+    )]
     file: Option<PathBuf>,
     /// The type of the event
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", allow_hyphen_values = true)]
     ty: Option<String>,
-    /// Where the event comes from: a URI or a path
-    #[arg(long, default_value = "/millrace/send")]
-    source: String,
+    /// Where the event comes from: a URI or a path [default: /millrace/send]
+    #[arg(long, allow_hyphen_values = true)]
+    source: Option<String>,
     /// The id of the event; a new one where it is not given
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     id: Option<String>,
     /// The thing in its source that the event is about
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     subject: Option<String>,
     /// When it happened, as RFC 3339
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     time: Option<String>,
     /// The schema of its data: a URI
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", allow_hyphen_values = true)]
     dataschema: Option<String>,
-    /// The data of the event
-    #[arg(long, conflicts_with = "data_file")]
+    /// The data of the event; @FILE is the content of a file, @- the standard input. A text that begins with @ goes by
+    /// --data-file -
+    #[arg(long, conflicts_with = "data_file", allow_hyphen_values = true)]
     data: Option<String>,
     /// A file with the data of the event; `-` is the standard input
     #[arg(long, value_name = "FILE")]
     data_file: Option<PathBuf>,
     /// The media type of the data; by default application/json for JSON, otherwise text/plain or
     /// application/octet-stream
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", allow_hyphen_values = true)]
     content_type: Option<String>,
     /// Another attribute; repeat it for more
-    #[arg(long = "ext", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[arg(long = "ext", value_name = "NAME=VALUE", value_parser = parse_pair, allow_hyphen_values = true)]
     extensions: Vec<(String, String)>,
     /// How the event is written; as it is where it comes from a file, else binary
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
     /// The Millrace to send to; with a path, the whole address of a broker
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "MILLRACE_URL", default_value = "http://127.0.0.1:8080")]
     url: String,
     /// The broker: namespace/name [default: default/default, where --url has no path]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
@@ -97,15 +103,35 @@ enum NotNow {
     NoAnswer(NoAnswer),
 }
 
+// === impl SendArgs ===
+
+impl SendArgs {
+    /// A flag that is given and describes an event.
+    fn of_an_event(&self) -> Option<&'static str> {
+        let given = [
+            ("--source", self.source.is_some()),
+            ("--id", self.id.is_some()),
+            ("--subject", self.subject.is_some()),
+            ("--time", self.time.is_some()),
+            ("--dataschema", self.dataschema.is_some()),
+            ("--data", self.data.is_some()),
+            ("--data-file", self.data_file.is_some()),
+            ("--content-type", self.content_type.is_some()),
+            ("--ext", !self.extensions.is_empty()),
+        ];
+        given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
+    }
+}
+
 /// Sends the event and says what the answer means.
 pub(crate) async fn send(args: SendArgs, output: Output) -> anyhow::Result<Exit> {
     let message = match Message::new(&args) {
         Ok(message) => message,
-        Err(error) => return Ok(usage(&format!("{error:#}"))),
+        Err(error) => return Ok(usage(&crate::cli::out::reasons(&error))),
     };
     let to = match address(&args) {
         Ok(to) => to,
-        Err(error) => return Ok(usage(&format!("{error:#}"))),
+        Err(error) => return Ok(usage(&crate::cli::out::reasons(&error))),
     };
     let mut ask = Ask::new(Method::POST, to);
     ask.headers = message.headers;

@@ -160,6 +160,22 @@ fn an_event_from_flags_is_written_in_each_mode() {
 }
 
 #[test]
+fn data_may_begin_with_a_hyphen_or_be_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data.json");
+    std::fs::write(&path, "{\"a\": 1}\n").expect("written");
+    let file = format!("@{}", path.display());
+    let of = |data: &str| Message::new(&args(&["--type", "a", "--data", data])).map(|message| message.body);
+    assert_eq!(of("-5").expect("an event"), "-5");
+    assert_eq!(of("--").expect("an event"), "--");
+    assert_eq!(of(&file).expect("an event"), "{\"a\": 1}\n");
+    for missing in ["@", "@/no/such/file"] {
+        let error = crate::cli::out::reasons(&of(missing).expect_err("no file"));
+        assert!(error.starts_with(&format!("--data {missing}: ")), "{error}");
+    }
+}
+
+#[test]
 fn an_event_from_a_file_goes_out_as_it_is_unless_another_mode_is_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("event.json");
@@ -187,4 +203,5 @@ fn an_event_from_a_file_goes_out_as_it_is_unless_another_mode_is_asked_for() {
         Message::new(&args(&["--data", "x"])).is_err(),
         "data without a type"
     );
+    assert!(Message::new(&args(&["--id", "7"])).is_err(), "an id of no event");
 }
