@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use millrace_event::checkpoint::Change;
 use millrace_event::{Checkpoint, CheckpointError};
 use millrace_model::SourceKey;
 use parking_lot::Mutex;
@@ -47,6 +48,41 @@ impl Memory {
         let key = format!("{}{name}", self.prefix);
         let version = self.checkpoints.compare_and_set(&key, expected, value).await?;
         self.versions.lock().insert(name.to_owned(), version);
+        Ok(())
+    }
+
+    /// All that is stored under names that begin with `prefix`, by the whole name.
+    pub async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
+        let stored = self.checkpoints.scan(&format!("{}{prefix}", self.prefix)).await?;
+        let mut versions = self.versions.lock();
+        let values = stored.into_iter().map(|(key, stored)| {
+            let name = key[self.prefix.len()..].to_owned();
+            versions.insert(name.clone(), stored.version);
+            (name, stored.value)
+        });
+        Ok(values.collect())
+    }
+
+    /// Replaces all these, or none of them, durably; `None` removes what is stored.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Conflict`] when somebody else has replaced one of them since this run read or wrote it.
+    pub async fn put_all(&self, values: BTreeMap<String, Option<Vec<u8>>>) -> Result<(), CheckpointError> {
+        let (mut changes, mut after) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+        {
+            let known = self.versions.lock();
+            for (name, value) in values {
+                let expected = known.get(&name).copied().unwrap_or(0);
+                if expected == 0 && value.is_none() {
+                    continue;
+                }
+                let key = format!("{}{name}", self.prefix);
+                after.push((name, value.as_ref().map_or(0, |_| expected + 1)));
+                changes.push(Change { key, expected, value });
+            }
+        }
+        self.checkpoints.replace_all(changes).await?;
+        self.versions.lock().extend(after);
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! What sources remember, in `<data>/sources.db`: a value and its version by key. Only a caller that knows
 //! the version may replace a value.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_event::checkpoint::{Checkpoint, CheckpointError, Stored};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use millrace_event::checkpoint::{Change, Checkpoint, CheckpointError, Stored};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
 use super::place::Place;
@@ -82,13 +83,7 @@ impl Checkpoint for Checkpoints {
             db.query_row(
                 "SELECT version, value FROM checkpoints WHERE key = ?1",
                 [key],
-                |row| {
-                    let version = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
-                    Ok(Stored {
-                        version,
-                        value: row.get(1)?,
-                    })
-                },
+                |row| stored(row, 0),
             )
             .optional()
             .map_err(storage)
@@ -102,9 +97,41 @@ impl Checkpoint for Checkpoints {
         expected: u64,
         value: Vec<u8>,
     ) -> Result<u64, CheckpointError> {
-        let key = key.to_owned();
-        self.with(move |db| replace(db, &key, expected, &value)).await
+        let change = Change {
+            key: key.to_owned(),
+            expected,
+            value: Some(value),
+        };
+        self.replace_all(vec![change]).await?;
+        Ok(expected + 1)
     }
+
+    async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
+        let prefix = prefix.to_owned();
+        self.with(move |db| below(db, &prefix).map_err(storage)).await
+    }
+
+    async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
+        self.with(move |db| replace(db, &changes)).await
+    }
+}
+
+/// What has a key that begins so.
+fn below(db: &Connection, prefix: &str) -> Result<BTreeMap<String, Stored>, rusqlite::Error> {
+    // Not LIKE, in which `_` and `%` of a prefix would stand for others.
+    let mut query = db.prepare_cached(
+        "SELECT key, version, value FROM checkpoints WHERE key >= ?1 AND key < ?1 || char(1114111)",
+    )?;
+    let rows = query.query_map([prefix], |row| Ok((row.get(0)?, stored(row, 1)?)))?;
+    rows.collect()
+}
+
+/// The version and the value, from this column on.
+fn stored(row: &Row<'_>, column: usize) -> Result<Stored, rusqlite::Error> {
+    Ok(Stored {
+        version: u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0),
+        value: row.get(column + 1)?,
+    })
 }
 
 fn gone(file: &Path) -> CheckpointError {
@@ -114,26 +141,31 @@ fn gone(file: &Path) -> CheckpointError {
     ))
 }
 
-fn replace(db: &mut Connection, key: &str, expected: u64, value: &[u8]) -> Result<u64, CheckpointError> {
+fn replace(db: &mut Connection, changes: &[Change]) -> Result<(), CheckpointError> {
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(storage)?;
-    let changed = if expected == 0 {
-        transaction.execute(
-            "INSERT OR IGNORE INTO checkpoints (key, version, value) VALUES (?1, 1, ?2)",
-            params![key, value],
-        )
-    } else {
-        transaction.execute(
-            "UPDATE checkpoints SET version = version + 1, value = ?3 WHERE key = ?1 AND version = ?2",
-            params![key, i64::try_from(expected).unwrap_or(-1), value],
-        )
-    };
-    if changed.map_err(storage)? == 0 {
-        return Err(CheckpointError::Conflict(key.to_owned()));
+    for Change { key, expected, value } in changes {
+        let version = i64::try_from(*expected).unwrap_or(-1);
+        let changed = match (value, expected) {
+            (Some(value), 0) => transaction.execute(
+                "INSERT OR IGNORE INTO checkpoints (key, version, value) VALUES (?1, 1, ?2)",
+                params![key, value],
+            ),
+            (Some(value), _) => transaction.execute(
+                "UPDATE checkpoints SET version = version + 1, value = ?3 WHERE key = ?1 AND version = ?2",
+                params![key, version, value],
+            ),
+            (None, _) => transaction.execute(
+                "DELETE FROM checkpoints WHERE key = ?1 AND version = ?2",
+                params![key, version],
+            ),
+        };
+        if changed.map_err(storage)? == 0 {
+            return Err(CheckpointError::Conflict(key.clone()));
+        }
     }
-    transaction.commit().map_err(storage)?;
-    Ok(expected + 1)
+    transaction.commit().map_err(storage)
 }
 
 fn connect(file: &Path) -> Result<Open, rusqlite::Error> {
@@ -203,6 +235,73 @@ mod tests {
                 version: 2,
                 value: b"b".to_vec()
             })
+        );
+    }
+
+    fn change(key: &str, expected: u64, value: Option<&[u8]>) -> Change {
+        Change {
+            key: key.to_owned(),
+            expected,
+            value: value.map(<[u8]>::to_vec),
+        }
+    }
+
+    #[tokio::test]
+    async fn several_are_replaced_all_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(&folder.path().join("sources.db")).unwrap();
+        let changes = vec![
+            change("k/a", 0, Some(b"1")),
+            change("k/b", 0, Some(b"2")),
+            change("k0", 0, Some(b"3")),
+            change("k", 0, Some(b"4")),
+        ];
+        checkpoints.replace_all(changes).await.unwrap();
+        let refused = vec![change("k/a", 1, Some(b"x")), change("k/b", 7, Some(b"y"))];
+        let conflict = Err(CheckpointError::Conflict("k/b".to_owned()));
+        assert_eq!(checkpoints.replace_all(refused).await, conflict);
+        let taken = vec![change("k/a", 1, Some(b"5")), change("k/b", 1, None)];
+        checkpoints.replace_all(taken).await.unwrap();
+        let found = checkpoints.scan("k/").await.unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(key, stored)| (key.as_str(), stored.version, stored.value.as_slice()))
+            .collect();
+        assert_eq!(found, [("k/a", 2, b"5".as_slice())]);
+        assert_eq!(checkpoints.scan("nothing").await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_prefix_is_taken_by_its_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(&folder.path().join("sources.db")).unwrap();
+        for key in ["a_b/1", "axb/1", "a%b/1", "A_B/1", "a_b/é", "a_b"] {
+            checkpoints.compare_and_set(key, 0, b"x".to_vec()).await.unwrap();
+        }
+        let found = checkpoints.scan("a_b/").await.unwrap();
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a_b/1", "a_b/é"]);
+    }
+
+    #[tokio::test]
+    async fn a_database_of_the_first_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sources.db");
+        // What Millrace wrote before it kept several values of one source.
+        let old =
+            "CREATE TABLE checkpoints (key TEXT PRIMARY KEY, version INTEGER NOT NULL, value BLOB NOT NULL)
+            STRICT, WITHOUT ROWID;
+            PRAGMA user_version = 1;
+            INSERT INTO checkpoints VALUES ('CronSource/shop/nightly/ticks', 41, x'7b7d');";
+        Connection::open(&file).unwrap().execute_batch(old).unwrap();
+        let checkpoints = Checkpoints::open(&file).unwrap();
+        let key = "CronSource/shop/nightly/ticks";
+        assert_eq!(checkpoints.compare_and_set(key, 41, b"{}".to_vec()).await, Ok(42));
+        let changes = vec![change("KafkaSource/shop/orders/x", 0, Some(b"{}"))];
+        checkpoints.replace_all(changes).await.unwrap();
+        let all = checkpoints.scan("").await.unwrap();
+        assert_eq!(
+            all.into_keys().collect::<Vec<_>>(),
+            [key, "KafkaSource/shop/orders/x"]
         );
     }
 }

@@ -209,7 +209,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, SourceError> {
 mod tests {
     use std::sync::Arc;
 
-    use millrace_event::checkpoint::Stored;
+    use millrace_event::checkpoint::{Change, Stored};
     use millrace_event::{Checkpoint, CheckpointError, ObjectName};
     use millrace_model::{SourceKey, SourceKind};
     use parking_lot::Mutex;
@@ -231,6 +231,18 @@ mod tests {
             let version = all.get(key).map_or(0, |stored| stored.version) + 1;
             all.insert(key.to_owned(), Stored { version, value });
             Ok(version)
+        }
+
+        async fn scan(&self, _: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
+            Ok(self.0.lock().clone())
+        }
+
+        async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
+            for change in changes {
+                let value = change.value.unwrap_or_default();
+                self.compare_and_set(&change.key, change.expected, value).await?;
+            }
+            Ok(())
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace_budget::Ledger;
 use millrace_delivery::{Connector, ConnectorOptions};
-use millrace_event::checkpoint::Stored;
+use millrace_event::checkpoint::{Change, Stored};
 use millrace_event::{
     Checkpoint, CheckpointError, Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp,
 };
@@ -102,6 +102,24 @@ impl Checkpoint for Store {
         let version = expected + 1;
         all.insert(key.to_owned(), Stored { version, value });
         Ok(version)
+    }
+
+    async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
+        let all = self.all.lock().clone();
+        Ok(all
+            .into_iter()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .collect())
+    }
+
+    async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
+        for Change { key, expected, value } in changes {
+            match value {
+                Some(value) => drop(self.compare_and_set(&key, expected, value).await?),
+                None => drop(self.all.lock().remove(&key)),
+            }
+        }
+        Ok(())
     }
 }
 
