@@ -20,6 +20,7 @@ pub struct Metrics {
     taken_otherwise: Family<CodeLabels, Counter>,
     not_taken: Family<CodeLabels, Counter>,
     paused_partitions: Family<Labels, Gauge>,
+    deleted_unread: Family<Labels, Counter>,
     /// The codes that were counted, so that their series can be taken away.
     codes: Arc<Mutex<BTreeSet<(SourceKey, &'static str)>>>,
 }
@@ -80,6 +81,11 @@ impl Metrics {
             "Partitions of Kafka that are not read on, because the sink has not taken what is in hand of them",
             metrics.paused_partitions.clone(),
         );
+        registry.register(
+            "millrace_source_deleted_unread",
+            "Offsets that Kafka has deleted before the source had read their records",
+            metrics.deleted_unread.clone(),
+        );
         metrics
     }
 
@@ -96,6 +102,7 @@ impl Metrics {
     pub(crate) fn forget(&self, key: &SourceKey) {
         self.events.remove(&labels(key));
         self.paused_partitions.remove(&labels(key));
+        self.deleted_unread.remove(&labels(key));
         self.codes.lock().retain(|(of, code)| {
             if of == key {
                 self.refused.remove(&coded(key, code));
@@ -154,6 +161,14 @@ impl SourceMetrics {
         let family = &self.all.paused_partitions;
         let gauge = || family.get_or_create_owned(&labels(&self.key));
         self.paused_partitions.get_or_init(gauge).set(partitions);
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn deleted_unread(&self, offsets: u64) {
+        self.all
+            .deleted_unread
+            .get_or_create(&labels(&self.key))
+            .inc_by(offsets);
     }
 
     fn coded(&self, code: &'static str) -> CodeLabels {

@@ -70,6 +70,14 @@ impl Report {
         self.failed(reason);
     }
 
+    /// So many offsets of what the origin had were deleted there before they were read.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn deleted_unread(&self, offsets: i64, reason: impl Into<String>) {
+        self.metrics
+            .deleted_unread(u64::try_from(offsets).unwrap_or_default());
+        self.failed(reason);
+    }
+
     /// The sink has taken so many events.
     pub(crate) fn taken(&self, events: usize) {
         let events = u64::try_from(events).unwrap_or(u64::MAX);

@@ -1,8 +1,9 @@
 //! One chunk on its way to the sink.
 //!
 //! # Guarantees
-//! When [`carry`] returns, each event of the chunk is durable in the sink, in order, or was refused for good: then it is counted,
-//! told with its coordinates, and passed by, so that one bad record never holds up its partition.
+//! When [`carry`] returns, each event of the chunk is durable in the sink, in order, or was refused for good:
+//! then it is counted, told with its coordinates, and passed by, so that one bad record never holds up its
+//! partition.
 
 use std::sync::Arc;
 

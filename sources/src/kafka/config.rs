@@ -1,21 +1,24 @@
 //! How librdkafka is told what the document says.
 
 use millrace_model::Secret;
-use millrace_model::source::{InitialOffset, Kafka, Login, Tls};
+use millrace_model::source::{Kafka, Login, Tls};
 use millrace_secrets::SecretReader;
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
+use super::heard;
 use crate::SourceError;
 
 /// The settings that are the same for every source.
 const SETTINGS: &[(&str, &str)] = &[
     ("client.id", "millrace"),
-    // Kafka is told what is done once it is: an offset is stored after its event is durable, and committed soon after.
+    // Kafka is told what is done once it is: an offset is stored after its event is durable, and committed
+    // soon after.
     ("enable.auto.offset.store", "false"),
     ("enable.auto.commit", "true"),
     ("auto.commit.interval.ms", "1000"),
-    // A rebalance takes all partitions and gives them anew. Committing during a cooperative one can lose the assignment
-    // (librdkafka#4059).
+    // A rebalance takes all partitions and gives them anew. Committing during a cooperative one can lose the
+    // assignment (librdkafka#4059).
     ("partition.assignment.strategy", "range,roundrobin"),
     // A dead member is noticed within this time; only then do its partitions go to others.
     ("session.timeout.ms", "10000"),
@@ -39,13 +42,10 @@ pub(crate) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<Clien
         config.set(*name, *value);
     }
     config.set("group.id", &spec.group);
-    config.set(
-        "auto.offset.reset",
-        match spec.initial_offset {
-            InitialOffset::Earliest => "earliest",
-            InitialOffset::Latest => "latest",
-        },
-    );
+    // Where there is nothing to read librdkafka says so, and the partition is begun anew by our own rules.
+    config.set("auto.offset.reset", "error");
+    config.set("debug", heard::DEBUG);
+    config.set_log_level(RDKafkaLogLevel::Debug);
     let protocol = match (&spec.tls, &spec.login) {
         (None, None) => "plaintext",
         (Some(_), None) => "ssl",
@@ -117,7 +117,7 @@ async fn text(field: &str, secret: &Secret, secrets: &SecretReader) -> Result<St
 
 #[cfg(test)]
 mod tests {
-    use millrace_model::source::{KeyType, Mechanism, Ordering};
+    use millrace_model::source::{InitialOffset, KeyType, Mechanism, Ordering};
     use millrace_secrets::SecretRule;
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
         let config = client(&spec(), &nothing_named()).await.expect("it is good");
         for (name, value) in [
             ("group.id", "g"),
-            ("auto.offset.reset", "earliest"),
+            ("auto.offset.reset", "error"),
             ("security.protocol", "plaintext"),
             ("enable.auto.offset.store", "false"),
         ] {

@@ -1,14 +1,16 @@
 //! What the reading thread and the carrying side know of each other: how much is in hand, and what is done.
 //!
 //! # Contract
-//! Offsets come out of [`Flow::take_done`] only after they went into [`Flow::done`]: what Kafka is told is what is durable. What
-//! is in hand is bounded: a reader that asks [`Flow::wait_for_room`] before it reads on exceeds the bounds by one read at most.
+//! Offsets come out of [`Flow::take_done`] only after they went into [`Flow::done`]: what Kafka is told is
+//! what is durable. What is in hand is bounded: a reader that asks [`Flow::wait_for_room`] before it reads on
+//! exceeds the bounds by one read at most.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::fingerprint::Mark;
 use super::record::Place;
 
 /// The most that one partition may have in hand, and all together.
@@ -40,7 +42,7 @@ struct State {
     is_stopped: bool,
     all: Load,
     held: BTreeMap<Place, Load>,
-    done: BTreeMap<Place, i64>,
+    done: BTreeMap<Place, Mark>,
 }
 
 // === impl Flow ===
@@ -73,14 +75,25 @@ impl Flow {
         self.changed.notify_all();
     }
 
-    /// Everything of the partition before `next` is durable.
-    pub(crate) fn done(&self, place: &Place, next: i64) {
-        self.state.lock().done.insert(place.clone(), next);
+    /// Everything of the partition before this is durable.
+    pub(crate) fn done(&self, place: &Place, mark: Mark) {
+        self.state.lock().done.insert(place.clone(), mark);
+    }
+
+    /// As [`Flow::done`], unless something else has become durable since the last [`Flow::take_done`].
+    pub(crate) fn done_if_none(&self, place: &Place, mark: Mark) {
+        self.state.lock().done.entry(place.clone()).or_insert(mark);
     }
 
     /// What has become durable since the last call.
-    pub(crate) fn take_done(&self) -> BTreeMap<Place, i64> {
+    pub(crate) fn take_done(&self) -> BTreeMap<Place, Mark> {
         std::mem::take(&mut self.state.lock().done)
+    }
+
+    /// Whether anything of the partition is in hand. If not, everything handed on is in [`Flow::take_done`].
+    pub(crate) fn holds(&self, place: &Place) -> bool {
+        let state = self.state.lock();
+        state.held.get(place).is_some_and(|held| held.records > 0)
     }
 
     /// Whether the partition may have more in hand.
@@ -153,7 +166,12 @@ mod tests {
         Place {
             topic: "t".into(),
             partition,
+            life: 1,
         }
+    }
+
+    fn mark(next: i64) -> Mark {
+        Mark { next, record: None }
     }
 
     const HALF: Load = Load {
@@ -169,6 +187,7 @@ mod tests {
         flow.take(&place(0), HALF);
         assert!(!flow.wait_for_room(&place(0), Instant::now()));
         assert!(flow.has_room(&place(1)));
+        assert!(flow.holds(&place(0)) && !flow.holds(&place(1)));
         flow.give_back(&place(0), HALF);
         assert!(flow.wait_for_room(&place(0), Instant::now()));
     }
@@ -188,9 +207,9 @@ mod tests {
     #[test]
     fn what_is_done_is_told_once() {
         let flow = Flow::default();
-        flow.done(&place(0), 5);
-        flow.done(&place(0), 9);
-        assert_eq!(flow.take_done(), BTreeMap::from([(place(0), 9)]));
+        flow.done(&place(0), mark(5));
+        flow.done(&place(0), mark(9));
+        assert_eq!(flow.take_done(), BTreeMap::from([(place(0), mark(9))]));
         assert_eq!(flow.take_done(), BTreeMap::new());
     }
 

@@ -1,134 +1,204 @@
 //! What happens when the group gives partitions and takes them away: deliveries under way may end, and are
 //! committed, before another member continues.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use millrace_model::source::InitialOffset;
 use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use super::begin::Reading;
+use super::fingerprint::Mark;
 use super::flow::Flow;
 use super::health::Standing;
+use super::heard::Heard;
+use super::look::Wanted;
 use super::reader::{Read, is_nothing_to_commit};
 use super::record::Place;
+use super::remembered::Remembered;
 use super::servers::Servers;
+use super::start::Start;
+use crate::Report;
 
-/// The client's side of the group. Its methods run on the reading thread, within a poll.
+/// The client's side of the group. Its methods run on the reading thread, many within a poll; only the log
+/// comes from other threads.
 pub(super) struct Group {
-    flow: Arc<Flow>,
+    pub(super) flow: Arc<Flow>,
     /// Weak: the thread ends when the carrying side goes, and this must not keep its channel open.
-    sender: mpsc::WeakSender<Read>,
-    standing: Arc<Standing>,
+    pub(super) sender: mpsc::WeakSender<Read>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) report: Report,
+    pub(super) servers: Servers,
+    pub(super) wanted: Wanted,
+    pub(super) heard: Arc<Heard>,
+    pub(super) remembered: Mutex<Remembered>,
+    pub(super) state: State,
+}
+
+/// How it stands with the group.
+#[derive(Default)]
+pub(super) struct State {
     /// Counts the rebalances that took something away.
     epoch: AtomicU64,
     is_leaving: AtomicBool,
-    initial_offset: InitialOffset,
-    servers: Servers,
-    /// Why the present brokers may not be connected to.
+    /// Partitions must begin anew, with another client.
+    is_over: AtomicBool,
+    /// Why this member may not continue.
     refused: Mutex<Option<String>>,
-    /// The partitions whose offsets may be stored.
-    ours: Mutex<BTreeSet<Place>>,
+    /// The assigned partitions, by topic and number.
+    pub(super) ours: Mutex<BTreeMap<Arc<str>, BTreeMap<i32, Reading>>>,
 }
 
 /// How long a rebalance waits for what is on its way. The carrying side takes [`super::GRACE`] of it.
 const REVOKE: Duration = Duration::from_secs(10);
-/// The longest time for each question to the servers: where partitions end, and which brokers there are.
-const PIN: Duration = Duration::from_secs(5);
-/// How often a rebalance asks which brokers there are.
-const TRIES: usize = 2;
+/// The longest time for each question to the servers: where partitions begin and end, and which brokers there
+/// are.
+pub(super) const ASK: Duration = Duration::from_secs(5);
+/// How often a rebalance asks each question.
+pub(super) const TRIES: usize = 2;
 
 // === impl Group ===
 
 impl Group {
-    pub(super) fn new(
-        flow: Arc<Flow>,
-        sender: &mpsc::Sender<Read>,
-        standing: Arc<Standing>,
-        initial_offset: InitialOffset,
-        servers: Servers,
-    ) -> Self {
-        Self {
-            flow,
-            sender: sender.downgrade(),
-            standing,
-            epoch: AtomicU64::new(0),
-            is_leaving: AtomicBool::new(false),
-            initial_offset,
-            servers,
-            refused: Mutex::default(),
-            ours: Mutex::default(),
-        }
-    }
-
     /// How often partitions have been taken away.
     pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.state.epoch.load(Ordering::Relaxed)
     }
 
     /// From now on a rebalance waits for no deliveries under way.
     pub(super) fn leave(&self) {
-        self.is_leaving.store(true, Ordering::Relaxed);
+        self.state.is_leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Why the source may not continue with the present brokers.
+    /// Why the source may not continue.
     pub(super) fn refused(&self) -> Option<String> {
-        self.refused.lock().clone()
+        self.state.refused.lock().clone()
+    }
+
+    /// The client cannot continue where it is: Kafka has nothing there, or a topic was recreated.
+    pub(super) fn end(&self) {
+        self.state.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether partitions must begin anew, with another client.
+    pub(super) fn is_over(&self) -> bool {
+        self.heed();
+        self.state.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Lists the topics, judges the brokers, and admits new partitions. The outer error means that the
+    /// brokers do not answer.
+    pub(super) fn look(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        within: Duration,
+    ) -> KafkaResult<Result<(), String>> {
+        let metadata = consumer.fetch_metadata(None, within)?;
+        if let Err(why) = self.servers.all_of(&metadata) {
+            return Ok(Err(why));
+        }
+        let mut remembered = self.remembered.lock();
+        let admitted = self.wanted.admit(&mut remembered, consumer, &metadata, within)?;
+        for (partition, start) in &admitted {
+            // The member that gets the partition reports what was deleted.
+            self.tell(partition, &Start { deleted: 0, ..*start });
+        }
+        Ok(remembered.store())
     }
 
     /// Judges the present brokers, and notes what is wrong with them. No answer is no refusal: they were
     /// judged before this member joined the group, and will be again within a minute.
     fn may_read(&self, consumer: &BaseConsumer<Self>) -> bool {
-        let verdict = verdict(TRIES, || self.servers.named_by(consumer, PIN));
-        let Some(why) = verdict.err() else { return true };
-        *self.refused.lock() = Some(why);
+        let asked = persist(TRIES, || self.servers.named_by(consumer, ASK));
+        let Some(Err(why)) = asked else { return true };
+        self.refuse(why);
         false
     }
 
-    /// Tells librdkafka what has become durable, to be committed soon.
+    pub(super) fn refuse(&self, why: String) {
+        *self.state.refused.lock() = Some(why);
+    }
+
+    /// Notes which topics were recreated: their stored places are of an earlier life.
+    pub(super) fn heed(&self) {
+        for topic in self.heard.take_recreated() {
+            self.remembered.lock().end_life(&topic);
+            if self.state.ours.lock().contains_key(&*topic) {
+                self.end();
+            }
+        }
+    }
+
+    /// Tells librdkafka what has become durable, to be committed soon, and stores it too.
     pub(super) fn store_done(&self, consumer: &BaseConsumer<Self>) {
-        let mut done: BTreeMap<Place, i64> = self.flow.take_done();
-        let ours = self.ours.lock();
-        done.retain(|place, _| ours.contains(place));
+        self.heed();
+        let mut done: BTreeMap<Place, Mark> = self.flow.take_done();
+        done.retain(|place, _| self.is_ours(place));
+        let mut remembered = self.remembered.lock();
+        let mut list = TopicPartitionList::with_capacity(done.len());
+        for (place, mark) in &done {
+            remembered.mark(place, *mark);
+            let added = list.add_partition_offset(&place.topic, place.partition, Offset::Offset(mark.next));
+            debug_assert!(added.is_ok(), "an offset of a record is one");
+        }
+        remembered.store_soon();
         if done.is_empty() {
             return;
-        }
-        let mut list = TopicPartitionList::with_capacity(done.len());
-        for (place, next) in &done {
-            let added = list.add_partition_offset(&place.topic, place.partition, Offset::Offset(*next));
-            debug_assert!(added.is_ok(), "an offset of a record is one");
         }
         if let Err(error) = consumer.store_offsets(&list) {
             tracing::debug!(%error, "offsets of partitions that are gone are not stored");
         }
     }
 
-    /// Commits where partitions end now that the group has never committed. Else a process that is killed before its first commit
-    /// would begin at another end, and what came in between would be read by nobody.
-    fn pin(consumer: &BaseConsumer<Self>, given: &TopicPartitionList) -> KafkaResult<()> {
-        let committed = consumer.committed_offsets(given.clone(), PIN)?;
-        let mut ends = TopicPartitionList::new();
-        for element in committed.elements() {
-            if matches!(element.offset(), Offset::Invalid) {
-                let (_, end) = consumer.fetch_watermarks(element.topic(), element.partition(), PIN)?;
-                ends.add_partition_offset(element.topic(), element.partition(), Offset::Offset(end))?;
+    /// Stores all places, before the client goes.
+    pub(super) fn remember(&self) {
+        if let Err(error) = self.remembered.lock().store() {
+            tracing::warn!(error, "how far partitions are done was not stored");
+        }
+    }
+
+    fn is_ours(&self, place: &Place) -> bool {
+        let ours = self.state.ours.lock();
+        let reading = ours
+            .get(&place.topic)
+            .and_then(|partitions| partitions.get(&place.partition));
+        reading.is_some_and(|reading| reading.place == *place)
+    }
+
+    /// Moves offsets past what no reader gets (aborted records, markers of transactions), so that it is no
+    /// lag.
+    pub(super) fn pass_gaps(&self, consumer: &BaseConsumer<Self>) {
+        let Ok(positions) = consumer.position() else {
+            return;
+        };
+        let ours = self.state.ours.lock();
+        let remembered = self.remembered.lock();
+        for element in positions.elements() {
+            let reading = ours
+                .get(element.topic())
+                .and_then(|partitions| partitions.get(&element.partition()));
+            let (Some(Reading { place, check: None }), Offset::Offset(next)) = (reading, element.offset())
+            else {
+                continue;
+            };
+            let known = remembered.get(&(place.topic.clone(), place.partition));
+            // Every record that came is done, so there was none between its offset and the client's.
+            if !self.flow.holds(place) && known.is_some_and(|known| known.next < next) {
+                self.flow.done_if_none(place, Mark { next, record: None });
             }
         }
-        if ends.count() > 0 {
-            consumer.commit(&ends, CommitMode::Sync)?;
-        }
-        Ok(())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
-        if !self.is_leaving.load(Ordering::Relaxed)
+        self.state.epoch.fetch_add(1, Ordering::Relaxed);
+        if !self.state.is_leaving.load(Ordering::Relaxed)
             && let Some(sender) = self.sender.upgrade()
         {
             let (done, waits) = std::sync::mpsc::sync_channel(1);
@@ -143,22 +213,26 @@ impl Group {
         {
             tracing::warn!(%error, "offsets were not committed before a rebalance; their records are read again");
         }
-        self.ours.lock().clear();
+        self.state.ours.lock().clear();
     }
 }
 
-/// The verdict on the brokers after up to `tries` questions. While none answers, the earlier verdict stands.
-fn verdict(tries: usize, mut ask: impl FnMut() -> KafkaResult<Result<(), String>>) -> Result<(), String> {
+/// The answer of the brokers after up to `tries` questions; `None`: they gave none.
+pub(super) fn persist<T>(tries: usize, mut ask: impl FnMut() -> KafkaResult<T>) -> Option<T> {
     for _ in 0..tries {
         match ask() {
-            Ok(judged) => return judged,
-            Err(error) => tracing::warn!(%error, "in a rebalance the brokers do not say which there are"),
+            Ok(answer) => return Some(answer),
+            Err(error) => tracing::warn!(%error, "in a rebalance the brokers do not answer a question"),
         }
     }
-    Ok(())
+    None
 }
 
-impl ClientContext for Group {}
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.heard.line(level, facility, text);
+    }
+}
 
 impl ConsumerContext for Group {
     /// As the trait does it for a group whose rebalances take all partitions, except that none is taken from
@@ -176,7 +250,13 @@ impl ConsumerContext for Group {
         };
         self.pre_rebalance(consumer, &rebalance);
         let done = match &rebalance {
-            Rebalance::Assign(given) => consumer.assign(given),
+            Rebalance::Assign(given) => match self.begin(consumer, given) {
+                Ok(begun) => consumer.assign(&begun),
+                Err(why) => {
+                    self.refuse(why);
+                    consumer.unassign()
+                }
+            },
             Rebalance::Revoke(_) | Rebalance::Error(_) => consumer.unassign(),
         };
         if let Err(error) = done {
@@ -186,25 +266,10 @@ impl ConsumerContext for Group {
     }
 
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Revoke(gone) => {
-                // A paused partition that comes back would stay paused.
-                let _ = consumer.resume(gone);
-                self.revoke(consumer);
-            }
-            Rebalance::Assign(given) => {
-                let place = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| Place {
-                    topic: element.topic().into(),
-                    partition: element.partition(),
-                };
-                if self.initial_offset == InitialOffset::Latest
-                    && let Err(error) = Self::pin(consumer, given)
-                {
-                    tracing::warn!(%error, "where new partitions end was not committed");
-                }
-                *self.ours.lock() = given.elements().into_iter().map(place).collect();
-            }
-            Rebalance::Error(_) => {}
+        if let Rebalance::Revoke(gone) = rebalance {
+            // A paused partition that comes back would stay paused.
+            let _ = consumer.resume(gone);
+            self.revoke(consumer);
         }
     }
 
@@ -232,19 +297,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_brokers_are_asked_again_and_only_a_refusal_ends_the_source() {
+    fn slow_brokers_are_asked_again_and_no_answer_is_no_refusal() {
         let slow = || Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
-        let refused = || Ok(Err("refused".to_owned()));
         for (answers, expected, asked) in [
-            (vec![Ok(Ok(()))], Ok(()), 1),
-            (vec![refused()], Err("refused".to_owned()), 1),
-            (vec![slow(), Ok(Ok(()))], Ok(()), 2),
-            (vec![slow(), refused()], Err("refused".to_owned()), 2),
-            (vec![slow(), slow()], Ok(()), 2),
+            (vec![Ok(1)], Some(1), 1),
+            (vec![slow(), Ok(2)], Some(2), 2),
+            (vec![slow(), slow()], None, 2),
         ] {
             let mut answers = answers.into_iter();
             let mut count = 0;
-            let found = verdict(2, || {
+            let found = persist(2, || {
                 count += 1;
                 answers.next().expect("no more tries than these")
             });

@@ -1,14 +1,16 @@
-//! How the source stands: whether the group has given it partitions, and whether the brokers and the topics are there.
+//! How the source stands: whether the group has given it partitions, and whether the brokers and the topics
+//! are there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::group::Group;
+use super::heard::Heard;
 use super::servers::Servers;
 use crate::Report;
 
@@ -40,16 +42,19 @@ pub(super) struct Health {
     pub(super) standing: Arc<Standing>,
     /// The topics that the document names.
     pub(super) topics: Vec<String>,
-    pub(super) looked: Instant,
+    /// The last check of what is wrong, and the last list of topics and brokers.
+    pub(super) looked: (Instant, Instant),
     pub(super) servers: Servers,
+    pub(super) heard: Arc<Heard>,
 }
 
 /// How often it is looked whether what was wrong is well again.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often the list of brokers is checked while nothing is wrong.
+/// How often the brokers and topics are listed.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
-/// How long one look may take.
+/// How long each of them may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT_ANYWAY: Duration = Duration::from_secs(5);
 /// The most topics that one look asks for.
 const ASKED: usize = 20;
 
@@ -114,8 +119,7 @@ impl Health {
                 | RDKafkaErrorCode::GroupAuthorizationFailed
                 | RDKafkaErrorCode::SSL,
             ) => {
-                let why = format!("the brokers cannot be reached or do not let it in: {error}");
-                self.standing.trouble(Some(Trouble::Everything(why)));
+                self.standing.trouble(Some(self.everything(error)));
             }
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
@@ -131,31 +135,58 @@ impl Health {
         Ok(())
     }
 
-    /// Reports that the servers do not answer, for an unknown reason.
+    /// Takes in the errors of a client that reads nothing yet. They reveal more than the missing answer does,
+    /// for example a refused login.
+    pub(super) fn drain<C: ConsumerContext>(
+        &mut self,
+        client: &BaseConsumer<C>,
+        report: &Report,
+    ) -> Result<(), String> {
+        while let Some(told) = client.poll(Duration::ZERO) {
+            if let Err(error) = told {
+                self.failed(&error, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports that the servers do not answer.
     pub(super) fn unreachable(&self, error: &KafkaError) {
-        if self.standing.known.lock().trouble.is_none() {
-            let why = format!("the brokers cannot be reached: {error}");
-            self.standing.trouble(Some(Trouble::Everything(why)));
+        let is_news = self.heard.fault().is_some() || self.standing.known.lock().trouble.is_none();
+        if is_news {
+            self.standing.trouble(Some(self.everything(error)));
         }
     }
 
-    /// While something is wrong, checks every now and then whether it is well again. Checks also, more
-    /// rarely, whether the present brokers may still be connected to.
+    /// Nothing can be read. librdkafka's log tells why; its error only tells that it is so.
+    fn everything(&self, error: &KafkaError) -> Trouble {
+        let why = self.heard.fault().unwrap_or_else(|| error.to_string());
+        Trouble::Everything(format!(
+            "the brokers cannot be reached or do not let it in: {why}"
+        ))
+    }
+
+    /// While something is wrong, checks every now and then whether it is well again. More rarely, lists the
+    /// topics and checks whether the present brokers may still be connected to.
     ///
     /// # Errors
-    /// When one of them may not be connected to.
+    /// When a broker may not be connected to, or a new partition cannot be remembered.
     pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) -> Result<(), String> {
         let in_trouble = self.standing.known.lock().trouble.is_some();
-        let pause = if in_trouble { LOOK } else { LOOK_ANYWAY };
-        if self.looked.elapsed() < pause {
-            return Ok(());
+        if in_trouble && self.looked.0.elapsed() >= LOOK {
+            let found = self.found(consumer)?;
+            if found.is_none() {
+                self.heard.is_well();
+            }
+            self.standing.trouble(found);
+            self.looked.0 = Instant::now();
         }
-        if in_trouble {
-            self.standing.trouble(self.found(consumer)?);
-        } else if let Ok(judged) = self.servers.named_by(consumer, TIMEOUT) {
-            judged?;
+        if self.looked.1.elapsed() >= LOOK_ANYWAY {
+            self.looked.1 = Instant::now();
+            if let Ok(looked) = consumer.context().look(consumer, TIMEOUT_ANYWAY) {
+                looked?;
+            }
         }
-        self.looked = Instant::now();
         Ok(())
     }
 
@@ -170,8 +201,7 @@ impl Health {
             let metadata = match consumer.fetch_metadata(topic, TIMEOUT) {
                 Ok(metadata) => metadata,
                 Err(error) => {
-                    let why = format!("the brokers cannot be reached: {error}");
-                    return Ok(Some(Trouble::Everything(why)));
+                    return Ok(Some(self.everything(&error)));
                 }
             };
             self.servers.all_of(&metadata)?;

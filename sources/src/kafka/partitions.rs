@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use millrace_event::Event;
 use millrace_model::source::Ordering;
 
+use super::fingerprint::{Fingerprint, Mark};
 use super::flow::Load;
 use super::record::Place;
 
-/// The most records of a chunk, and the most bytes. A Broker takes 1 000 events and 8 MiB of data at once; larger chunks than these
-/// were measured to be no faster, and take more memory.
+/// The most records of a chunk, and the most bytes. A Broker takes 1 000 events and 8 MiB of data at once;
+/// larger chunks than these were measured to be no faster, and take more memory.
 pub(super) const CHUNK: Load = Load {
     records: 1_000,
     bytes: 1 << 20,
@@ -28,8 +29,10 @@ pub(super) struct Run {
     pub(super) events: Vec<Event>,
     /// The offset of each event's record.
     pub(super) offsets: Vec<i64>,
-    /// The offset after the last record, of which there may be no event.
-    pub(super) next: i64,
+    /// The fingerprint of each event's record, if each event goes by itself.
+    pub(super) fingerprints: Vec<Fingerprint>,
+    /// How far the partition is done after this. Of the last record there may be no event.
+    pub(super) mark: Mark,
     /// Counts also the records of which there is no event.
     pub(super) load: Load,
 }
@@ -48,7 +51,8 @@ pub(super) struct Chunk {
 pub(super) struct Ticket {
     pub(super) place: Place,
     pub(super) load: Load,
-    /// The runs of the partition that it is made of: the first one's number, and the number after the last one's.
+    /// The runs of the partition that it is made of: the first one's number, and the number after the last
+    /// one's.
     runs: (u64, u64),
 }
 
@@ -67,8 +71,8 @@ struct Partition {
     waiting: VecDeque<(u64, Run)>,
     /// Chunks on their way.
     on_the_way: usize,
-    /// All runs that are not done up to their end, in order: the offset after each, and whether it is done.
-    open: VecDeque<(i64, bool)>,
+    /// All runs that are not done up to their end, in order: how far each goes, and whether it is done.
+    open: VecDeque<(Mark, bool)>,
     /// The number of the first of them.
     first: u64,
 }
@@ -138,8 +142,8 @@ impl Partitions {
         })
     }
 
-    /// A chunk is done. Gives the offset before which everything is done, if it has moved.
-    pub(super) fn done(&mut self, ticket: &Ticket) -> Option<i64> {
+    /// A chunk is done. Gives how far everything is done, if that has moved.
+    pub(super) fn done(&mut self, ticket: &Ticket) -> Option<Mark> {
         let partition = self.all.get_mut(&ticket.place)?;
         partition.on_the_way = partition.on_the_way.saturating_sub(1);
         for number in ticket.runs.0..ticket.runs.1 {
@@ -147,8 +151,8 @@ impl Partitions {
             partition.open.get_mut(index)?.1 = true;
         }
         let mut moved = None;
-        while let Some((next, true)) = partition.open.front() {
-            moved = Some(*next);
+        while let Some((mark, true)) = partition.open.front() {
+            moved = Some(*mark);
             partition.open.pop_front();
             partition.first += 1;
         }
@@ -173,7 +177,7 @@ impl Partitions {
 impl Partition {
     fn add(&mut self, run: Run) {
         let number = self.first + u64::try_from(self.open.len()).unwrap_or(u64::MAX);
-        self.open.push_back((run.next, false));
+        self.open.push_back((run.mark, false));
         self.waiting.push_back((number, run));
     }
 }
@@ -184,14 +188,16 @@ fn singles(run: Run) -> impl Iterator<Item = Run> {
         place,
         events,
         offsets,
-        next: end,
+        fingerprints,
+        mark: end,
         load,
     } = run;
     let none = events.is_empty().then(|| Run {
         place: place.clone(),
         events: Vec::new(),
         offsets: Vec::new(),
-        next: end,
+        fingerprints: Vec::new(),
+        mark: end,
         load,
     });
     let count = events.len();
@@ -205,11 +211,16 @@ fn singles(run: Run) -> impl Iterator<Item = Run> {
     };
     let single = move |(index, (event, offset))| {
         let is_last = index + 1 == count;
+        let own = Mark {
+            next: offset + 1,
+            record: fingerprints.get(index).copied(),
+        };
         Run {
             place: place.clone(),
             events: vec![event],
             offsets: vec![offset],
-            next: if is_last { end } else { offset + 1 },
+            fingerprints: Vec::new(),
+            mark: if is_last { end } else { own },
             load: if is_last { rest } else { share },
         }
     };
@@ -227,7 +238,22 @@ mod tests {
         Place {
             topic: "t".into(),
             partition: 0,
+            life: 1,
         }
+    }
+
+    /// The record of this offset, as if its checksum were that too.
+    fn fingerprint(offset: i64) -> Fingerprint {
+        Fingerprint {
+            offset,
+            timestamp: 0,
+            checksum: u32::try_from(offset).expect("it is small"),
+        }
+    }
+
+    fn mark(next: i64, last: i64) -> Option<Mark> {
+        let record = Some(fingerprint(last));
+        Some(Mark { next, record })
     }
 
     fn run(offsets: std::ops::Range<i64>, next: i64) -> Run {
@@ -246,8 +272,12 @@ mod tests {
         Run {
             place: place(),
             events,
+            fingerprints: offsets.clone().map(fingerprint).collect(),
             offsets: offsets.collect(),
-            next,
+            mark: Mark {
+                next,
+                record: Some(fingerprint(next - 1)),
+            },
             load,
         }
     }
@@ -266,10 +296,10 @@ mod tests {
         all.add(run(2..3, 3));
         all.add(run(3..5, 7));
         assert!(all.next(&place()).is_none());
-        assert_eq!(all.done(&first.ticket), Some(2));
+        assert_eq!(all.done(&first.ticket), mark(2, 1));
         let second = all.next(&place()).expect("a chunk");
         assert_eq!(offsets(&second), [2, 3, 4]);
-        assert_eq!(all.done(&second.ticket), Some(7));
+        assert_eq!(all.done(&second.ticket), mark(7, 6));
     }
 
     #[test]
@@ -280,7 +310,7 @@ mod tests {
         all.add(run(2..3, 3));
         let second = all.next(&place()).expect("a chunk");
         assert_eq!(all.done(&second.ticket), None);
-        assert_eq!(all.done(&first.ticket), Some(3));
+        assert_eq!(all.done(&first.ticket), mark(3, 2));
     }
 
     #[test]
@@ -290,9 +320,9 @@ mod tests {
         let first = all.next(&place()).expect("a chunk");
         assert_eq!(offsets(&first), [0]);
         assert!(all.next(&place()).is_none());
-        assert_eq!(all.done(&first.ticket), Some(1));
+        assert_eq!(all.done(&first.ticket), mark(1, 0));
         let second = all.next(&place()).expect("a chunk");
-        assert_eq!(all.done(&second.ticket), Some(3));
+        assert_eq!(all.done(&second.ticket), mark(3, 2));
     }
 
     #[test]
@@ -307,8 +337,8 @@ mod tests {
         });
         assert_eq!((load.records, load.bytes), (3, 10));
         assert_eq!(all.done(&chunks[2].ticket), None);
-        assert_eq!(all.done(&chunks[0].ticket), Some(1));
-        assert_eq!(all.done(&chunks[1].ticket), Some(9));
+        assert_eq!(all.done(&chunks[0].ticket), mark(1, 0));
+        assert_eq!(all.done(&chunks[1].ticket), mark(9, 8));
     }
 
     #[test]
@@ -318,7 +348,7 @@ mod tests {
             all.add(run(0..0, 4));
             let chunk = all.next(&place()).expect("a chunk");
             assert!(chunk.events.is_empty());
-            assert_eq!(all.done(&chunk.ticket), Some(4));
+            assert_eq!(all.done(&chunk.ticket), mark(4, 3));
         }
     }
 
@@ -330,6 +360,6 @@ mod tests {
         }
         let first = all.next(&place()).expect("a chunk");
         assert_eq!(first.events.len(), 600);
-        assert_eq!(all.done(&first.ticket), Some(600));
+        assert_eq!(all.done(&first.ticket), mark(600, 599));
     }
 }

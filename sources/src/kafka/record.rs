@@ -1,8 +1,9 @@
-//! A record becomes an event: what is a CloudEvent stays one, and everything else is mapped as Knative's KafkaSource does.
+//! A record becomes an event: what is a CloudEvent stays one, and everything else is mapped as Knative's
+//! KafkaSource does.
 //!
 //! # Contract
-//! Every record becomes an event, but for one with more data than an event may have. What a record says that no event can say
-//! (a key that is not of its type, a header that is no text) is left out, with a remark.
+//! Every record becomes an event, but for one with more data than an event may have. What a record says that
+//! no event can say (a key that is not of its type, a header that is no text) is left out, with a remark.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use millrace_event::kafka::{Decoder, Header};
 use millrace_event::{DataForm, Event, EventBuilder, Invalid, ObjectName, SpecVersion};
 use millrace_model::source::KeyType;
 
-/// A partition of a topic.
+/// A partition of a topic in one of its lives: a recreated one is another place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
+    /// Counts from 1.
+    pub(crate) life: u32,
 }
 
 /// A record, as borrowed from the client.
@@ -60,7 +63,8 @@ const TYPE: &str = "dev.knative.kafka.event";
 const HEADER: &str = "kafkaheader";
 /// The longest key that becomes an attribute, in bytes.
 const MAX_KEY: usize = 8 * 1024;
-/// The most headers that become attributes, and the most bytes of them together: an event has at most 256 and 64 KiB.
+/// The most headers that become attributes, and the most bytes of them together: an event has at most 256 and
+/// 64 KiB.
 const MAX_HEADERS: (usize, usize) = (128, 32 * 1024);
 /// What a structured event may have beside its data.
 const AROUND_DATA: usize = 128 * 1024;
@@ -114,9 +118,10 @@ impl Mapping {
         let headers = headers(record, remarks);
         let media_type = media_type(record);
         let whole = self.bare(record);
-        let whole = key.iter().fold(whole, |event, key| {
-            event.attribute("partitionkey", key).attribute("key", key)
-        });
+        let whole = key.iter().fold(whole, |event, key| event.attribute("key", key));
+        // The extension `partitionkey` must not be empty.
+        let named = key.iter().filter(|key| !key.is_empty());
+        let whole = named.fold(whole, |event, key| event.attribute("partitionkey", key));
         let whole = headers
             .iter()
             .fold(whole, |event, (name, value)| event.attribute(name, value));
@@ -139,8 +144,12 @@ impl Mapping {
     fn bare(&self, record: &Record<'_>) -> EventBuilder {
         let (place, offset) = (record.place, record.offset);
         let partition = place.partition;
+        let id = match place.life {
+            1 => format!("partition:{partition}/offset:{offset}"),
+            life => format!("partition:{partition}/life:{life}/offset:{offset}"),
+        };
         let event = Event::builder(SpecVersion::V10)
-            .attribute("id", &format!("partition:{partition}/offset:{offset}"))
+            .attribute("id", &id)
             .attribute("source", &format!("{}{}", self.source, place.topic))
             .attribute("type", TYPE)
             .attribute("subject", &format!("partition:{partition}#{offset}"));
@@ -176,7 +185,8 @@ impl Mapping {
     }
 }
 
-/// The attributes that the headers become, but for the content type. Of headers whose names become the same the last counts.
+/// The attributes that the headers become, but for the content type. Of headers whose names become the same
+/// the last counts.
 fn headers<'a>(record: &Record<'a>, remarks: &mut Vec<(&'static str, String)>) -> Vec<(String, &'a str)> {
     let (mut attributes, mut bytes) = (Vec::new(), 0);
     for (name, value) in record.headers {
@@ -257,9 +267,13 @@ fn told(invalid: &Invalid) -> String {
 // === impl Place ===
 
 impl fmt::Display for Place {
-    /// `orders[3]`.
+    /// `orders[3]`, and in a later life `orders[3] (life 2)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]", self.topic, self.partition)
+        write!(f, "{}[{}]", self.topic, self.partition)?;
+        if self.life > 1 {
+            write!(f, " (life {})", self.life)?;
+        }
+        Ok(())
     }
 }
 
@@ -278,6 +292,7 @@ mod tests {
         Place {
             topic: "orders-v1".into(),
             partition: 3,
+            life: 1,
         }
     }
 
@@ -367,7 +382,6 @@ mod tests {
             (KeyType::Int, b"abc", "YWJj", false),
             (KeyType::Float, &1.5_f32.to_be_bytes(), "1.5", true),
             (KeyType::Float, &2.0_f64.to_be_bytes(), "2.0", true),
-            (KeyType::Float, b"", "", false),
             (KeyType::Bytes, b"\xff", "/w==", true),
         ];
         for (key_type, key, expected, is_good) in table {
@@ -381,6 +395,42 @@ mod tests {
             }
             assert_eq!(codes(&mapped).is_empty(), *is_good, "{key:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_key_is_a_key_and_no_partitionkey() {
+        for (key_type, is_good) in [
+            (KeyType::Text, true),
+            (KeyType::Bytes, true),
+            (KeyType::Int, false),
+            (KeyType::Float, false),
+        ] {
+            let mapped = mapped(Some(b""), None, &[], key_type);
+            let got = |name| mapped.event.get(name).map(|value| value.text.to_owned());
+            assert_eq!((got("key"), got("partitionkey")), (Some(String::new()), None));
+            assert_eq!(codes(&mapped).is_empty(), is_good, "{key_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_life_of_a_partition_has_ids_of_its_own() {
+        let id = |life| {
+            let place = Place { life, ..place() };
+            let record = Record {
+                place: &place,
+                offset: 17,
+                timestamp: None,
+                key: None,
+                value: None,
+                headers: &[],
+            };
+            let event = mapping(KeyType::Text).event(&record).expect("an event").event;
+            event.id().to_owned()
+        };
+        assert_eq!(id(1), "partition:3/offset:17");
+        assert_eq!(id(2), "partition:3/life:2/offset:17");
+        let shown = [1, 3].map(|life| Place { life, ..place() }.to_string());
+        assert_eq!(shown, ["orders-v1[3]", "orders-v1[3] (life 3)"]);
     }
 
     #[test]

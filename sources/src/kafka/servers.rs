@@ -3,16 +3,19 @@
 //!
 //! All calls block; they run on the reading thread.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_delivery::guard::Guard;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, DefaultConsumerContext};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::flow::Flow;
 use super::health::Health;
+use super::heard::Heard;
 use crate::Report;
 use crate::servers::{Unfit, judge};
 
@@ -23,6 +26,9 @@ pub(super) struct Servers {
     /// The topic to ask about. A pattern needs all topics, so then it is `None`.
     topic: Option<String>,
 }
+
+/// A client that only asks.
+struct Asking(Arc<Heard>);
 
 /// How long the servers may take to list the others, at the first try. Each further try may take twice as
 /// long.
@@ -59,7 +65,7 @@ impl Servers {
     }
 
     /// Asks the servers of the document which others there are, until they answer. The clients for this join
-    /// no group, and so connect to no other server. `None`: it was told to stop.
+    /// no group, and so connect to no other server. Returns the cluster's id; `None`: it was told to stop.
     ///
     /// # Errors
     /// When one of them is refused, or librdkafka does not take the settings.
@@ -69,25 +75,24 @@ impl Servers {
         flow: &Flow,
         health: &mut Health,
         report: &Report,
-    ) -> Result<Option<()>, String> {
+    ) -> Result<Option<String>, String> {
         let mut config = config.clone();
         config.remove("group.id");
+        config.remove("debug");
         let mut within = ASKING;
         while !flow.is_stopped() {
             // A new client each time: it knows only the servers of the document, and never connects to one
             // that others have named.
-            let client: BaseConsumer<DefaultConsumerContext> = config
-                .create()
+            let client: BaseConsumer<Asking> = config
+                .create_with_context(Asking(health.heard.clone()))
                 .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
             match self.named_by(&client, within) {
-                Ok(judged) => return judged.map(Some),
+                Ok(judged) => {
+                    let cluster = client.client().fetch_cluster_id(within);
+                    return judged.map(|()| Some(cluster.unwrap_or_default()));
+                }
                 Err(error) => {
-                    // A poll reveals more than the missing answer does, for example a refused login.
-                    while let Some(told) = client.poll(Duration::ZERO) {
-                        if let Err(error) = told {
-                            health.failed(&error, report)?;
-                        }
-                    }
+                    health.drain(&client, report)?;
                     health.unreachable(&error);
                 }
             }
@@ -124,6 +129,14 @@ impl Servers {
         Ok(())
     }
 }
+
+impl ClientContext for Asking {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.0.line(level, facility, text);
+    }
+}
+
+impl ConsumerContext for Asking {}
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Kafka;
@@ -115,6 +115,86 @@ impl Kafka {
         one(admin.delete_topics(&[topic], &patient()).await?)
     }
 
+    /// Gives a topic so many partitions in all, and waits until they can be used.
+    ///
+    /// # Errors
+    /// When the broker refuses it.
+    pub async fn add_partitions(&self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let count = usize::try_from(partitions)?;
+        one(admin
+            .create_partitions(&[NewPartitions::new(topic, count)], &patient())
+            .await?)?;
+        wait_until(&format!("{partitions} partitions of {topic}"), || async {
+            Ok((self.partitions(topic).await?.len() == count).then_some(()))
+        })
+        .await
+    }
+
+    /// Deletes the records of a partition that are before this offset, as retention does.
+    ///
+    /// # Errors
+    /// When the broker refuses it.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before: i64) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))?;
+        let deleted = admin.delete_records(&list, &patient()).await?;
+        for element in deleted.elements() {
+            element.error()?;
+        }
+        Ok(())
+    }
+
+    /// Deletes all that a group has committed, as Kafka does once a group was away for long. The group must
+    /// have no members.
+    ///
+    /// # Errors
+    /// When the broker refuses it before the deadline.
+    pub async fn forget_group(&self, group: &str) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        wait_until(&format!("the group {group} to be deleted"), || async {
+            match admin.delete_groups(&[group], &patient()).await?.pop() {
+                Some(Ok(_)) => Ok(Some(())),
+                Some(Err((_, code))) => bail!("{code}"),
+                None => bail!("Kafka gave no outcome"),
+            }
+        })
+        .await
+    }
+
+    /// Writes records in a transaction, and commits or aborts it.
+    ///
+    /// # Errors
+    /// When the broker does not take them.
+    pub async fn produce_in_transaction(
+        &self,
+        topic: &str,
+        records: &[Record],
+        commits: bool,
+    ) -> anyhow::Result<()> {
+        let producer: BaseProducer = self.client().set("transactional.id", topic).create()?;
+        let (topic, records) = (topic.to_owned(), records.to_vec());
+        tokio::task::spawn_blocking(move || {
+            producer.init_transactions(DEADLINE)?;
+            producer.begin_transaction()?;
+            for record in &records {
+                let mut out = BaseRecord::<[u8], [u8]>::to(&topic);
+                out.partition = record.partition;
+                out.payload = record.value.as_deref();
+                producer.send(out).map_err(|(error, _)| error)?;
+            }
+            producer.flush(DEADLINE)?;
+            if commits {
+                producer.commit_transaction(DEADLINE)?;
+            } else {
+                producer.abort_transaction(DEADLINE)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
     /// Writes records in order, and waits until the broker has all of them.
     ///
     /// # Errors
@@ -147,7 +227,8 @@ impl Kafka {
         Ok(())
     }
 
-    /// Waits until a topic has at least so many records, and gives all that it has, in order within each partition.
+    /// Waits until a topic has at least so many records, and gives all that it has, in order within each
+    /// partition.
     ///
     /// # Errors
     /// When there are fewer at the deadline.
@@ -194,6 +275,26 @@ impl Kafka {
             })
         })
         .await?
+    }
+
+    /// Commits for a group that has no members, as people do to read something again.
+    ///
+    /// # Errors
+    /// When the broker does not take it before the deadline.
+    pub async fn commit(&self, group: &str, topic: &str, partition: i32, next: i64) -> anyhow::Result<()> {
+        let mut config = self.client();
+        config.set("group.id", group);
+        wait_until(&format!("the group {group} to be set"), || async {
+            let (config, mut list) = (config.clone(), TopicPartitionList::new());
+            list.add_partition_offset(topic, partition, Offset::Offset(next))?;
+            tokio::task::spawn_blocking(move || {
+                let consumer: BaseConsumer = config.create()?;
+                anyhow::Ok(consumer.commit(&list, CommitMode::Sync)?)
+            })
+            .await??;
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Waits until a group has committed that offset, of the record after the last one done.

@@ -1,0 +1,173 @@
+//! Turns messages into runs of events, one for each partition.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use millrace_event::kafka::Header;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use smallvec::SmallVec;
+
+use super::begin::Turn;
+use super::fingerprint::{Fingerprint, Mark};
+use super::flow::Load;
+use super::group::Group;
+use super::partitions::Run;
+use super::record::{Mapping, Place, Record, TooLarge};
+use crate::Report;
+
+/// Turns messages into events.
+pub(super) struct Taking {
+    pub(super) mapping: Mapping,
+    pub(super) report: Report,
+    /// Whether each event goes to the sink by itself. Then each record may be the last one done.
+    pub(super) singly: bool,
+}
+
+/// The partition of the present messages of a batch.
+struct Current {
+    place: Place,
+    /// The index of its latest message.
+    last: usize,
+}
+
+/// The headers of a record; most have few.
+type Headers<'a> = SmallVec<[Header<'a>; 12]>;
+
+// === impl Taking ===
+
+impl Taking {
+    /// Adds messages to their runs. Returns the load that they add.
+    pub(super) fn take_all(
+        &mut self,
+        consumer: &BaseConsumer<Group>,
+        messages: &[BorrowedMessage<'_>],
+        runs: &mut BTreeMap<Place, Run>,
+    ) -> Load {
+        let mut load = Load::default();
+        // `None`: the messages of the partition are left out.
+        let mut current: Option<Current> = None;
+        let mut left_out: SmallVec<[usize; 4]> = SmallVec::new();
+        for (index, message) in messages.iter().enumerate() {
+            let before = index.checked_sub(1).map(|before| &messages[before]);
+            if !before.is_some_and(|before| are_of_one_partition(before, message)) {
+                seal(runs, current.take(), messages);
+                if left_out
+                    .iter()
+                    .any(|&left_out| are_of_one_partition(&messages[left_out], message))
+                {
+                    continue;
+                }
+                let (place, takes) = match consumer.context().turn(consumer, message) {
+                    Turn::Take(place) => (place, true),
+                    Turn::PassBy(place) => (place, false),
+                    Turn::Skip => {
+                        left_out.push(index);
+                        continue;
+                    }
+                };
+                current = Some(Current { place, last: index });
+                if !takes {
+                    continue;
+                }
+            }
+            let Some(current) = &mut current else { continue };
+            current.last = index;
+            load.add(self.take(&current.place, message, runs));
+        }
+        seal(runs, current, messages);
+        load
+    }
+
+    /// Adds one message to its run. Returns the load that it adds.
+    fn take(
+        &mut self,
+        place: &Place,
+        message: &BorrowedMessage<'_>,
+        runs: &mut BTreeMap<Place, Run>,
+    ) -> Load {
+        let offset = message.offset();
+        let headers = headers(message).unwrap_or_else(|why| {
+            self.report
+                .taken_otherwise("attribute-left-out", format!("{place}@{offset}: {why}"));
+            Headers::new()
+        });
+        let record = Record {
+            place,
+            offset,
+            timestamp: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+            headers: &headers,
+        };
+        let event = match self.mapping.event(&record) {
+            Ok(mapped) => {
+                for (code, why) in mapped.remarks {
+                    tracing::debug!(%place, offset, code, why, "a record is not quite what it says");
+                    self.report
+                        .taken_otherwise(code, format!("{place}@{offset}: {why}"));
+                }
+                Some(mapped.event)
+            }
+            Err(TooLarge) => {
+                let bytes = message.payload().map_or(0, <[u8]>::len);
+                tracing::warn!(%place, offset, bytes, "a record is larger than an event may be, and is passed by");
+                let why = format!(
+                    "{place}@{offset}: a record of {bytes} bytes is larger than an event may be; passed by"
+                );
+                self.report.refused("record-too-large", why);
+                None
+            }
+        };
+        let bytes = event.as_ref().map_or(0, |event| event.stored().len());
+        let load = Load { records: 1, bytes };
+        let run = match runs.get_mut(place) {
+            Some(run) => run,
+            None => runs.entry(place.clone()).or_insert_with(|| Run {
+                place: place.clone(),
+                events: Vec::new(),
+                offsets: Vec::new(),
+                fingerprints: Vec::new(),
+                mark: Mark {
+                    next: offset,
+                    record: None,
+                },
+                load: Load::default(),
+            }),
+        };
+        if let Some(event) = event {
+            run.events.push(event);
+            run.offsets.push(offset);
+            if self.singly {
+                run.fingerprints.push(Fingerprint::of(message));
+            }
+        }
+        run.mark.next = offset + 1;
+        run.load.add(load);
+        load
+    }
+}
+
+/// The headers of a message. The binding breaks down over a name that is not UTF-8, which Kafka stores all
+/// the same; that must not take the reading thread with it.
+fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Headers<'a>, &'static str> {
+    let Some(headers) = message.headers() else {
+        return Ok(Headers::new());
+    };
+    let read = || headers.iter().map(|header| (header.key, header.value)).collect();
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| "the name of a header is not UTF-8: its headers are left out")
+}
+
+/// Notes the fingerprint of a run's last record.
+fn seal(runs: &mut BTreeMap<Place, Run>, done: Option<Current>, messages: &[BorrowedMessage<'_>]) {
+    if let Some(Current { place, last }) = done
+        && let Some(run) = runs.get_mut(&place)
+    {
+        run.mark.record = Some(Fingerprint::of(&messages[last]));
+    }
+}
+
+fn are_of_one_partition(one: &BorrowedMessage<'_>, other: &BorrowedMessage<'_>) -> bool {
+    one.topic_ptr() == other.topic_ptr() && one.partition() == other.partition()
+}

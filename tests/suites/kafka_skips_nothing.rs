@@ -1,0 +1,448 @@
+//! Promise: a KafkaSource skips no record that Kafka had not when the source was admitted, whatever is added,
+//! deleted, recreated or forgotten in Kafka, while Millrace runs and while it does not.
+//!
+//! Scenarios on topics of their own share a Kafka broker, since starting one takes longer than most of them.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use anyhow::{Context as _, ensure};
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::kafka::{Kafka, Record, group, source};
+use millrace_tests::{Mesh, Sink, wait_until};
+use serde_json::Value;
+
+const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
+const PATH: &str = "/ship";
+const EARLIEST: &str = "initialOffset: earliest";
+const LATEST: &str = "initialOffset: latest";
+
+/// Whether Millrace runs while something happens in Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Millrace {
+    Up,
+    Down,
+}
+
+/// A Broker, a Trigger that sends everything to the sink, and a source of this name into the Broker.
+struct Scene<'a> {
+    kafka: &'a Kafka,
+    name: &'a str,
+    sink: Sink,
+}
+
+impl<'a> Scene<'a> {
+    async fn new(kafka: &'a Kafka, name: &'a str) -> anyhow::Result<Self> {
+        let sink = Sink::start().await?;
+        Ok(Self { kafka, name, sink })
+    }
+
+    /// The documents, with what the source reads in the place of its topic.
+    fn documents(&self, reads: &str, initial: &str) -> String {
+        let broker = Documents::broker().trigger(&Trigger::new("ship", &self.sink.url(PATH)));
+        let source = source(&self.kafka.bootstrap(), self.name, BROKER, "")
+            .replace(&format!("topics: [{}]", self.name), reads)
+            .replace(EARLIEST, initial);
+        broker.text().to_owned() + &source
+    }
+
+    fn own_topic(&self, initial: &str) -> String {
+        self.documents(&format!("topics: [{}]", self.name), initial)
+    }
+
+    /// Waits until the source says that it is ready, and has been given partitions.
+    async fn until_ready(&self, mesh: &Mesh) -> anyhow::Result<()> {
+        until_source(mesh, "ready", |source| {
+            source["state"] == "ready" && source["reason"].is_null()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Waits until exactly these events have come, some of them more than once perhaps.
+    async fn until_exactly(&self, wanted: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+        let wanted: BTreeSet<String> = wanted.into_iter().collect();
+        self.sink.until_all(PATH, &wanted).await?;
+        let found: BTreeSet<String> = self.sink.ids(PATH).into_iter().collect();
+        ensure!(found == wanted, "{}: {found:?}", self.name);
+        Ok(())
+    }
+
+    /// Stops Millrace, does something, and starts it again; or does it while Millrace runs.
+    async fn meanwhile(
+        &self,
+        mesh: &mut Mesh,
+        millrace: Millrace,
+        what: impl AsyncFnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if millrace == Millrace::Up {
+            return what().await;
+        }
+        mesh.stop().await?;
+        what().await?;
+        mesh.restart().await
+    }
+}
+
+/// Waits until the one source of a mesh is as it should be.
+async fn until_source(mesh: &Mesh, what: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    wait_until(&format!("the source to be: {what}"), || async {
+        let sources = mesh.admin().get("sources").await?;
+        ensure!(is_so(&sources[0]), "{sources}");
+        Ok(Some(sources[0].clone()))
+    })
+    .await
+}
+
+fn ids(partition: i32, offsets: Range<i64>) -> impl Iterator<Item = String> {
+    offsets.map(move |offset| format!("partition:{partition}/offset:{offset}"))
+}
+
+fn ids_of_life(life: u32, offsets: Range<i64>) -> impl Iterator<Item = String> {
+    offsets.map(move |offset| format!("partition:0/life:{life}/offset:{offset}"))
+}
+
+fn records(count: usize, partition: i32) -> Vec<Record> {
+    (0..count)
+        .map(|n| Record::of(n.to_string()).partition(partition))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_appears_after_the_admission_is_read_from_its_beginning() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::start().await? else {
+        return Ok(());
+    };
+    let (up, down, later, matched, named, upgraded) = tokio::join!(
+        partitions_are_added(&kafka, "added-up", Millrace::Up),
+        partitions_are_added(&kafka, "added-down", Millrace::Down),
+        a_topic_is_made_later(&kafka),
+        topics_are_matched_later(&kafka),
+        a_topic_that_existed_is_named_later(&kafka),
+        a_group_without_a_list_has_seen_what_it_has_committed(&kafka),
+    );
+    up.context("partitions are added while it is up")?;
+    down.context("partitions are added while it is down")?;
+    later.context("a_topic_is_made_later")?;
+    matched.context("topics_are_matched_later")?;
+    named.context("a_topic_that_existed_is_named_later")?;
+    upgraded.context("a_group_without_a_list_has_seen_what_it_has_committed")
+}
+
+async fn partitions_are_added(kafka: &Kafka, topic: &str, millrace: Millrace) -> anyhow::Result<()> {
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(3, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    scene
+        .meanwhile(&mut mesh, millrace, async || {
+            kafka.add_partitions(topic, 3).await?;
+            kafka.produce(topic, &records(4, 1)).await?;
+            kafka.produce(topic, &records(5, 2)).await?;
+            kafka.produce(topic, &records(2, 0)).await
+        })
+        .await?;
+    scene
+        .until_exactly(ids(0, 3..5).chain(ids(1, 0..4)).chain(ids(2, 0..5)))
+        .await
+}
+
+/// A named topic that is not there when the source is admitted, and is made while Millrace is away.
+async fn a_topic_is_made_later(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "made-later";
+    let scene = Scene::new(kafka, topic).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    until_source(&mesh, "without its topic", |source| {
+        source["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("topic"))
+    })
+    .await?;
+    mesh.kill().await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(6, 0)).await?;
+    mesh.restart().await?;
+    scene.until_exactly(ids(0, 0..6)).await
+}
+
+async fn topics_are_matched_later(kafka: &Kafka) -> anyhow::Result<()> {
+    let scene = Scene::new(kafka, "matched").await?;
+    kafka.create_topic("matched-0", 1).await?;
+    kafka.produce("matched-0", &records(2, 0)).await?;
+    let mut mesh = Mesh::start(&scene.documents("topicPattern: '^matched-[0-9]$'", LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    for (number, millrace) in [(1, Millrace::Up), (2, Millrace::Down)] {
+        let topic = format!("matched-{number}");
+        scene
+            .meanwhile(&mut mesh, millrace, async || {
+                kafka.create_topic(&topic, 1).await?;
+                kafka.produce(&topic, &records(3, 0)).await
+            })
+            .await?;
+        let source = format!("/apis/v1/namespaces/shop/kafkasources/matched#{topic}");
+        wait_until(&format!("the records of {topic}"), || async {
+            let received = scene.sink.received(PATH);
+            let from = received
+                .iter()
+                .filter(|received| received.event().get("source") == Some(&source));
+            let found: BTreeSet<String> = from.map(|received| received.event().id().to_owned()).collect();
+            ensure!(found == ids(0, 0..3).collect(), "{found:?}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// What existed and is only now named is admitted now: what it had before is not read.
+async fn a_topic_that_existed_is_named_later(kafka: &Kafka) -> anyhow::Result<()> {
+    let scene = Scene::new(kafka, "named").await?;
+    for topic in ["named", "named-too"] {
+        kafka.create_topic(topic, 1).await?;
+        kafka.produce(topic, &records(7, 0)).await?;
+    }
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    mesh.stop().await?;
+    let both = scene.documents("topics: [named, named-too]", LATEST);
+    mesh.setup().write(&both)?;
+    mesh.restart().await?;
+    // The second source of truth of when it was admitted: it has committed where the topic ended.
+    kafka.until_committed(&group("named"), "named-too", 0, 7).await?;
+    kafka.produce("named-too", &records(2, 0)).await?;
+    scene.until_exactly(ids(0, 7..9)).await
+}
+
+/// As after an upgrade, or with a new data folder: what the group has committed tells what was there before.
+async fn a_group_without_a_list_has_seen_what_it_has_committed(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "upgraded";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(3, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    kafka.until_committed(&group(topic), topic, 0, 3).await?;
+    mesh.stop().await?;
+    kafka.add_partitions(topic, 2).await?;
+    kafka.produce(topic, &records(4, 0)).await?;
+    kafka.produce(topic, &records(4, 1)).await?;
+    let fresh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_exactly(ids(0, 3..7).chain(ids(1, 0..4))).await?;
+    drop(fresh);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_topic_that_is_recreated_is_read_from_its_beginning() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::start().await? else {
+        return Ok(());
+    };
+    let (fewer, same, more, up_fewer, up_same, up_more) = tokio::join!(
+        is_recreated(&kafka, "fewer", 4, Millrace::Down),
+        is_recreated(&kafka, "as-many", 10, Millrace::Down),
+        is_recreated(&kafka, "more", 15, Millrace::Down),
+        is_recreated(&kafka, "up-fewer", 4, Millrace::Up),
+        is_recreated(&kafka, "up-as-many", 10, Millrace::Up),
+        is_recreated(&kafka, "up-more", 15, Millrace::Up),
+    );
+    fewer.context("fewer records")?;
+    same.context("as many records")?;
+    more.context("more records")?;
+    up_fewer.context("fewer records, while it is up")?;
+    up_same.context("as many records, while it is up")?;
+    up_more.context("more records, while it is up")
+}
+
+/// A topic has 10 records, which are read; then it is deleted and recreated at once, with so many records.
+async fn is_recreated(kafka: &Kafka, topic: &str, count: usize, millrace: Millrace) -> anyhow::Result<()> {
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+    scene.until_exactly(ids(0, 0..10)).await?;
+    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    scene
+        .meanwhile(&mut mesh, millrace, async || {
+            kafka.delete_topic(topic).await?;
+            wait_until("the topic to be recreated", || async {
+                kafka.create_topic(topic, 1).await.map(Some)
+            })
+            .await?;
+            kafka.produce(topic, &records(count, 0)).await
+        })
+        .await?;
+    let all = i64::try_from(count)?;
+    let second: BTreeSet<String> = ids_of_life(2, 0..all).collect();
+    scene.sink.until_all(PATH, &second).await?;
+    until_source(&mesh, "telling of it", |source| {
+        source["lastError"]["reason"].as_str().is_some_and(|reason| {
+            reason.contains(&format!(
+                "{topic}[0] (life 2): the topic was deleted and recreated"
+            ))
+        })
+    })
+    .await?;
+    assert_eq!(
+        mesh.admin()
+            .metric("millrace_source_taken_otherwise_total")
+            .await?,
+        1.0
+    );
+    // It is known again after a restart, and goes on.
+    kafka.until_committed(&group(topic), topic, 0, all).await?;
+    mesh.kill().await?;
+    kafka.produce(topic, &records(3, 0)).await?;
+    mesh.restart().await?;
+    let third: BTreeSet<String> = ids_of_life(2, all..all + 3).collect();
+    scene.sink.until_all(PATH, &third).await?;
+    let later: Vec<String> = scene.sink.ids(PATH);
+    ensure!(!later.iter().any(|id| id.contains("life:3")), "{later:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_kafka_forgets_or_deletes_is_made_up_for_or_told() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::start().await? else {
+        return Ok(());
+    };
+    let (expired, set_back, deleted, overtaken, aborted) = tokio::join!(
+        commits_expire(&kafka),
+        a_group_is_set_back(&kafka),
+        records_are_deleted_unread(&kafka),
+        records_are_deleted_under_a_reader(&kafka),
+        aborted_records_are_no_lag(&kafka),
+    );
+    expired.context("commits_expire")?;
+    set_back.context("a_group_is_set_back")?;
+    deleted.context("records_are_deleted_unread")?;
+    overtaken.context("records_are_deleted_under_a_reader")?;
+    aborted.context("aborted_records_are_no_lag")
+}
+
+async fn commits_expire(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "expired";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(5, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    kafka.produce(topic, &records(5, 0)).await?;
+    scene.until_exactly(ids(0, 5..10)).await?;
+    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    mesh.stop().await?;
+    kafka.forget_group(&group(topic)).await?;
+    kafka.produce(topic, &records(5, 0)).await?;
+    mesh.restart().await?;
+    scene.until_exactly(ids(0, 5..15)).await?;
+    kafka.until_committed(&group(topic), topic, 0, 15).await?;
+    let arrived = scene.sink.ids(PATH);
+    ensure!(arrived.len() == 10, "some came twice: {arrived:?}");
+    Ok(())
+}
+
+/// What people do to read something once more counts, and begins no new life.
+async fn a_group_is_set_back(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "set-back";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+    scene.until_exactly(ids(0, 0..10)).await?;
+    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    mesh.stop().await?;
+    kafka.commit(&group(topic), topic, 0, 4).await?;
+    mesh.restart().await?;
+    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    scene.sink.wait_for(PATH, 16).await?;
+    let mut again: Vec<String> = scene.sink.ids(PATH).split_off(10);
+    again.sort();
+    let wanted: Vec<String> = ids(0, 4..10).collect();
+    ensure!(again == wanted, "{again:?}");
+    Ok(())
+}
+
+async fn records_are_deleted_unread(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "unread";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(5, 0)).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
+    scene.until_ready(&mesh).await?;
+    mesh.stop().await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    kafka.delete_records(topic, 0, 12).await?;
+    mesh.restart().await?;
+    // What Kafka has still is read, with `latest` too.
+    scene.until_exactly(ids(0, 12..15)).await?;
+    until_source(&mesh, "telling of the loss", |source| {
+        let reason = source["lastError"]["reason"].as_str().unwrap_or_default();
+        reason.starts_with("unread[0]@12: Kafka has deleted 7 offsets")
+    })
+    .await?;
+    assert_eq!(
+        mesh.admin()
+            .metric("millrace_source_deleted_unread_total")
+            .await?,
+        7.0
+    );
+    Ok(())
+}
+
+/// Kafka deletes what a reader that has fallen behind is about to read.
+async fn records_are_deleted_under_a_reader(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "overtaken";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    let gate = millrace_tests::Gate::closed();
+    scene
+        .sink
+        .answer(PATH, [millrace_tests::Answer::ok().after(&gate)]);
+    // The Broker is full soon, and the partition is paused.
+    let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "4000000")])
+        .trigger(&Trigger::new("ship", &scene.sink.url(PATH)));
+    let mesh =
+        Mesh::start(&(broker.text().to_owned() + &source(&kafka.bootstrap(), topic, BROKER, ""))).await?;
+    let value = "x".repeat(10_000);
+    let all: Vec<Record> = (0..4_000).map(|_| Record::of(value.as_str())).collect();
+    kafka.produce(topic, &all).await?;
+    mesh.admin()
+        .until_metric("millrace_source_paused_partitions", 1.0)
+        .await?;
+    kafka.delete_records(topic, 0, 3_990).await?;
+    gate.open();
+    scene
+        .sink
+        .until_all(PATH, &ids(0, 3_990..4_000).collect())
+        .await?;
+    until_source(&mesh, "telling of the loss", |source| {
+        let reason = source["lastError"]["reason"].as_str().unwrap_or_default();
+        reason.starts_with("overtaken[0]@3990: Kafka has deleted ")
+    })
+    .await?;
+    assert!(
+        mesh.admin()
+            .metric("millrace_source_deleted_unread_total")
+            .await?
+            > 0.0
+    );
+    Ok(())
+}
+
+async fn aborted_records_are_no_lag(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "aborted";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+    kafka.produce_in_transaction(topic, &records(3, 0), true).await?;
+    // Three records and a marker; then three that nobody gets, and another one.
+    scene.until_exactly(ids(0, 0..3)).await?;
+    kafka.until_committed(&group(topic), topic, 0, 4).await?;
+    kafka.produce_in_transaction(topic, &records(3, 0), false).await?;
+    kafka.until_committed(&group(topic), topic, 0, 8).await?;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    kafka.produce_in_transaction(topic, &records(1, 0), true).await?;
+    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    scene.until_exactly(ids(0, 0..3).chain(ids(0, 8..9))).await
+}
