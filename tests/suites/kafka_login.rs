@@ -1,4 +1,4 @@
-//! Promise: a KafkaSource logs in and encrypts as its document says, reports a rejected login, and shows no
+//! Promise: a KafkaSource logs in and encrypts as its document says, reports why it is not let in, and shows no
 //! secret.
 
 use anyhow::{Context as _, ensure};
@@ -32,18 +32,67 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
             secret("user")
         )
     };
-    let table = [
-        ("plain", Listener::Sasl, login("PLAIN", "password"), true),
-        ("scram", Listener::Sasl, login("SCRAM-SHA-256", "password"), true),
+    let at = |listener| kafka.listener(listener);
+    // Nothing listens there.
+    let closed = "127.0.0.1:1".to_owned();
+    // What `reason` says of those that are not let in.
+    let table: [(&str, String, String, Option<&str>); 11] = [
+        ("plain", at(Listener::Sasl), login("PLAIN", "password"), None),
+        (
+            "scram",
+            at(Listener::Sasl),
+            login("SCRAM-SHA-256", "password"),
+            None,
+        ),
         (
             "both",
-            Listener::SaslTls,
+            at(Listener::SaslTls),
             format!("tls: {{{tls}}}, {}", login(&secret("type"), "password")),
-            true,
+            None,
         ),
-        ("mutual", Listener::Tls, format!("tls: {{{mutual}}}"), true),
-        ("wrong", Listener::Sasl, login("PLAIN", "type"), false),
-        ("nobody", Listener::Tls, format!("tls: {{{tls}}}"), false),
+        ("mutual", at(Listener::Tls), format!("tls: {{{mutual}}}"), None),
+        (
+            "wrong",
+            at(Listener::Sasl),
+            login("PLAIN", "type"),
+            Some("the login is refused: "),
+        ),
+        (
+            "wrong-scram",
+            at(Listener::Sasl),
+            login("SCRAM-SHA-512", "type"),
+            Some("the login is refused: "),
+        ),
+        (
+            "unsupported",
+            at(Listener::SaslTls),
+            format!("tls: {{{tls}}}, {}", login("SCRAM-SHA-256", "password")),
+            Some("the mechanism of the login is not supported: "),
+        ),
+        (
+            "nobody",
+            at(Listener::Tls),
+            format!("tls: {{{tls}}}"),
+            Some("encryption failed: "),
+        ),
+        (
+            "stranger",
+            at(Listener::SaslTls),
+            format!("tls: {{enable: true}}, {}", login("PLAIN", "password")),
+            Some("encryption failed: "),
+        ),
+        (
+            "closed",
+            closed,
+            login("PLAIN", "password"),
+            Some("connection refused: "),
+        ),
+        (
+            "nowhere",
+            "nowhere.invalid:9092".to_owned(),
+            login("PLAIN", "password"),
+            Some("name not found: "),
+        ),
     ];
     let sink = Sink::start().await?;
     let broker = Documents::broker().trigger(&Trigger::new("ship", &sink.url(PATH)));
@@ -52,14 +101,9 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
          stringData: {{user: {USER}, password: '{PASSWORD}', type: SCRAM-SHA-512}}\n"
     );
     let mut text = broker.text().to_owned() + &secrets;
-    for (topic, listener, net, _) in &table {
+    for (topic, server, net, _) in &table {
         kafka.create_topic(topic, 1).await?;
-        text += &source(
-            &kafka.listener(*listener),
-            topic,
-            BROKER,
-            &format!("net: {{{net}}}"),
-        );
+        text += &source(server, topic, BROKER, &format!("net: {{{net}}}"));
         kafka.produce(topic, &[Record::of(*topic)]).await?;
     }
     let folder = kafka
@@ -67,9 +111,9 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
         .and_then(std::path::Path::parent)
         .context("secured")?;
     let mesh = Setup::new(&text)?.secret_dir(folder).start().await?;
-    for (topic, _, _, is_let_in) in &table {
+    for (topic, _, _, refused) in &table {
         let name = format!("shop/{topic}");
-        wait_until(&format!("{topic}: let in: {is_let_in}"), || async {
+        wait_until(&format!("{topic}: {refused:?}"), || async {
             let sources = mesh.admin().get("sources").await?;
             let found = sources
                 .as_array()
@@ -77,10 +121,12 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
                 .flatten()
                 .find(|source| source["name"] == name);
             let found = found.context("there is no such source")?;
-            let is_so = if *is_let_in {
-                found["events"] == 1
-            } else {
-                found["state"] == "not-ready" && found["events"] == 0
+            let is_so = match refused {
+                None => found["events"] == 1,
+                Some(why) => {
+                    let reason = found["reason"].as_str().unwrap_or_default();
+                    found["state"] == "not-ready" && found["events"] == 0 && reason.contains(why)
+                }
             };
             ensure!(is_so, "{found}");
             Ok(Some(()))

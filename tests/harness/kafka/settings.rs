@@ -25,7 +25,7 @@ pub enum Listener {
     Plain,
     /// No encryption, login by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     Sasl,
-    /// Encryption, and login as above.
+    /// Encryption, and login by PLAIN or SCRAM-SHA-512.
     SaslTls,
     /// Encryption, and a client's certificate.
     Tls,
@@ -97,12 +97,12 @@ pub(super) fn properties(
 
 fn login(text: &mut String) -> anyhow::Result<()> {
     const MODULES: &str = "org.apache.kafka.common.security";
-    for listener in ["sasl", "sasltls"] {
+    for (listener, mechanisms) in [
+        ("sasl", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"),
+        ("sasltls", "PLAIN,SCRAM-SHA-512"),
+    ] {
         let prefix = format!("listener.name.{listener}");
-        writeln!(
-            text,
-            "{prefix}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
-        )?;
+        writeln!(text, "{prefix}.sasl.enabled.mechanisms={mechanisms}")?;
         writeln!(
             text,
             "{prefix}.plain.sasl.jaas.config={MODULES}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";"
