@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::event::Message;
 use crate::{Answered, Client, wait_until};
@@ -15,6 +16,10 @@ use crate::{Answered, Client, wait_until};
 pub struct Admin {
     address: SocketAddr,
 }
+
+/// The admin API on one connection that stays open, which answers also while no other can be opened.
+#[derive(Debug)]
+pub struct OpenAdmin(Mutex<Client>);
 
 // === impl Admin ===
 
@@ -29,19 +34,22 @@ impl Admin {
         self.address
     }
 
+    /// The same on a connection that is open from now on.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn open(&self) -> anyhow::Result<OpenAdmin> {
+        let admin = OpenAdmin(Mutex::new(Client::new(self.address)));
+        admin.get("mesh").await?;
+        Ok(admin)
+    }
+
     /// What stands at `/api/v1/<what>`.
     ///
     /// # Errors
     /// When the answer is not 200 with JSON.
     pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
-        let answer = self.ask(&Method::GET, &format!("/api/v1/{what}")).await?;
-        anyhow::ensure!(
-            answer.status == 200,
-            "{what}: {}: {:?}",
-            answer.status,
-            answer.body
-        );
-        answer.json()
+        get(&mut Client::new(self.address), what).await
     }
 
     /// Asks for any path, with the header that changes need.
@@ -49,17 +57,7 @@ impl Admin {
     /// # Errors
     /// When there is no answer.
     pub async fn ask(&self, method: &Method, path: &str) -> anyhow::Result<Answered> {
-        let headers = vec![("millrace-request".to_owned(), "1".to_owned())];
-        Client::new(self.address)
-            .send(
-                method,
-                path,
-                &Message {
-                    headers,
-                    body: Bytes::new(),
-                },
-            )
-            .await
+        ask(&mut Client::new(self.address), method, path).await
     }
 
     /// The state of one trigger, `namespace/name`.
@@ -67,13 +65,7 @@ impl Admin {
     /// # Errors
     /// When it is not listed.
     pub async fn trigger(&self, name: &str) -> anyhow::Result<Value> {
-        let triggers = self.get("triggers").await?;
-        let found = triggers
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|trigger| trigger["name"] == name);
-        found.cloned().with_context(|| format!("no {name} in {triggers}"))
+        named(&self.get("triggers").await?, name)
     }
 
     /// Waits until a source, `namespace/name`, is as `wanted` says.
@@ -87,15 +79,9 @@ impl Admin {
         wanted: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
         wait_until(&format!("{name}: {what}"), || async {
-            let sources = self.get("sources").await?;
-            let found = sources
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|source| source["name"] == name);
-            let source = found.with_context(|| format!("no {name} in {sources}"))?;
-            anyhow::ensure!(wanted(source), "{source}");
-            Ok(Some(source.clone()))
+            let source = named(&self.get("sources").await?, name)?;
+            anyhow::ensure!(wanted(&source), "{source}");
+            Ok(Some(source))
         })
         .await
     }
@@ -172,4 +158,50 @@ impl Admin {
         })
         .await
     }
+}
+
+// === impl OpenAdmin ===
+
+impl OpenAdmin {
+    /// As [`Admin::get`].
+    ///
+    /// # Errors
+    /// When the answer is not 200 with JSON.
+    pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
+        get(&mut *self.0.lock().await, what).await
+    }
+
+    /// As [`Admin::trigger`].
+    ///
+    /// # Errors
+    /// When it is not listed.
+    pub async fn trigger(&self, name: &str) -> anyhow::Result<Value> {
+        named(&self.get("triggers").await?, name)
+    }
+}
+
+async fn get(client: &mut Client, what: &str) -> anyhow::Result<Value> {
+    let answer = ask(client, &Method::GET, &format!("/api/v1/{what}")).await?;
+    anyhow::ensure!(
+        answer.status == 200,
+        "{what}: {}: {:?}",
+        answer.status,
+        answer.body
+    );
+    answer.json()
+}
+
+async fn ask(client: &mut Client, method: &Method, path: &str) -> anyhow::Result<Answered> {
+    let message = Message {
+        headers: vec![("millrace-request".to_owned(), "1".to_owned())],
+        body: Bytes::new(),
+    };
+    client.send(method, path, &message).await
+}
+
+/// The one of this name in a list.
+fn named(list: &Value, name: &str) -> anyhow::Result<Value> {
+    let mut all = list.as_array().into_iter().flatten();
+    let found = all.find(|item| item["name"] == name).cloned();
+    found.with_context(|| format!("no {name} in {list}"))
 }

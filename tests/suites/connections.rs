@@ -84,7 +84,8 @@ async fn a_thousand_idle_connections_keep_nobody_out() -> anyhow::Result<()> {
     honest(&mesh, &sink).await?;
     let admin = mesh.admin();
     assert_eq!(admin.metric("millrace_descriptors_limit").await? as u64, 512);
-    assert!(admin.metric("millrace_descriptors_open").await? < 512.0);
+    let open = admin.metric("millrace_descriptors_open").await?;
+    assert!(open <= 384.0, "a quarter is left for files and state: {open}");
     assert!(admin.metric("millrace_http_connections_made_room_total").await? > 0.0);
     Ok(())
 }

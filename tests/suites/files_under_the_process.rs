@@ -77,7 +77,17 @@ async fn until_ready(mesh: &Mesh) -> anyhow::Result<()> {
     .await
 }
 
-/// Checks that one event is refused with 503.
+/// Waits until the attempts at so many events are written down.
+async fn until_deferred(mesh: &Mesh, count: usize) -> anyhow::Result<()> {
+    let all = |trigger: &serde_json::Value| trigger["deferred"] == count;
+    let admin = mesh.admin();
+    admin
+        .until_trigger("shop/all", "attempts are written down", all)
+        .await
+        .map(drop)
+}
+
+/// One event is refused with 503.
 async fn assert_refused(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     let answer = mesh.post("shop/default", &events(id, "x", 1)[0].binary()).await?;
     assert_eq!(answer.status, 503, "{:?}", answer.body);
@@ -239,17 +249,13 @@ async fn a_write_ahead_log_that_is_gone_costs_a_restart_and_nothing_else() -> an
     sink.down();
     let mut mesh = Mesh::start(documents(&sink).text()).await?;
     mesh.send("shop/default", &events("1-", "x", 10)).await?;
-    mesh.admin()
-        .until_trigger("shop/all", "attempts are written down", |trigger| {
-            trigger["deferred"] == 10
-        })
-        .await?;
+    until_deferred(&mesh, 10).await?;
     fs::remove_file(broker_folder(&mesh).join("state.db-wal"))?;
     until_not_ready(&mesh, "SIGTERM").await?;
     assert_refused(&mesh, "lost-").await?;
     mesh.stop().await?;
     mesh.restart().await?;
-    assert_eq!(mesh.admin().trigger("shop/all").await?["deferred"], 10);
+    until_deferred(&mesh, 10).await?;
     sink.up().await?;
     mesh.until_settled().await?;
     assert_eq!(sorted(sink.ids("/all")), ids("1-", 10));

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::Context as _;
-use http::Method;
+use millrace_tests::admin::OpenAdmin;
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::event::Message;
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Client, Event, Gate, Mesh, Sink, namespace, wait_until, within};
+use millrace_tests::{Answer, Client, Event, Gate, Mesh, Sink, namespace, wait_until};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
@@ -50,37 +49,15 @@ fn set_descriptors(mesh: &mut Mesh, limit: impl Fn(Rlimit) -> Rlimit) -> anyhow:
     Ok(prlimit(pid, Resource::Nofile, limit(before))?)
 }
 
-/// Asks on a connection that is already open.
-async fn get(client: &mut Client, path: &str) -> anyhow::Result<Value> {
-    let nothing = Message {
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-    };
-    client.send(&Method::GET, path, &nothing).await?.json()
-}
-
-async fn trigger(client: &mut Client, name: &str) -> anyhow::Result<Value> {
-    let triggers = get(client, "/api/v1/triggers").await?;
-    let found = triggers
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|trigger| trigger["name"] == name);
-    found.cloned().with_context(|| format!("no {name} in {triggers}"))
-}
-
-/// Waits until the Trigger reports that it waits for `shortage`.
-async fn until_short(client: &mut Client, name: &str, shortage: &str) -> anyhow::Result<()> {
-    within("the Trigger to say what it waits for", async {
-        loop {
-            let state = trigger(client, name).await?;
-            if state["shortage"] == shortage {
-                assert_eq!(state["state"], "live", "{state}");
-                let reason = state["reason"].as_str().unwrap_or_default();
-                assert!(reason.starts_with("waiting for "), "{state}");
-                return anyhow::Ok(());
-            }
-        }
+/// Waits until the trigger says that it waits for `shortage`.
+async fn until_short(admin: &OpenAdmin, name: &str, shortage: &str) -> anyhow::Result<()> {
+    wait_until("the Trigger to say what it waits for", || async {
+        let state = admin.trigger(name).await?;
+        anyhow::ensure!(state["shortage"] == shortage, "{state}");
+        assert_eq!(state["state"], "live", "{state}");
+        let reason = state["reason"].as_str().unwrap_or_default();
+        assert!(reason.starts_with("waiting for "), "{state}");
+        Ok(Some(()))
     })
     .await
 }
@@ -108,9 +85,8 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
         .trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE))
         .trigger(&Trigger::new("refuses", &sink.url("/refuses")).delivery(&to_dead_letters));
     let mut mesh = Mesh::start(documents.text()).await?;
-    let (mut producer, mut admin) = (Client::new(mesh.listen()), Client::new(mesh.admin().address()));
-    get(&mut admin, "/api/v1/triggers").await?;
-    // The connection stays open, so that events come in even if no other connection can be accepted.
+    let (mut producer, admin) = (Client::new(mesh.listen()), mesh.admin().open().await?);
+    // The connection stays open, so that events come in also when no other can be accepted.
     let hello = producer
         .post("/shop/default", &Event::new("hello", "other").binary())
         .await?;
@@ -121,12 +97,9 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
     let before = close_descriptors(&mut mesh)?;
     let batch = Event::batch(&events(0, 40));
     assert_eq!(producer.post("/shop/default", &batch).await?.status, 202);
-    until_short(&mut admin, "shop/takes", "descriptors").await?;
-    let story = get(
-        &mut admin,
-        "/api/v1/explain?broker=shop/default&id=39&trigger=shop/takes",
-    )
-    .await?;
+    until_short(&admin, "shop/takes", "descriptors").await?;
+    let explained = "explain?broker=shop/default&id=39&trigger=shop/takes";
+    let story = admin.get(explained).await?;
     let told_of = &story["triggers"][0];
     assert_eq!(told_of["state"], "in-hand", "{story}");
     let why = told_of["why"].as_str().unwrap_or_default();
@@ -146,9 +119,8 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
 
     sink.until_all("/takes", &ids(0, 40)).await?;
     dead_letters.until_all("/dead", &ids(0, 40)).await?;
-    let path = "/api/v1/explain?broker=shop/default&id=39&trigger=shop/takes";
     wait_until("the history to have the attempt", || async {
-        let story = get(&mut Client::new(mesh.admin().address()), path).await?;
+        let story = mesh.admin().get(explained).await?;
         Ok(Some(()).filter(|()| {
             story["triggers"][0]["attempts"]
                 .as_array()
@@ -187,17 +159,13 @@ async fn without_descriptors_a_source_waits_and_its_sink_is_not_blamed() -> anyh
                 spec: {schedule: '* * * * * *', catchUp: all}\n";
     let setup = Setup::new(tick)?.sources();
     let mut mesh = setup.environment("K_SINK", &sink.url("/in")).start().await?;
-    let mut admin = Client::new(mesh.admin().address());
-    get(&mut admin, "/api/v1/sources").await?;
+    let admin = mesh.admin().open().await?;
     sink.wait_for("/in", 1).await?;
     let before = close_descriptors(&mut mesh)?;
-    within("the source to say what it waits for", async {
-        loop {
-            let sources = get(&mut admin, "/api/v1/sources").await?;
-            if sources.to_string().contains("waiting for a file descriptor") {
-                return anyhow::Ok(());
-            }
-        }
+    wait_until("the source to say what it waits for", || async {
+        let sources = admin.get("sources").await?.to_string();
+        anyhow::ensure!(sources.contains("waiting for a file descriptor"), "{sources}");
+        Ok(Some(()))
     })
     .await?;
     set_descriptors(&mut mesh, |_| before)?;
@@ -213,16 +181,13 @@ async fn idle_connections_of_producers_park_nothing() -> anyhow::Result<()> {
     let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
     let low = ["prlimit", "--nofile=256:256"].map(str::to_owned).to_vec();
     let mesh = Setup::new(documents.text())?.before(low).start().await?;
-    let mut producer = Client::new(mesh.listen());
-    producer
-        .post("/shop/default", &Event::new("first", "x").binary())
-        .await?;
+    mesh.send("shop/default", &[Event::new("first", "x")]).await?;
     let mut idle = Vec::new();
     for _ in 0..300 {
         idle.push(tokio::net::TcpStream::connect(mesh.listen()).await?);
     }
-    for event in events(0, 200) {
-        assert_eq!(producer.post("/shop/default", &event.binary()).await?.status, 202);
+    for some in events(0, 200).chunks(20) {
+        mesh.send("shop/default", some).await?;
     }
     drop(idle);
     sink.until_all("/takes", &ids(0, 200)).await?;
@@ -240,19 +205,22 @@ async fn without_local_ports_events_wait_and_each_is_attempted_once() -> anyhow:
     sink.answer("/takes", [Answer::ok().after(&gate)]);
     let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
     let mesh = Mesh::start(documents.text()).await?;
-    let mut admin = Client::new(mesh.admin().address());
+    let admin = mesh.admin().open().await?;
     let batch = Event::batch(&events(0, 40));
     assert_eq!(mesh.post("shop/default", &batch).await?.status, 202);
-    until_short(&mut admin, "shop/takes", "ports").await?;
-    assert!(sink.count("/takes") < 32);
+    until_short(&admin, "shop/takes", "ports").await?;
     gate.open();
-    sink.until_all("/takes", &ids(0, 40)).await?;
-    let state = trigger(&mut admin, "shop/takes").await?;
-    assert_eq!(
-        (&state["parked"], &state["failedAttempts"]),
-        (&0.into(), &0.into()),
-        "{state}"
-    );
+    // Asked on the connection that is open: the test has no more ports than the mesh.
+    wait_until("each to be delivered", || async {
+        let state = admin.trigger("shop/takes").await?;
+        for member in ["parked", "failedAttempts"] {
+            assert_eq!(state[member], 0, "{member} of {state}");
+        }
+        anyhow::ensure!(state["delivered"] == 40, "{state}");
+        Ok(Some(()))
+    })
+    .await?;
+    assert_eq!(sink.count("/takes"), 40, "each once");
     Ok(())
 }
 
@@ -290,8 +258,8 @@ async fn what_waited_while_its_subscriber_was_lost_is_delivered_once_it_is_back(
         .start()
         .await?;
     mesh.send("shop/default", &events(0, 60)).await?;
-    let mut admin = Client::new(mesh.admin().address());
-    until_short(&mut admin, "shop/hangs", "connections").await?;
+    let admin = mesh.admin().open().await?;
+    until_short(&admin, "shop/hangs", "connections").await?;
     sink.wait_for("/hangs", 14).await?;
 
     mesh.reload(unknown.text()).await?;
@@ -330,8 +298,8 @@ async fn what_waits_at_the_end_is_delivered_after_the_next_start() -> anyhow::Re
             .status,
         202
     );
-    let mut admin = Client::new(mesh.admin().address());
-    until_short(&mut admin, "shop/hangs", "connections").await?;
+    let admin = mesh.admin().open().await?;
+    until_short(&admin, "shop/hangs", "connections").await?;
     sink.wait_for("/hangs", 14).await?;
     assert_eq!(
         mesh.admin().metric("millrace_delivery_open_connections").await?,

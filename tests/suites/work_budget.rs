@@ -13,13 +13,15 @@ use millrace_tests::story::explain;
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::Value;
 
-/// Large events that each hostile filter is asked about.
+/// Large events of a round: each hostile filter is asked about them one after the other.
 const LARGE: usize = 2;
 /// The least that the neighbour and the probes must get done while the hostile filters are at work.
 const MEANWHILE: usize = 20;
+/// Rounds in which that must be seen. A fast machine needs more of them, as does a test that is given little time to look.
+const ROUNDS: usize = 8;
 
-/// What has been done so far besides the hostile Triggers' work.
-#[derive(Debug, Clone, Copy)]
+/// What has been done for others than the hostile Triggers.
+#[derive(Clone, Copy, Debug, Default)]
 struct Done {
     /// Events of the neighbour that were accepted.
     accepted: usize,
@@ -27,6 +29,25 @@ struct Done {
     arrived: usize,
     /// Probes that were answered.
     probes: usize,
+}
+
+// === impl Done ===
+
+impl Done {
+    /// This, and what was done between two looks.
+    fn and_between(self, earlier: Self, later: Self) -> Self {
+        Self {
+            accepted: self.accepted + later.accepted - earlier.accepted,
+            arrived: self.arrived + later.arrived - earlier.arrived,
+            probes: self.probes + later.probes - earlier.probes,
+        }
+    }
+
+    fn is_enough(self) -> bool {
+        [self.accepted, self.arrived, self.probes]
+            .iter()
+            .all(|&count| count >= MEANWHILE)
+    }
 }
 
 /// About 240 kB: many small objects, each in forty lists.
@@ -131,25 +152,34 @@ async fn filters_that_ask_for_too_much_do_not_match_and_cost_another_broker_noth
         probes: probes.load(Ordering::Relaxed),
     };
     let hostile_side = async {
-        mesh.send("shop/default", &[large("0")]).await?;
-        let at_first = so_far();
-        for n in 1..LARGE {
-            mesh.send("shop/default", &[large(&n.to_string())]).await?;
-        }
-        let at_last = Cell::new(at_first);
-        for (name, _) in &hostile() {
-            wait_until(name, || async {
-                let before = so_far();
-                let decided = too_much_work(&mesh, &format!("shop/{name}")).await? == LARGE as u64;
-                if !decided {
-                    at_last.set(before);
-                }
-                Ok(decided.then_some(()))
-            })
-            .await?;
+        // Counted only while at least one hostile filter is undecided.
+        let (mut meanwhile, mut sent) = (Done::default(), 0);
+        while !meanwhile.is_enough() && sent < ROUNDS * LARGE {
+            let at_first = so_far();
+            for n in sent..sent + LARGE {
+                mesh.send("shop/default", &[large(&n.to_string())]).await?;
+            }
+            sent += LARGE;
+            let at_last = Cell::new(at_first);
+            for (name, _) in &hostile() {
+                wait_until(name, || async {
+                    let before = so_far();
+                    let decided = too_much_work(&mesh, &format!("shop/{name}")).await? == sent as u64;
+                    if !decided {
+                        at_last.set(before);
+                    }
+                    Ok(decided.then_some(()))
+                })
+                .await?;
+            }
+            meanwhile = meanwhile.and_between(at_first, at_last.get());
         }
         stop.store(true, Ordering::Relaxed);
-        anyhow::Ok((at_first, at_last.get()))
+        ensure!(
+            meanwhile.is_enough(),
+            "{meanwhile:?} while {sent} events were looked at"
+        );
+        anyhow::Ok(sent)
     };
     let honest_side = async {
         while !stop.load(Ordering::Relaxed) {
@@ -160,16 +190,12 @@ async fn filters_that_ask_for_too_much_do_not_match_and_cost_another_broker_noth
         }
         anyhow::Ok(())
     };
-    let ((first, last), (), ()) = tokio::try_join!(hostile_side, honest_side, probe(&mesh, &stop, &probes))?;
-    // All of that happened while at least one hostile filter was undecided.
-    assert!(last.accepted >= first.accepted + MEANWHILE, "{first:?} {last:?}");
-    assert!(last.arrived >= first.arrived + MEANWHILE, "{first:?} {last:?}");
-    assert!(last.probes >= first.probes + MEANWHILE, "{first:?} {last:?}");
+    let (sent, (), ()) = tokio::try_join!(hostile_side, honest_side, probe(&mesh, &stop, &probes))?;
 
     let honest: BTreeSet<String> = (0..accepted.into_inner()).map(|n| n.to_string()).collect();
     sink.until_all("/neighbour", &honest).await?;
     for (name, _) in ordinary() {
-        sink.wait_for(&format!("/{name}"), LARGE).await?;
+        sink.wait_for(&format!("/{name}"), sent).await?;
     }
     mesh.until_settled().await?;
     for (name, filters) in &hostile() {
@@ -182,13 +208,13 @@ async fn filters_that_ask_for_too_much_do_not_match_and_cost_another_broker_noth
     }
     for (name, _) in ordinary() {
         assert_eq!(too_much_work(&mesh, &format!("shop/{name}")).await?, 0, "{name}");
-        assert_eq!(sink.count(&format!("/{name}")), LARGE, "{name}");
+        assert_eq!(sink.count(&format!("/{name}")), sent, "{name}");
     }
     let counted = mesh
         .admin()
         .metric("millrace_dispatch_too_much_work_total")
         .await?;
-    assert_eq!(counted, (LARGE * hostile().len()) as f64);
+    assert_eq!(counted, (sent * hostile().len()) as f64);
     assert_eq!(mesh.admin().until_parked(0).await?, Vec::<Value>::new());
     Ok(())
 }
