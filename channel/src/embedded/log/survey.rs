@@ -28,7 +28,7 @@ pub(super) struct Survey {
     pub(super) end_byte: u64,
     /// The offset after the last event.
     pub(super) end: u64,
-    /// The times of the first and the last frame.
+    /// The times of the first and the last frame that has events: a mark makes them no younger.
     pub(super) times: Option<(Timestamp, Timestamp)>,
     /// The highest number of durable bytes that a frame names.
     pub(super) synced: u64,
@@ -65,8 +65,10 @@ impl Survey {
                             time: frame.time,
                         });
                     }
-                    let first = survey.times.map_or(frame.time, |(first, _)| first);
-                    survey.times = Some((first, frame.time));
+                    if frame.count > 0 {
+                        let first = survey.times.map_or(frame.time, |(first, _)| first);
+                        survey.times = Some((first, frame.time));
+                    }
                     survey.synced = survey.synced.max(u64::from(frame.synced));
                     survey.marked = frame.count == 0;
                 }

@@ -382,6 +382,19 @@ async fn the_age_of_a_segment_does_not_jump_with_the_wall_clock() {
 }
 
 #[tokio::test]
+async fn a_clean_end_makes_no_history_younger() {
+    let (disk, options) = (Disk::new(1), options());
+    let log = open(&disk, &options).0;
+    log.append(vec![event(0, 1)]).await.unwrap();
+    options.clock.advance(Duration::from_secs(3600));
+    log.close().await.unwrap();
+    drop(log);
+    let log = open(&disk, &options).0;
+    let age = options.clock.steady().since(log.segments()[0].last_steady);
+    assert_eq!(age, Duration::from_secs(3600));
+}
+
+#[tokio::test]
 async fn a_segment_from_the_future_gets_older_with_those_after_it_however_often_the_process_starts() {
     const DAY: Duration = Duration::from_secs(86_400);
     let (disk, options) = (Disk::new(1), options());
