@@ -337,10 +337,11 @@ mod tests {
 
     use super::*;
 
-    /// A body of given pieces and no known length, and what comes after them.
+    /// A body of given pieces, what comes after them, and the length that it announces.
     struct Pieces {
         left: VecDeque<&'static [u8]>,
         then: Then,
+        announced: Option<u64>,
     }
 
     #[derive(Clone, Copy)]
@@ -369,7 +370,8 @@ mod tests {
         }
 
         fn size_hint(&self) -> SizeHint {
-            SizeHint::default()
+            self.announced
+                .map_or_else(SizeHint::default, SizeHint::with_exact)
         }
     }
 
@@ -381,6 +383,7 @@ mod tests {
         Pieces {
             left: pieces.iter().copied().collect(),
             then,
+            announced: None,
         }
     }
 
@@ -425,28 +428,6 @@ mod tests {
         (BodyBudget::new(part.clone()), part)
     }
 
-    /// Announces a mebibyte, sends a little, and nothing more.
-    struct Announced(Option<Bytes>);
-
-    impl Body for Announced {
-        type Data = Bytes;
-        type Error = io::Error;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-            match self.0.take() {
-                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-                None => Poll::Pending,
-            }
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::with_exact(1 << 20)
-        }
-    }
-
     #[tokio::test]
     async fn the_budget_is_held_while_the_body_is_and_then_given_back() {
         let (budget, part) = budget();
@@ -467,7 +448,8 @@ mod tests {
         for _ in 0..100 {
             let budget = budget.clone();
             slow.push(tokio::spawn(async move {
-                let body = Announced(Some(Bytes::from_static(b"a")));
+                let mut body = then(&[b"a"], Then::Wait);
+                body.announced = Some(1 << 20);
                 budget
                     .read(body, 1 << 20, LONG, Some(Peer::of([10, 0, 0, 1].into())))
                     .await
@@ -475,17 +457,12 @@ mod tests {
             }));
         }
         tokio::task::yield_now().await;
-        // Its own body comes in two pieces, so it too must wait at the door.
-        let honest = Pieces {
-            left: [&[0_u8; 100_000][..], &[0; 100_000]].into(),
-            then: Then::End,
-        };
+        // Its own body comes in two pieces, so it must ask at the door, too.
+        let mut honest = pieces(&[&[0_u8; 100_000], &[0; 100_000]]);
+        honest.announced = Some(200_000);
         let peer = Some(Peer::of([10, 0, 0, 2].into()));
         let began = Instant::now();
-        let (bytes, _) = budget
-            .read(Sized(honest, 200_000), 1 << 20, LONG, peer)
-            .await
-            .unwrap();
+        let (bytes, _) = budget.read(honest, 1 << 20, LONG, peer).await.unwrap();
         assert_eq!(bytes.len(), 200_000);
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         for task in slow {
@@ -496,25 +473,6 @@ mod tests {
             );
         }
         assert_eq!(part.used(), 0);
-    }
-
-    /// A body whose length is known.
-    struct Sized(Pieces, u64);
-
-    impl Body for Sized {
-        type Data = Bytes;
-        type Error = io::Error;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-            Pin::new(&mut self.0).poll_frame(cx)
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::with_exact(self.1)
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{self};
-use crate::support::{Broker, Process, Script, Store, clock, pass, settle, source, spec};
+use crate::support::{Broker, Process, Script, Store, clock, minutely, pass, settle, source, spec};
 use millrace_event::{Clock, Refusal};
 use millrace_model::source::{CatchUp, Schedule};
 
@@ -34,12 +34,7 @@ fn minutes(range: std::ops::Range<u32>) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_tick_is_an_event_as_knatives_ping_with_the_scheduled_instant_in_time_and_id() {
     let (broker, store, clock) = parts();
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::Last))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::Last, &broker, &store, &clock);
     settle().await;
     assert_eq!(process.status("tick").state, "ready");
     assert!(
@@ -69,14 +64,7 @@ async fn what_was_missed_while_down_is_made_up_as_the_document_says() {
     ] {
         for clean in [true, false] {
             let (broker, store, clock) = parts();
-            let start = || {
-                Process::start(
-                    [source("tick", spec("* * * * *", catch_up))],
-                    &broker,
-                    &store,
-                    &clock,
-                )
-            };
+            let start = || minutely(catch_up, &broker, &store, &clock);
             let process = start();
             pass(&clock, 2 * MINUTE).await;
             if clean {
@@ -139,12 +127,7 @@ async fn what_is_too_old_or_too_much_is_not_made_up() {
 async fn while_the_sink_takes_nothing_no_tick_is_lost_and_their_order_stays() {
     let (broker, store, clock) = parts();
     broker.refuse((0..40).map(|_| full()));
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::None))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::None, &broker, &store, &clock);
     pass(&clock, HOUR).await;
     assert!(process.status("tick").last_error.is_some());
     tokio::time::sleep(HOUR).await;
@@ -156,12 +139,7 @@ async fn while_the_sink_takes_nothing_no_tick_is_lost_and_their_order_stays() {
 async fn a_tick_that_the_sink_refuses_for_good_does_not_hold_up_the_next() {
     let (broker, store, clock) = parts();
     broker.refuse([Script::Refuse(Refusal::TooLarge("too large".to_owned()))]);
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::Last))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::Last, &broker, &store, &clock);
     pass(&clock, 2 * MINUTE).await;
     assert_eq!(broker.ids(), minutes(2..3));
     assert_eq!(
@@ -174,14 +152,7 @@ async fn a_tick_that_the_sink_refuses_for_good_does_not_hold_up_the_next() {
 #[tokio::test(start_paused = true)]
 async fn two_instances_on_one_checkpoint_send_each_tick_once() {
     let (broker, store, clock) = parts();
-    let start = || {
-        Process::start(
-            [source("tick", spec("* * * * *", CatchUp::All))],
-            &broker,
-            &store,
-            &clock,
-        )
-    };
+    let start = || minutely(CatchUp::All, &broker, &store, &clock);
     let (one, other) = (start(), start());
     settle().await;
     for _ in 0..30 {
@@ -198,14 +169,7 @@ async fn two_instances_on_one_checkpoint_send_each_tick_once() {
 #[tokio::test(start_paused = true)]
 async fn a_tick_whose_sender_died_is_taken_over_with_the_same_id_and_one_that_is_slow_is_not() {
     let (broker, store, clock) = parts();
-    let start = || {
-        Process::start(
-            [source("tick", spec("* * * * *", CatchUp::All))],
-            &broker,
-            &store,
-            &clock,
-        )
-    };
+    let start = || minutely(CatchUp::All, &broker, &store, &clock);
     let one = start();
     settle().await;
     broker.refuse([Script::Hang]);
@@ -228,12 +192,7 @@ async fn a_tick_whose_sender_died_is_taken_over_with_the_same_id_and_one_that_is
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_sends_nothing_twice() {
     let (broker, store, clock) = parts();
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::Last))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::Last, &broker, &store, &clock);
     pass(&clock, 2 * MINUTE).await;
     clock.advance(HOUR);
     settle().await;
@@ -246,12 +205,7 @@ async fn a_clock_that_jumps_sends_nothing_twice() {
 
     // The machine's clock is right again at the next start.
     let clock = support::clock("2026-06-01T10:10:30Z");
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::Last))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::Last, &broker, &store, &clock);
     pass(&clock, 30 * MINUTE).await;
     assert_eq!(broker.ids().len(), 3);
     let reason = process.status("tick").reason.unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{Broker, Process, Script, Store, clock, instant, pass, settle, source, spec};
+use crate::support::{Broker, Process, Script, Store, clock, instant, minutely, pass, settle};
 use millrace_event::{Clock, Refusal};
 use millrace_model::source::CatchUp;
 
@@ -24,12 +24,7 @@ impl Minutely {
     async fn start(catch_up: CatchUp) -> Self {
         let (broker, store) = (Arc::<Broker>::default(), Arc::<Store>::default());
         let clock = clock("2026-06-01T10:00:30Z");
-        let process = Process::start(
-            [source("tick", spec("* * * * *", catch_up))],
-            &broker,
-            &store,
-            &clock,
-        );
+        let process = minutely(catch_up, &broker, &store, &clock);
         let this = Self {
             broker,
             store,
@@ -185,12 +180,7 @@ async fn a_last_tick_that_is_stored_in_the_future_frees_itself() {
     let sent = broker.ids().len();
     assert!(broker.ids()[2..].iter().all(|id| id.starts_with("2099-01-01")));
     let clock = self::clock("2026-06-01T10:04:30Z");
-    let process = Process::start(
-        [source("tick", spec("* * * * *", CatchUp::Last))],
-        &broker,
-        &store,
-        &clock,
-    );
+    let process = minutely(CatchUp::Last, &broker, &store, &clock);
     settle().await;
     assert_eq!(process.status("tick").reason, None);
     pass(&clock, MINUTE).await;

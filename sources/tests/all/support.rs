@@ -137,6 +137,21 @@ impl Broker {
     }
 }
 
+/// Starts the supervisor with the source `tick` alone, which has a tick a minute.
+pub(crate) fn minutely(
+    catch_up: CatchUp,
+    broker: &Arc<Broker>,
+    store: &Arc<Store>,
+    clock: &Clock,
+) -> Process {
+    Process::start(
+        [source("tick", spec("* * * * *", catch_up))],
+        broker,
+        store,
+        clock,
+    )
+}
+
 impl Process {
     /// Starts the supervisor with these sources.
     pub(crate) fn start(

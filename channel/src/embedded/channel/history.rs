@@ -460,9 +460,15 @@ mod tests {
             let waiting = history.ring.waiting.lock();
             waiting.list.len() + waiting.writing > 0
         };
-        while waits() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let written = async {
+            while waits() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let bound = Duration::from_secs(60);
+        tokio::time::timeout(bound, written)
+            .await
+            .expect("it is tried again");
         drop(history);
         let next = History::with_limit(&path, 1 << 20);
         assert_eq!(next.attempts(of(1)).await.unwrap(), both);

@@ -128,25 +128,26 @@ mod tests {
         opened.start(idle_hooks()).unwrap()
     }
 
+    /// A process with a lane that has rows due at these times, and another lane that was orphaned at the start.
+    async fn owing(folder: &Path, due: &[i64]) -> (State, LaneId) {
+        let state = process(folder, 0, START);
+        let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
+        let gone = state.open_lanes(vec![spec("b")], admission(0)).await.unwrap()[0].id;
+        let rows = (1..)
+            .zip(due)
+            .map(|(position, due)| Change::Put(work(lane, position, 0, *due)));
+        state.commit(rows.collect()).await.unwrap();
+        let orphaned = LaneState::Orphaned(START);
+        state.set_lane_state(gone, orphaned).await.unwrap();
+        (state, lane)
+    }
+
     #[tokio::test]
     async fn what_is_due_stays_so_over_a_restart_whatever_the_clock_did_before() {
         for set in [-2 * HOUR, 2 * HOUR, -56 * YEAR, 70 * YEAR] {
             let folder = tempfile::tempdir().unwrap();
-            let state = process(folder.path(), 0, START);
-            let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
-            let gone = state.open_lanes(vec![spec("b")], admission(0)).await.unwrap()[0].id;
-            let due = START.0 + 2_000;
-            let rows = vec![
-                Change::Put(work(lane, 1, 0, due)),
-                Change::Put(work(lane, 2, 0, i64::MAX)),
-            ];
-            state.commit(rows).await.unwrap();
-            state
-                .set_lane_state(gone, LaneState::Orphaned(START))
-                .await
-                .unwrap();
-            // The clock is set, which is noted; the next process then starts at the time that the clock
-            // shows.
+            let (state, lane) = owing(folder.path(), &[START.0 + 2_000, i64::MAX]).await;
+            // The clock is set, which is noted; then the next process begins at what the clock shows.
             state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
             drop(state);
             let began = Timestamp(START.0 + set + 1_000);
@@ -170,18 +171,8 @@ mod tests {
             (70 * YEAR, -70 * YEAR),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let state = process(folder.path(), 0, START);
-            let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
-            let gone = state.open_lanes(vec![spec("b")], admission(0)).await.unwrap()[0].id;
             let due = START.0 + 4 * HOUR;
-            state
-                .commit(vec![Change::Put(work(lane, 1, 0, due))])
-                .await
-                .unwrap();
-            state
-                .set_lane_state(gone, LaneState::Orphaned(START))
-                .await
-                .unwrap();
+            let (state, lane) = owing(folder.path(), &[due]).await;
             state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
             drop(state);
             let began = Timestamp(START.0 + set + again + 1_000);
