@@ -146,6 +146,18 @@ impl Admin {
         Ok(series.collect())
     }
 
+    /// Bytes of a part of the memory budget that are used.
+    ///
+    /// # Errors
+    /// When `/metrics` cannot be read or has no such part.
+    pub async fn memory(&self, part: &str) -> anyhow::Result<u64> {
+        let series = self.series("millrace_memory_used_bytes").await?;
+        let label = format!("{{part=\"{part}\"}}");
+        let found = series.iter().find(|(labels, _)| *labels == label);
+        let (_, bytes) = found.with_context(|| format!("no part {part} in {series:?}"))?;
+        Ok(*bytes as u64)
+    }
+
     /// Waits until a metric has that value, summed over its series.
     ///
     /// # Errors

@@ -4,9 +4,10 @@
 //! subscriber that records and does as it is told. [`Event`] is what goes in; [`Client`] and [`raw`] bring it
 //! there. [`Admin`] asks how the mesh stands. [`wait_until`] waits for a condition and never for a time.
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
-//! process. [`Terminal`] types what the documentation says. [`namespace`] gives a test a machine of its own.
-//! [`neighbours`] is what tenants do to each other; the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
-//! here uses the product's own crates: a mistake made on both sides would go unnoticed.
+//! process, and [`Connects`] keeps it from making connections. [`Terminal`] types what the documentation says.
+//! [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other; the
+//! benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing here
+//! uses the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,
@@ -18,7 +19,9 @@ pub mod admin;
 mod certificates;
 pub mod client;
 pub mod clocks;
+pub mod connects;
 pub mod console;
+pub mod descriptors;
 pub mod documents;
 pub mod event;
 #[cfg(feature = "servers")]
@@ -33,6 +36,7 @@ pub mod neighbours;
 pub mod peers;
 #[cfg(feature = "servers")]
 mod ports;
+mod preload;
 pub mod process;
 pub mod producer;
 pub mod raw;
@@ -53,6 +57,7 @@ pub use self::kube::Kube;
 pub use admin::Admin;
 pub use client::{Answered, Client};
 pub use clocks::Clocks;
+pub use connects::Connects;
 pub use console::{Page, Terminal};
 pub use event::Event;
 pub use mesh::Mesh;

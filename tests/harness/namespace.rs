@@ -27,14 +27,7 @@ pub async fn inside(test: &str, prepare: &str) -> anyhow::Result<bool> {
         command.args(args).env(INSIDE, "1");
         command
     };
-    let mut tried = start(&["true"]);
-    let refused = match tokio::task::spawn_blocking(move || tried.output()).await? {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(refused) = refused {
-        crate::peers::skip(&format!("no namespace can be made: {refused}"))?;
+    if !crate::peers::can(&mut start(&["true"]), "no namespace can be made")? {
         return Ok(false);
     }
     let binary = std::env::current_exe()?;

@@ -140,6 +140,20 @@ pub(crate) fn skip(reason: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether this machine lets a command be run; else a remark, which says that this is `lacking`, and why.
+///
+/// # Errors
+/// The reason, where nothing may be skipped.
+pub(crate) fn can(command: &mut Command, lacking: &str) -> anyhow::Result<bool> {
+    let refused = match command.output() {
+        Ok(output) if output.status.success() => return Ok(true),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    skip(&format!("{lacking}: {refused}"))?;
+    Ok(false)
+}
+
 /// The same place as in `xtask/src/peers.rs`.
 fn cache() -> anyhow::Result<PathBuf> {
     let set = |name| {

@@ -133,9 +133,21 @@ impl Process {
     /// # Errors
     /// When it is gone.
     pub fn resident(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory that it has held since its start, in MiB.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn most_resident(&self) -> anyhow::Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let line = line.context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let line = line.with_context(|| format!("no {what}"))?;
         let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes / 1024)
     }

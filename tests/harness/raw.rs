@@ -1,13 +1,13 @@
 //! Bytes on a socket, for what no proper client would send.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::client::Answered;
+use crate::client::{Answered, connect};
 use crate::within;
 
 /// A connection on which nothing is checked.
@@ -26,6 +26,14 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> anyhow::Result<Optio
     // A server that has seen enough may answer and close while we still write.
     let _ = socket.write(bytes).await;
     socket.answer().await
+}
+
+/// A connection from another address of this machine than tests usually have: the server sees another peer.
+///
+/// # Errors
+/// When the server does not take it.
+pub async fn stranger(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    connect(address, Some(Ipv4Addr::new(127, 0, 0, 2).into())).await
 }
 
 // === impl Socket ===

@@ -7,6 +7,8 @@ use std::process::Command;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
+use crate::peers::can;
+
 /// A small volume. Dropping it unmounts it, also when the test failed.
 #[derive(Debug)]
 pub struct Volume {
@@ -23,25 +25,14 @@ impl Volume {
     /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.
     pub fn mount(mebibytes: u32) -> anyhow::Result<Option<Self>> {
         let folder = tempfile::Builder::new().prefix("millrace-volume-").tempdir()?;
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={mebibytes}m"),
-                "millrace-test",
-            ])
-            .arg(folder.path())
-            .output();
-        let refused = match mounted {
-            Ok(output) if output.status.success() => return Ok(Some(Self { folder })),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            Err(error) => error.to_string(),
-        };
-        crate::peers::skip(&format!(
-            "no small volume can be mounted, which takes root: {refused}"
-        ))?;
-        Ok(None)
+        let size = format!("size={mebibytes}m");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &size, "millrace-test"])
+            .arg(folder.path());
+        let is_mounted = can(&mut mount, "no small volume can be mounted, which takes root")?;
+        // Made only where it is mounted: dropping it unmounts.
+        Ok(is_mounted.then(|| Self { folder }))
     }
 
     /// Its folder.
@@ -91,19 +82,10 @@ impl Bind {
     /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.
     pub fn mount(folder: &Path) -> anyhow::Result<Option<Self>> {
         let at = tempfile::Builder::new().prefix("millrace-bind-").tempdir()?;
-        let mounted = Command::new("mount")
-            .arg("--bind")
-            .args([folder, at.path()])
-            .output();
-        let refused = match mounted {
-            Ok(output) if output.status.success() => return Ok(Some(Self { at })),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            Err(error) => error.to_string(),
-        };
-        crate::peers::skip(&format!(
-            "no folder can be mounted twice, which takes root: {refused}"
-        ))?;
-        Ok(None)
+        let mut mount = Command::new("mount");
+        mount.arg("--bind").args([folder, at.path()]);
+        let is_mounted = can(&mut mount, "no folder can be mounted twice, which takes root")?;
+        Ok(is_mounted.then(|| Self { at }))
     }
 
     /// The second path.

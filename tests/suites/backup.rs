@@ -7,15 +7,12 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answer, Event, Mesh, Producers, Sink, Volume, process, wait_until};
 
-/// Retries for ever, and quickly.
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}";
-
-/// Two Brokers with segments of 256 KiB. One keeps no history, so that its segments come and go, and its
-/// subscriber takes everything. The subscriber of the other, at `/late`, may be away.
+/// A Broker that keeps no history, so that its segments come and go, with a subscriber that takes everything; and one whose
+/// subscriber at `/late` may be away. Both have segments of 256 KiB.
 fn documents(sink: &Sink) -> Documents {
     Documents::broker_annotated(&[("millrace.dev/retention-bytes", "0")])
         .trigger(&Trigger::new("prompt", &sink.url("/prompt")).delivery(STUBBORN))
@@ -79,6 +76,12 @@ async fn restored(
     ] {
         assert_eq!(mesh.admin().metric(metric).await?, 0.0, "{metric}");
     }
+    // It is a folder as any other: what it takes from then on outlives an end without warning.
+    mesh.send("shop/slow", &[event("after")]).await?;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    sink.until_all("/late", &as_set(["after".to_owned()])).await?;
+    mesh.until_settled().await?;
     mesh.stop().await?;
     let words = mesh.process().stderr();
     for word in ["corrupt", "torn", "skipped", "ERROR"] {

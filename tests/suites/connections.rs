@@ -2,47 +2,24 @@
 //! go out, files are written, and the admin side answers.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use http::Method;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Event, Mesh, Sink, within};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use millrace_tests::raw::stranger;
+use millrace_tests::{Event, Mesh, Sink, descriptors};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream};
-
-/// Replaces itself by the binary, with these limits of open files.
-fn limited(limits: &str) -> Vec<String> {
-    let script = format!("{limits}; exec \"$0\" \"$@\"");
-    ["sh", "-c", &script].map(str::to_owned).to_vec()
-}
-
-/// The test opens more than the usual soft limit allows.
-fn raise_our_own_limit() -> anyhow::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    Ok(setrlimit(Resource::Nofile, raised)?)
-}
 
 async fn mesh(limits: &str, args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
     let sink = Sink::start().await?;
     let documents = Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")));
-    let setup = Setup::new(documents.text())?.before(limited(limits)).args(args);
+    let setup = Setup::new(documents.text())?
+        .before(descriptors::limited(limits))
+        .args(args);
     Ok((setup.start().await?, sink))
 }
 
-/// A connection from another address of this machine, that is, of another peer.
-async fn stranger(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into())?;
-    within("a connection", socket.connect(address)).await
-}
-
-/// Producers on connections of their own, each of which sends a few events; all must be accepted and arrive.
+/// Producers on connections of their own, each of which sends a few events; all must be taken and arrive.
 async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
     let mut sent = BTreeSet::new();
     for producer in 0..20 {
@@ -63,7 +40,7 @@ async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_thousand_idle_connections_keep_nobody_out() -> anyhow::Result<()> {
-    raise_our_own_limit()?;
+    descriptors::raise_our_own()?;
     let (mesh, sink) = mesh("ulimit -n 512", &[]).await?;
     let mut idle = Vec::new();
     for nth in 0..1000 {
@@ -92,7 +69,7 @@ async fn a_thousand_idle_connections_keep_nobody_out() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn half_sent_bodies_keep_the_admin_side_and_files_alive() -> anyhow::Result<()> {
-    raise_our_own_limit()?;
+    descriptors::raise_our_own()?;
     let (mesh, sink) = mesh("ulimit -n 256", &[]).await?;
     let mut slow = Vec::new();
     for _ in 0..200 {

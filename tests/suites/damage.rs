@@ -6,11 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Event, Mesh, Sink};
-
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}";
 
 /// A small log in segments of 256 KiB, of which the subscriber at `/all` has taken nothing but what it holds in its hands.
 fn documents(sink: &Sink) -> Documents {

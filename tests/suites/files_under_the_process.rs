@@ -9,9 +9,11 @@ use anyhow::Context as _;
 use http::Method;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
+use millrace_tests::named::BROKER;
 use millrace_tests::reload::{PATIENT, events, ids, sorted};
 use millrace_tests::volume::Bind;
 use millrace_tests::{Mesh, Sink, wait_until};
+use serde_json::Value;
 
 fn documents(sink: &Sink) -> Documents {
     Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")).delivery(PATIENT))
@@ -79,7 +81,7 @@ async fn until_ready(mesh: &Mesh) -> anyhow::Result<()> {
 
 /// Waits until the attempts at so many events are written down.
 async fn until_deferred(mesh: &Mesh, count: usize) -> anyhow::Result<()> {
-    let all = |trigger: &serde_json::Value| trigger["deferred"] == count;
+    let all = |trigger: &Value| trigger["deferred"] == count;
     let admin = mesh.admin();
     admin
         .until_trigger("shop/all", "attempts are written down", all)
@@ -93,6 +95,12 @@ async fn assert_refused(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     assert_eq!(answer.status, 503, "{:?}", answer.body);
     assert_eq!(answer.code()?, "storage-failed");
     Ok(())
+}
+
+/// Ten events of each of two kinds came, once each.
+fn assert_both_came(sink: &Sink) {
+    let expected = ["1-", "2-"].iter().flat_map(|prefix| ids(prefix, 10));
+    assert_eq!(sorted(sink.ids("/all")), sorted(expected.collect()));
 }
 
 /// Sends events one by one, each until it is accepted.
@@ -160,9 +168,7 @@ async fn a_data_folder_that_is_moved_takes_nothing_and_writes_nothing_where_it_w
     until_ready(&mesh).await?;
     mesh.send("shop/default", &events("2-", "x", 10)).await?;
     mesh.until_settled().await?;
-    let mut expected = ids("1-", 10);
-    expected.extend(ids("2-", 10));
-    assert_eq!(sorted(sink.ids("/all")), sorted(expected));
+    assert_both_came(&sink);
     Ok(())
 }
 
@@ -192,9 +198,7 @@ async fn no_event_is_acknowledged_into_a_segment_that_is_gone() -> anyhow::Resul
         // While the process lives, it still delivers what it had acknowledged before.
         sink.up().await?;
         mesh.until_settled().await?;
-        let mut expected = ids("1-", 10);
-        expected.extend(ids("2-", 10));
-        assert_eq!(sorted(sink.ids("/all")), sorted(expected));
+        assert_both_came(&sink);
         sink.down();
         lose(&newest_segment(&mesh)?)?;
         send_stubbornly(&mesh, "3-", 10).await?;
@@ -263,6 +267,35 @@ async fn a_write_ahead_log_that_is_gone_costs_a_restart_and_nothing_else() -> an
 }
 
 #[tokio::test]
+async fn what_sources_remember_is_asked_for_when_it_is_gone_and_goes_on_when_it_is_back() -> anyhow::Result<()>
+{
+    let sink = Sink::start().await?;
+    let documents = format!(
+        "{}---\napiVersion: sources.millrace.dev/v1alpha1\nkind: CronSource\nmetadata: {{name: tick, namespace: shop}}\n\
+         spec: {{schedule: '* * * * * *', sink: {BROKER}}}\n",
+        documents(&sink).text()
+    );
+    let mesh = Mesh::start(&documents).await?;
+    let file = mesh.setup().data_folder().join("sources.db");
+    let aside = file.with_extension("aside");
+    sink.wait_for("/all", 2).await?;
+    fs::rename(&file, &aside)?;
+    let says = |source: &Value| {
+        let reason = source["reason"].as_str().unwrap_or_default();
+        reason.contains("sources.db") && reason.contains("put it back")
+    };
+    let admin = mesh.admin();
+    admin.until_source("shop/tick", "says what to do", says).await?;
+    fs::rename(&aside, &file)?;
+    let is_well = |source: &Value| source["state"] == "ready" && source["reason"].is_null();
+    admin
+        .until_source("shop/tick", "has nothing to say", is_well)
+        .await?;
+    let before = sink.count("/all");
+    sink.wait_for("/all", before + 2).await.map(drop)
+}
+
+#[tokio::test]
 async fn a_brokers_folder_that_is_removed_ends_neither_the_process_nor_its_honesty() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     let mut mesh = Mesh::start(documents(&sink).text()).await?;
@@ -275,9 +308,7 @@ async fn a_brokers_folder_that_is_removed_ends_neither_the_process_nor_its_hones
     mesh.restart().await?;
     mesh.send("shop/default", &events("2-", "x", 10)).await?;
     mesh.until_settled().await?;
-    let mut expected = ids("1-", 10);
-    expected.extend(ids("2-", 10));
-    assert_eq!(sorted(sink.ids("/all")), sorted(expected));
+    assert_both_came(&sink);
     Ok(())
 }
 

@@ -4,12 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answer, Answered, Client, Event, Gate, Mesh, Sink, Volume, wait_until};
 
-/// Retries for ever, and quickly.
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}";
 const MIB: u64 = 1 << 20;
 
 fn event(id: usize, bytes: usize) -> Event {

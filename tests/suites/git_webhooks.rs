@@ -3,7 +3,7 @@
 use std::fs;
 
 use http::Method;
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::webhook::{Call, assert_refused, post};
 use millrace_tests::{Client, Mesh, Sink, wait_until};
@@ -208,7 +208,7 @@ async fn a_full_broker_makes_the_forge_come_back() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     sink.down();
     let trigger = Trigger::new("all", &sink.url("/all"))
-        .delivery("{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}")
+        .delivery(STUBBORN)
         .annotation("millrace.dev/max-deferred", "1");
     let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "1Mi")]).trigger(&trigger);
     let mesh = Mesh::start(&format!("{}{}", broker.text(), github(BY_NEW))).await?;

@@ -239,6 +239,7 @@ impl Restless {
         let thread = std::thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
                 write(count.fetch_add(1, Ordering::Relaxed));
+                // The pace of whoever writes, which is the test's choice; nothing is waited for.
                 std::thread::sleep(Duration::from_millis(20));
             }
         });

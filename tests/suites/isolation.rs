@@ -3,13 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, long, wait_until};
 use parking_lot::Mutex;
 use serde_json::Value;
-
-/// Retries for ever, and quickly.
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S, timeout: PT10M}";
 
 /// Sends events `0..count` with so many bytes of data, a hundred in a request.
 async fn flood(mesh: &Mesh, count: usize, bytes: usize) -> anyhow::Result<()> {

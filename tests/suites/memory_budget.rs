@@ -2,14 +2,15 @@
 //! completely full holds up only those who need it, and drains.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::sink::{Answer, Gate};
 use millrace_tests::{Event, Mesh, Sink, wait_until};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ use tokio::sync::watch;
 /// The least budget that is useful with events of 1 MiB: 8 MiB in flight, 4 MiB queued.
 const BUDGET: usize = 32 << 20;
 const MIB: usize = 1 << 20;
+/// How much more memory than when it is quiet the process may ever take beside its budget, in MiB.
+const ROOM_MIB: u64 = 64;
 
 async fn start(documents: &Documents) -> anyhow::Result<Mesh> {
     let budget = BUDGET.to_string();
@@ -24,21 +27,16 @@ async fn start(documents: &Documents) -> anyhow::Result<Mesh> {
     setup.start().await
 }
 
-/// Bytes of memory that the process has.
-fn resident(mesh: &mut Mesh) -> anyhow::Result<usize> {
-    let status = fs::read_to_string(format!("/proc/{}/status", mesh.process().id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.unwrap_or_default().trim().parse::<usize>()? * 1024)
+async fn used(mesh: &Mesh, part: &str) -> anyhow::Result<usize> {
+    Ok(usize::try_from(mesh.admin().memory(part).await?)?)
 }
 
-async fn used(mesh: &Mesh, part: &str) -> anyhow::Result<usize> {
-    let name = format!("millrace_memory_used_bytes{{part=\"{part}\"}}");
-    // The harness sums the series of a name; a name with its label is one of them.
-    let answer = mesh.admin().ask(&http::Method::GET, "/metrics").await?;
-    let text = String::from_utf8(answer.body.to_vec())?;
-    let line = text.lines().find_map(|line| line.strip_prefix(&name));
-    Ok(line.unwrap_or_default().trim().parse()?)
+/// The process never took more than what it is to, since it was quiet with so many MiB.
+fn assert_bounded(mesh: &Mesh, quiet: u64) -> anyhow::Result<()> {
+    let most = mesh.running().most_resident()?;
+    let bound = quiet + (BUDGET / MIB) as u64 + ROOM_MIB;
+    anyhow::ensure!(most <= bound, "{most} MiB, {quiet} when quiet");
+    Ok(())
 }
 
 /// Waits until nothing of a part is in use.
@@ -51,69 +49,97 @@ async fn empty(mesh: &Mesh, part: &str) -> anyhow::Result<()> {
     .await
 }
 
-fn large(nth: usize) -> Event {
+fn large(kind: &str, nth: usize) -> Event {
     let data = vec![b'x'; MIB - 1024];
-    Event::new(&format!("large-{nth}"), "large").data("application/octet-stream", data)
+    Event::new(&format!("{kind}-{nth}"), kind).data("application/octet-stream", data)
 }
 
-/// A subscriber that replies with almost a mebibyte, and sends only half of it until it is released.
-async fn stalling(released: Arc<watch::Sender<bool>>) -> anyhow::Result<SocketAddr> {
+/// A subscriber of the test's own, on a free port.
+async fn subscriber<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> anyhow::Result<SocketAddr>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(stall(stream, released.subscribe()));
+            tokio::spawn(serve(stream));
         }
     });
     Ok(address)
 }
 
-/// Answers one request after another, and ignores their first lines.
+/// Reads one request, and begins an answer that is a reply with so many bytes of data.
+async fn begin_reply(stream: &mut BufReader<TcpStream>, bytes: usize) -> anyhow::Result<()> {
+    let (mut id, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        anyhow::ensure!(stream.read_line(&mut line).await? > 0, "closed");
+        match line.trim_end().split_once(": ") {
+            Some(("ce-id", value)) => value.clone_into(&mut id),
+            Some(("content-length", value)) => length = value.parse()?,
+            None if line.trim().is_empty() => break,
+            _ => {}
+        }
+    }
+    stream.read_exact(&mut vec![0; length]).await?;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nce-specversion: 1.0\r\nce-id: reply-{id}\r\nce-source: /r\r\nce-type: reply\r\n\
+         content-type: text/plain\r\ncontent-length: {bytes}\r\n\r\n"
+    );
+    Ok(stream.write_all(head.as_bytes()).await?)
+}
+
+/// Replies with almost a mebibyte, of which half is held back until all are let go.
 async fn stall(stream: TcpStream, mut released: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
+    let body = vec![b'r'; MIB - 1024];
+    let (first, rest) = body.split_at(body.len() / 2);
     loop {
-        let (mut id, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            anyhow::ensure!(stream.read_line(&mut line).await? > 0, "closed");
-            match line.trim_end().split_once(": ") {
-                Some(("ce-id", value)) => value.clone_into(&mut id),
-                Some(("content-length", value)) => length = value.parse()?,
-                None if line.trim().is_empty() => break,
-                _ => {}
-            }
-        }
-        stream.read_exact(&mut vec![0; length]).await?;
-        let body = vec![b'r'; MIB - 1024];
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nce-specversion: 1.0\r\nce-id: reply-{id}\r\nce-source: /r\r\nce-type: reply\r\n\
-             content-type: text/plain\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(&body[..body.len() / 2]).await?;
+        begin_reply(&mut stream, body.len()).await?;
+        stream.write_all(first).await?;
         released.wait_for(|released| *released).await?;
-        stream.write_all(&body[body.len() / 2..]).await?;
+        stream.write_all(rest).await?;
+    }
+}
+
+/// Replies with almost a mebibyte, not much faster than what counts as stalling: its memory is not taken from it.
+async fn dawdle(stream: TcpStream) -> anyhow::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let body = vec![b'r'; MIB - 1024];
+    loop {
+        begin_reply(&mut stream, body.len()).await?;
+        for piece in body.chunks(64 << 10) {
+            stream.write_all(piece).await?;
+            // The pace is what the test is about: 350 KiB a second.
+            tokio::time::sleep(Duration::from_millis(180)).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
-    const EVENTS: usize = 30;
+    /// Together far more than the process may take: each may have all of its events under way.
+    const STALLING: usize = 8;
+    const EVENTS: usize = 20;
     let sink = Sink::start().await?;
     let released = Arc::new(watch::Sender::new(false));
-    let stalling = stalling(released.clone()).await?;
+    let letting_go = released.clone();
+    let stalling = subscriber(move |stream| stall(stream, letting_go.subscribe())).await?;
     sink.decide("/good", |received, _| {
         Answer::reply(&Event::new(&format!("reply-{}", received.event().id()), "reply"))
     });
-    let documents = Documents::broker()
-        .trigger(&Trigger::new("stalls", &format!("http://{stalling}/")).attributes("{type: stall}"))
+    let mut documents = Documents::broker()
         .trigger(&Trigger::new("good", &sink.url("/good")).attributes("{type: good}"))
         .trigger(&Trigger::new("replies", &sink.url("/replies")).attributes("{type: reply}"));
-    let mut mesh = start(&documents).await?;
+    for nth in 0..STALLING {
+        let stalls = Trigger::new(&format!("stalls-{nth}"), &format!("http://{stalling}/"));
+        documents = documents.trigger(&stalls.attributes("{type: stall}").delivery(STUBBORN));
+    }
+    let mesh = start(&documents).await?;
     mesh.send("shop/default", &[Event::new("first", "good")]).await?;
     sink.wait_for("/replies", 1).await?;
-    let quiet = resident(&mut mesh)?;
+    let quiet = mesh.running().resident()?;
 
     let stalls: Vec<_> = (0..EVENTS)
         .map(|nth| Event::new(&format!("stall-{nth}"), "stall"))
@@ -134,52 +160,57 @@ async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
     // Two of the largest answer beside the room for small ones: the least size of the part.
     let held = used(&mesh, "replies").await?;
     assert!(held <= 8 * MIB, "{held}");
-    let grown = resident(&mut mesh)?.saturating_sub(quiet);
-    assert!(grown <= BUDGET + 64 * MIB, "{grown}");
 
     released.send_replace(true);
     wanted.extend(stalls.iter().map(|event| format!("reply-{}", event.id())));
     sink.until_all("/replies", &wanted).await?;
+    mesh.until_settled().await?;
     empty(&mesh, "replies").await?;
     mesh.admin().until_parked(0).await?;
-    Ok(())
+    assert_bounded(&mesh, quiet)
 }
 
 #[tokio::test]
 async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow::Result<()> {
-    const LANES: usize = 4;
-    const EVENTS: usize = 16;
+    /// Together far more than the process may take. No two lanes want the same events, so that none is held for two.
+    const LANES: usize = 12;
+    const EVENTS: usize = 12;
     let sink = Sink::start().await?;
     let gate = Gate::closed();
     let mut documents = Documents::broker();
     for lane in 0..LANES {
         let path = format!("/hung-{lane}");
         sink.answer(&path, [Answer::ok().after(&gate)]);
-        let trigger = Trigger::new(&format!("hung-{lane}"), &sink.url(&path)).attributes("{type: large}");
-        documents = documents.trigger(&trigger);
+        let trigger = Trigger::new(&path[1..], &sink.url(&path));
+        let wanted = format!("{{type: hung-{lane}}}");
+        documents = documents.trigger(&trigger.attributes(&wanted).delivery(STUBBORN));
     }
     let good = Trigger::new("good", &sink.url("/good")).attributes("{type: small}");
-    let mut mesh = start(&documents.trigger(&good)).await?;
+    let mesh = start(&documents.trigger(&good)).await?;
     mesh.send("shop/default", &[Event::new("first", "small")]).await?;
     sink.wait_for("/good", 1).await?;
-    let quiet = resident(&mut mesh)?;
+    let quiet = mesh.running().resident()?;
 
-    let events: Vec<_> = (0..EVENTS).map(large).collect();
-    mesh.send("shop/default", &events).await?;
-    // Completely full: no lane begins another attempt.
+    for nth in 0..EVENTS {
+        let events: Vec<_> = (0..LANES)
+            .map(|lane| large(&format!("hung-{lane}"), nth))
+            .collect();
+        mesh.send("shop/default", &events).await?;
+    }
+    // To the brim: no lane begins another attempt.
     wait_until("the part to be full", || async {
         let used = used(&mesh, "in-flight").await?;
         anyhow::ensure!(used > BUDGET / 4 - 2 * MIB, "{used}");
         Ok(Some(()))
     })
     .await?;
-    let trigger = mesh.admin().trigger("shop/hung-0").await?;
-    assert!(
-        trigger["reason"]
-            .as_str()
-            .is_some_and(|reason| reason.contains("memory")),
-        "{trigger}"
-    );
+    let waits = |trigger: &Value| {
+        let reason = trigger["reason"].as_str();
+        reason.is_some_and(|reason| reason.contains("memory"))
+    };
+    mesh.admin()
+        .until_trigger("shop/hung-0", "waits for memory", waits)
+        .await?;
     let small: Vec<_> = (0..100)
         .map(|nth| Event::new(&format!("small-{nth}"), "small"))
         .collect();
@@ -188,8 +219,6 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
     // One attempt of each lane may be under way beyond the part.
     let held = used(&mesh, "in-flight").await?;
     assert!(held <= BUDGET / 4 + LANES * MIB, "{held}");
-    let grown = resident(&mut mesh)?.saturating_sub(quiet);
-    assert!(grown <= BUDGET + 64 * MIB, "{grown}");
 
     gate.open();
     for lane in 0..LANES {
@@ -203,6 +232,57 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
     }
     empty(&mesh, "in-flight").await?;
     mesh.admin().until_parked(0).await?;
+    assert_bounded(&mesh, quiet)
+}
+
+#[tokio::test]
+async fn a_reply_that_waits_for_memory_uses_up_nothing_of_its_timeout() -> anyhow::Result<()> {
+    const TIMEOUT: Duration = Duration::from_millis(1_500);
+    /// How often a reply is to wait for longer than that: on a busy machine others may lose their memory to it at once.
+    const ROUNDS: usize = 10;
+    let sink = Sink::start().await?;
+    sink.decide("/patient", |received, _| {
+        let reply = Event::new(&format!("reply-{}", received.event().id()), "awaited");
+        Answer::reply(&reply.data("application/octet-stream", vec![b'x'; MIB - 1024]))
+    });
+    let dawdling = subscriber(dawdle).await?;
+    let patient = Trigger::new("patient", &sink.url("/patient"))
+        .attributes("{type: patient}")
+        .delivery("{retry: 0, timeout: PT1.5S}");
+    let dawdles = Trigger::new("dawdles", &format!("http://{dawdling}/")).attributes("{type: dawdle}");
+    let awaited = Trigger::new("awaited", &sink.url("/awaited")).attributes("{type: awaited}");
+    let documents = Documents::broker().trigger(&patient).trigger(&awaited);
+    let mesh = start(&documents.trigger(&dawdles.delivery(STUBBORN))).await?;
+    let mut waited = Vec::new();
+    for round in 0..ROUNDS {
+        let ids = (0..8).map(|nth| format!("dawdle-{round}-{nth}"));
+        let events: Vec<_> = ids.map(|id| Event::new(&id, "dawdle")).collect();
+        mesh.send("shop/default", &events).await?;
+        wait_until("the part to be full", || async {
+            let used = used(&mesh, "replies").await?;
+            anyhow::ensure!(used > 3 * MIB, "{used}");
+            Ok(Some(()))
+        })
+        .await?;
+        mesh.send("shop/default", &[Event::new(&round.to_string(), "patient")])
+            .await?;
+        let came = sink.wait_for("/awaited", round + 1).await?[round].at;
+        waited.push(came.duration_since(sink.received("/patient")[round].at));
+        if waited[round] > TIMEOUT {
+            break;
+        }
+    }
+    assert!(
+        waited.iter().any(|waited| *waited > TIMEOUT),
+        "none had to wait: {waited:?}"
+    );
+    mesh.until_settled().await?;
+    let state = mesh.admin().trigger("shop/patient").await?;
+    assert_eq!(
+        (&state["failedAttempts"], &state["delivered"]),
+        (&0.into(), &waited.len().into()),
+        "{state}"
+    );
     Ok(())
 }
 

@@ -156,14 +156,22 @@ async fn after_the_grace_period_debts_are_dropped_and_counted() -> anyhow::Resul
             .await?,
         10.0
     );
-    // It is a new trigger when it comes back: it starts at the end.
     mesh.send("shop/default", &events("2-", "x", 5)).await?;
+    comes_back_as_a_new_one(&mesh, &sink, || fs::rename(&aside, &file)).await
+}
+
+/// A trigger that was given up is a new one when it comes back: it starts at the end.
+async fn comes_back_as_a_new_one(
+    mesh: &Mesh,
+    sink: &Sink,
+    back: impl FnOnce() -> std::io::Result<()>,
+) -> anyhow::Result<()> {
     sink.answer("/t", [Answer::ok()]);
     sink.take("/t");
-    taken(&mesh, || fs::rename(&aside, &file)).await?;
-    mesh.send("shop/default", &events("3-", "x", 5)).await?;
+    taken(mesh, back).await?;
+    mesh.send("shop/default", &events("new-", "x", 5)).await?;
     mesh.until_settled().await?;
-    assert_eq!(sorted(sink.ids("/t")), ids("3-", 5));
+    assert_eq!(sorted(sink.ids("/t")), ids("new-", 5));
     Ok(())
 }
 
@@ -289,14 +297,7 @@ async fn the_place_of_a_trigger_that_is_gone_gives_way_before_a_producer_is_refu
         words.contains("was given up before the end of its grace period"),
         "{words}"
     );
-    // When it comes back it is a new Trigger.
-    sink.answer("/t", [Answer::ok()]);
-    sink.take("/t");
-    taken(&mesh, || fs::rename(&aside, &file)).await?;
-    mesh.send("shop/default", &events("3-", "x", 5)).await?;
-    mesh.until_settled().await?;
-    assert_eq!(sorted(sink.ids("/t")), ids("3-", 5));
-    Ok(())
+    comes_back_as_a_new_one(&mesh, &sink, || fs::rename(&aside, &file)).await
 }
 
 #[tokio::test]

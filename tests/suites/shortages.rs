@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::Context as _;
 use millrace_tests::admin::OpenAdmin;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Client, Event, Gate, Mesh, Sink, namespace, wait_until};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use millrace_tests::raw::stranger;
+use millrace_tests::{Answer, Client, Connects, Event, Gate, Mesh, Sink, descriptors, namespace, wait_until};
+use rustix::io::Errno;
 use serde_json::Value;
 
 /// One attempt and no other: anything counted as a failure parks the event.
@@ -21,32 +21,6 @@ fn events(from: usize, to: usize) -> Vec<Event> {
 
 fn ids(from: usize, to: usize) -> BTreeSet<String> {
     (from..to).map(|id| id.to_string()).collect()
-}
-
-/// Lets the running process open no more files and connections; returns the limit that it had.
-fn close_descriptors(mesh: &mut Mesh) -> anyhow::Result<Rlimit> {
-    set_descriptors(mesh, |before| Rlimit {
-        current: Some(4),
-        ..before
-    })
-}
-
-fn set_descriptors(mesh: &mut Mesh, limit: impl Fn(Rlimit) -> Rlimit) -> anyhow::Result<Rlimit> {
-    let pid = Pid::from_raw(i32::try_from(mesh.process().id())?);
-    let unchanged = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    let text = fs::read_to_string(format!("/proc/{}/limits", mesh.process().id()))?;
-    let line = text.lines().find(|line| line.starts_with("Max open files"));
-    let mut numbers = line.context("no limit of open files")?.split_whitespace().skip(3);
-    let mut next = || numbers.next().and_then(|number| number.parse().ok());
-    let before = Rlimit {
-        current: next(),
-        maximum: next(),
-    };
-    anyhow::ensure!(before != unchanged, "no numbers in {text}");
-    Ok(prlimit(pid, Resource::Nofile, limit(before))?)
 }
 
 /// Waits until the trigger says that it waits for `shortage`.
@@ -94,7 +68,7 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
     sink.wait_for("/takes", 1).await?;
     dead_letters.wait_for("/dead", 1).await?;
 
-    let before = close_descriptors(&mut mesh)?;
+    let before = descriptors::none_left(mesh.process())?;
     let batch = Event::batch(&events(0, 40));
     assert_eq!(producer.post("/shop/default", &batch).await?.status, 202);
     until_short(&admin, "shop/takes", "descriptors").await?;
@@ -115,7 +89,7 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
         Ok(Some(()).filter(|()| is_told("shop/takes") && is_told("shop/refuses")))
     })
     .await?;
-    set_descriptors(&mut mesh, |_| before)?;
+    descriptors::set(mesh.process(), before)?;
 
     sink.until_all("/takes", &ids(0, 40)).await?;
     dead_letters.until_all("/dead", &ids(0, 40)).await?;
@@ -161,14 +135,14 @@ async fn without_descriptors_a_source_waits_and_its_sink_is_not_blamed() -> anyh
     let mut mesh = setup.environment("K_SINK", &sink.url("/in")).start().await?;
     let admin = mesh.admin().open().await?;
     sink.wait_for("/in", 1).await?;
-    let before = close_descriptors(&mut mesh)?;
+    let before = descriptors::none_left(mesh.process())?;
     wait_until("the source to say what it waits for", || async {
         let sources = admin.get("sources").await?.to_string();
         anyhow::ensure!(sources.contains("waiting for a file descriptor"), "{sources}");
         Ok(Some(()))
     })
     .await?;
-    set_descriptors(&mut mesh, |_| before)?;
+    descriptors::set(mesh.process(), before)?;
     let so_far = sink.count("/in");
     sink.wait_for("/in", so_far + 2).await?;
     assert_eq!(mesh.admin().metric("millrace_source_not_taken_total").await?, 0.0);
@@ -179,12 +153,12 @@ async fn without_descriptors_a_source_waits_and_its_sink_is_not_blamed() -> anyh
 async fn idle_connections_of_producers_park_nothing() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
-    let low = ["prlimit", "--nofile=256:256"].map(str::to_owned).to_vec();
-    let mesh = Setup::new(documents.text())?.before(low).start().await?;
+    let few = descriptors::at_most(256);
+    let mesh = Setup::new(documents.text())?.before(few).start().await?;
     mesh.send("shop/default", &[Event::new("first", "x")]).await?;
     let mut idle = Vec::new();
     for _ in 0..300 {
-        idle.push(tokio::net::TcpStream::connect(mesh.listen()).await?);
+        idle.push(stranger(mesh.listen()).await?);
     }
     for some in events(0, 200).chunks(20) {
         mesh.send("shop/default", some).await?;
@@ -221,6 +195,34 @@ async fn without_local_ports_events_wait_and_each_is_attempted_once() -> anyhow:
     })
     .await?;
     assert_eq!(sink.count("/takes"), 40, "each once");
+    Ok(())
+}
+
+async fn without_kernel_memory(error: Errno) -> anyhow::Result<()> {
+    let Some(connects) = Connects::new()? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let documents = Documents::broker().trigger(&Trigger::new("takes", &sink.url("/takes")).delivery(ONCE));
+    let mesh = connects.of(Setup::new(documents.text())?)?.start().await?;
+    let admin = mesh.admin().open().await?;
+    connects.fail(Some(error))?;
+    mesh.send("shop/default", &events(0, 40)).await?;
+    until_short(&admin, "shop/takes", "memory").await?;
+    assert_eq!(sink.count("/takes"), 0);
+    connects.fail(None)?;
+    sink.until_all("/takes", &ids(0, 40)).await?;
+    nothing_failed(&mesh, "shop/takes", 40).await?;
+    assert_eq!(sink.count("/takes"), 40, "each once");
+    Ok(())
+}
+
+/// The kernel's memory cannot be taken from it by a test, so its answer is made.
+#[tokio::test]
+async fn without_kernel_memory_events_wait_and_each_is_attempted_once() -> anyhow::Result<()> {
+    for error in [Errno::NOBUFS, Errno::NOMEM] {
+        without_kernel_memory(error).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 /* Moves the clocks of one process: a library that LD_PRELOAD puts before libc.
  *
- * MILLRACE_TEST_CLOCKS names a file with two numbers of 64 bits: the seconds by which the wall clock and CLOCK_BOOTTIME
+ * MILLRACE_TEST_PRELOAD names a file with two numbers of 64 bits: the seconds by which the wall clock and CLOCK_BOOTTIME
  * are ahead of the machine's. A test writes them while the process runs. CLOCK_MONOTONIC, which timers go by, is left
  * alone, as a machine that is suspended leaves it. Nothing here allocates memory: the allocator asks for the time too.
  */
@@ -23,7 +23,7 @@ static const struct ahead none;
 static const struct ahead *ahead = &none;
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("MILLRACE_TEST_CLOCKS");
+    const char *path = getenv("MILLRACE_TEST_PRELOAD");
     int file = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) {
         return;

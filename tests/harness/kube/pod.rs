@@ -53,14 +53,9 @@ impl Pod {
     /// Whether this machine lets a program start in it; else a remark, or a failure where peers are required.
     fn can_be(&self) -> anyhow::Result<bool> {
         let before = self.before();
-        let tried = Command::new(&before[0]).args(&before[1..]).arg("true").output();
-        let refused = match tried {
-            Ok(output) if output.status.success() => return Ok(true),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            Err(error) => error.to_string(),
-        };
-        crate::peers::skip(&format!("no mount namespace can be made: {refused}"))?;
-        Ok(false)
+        let mut command = Command::new(&before[0]);
+        command.args(&before[1..]).arg("true");
+        crate::peers::can(&mut command, "no mount namespace can be made")
     }
 
     fn put(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {

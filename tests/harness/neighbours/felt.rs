@@ -34,11 +34,13 @@ pub struct Felt {
     pub received: u64,
     /// Questions that the name server left without an answer.
     pub unanswered: u64,
+    /// Bytes that attempts and replies, nearly all of them hostile, hold of the mesh's memory.
+    pub held: u64,
     /// Descriptors that the mesh has open.
     pub descriptors: usize,
-    /// Events of hostile Brokers that were routed, whatever their outcome.
-    pub routed: f64,
-    /// Debts of orphans that were dropped.
+    /// Events of hostile Brokers that were routed, whatever came of it.
+    pub routed: u64,
+    /// What orphans owed and was dropped.
     pub dropped_debts: f64,
 }
 
@@ -59,8 +61,9 @@ impl Felt {
             open: counts.open.load(Ordering::Relaxed),
             received: received.sum(),
             unanswered: attack.names.as_ref().map_or(0, |names| names.unanswered()),
+            held: admin.memory("in-flight").await? + admin.memory("replies").await?,
             descriptors: mesh.running().descriptors()?,
-            routed: hostile.map(|(_, value)| value).sum(),
+            routed: hostile.map(|(_, value)| *value as u64).sum(),
             dropped_debts: admin.metric("millrace_dispatch_dropped_debts_total").await?,
         })
     }

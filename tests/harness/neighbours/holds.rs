@@ -43,6 +43,7 @@ impl Hold {
                         until_ended(stream, &opening).await;
                         counts.open.fetch_sub(1, Ordering::Relaxed);
                     }
+                    // A hostile pace, which is the test's choice; nothing is waited for.
                     tokio::time::sleep(AGAIN).await;
                 }
             });

@@ -8,7 +8,6 @@
 mod felt;
 mod holds;
 mod honest;
-mod names;
 mod posts;
 mod rows;
 mod subscribers;
@@ -19,12 +18,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::documents::Documents;
 use crate::mesh::{Mesh, Setup};
-use crate::wait_until;
+use crate::{descriptors, wait_until};
 
 use self::felt::Counts;
 use self::rows::Attack;
@@ -37,10 +35,6 @@ pub use self::traffic::{Outcome, Traffic};
 /// The address from which the hostile tenant connects. The honest one uses the address that the system
 /// chooses: 127.0.0.1.
 const HOSTILE_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-
-/// Replaces itself by the rest of the arguments, with at most so many descriptors and no right to raise that
-/// limit.
-const FEW_DESCRIPTORS: &str = "ulimit -n \"$0\" && exec \"$@\"";
 
 /// A mesh with both tenants.
 #[derive(Debug)]
@@ -67,7 +61,7 @@ impl Neighbours {
     /// # Errors
     /// When it does not become ready.
     pub async fn start(row: Row, honest: Honest, place: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        raise_descriptors();
+        descriptors::raise_our_own()?;
         let Some(attack) = row.attack()? else {
             return Ok(None);
         };
@@ -84,8 +78,7 @@ impl Neighbours {
             setup = names.around(setup)?;
         }
         if let Some(limit) = attack.descriptors {
-            let before = ["sh", "-c", FEW_DESCRIPTORS, &limit.to_string()];
-            setup = setup.before(before.map(str::to_owned).to_vec());
+            setup = setup.before(descriptors::at_most(limit));
         }
         let mesh = setup.start().await?;
         Ok(Some(Self { mesh, honest, attack }))
@@ -151,19 +144,6 @@ impl Neighbours {
     }
 }
 
-/// The connections of both tenants, and those of their subscribers, are open in this process too.
-fn raise_descriptors() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If it is refused, connections fail and the attack does not reach the mesh, which the test reports.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    );
-}
-
 // === impl Underway ===
 
 impl Underway<'_> {
@@ -176,12 +156,15 @@ impl Underway<'_> {
             .await
     }
 
-    /// Checks that the attack still reaches the mesh.
+    /// Checks that it still is an attack: the mesh feels it, and what grows while it lasts grows from now on.
     ///
     /// # Errors
-    /// When the mesh does not feel it; with what it feels.
+    /// When that is not so before the deadline, with what the mesh feels.
     pub async fn goes_on(&self) -> anyhow::Result<()> {
-        self.until("the attack to go on", self.neighbours.attack.felt)
+        let Attack { felt, grows, .. } = self.neighbours.attack;
+        let then = self.felt().await?;
+        let has_grown = |now: &Felt| grows.is_none_or(|count| count(now) > count(&then));
+        self.until("the attack to go on", |now| felt(now) && has_grown(now))
             .await
     }
 
@@ -193,7 +176,7 @@ impl Underway<'_> {
         Felt::now(&self.neighbours.mesh, &self.neighbours.attack, &self.counts).await
     }
 
-    async fn until(&self, what: &str, is_so: fn(&Felt) -> bool) -> anyhow::Result<()> {
+    async fn until(&self, what: &str, is_so: impl Fn(&Felt) -> bool) -> anyhow::Result<()> {
         wait_until(what, || async {
             let felt = self.felt().await.context("asking what is felt")?;
             anyhow::ensure!(is_so(&felt), "{felt:?}");

@@ -50,6 +50,7 @@ impl Posts {
                     Ok(_) | Err(_) => &counts.refused,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
+                // A hostile pace, which is the test's choice; nothing is waited for.
                 tokio::time::sleep(posts.pause).await;
             }
         }

@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::documents::{Documents, Trigger};
+use crate::documents::{Documents, STUBBORN, Trigger};
 use crate::event::Message;
+use crate::name_server::NameServer;
 use crate::volume::Volume;
 use crate::{Event, long};
 
 use super::felt::Felt;
 use super::holds::Hold;
 use super::honest::{BROKER, SOURCE, Terms};
-use super::names::{ALIVE, Names};
 use super::posts::Posts;
 use super::subscribers::{Manner, Subscriber};
 
-/// Retries for ever, and waits for an answer longer than any test takes: hostile events are not parked.
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S, timeout: PT10M}";
-/// The data size of a large JSON event.
+/// The name of a host that lives, on this machine.
+const ALIVE: &str = "alive.mill.test";
+/// The data of a large event that is JSON.
 const LARGE: usize = 240_000;
 /// The largest data of an event.
 const LARGEST: usize = 1 << 20;
@@ -66,8 +66,8 @@ pub(super) struct Attack {
     pub(super) terms: Terms,
     /// Descriptors of the mesh.
     pub(super) descriptors: Option<u32>,
-    /// The name server that the mesh asks.
-    pub(super) names: Option<Names>,
+    /// Whom the mesh asks for names.
+    pub(super) names: Option<NameServer>,
     /// The volume of the mesh.
     pub(super) volume: Option<Volume>,
     /// The subscribers of the hostile tenant.
@@ -76,10 +76,11 @@ pub(super) struct Attack {
     pub(super) posts: Vec<Posts>,
     /// The connections that it holds.
     pub(super) holds: Vec<Hold>,
-    /// Whether the attack has reached the mesh.
+    /// Whether the mesh feels the attack.
     pub(super) felt: fn(&Felt) -> bool,
-    /// Whether the attack has lasted long enough: the mesh ends some connections only after a while, and
-    /// those began anew.
+    /// What grows while the attack goes on; `None` where `felt` looks at nothing that has only ever grown.
+    pub(super) grows: Option<fn(&Felt) -> u64>,
+    /// Whether the mesh has had to do with it for long enough: it has ended what it ends only after a while, and it began anew.
     pub(super) lasted: fn(&Felt) -> bool,
 }
 
@@ -158,6 +159,7 @@ impl Attack {
             posts: Vec::new(),
             holds: Vec::new(),
             felt,
+            grows: Some(|felt| felt.accepted),
             lasted: |_| true,
         }
     }
@@ -181,7 +183,8 @@ fn costly_filters() -> anyhow::Result<Attack> {
     Ok(Attack {
         subscribers: vec![subscriber],
         posts,
-        ..Attack::new(documents, |felt| felt.routed >= 4.0)
+        grows: Some(|felt| felt.routed),
+        ..Attack::new(documents, |felt| felt.routed >= 4)
     })
 }
 
@@ -201,7 +204,8 @@ fn ordinary_paths() -> anyhow::Result<Attack> {
     Ok(Attack {
         subscribers: vec![subscriber],
         posts: vec![posts.every(Duration::from_millis(50))],
-        ..Attack::new(documents, |felt| felt.routed >= 20.0 && felt.received >= 20)
+        grows: Some(|felt| felt.received),
+        ..Attack::new(documents, |felt| felt.routed >= 20 && felt.received >= 20)
     })
 }
 
@@ -213,7 +217,8 @@ fn idle_connections() -> Attack {
         // Half of them send nothing; the others have sent a request and then wait, as a kept-alive connection
         // does.
         holds: vec![hold(Bytes::new()), hold(Bytes::from(asked))],
-        // All places are taken, and more clients want in: those turned away come again.
+        grows: None,
+        // All places are taken, and more want in: who is turned away comes again.
         ..Attack::new(Documents::default(), |felt| {
             felt.opened >= 1_000 && felt.open >= 200 && felt.descriptors >= 200
         })
@@ -263,7 +268,9 @@ fn stalled_replies() -> anyhow::Result<Attack> {
         },
         subscribers: vec![subscriber],
         posts: vec![Posts::new("asks", vec![event]).every(Duration::from_millis(20))],
-        ..Attack::new(documents, |felt| felt.accepted >= 100 && felt.received >= 8)
+        ..Attack::new(documents, |felt| {
+            felt.received >= 8 && felt.held >= 4 * LARGEST as u64
+        })
     })
 }
 
@@ -285,7 +292,9 @@ fn hung_subscribers() -> anyhow::Result<Attack> {
     Ok(Attack {
         subscribers: vec![subscriber],
         posts: vec![Posts::new("large", events).every(Duration::from_millis(5))],
-        ..Attack::new(documents, |felt| felt.accepted >= 9 * 32 && felt.received >= 8)
+        ..Attack::new(documents, |felt| {
+            felt.accepted >= 9 * 32 && felt.held >= 8 * LARGEST as u64
+        })
     })
 }
 
@@ -299,6 +308,7 @@ fn slow_bodies() -> Attack {
             count: 33,
             opening: Bytes::from(opening),
         }],
+        grows: None,
         lasted: |felt| felt.opened >= 2 * 33,
         ..Attack::new(Documents::default(), |felt| felt.open >= 30)
     }
@@ -319,13 +329,14 @@ fn silent_calls() -> Attack {
             count: 100,
             opening: Bytes::from(opening),
         }],
+        grows: None,
         lasted: |felt| felt.opened >= 2 * 100,
         ..Attack::new(Documents::default(), |felt| felt.open >= 90)
     }
 }
 
 fn dead_names() -> anyhow::Result<Option<Attack>> {
-    let Some(names) = Names::start()? else {
+    let Some(names) = NameServer::of_one_mesh()? else {
         return Ok(None);
     };
     let mut documents = Documents::default().and_broker("names", "{}");
@@ -342,6 +353,7 @@ fn dead_names() -> anyhow::Result<Option<Attack>> {
         },
         names: Some(names),
         posts: vec![Posts::new("names", vec![event]).every(Duration::from_millis(50))],
+        grows: Some(|felt| felt.unanswered),
         ..Attack::new(documents, |felt| felt.unanswered >= 8)
     }))
 }
@@ -362,6 +374,7 @@ fn full_volume() -> anyhow::Result<Option<Attack>> {
         volume: Some(volume),
         subscribers: vec![subscriber],
         posts: vec![Posts::new("greedy", vec![event.binary()])],
+        grows: Some(|felt| felt.refused),
         ..Attack::new(documents, |felt| felt.refused >= 50)
     }))
 }
