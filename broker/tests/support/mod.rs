@@ -317,3 +317,35 @@ pub(crate) const BINARY: [&str; 5] = [
     "ce-type: order.paid",
     "content-type: application/octet-stream",
 ];
+
+pub(crate) const POST: &str = "POST /shop/default";
+pub(crate) const STRUCTURED: &str = "content-type: application/cloudevents+json; charset=utf-8";
+pub(crate) const BATCH: &str = "content-type: application/cloudevents-batch+json";
+
+/// Asserts that it is a complete problem with that code.
+pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> serde_json::Value {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(
+        answer
+            .head
+            .contains("\r\ncontent-type: application/problem+json\r\n"),
+        "{answer:?}"
+    );
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(body["code"], code, "{body}");
+    assert_eq!(body["status"], status, "{body}");
+    assert_eq!(
+        body["type"],
+        format!("https://millrace.dev/errors/{code}"),
+        "{body}"
+    );
+    assert!(
+        body["title"].is_string() && !body["detail"].as_str().unwrap().is_empty(),
+        "{body}"
+    );
+    body
+}
+
+pub(crate) fn structured(id: &str, rest: &str) -> String {
+    format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"{rest}}}"#)
+}
