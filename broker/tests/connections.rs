@@ -1,5 +1,5 @@
-//! What the HTTP ingress promises about connections: requests one after the other, bodies and headers that come slowly, break off or
-//! do not come, memory that is short, and an end in good order.
+//! What the HTTP ingress promises about connections: pipelined requests, bodies and headers that come slowly, break off or never
+//! come, short memory, and a shutdown in good order.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
     dead_code,
@@ -102,7 +102,7 @@ async fn a_body_that_does_not_come_is_408_and_one_that_breaks_off_400() {
     );
     problem(&served.exchange(&head).await, 408, "body-timeout");
     assert!(served.memory.events().is_empty());
-    // With the usual time, so that the end is seen first on any machine.
+    // With the usual timeout: the end is seen first, however slow the machine is.
     let served = start(Memory::new());
     let mut stream = served.connect().await;
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -124,7 +124,7 @@ async fn slow_and_hostile_headers_are_answered_and_stored_nowhere() {
         408
     );
     assert!(served.memory.events().is_empty());
-    // With the usual time, so that each is read on any machine.
+    // With the usual timeout: each header is read, however slow the machine is.
     let served = start(Memory::new());
     let many: Vec<_> = (0..300).map(|n| format!("ce-x{n}: y")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
@@ -159,7 +159,7 @@ async fn a_body_waits_for_memory_that_others_hold_and_is_503_if_it_waits_in_vain
     let told = served.exchange(request(POST, &BINARY, vec![0; 1 << 20])).await;
     problem(&told, 503, "memory-full");
     assert!(told.head.contains("\r\nretry-after: 1\r\n"), "{told:?}");
-    // Small ones have room of their own.
+    // Small bodies have room of their own.
     let mut small = served.connect().await;
     small
         .write_all(&request(POST, &BINARY, vec![0; 50_000]))

@@ -337,7 +337,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of given pieces, what comes after them, and the length that it announces.
+    /// A body of given pieces, with what follows them and the length that it announces.
     struct Pieces {
         left: VecDeque<&'static [u8]>,
         then: Then,
@@ -457,7 +457,7 @@ mod tests {
             }));
         }
         tokio::task::yield_now().await;
-        // Its own body comes in two pieces, so it must ask at the door, too.
+        // Its own body comes in two pieces, so it too must wait at the door.
         let mut honest = pieces(&[&[0_u8; 100_000], &[0; 100_000]]);
         honest.announced = Some(200_000);
         let peer = Some(Peer::of([10, 0, 0, 2].into()));

@@ -17,7 +17,7 @@ pub struct Admin {
     address: SocketAddr,
 }
 
-/// The admin API on one connection that stays open, which answers also while no other can be opened.
+/// The admin API on one connection that stays open. It answers even while no other connection can be opened.
 #[derive(Debug)]
 pub struct OpenAdmin(Mutex<Client>);
 
@@ -34,7 +34,7 @@ impl Admin {
         self.address
     }
 
-    /// The same on a connection that is open from now on.
+    /// The same on one connection, open from now on.
     ///
     /// # Errors
     /// When it does not answer.

@@ -51,7 +51,7 @@ impl Clocks {
     }
 }
 
-/// The wall clock and CLOCK_BOOTTIME are so many seconds ahead.
+/// What the library reads: by how many seconds the wall clock and CLOCK_BOOTTIME are ahead.
 fn ahead(wall: i64, boot: i64) -> Vec<u8> {
     [wall.to_ne_bytes(), boot.to_ne_bytes()].concat()
 }

@@ -1,5 +1,5 @@
-//! Connections that one process cannot make, for want of what no test can take from the kernel: a library of ours
-//! (`connects/shim.c`) stands before libc in it.
+//! Connections that one process cannot make, with errors of the kernel that no test can provoke: our own library
+//! (`connects/shim.c`) is loaded before libc in that process.
 
 use rustix::io::Errno;
 
@@ -8,14 +8,15 @@ use crate::preload::Preload;
 
 const SHIM: &str = include_str!("connects/shim.c");
 
-/// What becomes of new connections that the processes of one [`Setup`] make.
+/// Decides whether the processes of one [`Setup`] can make connections.
 #[derive(Debug)]
 pub struct Connects(Preload);
 
 // === impl Connects ===
 
 impl Connects {
-    /// They are made. `None`, with a remark that says what is skipped, where there is no C compiler and none is required.
+    /// Connections that can be made. `None`, with a remark that names what is skipped, if there is no C compiler and
+    /// none is required.
     ///
     /// # Errors
     /// When the library cannot be built, or there is no compiler although `MILLRACE_REQUIRE_PEERS=1`.
@@ -23,15 +24,15 @@ impl Connects {
         Ok(Preload::new(SHIM, &0_i32.to_ne_bytes())?.map(Self))
     }
 
-    /// The setup, whose processes make connections so.
+    /// The setup, with processes that obey.
     ///
     /// # Errors
-    /// When the folder has a name that is no text.
+    /// When the folder's name is not valid text.
     pub fn of(&self, setup: Setup) -> anyhow::Result<Setup> {
         self.0.of(setup)
     }
 
-    /// From now on they fail with this error; with `None` they are made.
+    /// Lets all new connections fail with this error; with `None` they can be made again.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -1,4 +1,4 @@
-//! How many files and connections a process may have open: that of a mesh from its start, that of a running one, our own.
+//! Limits of open files and connections: of a mesh from its start, of a running one, and of the test itself.
 
 use std::fs;
 
@@ -7,23 +7,24 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::process::Process;
 
-/// Becomes the rest of the arguments with limits that the shell command `$0` sets.
+/// Sets limits by the shell command `$0`, then replaces itself by the rest of the arguments.
 const LIMITED: &str = "eval \"$0\" && exec \"$@\"";
 
-/// Starts a mesh (`Setup::before`) with at most so many, which it cannot raise either.
+/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with at most so many descriptors and no right to
+/// raise that limit.
 pub fn at_most(count: u32) -> Vec<String> {
     limited(&format!("ulimit -n {count}"))
 }
 
-/// Starts a mesh (`Setup::before`) with limits that this shell command sets.
+/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with limits that this shell command sets.
 pub fn limited(limits: &str) -> Vec<String> {
     ["sh", "-c", LIMITED, limits].map(str::to_owned).to_vec()
 }
 
-/// Lets the running process open none more; gives the limit that it had, for [`set`].
+/// Lets the running process open no more of them. Returns the limit that it had, for [`set`].
 ///
 /// # Errors
-/// When it is gone.
+/// When the process is gone.
 pub fn none_left(process: &Process) -> anyhow::Result<Rlimit> {
     let text = fs::read_to_string(format!("/proc/{}/limits", process.id()))?;
     let line = text.lines().find(|line| line.starts_with("Max open files"));
@@ -42,17 +43,17 @@ pub fn none_left(process: &Process) -> anyhow::Result<Rlimit> {
     Ok(before)
 }
 
-/// Gives the running process this limit.
+/// Sets this limit for the running process.
 ///
 /// # Errors
-/// When it is gone.
+/// When the process is gone.
 pub fn set(process: &Process, limit: Rlimit) -> anyhow::Result<()> {
     let pid = Pid::from_raw(i32::try_from(process.id())?);
     prlimit(pid, Resource::Nofile, limit)?;
     Ok(())
 }
 
-/// Allows the test itself as many as it may have: both ends of a connection are open on this machine.
+/// Raises the test's own limit as far as possible: both ends of each connection are open on this machine.
 ///
 /// # Errors
 /// When the system refuses it.

@@ -1,7 +1,7 @@
-//! A name server of the test's own: names that nobody answers for, as long as the test likes.
+//! A name server of the test's own. It leaves names unanswered as long as the test likes.
 //!
-//! It is the only one on a machine of the test's own ([`crate::namespace`]), or of one mesh, whose process has a mount
-//! namespace in which the system's resolver is told of it. This machine resolves names as before.
+//! It is the only one on a machine of the test's own ([`crate::namespace`]), or the only one for one mesh, which then runs in
+//! a mount namespace of its own. This machine resolves names as before.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -16,16 +16,16 @@ use anyhow::Context as _;
 
 use crate::mesh::Setup;
 
-/// Mounts the file `$1` where the system's resolver looks, and becomes the rest of the arguments.
+/// Mounts the file `$1` where the system's resolver looks, then replaces itself by the rest of the arguments.
 const MOUNTED: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
-/// How often the server looks whether it is to end.
+/// How often the server checks whether it must end.
 const LOOK: Duration = Duration::from_millis(100);
-/// Where a question's name begins.
+/// Where the name in a question begins.
 const HEAD: usize = 12;
 /// The type of an IPv4 address.
 const A: u16 = 1;
 
-/// Answers `alive…` with 127.0.0.1, `missing…` with "no such name", and all else not at all. Dropping it ends it.
+/// Answers `alive…` with 127.0.0.1, `missing…` with "no such name", and no other question at all. Dropping it ends it.
 #[derive(Debug)]
 pub struct NameServer {
     address: Ipv4Addr,
@@ -59,7 +59,7 @@ impl NameServer {
         ))
     }
 
-    /// Serves one mesh ([`Self::around`]), on an address of its own of this machine; `None`, with a remark, where that is not
+    /// Serves one mesh ([`Self::around`]), at an address of its own on this machine. `None`, with a remark, if that is not
     /// allowed and not required.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl NameServer {
         Self::serve(address, socket).map(Some)
     }
 
-    /// Lets the mesh ask this server, and nobody else.
+    /// The setup, with a mesh that asks this server and no other.
     ///
     /// # Errors
     /// When the file that says so cannot be written.
@@ -87,7 +87,7 @@ impl NameServer {
         Ok(setup.before(before(&file.to_string_lossy())))
     }
 
-    /// How many questions it left without an answer.
+    /// How many questions it left unanswered.
     pub fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::Relaxed)
     }
@@ -158,7 +158,7 @@ fn bound() -> anyhow::Result<Option<(Ipv4Addr, UdpSocket)>> {
     Ok(None)
 }
 
-/// Answers (RFC 1035) a question for a name that is known; `None`: it did not.
+/// Answers (RFC 1035) a question for a known name; `None`: it left the question unanswered.
 fn answer(socket: &UdpSocket, question: &[u8], from: SocketAddr) -> Option<()> {
     let (name, end) = name(question)?;
     let &[high, low, _, _] = question.get(end..end + 4)? else {
@@ -183,7 +183,7 @@ fn answer(socket: &UdpSocket, question: &[u8], from: SocketAddr) -> Option<()> {
     Some(())
 }
 
-/// The name that is asked for, and where it ends.
+/// The name in a question, and where it ends.
 fn name(question: &[u8]) -> Option<(String, usize)> {
     let (mut labels, mut at) = (Vec::new(), HEAD);
     loop {

@@ -140,7 +140,7 @@ pub(crate) fn skip(reason: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether this machine lets a command be run; else a remark, which says that this is `lacking`, and why.
+/// Whether this machine can run a command; if not, prints a remark that says what is `lacking`, and why.
 ///
 /// # Errors
 /// The reason, where nothing may be skipped.

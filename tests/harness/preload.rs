@@ -1,6 +1,7 @@
-//! A library of ours that stands before libc in the processes of one mesh, and does what a test writes into a file.
+//! Our own library, loaded before libc in the processes of one mesh. It does what the test writes into a file.
 //!
-//! For what no machine does on demand: clocks that jump, a kernel without memory. The rest of the machine is not touched.
+//! It serves for what no machine does on demand: clocks that jump, a kernel without memory. The rest of the machine is
+//! not touched.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -11,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::mesh::Setup;
 
-/// The variable that names the file to the library.
+/// The variable that tells the library where the file is.
 const TOLD: &str = "MILLRACE_TEST_PRELOAD";
 
-/// A library that was built, and the file that it looks at.
+/// The library, built, and the file that it reads.
 #[derive(Debug)]
 pub(crate) struct Preload {
     folder: TempDir,
@@ -24,8 +25,8 @@ pub(crate) struct Preload {
 // === impl Preload ===
 
 impl Preload {
-    /// Builds the library; the file holds these bytes. `None`, with a remark that says what is skipped, where there is no C
-    /// compiler and none is required.
+    /// Builds the library, and writes these bytes into the file. `None`, with a remark that names what is skipped, if
+    /// there is no C compiler and none is required.
     ///
     /// # Errors
     /// When the library cannot be built, or there is no compiler although `MILLRACE_REQUIRE_PEERS=1`.
@@ -38,13 +39,13 @@ impl Preload {
             .args([&folder.path().join("shim.so"), &file])
             .output();
         let Ok(compiled) = compiled else {
-            crate::peers::skip("there is no C compiler `cc` for a library that stands before libc")?;
+            crate::peers::skip("there is no C compiler `cc` for a library that is loaded before libc")?;
             return Ok(None);
         };
         let said = String::from_utf8_lossy(&compiled.stderr);
         ensure!(
             compiled.status.success(),
-            "the library that stands before libc: {said}"
+            "the library that is loaded before libc: {said}"
         );
         let file = File::create_new(folder.path().join("told"))?;
         let preload = Self { folder, told: file };
@@ -52,10 +53,10 @@ impl Preload {
         Ok(Some(preload))
     }
 
-    /// The setup, whose processes have the library.
+    /// The setup, with processes that load the library.
     ///
     /// # Errors
-    /// When the folder has a name that is no text.
+    /// When the folder's name is not valid text.
     pub(crate) fn of(&self, setup: Setup) -> anyhow::Result<Setup> {
         let path = |name: &str| -> anyhow::Result<String> {
             let path = self.folder.path().join(name);
@@ -66,7 +67,7 @@ impl Preload {
             .environment(TOLD, &path("told")?))
     }
 
-    /// Writes what the library does from now on, always of the same length.
+    /// Writes what the library is to do from now on; always as many bytes.
     ///
     /// # Errors
     /// When it cannot be written.

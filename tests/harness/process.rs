@@ -136,7 +136,7 @@ impl Process {
         self.memory("VmRSS:")
     }
 
-    /// The most memory that it has held since its start, in MiB.
+    /// The most memory that it has ever held, in MiB.
     ///
     /// # Errors
     /// When it is gone.

@@ -28,10 +28,10 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> anyhow::Result<Optio
     socket.answer().await
 }
 
-/// A connection from another address of this machine than tests usually have: the server sees another peer.
+/// A connection from another address of this machine, so that the server sees another peer than the test.
 ///
 /// # Errors
-/// When the server does not take it.
+/// When the server does not accept it.
 pub async fn stranger(address: SocketAddr) -> anyhow::Result<TcpStream> {
     connect(address, Some(Ipv4Addr::new(127, 0, 0, 2).into())).await
 }

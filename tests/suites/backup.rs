@@ -11,8 +11,8 @@ use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answer, Event, Mesh, Producers, Sink, Volume, process, wait_until};
 
-/// A Broker that keeps no history, so that its segments come and go, with a subscriber that takes everything; and one whose
-/// subscriber at `/late` may be away. Both have segments of 256 KiB.
+/// Two Brokers with segments of 256 KiB. One keeps no history, so that its segments come and go, and its
+/// subscriber takes everything. The subscriber of the other, at `/late`, may be away.
 fn documents(sink: &Sink) -> Documents {
     Documents::broker_annotated(&[("millrace.dev/retention-bytes", "0")])
         .trigger(&Trigger::new("prompt", &sink.url("/prompt")).delivery(STUBBORN))
@@ -76,7 +76,7 @@ async fn restored(
     ] {
         assert_eq!(mesh.admin().metric(metric).await?, 0.0, "{metric}");
     }
-    // It is a folder as any other: what it takes from then on outlives an end without warning.
+    // The backup is a data folder like any other: what it takes from now on survives a kill.
     mesh.send("shop/slow", &[event("after")]).await?;
     mesh.kill().await?;
     mesh.restart().await?;

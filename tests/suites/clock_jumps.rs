@@ -36,7 +36,7 @@ fn ticking(sink: &Sink, catch_up: &str) -> String {
     )
 }
 
-/// Waits until the mesh has noticed at least so many jumps; gives the last one in seconds.
+/// Waits until the mesh has noticed at least so many jumps; returns the last one in seconds.
 async fn until_jumps(mesh: &Mesh, jumps: u64) -> anyhow::Result<f64> {
     wait_until(&format!("{jumps} jumps of the clock are shown"), || async {
         let clock = mesh.admin().get("mesh").await?["clock"].clone();
@@ -46,14 +46,14 @@ async fn until_jumps(mesh: &Mesh, jumps: u64) -> anyhow::Result<f64> {
     .await
 }
 
-/// When the next attempt at the event `1` is due, as `explain` shows it; `None`: nothing is.
+/// When the next attempt at the event `1` is due, as `explain` shows it; `None`: none is due.
 async fn next_due(mesh: &Mesh) -> anyhow::Result<Option<String>> {
     let answer = mesh.admin().get("explain?broker=shop/default&id=1").await?;
     let due = answer["triggers"][0]["nextDue"].as_str();
     Ok(due.map(str::to_owned))
 }
 
-/// Sends one event and waits until its first attempt has failed. On a slow machine the retry may have been made by then.
+/// Sends one event and waits until its first attempt has failed. On a slow machine the retry may be made before this returns.
 async fn send_and_fail(mesh: &Mesh) -> anyhow::Result<()> {
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     let has_failed = |trigger: &Value| trigger["failedAttempts"].as_u64() >= Some(1);
@@ -264,7 +264,7 @@ fn keeping(documents: Documents, broker: &str, age: &str, sink: &Sink) -> Docume
         .trigger(&trigger.delivery(PATIENT))
 }
 
-/// The oldest position of a Broker's log that can be read, and the next one to be written.
+/// The oldest readable position of a Broker's log, and the next one to be written.
 async fn kept(mesh: &Mesh, broker: &str) -> anyhow::Result<(Option<u64>, Option<u64>)> {
     let brokers = mesh.admin().get("brokers").await?;
     let mut all = brokers.as_array().into_iter().flatten();
@@ -300,7 +300,7 @@ async fn history_is_as_old_as_time_that_passed_and_only_a_start_believes_the_clo
     let before = kept(&mesh, "shop/settled").await?;
     clocks.set(DAY)?;
     until_jumps(&mesh, 1).await?;
-    // History is looked at: what may be kept for a second goes.
+    // By now retention has run: what is kept for a second only is gone.
     mesh.send("shop/brief", &events("", "x", 10)).await?;
     until_nothing_kept(&mesh, "shop/brief").await?;
     assert_eq!(kept(&mesh, "shop/settled").await?, before, "it got no older");

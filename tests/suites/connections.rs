@@ -19,7 +19,7 @@ async fn mesh(limits: &str, args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
     Ok((setup.start().await?, sink))
 }
 
-/// Producers on connections of their own, each of which sends a few events; all must be taken and arrive.
+/// Producers on connections of their own, each of which sends a few events; all must be accepted and arrive.
 async fn honest(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
     let mut sent = BTreeSet::new();
     for producer in 0..20 {

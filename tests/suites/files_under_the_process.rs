@@ -79,7 +79,7 @@ async fn until_ready(mesh: &Mesh) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until the attempts at so many events are written down.
+/// Waits until so many events have a retry that is written down.
 async fn until_deferred(mesh: &Mesh, count: usize) -> anyhow::Result<()> {
     let all = |trigger: &Value| trigger["deferred"] == count;
     let admin = mesh.admin();
@@ -89,7 +89,7 @@ async fn until_deferred(mesh: &Mesh, count: usize) -> anyhow::Result<()> {
         .map(drop)
 }
 
-/// One event is refused with 503.
+/// Checks that one event is refused with 503.
 async fn assert_refused(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     let answer = mesh.post("shop/default", &events(id, "x", 1)[0].binary()).await?;
     assert_eq!(answer.status, 503, "{:?}", answer.body);
@@ -97,7 +97,7 @@ async fn assert_refused(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ten events of each of two kinds came, once each.
+/// Checks that the ten events of either prefix came, once each.
 fn assert_both_came(sink: &Sink) {
     let expected = ["1-", "2-"].iter().flat_map(|prefix| ids(prefix, 10));
     assert_eq!(sorted(sink.ids("/all")), sorted(expected.collect()));

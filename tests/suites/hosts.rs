@@ -53,7 +53,7 @@ async fn check(mesh: &Mesh, sink: &Sink, cases: &[(&str, &str, u16, &str)]) -> a
     nothing_else_came(mesh, sink, taken).await
 }
 
-/// What was taken arrives, as does an event that follows, and nothing else.
+/// Checks that the accepted events arrive, and an event that follows, and nothing else.
 async fn nothing_else_came(mesh: &Mesh, sink: &Sink, mut taken: Vec<String>) -> anyhow::Result<()> {
     mesh.send("shop/default", &[Event::new("last", "x")]).await?;
     taken.push("last".to_owned());

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 /// The least budget that is useful with events of 1 MiB: 8 MiB in flight, 4 MiB queued.
 const BUDGET: usize = 32 << 20;
 const MIB: usize = 1 << 20;
-/// How much more memory than when it is quiet the process may ever take beside its budget, in MiB.
+/// Memory that the process may ever take beside its budget and what it holds when it is quiet, in MiB.
 const ROOM_MIB: u64 = 64;
 
 async fn start(documents: &Documents) -> anyhow::Result<Mesh> {
@@ -31,7 +31,7 @@ async fn used(mesh: &Mesh, part: &str) -> anyhow::Result<usize> {
     Ok(usize::try_from(mesh.admin().memory(part).await?)?)
 }
 
-/// The process never took more than what it is to, since it was quiet with so many MiB.
+/// Checks that the process never took more than its budget allows. When it was quiet it held `quiet` MiB.
 fn assert_bounded(mesh: &Mesh, quiet: u64) -> anyhow::Result<()> {
     let most = mesh.running().most_resident()?;
     let bound = quiet + (BUDGET / MIB) as u64 + ROOM_MIB;
@@ -90,7 +90,7 @@ async fn begin_reply(stream: &mut BufReader<TcpStream>, bytes: usize) -> anyhow:
     Ok(stream.write_all(head.as_bytes()).await?)
 }
 
-/// Replies with almost a mebibyte, of which half is held back until all are let go.
+/// Replies with almost a mebibyte, and holds half of it back until the test releases all replies.
 async fn stall(stream: TcpStream, mut released: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     let body = vec![b'r'; MIB - 1024];
@@ -103,7 +103,7 @@ async fn stall(stream: TcpStream, mut released: watch::Receiver<bool>) -> anyhow
     }
 }
 
-/// Replies with almost a mebibyte, not much faster than what counts as stalling: its memory is not taken from it.
+/// Replies with almost a mebibyte, slowly, but not so slowly that it counts as stalling and loses its memory.
 async fn dawdle(stream: TcpStream) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     let body = vec![b'r'; MIB - 1024];
@@ -111,7 +111,7 @@ async fn dawdle(stream: TcpStream) -> anyhow::Result<()> {
         begin_reply(&mut stream, body.len()).await?;
         for piece in body.chunks(64 << 10) {
             stream.write_all(piece).await?;
-            // The pace is what the test is about: 350 KiB a second.
+            // The pace is the test's choice: 350 KiB a second. Nothing is waited for.
             tokio::time::sleep(Duration::from_millis(180)).await;
         }
     }
@@ -119,7 +119,7 @@ async fn dawdle(stream: TcpStream) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
-    /// Together far more than the process may take: each may have all of its events under way.
+    /// Each has all of its events under way at once: together far more than the process may take.
     const STALLING: usize = 8;
     const EVENTS: usize = 20;
     let sink = Sink::start().await?;
@@ -172,7 +172,7 @@ async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow::Result<()> {
-    /// Together far more than the process may take. No two lanes want the same events, so that none is held for two.
+    /// Together far more than the process may take. No two lanes want the same event: it would be held only once.
     const LANES: usize = 12;
     const EVENTS: usize = 12;
     let sink = Sink::start().await?;
@@ -197,7 +197,7 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
             .collect();
         mesh.send("shop/default", &events).await?;
     }
-    // To the brim: no lane begins another attempt.
+    // Completely full: no lane begins another attempt.
     wait_until("the part to be full", || async {
         let used = used(&mesh, "in-flight").await?;
         anyhow::ensure!(used > BUDGET / 4 - 2 * MIB, "{used}");
@@ -238,7 +238,7 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
 #[tokio::test]
 async fn a_reply_that_waits_for_memory_uses_up_nothing_of_its_timeout() -> anyhow::Result<()> {
     const TIMEOUT: Duration = Duration::from_millis(1_500);
-    /// How often a reply is to wait for longer than that: on a busy machine others may lose their memory to it at once.
+    /// Attempts to make a reply wait for longer than that. On a busy machine others may count as stalling.
     const ROUNDS: usize = 10;
     let sink = Sink::start().await?;
     sink.decide("/patient", |received, _| {

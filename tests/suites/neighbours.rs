@@ -9,7 +9,7 @@
 
 use millrace_tests::neighbours::{Honest, Neighbours, Row};
 
-/// How much more memory than it has when it is quiet a mesh may ever have taken besides its budget, in MiB.
+/// Memory that a mesh may ever take besides its budget and what it holds when it is quiet, in MiB.
 const ROOM_MIB: u64 = 64;
 /// Events of the honest traffic before the attack, and at least so many while it goes on.
 const BEFORE: usize = 20;

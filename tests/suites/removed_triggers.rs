@@ -160,7 +160,7 @@ async fn after_the_grace_period_debts_are_dropped_and_counted() -> anyhow::Resul
     comes_back_as_a_new_one(&mesh, &sink, || fs::rename(&aside, &file)).await
 }
 
-/// A trigger that was given up is a new one when it comes back: it starts at the end.
+/// Checks that a trigger which was given up is a new one when it comes back: it starts at the end.
 async fn comes_back_as_a_new_one(
     mesh: &Mesh,
     sink: &Sink,

@@ -23,7 +23,7 @@ fn ids(from: usize, to: usize) -> BTreeSet<String> {
     (from..to).map(|id| id.to_string()).collect()
 }
 
-/// Waits until the trigger says that it waits for `shortage`.
+/// Waits until the Trigger reports that it waits for `shortage`.
 async fn until_short(admin: &OpenAdmin, name: &str, shortage: &str) -> anyhow::Result<()> {
     wait_until("the Trigger to say what it waits for", || async {
         let state = admin.trigger(name).await?;
@@ -60,7 +60,7 @@ async fn without_descriptors_events_wait_and_each_is_attempted_once() -> anyhow:
         .trigger(&Trigger::new("refuses", &sink.url("/refuses")).delivery(&to_dead_letters));
     let mut mesh = Mesh::start(documents.text()).await?;
     let (mut producer, admin) = (Client::new(mesh.listen()), mesh.admin().open().await?);
-    // The connection stays open, so that events come in also when no other can be accepted.
+    // The connection stays open, so that events come in even if no other connection can be accepted.
     let hello = producer
         .post("/shop/default", &Event::new("hello", "other").binary())
         .await?;
@@ -184,7 +184,7 @@ async fn without_local_ports_events_wait_and_each_is_attempted_once() -> anyhow:
     assert_eq!(mesh.post("shop/default", &batch).await?.status, 202);
     until_short(&admin, "shop/takes", "ports").await?;
     gate.open();
-    // Asked on the connection that is open: the test has no more ports than the mesh.
+    // Asked on the open connection: the test has as few ports as the mesh.
     wait_until("each to be delivered", || async {
         let state = admin.trigger("shop/takes").await?;
         for member in ["parked", "failedAttempts"] {
@@ -217,7 +217,7 @@ async fn without_kernel_memory(error: Errno) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The kernel's memory cannot be taken from it by a test, so its answer is made.
+/// A test cannot use up the kernel's memory, so it makes the kernel's answer itself.
 #[tokio::test]
 async fn without_kernel_memory_events_wait_and_each_is_attempted_once() -> anyhow::Result<()> {
     for error in [Errno::NOBUFS, Errno::NOMEM] {

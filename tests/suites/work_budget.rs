@@ -13,14 +13,14 @@ use millrace_tests::story::explain;
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::Value;
 
-/// Large events of a round: each hostile filter is asked about them one after the other.
+/// Large events in a round: each hostile filter is asked about every one.
 const LARGE: usize = 2;
 /// The least that the neighbour and the probes must get done while the hostile filters are at work.
 const MEANWHILE: usize = 20;
-/// Rounds in which that must be seen. A fast machine needs more of them, as does a test that is given little time to look.
+/// The most rounds until that was seen. A fast machine may need several.
 const ROUNDS: usize = 8;
 
-/// What has been done for others than the hostile Triggers.
+/// What has been done besides the hostile Triggers' work.
 #[derive(Clone, Copy, Debug, Default)]
 struct Done {
     /// Events of the neighbour that were accepted.

@@ -322,7 +322,7 @@ pub(crate) const POST: &str = "POST /shop/default";
 pub(crate) const STRUCTURED: &str = "content-type: application/cloudevents+json; charset=utf-8";
 pub(crate) const BATCH: &str = "content-type: application/cloudevents-batch+json";
 
-/// Asserts that it is a complete problem with that code.
+/// Asserts that the answer is a complete problem with that code.
 pub(crate) fn problem(answer: &Answer, status: u16, code: &str) -> serde_json::Value {
     assert_eq!(answer.status, status, "{answer:?}");
     assert!(

@@ -137,7 +137,7 @@ impl Broker {
     }
 }
 
-/// Starts the supervisor with the source `tick` alone, which has a tick a minute.
+/// Starts the supervisor with one source, `tick`, which ticks every minute.
 pub(crate) fn minutely(
     catch_up: CatchUp,
     broker: &Arc<Broker>,

@@ -34,13 +34,13 @@ pub struct Felt {
     pub received: u64,
     /// Questions that the name server left without an answer.
     pub unanswered: u64,
-    /// Bytes that attempts and replies, nearly all of them hostile, hold of the mesh's memory.
+    /// Bytes of the memory budget that attempts and replies hold; nearly all of them are hostile.
     pub held: u64,
     /// Descriptors that the mesh has open.
     pub descriptors: usize,
-    /// Events of hostile Brokers that were routed, whatever came of it.
+    /// Events of hostile Brokers that were routed, whatever their outcome.
     pub routed: u64,
-    /// What orphans owed and was dropped.
+    /// Debts of orphans that were dropped.
     pub dropped_debts: f64,
 }
 

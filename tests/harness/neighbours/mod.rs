@@ -156,10 +156,10 @@ impl Underway<'_> {
             .await
     }
 
-    /// Checks that it still is an attack: the mesh feels it, and what grows while it lasts grows from now on.
+    /// Checks that the attack still goes on: the mesh feels it, and the count that grows with it grows from now on.
     ///
     /// # Errors
-    /// When that is not so before the deadline, with what the mesh feels.
+    /// When that is not so before the deadline; the error tells what the mesh feels.
     pub async fn goes_on(&self) -> anyhow::Result<()> {
         let Attack { felt, grows, .. } = self.neighbours.attack;
         let then = self.felt().await?;

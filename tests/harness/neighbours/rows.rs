@@ -20,7 +20,7 @@ use super::subscribers::{Manner, Subscriber};
 
 /// The name of a host that lives, on this machine.
 const ALIVE: &str = "alive.mill.test";
-/// The data of a large event that is JSON.
+/// The data size of a large JSON event.
 const LARGE: usize = 240_000;
 /// The largest data of an event.
 const LARGEST: usize = 1 << 20;
@@ -66,7 +66,7 @@ pub(super) struct Attack {
     pub(super) terms: Terms,
     /// Descriptors of the mesh.
     pub(super) descriptors: Option<u32>,
-    /// Whom the mesh asks for names.
+    /// The name server that the mesh asks.
     pub(super) names: Option<NameServer>,
     /// The volume of the mesh.
     pub(super) volume: Option<Volume>,
@@ -78,9 +78,10 @@ pub(super) struct Attack {
     pub(super) holds: Vec<Hold>,
     /// Whether the mesh feels the attack.
     pub(super) felt: fn(&Felt) -> bool,
-    /// What grows while the attack goes on; `None` where `felt` looks at nothing that has only ever grown.
+    /// A count that grows as long as the attack goes on; `None`: `felt` checks only what is so at the moment.
     pub(super) grows: Option<fn(&Felt) -> u64>,
-    /// Whether the mesh has had to do with it for long enough: it has ended what it ends only after a while, and it began anew.
+    /// Whether the attack has lasted long enough: the mesh ends some connections only after a while, and
+    /// those began anew.
     pub(super) lasted: fn(&Felt) -> bool,
 }
 
@@ -218,7 +219,7 @@ fn idle_connections() -> Attack {
         // does.
         holds: vec![hold(Bytes::new()), hold(Bytes::from(asked))],
         grows: None,
-        // All places are taken, and more want in: who is turned away comes again.
+        // All places are taken, and more clients want in: those turned away come again.
         ..Attack::new(Documents::default(), |felt| {
             felt.opened >= 1_000 && felt.open >= 200 && felt.descriptors >= 200
         })

@@ -28,7 +28,7 @@ pub(super) struct Survey {
     pub(super) end_byte: u64,
     /// The offset after the last event.
     pub(super) end: u64,
-    /// The times of the first and the last frame that has events: a mark makes them no younger.
+    /// The times of the first and the last frame with events. A mark has none and counts as no append.
     pub(super) times: Option<(Timestamp, Timestamp)>,
     /// The highest number of durable bytes that a frame names.
     pub(super) synced: u64,

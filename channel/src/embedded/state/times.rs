@@ -128,7 +128,7 @@ mod tests {
         opened.start(idle_hooks()).unwrap()
     }
 
-    /// A process with a lane that has rows due at these times, and another lane that was orphaned at the start.
+    /// A process with one lane whose rows are due at these times, and one lane that was orphaned at the start.
     async fn owing(folder: &Path, due: &[i64]) -> (State, LaneId) {
         let state = process(folder, 0, START);
         let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;
@@ -147,7 +147,8 @@ mod tests {
         for set in [-2 * HOUR, 2 * HOUR, -56 * YEAR, 70 * YEAR] {
             let folder = tempfile::tempdir().unwrap();
             let (state, lane) = owing(folder.path(), &[START.0 + 2_000, i64::MAX]).await;
-            // The clock is set, which is noted; then the next process begins at what the clock shows.
+            // The clock is set, which is noted; the next process then starts at the time that the clock
+            // shows.
             state.note_ahead(set, Timestamp(START.0 + set)).await.unwrap();
             drop(state);
             let began = Timestamp(START.0 + set + 1_000);
