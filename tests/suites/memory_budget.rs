@@ -303,7 +303,7 @@ async fn brokers_whose_triggers_lag_take_turns_at_the_log() -> anyhow::Result<()
     }
     let mesh = start(&documents).await?;
     // More than all queues may hold together: the rest stays in the logs.
-    let events: Vec<_> = (0..EVENTS).map(large).collect();
+    let events: Vec<_> = (0..EVENTS).map(|nth| large("large", nth)).collect();
     for nth in 0..BROKERS {
         mesh.send(&format!("shop/broker-{nth}"), &events).await?;
     }
