@@ -111,8 +111,8 @@ async fn dawdle(stream: TcpStream) -> anyhow::Result<()> {
         begin_reply(&mut stream, body.len()).await?;
         for piece in body.chunks(64 << 10) {
             stream.write_all(piece).await?;
-            // The pace is the test's choice: 350 KiB a second. Nothing is waited for.
-            tokio::time::sleep(Duration::from_millis(180)).await;
+            // The pace is the test's choice: 430 KiB a second. Nothing is waited for.
+            tokio::time::sleep(Duration::from_millis(150)).await;
         }
     }
 }
