@@ -1,6 +1,7 @@
 //! `GET /metrics`: every metric of the process, as OpenMetrics text. What only the status board knows (backlogs,
 //! deferred and parked events, room on the disk) is asked for at each scrape, so that it is never kept twice.
 
+use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::Arc;
 
@@ -107,14 +108,22 @@ const OF_BROKERS: [Gauge<BrokerStatus>; 3] = [
 
 impl Collector for Board {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let triggers = self.0.triggers();
+        let lanes = self.0.triggers();
         for gauge in OF_TRIGGERS {
-            let rows = triggers.iter().filter(|(_, status)| gauge.2(status) > 0);
-            encode_rows(&mut encoder, gauge, "trigger", rows)?;
+            // A series names the trigger: what it has on each of its brokers counts together.
+            let mut sums: BTreeMap<&ObjectName, u64> = BTreeMap::new();
+            for (lane, status) in &lanes {
+                let read = gauge.2(status);
+                if read > 0 {
+                    *sums.entry(&lane.trigger).or_default() += read;
+                }
+            }
+            encode_rows(&mut encoder, (gauge.0, gauge.1), "trigger", sums)?;
         }
         let brokers = self.0.brokers();
         for gauge in OF_BROKERS {
-            encode_rows(&mut encoder, gauge, "broker", brokers.iter())?;
+            let rows = brokers.iter().map(|(name, status)| (name, gauge.2(status)));
+            encode_rows(&mut encoder, (gauge.0, gauge.1), "broker", rows)?;
         }
         let clock = self.0.clock();
         let mut jumps = encoder.encode_descriptor(JUMPS.0, JUMPS.1, None, MetricType::Counter)?;
@@ -127,21 +136,21 @@ impl Collector for Board {
     }
 }
 
-fn encode_rows<'a, T: 'a>(
+fn encode_rows<'a>(
     encoder: &mut DescriptorEncoder<'_>,
-    (name, help, read): Gauge<T>,
+    (name, help): (&str, &str),
     label: &'static str,
-    rows: impl Iterator<Item = (&'a ObjectName, &'a T)>,
+    rows: impl IntoIterator<Item = (&'a ObjectName, u64)>,
 ) -> Result<(), Error> {
-    let mut rows = rows.peekable();
+    let mut rows = rows.into_iter().peekable();
     if rows.peek().is_none() {
         return Ok(());
     }
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (object, status) in rows {
+    for (object, value) in rows {
         metric
             .encode_family(&[("namespace", object.namespace()), (label, object.name())])?
-            .encode_gauge(&read(status))?;
+            .encode_gauge(&value)?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use millrace_channel::Forgotten;
-use millrace_model::status::TriggerStatus;
-use millrace_model::{BackoffPolicy, Format, ObjectName, Shortage, Target, Trigger};
+use millrace_model::status::{LaneName, TriggerStatus};
+use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, Shortage, Target, Trigger};
 use serde::Serialize;
 
 use crate::Admin;
@@ -24,8 +24,8 @@ type Named = Result<Path<(String, String)>, PathRejection>;
 pub(crate) struct TriggerView {
     /// `namespace/name`.
     name: String,
-    /// The broker it reads; null when its document is gone.
-    broker: Option<String>,
+    /// The broker whose events it is about.
+    broker: String,
     /// Where its events go; null when that is not known.
     subscriber: Option<String>,
     /// `live`, `behind`, `paused`, `orphaned`, `not-ready` or `blocked`.
@@ -94,29 +94,52 @@ struct Settings {
     max_parked: u32,
 }
 
+/// All of them: those of the documents, and the places that are kept. A trigger that was moved to another broker is there
+/// with both.
 pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
     let mesh = admin.mesh.borrow().clone();
-    let mut statuses = admin.board.triggers();
-    let names: BTreeSet<ObjectName> = mesh.triggers.keys().chain(statuses.keys()).cloned().collect();
-    let views = names.into_iter().map(|name| {
-        let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
-        view(&name, statuses.remove(&name), trigger)
-    });
-    Json(views.collect())
+    let statuses = admin.board.triggers();
+    let in_documents = mesh.triggers.values().map(|trigger| lane_of(trigger));
+    let lanes: BTreeSet<LaneName> = in_documents.chain(statuses.keys().cloned()).collect();
+    let mut lanes: Vec<_> = lanes
+        .iter()
+        .map(|lane| (lane, in_document(&mesh, lane)))
+        .collect();
+    // What a document wants comes before the places of the same name that are kept.
+    lanes.sort_by_key(|(lane, document)| (&lane.trigger, document.is_none()));
+    let views = lanes.into_iter();
+    Json(
+        views
+            .map(|(lane, document)| view(lane, statuses.get(lane), document))
+            .collect(),
+    )
 }
 
 pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json<TriggerDetail>, Refused> {
     let name = named(path)?;
     let mesh = admin.mesh.borrow().clone();
+    let statuses = admin.board.triggers();
     let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
-    let status = admin.board.triggers().remove(&name);
-    if trigger.is_none() && status.is_none() {
-        return Err(unknown());
-    }
+    let kept = || statuses.keys().find(|lane| lane.trigger == name).cloned();
+    let lane = trigger.map(lane_of).or_else(kept).ok_or_else(unknown)?;
     Ok(Json(TriggerDetail {
-        view: view(&name, status, trigger),
+        view: view(&lane, statuses.get(&lane), trigger),
         settings: trigger.map(settings),
     }))
+}
+
+/// The lane that a document wants.
+fn lane_of(trigger: &Trigger) -> LaneName {
+    LaneName {
+        trigger: trigger.name.clone(),
+        broker: trigger.broker.clone(),
+    }
+}
+
+/// The document of a lane, if it is still about that broker.
+fn in_document<'a>(mesh: &'a Mesh, lane: &LaneName) -> Option<&'a Trigger> {
+    let trigger = mesh.triggers.get(&lane.trigger).map(AsRef::as_ref);
+    trigger.filter(|trigger| trigger.broker == lane.broker)
 }
 
 /// Gives up the place of a trigger that is gone, on every Broker that has one.
@@ -153,15 +176,15 @@ fn named(path: Named) -> Result<ObjectName, Refused> {
     Ok(ObjectName::new(namespace, name))
 }
 
-fn view(name: &ObjectName, status: Option<TriggerStatus>, trigger: Option<&Trigger>) -> TriggerView {
-    let status = status.unwrap_or_else(|| TriggerStatus {
+fn view(lane: &LaneName, status: Option<&TriggerStatus>, trigger: Option<&Trigger>) -> TriggerView {
+    let status = status.cloned().unwrap_or_else(|| TriggerStatus {
         state: "not-ready",
         reason: trigger.and_then(why_not_served),
         ..Default::default()
     });
     TriggerView {
-        name: name.to_string(),
-        broker: trigger.map(|trigger| trigger.broker.to_string()),
+        name: lane.trigger.to_string(),
+        broker: lane.broker.to_string(),
         subscriber: trigger
             .and_then(|trigger| trigger.subscriber.as_ref().ok())
             .map(shown),

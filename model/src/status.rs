@@ -13,9 +13,19 @@ use crate::{Shortage, SourceKey};
 #[derive(Default)]
 pub struct StatusBoard {
     brokers: RwLock<BTreeMap<ObjectName, Arc<dyn Statuses>>>,
-    unserved: RwLock<BTreeMap<ObjectName, TriggerStatus>>,
+    unserved: RwLock<BTreeMap<LaneName, TriggerStatus>>,
     sources: RwLock<BTreeMap<SourceKey, Arc<Mutex<SourceStatus>>>>,
     clock: Mutex<ClockStatus>,
+}
+
+/// Which lane: a trigger's on one broker. A trigger that was moved to another broker has one there too, while its place on
+/// the old one is kept. Ordered by trigger.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneName {
+    /// The trigger.
+    pub trigger: ObjectName,
+    /// The broker whose events it is about.
+    pub broker: ObjectName,
 }
 
 /// What the wall clock has done since the process started.
@@ -143,7 +153,7 @@ impl StatusBoard {
     }
 
     /// Replaces the states of the triggers that no broker here serves.
-    pub fn set_unserved(&self, triggers: BTreeMap<ObjectName, TriggerStatus>) {
+    pub fn set_unserved(&self, triggers: BTreeMap<LaneName, TriggerStatus>) {
         *self.unserved.write() = triggers;
     }
 
@@ -192,12 +202,25 @@ impl StatusBoard {
         *self.clock.lock()
     }
 
-    /// All triggers' states, in order of name.
-    pub fn triggers(&self) -> BTreeMap<ObjectName, TriggerStatus> {
-        let owners: Vec<_> = self.brokers.read().values().cloned().collect();
+    /// The states of all lanes, in order of their triggers' names.
+    pub fn triggers(&self) -> BTreeMap<LaneName, TriggerStatus> {
         let mut all = self.unserved.read().clone();
-        all.extend(owners.iter().flat_map(|owner| owner.triggers()));
+        for (broker, owner) in self.owners() {
+            let lanes = owner.triggers().into_iter();
+            all.extend(lanes.map(|(trigger, status)| {
+                let broker = broker.clone();
+                (LaneName { trigger, broker }, status)
+            }));
+        }
         all
+    }
+
+    /// The states of one broker's lanes, by trigger.
+    pub fn triggers_of(&self, broker: &ObjectName) -> BTreeMap<ObjectName, TriggerStatus> {
+        let owner = self.brokers.read().get(broker).cloned();
+        owner
+            .map(|owner| owner.triggers().into_iter().collect())
+            .unwrap_or_default()
     }
 
     /// The attempts at the event of this position of a broker that are under way now, by trigger.
@@ -210,15 +233,16 @@ impl StatusBoard {
 
     /// All brokers' states, in order of name.
     pub fn brokers(&self) -> BTreeMap<ObjectName, BrokerStatus> {
-        let owners: Vec<_> = self
-            .brokers
-            .read()
+        let owners = self.owners().into_iter();
+        owners.map(|(name, owner)| (name, owner.broker())).collect()
+    }
+
+    /// Who can tell, by broker. They are asked without the lock.
+    fn owners(&self) -> Vec<(ObjectName, Arc<dyn Statuses>)> {
+        let brokers = self.brokers.read();
+        brokers
             .iter()
             .map(|(name, owner)| (name.clone(), owner.clone()))
-            .collect();
-        owners
-            .into_iter()
-            .map(|(name, owner)| (name, owner.broker()))
             .collect()
     }
 }

@@ -88,7 +88,7 @@ pub(super) async fn gather(
         history.entry(attempt.trigger.clone()).or_default().push(attempt);
     }
     let left_out = channel.attempts_left_out(record.position);
-    let mut statuses = admin.board.triggers();
+    let mut statuses = admin.board.triggers_of(broker);
     let mut under_way = admin.board.under_way(broker, record.position.offset);
     for attempt in under_way.values_mut() {
         attempt.since = admin.clock.shown(attempt.since);

@@ -86,6 +86,24 @@ impl Statuses for Owner {
     }
 }
 
+/// A broker that `shop/ship` has left.
+struct Left;
+
+impl Statuses for Left {
+    fn broker(&self) -> BrokerStatus {
+        BrokerStatus::default()
+    }
+
+    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+        let orphan = TriggerStatus {
+            state: "orphaned",
+            backlog: 3,
+            ..Default::default()
+        };
+        vec![(name("shop/ship"), orphan)]
+    }
+}
+
 #[tokio::test]
 async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
     let served = serve().await;
@@ -175,4 +193,39 @@ async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
         served.get("/api/v1/triggers/shop/old").await.json()["settings"],
         Value::Null
     );
+}
+
+/// The old place is kept while its trigger lives on another broker. Neither hides the other, whichever name is the later one.
+#[tokio::test]
+async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
+    for kept in ["shop/a-broker", "shop/z-broker"] {
+        let served = serve().await;
+        served.mesh.send(Arc::new(mesh())).unwrap();
+        served.board.attach(&name("shop/default"), Arc::new(Owner));
+        served.board.attach(&name(kept), Arc::new(Left));
+        let triggers = served.get("/api/v1/triggers").await.json();
+        let states: Vec<_> = triggers
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["name"] == "shop/ship")
+            .map(|one| (&one["broker"], &one["state"], &one["backlog"]))
+            .collect();
+        assert_eq!(
+            json!(states),
+            json!([["shop/default", "behind", 7], [kept, "orphaned", 3]])
+        );
+        let detail = served.get("/api/v1/triggers/shop/ship").await.json();
+        assert_eq!((&detail["broker"], &detail["state"]), (&json!("shop/default"), &json!("behind")));
+        let metrics = served.get("/metrics").await.body;
+        let of_ship: Vec<_> = metrics
+            .lines()
+            .filter(|line| line.starts_with("millrace_trigger_backlog_events{") && line.contains("ship"))
+            .collect();
+        assert_eq!(
+            of_ship,
+            [r#"millrace_trigger_backlog_events{namespace="shop",trigger="ship"} 10"#],
+            "one series, for both"
+        );
+    }
 }

@@ -278,7 +278,7 @@ impl World {
     }
 
     fn status(&self, trigger: &str) -> TriggerStatus {
-        let all = self.board.triggers();
+        let all = self.board.triggers_of(&name("default"));
         all.get(&name(trigger)).cloned().unwrap_or_default()
     }
 
