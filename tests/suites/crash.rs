@@ -1,6 +1,8 @@
 //! Promise: an event that was answered 202 is delivered to every trigger that wants it, whatever `kill -9` interrupts;
 //! and what is delivered again after a crash is bounded.
 //!
+//! A trigger with a parallelism of one keeps the order of the log in its first attempts, also over kills.
+//!
 //! The bound (per trigger and crash): what was in flight, and the outcomes that a lane may have without a commit. Only
 //! deliveries that the subscriber answered with 200 count: a failed attempt asks to be repeated.
 
@@ -176,5 +178,55 @@ async fn what_was_accepted_is_delivered_whenever_the_process_is_killed() -> anyh
         accepted.len()
     );
     assert!(accepted.len() > rounds, "there was no load");
+    Ok(())
+}
+
+/// Only with a parallelism of one. What was attempted before the kill may come again meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_attempts_keep_their_order_when_the_process_is_killed() -> anyhow::Result<()> {
+    let rounds = if long() { 40 } else { 4 };
+    let mut chance = chance();
+    let sink = Sink::start().await?;
+    let came: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (seen, mut unlucky) = (came.clone(), chance.fork());
+    sink.decide("/one", move |received, _| {
+        let id = received.event().id().to_owned();
+        let mut seen = seen.lock();
+        if !seen.contains(&id) {
+            seen.push(id);
+        }
+        // A retry comes later, and must not hold up or overtake a first attempt.
+        if unlucky.u8(..10) == 0 {
+            return Answer::status(503);
+        }
+        Answer::ok().slow(Duration::from_millis(5))
+    });
+    let one = Trigger::new("one", &sink.url("/one"))
+        .annotation("millrace.dev/parallelism", "1")
+        .delivery("{retry: 100, backoffPolicy: linear, backoffDelay: PT0.02S}");
+    let mut mesh = Mesh::start(Documents::broker().trigger(&one).text()).await?;
+    let mut sent = Vec::new();
+    let until_came = async |count: usize| {
+        wait_until(&format!("{count} first attempts"), || async {
+            Ok(Some(()).filter(|()| came.lock().len() >= count))
+        })
+        .await
+    };
+    for _ in 0..rounds {
+        let ids: Vec<String> = (0..40).map(|n| (sent.len() + n).to_string()).collect();
+        // One after the other: so they lie in the log.
+        let events: Vec<Event> = ids.iter().map(|id| Event::new(id, "even")).collect();
+        mesh.send("shop/default", &events).await?;
+        sent.extend(ids);
+        let before = came.lock().len();
+        until_came(before + chance.usize(1..15)).await?;
+        mesh.kill().await?;
+        if chance.bool() {
+            mesh.stumble(STUMBLE.mul_f64(chance.f64())).await?;
+        }
+        mesh.restart().await?;
+    }
+    until_came(sent.len()).await?;
+    assert_eq!(*came.lock(), sent);
     Ok(())
 }

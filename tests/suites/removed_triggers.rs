@@ -229,9 +229,7 @@ async fn a_trigger_that_moves_to_another_broker_and_back_is_shown_where_it_is() 
     let sink = Sink::start().await?;
     // One name comes before the other's, one after it.
     let on = |broker: &str| {
-        let trigger = Trigger::new("t", &sink.url("/t"))
-            .on(broker)
-            .delivery(PATIENT);
+        let trigger = Trigger::new("t", &sink.url("/t")).on(broker).delivery(PATIENT);
         let brokers = Documents::default().and_broker("a", "{}").and_broker("z", "{}");
         brokers.trigger(&trigger)
     };

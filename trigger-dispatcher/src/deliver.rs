@@ -201,7 +201,8 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     }
     let turn = serving.common.alone.turn(attempted.crashes);
     let turn = turn.ok_or_else(|| later(Alone::again(fastrand::f64())))?;
-    let open = row(serving.steady(), true);
+    // It keeps its place among the due rows, which it has again after another crash.
+    let open = row(job.due.unwrap_or_else(|| serving.steady()), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
         tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
         return Err(later(Duration::from_secs(1)));

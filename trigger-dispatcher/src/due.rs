@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millrace_channel::{ChannelError, Work};
 use millrace_event::{Event, Timestamp};
 
-use crate::lane::{Lane, MAX_DUE};
+use crate::lane::{Lane, MAX_DUE, is_first};
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Task, caught, wait_after};
@@ -92,7 +92,12 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, Ch
     let limit = MAX_DUE + lane.inner.lock().taken();
     let mut rows = serving.channel.due(lane.id, now, limit).await?;
     let all = rows.len() < limit;
-    in_reading_order(&mut rows);
+    let keeps_order = {
+        let mut inner = lane.inner.lock();
+        inner.note_firsts(&rows, all);
+        inner.keeps_order()
+    };
+    in_reading_order(&mut rows, keeps_order);
     for work in rows {
         if !lane.inner.lock().has_room_for_due() {
             lane.inner.lock().due_waiting = true;
@@ -110,11 +115,21 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, Ch
     Ok(true)
 }
 
-/// The earliest first, so that each comes to its turn however little room there is; the others as they lie in the log, where
-/// neighbours are read together.
-fn in_reading_order(rows: &mut [Work]) {
-    if let Some((_, others)) = rows.split_first_mut() {
-        others.sort_by_key(|work| (work.key.position.partition, work.key.position.offset));
+/// Sorts rows in the order of their attempts: the earliest first, so that each gets its turn however little room
+/// there is, then the others by position, so that neighbours in the log are read together. In a lane that keeps
+/// the order, first attempts come before all others. They starve nobody, since each is made once.
+fn in_reading_order(rows: &mut [Work], keeps_order: bool) {
+    let place = |work: &Work| (work.key.position.partition, work.key.position.offset);
+    let mut others = rows;
+    if keeps_order {
+        others.sort_by_key(|work| !is_first(work));
+        let firsts = others.partition_point(is_first);
+        let (firsts, rest) = others.split_at_mut(firsts);
+        firsts.sort_by_key(place);
+        others = rest;
+    }
+    if let Some((_, others)) = others.split_first_mut() {
+        others.sort_by_key(place);
     }
 }
 

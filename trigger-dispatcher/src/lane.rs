@@ -2,13 +2,14 @@
 //!
 //! All state is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's
 //! rules; their callers decide when to apply them. They are grouped by purpose: how the queue is filled
-//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), an attempt that has to wait
-//! (`under_way`), what an outcome changes (`settle`), and the numbers of rows (`count`) and of attempts
-//! (`tally`).
+//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), the order of first attempts (`firsts`),
+//! an attempt that has to wait (`under_way`), what an outcome changes (`settle`), and the numbers of rows
+//! (`count`) and of attempts (`tally`).
 
 mod count;
 mod due_rows;
 mod feed;
+mod firsts;
 mod flight;
 mod settle;
 mod tally;
@@ -28,8 +29,10 @@ use crate::next_step::Attempted;
 use crate::settings::Settings;
 use crate::watched::Panic;
 use crate::window::Window;
+use firsts::Firsts;
 
 pub(crate) use count::Count;
+pub(crate) use firsts::is_first;
 pub(crate) use flight::Flight;
 pub(crate) use tally::{Counts, Tally};
 
@@ -88,6 +91,8 @@ struct DueJob {
 pub(crate) struct Job {
     pub(crate) attempted: Attempted,
     pub(crate) event: Event,
+    /// When its row was due. `None` for one that is new.
+    pub(crate) due: Option<Timestamp>,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -145,6 +150,8 @@ pub(crate) struct Inner {
     /// Positions below this, as many as `suspects_left`, may have been attempted before an unclean stop.
     suspects_below: u64,
     suspects_left: usize,
+    /// First attempts that come before new events in a lane that keeps the order.
+    firsts: Firsts,
     last_taken: Timestamp,
     /// Consecutive panics of workers, outside of attempts.
     pub(crate) worker_panics: u32,
@@ -188,7 +195,7 @@ impl Lane {
     }
 
     fn take_new(&self, inner: &mut Inner, budget: &Budget, now: Timestamp) -> Option<Job> {
-        while !inner.is_blocked() && inner.uncommitted < MAX_UNCOMMITTED {
+        while inner.may_take_new() && inner.uncommitted < MAX_UNCOMMITTED {
             let next = inner.window.next()?;
             let (offset, bytes) = (next.offset, next.event.stored().len());
             // Asked first: a row takes none of the bytes in flight, and other lanes may wait for those.
@@ -208,6 +215,7 @@ impl Lane {
             return Some(Job {
                 attempted: Attempted::first(key),
                 event: queued.event,
+                due: None,
                 settings: inner.settings.clone(),
             });
         }
@@ -318,6 +326,7 @@ impl Inner {
             } else {
                 MAX_UNCOMMITTED + parallelism + MAX_QUEUED
             },
+            firsts: Firsts::restore(stored, now),
             last_taken: now,
             worker_panics: 0,
             tally: Tally::default(),
@@ -344,9 +353,8 @@ impl Inner {
 
     /// Whether a worker would find something to take.
     pub(crate) fn has_work(&self) -> bool {
-        let new = self.window.queued() > 0 && !self.is_blocked();
         self.may_attempt()
-            && (!self.due.is_empty() || new)
+            && (!self.due.is_empty() || self.may_take_new())
             && self.uncommitted < MAX_UNCOMMITTED
             && !self.flight.waits
     }

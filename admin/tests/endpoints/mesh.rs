@@ -216,7 +216,10 @@ async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
             json!([["shop/default", "behind", 7], [kept, "orphaned", 3]])
         );
         let detail = served.get("/api/v1/triggers/shop/ship").await.json();
-        assert_eq!((&detail["broker"], &detail["state"]), (&json!("shop/default"), &json!("behind")));
+        assert_eq!(
+            (&detail["broker"], &detail["state"]),
+            (&json!("shop/default"), &json!("behind"))
+        );
         let metrics = served.get("/metrics").await.body;
         let of_ship: Vec<_> = metrics
             .lines()

@@ -20,6 +20,7 @@ impl Inner {
         self.due_bytes -= bytes;
         budget.give_back(bytes);
         self.window.in_hand.begin(work.key, work.attempt, false, now);
+        let due = Some(work.due);
         let attempted = Attempted {
             key: work.key,
             attempt: work.attempt,
@@ -32,6 +33,7 @@ impl Inner {
         Some(Job {
             attempted,
             event,
+            due,
             settings: self.settings.clone(),
         })
     }
@@ -75,6 +77,7 @@ impl Inner {
     /// A due row whose event is gone for good.
     pub(crate) fn lose_due(&mut self, key: WorkKey) {
         self.deferred.add(-1);
+        self.firsts.made(&key);
         self.taken.insert(key);
         self.released.push(key);
         self.pending.push(Change::Complete(key));

@@ -3,7 +3,7 @@
 use millrace_channel::{Change, WorkKey};
 use millrace_event::{Clock, Timestamp};
 
-use super::Inner;
+use super::{Inner, is_first};
 use crate::next_step::{Attempted, Next};
 
 impl Inner {
@@ -33,6 +33,7 @@ impl Inner {
         if self.may_be_suspect(attempted.key.position.offset) {
             self.suspects_left -= 1;
         }
+        self.firsts.wrote_down(&attempted.key);
         self.deferred.add(1);
         self.uncommitted += 1;
         self.dirty = true;
@@ -57,6 +58,10 @@ impl Inner {
         self.dirty = true;
         if has_row {
             self.released.push(key);
+        }
+        // It may have been put off instead.
+        if !matches!(&next, Next::Put(work) if work.key == key && is_first(work)) {
+            self.firsts.made(&key);
         }
         match next {
             Next::Done if has_row => {
