@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, StatusCode};
+use http_body::Body;
 use millrace_serve::{Hosts, framing};
 
 use crate::refused::{Refused, explained};
@@ -29,9 +30,9 @@ pub(crate) async fn admit(State(hosts): State<Arc<Hosts>>, request: Request, nex
     }
 }
 
-fn check<B>(hosts: &Hosts, request: &http::Request<B>) -> Result<(), Refused> {
+fn check<B: Body>(hosts: &Hosts, request: &http::Request<B>) -> Result<(), Refused> {
     hosts.check(request)?;
-    framing::check(request.headers())?;
+    framing::check(request)?;
     if request
         .uri()
         .path_and_query()
@@ -67,7 +68,28 @@ fn declared_length(headers: &HeaderMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+
     use super::*;
+
+    /// A body whose length is not known before it ends.
+    struct Unannounced;
+
+    impl Body for Unannounced {
+        type Data = &'static [u8];
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            Poll::Ready(None)
+        }
+    }
 
     fn status(method: Method, uri: &str, headers: &[(&str, &str)]) -> u16 {
         let hosts = Hosts::own("127.0.0.1:9090".parse().unwrap(), &[]).strict();
@@ -75,7 +97,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        match check(&hosts, &request.body(()).unwrap()) {
+        match check(&hosts, &request.body(Unannounced).unwrap()) {
             Ok(()) => 200,
             Err(refused) => refused.status().as_u16(),
         }

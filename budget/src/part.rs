@@ -46,7 +46,9 @@ struct Shared {
     door: Mutex<Door>,
 }
 
+/// In cache lines of its own: it changes with every item, and what lies beside it is read with every item.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Pool {
     size: usize,
     free: AtomicUsize,

@@ -66,15 +66,6 @@ impl Outgoing<'_> {
         self.extra.iter().any(|(extra, _)| *extra == name)
     }
 
-    /// The `datacontenttype` to write, if there is one.
-    fn media_type<'a>(&'a self, event: &'a Event) -> Option<&'a str> {
-        let added = self.extra.iter().rfind(|(name, _)| *name == "datacontenttype");
-        match added {
-            Some((_, text)) => Some(text),
-            None => event.get("datacontenttype").map(|value| value.text),
-        }
-    }
-
     /// The event's own attributes that are written, but for `specversion`.
     pub(crate) fn own<'e>(&self, event: &'e Event) -> impl Iterator<Item = crate::stored::Row> + use<'e, '_> {
         let this = *self;

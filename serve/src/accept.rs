@@ -19,7 +19,7 @@ use crate::metrics::ListenerMetrics;
 use crate::options::ServeOptions;
 use crate::peer::Peer;
 use crate::progress::Progress;
-use crate::table::Table;
+use crate::table::{LOOK_AGAIN, Table};
 
 /// A bound address that is listened on. Clients may connect from now on; they are served once [`serve`] runs.
 #[derive(Debug)]
@@ -51,8 +51,6 @@ pub struct Drained {
 const BACKLOG: u32 = 4096;
 /// How long to wait after an error that the next accept would only repeat (no file descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the connections are looked at while some wait for room.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The answer to a client that does not even have room to wait.
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
 content-length: 0\r\n\r\n";

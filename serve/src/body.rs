@@ -1,5 +1,8 @@
 //! Reading a request's body within bounds: of size, of time, and of the memory that all bodies together may take.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -229,7 +232,7 @@ where
         if fits { Ok(()) } else { Err(BodyError::NoMemory) }
     }
 
-    /// The next piece of data. A timer is set only if the piece is not there yet: most are.
+    /// The next piece of data.
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let step = if self.is_set_aside {
@@ -238,7 +241,7 @@ where
                 Pace::WINDOW
             };
             let until = (self.looked + step).min(self.begun + self.timeout);
-            let Ok(data) = tokio::time::timeout_at(until, next_data(&mut self.body)).await else {
+            let Some(data) = within(until, next_data(&mut self.body)).await else {
                 self.look()?;
                 continue;
             };
@@ -277,6 +280,16 @@ where
             },
             _ => Ok(()),
         }
+    }
+}
+
+/// What a future gives by that time. A timer is made only if the future is not ready at once, as most are.
+async fn within<F: Future>(until: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let now = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+    match now {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => tokio::time::timeout_at(until, future).await.ok(),
     }
 }
 

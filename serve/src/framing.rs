@@ -2,16 +2,26 @@
 //! cannot parse.
 
 use http::header::TRANSFER_ENCODING;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
+use hyper::body::Body;
 
 use crate::Problem;
 
 /// Refuses a Transfer-Encoding other than a single `chunked` (RFC 9112 §6.1). As long as `chunked` comes
 /// last, hyper reads such a body and passes its content on without decoding the other encodings.
 ///
+/// A body of known length is framed by that length, so only the headers of others are looked at.
+///
 /// # Errors
 /// The refusal, 501. The body was not understood, so the connection ends with the answer.
-pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn check<B: Body>(request: &Request<B>) -> Result<(), Problem> {
+    match request.body().size_hint().exact() {
+        Some(_) => Ok(()),
+        None => check_encoding(request.headers()),
+    }
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let mut values = headers.get_all(TRANSFER_ENCODING).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(()),
@@ -46,7 +56,7 @@ mod tests {
             for value in values {
                 headers.append(TRANSFER_ENCODING, value.parse().unwrap());
             }
-            assert_eq!(check(&headers).is_ok(), is_taken, "{values:?}");
+            assert_eq!(check_encoding(&headers).is_ok(), is_taken, "{values:?}");
         }
     }
 }

@@ -188,6 +188,23 @@ impl<'a> Host<'a> {
     }
 }
 
+/// The bytes that may stand in a `reg-name` as they are: `unreserved` and `sub-delims` of RFC 3986. A table,
+/// because each byte of each request's host is looked up.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte.is_ascii() {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others: &[u8] = b"-._~!$&'()*+,;=";
+    while let [byte, rest @ ..] = others {
+        table[*byte as usize] = true;
+        others = rest;
+    }
+    table
+};
+
 /// Whether this is a non-empty `reg-name` of RFC 3986. IPv4 addresses are among them.
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
@@ -197,7 +214,7 @@ fn is_name(name: &str) -> bool {
                 let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
                 hex() && hex()
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+            _ => IN_NAMES[usize::from(byte)],
         };
         if !fits {
             return false;

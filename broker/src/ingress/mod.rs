@@ -159,7 +159,7 @@ impl Ingress {
 impl Handler {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let checked = self.hosts.check(&request);
-        if let Err(problem) = checked.and_then(|()| framing::check(request.headers())) {
+        if let Err(problem) = checked.and_then(|()| framing::check(&request)) {
             let (head, body) = request.into_parts();
             return self.refuse(problem, None, &head, body).await;
         }

@@ -6,7 +6,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -56,7 +55,7 @@ impl Ballast {
 
     /// Takes the room up again once producers would be admitted, since the volume is then no longer short.
     /// Until it is taken, producers do not get that room.
-    pub(crate) fn restore(&self, disk: &Arc<Disk>) {
+    pub(crate) fn restore(&self, disk: &Disk) {
         let mut kept = self.kept.lock();
         let bytes = disk.space().map_or(0, |space| BYTES.min(space.total / 64));
         if *kept || bytes == 0 || self.is_away() {
@@ -113,7 +112,7 @@ mod tests {
         let ballast = Ballast::new(folder.path());
         let file = folder.path().join("ballast");
         let total = 1024 * 1024 * 1024;
-        let with_free = |free| Arc::new(Disk::new(Box::new(Pretended::new(total, free))));
+        let with_free = |free| Disk::new(Box::new(Pretended::new(total, free)));
         ballast.restore(&with_free(256 * 1024 * 1024));
         assert!(!file.exists());
         ballast.restore(&with_free(261 * 1024 * 1024));

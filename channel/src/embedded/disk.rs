@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -37,30 +38,42 @@ pub(crate) struct FolderVolume(PathBuf);
 /// The room of a volume. Every append asks for it, so the answer is remembered for a moment. An append counts
 /// from its admission on, not only once it is written: of a hundred producers at the same time only as many
 /// are admitted as fit.
+///
+/// Far from the reserve an append is admitted without a lock, which all Brokers of the process would share.
 #[derive(Debug)]
 pub(crate) struct Disk {
     volume: Box<dyn Volume>,
-    known: Mutex<Known>,
+    began: Instant,
+    /// Bytes that were admitted so far, without those that were not written after all.
+    admitted: AtomicU64,
+    /// Those of them that are written.
+    written: AtomicU64,
+    looked: Mutex<Option<Looked>>,
+    far: Far,
 }
 
+/// How much is admitted without a lock: what the last look leaves as long as the reserve is far away.
 #[derive(Debug, Default)]
-struct Known {
-    looked: Option<Looked>,
-    /// Bytes that have been admitted and are not written yet.
-    promised: u64,
+struct Far {
+    /// `admitted` may rise to this.
+    most: AtomicU64,
+    /// Until then, in nanoseconds since the disk was made; 0: the reserve is near.
+    until: AtomicU64,
 }
 
 /// Room for bytes that are about to be written. Ends when they are written, or will not be.
 #[derive(Debug)]
-pub(crate) struct Promise {
-    disk: Arc<Disk>,
+pub(crate) struct Promise<'d> {
+    disk: &'d Disk,
     bytes: u64,
 }
 
+/// An answer of the file system.
 #[derive(Clone, Copy, Debug)]
 struct Looked {
     at: Instant,
     space: Space,
+    /// What was written before.
     written: u64,
 }
 
@@ -75,6 +88,11 @@ impl Space {
     /// Bytes that are missing for a producer to write `bytes`; 0: there is room.
     pub(crate) fn missing(self, bytes: u64) -> u64 {
         (self.reserve() + bytes).saturating_sub(self.free)
+    }
+
+    /// So far from the reserve it is near: a 16th of the volume, or 256 MiB.
+    fn margin(self) -> u64 {
+        (self.total / 16).min(256 * MIB)
     }
 }
 
@@ -107,70 +125,73 @@ impl Disk {
     pub(crate) fn new(volume: Box<dyn Volume>) -> Self {
         Self {
             volume,
-            known: Mutex::default(),
+            began: Instant::now(),
+            admitted: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            looked: Mutex::default(),
+            far: Far::default(),
         }
     }
 
     /// The space now, at most a moment old, less what has been admitted. `None`: the file system does not
     /// tell, so no append is turned away for it.
     pub(crate) fn space(&self) -> Option<Space> {
-        self.known.lock().space(&*self.volume)
+        self.look(&mut self.looked.lock())
     }
 
     /// Room for so many bytes, if a producer may have it.
-    pub(crate) fn try_promise(self: &Arc<Self>, bytes: u64) -> Option<Promise> {
-        let mut known = self.known.lock();
-        let space = known.space(&*self.volume);
-        if space.is_some_and(|space| space.missing(bytes) > 0) {
-            return None;
-        }
-        known.promised += bytes;
-        drop(known);
-        Some(Promise {
-            disk: self.clone(),
-            bytes,
-        })
+    pub(crate) fn try_promise(&self, bytes: u64) -> Option<Promise<'_>> {
+        self.promise_far(bytes).or_else(|| self.promise_near(bytes))
     }
 
     /// Room for so many bytes, without asking whether there is any.
-    pub(crate) fn promise(self: &Arc<Self>, bytes: u64) -> Promise {
-        self.known.lock().promised += bytes;
-        Promise {
-            disk: self.clone(),
-            bytes,
-        }
+    pub(crate) fn promise(&self, bytes: u64) -> Promise<'_> {
+        self.admitted.fetch_add(bytes, Relaxed);
+        Promise { disk: self, bytes }
     }
 
     /// Forgets the last look: room was given back, or the volume turned out to be full.
     pub(crate) fn look_again(&self) {
-        self.known.lock().looked = None;
+        let mut looked = self.looked.lock();
+        *looked = None;
+        self.far.until.store(0, Release);
     }
-}
 
-// === impl Known ===
+    fn promise_far(&self, bytes: u64) -> Option<Promise<'_>> {
+        if nanos(self.began.elapsed()) >= self.far.until.load(Acquire) {
+            return None;
+        }
+        let before = self.admitted.fetch_add(bytes, Relaxed);
+        let promise = Promise { disk: self, bytes };
+        let fits = before.saturating_add(bytes) <= self.far.most.load(Relaxed);
+        // A promise that is dropped takes back what it added.
+        fits.then_some(promise)
+    }
 
-impl Known {
-    fn space(&mut self, volume: &dyn Volume) -> Option<Space> {
-        let fresh = self.looked.filter(|seen| {
-            let believed = if self.is_near(seen) {
-                BELIEVED_NEAR
-            } else {
-                BELIEVED
-            };
-            seen.at.elapsed() < believed && seen.written < BELIEVED_BYTES
-        });
-        let seen = match fresh {
+    /// One after the other, so that what is left of the room is promised once.
+    fn promise_near(&self, bytes: u64) -> Option<Promise<'_>> {
+        let mut looked = self.looked.lock();
+        match self.look(&mut looked) {
+            Some(space) if space.missing(bytes) > 0 => None,
+            _ => Some(self.promise(bytes)),
+        }
+    }
+
+    fn look(&self, looked: &mut Option<Looked>) -> Option<Space> {
+        let seen = match looked.filter(|seen| self.is_fresh(seen)) {
             Some(seen) => seen,
             None => {
-                let space = volume.space().inspect_err(|error| {
+                let written = self.written.load(Relaxed);
+                let space = self.volume.space().inspect_err(|error| {
                     tracing::debug!(%error, "the volume does not tell how much room it has");
                 });
                 let seen = Looked {
                     at: Instant::now(),
                     space: space.ok()?,
-                    written: 0,
+                    written,
                 };
-                self.looked = Some(seen);
+                *looked = Some(seen);
+                self.open_far(&seen);
                 seen
             }
         };
@@ -180,23 +201,39 @@ impl Known {
         })
     }
 
-    fn free(&self, seen: &Looked) -> u64 {
-        seen.space
-            .free
-            .saturating_sub(seen.written.saturating_add(self.promised))
+    fn is_fresh(&self, seen: &Looked) -> bool {
+        let is_near = self.free(seen) < seen.space.reserve() + seen.space.margin();
+        let believed = if is_near { BELIEVED_NEAR } else { BELIEVED };
+        let written = self.written.load(Relaxed).saturating_sub(seen.written);
+        seen.at.elapsed() < believed && written < BELIEVED_BYTES
     }
 
-    /// Whether the reserve is near: a 16th of the volume away, or 256 MiB.
-    fn is_near(&self, seen: &Looked) -> bool {
-        let margin = (seen.space.total / 16).min(256 * MIB);
-        self.free(seen) < seen.space.reserve() + margin
+    fn free(&self, seen: &Looked) -> u64 {
+        let since = self.admitted.load(Relaxed).saturating_sub(seen.written);
+        seen.space.free.saturating_sub(since)
     }
+
+    fn open_far(&self, seen: &Looked) {
+        let kept = seen.space.reserve() + seen.space.margin();
+        let room = seen.space.free.saturating_sub(kept).min(BELIEVED_BYTES);
+        let until = match room {
+            0 => 0,
+            _ => nanos(seen.at.saturating_duration_since(self.began) + BELIEVED),
+        };
+        self.far.most.store(seen.written.saturating_add(room), Relaxed);
+        // Whoever sees this time sees the room that belongs to it.
+        self.far.until.store(until, Release);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 // === impl Promise ===
 
-impl Promise {
-    /// The size of the promise in bytes.
+impl Promise<'_> {
+    /// How many bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -204,26 +241,20 @@ impl Promise {
     /// The bytes have been written.
     pub(crate) fn kept(mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        let mut known = self.disk.known.lock();
-        known.promised = known.promised.saturating_sub(bytes);
-        if let Some(seen) = known.looked.as_mut() {
-            seen.written = seen.written.saturating_add(bytes);
-        }
+        self.disk.written.fetch_add(bytes, Relaxed);
     }
 }
 
-impl Drop for Promise {
+impl Drop for Promise<'_> {
     fn drop(&mut self) {
-        if self.bytes == 0 {
-            return;
-        }
-        let mut known = self.disk.known.lock();
-        known.promised = known.promised.saturating_sub(self.bytes);
+        self.disk.admitted.fetch_sub(self.bytes, Relaxed);
     }
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A volume of which a test says how full it is.
@@ -272,6 +303,8 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -290,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_written_counts_before_the_file_system_is_asked_again() {
         let volume = testing::Pretended::new(1024 * MIB, 257 * MIB);
-        let disk = Arc::new(Disk::new(Box::new(volume.clone())));
+        let disk = Disk::new(Box::new(volume.clone()));
         disk.try_promise(MIB).unwrap().kept();
         assert_eq!(disk.space().unwrap().missing(MIB), MIB);
         volume.0.lock().free = 300 * MIB;
@@ -301,7 +334,7 @@ mod tests {
     #[test]
     fn room_is_given_once_however_many_ask_before_it_is_written() {
         let volume = testing::Pretended::new(1024 * MIB, 258 * MIB);
-        let disk = Arc::new(Disk::new(Box::new(volume)));
+        let disk = Disk::new(Box::new(volume));
         let promises: Vec<_> = (0..5).filter_map(|_| disk.try_promise(MIB)).collect();
         assert_eq!(promises.len(), 2);
         disk.look_again();
@@ -313,6 +346,71 @@ mod tests {
         assert_eq!(disk.space().unwrap().free, 255 * MIB);
         drop((promises, reply));
         assert_eq!(disk.space().unwrap().free, 258 * MIB, "nothing was written");
+    }
+
+    /// A volume on which a test writes, and which counts how often it is asked.
+    #[derive(Clone, Debug)]
+    struct Written {
+        free: Arc<AtomicU64>,
+        asked: Arc<AtomicU64>,
+    }
+
+    impl Written {
+        fn new(free: u64) -> Self {
+            Self {
+                free: Arc::new(AtomicU64::new(free)),
+                asked: Arc::default(),
+            }
+        }
+    }
+
+    impl Volume for Written {
+        fn space(&self) -> io::Result<Space> {
+            self.asked.fetch_add(1, Relaxed);
+            Ok(Space {
+                total: 1024 * MIB,
+                free: self.free.load(Relaxed),
+            })
+        }
+    }
+
+    #[test]
+    fn far_from_the_reserve_the_file_system_is_asked_again_after_so_many_bytes() {
+        let volume = Written::new(1000 * MIB);
+        let disk = Disk::new(Box::new(volume.clone()));
+        let admit = |bytes: u64| (0..bytes / MIB).for_each(|_| disk.try_promise(MIB).unwrap().kept());
+        admit(BELIEVED_BYTES);
+        let asked = volume.asked.load(Relaxed);
+        admit(MIB);
+        assert!(
+            volume.asked.load(Relaxed) > asked,
+            "it may have filled up meanwhile"
+        );
+        volume.free.store(300 * MIB, Relaxed);
+        disk.look_again();
+        assert_eq!(disk.space().unwrap().missing(0), 0);
+        let promises = Vec::from_iter((0..100).map_while(|_| disk.try_promise(MIB)));
+        assert_eq!(promises.len(), 44, "and down to the reserve, not further");
+    }
+
+    #[test]
+    fn many_threads_write_up_to_the_reserve_and_not_beyond() {
+        let volume = Written::new(400 * MIB);
+        let disk = Disk::new(Box::new(volume.clone()));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while let Some(promise) = disk.try_promise(MIB / 4) {
+                        volume.free.fetch_sub(promise.bytes(), Relaxed);
+                        promise.kept();
+                    }
+                });
+            }
+        });
+        let left = volume.free.load(Relaxed);
+        assert!(left >= 256 * MIB, "the reserve is left: {left}");
+        // A look may count twice what is written but not reported at that moment.
+        assert!(left <= 260 * MIB, "and no more: {left}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub(crate) struct Fault {
 impl Fault {
     /// Sets or clears the fault.
     pub(crate) fn set(&self, words: Option<String>) {
+        if words.is_none() && !self.is_there() {
+            return;
+        }
         let mut now = self.words.lock();
         self.is_there.store(words.is_some(), Ordering::Release);
         *now = words;
@@ -24,9 +27,14 @@ impl Fault {
 
     /// The fault in words; `None` while all is well.
     pub(crate) fn get(&self) -> Option<String> {
-        if !self.is_there.load(Ordering::Acquire) {
+        if !self.is_there() {
             return None;
         }
         self.words.lock().clone()
+    }
+
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::Acquire)
     }
 }

@@ -25,16 +25,16 @@ const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevent
 /// the beginning of Content-Type alone. In binary mode they would read the event in the data instead of this
 /// one: an event that no filter has seen.
 pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
-    if outgoing.media_type(event).is_some_and(media::is_cloudevents) {
-        return write_structured(event, outgoing, headers);
-    }
     headers.reserve(event.layout().attributes() + outgoing.extra.len() + 2);
     let version = HeaderValue::from_static(event.specversion().as_str());
     insert(headers, names::of_attribute("specversion"), Some(version));
-    let mut content_type = None;
+    let (mut media_type, mut content_type) = (None, None);
     for row in outgoing.own(event) {
         match event.text(row.name.clone()) {
-            "datacontenttype" => content_type = plain(event, row.value),
+            "datacontenttype" => {
+                media_type = Some(event.text(row.value.clone()));
+                content_type = plain(event, row.value);
+            }
             "datacontentencoding" if json_spelled_base64(event, &row) => {}
             name => {
                 let name = names::of_attribute(name);
@@ -44,9 +44,16 @@ pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut Header
     }
     for (name, text) in outgoing.added() {
         match name {
-            "datacontenttype" => content_type = HeaderValue::from_str(text).ok(),
+            "datacontenttype" => {
+                media_type = Some(text);
+                content_type = HeaderValue::from_str(text).ok();
+            }
             name => insert(headers, names::of_attribute(name), encoded(text)),
         }
+    }
+    if media_type.is_some_and(media::is_cloudevents) {
+        headers.clear();
+        return write_structured(event, outgoing, headers);
     }
     if let Some(ttl) = outgoing.ttl {
         insert(headers, names::of_attribute(TTL), Some(HeaderValue::from(ttl)));

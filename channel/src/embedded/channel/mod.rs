@@ -109,7 +109,7 @@ impl Embedded {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    async fn store(&self, events: Vec<Event>, room: Promise) -> Result<Position, AppendError> {
+    async fn store(&self, events: Vec<Event>, room: Promise<'_>) -> Result<Position, AppendError> {
         let bytes = room.bytes();
         let count = events.len() as u64;
         match self.log.append(events).await {

@@ -13,6 +13,7 @@ use super::room::{Backlog, Patience};
 use super::{Embedded, Surroundings};
 use crate::Channel;
 use crate::embedded::Durability;
+use crate::embedded::disk::Space;
 use crate::embedded::folder::{fault, sync_dir};
 use crate::embedded::log::{Folder, Log, LogError, LogOptions, Recovery};
 use crate::embedded::metrics::BrokerMetrics;
@@ -297,9 +298,8 @@ impl Embedded {
         // Segments that need no reading are cheap. Of the others one is read at a time, so that nothing else
         // waits for long; in a calm moment the next one follows at once. An index is a small part of a
         // segment, and a segment is at most a 64th of the volume.
-        let most = self.disk.space().map_or(0, |space| space.total / 64);
-        let room = self.disk.try_promise(most.min(SEGMENT.0));
-        let mut was_one = room.is_some() && self.index_next().await;
+        let has_room = |space: Space| space.missing(SEGMENT.0.min(space.total / 64)) == 0;
+        let mut was_one = self.disk.space().is_none_or(has_room) && self.index_next().await;
         while was_one && self.log.may_index_without_reading() {
             was_one = self.index_next().await;
         }

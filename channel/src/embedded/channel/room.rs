@@ -161,7 +161,7 @@ impl Embedded {
     /// then what is owed to triggers that are gone is dropped, and with `drop-oldest` events that nobody has
     /// read yet. A producer whose Broker holds less than its part waits for a moment until its subscribers
     /// have given room back.
-    pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<Promise, AppendError> {
+    pub(super) async fn admit(&self, class: Class, bytes: u64) -> Result<Promise<'_>, AppendError> {
         if class == Class::Reserve {
             return self.admit_reply(bytes);
         }
@@ -207,7 +207,7 @@ impl Embedded {
 
     /// Replies and dead letters may use the reserve. A part of it is kept from them while another Broker
     /// needs some.
-    fn admit_reply(&self, bytes: u64) -> Result<Promise, AppendError> {
+    fn admit_reply(&self, bytes: u64) -> Result<Promise<'_>, AppendError> {
         let Some(space) = self.disk.space().filter(|space| space.missing(bytes) > 0) else {
             return Ok(self.disk.promise(bytes));
         };

@@ -100,11 +100,16 @@ impl Holds {
         let lowest = self.lowest();
         let at_lowest = self.lanes.iter().filter(|(_, at)| **at == lowest);
         let mut triggers: Vec<_> = at_lowest
-            .filter_map(|(lane, _)| self.triggers.get(lane).cloned())
+            .filter_map(|(lane, _)| self.triggers.get(lane))
             .collect();
-        triggers.sort();
         let more = triggers.len().saturating_sub(limit);
-        triggers.truncate(limit);
+        if more > 0 {
+            // Only those that are named need an order.
+            triggers.select_nth_unstable(limit);
+            triggers.truncate(limit);
+        }
+        triggers.sort_unstable();
+        let triggers = triggers.into_iter().cloned().collect();
         Hindmost { triggers, more }
     }
 

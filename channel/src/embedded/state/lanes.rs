@@ -126,7 +126,7 @@ pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> R
         copies::sweep(db)?;
     }
     effects.holds.push(Held::Forgotten(id));
-    effects.command = gone > 0;
+    effects.command |= gone > 0;
     Ok(rows as u64)
 }
 
@@ -165,8 +165,6 @@ pub(super) fn forget(
     let rows = orphans.try_fold(0, |rows, (id, _)| {
         drop_lane(db, LaneId(id), effects).map(|more| rows + more)
     })?;
-    // One notice is enough for all lanes of the trigger: something changed.
-    effects.command = true;
     Ok(Forgotten::Rows(rows))
 }
 
@@ -191,7 +189,7 @@ pub(super) fn set_state(
             .prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE id = ?1")?
             .execute([id.0, since.0])?,
     };
-    effects.command = changed > 0;
+    effects.command |= changed > 0;
     if changed > 0 {
         let since = match state {
             LaneState::Orphaned(since) => Some(since),

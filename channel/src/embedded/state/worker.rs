@@ -3,7 +3,8 @@
 //! Two files that sync on one disk wait for each other, so commits are few: changes that arrive while one
 //! commit syncs make up the next one. Each job stands or falls alone (with a savepoint of its own). When the
 //! transaction as a whole cannot be committed, each job is tried again by itself. The files are looked at
-//! before and after each transaction: nothing counts as stored that went into a removed file.
+//! after each transaction: nothing counts as stored that went into a removed file. Once a file is known to be
+//! gone, they are looked at before as well, and nothing is written until it is back.
 
 use std::sync::Arc;
 
@@ -113,7 +114,9 @@ impl Worker {
             }
             return;
         }
-        if let Some(fault) = self.shared.files.look() {
+        if self.shared.files.fault.is_there()
+            && let Some(fault) = self.shared.files.look()
+        {
             for job in jobs {
                 job.answer(Err(StateError::Gone(fault.clone())));
             }
