@@ -6,6 +6,7 @@
 
 mod bounds;
 mod compare;
+mod document;
 mod reasons;
 mod walk;
 mod wanted;
@@ -17,9 +18,9 @@ use jsonpath_rust::parser::parse_json_path;
 
 use crate::compile::CompileError;
 use crate::json::{Id, Json, ROOT, Seen};
-use crate::meter::{Allowance, Meter};
+use crate::meter::Meter;
 use crate::subject::{NoJson, Subject};
-use crate::value::Value;
+pub use document::Document;
 pub(crate) use reasons::of_clause;
 use walk::{End, Walk};
 pub(crate) use wanted::Wanted;
@@ -86,33 +87,6 @@ impl JsonPath {
     /// How many times it may visit each value of the data; 0 when it names one place.
     pub(crate) fn visits(&self) -> usize {
         self.visits
-    }
-
-    /// The first value that the path selects, as a text: a string as it is, `null` as nothing, anything else as JSON.
-    /// Nothing as well where finding it would need more than [`MAX_STEPS`](crate::MAX_STEPS).
-    pub fn first_text(&self, data: &Value<'_>) -> Option<String> {
-        self.first_text_in(&Json::of(data))
-    }
-
-    /// The same for JSON that has not been parsed; nothing when it is none.
-    pub fn first_text_of(&self, json: &[u8]) -> Option<String> {
-        self.first_text_in(&Json::parse(json).ok()?)
-    }
-
-    fn first_text_in(&self, json: &Json) -> Option<String> {
-        let mut first = None;
-        self.look(json, &Meter::new(&Allowance::unlimited()), |id| {
-            first = Some(id);
-            false
-        });
-        let first = first?;
-        match json.see(first) {
-            Seen::Null => None,
-            Seen::Text(text) => Some(text.to_owned()),
-            Seen::Boolean(_) | Seen::Number(_) | Seen::HalfPair(_) | Seen::Array(_) | Seen::Object(_) => {
-                Some(json.value(first).to_string())
-            }
-        }
     }
 
     /// Shows each selected value until `more` returns that no more is needed. Returns whether it came to the

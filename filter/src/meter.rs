@@ -65,7 +65,8 @@ impl Allowance {
         Self::of(0)
     }
 
-    fn of(steps: u64) -> Self {
+    /// So many steps.
+    pub(crate) fn of(steps: u64) -> Self {
         Self {
             left: Cell::new(steps),
             given: steps,

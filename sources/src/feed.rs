@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_budget::Ledger;
 use millrace_delivery::guard::Guard;
 use millrace_event::{CheckpointError, Clock, ObjectName};
+use millrace_filter::Turns;
 use millrace_secrets::SecretReader;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ pub struct Context {
     pub guard: Guard,
     /// Where origins call in by HTTP.
     pub webhooks: Arc<Webhooks>,
+    /// Where filters and mappings run that take long.
+    pub turns: Turns,
     /// Memory for what clients read ahead.
     pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use millrace_budget::Ledger;
 use millrace_delivery::Connector;
 use millrace_event::{Checkpoint, Clock, Intake};
+use millrace_filter::Turns;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard};
 use millrace_secrets::SecretReader;
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Clock,
+    /// Where filters and mappings run that take long.
+    pub turns: Turns,
     /// Memory for what their clients read ahead.
     pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.
@@ -227,6 +230,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             secrets: parts.secrets.clone(),
             guard: parts.connector.guard().clone(),
             webhooks: parts.webhooks.clone(),
+            turns: parts.turns.clone(),
             read_ahead: parts.read_ahead.clone(),
             max_event_bytes: parts.max_event_bytes,
         };

@@ -125,6 +125,7 @@ impl Front {
             replies: memory.replies.clone(),
         })
         .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
+        let turns = Turns::of_this_machine();
         let sources = Sources::new(millrace_sources::Parts {
             mesh: given.mesh.clone(),
             intake: admission.clone(),
@@ -135,6 +136,7 @@ impl Front {
             webhooks: webhooks.clone(),
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: Clock::System,
+            turns: turns.clone(),
             read_ahead: memory.read_ahead.clone(),
             max_event_bytes: config.max_event_bytes,
             sink_timeout: given.sink_timeout,
@@ -146,7 +148,7 @@ impl Front {
             connector,
             board,
             feed: Feed::default(),
-            turns: Turns::of_this_machine(),
+            turns,
             ingress,
             webhooks,
             sources,

@@ -1,6 +1,7 @@
 //! What is selected: where, with which labels, of which owner, and which of its events pass.
 
 use millrace_event::Event;
+use millrace_filter::{Decision, Subject, Turns};
 use millrace_model::source::ApiServer;
 use millrace_model::source::api_server::{ObjectKind, WatchedKind};
 
@@ -120,9 +121,12 @@ impl Selection {
     }
 }
 
-/// Whether an event passes the filters of the source.
-pub(super) fn passes(spec: &ApiServer, event: &Event) -> bool {
-    spec.filters.is_empty() || spec.compiled.matches(event)
+/// What the filters of the source decide about an event: at once, or in turns if that takes long.
+pub(super) async fn decide(spec: &ApiServer, event: &Event, turns: &Turns) -> Decision {
+    if spec.filters.is_empty() {
+        return Decision::Match;
+    }
+    turns.decide(Subject::new(event), &spec.compiled).await
 }
 
 #[cfg(test)]
@@ -194,8 +198,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn filters_are_those_of_triggers() {
+    #[tokio::test]
+    async fn filters_are_those_of_triggers() {
         let filter = |ty: &str| vec![Filter::Exact(vec![("type".to_owned(), ty.to_owned())])];
         let event = Event::builder(SpecVersion::V10)
             .attribute("id", "1")
@@ -204,12 +208,12 @@ mod tests {
             .build()
             .unwrap();
         for (filters, expected) in [
-            (Vec::new(), true),
-            (filter("dev.knative.apiserver.ref.add"), true),
-            (filter("dev.knative.apiserver.ref.delete"), false),
+            (Vec::new(), Decision::Match),
+            (filter("dev.knative.apiserver.ref.add"), Decision::Match),
+            (filter("dev.knative.apiserver.ref.delete"), Decision::NoMatch),
         ] {
             assert_eq!(
-                passes(&spec(None, filters.clone()), &event),
+                decide(&spec(None, filters.clone()), &event, &Turns::new(1)).await,
                 expected,
                 "{filters:?}"
             );

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_event::Event;
+use millrace_filter::Decision;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -47,7 +48,9 @@ impl<'a> Teller<'a> {
     pub(super) async fn tell(&self, changes: &[Change]) -> Result<(), Stop> {
         let (mut events, mut bytes) = (Vec::new(), 0);
         for change in changes {
-            let Some(event) = self.event(change) else { continue };
+            let Some(event) = self.event(change).await else {
+                continue;
+            };
             bytes += event.data_ref().map_or(0, <[u8]>::len);
             events.push(event);
             if events.len() == EVENTS || bytes >= BYTES {
@@ -62,7 +65,7 @@ impl<'a> Teller<'a> {
         self.deliver(&events).await
     }
 
-    fn event(&self, change: &Change) -> Option<Event> {
+    async fn event(&self, change: &Change) -> Option<Event> {
         let report = &self.shared.context.report;
         if self.shape.is_too_large(change) {
             let max = self.shape.max_bytes;
@@ -72,10 +75,26 @@ impl<'a> Teller<'a> {
             ));
         }
         match self.shape.event(change) {
-            Ok(event) => Some(event).filter(|event| select::passes(&self.shared.spec, event)),
+            Ok(event) => self.passes(change, &event).await.then_some(event),
             Err(invalid) => {
                 report.refused("bad-object", format!("{} is no event: {invalid}", shown(change)));
                 None
+            }
+        }
+    }
+
+    /// Whether the filters of the source let the event pass. If deciding needs too much work they do not.
+    async fn passes(&self, change: &Change, event: &Event) -> bool {
+        let Shared { spec, context, .. } = self.shared;
+        match select::decide(spec, event, &context.turns).await {
+            Decision::Match => true,
+            Decision::NoMatch | Decision::Later => false,
+            Decision::TooMuchWork => {
+                let why = "the filters would need too much work to decide";
+                context
+                    .report
+                    .refused("too-much-work", format!("{} is not told: {why}", shown(change)));
+                false
             }
         }
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use millrace_event::Clock;
+use millrace_event::{Clock, Event, Timestamp};
+use millrace_filter::Turns;
 use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Forge, Verification};
 use millrace_serve::{BodyBudget, Hold, discard, empty};
@@ -31,7 +32,8 @@ pub(super) struct Hook {
     verification: Verification,
     secrets: RwLock<Arc<[Box<[u8]>]>>,
     rate: Rate,
-    mapper: Mapper,
+    mapper: Arc<Mapper>,
+    turns: Turns,
     outlet: Arc<Outlet>,
     report: Report,
     clock: Clock,
@@ -40,6 +42,8 @@ pub(super) struct Hook {
 
 /// How long a body may take to arrive. A forge gives up after ten seconds.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many bytes of JSON are read on an I/O thread, and looked through for each path of a mapping.
+const AT_ONCE: usize = 128 * 1024;
 /// How long the sink may take, so that the forge still gets an answer.
 const SINK_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -52,7 +56,8 @@ impl Hook {
             verification: spec.verification.clone(),
             secrets: RwLock::new([].into()),
             rate: Rate::new(spec.requests_per_second),
-            mapper: Mapper::new(spec, &context.name)?,
+            mapper: Arc::new(Mapper::new(spec, &context.name)?),
+            turns: context.turns.clone(),
             outlet: context.outlet.clone(),
             report: context.report.clone(),
             clock: context.clock.clone(),
@@ -91,21 +96,28 @@ impl Hook {
     ) -> Result<(), Refused> {
         let (data, _held) = self.read(wrapping, head, body, budget).await?;
         detect::check(self.forge, &head.headers)?;
-        let event = {
-            let payload = Payload::read(&data)?;
-            let call = Call {
-                headers: &head.headers,
-                payload: &payload,
-                data: &data,
-                received: self.clock.now(),
-            };
-            self.mapper.event(&call)?
-        };
-        drop(data);
+        let event = self.understand(&head.headers, data).await?;
         match tokio::time::timeout(SINK_TIMEOUT, self.outlet.offer(&[event])).await {
             Ok(taken) => Ok(taken?),
             Err(_) => Err(Refused::SinkTimeout),
         }
+    }
+
+    /// The event that a verified call becomes. What takes long is done in turns with others, off the I/O threads.
+    async fn understand(&self, headers: &HeaderMap, data: Bytes) -> Result<Event, Refused> {
+        let received = self.clock.now();
+        if data.len().saturating_mul(1 + self.mapper.paths()) <= AT_ONCE {
+            return map(&self.mapper, headers, &data, received);
+        }
+        let job = (self.mapper.clone(), headers.clone(), data, None);
+        let job = self
+            .turns
+            .work((job, received), |((mapper, headers, data, event), received)| {
+                *event = Some(map(mapper, headers, data, *received));
+                true
+            });
+        let ((.., event), _) = job.await;
+        event.expect("invariant: the only slice makes it")
     }
 
     /// The JSON of a call that is verified and within the rate. The rate is checked after the signature:
@@ -142,6 +154,18 @@ impl Hook {
         }
         problem
     }
+}
+
+/// The event of a call with this JSON.
+fn map(mapper: &Mapper, headers: &HeaderMap, data: &[u8], received: Timestamp) -> Result<Event, Refused> {
+    let payload = Payload::read(data)?;
+    let call = Call {
+        headers,
+        payload: &payload,
+        data,
+        received,
+    };
+    Ok(mapper.event(&call)?)
 }
 
 #[async_trait::async_trait]

@@ -10,6 +10,7 @@ use millrace_event::checkpoint::{Change, Stored};
 use millrace_event::{
     Checkpoint, CheckpointError, Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp,
 };
+use millrace_filter::Turns;
 use millrace_model::source::{CatchUp, Cron, Schedule};
 use millrace_model::status::SourceStatus;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard, Target};
@@ -173,6 +174,7 @@ impl Process {
             webhooks: Arc::new(Webhooks::new(BodyBudget::new(Part::new(0, 1 << 20)))),
             metrics: Metrics::register(&mut registry),
             clock: clock.clone(),
+            turns: Turns::new(1),
             read_ahead: Arc::new(Ledger::new(16 << 20)),
             max_event_bytes: 1 << 20,
             sink_timeout: Duration::from_secs(30),

@@ -1,10 +1,11 @@
 //! Anything that posts JSON: attributes come from where the document says, or are what a webhook without any says.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use http::header::CONTENT_TYPE;
 use millrace_event::ObjectName;
-use millrace_filter::jsonpath::JsonPath;
+use millrace_filter::jsonpath::{Document, JsonPath};
 use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Field, From, Verification};
 
@@ -35,6 +36,12 @@ struct Value {
     found: Found,
     prefix: String,
     default: Option<String>,
+}
+
+/// What values are taken from: a call, with its data laid out when the first path looks into it.
+struct Origin<'a, 'c> {
+    call: &'c Call<'a>,
+    document: OnceCell<Document>,
 }
 
 #[derive(Debug)]
@@ -71,9 +78,22 @@ impl Generic {
         })
     }
 
+    /// The number of paths that look into the data.
+    pub(super) fn paths(&self) -> usize {
+        let own = [&self.ty, &self.source, &self.subject, &self.id, &self.time];
+        let own = own.into_iter().flatten();
+        let extensions = self.extensions.iter().map(|(_, value)| value);
+        let is_path = |value: &&Value| matches!(value.found, Found::Path(_));
+        own.chain(extensions).filter(is_path).count()
+    }
+
     /// What the call says.
     pub(super) fn draft<'a>(&'a self, call: &Call<'a>) -> Draft<'a> {
-        let of = |value: &'a Option<Value>| value.as_ref().and_then(|value| value.of(call));
+        let origin = Origin {
+            call,
+            document: OnceCell::new(),
+        };
+        let of = |value: &'a Option<Value>| value.as_ref().and_then(|value| value.of(&origin));
         let mut draft = Draft::new(PLAIN_TYPE.to_owned(), self.plain_source.as_str());
         if let Some(ty) = of(&self.ty) {
             draft.ty = ty;
@@ -90,12 +110,21 @@ impl Generic {
         for (name, value) in &self.extensions {
             draft
                 .extensions
-                .extend(value.of(call).map(|value| (name.as_str(), value)));
+                .extend(value.of(&origin).map(|value| (name.as_str(), value)));
         }
         if let Some(content_type) = call.header(CONTENT_TYPE.as_str()) {
             draft.content_type = content_type.into();
         }
         draft
+    }
+}
+
+// === impl Origin ===
+
+impl Origin<'_, '_> {
+    fn document(&self) -> &Document {
+        self.document
+            .get_or_init(|| Document::of(self.call.payload.document()))
     }
 }
 
@@ -118,11 +147,12 @@ impl Value {
         })
     }
 
-    fn of<'a>(&'a self, call: &Call<'a>) -> Option<Cow<'a, str>> {
+    fn of<'a>(&'a self, origin: &Origin<'a, '_>) -> Option<Cow<'a, str>> {
+        let call = origin.call;
         let found = match &self.found {
             Found::Here(text) => Some(Cow::Borrowed(text.as_str())),
             Found::Header(name) => call.header(name).map(Cow::Borrowed),
-            Found::Path(path) => path.first_text(call.payload.document()).map(Cow::Owned),
+            Found::Path(path) => origin.document().first_text(path).map(Cow::Owned),
             Found::BodyHash => Some(hash(call.data).into()),
         };
         match found.filter(|text| !text.is_empty()) {

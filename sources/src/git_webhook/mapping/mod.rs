@@ -64,6 +64,14 @@ impl Mapper {
         })
     }
 
+    /// The number of paths that look into the JSON of a call.
+    pub(super) fn paths(&self) -> usize {
+        match self {
+            Self::Generic(generic) => generic.paths(),
+            Self::Forge(_) | Self::KnativeGithub | Self::KnativeGitlab => 0,
+        }
+    }
+
     /// The event that a call becomes.
     pub(super) fn event(&self, call: &Call<'_>) -> Result<Event, Invalid> {
         let draft = match self {
