@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Embedded;
-use crate::embedded::disk::Promise;
+use crate::embedded::disk::{Promise, Space};
 use crate::embedded::log::SegmentInfo;
 use crate::embedded::shares::{may_produce, may_reply};
 use crate::embedded::state::Hindmost;
@@ -45,18 +45,22 @@ struct Waiting {
     since: Instant,
 }
 
-/// Why a producer is turned away.
+/// Why a producer is turned away, in numbers. Looked for often; words are made of it only for an answer.
 #[derive(Debug)]
 pub(super) enum Shortage {
-    /// The volume: so many bytes should be given free. `may_pass`: this Broker holds less than its part, so room comes back as
-    /// fast as its subscribers work.
+    /// The volume: so many bytes should be given free.
     Disk {
         missing: u64,
+        space: Space,
+        /// What waits for this Broker's triggers.
+        own: u64,
+        /// How much of the volume is this Broker's part.
+        part: u64,
+        /// This Broker holds less than its part, so room comes back as fast as its subscribers work.
         may_pass: bool,
-        reason: String,
     },
     /// The broker's own limit: so many bytes are above it.
-    Backlog { above: u64, reason: String },
+    Backlog { above: u64, backlog: u64, limit: u64 },
 }
 
 /// A refusal for want of room on the volume.
@@ -141,19 +145,6 @@ impl Shortage {
     }
 }
 
-impl From<Shortage> for AppendError {
-    fn from(shortage: Shortage) -> Self {
-        match shortage {
-            Shortage::Disk { reason, .. } => disk_full(reason),
-            Shortage::Backlog { reason, .. } => Self::Full {
-                code: "backlog-full",
-                reason,
-                retry_after: RETRY,
-            },
-        }
-    }
-}
-
 // === impl Embedded ===
 
 impl Embedded {
@@ -182,7 +173,7 @@ impl Embedded {
             return Ok(room);
         };
         self.turned_away.store(bytes, Ordering::Relaxed);
-        Err(shortage.into())
+        Err(self.refusal(&shortage))
     }
 
     /// Waits while the shortage may pass. What was delivered gives its room back with the next progress,
@@ -235,8 +226,7 @@ impl Embedded {
         if self.can_make_room(&shortage) {
             return None;
         }
-        let (Shortage::Disk { reason, .. } | Shortage::Backlog { reason, .. }) = shortage;
-        Some(reason)
+        Some(self.reason(&shortage))
     }
 
     /// Whether a producer's append of so many bytes lacks room, and why.
@@ -258,25 +248,12 @@ impl Embedded {
         if is_below && may_produce(space, self.borrowed.bytes(own), bytes) {
             return None;
         }
-        let why = if is_below {
-            "which other brokers need too".to_owned()
-        } else {
-            format!(
-                "and {} of events wait for this broker's triggers{}, where an equal part for each broker is {}",
-                size(own),
-                self.whose(),
-                size(part)
-            )
-        };
-        let reason = format!(
-            "the volume of the data folder has {} free, of which {} are kept for delivering what is stored, {why}",
-            size(space.free),
-            size(space.reserve())
-        );
         Some(Shortage::Disk {
             missing,
+            space,
+            own,
+            part,
             may_pass: is_below,
-            reason,
         })
     }
 
@@ -288,16 +265,58 @@ impl Embedded {
         if backlog == 0 || backlog + bytes <= limit {
             return None;
         }
-        let reason = format!(
-            "{} of events wait for their triggers{}; the broker's limit is {}",
-            size(backlog),
-            self.whose(),
-            size(limit)
-        );
         Some(Shortage::Backlog {
             above: backlog + bytes - limit,
-            reason,
+            backlog,
+            limit,
         })
+    }
+
+    fn refusal(&self, shortage: &Shortage) -> AppendError {
+        let reason = self.reason(shortage);
+        match shortage {
+            Shortage::Disk { .. } => disk_full(reason),
+            Shortage::Backlog { .. } => AppendError::Full {
+                code: "backlog-full",
+                reason,
+                retry_after: RETRY,
+            },
+        }
+    }
+
+    /// The shortage in words.
+    fn reason(&self, shortage: &Shortage) -> String {
+        match *shortage {
+            Shortage::Backlog { backlog, limit, .. } => format!(
+                "{} of events wait for their triggers{}; the broker's limit is {}",
+                size(backlog),
+                self.whose(),
+                size(limit)
+            ),
+            Shortage::Disk {
+                space,
+                own,
+                part,
+                may_pass,
+                ..
+            } => {
+                let why = if may_pass {
+                    "which other brokers need too".to_owned()
+                } else {
+                    format!(
+                        "and {} of events wait for this broker's triggers{}, where an equal part for each broker is {}",
+                        size(own),
+                        self.whose(),
+                        size(part)
+                    )
+                };
+                format!(
+                    "the volume of the data folder has {} free, of which {} are kept for delivering what is stored, {why}",
+                    size(space.free),
+                    size(space.reserve())
+                )
+            }
+        }
     }
 
     /// Names the triggers that the oldest events wait for.
