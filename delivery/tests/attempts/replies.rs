@@ -237,6 +237,24 @@ async fn a_200_that_says_it_is_an_event_and_is_none_is_told_with_code_and_field(
     assert_eq!(bad.came.attributes, [("id".to_owned(), "R-1".to_owned())]);
 }
 
+/// Of such a body only the chunks are undone: what was compressed would be stored as data.
+#[tokio::test]
+async fn a_reply_in_another_transfer_encoding_is_refused() {
+    let encoded =
+        |coding| format!("HTTP/1.1 200 OK\r\n{BINARY}transfer-encoding: {coding}\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+    for coding in ["gzip, chunked", "deflate, chunked", "chunked, chunked"] {
+        let bad = bad(outcome_of(encoded(coding)).await);
+        assert_eq!(
+            (bad.invalid.code(), bad.invalid.field.as_deref()),
+            ("unsupported-encoding", Some("transfer-encoding")),
+            "{coding}"
+        );
+        assert_eq!(bad.came.body, "x", "{coding}");
+    }
+    let good = reply(outcome_of(encoded("Chunked")).await);
+    assert_eq!(good.data().expect("data"), &b"x"[..]);
+}
+
 #[tokio::test]
 async fn a_batch_is_as_many_replies() {
     let batch = |body: &str| structured("200 OK", "application/cloudevents-batch+json", body);

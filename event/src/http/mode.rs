@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 
 use super::percent;
@@ -92,15 +92,19 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Invalid> {
 /// A compressed body would be stored as if it were the data, and no subscriber would learn that it is compressed.
 pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), Invalid> {
     let plain = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+    let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let (field, message) = if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        let message = "a body with a Content-Encoding is not taken: send it uncompressed";
+        ("content-encoding", message)
+    } else if !headers.get_all(TRANSFER_ENCODING).iter().all(chunked) {
+        // Only the chunks have been undone.
+        let message =
+            "a body with another Transfer-Encoding than `chunked` is not taken: send it uncompressed";
+        ("transfer-encoding", message)
+    } else {
         return Ok(());
-    }
-    let message = "a body with a Content-Encoding is not taken: send it uncompressed";
-    Err(Invalid::of(
-        Fault::UnsupportedEncoding,
-        "content-encoding",
-        message,
-    ))
+    };
+    Err(Invalid::of(Fault::UnsupportedEncoding, field, message))
 }
 
 /// The fault of a message that bears no mark of a CloudEvent.

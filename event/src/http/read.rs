@@ -259,6 +259,8 @@ mod tests {
             ("content-type", b"", Fault::BadAttributeValue),
             ("content-type", b"text/\xff", Fault::BadAttributeValue),
             ("content-encoding", b"gzip", Fault::UnsupportedEncoding),
+            ("transfer-encoding", b"gzip, chunked", Fault::UnsupportedEncoding),
+            ("transfer-encoding", b"gzip", Fault::UnsupportedEncoding),
         ];
         for (name, value, expected) in table {
             let field = name.trim_start_matches('=').to_owned();
