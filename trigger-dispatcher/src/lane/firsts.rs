@@ -16,8 +16,8 @@ use super::Inner;
 pub(super) struct Firsts {
     /// Their positions.
     waiting: BTreeSet<u64>,
-    /// Rows were due when the lane was opened, and not all of them have been fetched.
-    unread: bool,
+    /// The lane was opened at this time, and not all rows that were due then have been fetched.
+    unread: Option<Timestamp>,
 }
 
 /// Whether it is a row of a first attempt.
@@ -32,7 +32,7 @@ impl Firsts {
     pub(super) fn restore(stored: &Lane, now: Timestamp) -> Self {
         Self {
             waiting: BTreeSet::new(),
-            unread: stored.next_due.is_some_and(|due| due <= now),
+            unread: stored.next_due.filter(|due| *due <= now).map(|_| now),
         }
     }
 
@@ -62,15 +62,15 @@ impl Inner {
             return false;
         };
         let earlier = self.firsts.waiting.first().is_some_and(|first| *first < next);
-        let rows_come_first = self.keeps_order() && (self.firsts.unread || earlier);
+        let rows_come_first = self.keeps_order() && (self.firsts.unread.is_some() || earlier);
         !self.is_blocked() && (self.may_be_suspect(next) || !rows_come_first)
     }
 
-    /// Notes the first attempts among rows that are due. `all`: there are no more.
+    /// Notes the first attempts among rows that are due, the earliest first. `all`: there are no more.
     pub(crate) fn note_firsts(&mut self, rows: &[Work], all: bool) {
-        if !self.firsts.unread {
+        let Some(opened) = self.firsts.unread else {
             return;
-        }
+        };
         // One that is taken was noted at an earlier fetch, or its attempt has been made.
         let firsts = rows
             .iter()
@@ -78,6 +78,45 @@ impl Inner {
         self.firsts
             .waiting
             .extend(firsts.map(|work| work.key.position.offset));
-        self.firsts.unread = !all;
+        // A retry that became due since then holds up no new event.
+        if all || rows.last().is_some_and(|last| last.due > opened) {
+            self.firsts.unread = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::tests::{key, lane};
+
+    fn row(offset: u64, attempt: u32, due: i64) -> Work {
+        Work {
+            attempt,
+            ..crate::next_step::Attempted::first(key(offset)).into_row(Timestamp(due), false)
+        }
+    }
+
+    /// The lane of the tests is opened at 1 000.
+    #[test]
+    fn only_rows_that_were_due_at_the_opening_hold_up_new_events() {
+        let lane = lane();
+        let mut inner = lane.inner.lock();
+        inner.firsts.unread = Some(Timestamp(1_000));
+        inner.note_firsts(&[row(3, 0, 900), row(4, 1, 950)], false);
+        assert!(inner.firsts.unread.is_some(), "more may have been due");
+        inner.note_firsts(&[row(4, 1, 950), row(5, 0, 1_000), row(2, 2, 1_001)], false);
+        assert!(inner.firsts.unread.is_none(), "the next one is a later retry");
+        assert_eq!(
+            inner.firsts.waiting,
+            BTreeSet::from([3, 5]),
+            "no retry is among them"
+        );
+        inner.note_firsts(&[row(7, 0, 900)], true);
+        for offset in [3, 5] {
+            assert!(!inner.firsts.waiting.is_empty());
+            inner.firsts.made(&key(offset));
+        }
+        assert!(inner.firsts.waiting.is_empty(), "they were all, once and for all");
     }
 }
