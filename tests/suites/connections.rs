@@ -2,12 +2,13 @@
 //! go out, files are written, and the admin side answers.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use http::Method;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::raw::stranger;
-use millrace_tests::{Event, Mesh, Sink, descriptors};
+use millrace_tests::{Answer, Event, Mesh, Sink, descriptors};
 use tokio::io::AsyncWriteExt as _;
 
 async fn mesh(limits: &str, args: &[&str]) -> anyhow::Result<(Mesh, Sink)> {
@@ -96,5 +97,45 @@ async fn the_soft_limit_is_raised_and_flags_are_bounded_by_it() -> anyhow::Resul
         text.contains("millrace_http_connections_limit{listener=\"ingress\"} 50\n"),
         "{text}"
     );
+    Ok(())
+}
+
+/// Each Broker has files open. Connections leave room for them, also while both kinds are at their limits.
+#[tokio::test]
+async fn connections_leave_room_for_the_files_of_many_brokers() -> anyhow::Result<()> {
+    const BROKERS: usize = 30;
+    descriptors::raise_our_own()?;
+    let sink = Sink::start().await?;
+    sink.decide("/hangs", |_, _| Answer::ok().slow(Duration::from_secs(600)));
+    let mut documents = Documents::broker()
+        .trigger(&Trigger::new("all", &sink.url("/all")))
+        .and_broker("hangs", "{}");
+    for nth in 0..8 {
+        let name = format!("hangs-{nth}");
+        documents = documents.trigger(&Trigger::new(&name, &sink.url("/hangs")).on("hangs"));
+    }
+    for nth in 0..BROKERS {
+        documents = documents.and_broker(&format!("b{nth}"), "{}");
+    }
+    let setup = Setup::new(documents.text())?.before(descriptors::at_most(512));
+    let mesh = setup.start().await?;
+    let hanging: Vec<_> = (0..40)
+        .map(|nth| Event::new(&format!("hangs-{nth}"), "x"))
+        .collect();
+    mesh.send("shop/hangs", &hanging).await?;
+    sink.wait_for("/hangs", 50).await?;
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        idle.push(stranger(mesh.listen()).await?);
+    }
+    // Twice: what each Broker needs is open after its first event.
+    for round in 0..2 {
+        for nth in 0..BROKERS {
+            let event = Event::new(&format!("{round}"), "x");
+            mesh.send(&format!("shop/b{nth}"), &[event]).await?;
+        }
+    }
+    honest(&mesh, &sink).await?;
+    assert!(mesh.admin().metric("millrace_descriptors_open").await? < 512.0);
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(crate) struct Given {
     pub(crate) admitted: watch::Receiver<Arc<Mesh>>,
     /// The channels of these Brokers.
     pub(crate) channels: Channels,
+    /// How many Brokers there are, which files are needed for.
+    pub(crate) brokers: usize,
     /// Where sources remember.
     pub(crate) checkpoints: Arc<dyn Checkpoint>,
     /// How long one request to a source's sink may take.
@@ -82,7 +84,11 @@ impl Front {
     pub(crate) fn build(config: &RoleConfig, given: Given) -> anyhow::Result<Self> {
         environment::remark();
         let mut registry = given.registry;
-        let descriptors = Descriptors::claim(config.max_connections, config.max_outgoing_connections);
+        let descriptors = Descriptors::claim(
+            config.max_connections,
+            config.max_outgoing_connections,
+            given.brokers,
+        );
         descriptors.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());

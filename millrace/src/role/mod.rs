@@ -70,7 +70,7 @@ struct Ready {
 pub(crate) async fn serve<R: Role>(
     documents: Documents,
     config: &RoleConfig,
-    build: impl FnOnce() -> anyhow::Result<R>,
+    build: impl FnOnce(&Mesh) -> anyhow::Result<R>,
 ) -> anyhow::Result<Exit> {
     let mut seen = documents.seen().await;
     let (mesh, remarks) = match documents.load().await {
@@ -81,7 +81,7 @@ pub(crate) async fn serve<R: Role>(
         }
     };
     remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
-    let role = match unless_locked(build())? {
+    let role = match unless_locked(build(&mesh))? {
         Ok(role) => role,
         Err(exit) => return Ok(exit),
     };

@@ -9,6 +9,8 @@ mod watch;
 
 use std::path::PathBuf;
 
+use millrace_model::Mesh;
+
 use crate::cli::exit::Exit;
 use crate::dev::show::Show;
 use crate::role;
@@ -19,10 +21,10 @@ use node::Node;
 /// Serves the documents at `paths` until SIGTERM or SIGINT.
 pub(crate) async fn run(config: RoleConfig, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths, Needs::Broker);
-    role::serve(documents, &config, || Node::build(&config, None)).await
+    role::serve(documents, &config, |mesh| Node::build(&config, None, mesh)).await
 }
 
 /// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of its own.
 pub(crate) fn build(config: &RoleConfig, show: Option<Show>) -> anyhow::Result<Result<Node, Exit>> {
-    role::unless_locked(Node::build(config, show))
+    role::unless_locked(Node::build(config, show, &Mesh::default()))
 }

@@ -1,12 +1,13 @@
 //! The whole of Millrace in one process: behind the front that every role has, the dispatcher and the Brokers' channels.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_admin::ReloadState;
 use millrace_channel::Channels;
 use millrace_channel::embedded::Store;
-use millrace_event::Clock;
+use millrace_event::{Clock, ObjectName};
 use millrace_model::Mesh;
 use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Parts};
 use prometheus_client::registry::Registry;
@@ -38,9 +39,13 @@ pub(crate) struct Running {
 // === impl Node ===
 
 impl Node {
-    /// Opens the data folder, binds the addresses and wires the parts. `show` prints what passes.
-    pub(crate) fn build(config: &RoleConfig, show: Option<Show>) -> anyhow::Result<Self> {
+    /// Opens the data folder, binds the addresses and wires the parts, with room for the Brokers of `mesh`. `show`
+    /// prints what passes.
+    pub(crate) fn build(config: &RoleConfig, show: Option<Show>, mesh: &Mesh) -> anyhow::Result<Self> {
         let store = Store::open(&config.data, config.store())?;
+        // Those of the documents, and those that are gone but still owe something.
+        let mut brokers: HashSet<ObjectName> = store.brokers()?.into_iter().collect();
+        brokers.extend(mesh.brokers.keys().cloned());
         let mut registry = Registry::default();
         store.register(&mut registry);
         let channels = Channels::default();
@@ -52,6 +57,7 @@ impl Node {
                 mesh: admitted.subscribe(),
                 admitted: admitted.subscribe(),
                 channels: channels.clone(),
+                brokers: brokers.len(),
                 checkpoints: store.checkpoints(),
                 sink_timeout: SINK_TIMEOUT,
                 registry,

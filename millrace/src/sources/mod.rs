@@ -19,5 +19,5 @@ use sink::Sinks;
 /// Runs the sources of the documents at `paths` until SIGTERM or SIGINT.
 pub(crate) async fn sources(config: RoleConfig, sinks: Sinks, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths, Needs::Source);
-    role::serve(documents, &config, || SourcesNode::build(&config, sinks)).await
+    role::serve(documents, &config, |_| SourcesNode::build(&config, sinks)).await
 }

@@ -48,6 +48,7 @@ impl SourcesNode {
             // The door of no Broker: it turns every event away, and calls of origins go past it.
             admitted: watch::Sender::new(Arc::new(Mesh::default())).subscribe(),
             channels: Channels::default(),
+            brokers: 0,
             checkpoints: store.checkpoints(),
             sink_timeout: sinks.timeout,
             registry: Registry::default(),
