@@ -10,7 +10,9 @@ use millrace_model::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
 use crate::destination::Destination;
 use crate::duration;
 use crate::field::{Field, Object, Report};
+use crate::node::{Kind, ReadsAs};
 use crate::problem::{Code, Mark, shown};
+use crate::telltale;
 
 /// A `delivery` as written. Every option is absent where it was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,11 +141,14 @@ pub(crate) fn choose<T: Copy>(
         .map(|(_, meaning)| *meaning);
     if found.is_none() {
         let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        let message = format!(
-            "`{}` is not known here; there are {}",
-            shown(text),
-            known.join(" and ")
-        );
+        let message = match telltale::of_value(text) {
+            Some(why) => format!("`{}` is not known here: {why}", shown(text)),
+            None => format!(
+                "`{}` is not known here; there are {}",
+                shown(text),
+                known.join(" and ")
+            ),
+        };
         field.refuse(report, Code::UnknownValue, message);
     }
     found
@@ -151,6 +156,16 @@ pub(crate) fn choose<T: Copy>(
 
 /// A duration as Knative has it: ISO 8601 and nothing else, so that the document means the same there.
 pub(crate) fn period(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
+    if let Kind::Scalar(scalar) = &field.node.kind
+        && scalar.reads_as == ReadsAs::Number
+    {
+        let message = format!(
+            "a duration is expected, not a number: PT{}S is in seconds",
+            shown(&scalar.text)
+        );
+        field.refuse(report, Code::BadDuration, message);
+        return None;
+    }
     let text = field.text(report)?;
     let read = duration::parse(text).map_err(|error| match duration::parse_short(text) {
         Ok(_) => duration::DurationError::IsShort,
@@ -178,7 +193,11 @@ fn told(
     match read {
         Ok(duration) => Some(duration),
         Err(error) => {
-            field.refuse(report, Code::BadDuration, format!("`{}`: {error}", shown(text)));
+            let why = match telltale::of_value(text) {
+                Some(why) => why.to_owned(),
+                None => error.to_string(),
+            };
+            field.refuse(report, Code::BadDuration, format!("`{}`: {why}", shown(text)));
             None
         }
     }

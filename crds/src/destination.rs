@@ -7,6 +7,8 @@ use millrace_model::Target;
 use crate::field::{Field, Report};
 use crate::metadata::{label, subdomain};
 use crate::problem::{Code, shown};
+use crate::reference::Named;
+use crate::telltale;
 
 /// The group and version of Brokers and Triggers.
 pub(crate) const EVENTING_V1: &str = "eventing.knative.dev/v1";
@@ -182,10 +184,14 @@ fn word<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
 
 /// An absolute URL that events can be sent to. What is wrong is said without repeating the URL: it may hold a secret.
 fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
-    match url(field.text(report)?) {
-        Ok(url) => Some(url),
+    let text = field.text(report)?;
+    match url(text) {
+        Ok(url) => {
+            report.reference(field, Named::Target(url.clone()));
+            Some(url)
+        }
         Err(message) => {
-            field.refuse(report, Code::BadUri, message);
+            field.refuse(report, Code::BadUri, telltale::of_value(text).unwrap_or(message));
             None
         }
     }

@@ -70,12 +70,28 @@ impl Report {
 
     /// Notes that a field names something outside of the documents.
     pub(crate) fn reference(&mut self, field: &Field<'_>, named: Named) {
+        self.reference_at(field.node.at, field.path.clone(), named);
+    }
+
+    /// The same of a field at that place.
+    pub(crate) fn reference_at(&mut self, at: Mark, path: String, named: Named) {
         self.references.push(Reference {
             file: self.file.clone(),
-            at: field.node.at,
+            at,
             document: self.document.clone(),
-            path: field.path.clone(),
+            path,
             named,
+        });
+    }
+
+    /// A remark on the file as a whole.
+    pub(crate) fn remark_on_file(&mut self, message: &str) {
+        self.remarks.push(Remark {
+            file: self.file.clone(),
+            at: None,
+            document: None,
+            path: String::new(),
+            message: message.to_owned(),
         });
     }
 
@@ -214,6 +230,23 @@ pub(crate) fn whole(
     bounds: std::ops::RangeInclusive<u32>,
 ) -> Option<u32> {
     let (low, high) = (*bounds.start(), *bounds.end());
+    if let Some(digits) = with_leading_zero(text) {
+        let decimal = digits.trim_start_matches('0');
+        let decimal = if decimal.is_empty() { "0" } else { decimal };
+        let message = match u64::from_str_radix(digits, 8) {
+            Ok(octal) if octal.to_string() != decimal => format!(
+                "`{}` is {octal} to YAML 1.1 and {decimal} to YAML 1.2: write {octal} or {decimal}",
+                shown(text)
+            ),
+            _ => format!(
+                "`{}`: write it without zeros before it: {}",
+                shown(text),
+                shown(decimal)
+            ),
+        };
+        field.refuse(report, Code::BadNumber, message);
+        return None;
+    }
     match text.parse::<i128>() {
         Ok(number) if i128::from(low) <= number && number <= i128::from(high) => u32::try_from(number).ok(),
         Ok(_) => {
@@ -225,14 +258,34 @@ pub(crate) fn whole(
             None
         }
         Err(_) => {
-            field.refuse(
-                report,
-                Code::BadNumber,
-                format!("`{}` is not a whole number", shown(text)),
-            );
+            let message = match in_decimal(text) {
+                Some(number) => format!("`{}`: write it in decimal digits: {number}", shown(text)),
+                None => format!("`{}` is not a whole number", shown(text)),
+            };
+            field.refuse(report, Code::BadNumber, message);
             None
         }
     }
+}
+
+/// The digits of a number that begins with a zero and goes on.
+fn with_leading_zero(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_such = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|c| c.is_ascii_digit());
+    is_such.then_some(digits)
+}
+
+/// A whole number that YAML reads from other digits, or from digits in groups.
+fn in_decimal(text: &str) -> Option<u64> {
+    let plain = text.replace('_', "");
+    let radix = |prefix: &str, radix| {
+        let digits = plain.strip_prefix(prefix)?;
+        u64::from_str_radix(digits, radix).ok()
+    };
+    radix("0x", 16)
+        .or_else(|| radix("0o", 8))
+        .or_else(|| radix("0b", 2))
+        .or_else(|| plain.parse().ok())
 }
 
 // === impl Object ===

@@ -17,6 +17,20 @@ const DIALECTS: &[&str] = &[
     "exact", "prefix", "suffix", "cesql", "jsonpath", "all", "any", "not",
 ];
 
+/// Words of other filter languages, and the dialects that mean the same.
+const MEANT: &[(&str, &str)] = &[
+    ("and", "all"),
+    ("every", "all"),
+    ("or", "any"),
+    ("some", "any"),
+    ("none", "not"),
+    ("equals", "exact"),
+    ("eq", "exact"),
+    ("startsWith", "prefix"),
+    ("endsWith", "suffix"),
+    ("sql", "cesql"),
+];
+
 /// Reads `filter` and `filters` of a Trigger's spec; `None` when something is wrong with them.
 pub(crate) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<(Vec<Filter>, Arc<Compiled>)> {
     let older = spec.take("filter");
@@ -123,7 +137,9 @@ fn element(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
                 },
             ));
         } else {
-            let message = match suggest::nearest(name, DIALECTS) {
+            let meant = MEANT.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+            let meant = meant.map(|(_, dialect)| *dialect);
+            let message = match meant.or_else(|| suggest::nearest(name, DIALECTS)) {
                 Some(near) => format!("there is no such filter dialect; did you mean `{near}`?"),
                 None => format!(
                     "there is no such filter dialect; there are {}",

@@ -6,13 +6,14 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use millrace_event::ObjectName;
-use millrace_model::{Mesh, Source, SourceKind, Target, Trigger};
+use millrace_model::{Mesh, Source, SourceKind, SourceSpec, Target, Trigger};
 
 use crate::broker::BrokerDocument;
 use crate::delivery::DeliverySpec;
 use crate::destination::Destination;
 use crate::field::Report;
 use crate::problem::{Code, Mark};
+use crate::reference::Named;
 use crate::secret::Secrets;
 use crate::source::SourceDocument;
 use crate::trigger::TriggerDocument;
@@ -90,7 +91,7 @@ impl Found {
                 report.file = place.file.as_ref().to_owned();
             }
             report.document = Some(format!("Broker {name}"));
-            self.remark_on_sink(&document.delivery, report);
+            self.remark_on_sink(&document.delivery, &name, report);
             mesh.brokers.insert(name, Arc::new(document.broker));
         }
         mesh
@@ -116,7 +117,7 @@ impl Found {
             .dead_letter(broker)
             .map(|sink| self.resolve(&sink.destination));
         let delivery = document.delivery.policy(broker);
-        self.remark_on_sink(&document.delivery, report);
+        self.remark_on_sink(&document.delivery, &document.broker, report);
         Trigger {
             name: document.name,
             uid: None,
@@ -139,6 +140,13 @@ impl Found {
         for why in std::mem::take(&mut self.secrets.missing) {
             report.remark(document.sink_at, "spec", format!("a secret is missing: {why}"));
         }
+        if let SourceSpec::GitWebhook(webhook) = &spec {
+            for (index, (secret, at)) in webhook.secrets.iter().zip(&document.secrets_at).enumerate() {
+                let (forge, verification) = (webhook.forge, webhook.verification.clone());
+                let named = Named::WebhookSecret(forge, verification, secret.clone());
+                report.reference_at(*at, format!("spec.secrets[{index}]"), named);
+            }
+        }
         let sink = match &document.sink {
             Some(destination) => self.resolve(destination),
             None => Err("it has no `sink`".to_owned()),
@@ -155,13 +163,20 @@ impl Found {
         }
     }
 
-    fn remark_on_sink(&self, delivery: &DeliverySpec, report: &mut Report) {
-        if let Some(sink) = &delivery.dead_letter
-            && let Err(why) = self.resolve(&sink.destination)
-        {
-            let message = format!("dead letters are parked: {why}");
-            report.remark(sink.at, "spec.delivery.deadLetterSink", message);
-        }
+    /// Remarks on a dead-letter sink that is not there, or that is the Broker itself.
+    fn remark_on_sink(&self, delivery: &DeliverySpec, own: &ObjectName, report: &mut Report) {
+        let Some(sink) = &delivery.dead_letter else {
+            return;
+        };
+        let message = match self.resolve(&sink.destination) {
+            Err(why) => format!("dead letters are parked: {why}"),
+            Ok(Target::Broker(broker)) if broker == *own => format!(
+                "dead letters go back into the Broker {own} that they come from: each Trigger that matches them gets them \
+                 again, and so on until their TTL ends"
+            ),
+            Ok(_) => return,
+        };
+        report.remark(sink.at, "spec.delivery.deadLetterSink", message);
     }
 
     fn resolve(&self, destination: &Destination) -> Result<Target, String> {

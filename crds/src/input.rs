@@ -24,8 +24,10 @@ pub const STDIN: &str = "-";
 pub struct Input {
     /// How it is called in messages.
     pub file: String,
-    /// The text.
+    /// The text; empty where the file is passed over.
     pub text: String,
+    /// Why the file is passed over, with a remark: it is of another tool, which is known by its name.
+    pub passed_over: Option<&'static str>,
 }
 
 /// Files that cannot be read: one problem each. Its `Display` is one line each.
@@ -131,6 +133,13 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn read_file(found: &Found, total: &mut u64) -> Result<Option<Input>, Problem> {
     let file = found.path.to_string_lossy().into_owned();
     let problem = |code, message: String| Problem::of_file(&file, code, message);
+    if let Some(why) = of_another_tool(&found.path) {
+        return Ok(Some(Input {
+            file,
+            text: String::new(),
+            passed_over: Some(why),
+        }));
+    }
     let bytes = match read_bytes(&found.path) {
         Ok(bytes) => bytes,
         Err(error) if found.in_folder && error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -157,15 +166,39 @@ fn read_file(found: &Found, total: &mut u64) -> Result<Option<Input>, Problem> {
         ));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(Input { file, text })),
+        Ok(text) => Ok(Some(Input {
+            file,
+            text,
+            passed_over: None,
+        })),
         Err(error) => {
             let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let message = "here is a byte that is not UTF-8".to_owned();
+            let message = match error.as_bytes() {
+                [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+                    "the file begins with the byte order mark of UTF-16: save it as UTF-8"
+                }
+                _ => "here is a byte that is not UTF-8",
+            };
+            let message = message.to_owned();
             Err(Problem {
                 at: Some(end_of(valid)),
                 ..problem(Code::NotUtf8, message)
             })
         }
+    }
+}
+
+/// Why a file is of Helm or Kustomize, as far as its name and its neighbours tell.
+fn of_another_tool(path: &Path) -> Option<&'static str> {
+    match path.file_name()?.to_str()? {
+        "Chart.yaml" => Some("this is Helm's description of a chart: passed over"),
+        "values.yaml" if path.with_file_name("templates").is_dir() => {
+            Some("these are the values of a Helm chart: passed over")
+        }
+        "kustomization.yaml" | "kustomization.yml" => {
+            Some("this is for Kustomize: passed over; `kubectl kustomize` prints the documents that it makes")
+        }
+        _ => None,
     }
 }
 
@@ -233,6 +266,24 @@ mod tests {
             names(&read(&[folder.path().to_owned()]).expect("readable")),
             ["mesh.yaml"]
         );
+    }
+
+    #[test]
+    fn files_of_other_tools_are_known_by_name_and_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["Chart.yaml", "kustomization.yaml", "mesh.yaml", "values.yaml"] {
+            fs::write(folder.path().join(name), "{{ x").expect("written");
+        }
+        let passed_over = || -> Vec<String> {
+            let inputs = read(&[folder.path().to_owned()]).expect("readable");
+            let passed = inputs.iter().filter(|input| input.passed_over.is_some());
+            passed
+                .map(|input| input.file.rsplit('/').next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!(passed_over(), ["Chart.yaml", "kustomization.yaml"]);
+        fs::create_dir(folder.path().join("templates")).expect("made");
+        assert_eq!(passed_over(), ["Chart.yaml", "kustomization.yaml", "values.yaml"]);
     }
 
     #[test]

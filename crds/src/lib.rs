@@ -19,8 +19,10 @@ mod filters;
 mod found;
 pub mod input;
 pub mod load;
+mod merge;
 mod metadata;
 mod node;
+mod ours;
 mod parse;
 pub mod problem;
 pub mod quantity;
@@ -28,6 +30,7 @@ mod reference;
 mod secret;
 mod source;
 mod suggest;
+mod telltale;
 mod trigger;
 
 pub use destination::url;

@@ -16,7 +16,8 @@ use crate::found::{Found, Kind};
 use crate::input::Input;
 use crate::metadata::{Metadata, title};
 use crate::node::Node;
-use crate::parse::{Document, Documents};
+use crate::ours;
+use crate::parse::{Document, Documents, Fault};
 use crate::problem::{Code, Problem, Remark, shown};
 use crate::reference::Reference;
 use crate::secret;
@@ -29,19 +30,6 @@ pub const MAX_DOCUMENTS: usize = 100_000;
 
 /// Kinds that are used by others and say nothing by themselves.
 const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
-/// The kinds of ours, for suggestions.
-const KINDS: &[&str] = &[
-    "Broker",
-    "Trigger",
-    "GitWebhookSource",
-    "CronSource",
-    "KafkaSource",
-    "ApiServerSource",
-];
-
-/// The groups of these kinds.
-const OURS: &[&str] = &["eventing.knative.dev", "sources.millrace.dev"];
-
 /// What came of the files.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -85,6 +73,10 @@ impl Loader {
     fn input(&mut self, input: &Input) {
         self.file = input.file.as_str().into();
         self.report.file.clone_from(&input.file);
+        if let Some(why) = input.passed_over {
+            self.report.remark_on_file(why);
+            return;
+        }
         for document in Documents::new(&input.text) {
             self.report.document = None;
             match document {
@@ -105,9 +97,17 @@ impl Loader {
         if let Some(kind) = document.root.get("kind").and_then(Node::text) {
             self.report.document = Some(title(kind, &document.root));
         }
-        for fault in &document.faults {
+        let concerns = |fault: &&Fault| ours::concerns(&document.root, fault.at);
+        let faults: Vec<&Fault> = document.faults.iter().filter(concerns).collect();
+        let template = faults.iter().find(|fault| fault.code == Code::YamlTemplate);
+        for fault in template.map_or(&faults[..], std::slice::from_ref) {
             self.report
                 .problem(fault.at, "", fault.code, fault.message.clone());
+        }
+        let hides = |fault: &&Fault| matches!(fault.code, Code::YamlTemplate | Code::YamlUnsupported);
+        if faults.iter().any(hides) {
+            // What its fields are is only known once that is mended.
+            return;
         }
         self.resource(&document.root, "");
     }
@@ -184,8 +184,8 @@ impl Loader {
             shown(kind),
             shown(version)
         );
-        if let Some(near) = suggest::nearest(kind, KINDS)
-            && OURS.iter().any(|group| version.starts_with(group))
+        if let Some(near) = suggest::nearest(kind, ours::KINDS)
+            && ours::GROUPS.iter().any(|group| version.starts_with(group))
         {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
@@ -255,5 +255,6 @@ pub fn load_text(text: &str) -> Loaded {
     load(&[Input {
         file: "-".to_owned(),
         text: text.to_owned(),
+        passed_over: None,
     }])
 }

@@ -6,6 +6,7 @@ use crate::field::{Field, Object, Report};
 use crate::node::{Kind, Node, ReadsAs};
 use crate::problem::{Code, shown};
 use crate::suggest;
+use crate::telltale::of_value;
 
 /// The prefix of our annotations.
 const OURS: &str = "millrace.dev/";
@@ -140,7 +141,11 @@ pub(crate) fn label<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a st
     field.refuse(
         report,
         Code::BadName,
-        format!("`{}` is not a namespace: {rule}", shown(text)),
+        format!(
+            "`{}` is not a namespace: {}",
+            shown(text),
+            of_value(text).unwrap_or(rule)
+        ),
     );
     None
 }
@@ -155,7 +160,11 @@ pub(crate) fn subdomain<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'
     field.refuse(
         report,
         Code::BadName,
-        format!("`{}` is not a name: {rule}", shown(text)),
+        format!(
+            "`{}` is not a name: {}",
+            shown(text),
+            of_value(text).unwrap_or(rule)
+        ),
     );
     None
 }

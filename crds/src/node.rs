@@ -157,6 +157,44 @@ fn is_number(text: &str) -> bool {
         && exponent.is_none_or(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
 }
 
+/// What a node is as a key, and what is wrong with that.
+pub(crate) fn as_key(node: Node) -> (Scalar, Option<&'static str>) {
+    match node.kind {
+        Kind::Scalar(key) => (key, None),
+        Kind::List(_) | Kind::Map(_) => {
+            // A name of its own, so that two of them are not the same key.
+            let text = format!("?{}:{}", node.at.line, node.at.column);
+            let key = Scalar {
+                text,
+                reads_as: ReadsAs::Text,
+            };
+            (key, Some("a key must be a text"))
+        }
+    }
+}
+
+/// A node that is null.
+pub(crate) fn nothing(at: Mark) -> Node {
+    let kind = Kind::Scalar(Scalar {
+        text: String::new(),
+        reads_as: ReadsAs::Null,
+    });
+    Node { at, kind }
+}
+
+/// The number of parts, and of levels. Recursion is bounded by [`crate::parse::MAX_DEPTH`].
+pub(crate) fn measure(node: &Node) -> (usize, usize) {
+    let join = |(nodes, height): (usize, usize), child: &Node| {
+        let (more, higher) = measure(child);
+        (nodes + more, height.max(higher + 1))
+    };
+    match &node.kind {
+        Kind::Scalar(_) => (1, 1),
+        Kind::List(items) => items.iter().fold((1, 1), join),
+        Kind::Map(entries) => entries.iter().map(|entry| &entry.value).fold((1, 1), join),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

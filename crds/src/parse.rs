@@ -7,13 +7,19 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use crate::node::{Entry, Kind, Node, ReadsAs, Scalar};
+use crate::field::MAX_PROBLEMS;
+use crate::merge::merged;
+use crate::node::{Entry, Kind, Node, ReadsAs, Scalar, as_key, measure, nothing};
 use crate::problem::{Code, Mark, shown};
+use crate::telltale;
 
 /// How deep a document may be nested. Twice what filters may be, and some.
 pub(crate) const MAX_DEPTH: usize = 128;
 /// How many parts a document may have, aliases counted as often as they are used.
 pub(crate) const MAX_NODES: usize = 1_000_000;
+
+/// Faults of one document that are looked at closely.
+const TOLD: usize = 20;
 
 /// Something wrong with the text itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +38,7 @@ pub(crate) struct Document {
 /// Reads the documents of a text one after the other. After an `Err` there is nothing more: what follows a fault of
 /// syntax cannot be told apart.
 pub(crate) struct Documents<'a> {
+    text: &'a str,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     done: bool,
 }
@@ -47,8 +54,16 @@ enum Frame {
         at: Mark,
         anchor: usize,
         entries: Vec<Entry>,
-        key: Option<(Scalar, Mark)>,
+        key: Option<Key>,
+        merges: Vec<(Mark, Node)>,
     },
+}
+
+/// A key whose value comes next.
+enum Key {
+    Field(Scalar, Mark),
+    /// `<<`: what comes is merged in.
+    Merge(Mark),
 }
 
 /// The document that is being read.
@@ -59,6 +74,8 @@ struct Builder {
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
     faults: Vec<Fault>,
+    /// The scalar that is placed is a plain `<<`.
+    is_merge: bool,
 }
 
 /// What an alias may stand for.
@@ -74,6 +91,7 @@ impl<'a> Documents<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self {
+            text,
             parser: Parser::new_from_str(text),
             done: false,
         }
@@ -91,10 +109,10 @@ impl<'a> Documents<'a> {
                         line: narrow(line),
                         column: narrow(column),
                     };
-                    return Err(fault(
-                        at,
-                        Code::YamlSyntax,
-                        format!("this is not YAML: {}", shown(error.info())),
+                    let message = format!("this is not YAML: {}", shown(error.info()));
+                    return Err(telltale::of_fault(
+                        self.text,
+                        fault(at, Code::YamlSyntax, message),
                     ));
                 }
             };
@@ -102,12 +120,27 @@ impl<'a> Documents<'a> {
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => {}
                 Event::StreamEnd => return Ok(None),
                 Event::DocumentEnd => {
-                    let faults = builder.faults;
+                    let faults = self.told(builder.faults);
                     return Ok(builder.root.map(|root| Document { root, faults }));
                 }
                 event => builder.take(event, mark(span))?,
             }
         }
+    }
+}
+
+impl Documents<'_> {
+    /// The faults of a document, the first few in better words: looking for a line takes long in a large text.
+    fn told(&self, faults: Vec<Fault>) -> Vec<Fault> {
+        let (text, mut left) = (self.text, TOLD);
+        let told = faults.into_iter().map(|fault| {
+            if fault.code == Code::DuplicateKey || left == 0 {
+                return fault;
+            }
+            left -= 1;
+            telltale::of_fault(text, fault)
+        });
+        told.collect()
     }
 }
 
@@ -130,8 +163,9 @@ impl Builder {
     fn take(&mut self, event: Event<'_>, at: Mark) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.is_merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
                 let reads_as = match (style, tag.as_deref()) {
-                    (_, Some(tag)) => by_tag(tag, &text, at)?,
+                    (_, Some(tag)) => self.by_tag(tag, &text, at),
                     (ScalarStyle::Plain, None) => ReadsAs::plain(&text),
                     (_, None) => ReadsAs::Text,
                 };
@@ -148,7 +182,7 @@ impl Builder {
                 )
             }
             Event::SequenceStart(anchor, tag) => {
-                known_tag(tag.as_deref(), "seq", at)?;
+                self.check_tag(tag.as_deref(), "seq", at);
                 self.open(
                     Frame::List {
                         at,
@@ -159,13 +193,14 @@ impl Builder {
                 )
             }
             Event::MappingStart(anchor, tag) => {
-                known_tag(tag.as_deref(), "map", at)?;
+                self.check_tag(tag.as_deref(), "map", at);
                 self.open(
                     Frame::Map {
                         at,
                         anchor,
                         entries: Vec::new(),
                         key: None,
+                        merges: Vec::new(),
                     },
                     at,
                 )
@@ -198,9 +233,14 @@ impl Builder {
                 anchor,
             ),
             Some(Frame::Map {
-                at, anchor, entries, ..
+                at,
+                anchor,
+                entries,
+                merges,
+                ..
             }) => {
                 self.find_repeated(&entries);
+                let entries = self.merge(entries, merges);
                 self.add(
                     Node {
                         at,
@@ -237,11 +277,9 @@ impl Builder {
 
     fn alias(&mut self, anchor: usize, at: Mark) -> Result<(), Fault> {
         let Some(anchored) = self.anchors.get(&anchor) else {
-            return Err(fault(
-                at,
-                Code::YamlUnsupported,
-                "an alias must not stand within what it stands for",
-            ));
+            let message = "an alias must not stand within what it stands for";
+            self.note(at, Code::YamlUnsupported, message);
+            return self.place(nothing(at));
         };
         if self.stack.len() + anchored.height > MAX_DEPTH {
             return Err(too_deep(at));
@@ -254,19 +292,83 @@ impl Builder {
     }
 
     fn place(&mut self, node: Node) -> Result<(), Fault> {
+        let is_merge = std::mem::take(&mut self.is_merge);
+        let mut odd = None;
         match self.stack.last_mut() {
             None => self.root = Some(node),
             Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { entries, key, .. }) => match key.take() {
-                Some((key, key_at)) => entries.push(Entry {
+            Some(Frame::Map {
+                entries, key, merges, ..
+            }) => match key.take() {
+                Some(Key::Field(key, key_at)) => entries.push(Entry {
                     key,
                     key_at,
                     value: node,
                 }),
-                None => *key = Some(as_key(node)?),
+                Some(Key::Merge(at)) => merges.push((at, node)),
+                None if is_merge => *key = Some(Key::Merge(node.at)),
+                None => {
+                    let at = node.at;
+                    let (read, fault) = as_key(node);
+                    *key = Some(Key::Field(read, at));
+                    odd = fault.map(|message| (at, message));
+                }
             },
         }
+        if let Some((at, message)) = odd {
+            self.note(at, Code::YamlUnsupported, message);
+        }
         Ok(())
+    }
+
+    /// Notes a fault that does not hinder reading on.
+    fn note(&mut self, at: Mark, code: Code, message: impl Into<String>) {
+        if self.faults.len() < MAX_PROBLEMS {
+            self.faults.push(fault(at, code, message));
+        }
+    }
+
+    fn merge(&mut self, own: Vec<Entry>, merges: Vec<(Mark, Node)>) -> Vec<Entry> {
+        if let [(first, _), (second, _), ..] = &merges[..] {
+            let message = format!(
+                "the key `<<` is here twice, first in line {}; write `<<: [*one, *other]`",
+                first.line
+            );
+            self.note(*second, Code::DuplicateKey, message);
+        }
+        let nodes = merges.into_iter().map(|(_, node)| node).collect();
+        let (entries, wrong) = merged(own, nodes);
+        for at in wrong {
+            let message = "a merge key (`<<`) takes a mapping, or a list of mappings";
+            self.note(at, Code::YamlUnsupported, message);
+        }
+        entries
+    }
+
+    /// What a scalar with a tag is.
+    fn by_tag(&mut self, tag: &Tag, text: &str, at: Mark) -> ReadsAs {
+        match tag.suffix.as_str() {
+            "str" if tag.is_yaml_core_schema() => ReadsAs::Text,
+            "int" | "float" | "bool" | "null" if tag.is_yaml_core_schema() => ReadsAs::plain(text),
+            "" if tag.handle == "!" || tag.handle.is_empty() => ReadsAs::Text,
+            _ => {
+                self.unknown_tag(tag, at);
+                ReadsAs::Text
+            }
+        }
+    }
+
+    fn check_tag(&mut self, tag: Option<&Tag>, expected: &str, at: Mark) {
+        if let Some(tag) = tag
+            && !(tag.is_yaml_core_schema() && tag.suffix == expected)
+        {
+            self.unknown_tag(tag, at);
+        }
+    }
+
+    fn unknown_tag(&mut self, tag: &Tag, at: Mark) {
+        let message = format!("the tag `{}` is not supported here", shown(&tag.to_string()));
+        self.note(at, Code::YamlUnsupported, message);
     }
 
     fn count(&mut self, nodes: usize, at: Mark) -> Result<(), Fault> {
@@ -289,48 +391,10 @@ impl Builder {
                     shown(&pair[1].key.text),
                     pair[0].key_at.line
                 );
-                self.faults
-                    .push(fault(pair[1].key_at, Code::DuplicateKey, message));
+                self.note(pair[1].key_at, Code::DuplicateKey, message);
             }
         }
     }
-}
-
-fn as_key(node: Node) -> Result<(Scalar, Mark), Fault> {
-    match node.kind {
-        Kind::Scalar(key) if key.text == "<<" && key.reads_as == ReadsAs::Text => Err(fault(
-            node.at,
-            Code::YamlUnsupported,
-            "merge keys (`<<`) are not supported: write the fields out",
-        )),
-        Kind::Scalar(key) => Ok((key, node.at)),
-        Kind::List(_) | Kind::Map(_) => Err(fault(node.at, Code::YamlUnsupported, "a key must be a text")),
-    }
-}
-
-/// What a scalar with a tag is.
-fn by_tag(tag: &Tag, text: &str, at: Mark) -> Result<ReadsAs, Fault> {
-    match tag.suffix.as_str() {
-        "str" if tag.is_yaml_core_schema() => Ok(ReadsAs::Text),
-        "int" | "float" | "bool" | "null" if tag.is_yaml_core_schema() => Ok(ReadsAs::plain(text)),
-        "" if tag.handle == "!" || tag.handle.is_empty() => Ok(ReadsAs::Text),
-        _ => Err(unknown_tag(tag, at)),
-    }
-}
-
-fn known_tag(tag: Option<&Tag>, expected: &str, at: Mark) -> Result<(), Fault> {
-    match tag {
-        Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => Err(unknown_tag(tag, at)),
-        _ => Ok(()),
-    }
-}
-
-fn unknown_tag(tag: &Tag, at: Mark) -> Fault {
-    fault(
-        at,
-        Code::YamlUnsupported,
-        format!("the tag `{}` is not supported here", shown(&tag.to_string())),
-    )
 }
 
 fn too_deep(at: Mark) -> Fault {
@@ -339,19 +403,6 @@ fn too_deep(at: Mark) -> Fault {
         Code::YamlTooDeep,
         format!("documents may be nested {MAX_DEPTH} deep, and not deeper"),
     )
-}
-
-/// The number of parts, and of levels. Recursion is bounded by [`MAX_DEPTH`].
-fn measure(node: &Node) -> (usize, usize) {
-    let join = |(nodes, height): (usize, usize), child: &Node| {
-        let (more, higher) = measure(child);
-        (nodes + more, height.max(higher + 1))
-    };
-    match &node.kind {
-        Kind::Scalar(_) => (1, 1),
-        Kind::List(items) => items.iter().fold((1, 1), join),
-        Kind::Map(entries) => entries.iter().map(|entry| &entry.value).fold((1, 1), join),
-    }
 }
 
 fn fault(at: Mark, code: Code, message: impl Into<String>) -> Fault {
@@ -424,9 +475,15 @@ mod tests {
             ("a: [1\nb: 2\n", Code::YamlSyntax, 2),
             ("a: b: c\n", Code::YamlSyntax, 1),
             ("a: *b\n", Code::YamlSyntax, 1),
+            ("a: {{ .Values.x }}\n", Code::YamlTemplate, 1),
+            ("{{- if .x }}\na: b\n", Code::YamlTemplate, 1),
+            ("a: 1\n\u{feff}b: 1\n", Code::YamlSyntax, 2),
+            ("{\u{feff}a: 1}\n", Code::YamlSyntax, 1),
             ("a: &b [*b]\n", Code::YamlUnsupported, 1),
             ("a: !thing x\n", Code::YamlUnsupported, 1),
-            ("x: &x {a: 1}\ny:\n  <<: *x\n", Code::YamlUnsupported, 3),
+            ("y:\n  <<: text\n", Code::YamlUnsupported, 2),
+            ("y:\n  <<: [{a: b}, [c]]\n", Code::YamlUnsupported, 2),
+            ("x: &x {a: 1}\ny:\n  <<: *x\n  <<: *x\n", Code::DuplicateKey, 4),
             ("? [a, b]\n: c\n", Code::YamlUnsupported, 1),
             (&deep, Code::YamlTooDeep, 1),
             (&deep_lists, Code::YamlTooDeep, 2),
@@ -453,6 +510,22 @@ mod tests {
         assert_eq!(
             root.get("d").and_then(|d| d.get("b")).and_then(Node::text),
             Some("c")
+        );
+    }
+
+    #[test]
+    fn merge_keys_give_what_a_mapping_does_not_say_itself() {
+        let text = "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\nz: {<<: [*x, *y], a: 3}\nw: {\"<<\": 4}\n";
+        let root = Documents::new(text).next().expect("one").expect("valid").root;
+        let of = |name: &str| root.get("z").and_then(|z| z.get(name)).and_then(Node::text);
+        assert_eq!(
+            [of("a"), of("b"), of("c"), of("<<")],
+            [Some("3"), Some("1"), Some("2"), None]
+        );
+        assert_eq!(
+            root.get("w").and_then(|w| w.get("<<")).and_then(Node::text),
+            Some("4"),
+            "in quotes it is a key like any other"
         );
     }
 

@@ -78,6 +78,8 @@ codes! {
     YamlSyntax = "yaml-syntax",
     /// The text is YAML with something that Kubernetes' documents do not have.
     YamlUnsupported = "yaml-unsupported",
+    /// The text is a template that has not been rendered.
+    YamlTemplate = "yaml-template",
     /// The document is nested deeper than the bound.
     YamlTooDeep = "yaml-too-deep",
     /// The document has more parts than the bound, aliases counted as often as they are used.
@@ -157,7 +159,14 @@ const SHOWN: usize = 60;
 
 /// A user's text for a message: in one line, without control characters, and not longer than a line.
 pub(crate) fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut short = String::new();
+    for c in text.chars().take(SHOWN) {
+        match c {
+            // Quotes harm nobody.
+            '\'' | '"' => short.push(c),
+            c => short.extend(c.escape_debug()),
+        }
+    }
     if text.chars().nth(SHOWN).is_some() {
         short.push('…');
     }

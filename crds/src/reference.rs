@@ -1,13 +1,15 @@
-//! What documents name outside of themselves: files and variables, each with its place.
+//! What documents name outside of themselves: files, variables and servers, each with its place.
 //!
 //! The operator decides whether a document may name it, not the document. So nothing is judged here:
 //! `millrace check` judges it with this list, and a source does when it needs the file or variable.
 
+use http::Uri;
+use millrace_model::source::git_webhook::{Forge, Verification};
 use millrace_model::{NamedFile, Secret};
 
 use crate::problem::{Code, Mark, Problem, Remark};
 
-/// A field that names a file or a variable.
+/// A field that names a file, a variable or a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The file of the document, as it was named.
@@ -29,19 +31,27 @@ pub enum Named {
     Secret(Secret),
     /// A kubeconfig.
     Kubeconfig(NamedFile),
+    /// A secret that calls of a forge are verified with, wherever it is.
+    WebhookSecret(Forge, Verification, Secret),
+    /// Where events are sent to.
+    Target(Uri),
 }
 
 // === impl Reference ===
 
 impl Reference {
-    /// The problem of a field that may not name this.
+    /// The problem of a field that may not name this, or names what cannot serve.
     pub fn refused(&self, message: String) -> Problem {
+        let code = match self.named {
+            Named::WebhookSecret(..) => Code::BadSecret,
+            Named::Secret(_) | Named::Kubeconfig(_) | Named::Target(_) => Code::NotOpen,
+        };
         Problem {
             file: self.file.clone(),
             at: Some(self.at),
             document: self.document.clone(),
             path: self.path.clone(),
-            code: Code::NotOpen,
+            code,
             message,
         }
     }

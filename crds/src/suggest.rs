@@ -17,8 +17,21 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
             )
         })
         .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
+        .filter(|(distance, candidate)| *distance == 0 || !is_other_word(word, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether a word as short as a candidate of three letters differs by another letter: `and` is no misspelt `any`. Only letters
+/// that changed places are.
+fn is_other_word(word: &str, candidate: &str) -> bool {
+    let letters = |text: &str| {
+        let mut letters: Vec<char> = text.to_lowercase().chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let (a, b) = (letters(word), letters(candidate));
+    b.len() <= 3 && a.len() <= b.len() && a != b
 }
 
 /// How many letters must be put in, left out, exchanged, or swapped with their neighbour.
@@ -66,6 +79,20 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(nearest(word, &known), expected, "{word}");
+        }
+        let dialects = ["all", "any", "not", "exact"];
+        for (word, expected) in [
+            ("and", None),
+            ("or", None),
+            ("nor", None),
+            ("an", None),
+            ("no", None),
+            ("alll", Some("all")),
+            ("nto", Some("not")),
+            ("ANY", Some("any")),
+            ("exakt", Some("exact")),
+        ] {
+            assert_eq!(nearest(word, &dialects), expected, "{word}");
         }
         assert_eq!(nearest(&"x".repeat(10_000), &known), None);
     }

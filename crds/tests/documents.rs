@@ -522,14 +522,17 @@ fn all_problems_of_all_files_are_told_in_one_go() {
             text: with_trigger(
                 "broker: B\nfilters: [{exact: {Type: a, B: c}}, {cesql: x AND }]\nsubscriber: {uri: x}\nextra: 1",
             ),
+            passed_over: None,
         },
         Input {
             file: "b.yaml".into(),
             text: "x: [".into(),
+            passed_over: None,
         },
         Input {
             file: "c.yaml".into(),
             text: with_trigger("broker: default\nsubscriber: {uri: http://a/}"),
+            passed_over: None,
         },
     ];
     let loaded = load(&inputs);

@@ -344,3 +344,45 @@ async fn the_only_file_may_be_renamed_away_and_back() -> anyhow::Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn files_of_other_tools_in_the_folder_spoil_nothing_and_any_other_refuses_the_reload()
+-> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+    fs::create_dir(folder.path().join("templates"))?;
+    for name in ["Chart.yaml", "values.yaml", "kustomization.yaml"] {
+        write(name, "name: chart\nimage: {{ .Values.image }}: [\n")?;
+    }
+    write(
+        "service.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {a: !Ref x, a: 1, ? [b] : c}\n",
+    )?;
+    let documents = Documents::broker().trigger(&Trigger::new("t", &sink.url("/t")));
+    let mesh = Setup::new(documents.text())?
+        .args(&["-f", &folder.path().to_string_lossy()])
+        .start()
+        .await?;
+    mesh.send("shop/default", &events("a", "a", 1)).await?;
+    sink.wait_for("/t", 1).await?;
+
+    for (text, why) in [
+        (
+            "name: chart\n",
+            "a.yaml:1:1: apiVersion: this field is required (missing-field)",
+        ),
+        ("a: {{ .Values.a }}\n", "(yaml-template)"),
+        ("a: [\n", "(yaml-syntax)"),
+        ("a: *b\n", "the alias `*b` stands for nothing"),
+    ] {
+        write("a.yaml", text)?;
+        let error = refused(&mesh).await?;
+        assert!(error.contains(why), "{text}: {error}");
+        fs::remove_file(folder.path().join("a.yaml"))?;
+        until_not_refused(&mesh).await?;
+    }
+    mesh.send("shop/default", &events("b", "a", 1)).await?;
+    sink.wait_for("/t", 2).await?;
+    Ok(())
+}

@@ -13,6 +13,7 @@ use millrace_model::{SourceKind, SourceSpec};
 use crate::destination::Destination;
 use crate::field::{Object, Report};
 use crate::metadata::Metadata;
+use crate::node::{Kind, Node};
 use crate::problem::{Code, Mark, shown};
 use crate::secret::Secrets;
 
@@ -38,6 +39,8 @@ pub(crate) struct SourceDocument {
     pub(crate) sink: Option<Destination>,
     /// Where the document names its sink.
     pub(crate) sink_at: Mark,
+    /// Where the document names its secrets, if it has a list of them.
+    pub(crate) secrets_at: Vec<Mark>,
     pub(crate) overrides: Vec<(String, String)>,
     pub(crate) spec: Spec,
 }
@@ -65,7 +68,9 @@ pub(crate) fn read(
     report: &mut Report,
 ) -> Option<SourceDocument> {
     metadata.refuse_unknown(&[], report);
-    let mut spec = document.require("spec", report)?.object(report)?;
+    let spec = document.require("spec", report)?;
+    let secrets_at = marks(spec.node.get("secrets"));
+    let mut spec = spec.object(report)?;
     let namespace = name.map_or("", ObjectName::namespace);
     let sink = spec.take("sink");
     let sink_at = sink.as_ref().map_or(spec.at(), |field| field.node.at);
@@ -85,9 +90,18 @@ pub(crate) fn read(
             None => None,
         },
         sink_at,
+        secrets_at,
         overrides,
         spec: read?,
     })
+}
+
+/// The places of a list's items.
+fn marks(list: Option<&Node>) -> Vec<Mark> {
+    match list.map(|list| &list.kind) {
+        Some(Kind::List(items)) => items.iter().map(|item| item.at).collect(),
+        Some(Kind::Scalar(_) | Kind::Map(_)) | None => Vec::new(),
+    }
 }
 
 /// Whether `ceOverrides` may set an attribute of that name to that value.

@@ -1,10 +1,14 @@
 //! `millrace check`: everything that is wrong with documents, as `run` would see them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use http::Uri;
 use millrace_crds::{Loaded, Named, Reference, load, read};
+use millrace_delivery::guard::Guard;
 use millrace_secrets::SecretReader;
+use millrace_sources::secret_flaw;
 use serde_json::json;
 
 use crate::cli::exit::Exit;
@@ -27,14 +31,17 @@ enum Looked {
     Fine,
     /// No source on any machine may or can use it.
     Refused(String),
-    /// It does not exist on this machine.
+    /// It does not exist on this machine, or never works.
     NotHere(String),
 }
 
 /// Checks the documents and says what is wrong with them.
 pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
     let (files, mut loaded) = match read(&args.files) {
-        Ok(inputs) => (inputs.len(), load(&inputs)),
+        Ok(inputs) => {
+            let documents = inputs.iter().filter(|input| input.passed_over.is_none());
+            (documents.count(), load(&inputs))
+        }
         Err(error) => (
             0,
             Loaded {
@@ -78,6 +85,22 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
             Ok(()) => return Looked::Fine,
             Err(error) => (error.to_string(), error.is_refusal()),
         },
+        Named::WebhookSecret(forge, verification, secret) => {
+            // What cannot be had is told of the field that names it.
+            let Ok(value) = secrets.secret(secret).await else {
+                return Looked::Fine;
+            };
+            return match secret_flaw(*forge, verification, &value) {
+                Some(flaw) => Looked::Refused(flaw.to_owned()),
+                None => Looked::Fine,
+            };
+        }
+        Named::Target(url) => {
+            return match never(url) {
+                Some(why) => Looked::NotHere(why),
+                None => Looked::Fine,
+            };
+        }
         #[cfg(feature = "kubernetes")]
         Named::Kubeconfig(file) => match millrace_sources::check_kubeconfig(file, secrets).await {
             Ok(()) => return Looked::Fine,
@@ -91,6 +114,15 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
     } else {
         Looked::NotHere(why)
     }
+}
+
+/// Why nothing is ever sent to that URL, where its host is an address.
+fn never(url: &Uri) -> Option<String> {
+    let host = url.host()?.trim_matches(['[', ']']);
+    let address: IpAddr = host.parse().ok()?;
+    let port = url.port_u16().unwrap_or_default();
+    let refused = Guard::default().check((address, port).into()).err()?;
+    Some(format!("{refused}, so no event ever gets there"))
 }
 
 fn show(files: usize, loaded: &Loaded) {
@@ -130,4 +162,56 @@ fn show(files: usize, loaded: &Loaded) {
         kinds.join(", "),
         count(files as u64, "file")
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_is_never_connected_to_is_warned_of_where_it_stands() {
+        let trigger = |uri: &str, sink: &str| {
+            format!(
+                "{{apiVersion: eventing.knative.dev/v1, kind: Broker, metadata: {{name: b}}}}\n---\n\
+                 apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t}}\n\
+                 spec: {{broker: b, subscriber: {{uri: \"{uri}\"}}, delivery: {{deadLetterSink: {{uri: \"{sink}\"}}}}}}\n"
+            )
+        };
+        let secrets = SecretReader::new(millrace_secrets::SecretRule::default());
+        for (uri, why) in [
+            (
+                "http://169.254.169.254/latest",
+                Some("a cloud's metadata service"),
+            ),
+            ("http://169.254.1.1:8080/", Some("link-local")),
+            ("https://[fe80::1]/", Some("link-local")),
+            ("http://0.0.0.0:80/", Some("names no machine")),
+            ("http://224.0.0.1/", Some("multicast")),
+            ("http://[::ffff:169.254.169.254]/", Some("metadata")),
+            ("http://127.0.0.1:9001/", None),
+            ("http://10.0.0.1/", None),
+            ("http://metadata.example/", None),
+        ] {
+            for (subscriber, sink, path) in [
+                (uri, "http://a/", "spec.subscriber.uri"),
+                ("http://a/", uri, "spec.delivery.deadLetterSink.uri"),
+            ] {
+                let mut loaded = millrace_crds::load_text(&trigger(subscriber, sink));
+                look_at_references(&mut loaded, &secrets).await;
+                assert!(loaded.problems.is_empty(), "{uri}: {:?}", loaded.problems);
+                let said: Vec<_> = loaded
+                    .remarks
+                    .iter()
+                    .map(|remark| (&*remark.path, &*remark.message))
+                    .collect();
+                match (why, &said[..]) {
+                    (None, []) => {}
+                    (Some(why), [(at, message)]) => {
+                        assert!(*at == path && message.contains(why), "{uri}: {at}: {message}");
+                    }
+                    (_, said) => panic!("{uri}: {said:?}"),
+                }
+            }
+        }
+    }
 }
