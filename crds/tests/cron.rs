@@ -69,6 +69,16 @@ fn every_fault_has_its_line_and_its_words() {
             "-:6:13: spec.timezone: there is no time zone `Europe/Berln`; did you mean `Europe/Berlin`? (bad-schedule)",
         ),
         (
+            &format!("{every}timezone: UTC+8"),
+            "-:6:13: spec.timezone: there is no time zone `UTC+8`; write `Etc/GMT-8`, whose sign is the other way round (bad-schedule)",
+        ),
+        (&format!("{every}timezone: GMT-05:00"), "write `Etc/GMT+5`,"),
+        (&format!("{every}timezone: \"+0100\""), "write `Etc/GMT-1`,"),
+        (&format!("{every}timezone: UTC+05:30"), "for example Asia/Kolkata"),
+        (&format!("{every}timezone: UTC-13"), "write the name of a place"),
+        (&format!("{every}timezone: UTC+00"), "`UTC+00`; write UTC"),
+        (&format!("{every}timezone: PST"), "there is no time zone"),
+        (
             &format!("{every}timezone: Local"),
             "write one of the IANA database",
         ),

@@ -238,7 +238,7 @@ fn what_is_no_schedule_is_refused_in_words() {
         ("CRON_TZ=UTC 0 0 * * *", "write it as `timezone`"),
         (
             "61 * * * *",
-            "the minute does not make sense: number out of bounds",
+            "the minute does not make sense: `61`: there are 0 to 59",
         ),
         ("99 * * * * *", "the second does not make sense"),
         ("0 24 * * *", "the hour does not make sense"),
@@ -247,16 +247,56 @@ fn what_is_no_schedule_is_refused_in_words() {
         ("0 0 * * 8", "the day of week does not make sense"),
         (
             "0 0 * * L",
-            "the day of week does not make sense: the last one of a month",
+            "the day of week does not make sense: `L` alone names no day: the last Friday of a month is 5L or 5#L",
         ),
         (
             "*/0 * * * *",
-            "the minute does not make sense: step cannot be zero",
+            "the minute does not make sense: `*/0` steps by 0: write a step from 1 on",
         ),
-        ("5-1 * * * *", "the minute does not make sense"),
-        (",,, * * * *", "the minute does not make sense: it is a list"),
+        (
+            "5-1 * * * *",
+            "the minute does not make sense: `5-1` runs backwards: write 5-59,0-1",
+        ),
+        ("0 22-2 * * *", "`22-2` runs backwards: write 22-23,0-2"),
+        ("0 23-0 * * *", "`23-0` runs backwards: write 23,0"),
+        ("0 0 * * FRI-MON", "`FRI-MON` runs backwards: write 5-6,0-1"),
+        ("0 0 * NOV-FEB *", "`NOV-FEB` runs backwards: write 11-12,1-2"),
+        (
+            "0 22-2/2 * * *",
+            "`22-2/2` runs backwards: write two ranges without a step",
+        ),
+        ("0 0 * * Monday", "`Monday` is spelled out: write MON"),
+        (
+            "0 0 * * monday-FRIDAY",
+            "`monday-FRIDAY` is spelled out: write MON-FRI",
+        ),
+        ("0 0 * * Mondays", "write MON"),
+        ("0 0 * * Tues,Thur", "`Tues` is spelled out: write TUE"),
+        ("0 0 1 January *", "`January` is spelled out: write JAN"),
+        ("0 0 * Sept *", "`Sept` is spelled out: write SEP"),
+        ("*,5 * * * *", "`*,5`: `*` is every value already: write * or 5"),
+        (
+            "0 0 1,* * *",
+            "the day of month does not make sense: `1,*`: `*` is every value already: write * or 1",
+        ),
+        (
+            "1,,2 * * * *",
+            "`1,,2` has nothing between two commas or at an end: write 1,2",
+        ),
+        ("1, * * * *", "write 1"),
+        (
+            ",,, * * * *",
+            "the minute does not make sense: `,,,` is a list with nothing in it",
+        ),
+        (
+            "0 0 0 * *",
+            "the day of month does not make sense: `0`: there are 1 to 31",
+        ),
         ("0 0 * * +", "the day of week does not make sense"),
-        ("/10 * * * *", "the minute does not make sense"),
+        (
+            "/10 * * * *",
+            "the minute does not make sense: `/10` has no beginning: write */10",
+        ),
         ("a b c d e", "the minute does not make sense"),
         ("\u{130} * * * *", "the minute does not make sense"),
         ("0 0 30 2 *", "would never come"),
@@ -333,4 +373,69 @@ proptest! {
         let between = Timestamp(from.0 + (next.0 - 1 - from.0) * part / 1000);
         prop_assert_eq!(schedule.next_after(between), Some(next));
     }
+}
+
+/// The next times of an expression in UTC, as days of 2026.
+fn days(expression: &str, count: usize) -> Vec<String> {
+    let schedule = Schedule::parse(expression, "UTC").unwrap_or_else(|error| panic!("{expression}: {error}"));
+    // The 1st of January 2026 is a Thursday.
+    let mut at = Timestamp(1_767_225_600_000 - 1);
+    let mut days = Vec::new();
+    for _ in 0..count {
+        at = schedule.next_after(at).expect("it comes again");
+        let shown = jiff::Timestamp::from_millisecond(at.0)
+            .expect("a time")
+            .to_string();
+        days.push(shown[..10].to_owned());
+    }
+    days
+}
+
+#[test]
+fn a_day_that_is_every_day_leaves_the_choice_to_the_other() {
+    let mondays = ["2026-01-05", "2026-01-12", "2026-01-19"];
+    for expression in [
+        "0 0 */1 * 1",
+        "0 0 */01 * MON",
+        "0 0 * * 1",
+        "0 0 ? * 1",
+        "0 0 0 */1 * 1",
+        "0 0 */1 * +1",
+    ] {
+        assert_eq!(days(expression, 3), mondays, "{expression}");
+    }
+    let first = ["2026-01-01", "2026-02-01", "2026-03-01"];
+    for expression in [
+        "0 0 1 * */1",
+        "0 0 1 * *",
+        "0 0 1 * ?",
+        "0 0 1 * +*",
+        "0 0 1 * +*/1",
+    ] {
+        assert_eq!(days(expression, 3), first, "{expression}");
+    }
+    let each = ["2026-01-01", "2026-01-02", "2026-01-03"];
+    for expression in ["0 0 */1 * */1", "0 0 * * *", "0 0 ? * ?"] {
+        assert_eq!(days(expression, 3), each, "{expression}");
+    }
+    // What leaves days out restricts: either will do.
+    assert_eq!(days("0 0 */2 * 5", 3), ["2026-01-01", "2026-01-02", "2026-01-03"]);
+    assert_eq!(days("0 0 1 * 5", 3), ["2026-01-01", "2026-01-02", "2026-01-09"]);
+}
+
+#[test]
+fn the_days_that_the_guide_names_come_when_it_says() {
+    assert_eq!(days("0 0 * * 5L", 2), ["2026-01-30", "2026-02-27"]);
+    assert_eq!(days("0 0 * * 5#L", 2), ["2026-01-30", "2026-02-27"]);
+    assert_eq!(days("0 0 LW * *", 3), ["2026-01-30", "2026-02-27", "2026-03-31"]);
+    assert_eq!(
+        days("0 0 * * MON-FRI#2", 5),
+        [
+            "2026-01-08",
+            "2026-01-09",
+            "2026-01-12",
+            "2026-01-13",
+            "2026-01-14"
+        ]
+    );
 }

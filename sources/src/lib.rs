@@ -32,7 +32,7 @@ pub mod webhooks;
 #[cfg(feature = "kubernetes")]
 pub use api_server::{KubeconfigError, check_kubeconfig};
 pub use feed::{Context, Feed, SourceError};
-pub use git_webhook::largest_call;
+pub use git_webhook::{largest_call, secret_flaw};
 pub use memory::Memory;
 pub use metrics::Metrics;
 pub use outlet::{NotTaken, Outlet};

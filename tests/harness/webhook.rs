@@ -56,6 +56,17 @@ impl Call {
         self
     }
 
+    /// With the headers that begin with `from` called by `to`.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        for (name, _) in &mut self.headers {
+            if let Some(rest) = name.strip_prefix(from) {
+                *name = format!("{to}{rest}");
+            }
+        }
+        self
+    }
+
     /// With the HMAC of the body in hexadecimal digits in this header, after a prefix.
     #[must_use]
     pub fn signed(self, header: &str, prefix: &str, secret: &str) -> Self {

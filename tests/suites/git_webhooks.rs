@@ -6,7 +6,7 @@ use http::Method;
 use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::webhook::{Call, assert_refused, post};
-use millrace_tests::{Client, Mesh, Sink, wait_until};
+use millrace_tests::{Client, Mesh, Sink, process, wait_until};
 use serde_json::Value;
 
 const PUSH: &str =
@@ -300,4 +300,112 @@ async fn json_that_few_programs_read_is_stored_as_it_came() -> anyhow::Result<()
     }
     let call = Call::github("push", "bad", r#"{"size": 1e}"#).signed_by_github("new");
     assert_refused(&post(&mesh, "github", &call).await?, 400, "bad-json")
+}
+
+/// A generic source `generic` with Standard Webhooks, and this secret.
+fn standard(secret: &str) -> String {
+    format!(
+        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {{name: generic, namespace: shop}}\n\
+         spec:\n  forge: generic\n  verification: standardWebhooks\n  secrets: [{{secretKeyRef: {{name: key, key: key}}}}]\n  \
+         sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}\n\
+         ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: key, namespace: shop}}\nstringData: {{key: \"{secret}\"}}\n"
+    )
+}
+
+#[tokio::test]
+async fn calls_of_svix_are_standard_webhooks_by_another_name() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let mesh = Mesh::start(&with(&standard(secret), &sink)).await?;
+    // The binary under test has the machine's clock, so the signature must too.
+    #[expect(clippy::disallowed_methods, reason = "the sender's own clock")]
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs();
+    let signed = |secret: &str| -> anyhow::Result<Call> {
+        let call = Call::new(&[], "{}").signed_standard("msg_1", now, secret)?;
+        Ok(call.renamed("webhook-", "svix-"))
+    };
+    assert_eq!(post(&mesh, "generic", &signed(secret)?).await?.status, 202);
+    assert_eq!(sink.wait_for("/all", 1).await?[0].event().id(), "msg_1");
+    let wrong = signed("whsec_d3Jvbmc=")?;
+    assert_refused(&post(&mesh, "generic", &wrong).await?, 401, "signature-wrong")?;
+    // The parts of two calls are not put together.
+    let mixed = signed(secret)?.header("webhook-signature", "v1,AAAA");
+    assert_refused(&post(&mesh, "generic", &mixed).await?, 401, "signature-missing")
+}
+
+#[tokio::test]
+async fn a_secret_that_can_never_verify_is_refused_by_check_and_its_source_is_never_ready()
+-> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    for (secret, why) in [
+        ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "leave `v1,` out"),
+        ("not base64!", "is not Base64"),
+        (" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "blanks around"),
+    ] {
+        let mesh = Mesh::start(&with(&standard(secret), &sink)).await?;
+        let source = mesh
+            .admin()
+            .until_source("shop/generic", "not ready", |source| {
+                source["state"] == "not-ready"
+            })
+            .await?;
+        assert!(
+            source["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(why)),
+            "{source}"
+        );
+        assert_refused(
+            &post(&mesh, "generic", &Call::new(&[], "{}")).await?,
+            503,
+            "no-secret",
+        )?;
+        let file = mesh.setup().file();
+        let args = ["check", "-f", &*file.to_string_lossy()];
+        let checked = process::run(mesh.setup().folder(), &args, "").await?;
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert_eq!(checked.status.code(), Some(3), "{said}");
+        assert!(said.contains("spec.secrets[0]: ") && said.contains(why), "{said}");
+        assert!(
+            said.contains("(bad-secret)") && !said.contains(secret.trim()),
+            "{said}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_unsigned_ping_of_bitbucket_data_center_is_answered_and_stores_nothing() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let documents = github(BY_NEW).replace("forge: github", "forge: bitbucket-server");
+    let mesh = Mesh::start(&with(&documents, &sink)).await?;
+    let ping = Call::new(&[("x-event-key", "diagnostics:ping")], r#"{"test":true}"#);
+    assert_eq!(post(&mesh, "github", &ping).await?.status, 200);
+    let wrong = ping.clone().signed("x-hub-signature", "sha256=", "wrong");
+    assert_refused(&post(&mesh, "github", &wrong).await?, 401, "signature-wrong")?;
+    let push = Call::new(&[("x-event-key", "repo:refs_changed")], "{}");
+    assert_refused(&post(&mesh, "github", &push).await?, 401, "signature-missing")?;
+    // One that is signed is an event, and the only one.
+    let signed = ping
+        .header("x-request-id", "1")
+        .signed("x-hub-signature", "sha256=", "new");
+    assert_eq!(post(&mesh, "github", &signed).await?.status, 202);
+    sink.wait_for("/all", 1).await?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.ids("/all"), ["1"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_json_is_told_where() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let mesh = Mesh::start(&with(&github(BY_NEW), &sink)).await?;
+    let call = Call::github("push", "1", "{\n  \"a\": 1,\n  \"b\": oops\n}").signed_by_github("new");
+    let answer = post(&mesh, "github", &call).await?;
+    assert_refused(&answer, 400, "bad-json")?;
+    let detail = answer.json()?["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.ends_with("at line 3, column 8"), "{detail}");
+    Ok(())
 }

@@ -65,12 +65,44 @@ fn schedule(spec: &mut Object<'_>, report: &mut Report) -> Option<Schedule> {
 }
 
 fn unknown_zone(name: &str, error: &ScheduleError) -> String {
+    if let Some(words) = by_offset(name) {
+        return format!("there is no time zone `{}`; {words}", shown(name));
+    }
     let zones = Schedule::zones();
     let zones: Vec<&str> = zones.iter().map(String::as_str).collect();
     match suggest::nearest(name, &zones) {
         Some(near) => format!("there is no time zone `{}`; did you mean `{near}`?", shown(name)),
         None => error.to_string(),
     }
+}
+
+/// What to write in the place of a distance from UTC: `UTC+8`, `GMT-5`, `+05:30`.
+fn by_offset(name: &str) -> Option<String> {
+    let upper = name.trim().to_ascii_uppercase();
+    let bare = ["UTC", "GMT", "Z"]
+        .iter()
+        .find_map(|prefix| upper.strip_prefix(prefix));
+    let bare = bare.unwrap_or(&upper).trim_start();
+    let (sign, digits) = (bare.chars().next()?, bare.get(1..)?);
+    if !matches!(sign, '+' | '-') || digits.is_empty() {
+        return None;
+    }
+    let (hours, minutes) = match digits.split_once(':') {
+        Some((hours, minutes)) => (hours, minutes),
+        None if digits.len() == 4 => digits.split_at_checked(2)?,
+        None => (digits, "0"),
+    };
+    let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    // In the names of Etc the sign says where UTC is, seen from there.
+    let (other, most) = if sign == '+' { ('-', 14) } else { ('+', 12) };
+    Some(match (hours, minutes) {
+        (0, 0) => "write UTC".to_owned(),
+        (hours, 0) if hours <= most => {
+            format!("write `Etc/GMT{other}{hours}`, whose sign is the other way round")
+        }
+        _ => "write the name of a place, for example Asia/Kolkata for 5 hours and a half ahead of UTC"
+            .to_owned(),
+    })
 }
 
 fn media_type<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {

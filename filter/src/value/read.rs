@@ -15,6 +15,19 @@ pub struct NotJson {
     at: usize,
 }
 
+// === impl NotJson ===
+
+impl NotJson {
+    /// What is wrong, with its line and column in the octets that were read, both from 1. Columns count characters.
+    pub fn in_words(&self, octets: &[u8]) -> String {
+        let before = &octets[..self.at.min(octets.len())];
+        let line = before.iter().filter(|octet| **octet == b'\n').count() + 1;
+        let last = before.rsplit(|octet| *octet == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        format!("{} at line {line}, column {column}", self.what)
+    }
+}
+
 /// The one JSON value that these octets are.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod cron;
 pub mod git_webhook;
 mod kafka;
 mod schedule;
+mod schedule_words;
 
 use std::fmt;
 

@@ -8,6 +8,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use millrace_event::Timestamp;
 
+use super::schedule_words;
+
 /// The times of a cron expression in a time zone. Cheap to clone enough for a source; two are equal when their texts are.
 ///
 /// # Guarantees
@@ -92,7 +94,7 @@ impl Schedule {
         }
         let fields = fields(expression)?;
         let cron = read(&fields)?;
-        if !comes(&fields) {
+        if !comes(&whole_days(&fields)) {
             return Err(ScheduleError::Never);
         }
         let text = expression.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -194,33 +196,59 @@ fn fields(expression: &str) -> Result<Vec<&str>, ScheduleError> {
 
 /// Reads the fields one by one, so that an error names the one that is wrong.
 fn read(fields: &[&str]) -> Result<Cron, ScheduleError> {
+    let whole = whole_days(fields);
     for (index, field) in fields.iter().enumerate() {
         let fault = |reason: &str| ScheduleError::Field {
             field: FIELDS.get(index).copied().unwrap_or("schedule"),
             reason: reason.to_owned(),
         };
         let items = field.strip_prefix('+').filter(|_| index == 5).unwrap_or(field);
+        if let Some(reason) = schedule_words::wrong(index, items) {
+            return Err(fault(&reason));
+        }
         // The parser takes lists with nothing in them, for which it then looks in vain.
         if items.split(',').any(|item| !is_item(item)) {
-            return Err(fault("it is a list of values, ranges (1-5) and steps (*/5)"));
+            return Err(fault(&format!(
+                "`{field}` is no list of values, ranges (1-5) and steps (*/5)"
+            )));
         }
         if index == 5 && items.eq_ignore_ascii_case("l") {
-            return Err(fault("the last one of a month is written with its day, as 5#L"));
+            return Err(fault(
+                "`L` alone names no day: the last Friday of a month is 5L or 5#L",
+            ));
         }
         let mut alone = ["*"; FIELDS.len()];
         if let Some(slot) = alone.get_mut(index) {
-            *slot = field;
+            *slot = whole.get(index).copied().unwrap_or(field);
         }
         if let Err(error) = parser(Year::Disallowed).parse(&alone.join(" ")) {
-            return Err(fault(&sentence(&error)));
+            return Err(fault(&format!("`{field}`: {}", sentence(&error))));
         }
     }
     parser(Year::Disallowed)
-        .parse(&fields.join(" "))
+        .parse(&whole.join(" "))
         .map_err(|error| ScheduleError::Field {
             field: "schedule",
             reason: sentence(&error),
         })
+}
+
+/// The fields, with a `*` in the place of what restricts a day no more than that: crontab(5) and robfig's parser say that the other
+/// of the two days then decides, and croner knows only the `*` itself.
+fn whole_days<'a>(fields: &[&'a str]) -> Vec<&'a str> {
+    let is_whole = |index: usize, field: &str| {
+        let bare = field.strip_prefix('+').filter(|_| index == 5).unwrap_or(field);
+        let step = match bare.strip_prefix(['*', '?']) {
+            Some("") => Some("1"),
+            Some(rest) => rest.strip_prefix('/'),
+            None => None,
+        };
+        matches!(index, 3 | 5) && step.is_some_and(|step| step.trim_start_matches('0') == "1")
+    };
+    let fields = fields.iter().enumerate();
+    fields
+        .map(|(index, field)| if is_whole(index, field) { "*" } else { *field })
+        .collect()
 }
 
 /// Something, at most one range and one step, and nothing open at an end.

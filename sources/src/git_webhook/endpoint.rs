@@ -75,6 +75,16 @@ impl Hook {
         self.verification == Verification::None || !self.secrets.read().is_empty()
     }
 
+    /// Whether a call is the test of a connection that Bitbucket Data Center makes without a signature, also where there is a
+    /// secret. It says nothing, so it is answered, and nothing is stored.
+    fn is_unsigned_ping(&self, head: &request::Parts) -> bool {
+        let is = |name: &str, value: &str| head.headers.get(name).is_some_and(|found| found == value);
+        self.forge == Forge::BitbucketServer
+            && self.verification == Verification::Forge
+            && is("x-event-key", "diagnostics:ping")
+            && !head.headers.contains_key("x-hub-signature")
+    }
+
     /// What can be decided before the body is read.
     fn open(&self, head: &request::Parts) -> Result<Wrapping, Refused> {
         if head.method != Method::POST {
@@ -184,6 +194,12 @@ impl Endpoint for Hook {
                 return problem.into_response();
             }
         };
+        if self.is_unsigned_ping(&head) {
+            if discard(body, DISCARD.0, DISCARD.1).await {
+                return empty(StatusCode::OK);
+            }
+            return self.refuse(&Refused::SignatureMissing).closing().into_response();
+        }
         match self.take(wrapping, &head, body, budget).await {
             Ok(()) => empty(StatusCode::ACCEPTED),
             Err(refused) => self.refuse(&refused).into_response(),

@@ -1,6 +1,6 @@
 //! GitWebhookSource: a forge calls, and an event is stored before it is answered.
 //!
-//! The files tell the way of a call: the endpoint leads it through ([`endpoint`]), the secrets are kept fresh (`secrets`), the
+//! The files tell the way of a call: the endpoint leads it through ([`endpoint`]), the secrets are kept fresh (`secrets`) and looked at (`flaw`), the
 //! call is told from a forged one (`verify`), is not one too many (`rate`), comes from the forge it should (`detect`), holds
 //! JSON (`payload`), becomes an event (`mapping`), or is refused in words (`refuse`).
 //!
@@ -11,6 +11,7 @@
 
 mod detect;
 mod endpoint;
+mod flaw;
 mod mapping;
 mod payload;
 mod rate;
@@ -27,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{Context, Feed, SourceError};
 use endpoint::Hook;
 use secrets::Found;
+
+pub use flaw::secret_flaw;
 
 /// Takes the calls of one forge.
 #[derive(Debug)]

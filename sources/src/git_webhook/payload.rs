@@ -91,7 +91,7 @@ impl<'a> Payload<'a> {
     /// Reads JSON, nested up to 128 deep. All valid JSON is accepted: a verified call is not refused for a
     /// number that is too large for a double.
     pub(super) fn read(data: &'a [u8]) -> Result<Self, Refused> {
-        let document = value::read(data).map_err(|_| Refused::BadJson)?;
+        let document = value::read(data).map_err(|error| Refused::BadJson(error.in_words(data)))?;
         Ok(Self { document })
     }
 
@@ -183,13 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_json_is_told_with_its_place() {
+        for (text, place) in [
+            ("{", "line 1, column 2"),
+            ("{\"a\": 1,\n \"é\": nope}", "line 2, column 7"),
+            ("{}\n{}", "line 2, column 1"),
+            ("", "line 1, column 1"),
+            ("a=b&c=d", "line 1, column 1"),
+        ] {
+            let refused = Payload::read(text.as_bytes()).expect_err(text).to_string();
+            assert!(refused.ends_with(place), "{text}: {refused}");
+        }
+    }
+
+    #[test]
     fn what_is_not_json_or_too_deep_is_refused() {
         let deep = [vec![b'['; 200], vec![b']'; 200]].concat();
         for good in [br#"{"n":1e400}"#.as_slice(), br#"["\ud800"]"#] {
             assert!(Payload::read(good).is_ok());
         }
         for bad in [b"".as_slice(), b"{", b"nope", b"{}x", b"\"\xff\"", &deep] {
-            assert!(matches!(Payload::read(bad), Err(Refused::BadJson)));
+            assert!(matches!(Payload::read(bad), Err(Refused::BadJson(_))));
         }
     }
 }

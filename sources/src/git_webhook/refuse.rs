@@ -30,9 +30,9 @@ pub(super) enum Refused {
     /// A form without JSON in it.
     #[error("the form has no `payload`")]
     FormWithoutPayload,
-    /// Not JSON.
-    #[error("the body is not JSON, or is nested too deep")]
-    BadJson,
+    /// Not JSON, with what is wrong and where.
+    #[error("the call is not JSON that is taken here: {0}")]
+    BadJson(String),
     /// No signature, token or the like.
     #[error("the call is not signed")]
     SignatureMissing,
@@ -81,7 +81,7 @@ impl Refused {
             Self::Body(error) => error.problem(),
             Self::TooLarge(_) => problem(StatusCode::PAYLOAD_TOO_LARGE, "event-too-large"),
             Self::FormWithoutPayload => problem(StatusCode::BAD_REQUEST, "form-without-payload"),
-            Self::BadJson => problem(StatusCode::BAD_REQUEST, "bad-json"),
+            Self::BadJson(_) => problem(StatusCode::BAD_REQUEST, "bad-json"),
             Self::SignatureMissing => unauthorized(problem(StatusCode::UNAUTHORIZED, "signature-missing")),
             Self::SignatureWrong => unauthorized(problem(StatusCode::UNAUTHORIZED, "signature-wrong")),
             Self::SignatureStale => unauthorized(problem(StatusCode::UNAUTHORIZED, "signature-stale")),

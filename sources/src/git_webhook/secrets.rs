@@ -4,6 +4,8 @@ use millrace_model::Secret;
 use millrace_model::source::GitWebhook;
 use millrace_secrets::SecretReader;
 
+use super::flaw::secret_flaw;
+
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -34,7 +36,10 @@ pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &Foun
     for (index, secret) in spec.secrets.iter().enumerate() {
         let secret = match reader.secret(secret).await {
             Ok(secret) if secret.is_empty() => Err("a secret is empty".to_owned()),
-            Ok(secret) => Ok(secret),
+            Ok(secret) => match secret_flaw(spec.forge, &spec.verification, &secret) {
+                Some(flaw) => Err(flaw.to_owned()),
+                None => Ok(secret),
+            },
             Err(error) => match before.each.get(index) {
                 Some(Some(known)) if error.is_passing() => {
                     found

@@ -31,7 +31,9 @@ const TAG: usize = 32;
 /// Signatures of one call that are looked at; a sender that replaces its key sends two.
 const MAX_SIGNATURES: usize = 16;
 /// What the secrets of Standard Webhooks begin with.
-const WHSEC: &[u8] = b"whsec_";
+pub(super) const WHSEC: &[u8] = b"whsec_";
+/// What the headers of Standard Webhooks begin with, in the specification and at Svix, where it comes from.
+const PREFIXES: [&str; 2] = ["webhook", "svix"];
 
 /// Checks a call against the secrets, of which any one will do.
 pub(super) fn verify(
@@ -104,12 +106,13 @@ fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
 
 /// Standard Webhooks: `v1,` and the HMAC of id, time and body; several signatures may be given.
 fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
-    let of = |name: &str| header(signed.headers, name).ok_or(Refused::SignatureMissing);
-    let (id, time, signatures) = (
-        of("webhook-id")?,
-        of("webhook-timestamp")?,
-        of("webhook-signature")?,
-    );
+    let prefix = PREFIXES
+        .iter()
+        .find(|prefix| header(signed.headers, &format!("{prefix}-signature")).is_some())
+        .ok_or(Refused::SignatureMissing)?;
+    let of =
+        |name: &str| header(signed.headers, &format!("{prefix}-{name}")).ok_or(Refused::SignatureMissing);
+    let (id, time, signatures) = (of("id")?, of("timestamp")?, of("signature")?);
     let seconds: i64 = time.parse().map_err(|_| Refused::SignatureWrong)?;
     let sent = Timestamp(seconds.saturating_mul(1_000));
     let content = [id.as_bytes(), b".", time.as_bytes(), b".", signed.body].concat();

@@ -102,7 +102,7 @@ impl Generic {
         draft.subject = of(&self.subject);
         draft.time = of(&self.time);
         let own_id = || {
-            call.header("webhook-id")
+            call.first_header(&["webhook-id", "svix-id"])
                 .filter(|_| self.has_ids)
                 .map(Cow::Borrowed)
         };
