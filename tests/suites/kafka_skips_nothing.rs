@@ -1,112 +1,17 @@
-//! Promise: a KafkaSource skips no record that Kafka had not when the source was admitted, whatever is added,
-//! deleted, recreated or forgotten in Kafka, while Millrace runs and while it does not.
+//! Promise: a KafkaSource misses no record that Kafka did not have when the source was admitted, whatever is
+//! added, deleted or forgotten in Kafka, while Millrace runs and while it does not.
 //!
 //! Scenarios on topics of their own share a Kafka broker, since starting one takes longer than most of them.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::kafka::scene::{
+    BROKER, EARLIEST, LATEST, Millrace, PATH, Scene, ids, records, until_source,
+};
 use millrace_tests::kafka::{Kafka, Record, group, source};
-use millrace_tests::{Mesh, Sink, wait_until};
-use serde_json::Value;
-
-const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
-const PATH: &str = "/ship";
-const EARLIEST: &str = "initialOffset: earliest";
-const LATEST: &str = "initialOffset: latest";
-
-/// Whether Millrace runs while something happens in Kafka.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Millrace {
-    Up,
-    Down,
-}
-
-/// A Broker, a Trigger that sends everything to the sink, and a source of this name into the Broker.
-struct Scene<'a> {
-    kafka: &'a Kafka,
-    name: &'a str,
-    sink: Sink,
-}
-
-impl<'a> Scene<'a> {
-    async fn new(kafka: &'a Kafka, name: &'a str) -> anyhow::Result<Self> {
-        let sink = Sink::start().await?;
-        Ok(Self { kafka, name, sink })
-    }
-
-    /// The documents, with what the source reads in the place of its topic.
-    fn documents(&self, reads: &str, initial: &str) -> String {
-        let broker = Documents::broker().trigger(&Trigger::new("ship", &self.sink.url(PATH)));
-        let source = source(&self.kafka.bootstrap(), self.name, BROKER, "")
-            .replace(&format!("topics: [{}]", self.name), reads)
-            .replace(EARLIEST, initial);
-        broker.text().to_owned() + &source
-    }
-
-    fn own_topic(&self, initial: &str) -> String {
-        self.documents(&format!("topics: [{}]", self.name), initial)
-    }
-
-    /// Waits until the source says that it is ready, and has been given partitions.
-    async fn until_ready(&self, mesh: &Mesh) -> anyhow::Result<()> {
-        until_source(mesh, "ready", |source| {
-            source["state"] == "ready" && source["reason"].is_null()
-        })
-        .await
-        .map(drop)
-    }
-
-    /// Waits until exactly these events have come, some of them more than once perhaps.
-    async fn until_exactly(&self, wanted: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
-        let wanted: BTreeSet<String> = wanted.into_iter().collect();
-        self.sink.until_all(PATH, &wanted).await?;
-        let found: BTreeSet<String> = self.sink.ids(PATH).into_iter().collect();
-        ensure!(found == wanted, "{}: {found:?}", self.name);
-        Ok(())
-    }
-
-    /// Stops Millrace, does something, and starts it again; or does it while Millrace runs.
-    async fn meanwhile(
-        &self,
-        mesh: &mut Mesh,
-        millrace: Millrace,
-        what: impl AsyncFnOnce() -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        if millrace == Millrace::Up {
-            return what().await;
-        }
-        mesh.stop().await?;
-        what().await?;
-        mesh.restart().await
-    }
-}
-
-/// Waits until the one source of a mesh is as it should be.
-async fn until_source(mesh: &Mesh, what: &str, is_so: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-    wait_until(&format!("the source to be: {what}"), || async {
-        let sources = mesh.admin().get("sources").await?;
-        ensure!(is_so(&sources[0]), "{sources}");
-        Ok(Some(sources[0].clone()))
-    })
-    .await
-}
-
-fn ids(partition: i32, offsets: Range<i64>) -> impl Iterator<Item = String> {
-    offsets.map(move |offset| format!("partition:{partition}/offset:{offset}"))
-}
-
-fn ids_of_life(life: u32, offsets: Range<i64>) -> impl Iterator<Item = String> {
-    offsets.map(move |offset| format!("partition:0/life:{life}/offset:{offset}"))
-}
-
-fn records(count: usize, partition: i32) -> Vec<Record> {
-    (0..count)
-        .map(|n| Record::of(n.to_string()).partition(partition))
-        .collect()
-}
+use millrace_tests::{Answer, Gate, Mesh, wait_until};
 
 #[tokio::test]
 async fn what_appears_after_the_admission_is_read_from_its_beginning() -> anyhow::Result<()> {
@@ -234,87 +139,21 @@ async fn a_group_without_a_list_has_seen_what_it_has_committed(kafka: &Kafka) ->
 }
 
 #[tokio::test]
-async fn a_topic_that_is_recreated_is_read_from_its_beginning() -> anyhow::Result<()> {
-    let Some(kafka) = Kafka::start().await? else {
-        return Ok(());
-    };
-    let (fewer, same, more, up_fewer, up_same, up_more) = tokio::join!(
-        is_recreated(&kafka, "fewer", 4, Millrace::Down),
-        is_recreated(&kafka, "as-many", 10, Millrace::Down),
-        is_recreated(&kafka, "more", 15, Millrace::Down),
-        is_recreated(&kafka, "up-fewer", 4, Millrace::Up),
-        is_recreated(&kafka, "up-as-many", 10, Millrace::Up),
-        is_recreated(&kafka, "up-more", 15, Millrace::Up),
-    );
-    fewer.context("fewer records")?;
-    same.context("as many records")?;
-    more.context("more records")?;
-    up_fewer.context("fewer records, while it is up")?;
-    up_same.context("as many records, while it is up")?;
-    up_more.context("more records, while it is up")
-}
-
-/// A topic has 10 records, which are read; then it is deleted and recreated at once, with so many records.
-async fn is_recreated(kafka: &Kafka, topic: &str, count: usize, millrace: Millrace) -> anyhow::Result<()> {
-    let scene = Scene::new(kafka, topic).await?;
-    kafka.create_topic(topic, 1).await?;
-    kafka.produce(topic, &records(10, 0)).await?;
-    let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
-    scene.until_exactly(ids(0, 0..10)).await?;
-    kafka.until_committed(&group(topic), topic, 0, 10).await?;
-    scene
-        .meanwhile(&mut mesh, millrace, async || {
-            kafka.delete_topic(topic).await?;
-            wait_until("the topic to be recreated", || async {
-                kafka.create_topic(topic, 1).await.map(Some)
-            })
-            .await?;
-            kafka.produce(topic, &records(count, 0)).await
-        })
-        .await?;
-    let all = i64::try_from(count)?;
-    let second: BTreeSet<String> = ids_of_life(2, 0..all).collect();
-    scene.sink.until_all(PATH, &second).await?;
-    until_source(&mesh, "telling of it", |source| {
-        source["lastError"]["reason"].as_str().is_some_and(|reason| {
-            reason.contains(&format!(
-                "{topic}[0] (life 2): the topic was deleted and recreated"
-            ))
-        })
-    })
-    .await?;
-    assert_eq!(
-        mesh.admin()
-            .metric("millrace_source_taken_otherwise_total")
-            .await?,
-        1.0
-    );
-    // It is known again after a restart, and goes on.
-    kafka.until_committed(&group(topic), topic, 0, all).await?;
-    mesh.kill().await?;
-    kafka.produce(topic, &records(3, 0)).await?;
-    mesh.restart().await?;
-    let third: BTreeSet<String> = ids_of_life(2, all..all + 3).collect();
-    scene.sink.until_all(PATH, &third).await?;
-    let later: Vec<String> = scene.sink.ids(PATH);
-    ensure!(!later.iter().any(|id| id.contains("life:3")), "{later:?}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn what_kafka_forgets_or_deletes_is_made_up_for_or_told() -> anyhow::Result<()> {
     let Some(kafka) = Kafka::start().await? else {
         return Ok(());
     };
-    let (expired, set_back, deleted, overtaken, aborted) = tokio::join!(
+    let (expired, set_back, further, deleted, overtaken, aborted) = tokio::join!(
         commits_expire(&kafka),
         a_group_is_set_back(&kafka),
+        another_member_was_further(&kafka),
         records_are_deleted_unread(&kafka),
         records_are_deleted_under_a_reader(&kafka),
         aborted_records_are_no_lag(&kafka),
     );
     expired.context("commits_expire")?;
     set_back.context("a_group_is_set_back")?;
+    further.context("another_member_was_further")?;
     deleted.context("records_are_deleted_unread")?;
     overtaken.context("records_are_deleted_under_a_reader")?;
     aborted.context("aborted_records_are_no_lag")
@@ -362,6 +201,28 @@ async fn a_group_is_set_back(kafka: &Kafka) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A process with a data folder of its own has read on in between: its commit counts, and nothing comes
+/// twice.
+async fn another_member_was_further(kafka: &Kafka) -> anyhow::Result<()> {
+    let topic = "further";
+    let scene = Scene::new(kafka, topic).await?;
+    kafka.create_topic(topic, 1).await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    let mut first = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+    scene.until_exactly(ids(0, 0..10)).await?;
+    first.stop().await?;
+    kafka.produce(topic, &records(10, 0)).await?;
+    let mut second = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+    scene.until_exactly(ids(0, 0..20)).await?;
+    second.stop().await?;
+    kafka.produce(topic, &records(5, 0)).await?;
+    first.restart().await?;
+    scene.until_exactly(ids(0, 0..25)).await?;
+    let arrived = scene.sink.ids(PATH);
+    ensure!(arrived.len() == 25, "some came twice: {arrived:?}");
+    Ok(())
+}
+
 async fn records_are_deleted_unread(kafka: &Kafka) -> anyhow::Result<()> {
     let topic = "unread";
     let scene = Scene::new(kafka, topic).await?;
@@ -394,10 +255,8 @@ async fn records_are_deleted_under_a_reader(kafka: &Kafka) -> anyhow::Result<()>
     let topic = "overtaken";
     let scene = Scene::new(kafka, topic).await?;
     kafka.create_topic(topic, 1).await?;
-    let gate = millrace_tests::Gate::closed();
-    scene
-        .sink
-        .answer(PATH, [millrace_tests::Answer::ok().after(&gate)]);
+    let gate = Gate::closed();
+    scene.sink.answer(PATH, [Answer::ok().after(&gate)]);
     // The Broker is full soon, and the partition is paused.
     let broker = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "4000000")])
         .trigger(&Trigger::new("ship", &scene.sink.url(PATH)));

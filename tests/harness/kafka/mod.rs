@@ -4,6 +4,7 @@
 //! does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a source that reads one.
 
 pub mod client;
+pub mod scene;
 mod settings;
 mod source;
 
