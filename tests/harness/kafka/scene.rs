@@ -16,9 +16,9 @@ use crate::{Mesh, Sink, wait_until};
 pub const PATH: &str = "/ship";
 /// The sink of the source.
 pub const BROKER: &str = "{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}";
-/// What [`source`] says.
+/// Where a [`source()`] begins unless told otherwise.
 pub const EARLIEST: &str = "initialOffset: earliest";
-/// The other one.
+/// Where a source of Millrace begins by default.
 pub const LATEST: &str = "initialOffset: latest";
 
 /// Whether Millrace runs while something happens in Kafka.
