@@ -1,4 +1,5 @@
-//! Every source file begins with what it is and why, and stays short enough to be read in one go.
+//! Every source file begins with what it is and why, and stays short enough to be read in one go. Its comments are
+//! as wide as its code at most; rustfmt leaves them as they are.
 
 use std::path::Path;
 
@@ -7,11 +8,20 @@ use super::House;
 /// Lines a file may have before its tests. 300 is the norm; this is where it stops.
 const LONGEST: usize = 450;
 
+/// Columns of a comment: `max_width` of rustfmt.toml.
+const WIDEST: usize = 110;
+
 pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
     for (file, text) in house.texts("rs")? {
         if !text.starts_with("//!") {
             findings.push(format!("{} does not begin with `//!`", file.display()));
+        }
+        for line in wide_comments(&text) {
+            let file = file.display();
+            findings.push(format!(
+                "{file}:{line} is a comment of more than {WIDEST} columns"
+            ));
         }
         let lines = if is_tests(file) {
             0
@@ -47,9 +57,34 @@ fn lines_before_tests(text: &str) -> usize {
     before_tests(text).lines().count()
 }
 
+/// The numbers of lines that are comments and too wide. A row of a table, and a word that alone is too wide, cannot be
+/// wrapped.
+fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
+    let lines = (1..).zip(text.lines());
+    let wide = lines.filter(|(_, line)| {
+        let comment = line.trim_start();
+        let words = comment.trim_start_matches(['/', '!']).trim();
+        line.chars().count() > WIDEST
+            && comment.starts_with("//")
+            && !words.starts_with('|')
+            && words.contains(char::is_whitespace)
+    });
+    wide.map(|(number, _)| number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_that_can_be_wrapped_are_wrapped() {
+        let wide = "word ".repeat(30);
+        let text = format!(
+            "//! {wide}\nfn a() {{}}\n    // {wide}\n/// | {wide}|\n// {}\n// short\n",
+            "x".repeat(120)
+        );
+        assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [1, 3]);
+    }
 
     #[test]
     fn files_of_tests_are_told_from_the_suites() {
