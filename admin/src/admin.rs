@@ -56,8 +56,8 @@ pub struct Admin {
     pub ready: watch::Receiver<bool>,
     /// The version of the program.
     pub version: &'static str,
-    /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this listener
-    /// beside its own address: for a proxy or a tunnel before it.
+    /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this
+    /// listener beside its own address: for a proxy or a tunnel before it.
     pub allowed_hosts: Vec<String>,
     /// The most connections at one time. They do not count among those of other listeners.
     pub max_connections: usize,

@@ -28,7 +28,8 @@ pub(crate) struct BrokerView {
     log_bytes: u64,
     /// Why producers are turned away now; null while they are not.
     refusing: Option<String>,
-    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
+    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process
+    /// started.
     dropped: u64,
     /// Triggers that were gone and whose debts were dropped to make room, since the process started.
     forgotten: u64,

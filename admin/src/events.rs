@@ -1,5 +1,5 @@
-//! `GET /api/v1/events`: the events that a broker keeps, as JSON lines in the order of their positions, up to where the log
-//! ended when it was asked for. The last line says how many there were and where to go on.
+//! `GET /api/v1/events`: the events that a broker keeps, as JSON lines in the order of their positions, up to
+//! where the log ended when it was asked for. The last line says how many there were and where to go on.
 
 use std::time::Duration;
 

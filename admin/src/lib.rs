@@ -1,15 +1,16 @@
-//! The admin listener: what the mesh is and does, as JSON under `/api/v1/`, with health and metrics beside it.
+//! The admin listener: what the mesh is and does, as JSON under `/api/v1/`, with health and metrics beside
+//! it.
 //!
-//! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what a
-//! refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`, `triggers`,
-//! `sources`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the latter from the [`feed`]), `health`,
-//! `metrics`. How names, times and targets are written for people is in `wire`.
+//! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what
+//! a refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`,
+//! `triggers`, `sources`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the latter from the
+//! [`feed`]), `health`, `metrics`. How names, times and targets are written for people is in `wire`.
 //!
 //! # Guarantees
-//! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a durable change
-//!   of a channel's state, so it holds whatever happens to the process afterwards.
-//! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers are
-//!   refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
+//! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a
+//!   durable change of a channel's state, so it holds whatever happens to the process afterwards.
+//! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers
+//!   are refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
 //! - Every answer is bounded in size and memory, except `triggers` and `brokers`, which have a row for each.
 //!   Streams are bounded in memory, and nothing but the request itself waits for them.
 //!

@@ -1,5 +1,6 @@
-//! `GET /metrics`: every metric of the process, as OpenMetrics text. What only the status board knows (backlogs,
-//! deferred and parked events, room on the disk) is asked for at each scrape, so that it is never kept twice.
+//! `GET /metrics`: every metric of the process, as OpenMetrics text. What only the status board knows
+//! (backlogs, deferred and parked events, room on the disk) is asked for at each scrape, so that it is never
+//! kept twice.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;

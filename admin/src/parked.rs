@@ -1,7 +1,8 @@
 //! `/api/v1/parked`: events given up on, to be read, dropped or delivered again.
 //!
-//! Parked events live in the channels of the brokers; ids are unique across them, so one that is named is looked for
-//! in each. Listing goes through the channels in the order of their brokers' names, in each in the order of parking.
+//! Parked events live in the channels of the brokers; ids are unique across them, so one that is named is
+//! looked for in each. Listing goes through the channels in the order of their brokers' names, in each in the
+//! order of parking.
 
 use std::sync::Arc;
 

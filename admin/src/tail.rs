@@ -1,6 +1,6 @@
-//! `GET /api/v1/tail`: what happens, as JSON lines, until the client goes: one line for each event when it was stored and
-//! routed, one for each outcome of an attempt, and one when lines were missed because they were not taken fast enough.
-//! The mesh never waits for it.
+//! `GET /api/v1/tail`: what happens, as JSON lines, until the client goes: one line for each event when it
+//! was stored and routed, one for each outcome of an attempt, and one when lines were missed because they
+//! were not taken fast enough. The mesh never waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! `/api/v1/triggers` and one of them: each trigger as it should be and as its lane is; one that is gone can be forgotten.
+//! `/api/v1/triggers` and one of them: each trigger as it should be and as its lane is; one that is gone can
+//! be forgotten.
 
 use std::collections::BTreeSet;
 
@@ -94,8 +95,8 @@ struct Settings {
     max_parked: u32,
 }
 
-/// All of them: those of the documents, and the places that are kept. A trigger that was moved to another broker is there
-/// with both.
+/// All of them: those of the documents, and the places that are kept. A trigger that was moved to another
+/// broker is there with both.
 pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
     let mesh = admin.mesh.borrow().clone();
     let statuses = admin.board.triggers();

@@ -13,8 +13,8 @@ use crate::limits::Limits;
 use crate::loop_guard;
 use crate::metrics::BrokerMetrics;
 
-/// Is told of events once they are durable, before the producer is answered. It must not block: it runs on the
-/// producer's way.
+/// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
+/// the producer's way.
 pub type Observer = Arc<dyn Fn(&ObjectName, &[Event]) + Send + Sync>;
 
 /// What admission is made of.
@@ -37,10 +37,10 @@ pub struct AdmissionParts {
 /// Known broker, size, loop guard, channel: in this order, and the first that refuses decides.
 ///
 /// # Guarantees
-/// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains by itself.
-/// An event is stored as it is given, without a copy, unless it carries a `knativebrokerttl` that is a
-/// number: then that number is stored one lower. An event without it may pass 255 brokers; the dispatcher
-/// writes the number when it sends the event on within the mesh.
+/// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains
+/// by itself. An event is stored as it is given, without a copy, unless it carries a `knativebrokerttl` that
+/// is a number: then that number is stored one lower. An event without it may pass 255 brokers; the
+/// dispatcher writes the number when it sends the event on within the mesh.
 ///
 /// # Caveats
 /// When the future of `admit` is dropped the events may be stored all the same.

@@ -1,4 +1,5 @@
-//! The doors of all brokers of the mesh, found by the text of a path: one hash and no allocation for each request.
+//! The doors of all brokers of the mesh, found by the text of a path: one hash and no allocation for each
+//! request.
 //!
 //! When the snapshot of the mesh has changed, the first caller afterwards makes the doors anew; no task runs
 //! beside the requests for that.

@@ -1,9 +1,9 @@
 //! The door of the brokers: whether an event may enter a channel, and how producers reach that door over
 //! HTTP.
 //!
-//! The files follow an event. Over HTTP it comes through [`ingress`]; then [`admission`], which knows no HTTP, finds
-//! the broker's door (`doors`), holds the event against the [`limits`], stops it if it goes round in circles
-//! (`loop_guard`), and appends it to the broker's channel. [`metrics`] counts what came of it.
+//! The files follow an event. Over HTTP it comes through [`ingress`]; then [`admission`], which knows no
+//! HTTP, finds the broker's door (`doors`), holds the event against the [`limits`], stops it if it goes round
+//! in circles (`loop_guard`), and appends it to the broker's channel. [`metrics`] counts what came of it.
 
 pub mod admission;
 mod doors;

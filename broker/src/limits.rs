@@ -13,8 +13,8 @@ pub struct Limits {
     pub batch_bytes: usize,
 }
 
-/// What the body of one structured event may have beside its data: attributes (of which an event has 64 KiB at most)
-/// with what JSON needs to write them down.
+/// What the body of one structured event may have beside its data: attributes (of which an event has 64 KiB
+/// at most) with what JSON needs to write them down.
 const AROUND_DATA: usize = 128 * 1024;
 
 impl Default for Limits {
@@ -30,7 +30,8 @@ impl Default for Limits {
 // === impl Limits ===
 
 impl Limits {
-    /// The longest body in that mode. Data in a structured event may be Base64, which makes four bytes of three.
+    /// The longest body in that mode. Data in a structured event may be Base64, which makes four bytes of
+    /// three.
     pub fn body_bytes(&self, mode: http::Mode) -> usize {
         match mode {
             http::Mode::Binary => self.event_bytes,

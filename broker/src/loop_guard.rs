@@ -1,5 +1,5 @@
-//! The guard against circles: an event that a subscriber sends back, or that one broker sends to another, carries how
-//! many brokers it may still pass (`knativebrokerttl`, as Knative's brokers do it).
+//! The guard against circles: an event that a subscriber sends back, or that one broker sends to another,
+//! carries how many brokers it may still pass (`knativebrokerttl`, as Knative's brokers do it).
 //!
 //! An event without that attribute may pass 255. This number is not written into the event when it first
 //! comes in, so that the usual event is stored as it came, without a copy. The dispatcher writes it when it

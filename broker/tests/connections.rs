@@ -1,5 +1,5 @@
-//! What the HTTP ingress promises about connections: pipelined requests, bodies and headers that come slowly, break off or never
-//! come, short memory, and a shutdown in good order.
+//! What the HTTP ingress promises about connections: pipelined requests, bodies and headers that come slowly,
+//! break off or never come, short memory, and a shutdown in good order.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
     dead_code,

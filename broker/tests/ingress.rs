@@ -1,5 +1,5 @@
-//! What the HTTP ingress promises producers about events: every status of the contract, and bodies byte for byte. Nothing that is
-//! refused is stored.
+//! What the HTTP ingress promises producers about events: every status of the contract, and bodies byte for
+//! byte. Nothing that is refused is stored.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
     dead_code,

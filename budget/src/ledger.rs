@@ -14,8 +14,8 @@ pub trait Use: Send + Sync + fmt::Debug {
 
 /// Bytes in use, and their limit.
 ///
-/// Many threads change a ledger for every event, and ledgers are made side by side. Each has cache lines of its
-/// own, so that changes of one do not slow down another.
+/// Many threads change a ledger for every event, and ledgers are made side by side. Each has cache lines of
+/// its own, so that changes of one do not slow down another.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Ledger {

@@ -1,8 +1,8 @@
 //! Memory in parts with shares: who holds how many bytes, who waits, and who makes room.
 //!
 //! [`part`] is a part of the budget whose items grow as they are read: bodies coming in, replies. [`pace`]
-//! measures whether an item keeps up. [`ledger`] is a plain count against a limit, [`slots`] are pieces of one
-//! size. The executable decides how large each part is (`millrace/src/role/memory.rs`).
+//! measures whether an item keeps up. [`ledger`] is a plain count against a limit, [`slots`] are pieces of
+//! one size. The executable decides how large each part is (`millrace/src/role/memory.rs`).
 
 pub mod ledger;
 pub mod pace;

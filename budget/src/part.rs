@@ -105,7 +105,8 @@ impl Part {
         }
     }
 
-    /// The least size of a part for items of up to `largest` bytes: two of them fit beside what is kept for small ones.
+    /// The least size of a part for items of up to `largest` bytes: two of them fit beside what is kept for
+    /// small ones.
     pub fn least(largest: usize) -> usize {
         largest
             .saturating_mul(2)

@@ -1,4 +1,5 @@
-//! Slots of one size: memory that is taken for a whole stretch of work. A task that finds none free stands in line.
+//! Slots of one size: memory that is taken for a whole stretch of work. A task that finds none free stands in
+//! line.
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ impl Slots {
         Some(Slot { _permit: permit })
     }
 
-    /// The next free slot; the task that asked first gets it. A task that waits here must not hold another slot.
+    /// The next free slot; the task that asked first gets it. A task that waits here must not hold another
+    /// slot.
     pub async fn take(&self) -> Slot {
         match self.free.clone().acquire_owned().await {
             Ok(permit) => Slot { _permit: permit },

@@ -23,9 +23,10 @@ pub struct Attempt {
     pub millis: u32,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
-    /// What came of it: `delivered`, `replied` (delivered, and the reply is stored), `reply-refused` (delivered, but the
-    /// reply was refused for good), `dead-lettered`, `failed` (something follows), `parked` (it failed, and the event is
-    /// parked), `looping` (as `failed`, `parked` or `reply-refused`, because the event went round too often).
+    /// What came of it: `delivered`, `replied` (delivered, and the reply is stored), `reply-refused`
+    /// (delivered, but the reply was refused for good), `dead-lettered`, `failed` (something follows),
+    /// `parked` (it failed, and the event is parked), `looping` (as `failed`, `parked` or `reply-refused`,
+    /// because the event went round too often).
     pub outcome: Cow<'static, str>,
     /// Why it failed, or why a reply was refused; else empty.
     pub detail: String,

@@ -1,4 +1,5 @@
-//! The channel contract: what every backend promises (design §2). The conformance suite tests each sentence of it.
+//! The channel contract: what every backend promises (design §2). The conformance suite tests each sentence
+//! of it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,18 +18,21 @@ use crate::{
 /// A broker's durable log and the state beside it.
 ///
 /// # Flow
-/// Intake appends. The dispatcher asks for its lanes, reads from the router's position on, and commits changes. Commands
-/// (pause, redrive, drop) are changes of the same state, which the dispatcher watches with [`Channel::commands`].
+/// Intake appends. The dispatcher asks for its lanes, reads from the router's position on, and commits
+/// changes. Commands (pause, redrive, drop) are changes of the same state, which the dispatcher watches with
+/// [`Channel::commands`].
 ///
 /// # Guarantees
 /// - `append` returns when the events are durable, in order; a batch is all or nothing.
 /// - Only durable events are read. State never names a position that is not durable.
-/// - `commit` is atomic and durable when it returns; every change is idempotent by its key; changes of one call are applied in order.
+/// - `commit` is atomic and durable when it returns; every change is idempotent by its key; changes of one
+///   call are applied in order.
 /// - Times to wait for (due times, since when a lane is orphaned) are in the steady time of this process
 ///   ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for the next
-///   process too.
-///   ([`millrace_event::clock`]), which the wall clock does not move. What is stored is right for the next process too.
-/// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever retention deletes.
+///   process too. ([`millrace_event::clock`]), which the wall clock does not move. What is stored is right
+///   for the next process too.
+/// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever
+///   retention deletes.
 ///
 /// # Assumptions
 /// One process, one dispatcher per channel.
@@ -49,14 +53,14 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The first position appended at or after `time` (the head when there is none), among what is retained.
     async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError>;
 
-    /// The positions of the events with that `id` (and `source`, where it is given), in order: the newest, at most `limit` of
-    /// them, also of events that are kept only because rows name them. No scan of what is retained: of thousands of events with that
-    /// id the oldest may be left out.
+    /// The positions of the events with that `id` (and `source`, where it is given), in order: the newest, at
+    /// most `limit` of them, also of events that are kept only because rows name them. No scan of what is
+    /// retained: of thousands of events with that id the oldest may be left out.
     async fn find(&self, id: &str, source: Option<&str>, limit: usize)
     -> Result<Vec<Position>, ChannelError>;
 
-    /// Whether the last run ended uncleanly. Positions from the router's (or a lane's cursor) up to the `head` at
-    /// opening may then have been attempted although nothing says so.
+    /// Whether the last run ended uncleanly. Positions from the router's (or a lane's cursor) up to the
+    /// `head` at opening may then have been attempted although nothing says so.
     fn recovered_uncleanly(&self) -> bool;
 
     /// The router's position: the next event it has not given to its lanes.
@@ -71,7 +75,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// passed the new lane's `start` when this returns: the lane must then read by itself what lies between.
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError>;
 
-    /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked events stay.
+    /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked
+    /// events stay.
     async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError>;
 
     /// Forgets every lane of a trigger that is gone (orphaned), as `drop_lane` does. An operator asks for it
@@ -81,13 +86,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Applies all changes or none. A change for a lane that is gone does nothing: its debts went with it.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError>;
 
-    /// The lane's rows of work due at or before `until`, earliest first, at most `limit`. Rows already handed out are handed out again.
+    /// The lane's rows of work due at or before `until`, earliest first, at most `limit`. Rows already handed
+    /// out are handed out again.
     async fn due(&self, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, ChannelError>;
 
     /// The earliest due time of the lane's rows that is later than `after`.
     async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, ChannelError>;
 
-    /// What a lane has written down of one event. The events of parked rows are not looked up (but for replies).
+    /// What a lane has written down of one event. The events of parked rows are not looked up (but for
+    /// replies).
     async fn rows_of(&self, lane: LaneId, at: Position) -> Result<Rows, ChannelError>;
 
     /// Parked events, in order of parking.
@@ -96,9 +103,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// One parked event.
     async fn parked_by_id(&self, id: &str) -> Result<Option<Parked>, ChannelError>;
 
-    /// Puts a parked event back to the subscriber (a reply: back to being dead-lettered) in its lane, atomically: attempt 0, due
-    /// now, same event, history kept.
-    /// `false`: there is none of that id. [`ChannelError::LaneGone`]: its trigger is gone.
+    /// Puts a parked event back to the subscriber (a reply: back to being dead-lettered) in its lane,
+    /// atomically: attempt 0, due now, same event, history kept. `false`: there is none of that id.
+    /// [`ChannelError::LaneGone`]: its trigger is gone.
     async fn redrive(&self, id: &str) -> Result<bool, ChannelError>;
 
     /// Drops a parked event for good; `false`: there is none of that id.
@@ -107,7 +114,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Sets a lane's state durably (pause, resume, orphan).
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError>;
 
-    /// Changes whenever a command (redrive, drop, lane state) changed something, so that the dispatcher looks again.
+    /// Changes whenever a command (redrive, drop, lane state) changed something, so that the dispatcher looks
+    /// again.
     fn commands(&self) -> watch::Receiver<u64>;
 
     /// Notes an attempt: not durable, bounded, never waits.
@@ -136,8 +144,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
 /// Reads on from a position; follows the head.
 #[async_trait::async_trait]
 pub trait Reader: Send + fmt::Debug {
-    /// The next records, at most so many events and about so many bytes (at least one record, however large). Waits
-    /// while there is nothing below the head. Dropping the future loses nothing.
+    /// The next records, at most so many events and about so many bytes (at least one record, however large).
+    /// Waits while there is nothing below the head. Dropping the future loses nothing.
     async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError>;
 
     /// As `next`, but gives an empty batch instead of waiting at the head.
@@ -159,7 +167,8 @@ pub enum Class {
 /// One change of state. Changes given to one [`Channel::commit`] are applied together or not at all.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The router's position. Committed only together with the `Progress` of every lane that has something unsettled below it.
+    /// The router's position. Committed only together with the `Progress` of every lane that has something
+    /// unsettled below it.
     Router(Position),
     /// A lane's progress: where it reads on (`None`: follows the router) and what is unsettled below that.
     Progress {
@@ -170,8 +179,8 @@ pub enum Change {
         /// What matched below that and is not settled, in order.
         unsettled: Vec<Position>,
     },
-    /// Puts a row of work (new, or the same key with its next attempt). One with fewer attempts than the stored row is old news and
-    /// does nothing.
+    /// Puts a row of work (new, or the same key with its next attempt). One with fewer attempts than the
+    /// stored row is old news and does nothing.
     Put(Work),
     /// Moves a row to another stage: the row of the old key goes, the new one comes, in one step.
     Advance {
@@ -182,8 +191,8 @@ pub enum Change {
     },
     /// The row is done.
     Complete(WorkKey),
-    /// Parks an event; the row of that key, if any, goes. The failures are the row's and the last one. Parking the same key
-    /// again keeps the id.
+    /// Parks an event; the row of that key, if any, goes. The failures are the row's and the last one.
+    /// Parking the same key again keeps the id.
     Park {
         /// The row that goes; also names lane, position and stage.
         key: WorkKey,
@@ -222,7 +231,8 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Why producers are turned away now; `None` while they are not.
     pub refusing: Option<String>,
-    /// Positions skipped since the opening to make room, although a lane had not settled them (`drop-oldest`).
+    /// Positions skipped since the opening to make room, although a lane had not settled them
+    /// (`drop-oldest`).
     pub dropped: u64,
     /// Triggers that were gone and whose debts were dropped since the opening, to make room before their
     /// grace period ended.

@@ -15,7 +15,8 @@ pub struct LaneId(pub i64);
 pub struct LaneSpec {
     /// The trigger's name.
     pub trigger: ObjectName,
-    /// The uid from Kubernetes: another one than the stored makes a new lane at the end. `None` (files): the name is the identity.
+    /// The uid from Kubernetes: another one than the stored makes a new lane at the end. `None` (files): the
+    /// name is the identity.
     pub uid: Option<String>,
     /// The longest wait that a row of work can have. A row that waits longer was written while the clock was
     /// wrong.
@@ -25,8 +26,9 @@ pub struct LaneSpec {
 /// A lane as stored.
 ///
 /// # Progress
-/// The lane has considered every position below its cursor (`cursor`, or the router's position where that is `None`), and
-/// of those only `unsettled` and its rows of [`crate::Work`] are still owed. Positions below `start` were never its own.
+/// The lane has considered every position below its cursor (`cursor`, or the router's position where that is
+/// `None`), and of those only `unsettled` and its rows of [`crate::Work`] are still owed. Positions below
+/// `start` were never its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     /// Its number.

@@ -1,6 +1,6 @@
-//! The durable channel of a broker: the contract ([`contract`], and the values it speaks of: [`record`], [`work`],
-//! [`lane`], [`parked`], [`attempt`]), the default backend ([`embedded`]) and the suite that every backend passes
-//! (`conformance`, behind a feature).
+//! The durable channel of a broker: the contract ([`contract`], and the values it speaks of: [`record`],
+//! [`work`], [`lane`], [`parked`], [`attempt`]), the default backend ([`embedded`]) and the suite that every
+//! backend passes (`conformance`, behind a feature).
 
 pub mod attempt;
 #[cfg(any(test, feature = "conformance"))]

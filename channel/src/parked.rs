@@ -1,4 +1,5 @@
-//! Parked events: given up on without a dead-letter sink, or refused for good by it; kept until somebody decides.
+//! Parked events: given up on without a dead-letter sink, or refused for good by it; kept until somebody
+//! decides.
 
 use millrace_event::{Event, ObjectName, Timestamp};
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use millrace_event::{Event, Timestamp};
 
-/// A place in a channel. Positions of one partition are ordered; those of different partitions are not comparable in
-/// any meaningful way (the order derived here only serves sorting).
+/// A place in a channel. Positions of one partition are ordered; those of different partitions are not
+/// comparable in any meaningful way (the order derived here only serves sorting).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     /// The partition; the embedded backend has one, 0.
@@ -52,7 +52,8 @@ pub struct Gap {
 pub enum GapReason {
     /// The frame was damaged and has been set aside: a loss, to be counted and reported.
     Corrupt,
-    /// Dropped to make room (`millrace.dev/on-full: drop-oldest`), or deleted by retention after everybody had settled it.
+    /// Dropped to make room (`millrace.dev/on-full: drop-oldest`), or deleted by retention after everybody
+    /// had settled it.
     Dropped,
     /// Never used: positions are skipped where a crash might have given them out.
     Unused,

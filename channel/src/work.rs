@@ -39,8 +39,8 @@ pub struct Work {
     pub open: bool,
     /// How often the process ended uncleanly during an attempt of this row.
     pub crashes: u32,
-    /// Read again after an unclean stop: `open` must be durable before each attempt, so that an event that kills the
-    /// process is found out.
+    /// Read again after an unclean stop: `open` must be durable before each attempt, so that an event that
+    /// kills the process is found out.
     pub suspect: bool,
     /// It is not known whether the event matches: the filter is asked before the first attempt, under the
     /// same suspicion.

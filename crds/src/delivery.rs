@@ -1,7 +1,8 @@
 //! Knative's DeliverySpec as written, and what becomes of it: defaults and precedence (design §6).
 //!
-//! A Trigger that sets any option of delivery takes nothing of its Broker's but the dead-letter sink, which falls back
-//! alone. Without options on either side, what Knative ships holds: 10 retries, exponential from PT0.2S.
+//! A Trigger that sets any option of delivery takes nothing of its Broker's but the dead-letter sink, which
+//! falls back alone. Without options on either side, what Knative ships holds: 10 retries, exponential from
+//! PT0.2S.
 
 use std::time::Duration;
 

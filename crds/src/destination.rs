@@ -182,7 +182,8 @@ fn word<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
     None
 }
 
-/// An absolute URL that events can be sent to. What is wrong is said without repeating the URL: it may hold a secret.
+/// An absolute URL that events can be sent to. What is wrong is said without repeating the URL: it may hold a
+/// secret.
 fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
     let text = field.text(report)?;
     match url(text) {

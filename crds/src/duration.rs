@@ -1,5 +1,6 @@
-//! Durations: ISO 8601 as Knative's documents have them (`PT0.2S`, `PT1M30S`, `P1D`), down to milliseconds; and short ones
-//! (`200ms`, `1m30s`, `1d`) in flags, in annotations and in the documents of sources, which are Millrace's own.
+//! Durations: ISO 8601 as Knative's documents have them (`PT0.2S`, `PT1M30S`, `P1D`), down to milliseconds;
+//! and short ones (`200ms`, `1m30s`, `1d`) in flags, in annotations and in the documents of sources, which
+//! are Millrace's own.
 //!
 //! A parser of our own: years and months have no length, signs make no sense here, and the error must say so.
 
@@ -36,7 +37,8 @@ pub enum DurationError {
     TooLong,
 }
 
-/// Reads an ISO 8601 duration of weeks, days, hours, minutes and seconds. Only the last part may have a fraction.
+/// Reads an ISO 8601 duration of weeks, days, hours, minutes and seconds. Only the last part may have a
+/// fraction.
 ///
 /// # Errors
 /// Says what is wrong with the text.
@@ -71,7 +73,8 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// The units of short durations, in milliseconds. `ms` comes before `m` and `s`, which it begins and ends with.
+/// The units of short durations, in milliseconds. `ms` comes before `m` and `s`, which it begins and ends
+/// with.
 const UNITS: &[(&str, u64)] = &[
     ("ms", 1),
     ("s", 1_000),

@@ -165,7 +165,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The value as true or false, as Kubernetes takes them: the other words that YAML takes for them are refused.
+    /// The value as true or false, as Kubernetes takes them: the other words that YAML takes for them are
+    /// refused.
     pub(crate) fn truth(&self, report: &mut Report) -> Option<bool> {
         if let Kind::Scalar(scalar) = &self.node.kind
             && scalar.reads_as == ReadsAs::Bool

@@ -1,4 +1,5 @@
-//! A filter by itself, as somebody gives it on a command line or in a query: one element of a Trigger's `filters`.
+//! A filter by itself, as somebody gives it on a command line or in a query: one element of a Trigger's
+//! `filters`.
 
 use millrace_filter::Compiled;
 
@@ -6,8 +7,8 @@ use crate::field::{Field, Report};
 use crate::filters;
 use crate::parse::Documents;
 
-/// Reads one element of `filters` (or a list of them, all of which must hold) as YAML or JSON in flow style, e.g.
-/// `{exact: {type: order.paid}}`.
+/// Reads one element of `filters` (or a list of them, all of which must hold) as YAML or JSON in flow style,
+/// e.g. `{exact: {type: order.paid}}`.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.

@@ -1,7 +1,9 @@
-//! The filters of a Trigger: `filter.attributes` and the dialects of `filters[]`, read with the place of every fault.
+//! The filters of a Trigger: `filter.attributes` and the dialects of `filters[]`, read with the place of
+//! every fault.
 //!
-//! The filter crate checks its rules again when it compiles and is the last word; here all faults are found at once
-//! and each has its line. Where Knative lets a broken filter pass everything, the document is refused.
+//! The filter crate checks its rules again when it compiles and is the last word; here all faults are found
+//! at once and each has its line. Where Knative lets a broken filter pass everything, the document is
+//! refused.
 
 use std::sync::Arc;
 
@@ -292,7 +294,8 @@ fn text(field: &Field<'_>, otherwise: &str, report: &mut Report) -> Option<Strin
     Some(text.to_owned())
 }
 
-/// The filter, if the filter crate takes it; what it says is noted here, so that the others' faults are found too.
+/// The filter, if the filter crate takes it; what it says is noted here, so that the others' faults are found
+/// too.
 fn checked(filter: Filter, field: &Field<'_>, report: &mut Report) -> Option<Filter> {
     match Compiled::new(std::slice::from_ref(&filter)) {
         Ok(_) => Some(filter),

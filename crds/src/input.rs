@@ -1,7 +1,8 @@
 //! The files and folders that a command names, read with bounds.
 //!
-//! A folder gives its `*.yaml`, `*.yml` and `*.json`, not recursively, in order of name. Names that begin with a dot are
-//! passed over: Kubernetes mounts a ConfigMap through hidden folders, and editors keep their drafts there.
+//! A folder gives its `*.yaml`, `*.yml` and `*.json`, not recursively, in order of name. Names that begin
+//! with a dot are passed over: Kubernetes mounts a ConfigMap through hidden folders, and editors keep their
+//! drafts there.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

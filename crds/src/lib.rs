@@ -1,10 +1,10 @@
-//! The documents that users write: Knative's Broker and Trigger, our sources, and the Secrets they refer to, loaded from
-//! files into the model.
+//! The documents that users write: Knative's Broker and Trigger, our sources, and the Secrets they refer to,
+//! loaded from files into the model.
 //!
-//! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line (`node`),
-//! `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their parts (`filters`,
-//! `destination`, `delivery`, `secret`, `reference`, [`duration`], [`quantity`]) say what the fields mean, and `found` makes the mesh of
-//! them; [`mod@load`] goes that way with every document.
+//! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line
+//! (`node`), `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their
+//! parts (`filters`, `destination`, `delivery`, `secret`, `reference`, [`duration`], [`quantity`]) say what
+//! the fields mean, and `found` makes the mesh of them; [`mod@load`] goes that way with every document.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of
 //! all documents are reported at once.

@@ -1,8 +1,8 @@
 //! From files to the mesh: every document read, every problem noted, and what was found put together.
 //!
 //! # Contract
-//! Either all documents are valid and there is a whole mesh, or there is none: nothing is served half. Problems are
-//! in the order of the files. Nothing that a text says makes this panic, and its work is bounded
+//! Either all documents are valid and there is a whole mesh, or there is none: nothing is served half.
+//! Problems are in the order of the files. Nothing that a text says makes this panic, and its work is bounded
 //! ([`MAX_DOCUMENTS`], [`crate::input::MAX_FILE_BYTES`]).
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use crate::node::{Entry, Kind, Node};
 use crate::problem::Mark;
 
-/// Puts the fields of the merged mappings behind a mapping's own. A field of its own wins, then one of an earlier mapping. Also
-/// gives the places of what is no mapping.
+/// Puts the fields of the merged mappings behind a mapping's own. A field of its own wins, then one of an
+/// earlier mapping. Also gives the places of what is no mapping.
 pub(crate) fn merged(own: Vec<Entry>, merges: Vec<Node>) -> (Vec<Entry>, Vec<Mark>) {
     let mut entries = own;
     let mut wrong = Vec::new();

@@ -84,7 +84,8 @@ impl<'a> Metadata<'a> {
             .map(|(_, field)| field)
     }
 
-    /// The text of one of our annotations, named without the prefix. A number without quotes is taken, with a remark.
+    /// The text of one of our annotations, named without the prefix. A number without quotes is taken, with a
+    /// remark.
     pub(crate) fn ours(&self, name: &str, report: &mut Report) -> Option<(&Field<'a>, &'a str)> {
         let field = self.annotation(&format!("{OURS}{name}"))?;
         if let Kind::Scalar(scalar) = &field.node.kind

@@ -116,8 +116,9 @@ impl Node {
 // === impl ReadsAs ===
 
 impl ReadsAs {
-    /// What an unquoted scalar is to YAML 1.2 (core schema) or to YAML 1.1, which Kubernetes' tools still read. A text
-    /// that only one of them takes for a text is none here: the same file must mean the same everywhere.
+    /// What an unquoted scalar is to YAML 1.2 (core schema) or to YAML 1.1, which Kubernetes' tools still
+    /// read. A text that only one of them takes for a text is none here: the same file must mean the same
+    /// everywhere.
     pub(crate) fn plain(text: &str) -> Self {
         match text {
             "" | "~" | "null" | "Null" | "NULL" => Self::Null,

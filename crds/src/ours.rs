@@ -1,4 +1,5 @@
-//! Which documents are Millrace's own. What others have in theirs (tags, doubled keys, templates' leftovers) is their business.
+//! Which documents are Millrace's own. What others have in theirs (tags, doubled keys, templates' leftovers)
+//! is their business.
 
 use crate::destination::EVENTING_V1;
 use crate::node::{Kind, Node};
@@ -18,7 +19,8 @@ pub(crate) const KINDS: &[&str] = &[
 /// The groups of these kinds.
 pub(crate) const GROUPS: &[&str] = &["eventing.knative.dev", "sources.millrace.dev"];
 
-/// Whether a fault at that place is a fault of documents that Millrace reads: what has no kind may have been meant as one.
+/// Whether a fault at that place is a fault of documents that Millrace reads: what has no kind may have been
+/// meant as one.
 pub(crate) fn concerns(root: &Node, at: Mark) -> bool {
     if !is_list(root) {
         return !is_foreign(root);

@@ -1,7 +1,7 @@
 //! From text to trees, one document at a time: everything that a hostile text could multiply is bounded.
 //!
-//! The parser gives events; the tree is built here without recursion, so that depth, size, aliases and repeated
-//! keys are under our own control.
+//! The parser gives events; the tree is built here without recursion, so that depth, size, aliases and
+//! repeated keys are under our own control.
 
 use std::collections::HashMap;
 
@@ -35,8 +35,8 @@ pub(crate) struct Document {
     pub(crate) faults: Vec<Fault>,
 }
 
-/// Reads the documents of a text one after the other. After an `Err` there is nothing more: what follows a fault of
-/// syntax cannot be told apart.
+/// Reads the documents of a text one after the other. After an `Err` there is nothing more: what follows a
+/// fault of syntax cannot be told apart.
 pub(crate) struct Documents<'a> {
     text: &'a str,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
@@ -130,7 +130,8 @@ impl<'a> Documents<'a> {
 }
 
 impl Documents<'_> {
-    /// The faults of a document, the first few in better words: looking for a line takes long in a large text.
+    /// The faults of a document, the first few in better words: looking for a line takes long in a large
+    /// text.
     fn told(&self, faults: Vec<Fault>) -> Vec<Fault> {
         let (text, mut left) = (self.text, TOLD);
         let told = faults.into_iter().map(|fault| {

@@ -15,7 +15,8 @@ pub struct Mark {
     pub column: u32,
 }
 
-/// Why a document is refused. Its `Display` is `file:line:column: path: message (code)`, without what is not known.
+/// Why a document is refused. Its `Display` is `file:line:column: path: message (code)`, without what is not
+/// known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file as it was named.

@@ -1,5 +1,5 @@
-//! Quantities of bytes as Kubernetes writes them (`1048576`, `64Mi`, `5G`) or as people do (`64MiB`, `5GB`). Flags and
-//! annotations are read alike.
+//! Quantities of bytes as Kubernetes writes them (`1048576`, `64Mi`, `5G`) or as people do (`64MiB`, `5GB`).
+//! Flags and annotations are read alike.
 
 /// The units, largest power of two first.
 const UNITS: &[(&str, u64)] = &[
@@ -27,7 +27,8 @@ pub enum QuantityError {
     TooMuch,
 }
 
-/// Reads a whole number of bytes, with or without a unit (Ki, Mi, Gi, Ti, k, M, G, T). A `B` behind the unit changes nothing.
+/// Reads a whole number of bytes, with or without a unit (Ki, Mi, Gi, Ti, k, M, G, T). A `B` behind the unit
+/// changes nothing.
 ///
 /// # Errors
 /// Says what is wrong with the text.

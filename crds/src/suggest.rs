@@ -22,8 +22,8 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// Whether a word as short as a candidate of three letters differs by another letter: `and` is no misspelt `any`. Only letters
-/// that changed places are.
+/// Whether a word as short as a candidate of three letters differs by another letter: `and` is no misspelt
+/// `any`. Only letters that changed places are.
 fn is_other_word(word: &str, candidate: &str) -> bool {
     let letters = |text: &str| {
         let mut letters: Vec<char> = text.to_lowercase().chars().collect();

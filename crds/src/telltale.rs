@@ -1,5 +1,5 @@
-//! What a text gives away about how it went wrong: a template that nobody rendered, a byte order mark in the middle, an anchor
-//! that is not there, a line break that slipped in. The rule that it breaks would say less.
+//! What a text gives away about how it went wrong: a template that nobody rendered, a byte order mark in the
+//! middle, an anchor that is not there, a line break that slipped in. The rule that it breaks would say less.
 
 use crate::parse::Fault;
 use crate::problem::{Code, Mark, shown};

@@ -1,4 +1,5 @@
-//! What the loader promises: a valid text becomes the mesh that it says, and every fault is told with its line.
+//! What the loader promises: a valid text becomes the mesh that it says, and every fault is told with its
+//! line.
 
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,16 @@
-//! Promise: each document that is not right, or odd, is told in these words: the whole of what is said of it, problems and remarks.
+//! Promise: each document that is not right, or odd, is told in these words: the whole of what is said of it,
+//! problems and remarks.
 //!
-//! The words are part of the product. A change of them is a change of this table, to be read as its user reads it.
+//! The words are part of the product. A change of them is a change of this table, to be read as its user
+//! reads it.
 
 use millrace_crds::load_text;
 
 /// A document, and all that is said of it.
 type Case = (&'static str, &'static [&'static str]);
 
-/// Checks each case. A problem stands as it is printed, a remark with `(warning)` behind it, as `check` prints it.
+/// Checks each case. A problem stands as it is printed, a remark with `(warning)` behind it, as `check`
+/// prints it.
 fn say(cases: &[Case]) {
     for (text, expected) in cases {
         let loaded = load_text(text);

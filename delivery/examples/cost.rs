@@ -1,5 +1,5 @@
-//! What one delivery costs the client: CPU time per attempt on keep-alive connections, beside a bare hyper connection
-//! that is driven by a task of its own. `cargo run --release -p millrace-delivery --example cost`.
+//! What one delivery costs the client: CPU time per attempt on keep-alive connections, beside a bare hyper
+//! connection that is driven by a task of its own. `cargo run --release -p millrace-delivery --example cost`.
 //!
 //! The sink is a thread per connection that answers without looking; only the client's thread is measured.
 

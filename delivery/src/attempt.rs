@@ -25,7 +25,8 @@ pub struct Request<'a> {
     pub format: Format,
     /// The trigger's namespace, sent as `Kn-Namespace`.
     pub namespace: &'a str,
-    /// Send `Prefer: reply` and take a CloudEvent in a 200 as a reply (deliveries to subscribers; not dead letters).
+    /// Send `Prefer: reply` and take a CloudEvent in a 200 as a reply (deliveries to subscribers; not dead
+    /// letters).
     pub wants_reply: bool,
     /// The longest the attempt may take, connecting included.
     pub timeout: Duration,
@@ -40,8 +41,8 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 // === impl Request ===
 
 impl Request<'_> {
-    /// The HTTP request, in origin form. `headers` is an empty map to fill: the connection hands in its last one, which
-    /// saves growing a new one for each delivery.
+    /// The HTTP request, in origin form. `headers` is an empty map to fill: the connection hands in its last
+    /// one, which saves growing a new one for each delivery.
     pub(crate) fn http(&self, host: HeaderValue, mut headers: HeaderMap) -> http::Request<Full<Bytes>> {
         let body = match self.format {
             Format::Binary => write_binary(self.event, &self.outgoing, &mut headers),

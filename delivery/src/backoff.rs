@@ -7,12 +7,13 @@ use millrace_model::{BackoffPolicy, DeliveryPolicy};
 /// Jitter adds at most one part in this many: 20 %.
 const JITTER_PART: u32 = 5;
 
-/// The wait after the failed attempt number `n` (from 0): the policy's backoff, capped, with jitter upwards of at most
-/// 20 % (`random` in 0..1), or Retry-After (capped by the policy) if that is longer.
+/// The wait after the failed attempt number `n` (from 0): the policy's backoff, capped, with jitter upwards
+/// of at most 20 % (`random` in 0..1), or Retry-After (capped by the policy) if that is longer.
 ///
-/// The cap comes before the jitter: the wait may exceed `backoff.max` by a fifth of it, because triggers that all stand
-/// at the cap would otherwise strike together. Retry-After gets no jitter: it is the target's own choice of a time.
-/// Nothing overflows: what is too long becomes `Duration::MAX`, and a `random` that is no number counts as 0.
+/// The cap comes before the jitter: the wait may exceed `backoff.max` by a fifth of it, because triggers that
+/// all stand at the cap would otherwise strike together. Retry-After gets no jitter: it is the target's own
+/// choice of a time. Nothing overflows: what is too long becomes `Duration::MAX`, and a `random` that is no
+/// number counts as 0.
 pub fn wait(policy: &DeliveryPolicy, n: u32, retry_after: Option<Duration>, random: f64) -> Duration {
     let grown = match policy.backoff.policy {
         BackoffPolicy::Linear => times(policy.backoff.delay, u128::from(n) + 1),
@@ -25,7 +26,8 @@ pub fn wait(policy: &DeliveryPolicy, n: u32, retry_after: Option<Duration>, rand
         0.0
     };
     let most = capped / JITTER_PART;
-    // The product is rounded, which matters for waits of millions of years only; the bound holds for them too.
+    // The product is rounded, which matters for waits of millions of years only; the bound holds for them
+    // too.
     let backoff = capped.saturating_add(most.mul_f64(random).min(most));
     let asked_for = retry_after.map_or(Duration::ZERO, |asked| asked.min(policy.retry_after_max));
     backoff.max(asked_for)

@@ -29,8 +29,8 @@ use crate::{Outcome, Request};
 /// The first and the longest pause before another try, after the kernel had run out of something.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// One slot's connection: at most one open TCP connection, kept alive between attempts at the same authority and
-/// replaced when the target's authority changes. An owner drops it when idle.
+/// One slot's connection: at most one open TCP connection, kept alive between attempts at the same authority
+/// and replaced when the target's authority changes. An owner drops it when idle.
 ///
 /// # Caveats
 /// Between two attempts the connection counts as in use. An owner that has nothing to attempt, or that waits
@@ -84,7 +84,8 @@ impl Connection {
         }
     }
 
-    /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a failed attempt.
+    /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a
+    /// failed attempt.
     ///
     /// # Guarantees
     /// It ends within the request's timeout; waiting for the memory of a reply does not count. Dropping the
@@ -134,8 +135,8 @@ impl Connection {
     /// Waits until another try makes sense after this shortage: without limit, and without spinning.
     ///
     /// # Guarantees
-    /// Dropping the future keeps the place in the line. A shortage that lasts for 10 s is logged, once for all slots of
-    /// the share.
+    /// Dropping the future keeps the place in the line. A shortage that lasts for 10 s is logged, once for
+    /// all slots of the share.
     pub async fn room(&mut self, shortage: Shortage) {
         let owner = self.parked.owner().clone();
         let Means {
@@ -183,14 +184,16 @@ impl Connection {
         }
     }
 
-    /// Closes the connection, if one is kept, and leaves every line in which the slot stands. It can be used again.
+    /// Closes the connection, if one is kept, and leaves every line in which the slot stands. It can be used
+    /// again.
     pub fn close(&mut self) {
         self.means = Means::default();
         self.open = None;
         drop(self.parked.take());
     }
 
-    /// Sends the request on the kept connection or a new one, and keeps the connection if it can be used again.
+    /// Sends the request on the kept connection or a new one, and keeps the connection if it can be used
+    /// again.
     async fn deliver(
         &mut self,
         request: &Request<'_>,
@@ -260,8 +263,8 @@ impl Connection {
         }
     }
 
-    /// What it came to. A fault in the middle of the answer counts only where the missing rest would have been a reply:
-    /// the status had arrived, and it says whether the target has the event.
+    /// What it came to. A fault in the middle of the answer counts only where the missing rest would have
+    /// been a reply: the status had arrived, and it says whether the target has the event.
     fn judge(
         &self,
         request: &Request<'_>,

@@ -1,8 +1,9 @@
 //! One request and its answer on an open connection.
 //!
-//! hyper's connection is a future that somebody must poll. It is polled here, by the attempt itself, instead of by a
-//! task of its own: that saves two changes of task for each delivery, and a slot that is dropped takes its connection
-//! with it. Between attempts nobody polls; a close by the peer is noticed when the connection is used next.
+//! hyper's connection is a future that somebody must poll. It is polled here, by the attempt itself, instead
+//! of by a task of its own: that saves two changes of task for each delivery, and a slot that is dropped
+//! takes its connection with it. Between attempts nobody polls; a close by the peer is noticed when the
+//! connection is used next.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -25,8 +26,8 @@ use crate::place::Place;
 use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
 
-/// Bytes of an answer's head that are read at most; as much as our own ingress reads of a request's. hyper itself
-/// stops at 100 header lines.
+/// Bytes of an answer's head that are read at most; as much as our own ingress reads of a request's. hyper
+/// itself stops at 100 header lines.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// An open connection.
@@ -53,7 +54,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) patience: &'a Patience,
 }
 
-/// What came back. It is filled while it comes, so that an attempt that runs out of time still knows the status.
+/// What came back. It is filled while it comes, so that an attempt that runs out of time still knows the
+/// status.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -115,8 +117,8 @@ impl Open {
         self.permit
     }
 
-    /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing is left
-    /// over of the last answer.
+    /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing
+    /// is left over of the last answer.
     pub(crate) async fn takes(&mut self, uri: &Uri) -> bool {
         self.place.is(uri) && self.is_idle().await
     }
@@ -221,8 +223,8 @@ impl Open {
     /// The next piece of the body; `None` at its end.
     async fn next_piece(&mut self, incoming: &mut Incoming) -> Result<Option<Bytes>, NoAnswer> {
         let piece = poll_fn(|cx| {
-            // The first question tells the driver that more is wanted, then it reads, and the second one takes that or
-            // registers for what is still to come.
+            // The first question tells the driver that more is wanted, then it reads, and the second one
+            // takes that or registers for what is still to come.
             if let Poll::Ready(piece) = poll_data(incoming, cx) {
                 return Poll::Ready(piece);
             }
@@ -286,7 +288,8 @@ impl Answer {
 // === impl Body ===
 
 impl Body {
-    /// Takes a piece and keeps of it what fits into `keep`. `false`: that was more than `max` altogether, read no further.
+    /// Takes a piece and keeps of it what fits into `keep`. `false`: that was more than `max` altogether,
+    /// read no further.
     fn take(&mut self, piece: Bytes, keep: usize, max: usize) -> bool {
         self.read = self.read.saturating_add(piece.len());
         let room = keep.saturating_sub(self.piece.len() + self.joined.len());
@@ -328,8 +331,8 @@ impl Body {
         }
     }
 
-    /// At most [`BODY_KEPT`] bytes from the beginning; a copy, so that a kilobyte in the history does not keep a
-    /// connection's whole buffer.
+    /// At most [`BODY_KEPT`] bytes from the beginning; a copy, so that a kilobyte in the history does not
+    /// keep a connection's whole buffer.
     pub(crate) fn first_bytes(&self) -> Bytes {
         let kept = if self.joined.is_empty() {
             &self.piece[..]

@@ -1,8 +1,8 @@
 //! The guard on outgoing connections (design §6): checked after DNS, on each connection.
 //!
-//! A trigger's URL is chosen by somebody who may write documents but should not thereby read the credentials that a
-//! cloud hands out on link-local addresses, or operate Millrace's own admin listener. So the addresses themselves are
-//! judged, never names, and each time again: a name may resolve to something else tomorrow.
+//! A trigger's URL is chosen by somebody who may write documents but should not thereby read the credentials
+//! that a cloud hands out on link-local addresses, or operate Millrace's own admin listener. So the addresses
+//! themselves are judged, never names, and each time again: a name may resolve to something else tomorrow.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Guard {
     /// Refuse loopback (role `dispatcher`).
     pub refuse_loopback: bool,
-    /// Addresses never to connect to, beside link-local and metadata addresses: Millrace's own admin listener. An
-    /// unspecified address means this port on every address of this machine.
+    /// Addresses never to connect to, beside link-local and metadata addresses: Millrace's own admin
+    /// listener. An unspecified address means this port on every address of this machine.
     pub refuse: Vec<SocketAddr>,
 }
 
@@ -29,8 +29,8 @@ pub struct Refused {
 const METADATA: &str = "it is the address of a cloud's metadata service";
 const OWN_LISTENER: &str = "it is Millrace's own admin listener";
 
-/// Metadata and platform services outside the link-local ranges, which are refused as a whole: Alibaba Cloud, Azure's
-/// wire server, Oracle Cloud Classic.
+/// Metadata and platform services outside the link-local ranges, which are refused as a whole: Alibaba Cloud,
+/// Azure's wire server, Oracle Cloud Classic.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
@@ -63,8 +63,9 @@ impl Guard {
         }
     }
 
-    /// Whether an established connection may be used, asked before the first byte is sent. A connection whose two ends
-    /// have the same address stayed on this machine: this finds a listener on all addresses by whichever it was reached.
+    /// Whether an established connection may be used, asked before the first byte is sent. A connection whose
+    /// two ends have the same address stayed on this machine: this finds a listener on all addresses by
+    /// whichever it was reached.
     pub fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Refused> {
         let stayed_here = plain(local.ip()) == plain(peer.ip());
         let everywhere = |own: &SocketAddr| own.port() == peer.port() && own.ip().is_unspecified();
@@ -128,8 +129,8 @@ fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-/// The IPv4 address that a translator or tunnel takes out of an IPv6 address: NAT64 (RFC 6052 and the local-use prefix
-/// of RFC 8215), 6to4 (RFC 3056), and the old IPv4-compatible form.
+/// The IPv4 address that a translator or tunnel takes out of an IPv6 address: NAT64 (RFC 6052 and the
+/// local-use prefix of RFC 8215), 6to4 (RFC 3056), and the old IPv4-compatible form.
 fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match ip.segments() {

@@ -1,9 +1,9 @@
 //! The lookups that run: how many at one time, for whom, and on which threads.
 //!
 //! The system's resolver blocks a thread for as long as it likes, and nothing can stop it
-//! (`docs/decisions/0010-name-lookups.md`). So each lookup has a thread of its own, of which there are at most
-//! `max_lookups`, shared by the rules of [`crate::shares`]. A name that was answered last time may take the
-//! last free thread. An unknown name leaves an eighth of the threads free, and a name that took too long
+//! (`docs/decisions/0010-name-lookups.md`). So each lookup has a thread of its own, of which there are at
+//! most `max_lookups`, shared by the rules of [`crate::shares`]. A name that was answered last time may take
+//! the last free thread. An unknown name leaves an eighth of the threads free, and a name that took too long
 //! before leaves half. So names that no server answers take at most half of the threads in the long run,
 //! however many they are.
 

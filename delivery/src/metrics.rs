@@ -1,4 +1,5 @@
-//! Metrics of attempts. None is labelled with a trigger: a lane with nothing to do owns no series (design §5.9).
+//! Metrics of attempts. None is labelled with a trigger: a lane with nothing to do owns no series (design
+//! §5.9).
 
 use std::time::Duration;
 

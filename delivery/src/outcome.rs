@@ -1,4 +1,5 @@
-//! What an attempt came to: the table of statuses (Knative data plane, "Status codes"; CloudEvents webhook for 410 and 415).
+//! What an attempt came to: the table of statuses (Knative data plane, "Status codes"; CloudEvents webhook
+//! for 410 and 415).
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ pub enum Outcome {
     Done {
         /// The status.
         status: u16,
-        /// The answer had a body that was not taken for a reply although it may have been meant as one: it is not a
-        /// CloudEvent, or it came with another status than 200.
+        /// The answer had a body that was not taken for a reply although it may have been meant as one: it is
+        /// not a CloudEvent, or it came with another status than 200.
         odd_body: bool,
         /// The first 1 024 bytes of the answer's body, for the history.
         body: Bytes,

@@ -9,8 +9,8 @@
 //! - An owner below its share gets another one while more than an eighth of the limit is free.
 //! - An owner at its share or above gets another one while more than a quarter is free.
 //!
-//! So Triggers whose subscribers hang leave an eighth of the limit for the first connections of everybody else, and an
-//! owner that is alone gets seven eighths.
+//! So Triggers whose subscribers hang leave an eighth of the limit for the first connections of everybody
+//! else, and an owner that is alone gets seven eighths.
 //!
 //! An idle kept-alive connection is worth less than a waiting delivery. While a delivery waits, idle
 //! connections are closed for it: first those of the owner that holds most, as long as that owner holds more

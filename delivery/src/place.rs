@@ -71,7 +71,8 @@ fn tls(uri: &Uri) -> Option<bool> {
     }
 }
 
-/// The port's text. `Authority::port` also says `None` for one that is no port, which must not become the implied one.
+/// The port's text. `Authority::port` also says `None` for one that is no port, which must not become the
+/// implied one.
 fn explicit_port(authority: &Authority) -> Option<&str> {
     let after_user = authority.as_str().rsplit('@').next().unwrap_or_default();
     let after_host = after_user.strip_prefix(authority.host())?;

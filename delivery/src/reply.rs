@@ -84,8 +84,8 @@ fn read(answer: &Answer, max_answer_bytes: usize) -> Result<Vec<Event>, Invalid>
     decode(&answer.headers, &answer.body.bytes(), &limits)
 }
 
-/// Something came that was perhaps meant as a reply and is not taken for one. Where none was asked for, an event in the
-/// answer is not odd: nobody is misled about what becomes of it.
+/// Something came that was perhaps meant as a reply and is not taken for one. Where none was asked for, an
+/// event in the answer is not odd: nobody is misled about what becomes of it.
 fn is_odd(answer: &Answer, wants_reply: bool) -> bool {
     if wants_reply {
         answer.says_event || !answer.body.is_empty()

@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode, header};
 use millrace_event::Timestamp;
 
-/// How long the answer asks to wait from `now` on: seconds, or an HTTP date in one of its three forms. Only 429 and 503
-/// are listened to. A date in the past is zero; nonsense is as if the header were not there.
+/// How long the answer asks to wait from `now` on: seconds, or an HTTP date in one of its three forms. Only
+/// 429 and 503 are listened to. A date in the past is zero; nonsense is as if the header were not there.
 pub(crate) fn asked(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
         return None;

@@ -1,8 +1,8 @@
 //! Who gets the next one of a limited number of things: pure bookkeeping, without time and without waiting.
 //!
 //! # The contract
-//! There is a `limit`. Each owner (a Trigger, a source) holds some, and asks for one at a time. Its *share* is the limit
-//! divided by the owners that hold or wait at that moment.
+//! There is a `limit`. Each owner (a Trigger, a source) holds some, and asks for one at a time. Its *share*
+//! is the limit divided by the owners that hold or wait at that moment.
 //!
 //! - **A share is a guarantee and no ceiling.** An owner that asks alone gets what is free. Nothing that is
 //!   held is taken away: an attempt at a subscriber that hangs keeps its connection until its timeout.

@@ -10,8 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Whether the peer has sent anything. hyper reports a connection that ended before the answer and one that ended in
-/// its first line alike; only the first is a stale keep-alive connection, which may be replaced without a word.
+/// Whether the peer has sent anything. hyper reports a connection that ended before the answer and one that
+/// ended in its first line alike; only the first is a stale keep-alive connection, which may be replaced
+/// without a word.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard(Arc<AtomicBool>);
 

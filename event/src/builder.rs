@@ -1,4 +1,5 @@
-//! Building an event, by hand or while decoding: every rule of the specification is checked here and nowhere else.
+//! Building an event, by hand or while decoding: every rule of the specification is checked here and nowhere
+//! else.
 
 use bytes::{Bytes, BytesMut};
 use serde::de::IgnoredAny;
@@ -17,10 +18,11 @@ pub(crate) const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
 /// The most bytes of passed-on headers that an event keeps.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Builds an [`Event`], checking every rule of the specification as it goes. The first fault is kept and returned by `build`.
+/// Builds an [`Event`], checking every rule of the specification as it goes. The first fault is kept and
+/// returned by `build`.
 ///
-/// It takes twice the attributes that a decoder takes (512, 128 KiB), so that an event that just came in can still be
-/// given a few by those that it passes.
+/// It takes twice the attributes that a decoder takes (512, 128 KiB), so that an event that just came in can
+/// still be given a few by those that it passes.
 #[derive(Debug)]
 pub struct EventBuilder {
     version: SpecVersion,
@@ -74,8 +76,8 @@ impl EventBuilder {
         builder
     }
 
-    /// Sets (or replaces) an attribute with text. Core attributes are checked by their own rules. `specversion` is what
-    /// the builder began with; setting it to anything else is a fault.
+    /// Sets (or replaces) an attribute with text. Core attributes are checked by their own rules.
+    /// `specversion` is what the builder began with; setting it to anything else is a fault.
     #[must_use]
     pub fn attribute(self, name: &str, value: &str) -> Self {
         self.value(
@@ -122,8 +124,8 @@ impl EventBuilder {
         self
     }
 
-    /// Adds a transport header to pass on. The name is lower case. Past 64 KiB, or with a name that is empty or longer
-    /// than 255 bytes, it is left out: such headers are a courtesy, no part of the event.
+    /// Adds a transport header to pass on. The name is lower case. Past 64 KiB, or with a name that is empty
+    /// or longer than 255 bytes, it is left out: such headers are a courtesy, no part of the event.
     #[must_use]
     pub fn header(mut self, name: &str, value: &[u8]) -> Self {
         self.add_header(name, value);
@@ -149,7 +151,8 @@ impl EventBuilder {
         self.build()
     }
 
-    /// As `build_decoded`, but of borrowed data, written to a buffer that events share; the builder can be used again.
+    /// As `build_decoded`, but of borrowed data, written to a buffer that events share; the builder can be
+    /// used again.
     pub(crate) fn build_decoded_into(
         &mut self,
         room: &mut BytesMut,
@@ -189,7 +192,8 @@ impl EventBuilder {
         }
     }
 
-    /// Adds an attribute of a name that is known to be new: decoders look for repeated names in their own way.
+    /// Adds an attribute of a name that is known to be new: decoders look for repeated names in their own
+    /// way.
     pub(crate) fn add(&mut self, name: &str, value: Value<'_>) -> Result<(), Invalid> {
         rules::check(self.version, name, value)?;
         self.push(name, value)

@@ -155,7 +155,8 @@ impl Clock {
         }
     }
 
-    /// Lets time pass on a manual clock, on a machine that is suspended too; nothing happens to the system's clock.
+    /// Lets time pass on a manual clock, on a machine that is suspended too; nothing happens to the system's
+    /// clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(manual) = self {
             manual.advance(by);

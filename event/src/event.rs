@@ -1,7 +1,7 @@
 //! The event as a value: validated attributes with their original text, and the data as the bytes that came.
 //!
-//! One event is one buffer (the *stored form*), which is also what the log keeps: taking an event in costs one
-//! buffer, storing it one copy, and reading it back none. Cloning is a reference count.
+//! One event is one buffer (the *stored form*), which is also what the log keeps: taking an event in costs
+//! one buffer, storing it one copy, and reading it back none. Cloning is a reference count.
 
 use std::ops::Range;
 
@@ -30,13 +30,14 @@ pub enum DataForm {
 /// A valid CloudEvent. Immutable and cheap to clone.
 ///
 /// # Guarantees
-/// Attributes have the text they came with (after one decoding of what HTTP or JSON escapes), in the order they came;
-/// nothing is normalised, neither `time` nor URIs. The data is byte for byte what came: the HTTP body, the text of the
-/// JSON value, or what Base64 spelled.
+/// Attributes have the text they came with (after one decoding of what HTTP or JSON escapes), in the order
+/// they came; nothing is normalised, neither `time` nor URIs. The data is byte for byte what came: the HTTP
+/// body, the text of the JSON value, or what Base64 spelled.
 ///
 /// # Caveats
 /// An event that was built or decoded keeps every rule of the specification. One that was read by
-/// [`Event::from_stored`] keeps them because it was built once; only the structure of the buffer is checked again.
+/// [`Event::from_stored`] keeps them because it was built once; only the structure of the buffer is checked
+/// again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     stored: Bytes,
@@ -130,8 +131,8 @@ impl Event {
         stored::data_form(&self.stored).unwrap_or(DataForm::Bytes)
     }
 
-    /// The data if it is said to be JSON: by the form it came in, or by a `datacontenttype` of `*/json` or `*/*+json`.
-    /// An HTTP body that is said to be JSON was not checked to be.
+    /// The data if it is said to be JSON: by the form it came in, or by a `datacontenttype` of `*/json` or
+    /// `*/*+json`. An HTTP body that is said to be JSON was not checked to be.
     pub fn json(&self) -> Option<&[u8]> {
         let json = match self.data_form() {
             DataForm::Json => true,
@@ -153,7 +154,8 @@ impl Event {
         }
     }
 
-    /// The transport headers that are passed on to subscribers (design §6), in order: lower-case name, value octets.
+    /// The transport headers that are passed on to subscribers (design §6), in order: lower-case name, value
+    /// octets.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.layout
             .header_rows(&self.stored)
@@ -170,8 +172,8 @@ impl Event {
         &self.stored
     }
 
-    /// The same event in a buffer of its own. What is kept for long should not keep the buffer alive that it was read
-    /// with, which may be hundreds of times its size.
+    /// The same event in a buffer of its own. What is kept for long should not keep the buffer alive that it
+    /// was read with, which may be hundreds of times its size.
     #[must_use]
     pub fn compact(&self) -> Self {
         Self {
@@ -180,7 +182,8 @@ impl Event {
         }
     }
 
-    /// Reads a stored form back, without copying; checks its structure (never panics on damage), not the specification's rules.
+    /// Reads a stored form back, without copying; checks its structure (never panics on damage), not the
+    /// specification's rules.
     pub fn from_stored(stored: Bytes) -> Result<Self, Invalid> {
         let layout = Layout::read(&stored)?;
         Ok(Self { stored, layout })

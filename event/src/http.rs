@@ -1,7 +1,8 @@
 //! The HTTP protocol binding (CloudEvents HTTP 1.0.2): binary, structured and batched content mode.
 //!
-//! The folder follows a message: which mode it is in ([`mode()`]), what its header values spell (`percent`), how a binary
-//! message becomes an event (`read`), which other headers go along (`passed`), and how an event is written (`write`).
+//! The folder follows a message: which mode it is in ([`mode()`]), what its header values spell (`percent`),
+//! how a binary message becomes an event (`read`), which other headers go along (`passed`), and how an event
+//! is written (`write`).
 
 mod mode;
 mod names;
@@ -32,9 +33,11 @@ pub struct Limits {
 /// How an event is written for a subscriber.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
-    /// Keep `knativebrokerttl` (only for Brokers of this mesh), with this value when given; else it is left out.
+    /// Keep `knativebrokerttl` (only for Brokers of this mesh), with this value when given; else it is left
+    /// out.
     pub ttl: Option<u32>,
-    /// Attributes to add to the event's own, replacing those of the same name. One whose name is not `[a-z0-9]+` is left out.
+    /// Attributes to add to the event's own, replacing those of the same name. One whose name is not
+    /// `[a-z0-9]+` is left out.
     pub extra: &'a [(&'a str, &'a str)],
 }
 
@@ -57,7 +60,8 @@ impl Default for Limits {
 // === impl Outgoing ===
 
 impl Outgoing<'_> {
-    /// Whether the event's own attribute of that name is written: it is neither replaced nor the mesh's own business.
+    /// Whether the event's own attribute of that name is written: it is neither replaced nor the mesh's own
+    /// business.
     fn keeps(&self, name: &str) -> bool {
         name != TTL && !self.replaces(name)
     }

@@ -9,8 +9,8 @@ use crate::{Event, ObjectName};
 pub enum Origin {
     /// A producer outside: HTTP or a source. It is turned away first when room gets short.
     Producer,
-    /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve (design §2), so that
-    /// a full disk drains by itself.
+    /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve (design
+    /// §2), so that a full disk drains by itself.
     Mesh,
 }
 
@@ -49,9 +49,9 @@ pub enum Refusal {
 /// The door of the brokers.
 ///
 /// # Guarantees
-/// When `admit` returns `Ok`, every event given is durable in the broker's channel (to the degree the channel's
-/// durability setting promises), in the order given, and will be offered to every trigger of that broker. A batch is
-/// taken as a whole or not at all.
+/// When `admit` returns `Ok`, every event given is durable in the broker's channel (to the degree the
+/// channel's durability setting promises), in the order given, and will be offered to every trigger of that
+/// broker. A batch is taken as a whole or not at all.
 ///
 /// When `admit` returns an error, nothing of the call will be delivered. The one exception is a failure of
 /// the disk after the write: then the event may turn up although it was refused. The caller may repeat with

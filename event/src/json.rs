@@ -1,7 +1,8 @@
-//! The JSON event format (CloudEvents JSON 1.0.2), decoding without touching the data and encoding without altering it.
+//! The JSON event format (CloudEvents JSON 1.0.2), decoding without touching the data and encoding without
+//! altering it.
 //!
-//! The folder follows a body: its members and how deep they nest (`members`), how they become an event (`read`), how a
-//! batch becomes several (`batch`), and how an event is written (`write`).
+//! The folder follows a body: its members and how deep they nest (`members`), how they become an event
+//! (`read`), how a batch becomes several (`batch`), and how an event is written (`write`).
 
 mod batch;
 mod members;
@@ -20,7 +21,8 @@ type Passed<'a> = [(&'a str, &'a [u8])];
 /// One event from its JSON form.
 ///
 /// # Errors
-/// [`Invalid`] with the member at fault. Never panics, whatever the octets; nothing in it recurses into the data.
+/// [`Invalid`] with the member at fault. Never panics, whatever the octets; nothing in it recurses into the
+/// data.
 pub fn decode(body: &Bytes, limits: &Limits) -> Result<Event, Invalid> {
     decode_one(body, limits, &[])
 }
@@ -28,13 +30,14 @@ pub fn decode(body: &Bytes, limits: &Limits) -> Result<Event, Invalid> {
 /// A batch from its JSON form. An empty array is an empty batch.
 ///
 /// # Errors
-/// As [`decode`]; the member at fault is told as `[3].time`. A batch of events of different versions is refused.
+/// As [`decode`]; the member at fault is told as `[3].time`. A batch of events of different versions is
+/// refused.
 pub fn decode_batch(body: &Bytes, limits: &Limits) -> Result<Vec<Event>, Invalid> {
     decode_many(body, limits, &[])
 }
 
-/// The JSON form of one event. Data that is JSON stands in it as its own text, byte for byte; text stands as a string;
-/// everything else as Base64.
+/// The JSON form of one event. Data that is JSON stands in it as its own text, byte for byte; text stands as
+/// a string; everything else as Base64.
 pub fn encode(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
     write::event(event, outgoing)
 }

@@ -1,8 +1,8 @@
-//! The Kafka protocol binding (CloudEvents Kafka 1.0.2), reading only: a record in binary or structured mode becomes an
-//! event.
+//! The Kafka protocol binding (CloudEvents Kafka 1.0.2), reading only: a record in binary or structured mode
+//! becomes an event.
 //!
-//! It knows records as borrowed headers and octets and nothing of any client. Unlike over HTTP, values of headers are plain
-//! UTF-8: percent signs mean themselves.
+//! It knows records as borrowed headers and octets and nothing of any client. Unlike over HTTP, values of
+//! headers are plain UTF-8: percent signs mean themselves.
 
 mod alike;
 mod stencil;
@@ -31,8 +31,9 @@ const CONTENT_TYPE: &str = "content-type";
 /// Reads records one after the other, in the same memory.
 ///
 /// # Caveats
-/// Events in binary mode share buffers of [`SHARED_BYTES`] with those that are read before and after them, because memory of its
-/// own for each costs more than the copy. [`Event::compact`] parts one from its neighbours.
+/// Events in binary mode share buffers of [`SHARED_BYTES`] with those that are read before and after them,
+/// because memory of its own for each costs more than the copy. [`Event::compact`] parts one from its
+/// neighbours.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -70,10 +71,12 @@ impl Decoder {
         &self.limits
     }
 
-    /// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a `ce_` header).
+    /// The event of a record; `None` when it bears no mark of a CloudEvent (a CloudEvents media type, or a
+    /// `ce_` header).
     ///
-    /// Names of headers are taken in any case. A header whose value is null is as good as absent. A value that is null or empty
-    /// is no data. `added` are attributes to add to the event's own, of a name each, replacing those of the same name.
+    /// Names of headers are taken in any case. A header whose value is null is as good as absent. A value
+    /// that is null or empty is no data. `added` are attributes to add to the event's own, of a name each,
+    /// replacing those of the same name.
     ///
     /// [`Invalid`] with the header or JSON member at fault: the record claims to be a CloudEvent, but cannot
     /// be taken as one. Never panics, whatever the octets.
@@ -368,7 +371,8 @@ mod tests {
         ) {
             let mut decoder = Decoder::new(Limits::default());
             for (n, values) in values.iter().enumerate() {
-                // Kinds that take turns, several of each. Mostly good in what every event needs, so that there is something to be known.
+                // Kinds that take turns, several of each. Mostly good in what every event needs, so that
+                // there is something to be known.
                 let mut headers = MINIMAL.to_vec();
                 headers[1 + values[0] % 3].1 = VALUES[values[1]];
                 headers[0].1 = if values[2] == 0 { Some(b"0.3") } else { Some(b"1.0") };

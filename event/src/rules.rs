@@ -1,6 +1,8 @@
-//! The rules of the specification for one attribute: its name, its value's type, and what the core attributes demand.
+//! The rules of the specification for one attribute: its name, its value's type, and what the core attributes
+//! demand.
 //!
-//! Source: CloudEvents 1.0.2 §3, with what 1.0.3 makes explicit (a name has at least one character and is not `data`).
+//! Source: CloudEvents 1.0.2 §3, with what 1.0.3 makes explicit (a name has at least one character and is not
+//! `data`).
 
 pub(crate) mod media;
 pub(crate) mod text;
@@ -39,7 +41,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Invalid> {
     ))
 }
 
-/// Checks an attribute's value: what its kind demands, and what its name does if it is one of the core attributes.
+/// Checks an attribute's value: what its kind demands, and what its name does if it is one of the core
+/// attributes.
 pub(crate) fn check_value(version: SpecVersion, name: &str, value: Value<'_>) -> Result<(), Invalid> {
     let text = value.text;
     let fault = match value.kind {

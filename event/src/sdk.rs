@@ -1,6 +1,8 @@
-//! Conversion to and from the CloudEvents SDK's event, for programs that embed Millrace's crates and speak the SDK's types.
+//! Conversion to and from the CloudEvents SDK's event, for programs that embed Millrace's crates and speak
+//! the SDK's types.
 //!
-//! Millrace itself does not use it on the way of an event, as the SDK's value cannot hold every event unaltered:
+//! Millrace itself does not use it on the way of an event, as the SDK's value cannot hold every event
+//! unaltered:
 //!
 //! | part | what the SDK makes of it |
 //! |---|---|
@@ -10,7 +12,8 @@
 //! | extensions | a map: their order is lost |
 //! | passed-on headers | not kept |
 //!
-//! From the SDK to an [`Event`] nothing is lost, but the SDK checks little, so what breaks a rule is refused here.
+//! From the SDK to an [`Event`] nothing is lost, but the SDK checks little, so what breaks a rule is refused
+//! here.
 
 use cloudevents::event::{AttributeValue, Data, TryIntoTime, TryIntoUrl};
 use cloudevents::{AttributesReader, AttributesWriter, EventBuilder as _, EventBuilderV03, EventBuilderV10};
@@ -26,7 +29,8 @@ impl TryFrom<cloudevents::Event> for Event {
     /// The event of the SDK, if it keeps the rules of the specification.
     ///
     /// # Errors
-    /// Whatever a builder refuses: the SDK takes empty attributes, any name, any `source`, and 64-bit integers.
+    /// Whatever a builder refuses: the SDK takes empty attributes, any name, any `source`, and 64-bit
+    /// integers.
     fn try_from(event: cloudevents::Event) -> Result<Self, Invalid> {
         let version = match event.specversion() {
             cloudevents::event::SpecVersion::V03 => SpecVersion::V03,
@@ -81,7 +85,8 @@ impl TryFrom<&Event> for cloudevents::Event {
     /// The event as the SDK can hold it: see the table of this module for what is lost.
     ///
     /// # Errors
-    /// [`Fault::BadAttributeValue`] for a `time` or a `dataschema` that the SDK cannot hold: a leap second, a relative URL.
+    /// [`Fault::BadAttributeValue`] for a `time` or a `dataschema` that the SDK cannot hold: a leap second, a
+    /// relative URL.
     fn try_from(event: &Event) -> Result<Self, Invalid> {
         let mut converted = empty(event)?;
         for (name, value) in event.attributes() {

@@ -13,8 +13,9 @@
 //! | headers | | the passed-on headers: length of the name (1), length of the value (4), name (UTF-8), value (octets) |
 //! | data | | to the end |
 //!
-//! The table stands before the text so that reading an event back is a sum over a short table and one check of UTF-8,
-//! whatever the number of attributes, and so that looking for a name touches the text only where the length fits.
+//! The table stands before the text so that reading an event back is a sum over a short table and one check
+//! of UTF-8, whatever the number of attributes, and so that looking for a name touches the text only where
+//! the length fits.
 
 use std::ops::Range;
 
@@ -103,7 +104,8 @@ impl Parts<'_> {
         HEAD + self.entries.len() * ROW + text + self.headers.len() + data
     }
 
-    /// Writes the stored form, and nothing else, to the buffer. The caller has checked that the first three entries are what they must be.
+    /// Writes the stored form, and nothing else, to the buffer. The caller has checked that the first three
+    /// entries are what they must be.
     pub(crate) fn write(&self, out: &mut BytesMut) -> Result<Layout, Invalid> {
         let (form, data) = self
             .data
@@ -155,7 +157,8 @@ pub(crate) fn push_header(headers: &mut Vec<u8>, name: &str, value: &[u8]) {
 // === impl Layout ===
 
 impl Layout {
-    /// Reads the layout of a stored form and checks its whole structure. It never panics, whatever the octets.
+    /// Reads the layout of a stored form and checks its whole structure. It never panics, whatever the
+    /// octets.
     pub(crate) fn read(stored: &[u8]) -> Result<Self, Invalid> {
         match stored.first() {
             Some(&FORMAT) => {}

@@ -1,5 +1,5 @@
-//! An event that goes through any form and back is the same event: attributes with their text, data octet for octet.
-//! And whatever comes in is an event or refused, but never a panic.
+//! An event that goes through any form and back is the same event: attributes with their text, data octet for
+//! octet. And whatever comes in is an event or refused, but never a panic.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -119,7 +119,8 @@ prop_compose! {
     }
 }
 
-/// The attributes as name and canonical text, without order and without those that a form adds by the specification.
+/// The attributes as name and canonical text, without order and without those that a form adds by the
+/// specification.
 fn attributes<'a>(event: &'a Event, without: &[&str]) -> Vec<(&'a str, &'a str)> {
     let mut list: Vec<_> = event
         .attributes()

@@ -12,8 +12,8 @@ pub(crate) enum How {
     Suffix,
 }
 
-/// A question that an event must answer to pass: the attribute has one of these values (or begins or ends with it).
-/// No event finds two of the values.
+/// A question that an event must answer to pass: the attribute has one of these values (or begins or ends
+/// with it). No event finds two of the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Access<'a> {
     pub(crate) attr: &'a Attr,
@@ -69,7 +69,8 @@ impl<'a> Accesses<'a> {
     }
 }
 
-/// Adds the questions that an expression asks of every event that it passes. Whether they are all that it asks.
+/// Adds the questions that an expression asks of every event that it passes. Whether they are all that it
+/// asks.
 pub(crate) fn of_expression<'a>(expression: &'a Expression, list: &mut Vec<Access<'a>>) -> bool {
     let (conjuncts, mut complete) = expression.root().conjuncts();
     for node in conjuncts {
@@ -116,8 +117,9 @@ impl<'a> Access<'a> {
 
     /// The question that a part of an expression is, and whether it asks nothing more.
     ///
-    /// A comparison with a literal text casts the attribute to a text, so it compares what the event has for it. The
-    /// other way round the literal is cast to the attribute's type, which only core attributes always have.
+    /// A comparison with a literal text casts the attribute to a text, so it compares what the event has for
+    /// it. The other way round the literal is cast to the attribute's type, which only core attributes always
+    /// have.
     fn of_node(node: &'a Node) -> Option<(Self, bool)> {
         match &node.kind {
             Kind::Compare(Compare::Equal, both) => {

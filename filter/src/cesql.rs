@@ -1,10 +1,11 @@
 //! CESQL 1.0, CloudEvents' expression language over attributes: parsed once, then evaluated for each event.
 //!
-//! The files are the steps: a text becomes tokens (`lexer`), those a tree (`parser`, `expression`), whose parts work on
-//! typed values (`value`, `like`, `functions`), and which is evaluated for an event (`evaluation`).
+//! The files are the steps: a text becomes tokens (`lexer`), those a tree (`parser`, `expression`), whose
+//! parts work on typed values (`value`, `like`, `functions`), and which is evaluated for an event
+//! (`evaluation`).
 //!
-//! Where the specification, its grammar and its test kit contradict each other, `docs/reference/filters.md` says what
-//! was chosen.
+//! Where the specification, its grammar and its test kit contradict each other, `docs/reference/filters.md`
+//! says what was chosen.
 
 mod evaluation;
 mod expression;
@@ -63,8 +64,8 @@ impl Expression {
     /// Parses an expression of any type.
     ///
     /// # Errors
-    /// It does not parse, calls a function that there is not, is longer than [`MAX_EXPRESSION_BYTES`] or nested deeper
-    /// than [`MAX_NESTING`]. The message names the column; the path is empty.
+    /// It does not parse, calls a function that there is not, is longer than [`MAX_EXPRESSION_BYTES`] or
+    /// nested deeper than [`MAX_NESTING`]. The message names the column; the path is empty.
     pub fn new(text: &str) -> Result<Self, CompileError> {
         match parser::parse(text) {
             Ok(root) => Ok(Self {

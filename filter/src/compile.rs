@@ -21,8 +21,8 @@ pub const MAX_VALUE_BYTES: usize = 4_096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CompileError {
-    /// The path to be put directly behind that of the field: `[1].all[0].exact.Type` behind `spec.filters`, or
-    /// `.attributes.Type` behind `spec.filter` for the older form. Empty when the whole is at fault.
+    /// The path to be put directly behind that of the field: `[1].all[0].exact.Type` behind `spec.filters`,
+    /// or `.attributes.Type` behind `spec.filter` for the older form. Empty when the whole is at fault.
     pub path: String,
     /// A sentence for people.
     pub message: String,

@@ -17,7 +17,8 @@ use crate::tree;
 pub struct Compiled {
     /// The tree in preorder; the first is the root.
     nodes: Box<[Node]>,
-    /// Where each node stands, e.g. `filters[0].exact.type`. Apart from the nodes, as only explanations read it.
+    /// Where each node stands, e.g. `filters[0].exact.type`. Apart from the nodes, as only explanations read
+    /// it.
     paths: Box<[Box<str>]>,
 }
 

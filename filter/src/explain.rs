@@ -17,8 +17,9 @@ pub struct Explanation {
     pub matched: bool,
     /// The clause that decided; `None` when there is no clause at all (everything passes).
     pub decided_by: Option<Clause>,
-    /// The clauses that were asked, in the order in which they were: the cheap ones first, and none that could not
-    /// change the decision any more. Those under a `not` are as they were asked, before they are turned round.
+    /// The clauses that were asked, in the order in which they were: the cheap ones first, and none that
+    /// could not change the decision any more. Those under a `not` are as they were asked, before they are
+    /// turned round.
     pub clauses: Vec<Clause>,
     /// How many more were asked than [`MAX_LISTED`], which is how many are listed.
     pub omitted: usize,
@@ -27,11 +28,11 @@ pub struct Explanation {
 /// One clause and what it saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
-    /// Where it stands, e.g. `filters[1].all[0].exact.type` or `filter.attributes.type`. Where several clauses decided
-    /// together, the path of the `all` or `any` that joins them.
+    /// Where it stands, e.g. `filters[1].all[0].exact.type` or `filter.attributes.type`. Where several
+    /// clauses decided together, the path of the `all` or `any` that joins them.
     pub path: String,
-    /// Whether what it asks is so, and if not, for which kind of reason. The clause that decided is taken with the
-    /// `not`s around it: one that excludes the event is [`Verdict::Different`].
+    /// Whether what it asks is so, and if not, for which kind of reason. The clause that decided is taken
+    /// with the `not`s around it: one that excludes the event is [`Verdict::Different`].
     pub verdict: Verdict,
     /// A sentence: what it asked and what the event had. Texts of the event are shortened.
     pub because: String,
@@ -50,7 +51,8 @@ pub enum Verdict {
     WrongType,
     /// It could not be evaluated, e.g. a division by zero.
     Error,
-    /// The Trigger had spent [`MAX_STEPS`](crate::MAX_STEPS) steps before this was decided, so the event does not match.
+    /// The Trigger had spent [`MAX_STEPS`](crate::MAX_STEPS) steps before this was decided, so the event does
+    /// not match.
     TooMuchWork,
 }
 
@@ -84,7 +86,8 @@ impl Clause {
 // === impl Verdict ===
 
 impl Verdict {
-    /// The word for it in tables and JSON: `held`, `absent`, `different`, `wrong-type`, `error` or `too-much-work`.
+    /// The word for it in tables and JSON: `held`, `absent`, `different`, `wrong-type`, `error` or
+    /// `too-much-work`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",

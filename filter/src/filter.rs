@@ -3,7 +3,8 @@
 /// One filter expression. Texts are as written; nothing has been checked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
-    /// The older `filter.attributes`: all equal; an empty value asks that the attribute is present and not empty.
+    /// The older `filter.attributes`: all equal; an empty value asks that the attribute is present and not
+    /// empty.
     Attributes(Vec<(String, String)>),
     /// All named attributes are equal to the values.
     Exact(Vec<(String, String)>),

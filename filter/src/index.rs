@@ -1,9 +1,10 @@
 //! Many filters asked at once: work grows with those that match, not with those that exist.
 //!
-//! The filters stand in a tree of buckets. A bucket with few filters asks each of them. One with many splits them by
-//! their next question (`access`): the event's attribute is looked up once by its whole text (exact) or by
-//! its first or last bytes (prefix and suffix, once for each length that occurs), and only the buckets that are
-//! found are visited. A filter all of whose questions have been answered on the way is proved, and is not asked again.
+//! The filters stand in a tree of buckets. A bucket with few filters asks each of them. One with many splits
+//! them by their next question (`access`): the event's attribute is looked up once by its whole text (exact)
+//! or by its first or last bytes (prefix and suffix, once for each length that occurs), and only the buckets
+//! that are found are visited. A filter all of whose questions have been answered on the way is proved, and
+//! is not asked again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +56,8 @@ struct Split {
     attr: Attr,
     how: How,
     by_value: HashMap<Box<[u8]>, Bucket>,
-    /// The lengths of the values, each with the number of values that have it; longest first. Not used for exact.
+    /// The lengths of the values, each with the number of values that have it; longest first. Not used for
+    /// exact.
     lengths: Vec<(usize, usize)>,
 }
 
@@ -79,8 +81,9 @@ impl Index {
         }
     }
 
-    /// Adds to `into` the key of every filter that the event passes, each once, in no particular order. The event's
-    /// data is parsed at most once, and not at all unless a filter that is left after the look-ups asks for it.
+    /// Adds to `into` the key of every filter that the event passes, each once, in no particular order. The
+    /// event's data is parsed at most once, and not at all unless a filter that is left after the look-ups
+    /// asks for it.
     pub fn matching(&self, event: &Event, into: &mut Vec<u32>) {
         let mut found = Matching {
             matched: std::mem::take(into),

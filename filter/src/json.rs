@@ -1,5 +1,5 @@
-//! An event's data for filters: every value in one list, in the order of the text, so that all that lies within a value
-//! follows it.
+//! An event's data for filters: every value in one list, in the order of the text, so that all that lies
+//! within a value follows it.
 //!
 //! One pass over the data serves all filters. All values below a value (`..`) are a contiguous part of the
 //! list. When many paths ask for members of some name anywhere below (`..name`), those are found by name.

@@ -61,9 +61,9 @@ impl JsonPath {
     /// Compiles a path.
     ///
     /// # Errors
-    /// It is no path of RFC 9535, longer than [`MAX_PATH_BYTES`], uses a regular expression (`match`, `search`) or
-    /// another function that the RFC does not have, or could visit each value of the data too often. The `path` of the
-    /// error is empty.
+    /// It is no path of RFC 9535, longer than [`MAX_PATH_BYTES`], uses a regular expression (`match`,
+    /// `search`) or another function that the RFC does not have, or could visit each value of the data too
+    /// often. The `path` of the error is empty.
     pub fn new(text: &str) -> Result<Self, CompileError> {
         let refuse = |message| CompileError {
             path: String::new(),

@@ -11,12 +11,13 @@
 //! # Guarantees
 //! - The decision of [`Compiled::matches`] and [`Compiled::explain`] is made by the same code, and
 //!   [`Index::matching`] gives exactly the filters whose `matches` is true.
-//! - Matching does not panic, and its work is bounded by [`MAX_STEPS`] for each filter, whatever the event. Where the work
-//!   ends does not depend on the machine nor on other filters. It allocates only for the values that functions of an
-//!   expression make, and for JSON data.
-//! - Data is parsed at most once for an event ([`Subject`]), and not at all when no clause is left that asks for it.
-//! - What cannot be decided does not pass: a filter that is not wholly valid is refused when it is compiled, never
-//!   skipped (Knative's reference skips it, and lets everything pass).
+//! - Matching does not panic, and its work is bounded by [`MAX_STEPS`] for each filter, whatever the event.
+//!   Where the work ends does not depend on the machine nor on other filters. It allocates only for the
+//!   values that functions of an expression make, and for JSON data.
+//! - Data is parsed at most once for an event ([`Subject`]), and not at all when no clause is left that asks
+//!   for it.
+//! - What cannot be decided does not pass: a filter that is not wholly valid is refused when it is compiled,
+//!   never skipped (Knative's reference skips it, and lets everything pass).
 //! - `knativebrokerttl` is never seen by a filter: it belongs to the broker, not to the event.
 
 mod access;

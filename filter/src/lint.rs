@@ -1,5 +1,5 @@
-//! What is admitted and probably not meant: filters that no event can pass, and expressions that read otherwise than
-//! they look.
+//! What is admitted and probably not meant: filters that no event can pass, and expressions that read
+//! otherwise than they look.
 //!
 //! A warning is always true; what cannot be told for certain is not warned of.
 

@@ -1,4 +1,5 @@
-//! A checked filter as a tree: joined where joining changes nothing, put in the order in which it is cheapest, laid flat.
+//! A checked filter as a tree: joined where joining changes nothing, put in the order in which it is
+//! cheapest, laid flat.
 
 use crate::compiled::{Node, What};
 
@@ -45,7 +46,8 @@ impl Tree {
         }
     }
 
-    /// `all` or `any` of the children: alike ones are drawn up, a single one stands for the whole, cheapest first.
+    /// `all` or `any` of the children: alike ones are drawn up, a single one stands for the whole, cheapest
+    /// first.
     pub(crate) fn join(what: What, path: String, children: Vec<Tree>) -> Self {
         let mut flat: Vec<Tree> = Vec::with_capacity(children.len());
         for child in children {

@@ -1,7 +1,8 @@
 //! The test kit of the CESQL specification, every case of it: value and kind of error.
 //!
-//! The kit is not part of this repository. It is looked for in `$MILLRACE_CESQL_TCK`, then in `../shared/cesql-tck`
-//! beside the repository. Where it is missing the test says so and passes, unless `MILLRACE_REQUIRE_PEERS=1`.
+//! The kit is not part of this repository. It is looked for in `$MILLRACE_CESQL_TCK`, then in
+//! `../shared/cesql-tck` beside the repository. Where it is missing the test says so and passes, unless
+//! `MILLRACE_REQUIRE_PEERS=1`.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use millrace_event::{Event, Kind, SpecVersion, Value as Attribute};
 use millrace_filter::cesql::{ErrorKind, Expression, Value};
 use saphyr_parser::{Event as Yaml, Parser, ScalarStyle};
 
-/// The stale case, and why it is not asked: the specification casts an Integer to a Boolean (0 is false, all others
-/// are true), so `NOT 10` is false without an error; the kit still expects a cast error. The Go SDK's copy of the
-/// kit says false as well.
+/// The stale case, and why it is not asked: the specification casts an Integer to a Boolean (0 is false, all
+/// others are true), so `NOT 10` is false without an error; the kit still expects a cast error. The Go SDK's
+/// copy of the kit says false as well.
 const STALE: (&str, &str) = ("not_operator.yaml", "Invalid int cast");
 /// How many cases the kit has, so that one that is not read is noticed.
 const CASES: usize = 275;

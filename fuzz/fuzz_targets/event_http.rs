@@ -1,4 +1,5 @@
-//! Any headers and any body: the HTTP binding answers or refuses, never panics, and what it takes it can write and take again.
+//! Any headers and any body: the HTTP binding answers or refuses, never panics, and what it takes it can
+//! write and take again.
 #![no_main]
 
 use bytes::Bytes;

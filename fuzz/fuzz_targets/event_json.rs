@@ -1,4 +1,5 @@
-//! Any bytes as the JSON event format, one event or a batch: taken or refused, and what is taken can be written and taken again.
+//! Any bytes as the JSON event format, one event or a batch: taken or refused, and what is taken can be
+//! written and taken again.
 #![no_main]
 
 use bytes::Bytes;

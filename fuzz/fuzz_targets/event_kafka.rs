@@ -1,4 +1,5 @@
-//! Any headers and any value: the Kafka binding gives an event, none, or refuses; and what it takes can be written and read again.
+//! Any headers and any value: the Kafka binding gives an event, none, or refuses; and what it takes can be
+//! written and read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -65,7 +66,8 @@ fuzz_target!(|input: &[u8]| {
     let again = decoder
         .decode(&headers, Some(&written), &[])
         .expect("what was written is taken");
-    // Blanks around JSON data are not told apart from those of the JSON around it, so the data is not compared.
+    // Blanks around JSON data are not told apart from those of the JSON around it, so the data is not
+    // compared.
     assert_eq!(again.expect("an event").id(), event.id());
 });
 
@@ -79,7 +81,8 @@ fn changed(value: &[u8]) -> Vec<u8> {
     value
 }
 
-/// Lines `name: value` (or `name`, whose value is null) up to an empty one, then the value; without that one the value is null.
+/// Lines `name: value` (or `name`, whose value is null) up to an empty one, then the value; without that one
+/// the value is null.
 fn split(input: &[u8]) -> (Vec<Header<'_>>, Option<&[u8]>) {
     let mut headers = Vec::new();
     let mut rest = input;

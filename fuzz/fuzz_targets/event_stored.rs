@@ -1,4 +1,5 @@
-//! Any bytes as the stored form of an event, as damage on the disk may leave them: read or refused, and never a panic later.
+//! Any bytes as the stored form of an event, as damage on the disk may leave them: read or refused, and never
+//! a panic later.
 #![no_main]
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! Any text as a path (the first line) into any data (the rest): refused, or evaluated in bounded time, and explained as
-//! it decides.
+//! Any text as a path (the first line) into any data (the rest): refused, or evaluated in bounded time, and
+//! explained as it decides.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -13,7 +13,8 @@ pub struct Broker {
     pub uid: Option<String>,
     /// How long settled events are kept.
     pub retention: Retention,
-    /// Bytes of unsettled events from which producers are turned away (`millrace.dev/backlog-bytes`); `None`: only the disk bounds it.
+    /// Bytes of unsettled events from which producers are turned away (`millrace.dev/backlog-bytes`); `None`:
+    /// only the disk bounds it.
     pub backlog_bytes: Option<u64>,
     /// What happens when the backlog or the disk is full (`millrace.dev/on-full`).
     pub on_full: OnFull,

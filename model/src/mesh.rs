@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::{Broker, ObjectName, Source, SourceKey, Trigger};
 
-/// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before (`Arc`).
+/// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before
+/// (`Arc`).
 #[derive(Clone, Debug, Default)]
 pub struct Mesh {
     /// Counts up with each change, from 1; 0 is the empty mesh before the first load.
@@ -28,8 +29,8 @@ impl Mesh {
             .filter(move |trigger| trigger.broker == *broker)
     }
 
-    /// This mesh as the successor of `before`: parts that are equal are shared, and the revision counts up when
-    /// anything differs.
+    /// This mesh as the successor of `before`: parts that are equal are shared, and the revision counts up
+    /// when anything differs.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         let brokers = share(&mut self.brokers, &before.brokers);

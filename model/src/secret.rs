@@ -10,7 +10,8 @@ pub enum Secret {
     Value(Box<[u8]>),
     /// The value of an environment variable of the process.
     Env(String),
-    /// The content of a file, without a line break at its end. Read again each time a source starts, and when the file changes.
+    /// The content of a file, without a line break at its end. Read again each time a source starts, and when
+    /// the file changes.
     File(NamedFile),
     /// It cannot be found, with a sentence that says so: what needs it does not run.
     Missing(String),

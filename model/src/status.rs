@@ -18,8 +18,8 @@ pub struct StatusBoard {
     clock: Mutex<ClockStatus>,
 }
 
-/// Which lane: a trigger's on one broker. A trigger that was moved to another broker has one there too, while its place on
-/// the old one is kept. Ordered by trigger.
+/// Which lane: a trigger's on one broker. A trigger that was moved to another broker has one there too, while
+/// its place on the old one is kept. Ordered by trigger.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LaneName {
     /// The trigger.
@@ -78,7 +78,8 @@ pub struct TriggerStatus {
     pub shortage: Option<Shortage>,
     /// The position up to which everything is settled (the next one is not).
     pub cursor: u64,
-    /// The position that it reads next. What is below it and not below `cursor` is in hand, as far as it matched.
+    /// The position that it reads next. What is below it and not below `cursor` is in hand, as far as it
+    /// matched.
     pub reads_at: u64,
     /// Positions not read yet: an upper bound, since the filter has not seen them.
     pub backlog: u64,
@@ -116,7 +117,8 @@ pub struct BrokerStatus {
     pub log_bytes: u64,
     /// Whether producers are being turned away, and why.
     pub refusing: Option<String>,
-    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process started.
+    /// Events dropped before every trigger had them (`millrace.dev/on-full: drop-oldest`), since the process
+    /// started.
     pub dropped: u64,
     /// Triggers that were gone and whose debts were dropped to make room, since the process started.
     pub forgotten: u64,

@@ -22,13 +22,15 @@ pub struct Trigger {
     pub compiled: Arc<Compiled>,
     /// Where events go, or why that is not known (then the trigger is not ready and its events wait).
     pub subscriber: Result<Target, String>,
-    /// Where events go that were given up on: the trigger's own or its broker's. An unresolved one is kept as its reason.
+    /// Where events go that were given up on: the trigger's own or its broker's. An unresolved one is kept as
+    /// its reason.
     pub dead_letter: Option<Result<Target, String>>,
     /// Retries, backoff and timeouts, after defaults and precedence.
     pub delivery: DeliveryPolicy,
     /// Attempts in flight at once (`millrace.dev/parallelism`, 32).
     pub parallelism: u32,
-    /// Events waiting for another attempt from which the lane reads no further (`millrace.dev/max-deferred`, 10 000).
+    /// Events waiting for another attempt from which the lane reads no further (`millrace.dev/max-deferred`,
+    /// 10 000).
     pub max_deferred: u32,
     /// Parked events from which the lane reads no further (`millrace.dev/max-parked`, 10 000).
     pub max_parked: u32,

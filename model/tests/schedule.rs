@@ -1,4 +1,5 @@
-//! What a schedule's times are: where clocks are changed, in zones that differ, and what is refused in which words.
+//! What a schedule's times are: where clocks are changed, in zones that differ, and what is refused in which
+//! words.
 
 use millrace_event::Timestamp;
 use millrace_model::source::{Schedule, ScheduleError};

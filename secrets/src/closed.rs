@@ -16,8 +16,8 @@ pub(crate) struct Closed<'a> {
     pub(crate) rule: &'a SecretRule,
 }
 
-/// Where container engines and Kubernetes mount secrets, of which some are not meant for documents. `/var/run` is `/run` on
-/// most systems.
+/// Where container engines and Kubernetes mount secrets, of which some are not meant for documents.
+/// `/var/run` is `/run` on most systems.
 const MOUNTED: &[&str] = &["/run/secrets", "/var/run/secrets"];
 /// Where Kubernetes and clouds put the tokens of a pod's own service account, below [`MOUNTED`].
 const SERVICE_ACCOUNTS: &[&str] = &[

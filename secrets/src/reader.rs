@@ -48,7 +48,8 @@ impl SecretReader {
         &self.shared.rule
     }
 
-    /// The octets of a secret as they are now, without one line break at the end, which editors and `echo` leave there.
+    /// The octets of a secret as they are now, without one line break at the end, which editors and `echo`
+    /// leave there.
     ///
     /// # Errors
     /// When the rule does not allow it, or it does not exist.

@@ -1,4 +1,5 @@
-//! The accept loop: takes connections within a bound, and lets those in hand finish when the process is to end.
+//! The accept loop: takes connections within a bound, and lets those in hand finish when the process is to
+//! end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -101,8 +102,9 @@ impl Listener {
 /// Serves `listener` until `shutdown`, then lets what is in hand finish.
 ///
 /// # Flow
-/// Each connection is one task; requests on it run in that task, one after the other. On shutdown the listener is
-/// closed, idle connections end, requests in hand are finished and answered with `Connection: close`.
+/// Each connection is one task; requests on it run in that task, one after the other. On shutdown the
+/// listener is closed, idle connections end, requests in hand are finished and answered with `Connection:
+/// close`.
 ///
 /// Once [`ServeOptions::max_connections`] are open, a few more connections are accepted to learn their
 /// [`Peer`], and wait. Each free place goes to the peer that has the fewest. The peer that has the most makes
@@ -112,8 +114,8 @@ impl Listener {
 /// away with 503: at once while that peer keeps idle connections, otherwise after a second.
 ///
 /// # Guarantees
-/// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a request
-/// only then. An error or a panic in one connection touches no other.
+/// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a
+/// request only then. An error or a panic in one connection touches no other.
 ///
 /// # Caveats
 /// A request that arrives on an idle connection at the moment of shutdown is not read; clients see the
@@ -224,7 +226,8 @@ fn note(ended: Result<(task::Id, ()), JoinError>, table: &mut Table, metrics: &L
     }
 }
 
-/// Errors of one connection (it was reset before we took it) are passed over; others would come again at once.
+/// Errors of one connection (it was reset before we took it) are passed over; others would come again at
+/// once.
 async fn pause_after(error: &io::Error, said: &mut Said, shutdown: &CancellationToken) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(

@@ -1,4 +1,5 @@
-//! Reading a request's body within bounds: of size, of time, and of the memory that all bodies together may take.
+//! Reading a request's body within bounds: of size, of time, and of the memory that all bodies together may
+//! take.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -308,8 +309,9 @@ where
     Ok(None)
 }
 
-/// Reads and drops what is left of a body whose request is refused anyway; says whether it came to its end within
-/// `limit` bytes and `timeout`. If so the connection can serve on, if not it must be closed after the answer.
+/// Reads and drops what is left of a body whose request is refused anyway; says whether it came to its end
+/// within `limit` bytes and `timeout`. If so the connection can serve on, if not it must be closed after the
+/// answer.
 pub async fn discard<B>(mut body: B, limit: usize, timeout: Duration) -> bool
 where
     B: Body<Data = Bytes> + Unpin,

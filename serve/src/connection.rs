@@ -1,5 +1,5 @@
-//! One connection from its accept to its end: hyper drives HTTP, this file drives hyper, watches the clock and
-//! closes so that the client sees the last answer.
+//! One connection from its accept to its end: hyper drives HTTP, this file drives hyper, watches the clock
+//! and closes so that the client sees the last answer.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -34,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Drain,
 }
 
-/// The listener's wish that connections end. The flag is what a connection looks at in every step (one load), the
-/// token is what wakes it; the flag is set first.
+/// The listener's wish that connections end. The flag is what a connection looks at in every step (one load),
+/// the token is what wakes it; the flag is set first.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     begun: AtomicBool,
@@ -100,7 +100,8 @@ pub(crate) async fn run<S, B>(
     close(stream, end, &progress, &shared).await;
 }
 
-/// Polls hyper until it is done, a deadline passes or, once the listener drains, its request in hand is answered.
+/// Polls hyper until it is done, a deadline passes or, once the listener drains, its request in hand is
+/// answered.
 async fn drive<C>(connection: &mut C, progress: &Progress, shared: &Shared) -> End
 where
     C: Drainable + Future<Output = hyper::Result<()>> + Unpin,
@@ -152,8 +153,9 @@ where
     .await
 }
 
-/// Closes so that what was answered arrives: a socket closed with unread bytes in it resets the connection, and a
-/// reset takes the answer away from a client that is still sending. So what still comes is read for a moment.
+/// Closes so that what was answered arrives: a socket closed with unread bytes in it resets the connection,
+/// and a reset takes the answer away from a client that is still sending. So what still comes is read for a
+/// moment.
 async fn close(mut stream: TcpStream, end: End, progress: &Progress, shared: &Shared) {
     match end {
         End::Finished(Ok(())) => {}
@@ -166,7 +168,8 @@ async fn close(mut stream: TcpStream, end: End, progress: &Progress, shared: &Sh
             if expired != Expired::Header {
                 return;
             }
-            // What does not fit into the empty send buffer of a client that sends slowly is not worth waiting for.
+            // What does not fit into the empty send buffer of a client that sends slowly is not worth waiting
+            // for.
             let _ = stream.try_write(SLOW_HEADER);
             let _ = stream.shutdown().await;
         }

@@ -5,25 +5,25 @@ use std::time::Duration;
 /// How one listener serves. Inert data; [`Default`] gives what Millrace ships (design §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeOptions {
-    /// How long a client may take to send a request's header, from its first byte (for the first request: from the
-    /// connection's begin). Then it gets 408 and the connection ends. 10 s.
+    /// How long a client may take to send a request's header, from its first byte (for the first request:
+    /// from the connection's begin). Then it gets 408 and the connection ends. 10 s.
     pub header_read_timeout: Duration,
-    /// How long a connection may stand idle between two requests. 75 s: longer than the pools of common clients keep
-    /// a connection without using it, so that it is they who close.
+    /// How long a connection may stand idle between two requests. 75 s: longer than the pools of common
+    /// clients keep a connection without using it, so that it is they who close.
     pub idle_timeout: Duration,
     /// How long a client may take none of what is being sent to it. Then the connection ends. 30 s.
     pub write_timeout: Duration,
     /// Headers of one request; beyond it 431, with which the connection ends. 256.
     pub max_headers: usize,
-    /// Bytes of one request's header with its first line, and of trailers; beyond it 431. 64 KiB, which is also what
-    /// one connection may buffer of what it reads. Not less than 8 KiB.
+    /// Bytes of one request's header with its first line, and of trailers; beyond it 431. 64 KiB, which is
+    /// also what one connection may buffer of what it reads. Not less than 8 KiB.
     pub max_header_bytes: usize,
     /// The most connections at one time, 10 000. Further ones wait until there is room, see [`crate::serve`].
     /// Of those an eighth of this number, at most 256, are accepted meanwhile, and each needs a file
     /// descriptor.
     pub max_connections: usize,
-    /// How long a connection that we close is still read (and what comes thrown away), so that a client that is
-    /// still sending sees the answer instead of a reset. 2 s.
+    /// How long a connection that we close is still read (and what comes thrown away), so that a client that
+    /// is still sending sees the answer instead of a reset. 2 s.
     pub linger: Duration,
     /// How long requests in hand may take to finish after shutdown has begun; then they are cut off. 30 s.
     pub drain_timeout: Duration,
@@ -50,8 +50,9 @@ impl Default for ServeOptions {
 // === impl ServeOptions ===
 
 impl ServeOptions {
-    /// The configured protocol. hyper's own header timeout stays off: it cannot tell an idle connection from a slow
-    /// one, closes without an answer and sets a timer for each request (`progress` does all that once a connection).
+    /// The configured protocol. hyper's own header timeout stays off: it cannot tell an idle connection from
+    /// a slow one, closes without an answer and sets a timer for each request (`progress` does all that once
+    /// a connection).
     pub(crate) fn protocol(&self) -> hyper::server::conn::http1::Builder {
         let mut builder = hyper::server::conn::http1::Builder::new();
         let buffer = self.max_header_bytes.max(LEAST_BUFFER);
@@ -60,8 +61,8 @@ impl ServeOptions {
             .max_headers(self.max_headers)
             .max_header_size(self.max_header_bytes)
             .max_buf_size(buffer)
-            // A client that has sent all it wants to say may close its half and still read the answer. It also saves
-            // a read for each request, by which hyper would look for the end.
+            // A client that has sent all it wants to say may close its half and still read the answer. It
+            // also saves a read for each request, by which hyper would look for the end.
             .half_close(true);
         builder
     }

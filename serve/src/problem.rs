@@ -1,5 +1,5 @@
-//! What a refusal looks like: problem details (RFC 9457) with a stable code, so that people and programs can tell
-//! what was wrong. And the few plain answers that every listener gives.
+//! What a refusal looks like: problem details (RFC 9457) with a stable code, so that people and programs can
+//! tell what was wrong. And the few plain answers that every listener gives.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-/// A refusal. `type` is `https://millrace.dev/errors/` and the code: a name first of all, whether or not it can be
-/// opened; `docs/reference/errors.md` lists the codes.
+/// A refusal. `type` is `https://millrace.dev/errors/` and the code: a name first of all, whether or not it
+/// can be opened; `docs/reference/errors.md` lists the codes.
 ///
 /// ```
 /// # use millrace_serve::Problem;
@@ -26,7 +26,8 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     field: Option<String>,
-    /// A list and not a map: there are hardly ever two, and a map would make the value too large to hand around.
+    /// A list and not a map: there are hardly ever two, and a map would make the value too large to hand
+    /// around.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -48,7 +49,8 @@ const TYPE: &str = "https://millrace.dev/errors/";
 // === impl Problem ===
 
 impl Problem {
-    /// A refusal with a stable code and a sentence for people. The sentence must not repeat what a client sent.
+    /// A refusal with a stable code and a sentence for people. The sentence must not repeat what a client
+    /// sent.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,

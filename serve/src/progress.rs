@@ -1,7 +1,9 @@
-//! What a connection is doing and since when, so that one timer a connection can tell a slow client from an idle one.
+//! What a connection is doing and since when, so that one timer a connection can tell a slow client from an
+//! idle one.
 //!
-//! hyper offers one timeout, for headers, which also ends idle connections and costs a timer for each request. Here
-//! the socket, the service and the response's body write down what they see; the connection's task looks at it.
+//! hyper offers one timeout, for headers, which also ends idle connections and costs a timer for each
+//! request. Here the socket, the service and the response's body write down what they see; the connection's
+//! task looks at it.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! The connections of a listener by peer. Once there are as many as allowed, it decides who is served next
 //! and who makes room.
 //!
-//! A peer's share is an equal part of the connections. It is a guarantee and no ceiling: one peer may have all of them
-//! until another wants one.
+//! A peer's share is an equal part of the connections. It is a guarantee and no ceiling: one peer may have
+//! all of them until another wants one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -121,8 +121,8 @@ impl Table {
     }
 
     /// Asks connections to leave for those that wait; returns how many. They belong to the peer that has the
-    /// most: its idle ones first, the longest idle before others. Where there are too few, one busy connection
-    /// for each that waits ends after the request in hand, but only for other peers.
+    /// most: its idle ones first, the longest idle before others. Where there are too few, one busy
+    /// connection for each that waits ends after the request in hand, but only for other peers.
     ///
     /// Cheap while there is nothing to do. Where too few are found, they are searched for again after
     /// [`LOOK_AGAIN`].

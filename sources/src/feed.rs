@@ -14,8 +14,9 @@ use crate::{Memory, NotTaken, Outlet, Report, Webhooks};
 /// What a kind of source does: it feeds what happens at its origin into its outlet.
 ///
 /// # Flow
-/// `run` is called once the sink of the source is there. It connects to its origin, says [`Report::ready`], and goes on until
-/// `shutdown`. When it ends with an error, that is reported and it is run again after a while, longer each time.
+/// `run` is called once the sink of the source is there. It connects to its origin, says [`Report::ready`],
+/// and goes on until `shutdown`. When it ends with an error, that is reported and it is run again after a
+/// while, longer each time.
 ///
 /// # Assumptions
 /// - It tells its origin that something was taken (an HTTP answer, a stored offset, a checkpoint) only after

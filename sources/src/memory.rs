@@ -66,7 +66,8 @@ impl Memory {
     /// Replaces all these, or none of them, durably; `None` removes what is stored.
     ///
     /// # Errors
-    /// [`CheckpointError::Conflict`] when somebody else has replaced one of them since this run read or wrote it.
+    /// [`CheckpointError::Conflict`] when somebody else has replaced one of them since this run read or wrote
+    /// it.
     pub async fn put_all(&self, values: BTreeMap<String, Option<Vec<u8>>>) -> Result<(), CheckpointError> {
         let (mut changes, mut after) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
         {

@@ -20,13 +20,14 @@ use crate::waits::Waits;
 /// The way from one source to its sink.
 ///
 /// # Guarantees
-/// When [`Outlet::offer`] or [`Outlet::deliver`] returns `Ok`, every event given is durable in the Broker, or was answered with a
-/// 2xx by the URL, in the order given.
+/// When [`Outlet::offer`] or [`Outlet::deliver`] returns `Ok`, every event given is durable in the Broker, or
+/// was answered with a 2xx by the URL, in the order given.
 ///
 /// Waiting for something that Millrace itself is short of, such as connections, is not a try at the sink.
 ///
 /// # Caveats
-/// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have arrived.
+/// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have
+/// arrived.
 #[derive(Debug)]
 pub struct Outlet {
     way: Way,
@@ -56,8 +57,8 @@ enum Way {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct NotTaken {
-    /// A stable word, as in problem+json and in metrics: what intake says, `sink-refused`, `sink-unreachable`, `bad-override`,
-    /// `retries-exhausted`.
+    /// A stable word, as in problem+json and in metrics: what intake says, `sink-refused`,
+    /// `sink-unreachable`, `bad-override`, `retries-exhausted`.
     pub code: &'static str,
     /// A sentence for people.
     pub reason: String,
@@ -111,7 +112,8 @@ impl Outlet {
         Self { patience, ..self }
     }
 
-    /// Whether it takes many events at the price of one, all or none: a Broker does, a URL takes them one by one.
+    /// Whether it takes many events at the price of one, all or none: a Broker does, a URL takes them one by
+    /// one.
     pub fn takes_batches(&self) -> bool {
         matches!(self.way, Way::Broker { .. })
     }
@@ -126,19 +128,20 @@ impl Outlet {
         pushed.map_err(|(_, refusal)| refusal)
     }
 
-    /// Offers the events until they are taken. What is refused for now is offered again after a wait that grows up to 30 s, or
-    /// as [`Outlet::with_patience`] says. Drop the future to give up.
+    /// Offers the events until they are taken. What is refused for now is offered again after a wait that
+    /// grows up to 30 s, or as [`Outlet::with_patience`] says. Drop the future to give up.
     ///
     /// # Errors
-    /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of the call's.
+    /// A refusal for good, of the first event that meets one; those before it are taken, or (Broker) none of
+    /// the call's.
     pub async fn deliver(&self, events: &[Event]) -> Result<(), NotTaken> {
         self.deliver_unless(events, &CancellationToken::new())
             .await
             .map(|_| ())
     }
 
-    /// As [`Outlet::deliver`], but gives up when `shutdown` comes; says whether the events are taken. What is under way then ends
-    /// first, only no wait begins.
+    /// As [`Outlet::deliver`], but gives up when `shutdown` comes; says whether the events are taken. What is
+    /// under way then ends first, only no wait begins.
     ///
     /// # Errors
     /// As [`Outlet::deliver`].
@@ -324,7 +327,8 @@ impl From<Refusal> for NotTaken {
         Self {
             code: refusal.code(),
             reason: refusal.to_string(),
-            // A Broker that is gone may come back with the next change of the documents, and the source goes with it.
+            // A Broker that is gone may come back with the next change of the documents, and the source goes
+            // with it.
             is_temporary: refusal.is_temporary() || matches!(refusal, Refusal::UnknownBroker(_)),
             retry_after: match refusal {
                 Refusal::Full { retry_after, .. } => Some(retry_after),

@@ -35,7 +35,8 @@ impl Report {
         status.reason = None;
     }
 
-    /// The source is at work, and this much of it is not: a resource that may not be read, a topic that is not there yet.
+    /// The source is at work, and this much of it is not: a resource that may not be read, a topic that is
+    /// not there yet.
     pub fn ready_but(&self, reason: impl Into<String>) {
         let mut status = self.status.lock();
         status.state = "ready";
@@ -56,7 +57,8 @@ impl Report {
         self.status.lock().last_error = Some((self.clock.now(), reason.into()));
     }
 
-    /// What the origin offered was not taken for an event. `code` is a stable word for metrics, from a closed set.
+    /// What the origin offered was not taken for an event. `code` is a stable word for metrics, from a closed
+    /// set.
     pub fn refused(&self, code: &'static str, reason: impl Into<String>) {
         self.metrics.refused(code);
         let mut status = self.status.lock();

@@ -26,8 +26,8 @@ pub(crate) enum Unfit {
     Unknown(String),
 }
 
-/// As [`judge`], for a task. At most [`AT_A_TIME`] lookups run, so that servers whose names hang leave the blocking threads to
-/// everybody else. A lookup that nobody waits for any more keeps its place until it ends.
+/// As [`judge`], for a task. At most [`AT_A_TIME`] lookups run, so that servers whose names hang leave the
+/// blocking threads to everybody else. A lookup that nobody waits for any more keeps its place until it ends.
 pub(crate) async fn judge_apart(guard: Guard, host: String, port: u16) -> Result<(), Unfit> {
     static PLACES: Semaphore = Semaphore::const_new(AT_A_TIME);
     let broken = |_| Unfit::Unknown("the lookup of its name broke down".to_owned());

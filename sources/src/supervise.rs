@@ -102,7 +102,8 @@ impl Sources {
         stop(all.into_values(), self.parts.drain_timeout).await;
     }
 
-    /// Starts what is new, ends what is gone or changed, then starts what is changed. What is the same goes on untouched.
+    /// Starts what is new, ends what is gone or changed, then starts what is changed. What is the same goes
+    /// on untouched.
     async fn apply(&mut self, mesh: &Mesh) {
         let called = mesh
             .sources
@@ -133,7 +134,8 @@ impl Sources {
             .filter(|key| !mesh.sources.contains_key(key))
             .cloned()
             .collect();
-        // Each begins anew as soon as its own predecessor has ended: a webhook does not wait for a sink that hangs elsewhere.
+        // Each begins anew as soon as its own predecessor has ended: a webhook does not wait for a sink that
+        // hangs elsewhere.
         let mut ending = JoinSet::new();
         for (key, running) in ended {
             let within = self.parts.drain_timeout;

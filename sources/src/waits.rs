@@ -1,4 +1,5 @@
-//! How long to wait before something that did not work is tried again: longer each time, up to a bound, and a little by chance.
+//! How long to wait before something that did not work is tried again: longer each time, up to a bound, and a
+//! little by chance.
 
 use std::time::Duration;
 

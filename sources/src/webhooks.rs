@@ -1,7 +1,8 @@
 //! Where origins call in by HTTP: `/sources/{namespace}/{name}` of the ingress listener.
 //!
-//! A source that wants to be called opens an [`Endpoint`] under its name for as long as it runs. One that should be there and is
-//! not, since it is just being started or replaced, is waited for a little: many origins never call a second time.
+//! A source that wants to be called opens an [`Endpoint`] under its name for as long as it runs. One that
+//! should be there and is not, since it is just being started or replaced, is waited for a little: many
+//! origins never call a second time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -58,7 +59,8 @@ const ROOM: &str = "sources";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// When to call again if it was in vain.
 const SOON: Duration = Duration::from_secs(1);
-/// What is left unread of a refused request is read and dropped up to this size and time, so that its connection can be used again.
+/// What is left unread of a refused request is read and dropped up to this size and time, so that its
+/// connection can be used again.
 pub(crate) const DISCARD: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 
 // === impl Webhooks ===

@@ -69,7 +69,8 @@ impl Client {
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
-    /// When the server cannot be reached, closes the connection without an answer, or does not answer before the deadline.
+    /// When the server cannot be reached, closes the connection without an answer, or does not answer before
+    /// the deadline.
     pub async fn send(&mut self, method: &Method, path: &str, message: &Message) -> anyhow::Result<Answered> {
         let mut request = Request::builder()
             .method(method)

@@ -1,5 +1,5 @@
-//! Connections that one process cannot make, with errors of the kernel that no test can provoke: our own library
-//! (`connects/shim.c`) is loaded before libc in that process.
+//! Connections that one process cannot make, with errors of the kernel that no test can provoke: our own
+//! library (`connects/shim.c`) is loaded before libc in that process.
 
 use rustix::io::Errno;
 
@@ -15,8 +15,8 @@ pub struct Connects(Preload);
 // === impl Connects ===
 
 impl Connects {
-    /// Connections that can be made. `None`, with a remark that names what is skipped, if there is no C compiler and
-    /// none is required.
+    /// Connections that can be made. `None`, with a remark that names what is skipped, if there is no C
+    /// compiler and none is required.
     ///
     /// # Errors
     /// When the library cannot be built, or there is no compiler although `MILLRACE_REQUIRE_PEERS=1`.

@@ -1,8 +1,10 @@
-//! The documentation's blocks marked `console`: found on their pages, typed into a shell, and compared with what they show.
+//! The documentation's blocks marked `console`: found on their pages, typed into a shell, and compared with
+//! what they show.
 //!
-//! A block is either a list of commands, which all succeed, or a transcript: lines that begin with `$ ` are commands, and those
-//! behind one are what it says. Times, ids and the like may differ ([`redacted`]); `[..]` in a line stands for anything, and a line
-//! `...` for any lines. A block that cannot be run has a comment before it: `<!-- not run: why -->`.
+//! A block is either a list of commands, which all succeed, or a transcript: lines that begin with `$ ` are
+//! commands, and those behind one are what it says. Times, ids and the like may differ ([`redacted`]); `[..]`
+//! in a line stands for anything, and a line `...` for any lines. A block that cannot be run has a comment
+//! before it: `<!-- not run: why -->`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,8 +47,8 @@ pub struct Step {
     pub says: Vec<String>,
 }
 
-/// A shell in a folder of its own, with the binary under test in its PATH. A Millrace that is started in it keeps running, and
-/// the commands behind it find it.
+/// A shell in a folder of its own, with the binary under test in its PATH. A Millrace that is started in it
+/// keeps running, and the commands behind it find it.
 #[derive(Debug)]
 pub struct Terminal {
     // Before the folder, so that the processes are gone when it is removed.

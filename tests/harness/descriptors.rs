@@ -10,13 +10,14 @@ use crate::process::Process;
 /// Sets limits by the shell command `$0`, then replaces itself by the rest of the arguments.
 const LIMITED: &str = "eval \"$0\" && exec \"$@\"";
 
-/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with at most so many descriptors and no right to
-/// raise that limit.
+/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with at most so many descriptors and no
+/// right to raise that limit.
 pub fn at_most(count: u32) -> Vec<String> {
     limited(&format!("ulimit -n {count}"))
 }
 
-/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with limits that this shell command sets.
+/// What starts a mesh ([`Setup::before`](crate::mesh::Setup::before)) with limits that this shell command
+/// sets.
 pub fn limited(limits: &str) -> Vec<String> {
     ["sh", "-c", LIMITED, limits].map(str::to_owned).to_vec()
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// A delivery policy that retries soon and for ever, and waits for an answer longer than any test takes. Nothing is
-/// parked.
+/// A delivery policy that retries soon and for ever, and waits for an answer longer than any test takes.
+/// Nothing is parked.
 pub const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S, timeout: PT10M}";
 
 /// A Broker and Triggers in one namespace, as one multi-document file.

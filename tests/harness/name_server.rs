@@ -1,7 +1,7 @@
 //! A name server of the test's own. It leaves names unanswered as long as the test likes.
 //!
-//! It is the only one on a machine of the test's own ([`crate::namespace`]), or the only one for one mesh, which then runs in
-//! a mount namespace of its own. This machine resolves names as before.
+//! It is the only one on a machine of the test's own ([`crate::namespace`]), or the only one for one mesh,
+//! which then runs in a mount namespace of its own. This machine resolves names as before.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -25,7 +25,8 @@ const HEAD: usize = 12;
 /// The type of an IPv4 address.
 const A: u16 = 1;
 
-/// Answers `alive…` with 127.0.0.1, `missing…` with "no such name", and no other question at all. Dropping it ends it.
+/// Answers `alive…` with 127.0.0.1, `missing…` with "no such name", and no other question at all. Dropping it
+/// ends it.
 #[derive(Debug)]
 pub struct NameServer {
     address: Ipv4Addr,
@@ -59,8 +60,8 @@ impl NameServer {
         ))
     }
 
-    /// Serves one mesh ([`Self::around`]), at an address of its own on this machine. `None`, with a remark, if that is not
-    /// allowed and not required.
+    /// Serves one mesh ([`Self::around`]), at an address of its own on this machine. `None`, with a remark,
+    /// if that is not allowed and not required.
     ///
     /// # Errors
     /// When it is not allowed and required.

@@ -54,8 +54,8 @@ pub fn node() -> anyhow::Result<Option<Peer>> {
 pub struct Payloads {
     /// Its folder: `api.github.com`, or `ghes-35` for GitHub Enterprise Server 3.5.
     pub github: String,
-    /// `{name, description, examples}`, one for each event, where `name` is the value of `X-GitHub-Event` and each example
-    /// is a body.
+    /// `{name, description, examples}`, one for each event, where `name` is the value of `X-GitHub-Event` and
+    /// each example is a body.
     pub kinds: Vec<Value>,
 }
 
@@ -114,7 +114,8 @@ pub(crate) fn kube_apiserver() -> anyhow::Result<Option<PathBuf>> {
     Ok(found("kube-apiserver", version)?.map(|environment| environment.join("kube-apiserver")))
 }
 
-/// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not required.
+/// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not
+/// required.
 fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
     let environment = cache()?.join(format!("{name}-{version}"));
     if environment.join("LOCK").exists() {
@@ -125,7 +126,8 @@ fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Says what is not tested: straight to the terminal, past the capture of the test's output, since it must be seen.
+/// Says what is not tested: straight to the terminal, past the capture of the test's output, since it must be
+/// seen.
 ///
 /// # Errors
 /// The reason, where nothing may be skipped.

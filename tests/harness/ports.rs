@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::ensure;
 
-/// Below the range from which systems take ports for outgoing connections: what is free now stays free over a restart,
-/// unless another server asks for it by number.
+/// Below the range from which systems take ports for outgoing connections: what is free now stays free over a
+/// restart, unless another server asks for it by number.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// So many different free ports of the loopback interface. Nothing holds them: a test that loses the race
@@ -16,7 +16,8 @@ pub(crate) fn free(count: usize) -> anyhow::Result<Vec<u16>> {
         if held.len() == count {
             break;
         }
-        // Tests run side by side, so each looks elsewhere; what is found decides nothing that a test observes.
+        // Tests run side by side, so each looks elsewhere; what is found decides nothing that a test
+        // observes.
         if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(RANGE))) {
             held.push(listener);
         }

@@ -1,7 +1,8 @@
-//! Our own library, loaded before libc in the processes of one mesh. It does what the test writes into a file.
+//! Our own library, loaded before libc in the processes of one mesh. It does what the test writes into a
+//! file.
 //!
-//! It serves for what no machine does on demand: clocks that jump, a kernel without memory. The rest of the machine is
-//! not touched.
+//! It serves for what no machine does on demand: clocks that jump, a kernel without memory. The rest of the
+//! machine is not touched.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -25,8 +26,8 @@ pub(crate) struct Preload {
 // === impl Preload ===
 
 impl Preload {
-    /// Builds the library, and writes these bytes into the file. `None`, with a remark that names what is skipped, if
-    /// there is no C compiler and none is required.
+    /// Builds the library, and writes these bytes into the file. `None`, with a remark that names what is
+    /// skipped, if there is no C compiler and none is required.
     ///
     /// # Errors
     /// When the library cannot be built, or there is no compiler although `MILLRACE_REQUIRE_PEERS=1`.

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::{Client, Event};
 
-/// Some producers at work. A broken connection ends nothing: an event without an answer counts as not accepted, and
-/// each goes on with the next one as soon as it is told where. Dropping them stops them.
+/// Some producers at work. A broken connection ends nothing: an event without an answer counts as not
+/// accepted, and each goes on with the next one as soon as it is told where. Dropping them stops them.
 #[derive(Debug)]
 pub struct Producers {
     told: watch::Sender<Told>,
@@ -31,8 +31,8 @@ struct Told {
 // === impl Producers ===
 
 impl Producers {
-    /// As many producers as there are `seeds`, each sending to the broker at `path` what `event` makes of an id, with
-    /// small pauses of random length (its seed's) of less than `pause`.
+    /// As many producers as there are `seeds`, each sending to the broker at `path` what `event` makes of an
+    /// id, with small pauses of random length (its seed's) of less than `pause`.
     pub fn start(
         address: SocketAddr,
         path: &str,

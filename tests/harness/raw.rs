@@ -17,7 +17,8 @@ pub struct Socket {
     read: Vec<u8>,
 }
 
-/// Sends `bytes` on a connection of its own and gives the answer; `None` when the server closed it without one.
+/// Sends `bytes` on a connection of its own and gives the answer; `None` when the server closed it without
+/// one.
 ///
 /// # Errors
 /// When there is no connection, or no end before the deadline.

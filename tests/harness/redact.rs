@@ -1,8 +1,9 @@
 //! Removes from a command's output what differs between two runs, so that the rest can be compared word by
 //! word.
 
-/// Times become `TIME`, addresses of this machine `HOST`, ids of parked events `PARKED`, numbers in a column `MILLIS`,
-/// milliseconds and counts of positions `N`; runs of blanks become one, since they follow from the rest.
+/// Times become `TIME`, addresses of this machine `HOST`, ids of parked events `PARKED`, numbers in a column
+/// `MILLIS`, milliseconds and counts of positions `N`; runs of blanks become one, since they follow from the
+/// rest.
 pub fn redacted(text: &str) -> String {
     let lines = without_millis(text).into_iter().map(|line| {
         let mut words: Vec<String> = line.split_whitespace().map(word).collect();

@@ -1,4 +1,5 @@
-//! What the suites about changing documents share: traffic that must not notice, and waiting for what a change brings.
+//! What the suites about changing documents share: traffic that must not notice, and waiting for what a
+//! change brings.
 
 use std::future::Future;
 use std::time::Duration;

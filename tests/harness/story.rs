@@ -1,4 +1,5 @@
-//! What `millrace explain` tells, without what differs between two runs, as a story to be compared word by word.
+//! What `millrace explain` tells, without what differs between two runs, as a story to be compared word by
+//! word.
 
 use crate::{Mesh, redacted, wait_until};
 
@@ -13,7 +14,8 @@ pub async fn explain(mesh: &Mesh, args: &str) -> anyhow::Result<String> {
     Ok(redacted(&String::from_utf8(said)?))
 }
 
-/// Waits until the answer is that text, whose lines may be indented: the mesh may be about to write something down.
+/// Waits until the answer is that text, whose lines may be indented: the mesh may be about to write something
+/// down.
 ///
 /// # Errors
 /// When it is another until the deadline.

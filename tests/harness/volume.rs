@@ -18,8 +18,8 @@ pub struct Volume {
 // === impl Volume ===
 
 impl Volume {
-    /// Mounts a volume of so many MiB. `None`, with a remark that says what is skipped, where that is not allowed and
-    /// not required.
+    /// Mounts a volume of so many MiB. `None`, with a remark that says what is skipped, where that is not
+    /// allowed and not required.
     ///
     /// # Errors
     /// When it cannot be mounted although `MILLRACE_REQUIRE_PEERS=1`.

@@ -1,4 +1,5 @@
-//! Waiting for a condition. A test never sleeps to give something time: it waits until it is so, or fails at the deadline.
+//! Waiting for a condition. A test never sleeps to give something time: it waits until it is so, or fails at
+//! the deadline.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use anyhow::{Context as _, bail};
 /// How long anything may take before a test gives up. Far longer than it takes: a slow machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until `condition` gives something. An error of the condition counts as "not yet", and is shown at the deadline.
+/// Waits until `condition` gives something. An error of the condition counts as "not yet", and is shown at
+/// the deadline.
 ///
 /// # Errors
 /// When the deadline passes first; `what` names what was waited for.

@@ -203,7 +203,8 @@ async fn filters_speak_every_dialect_of_a_trigger() -> anyhow::Result<()> {
     let mut expected = BTreeSet::new();
     let sink = Sink::start().await?;
     let mut mesh = kube.mesh(&watching(&kube, &sink, "")).await?;
-    // Each object is added with 1, updated to 2 and deleted; a row says for which objects which of that passes.
+    // Each object is added with 1, updated to 2 and deleted; a row says for which objects which of that
+    // passes.
     for (nth, (filters, passes)) in [
         (
             vec!["{exact: {type: dev.knative.apiserver.resource.delete, name: loud}}"],

@@ -1,4 +1,5 @@
-//! ApiServerSource against a real Kubernetes API: every change is told once, by one id, whatever dies in between.
+//! ApiServerSource against a real Kubernetes API: every change is told once, by one id, whatever dies in
+//! between.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -53,7 +53,8 @@ async fn next_due(mesh: &Mesh) -> anyhow::Result<Option<String>> {
     Ok(due.map(str::to_owned))
 }
 
-/// Sends one event and waits until its first attempt has failed. On a slow machine the retry may be made before this returns.
+/// Sends one event and waits until its first attempt has failed. On a slow machine the retry may be made
+/// before this returns.
 async fn send_and_fail(mesh: &Mesh) -> anyhow::Result<()> {
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     let has_failed = |trigger: &Value| trigger["failedAttempts"].as_u64() >= Some(1);

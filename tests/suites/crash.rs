@@ -1,10 +1,10 @@
-//! Promise: an event that was answered 202 is delivered to every trigger that wants it, whatever `kill -9` interrupts;
-//! and what is delivered again after a crash is bounded.
+//! Promise: an event that was answered 202 is delivered to every trigger that wants it, whatever `kill -9`
+//! interrupts; and what is delivered again after a crash is bounded.
 //!
 //! A trigger with a parallelism of one keeps the order of the log in its first attempts, also over kills.
 //!
-//! The bound (per trigger and crash): what was in flight, and the outcomes that a lane may have without a commit. Only
-//! deliveries that the subscriber answered with 200 count: a failed attempt asks to be repeated.
+//! The bound (per trigger and crash): what was in flight, and the outcomes that a lane may have without a
+//! commit. Only deliveries that the subscriber answered with 200 count: a failed attempt asks to be repeated.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ struct Counted {
 // === impl Tally ===
 
 impl Tally {
-    /// A subscriber at `path` that takes a little while for each answer and fails each event up to `failures` times, by chance.
+    /// A subscriber at `path` that takes a little while for each answer and fails each event up to `failures`
+    /// times, by chance.
     fn subscriber(sink: &Sink, path: &str, failures: usize, mut chance: fastrand::Rng) -> Self {
         let tally = Self::default();
         let counts = tally.clone();

@@ -1,4 +1,5 @@
-//! CronSource end to end: ticks reach a subscriber, once each, over kill and restart and over changes of the documents.
+//! CronSource end to end: ticks reach a subscriber, once each, over kill and restart and over changes of the
+//! documents.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;

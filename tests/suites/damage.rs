@@ -1,5 +1,5 @@
-//! Promise: damaged files are said by name and place, cost only what they held, and never start something that would
-//! silently be wrong.
+//! Promise: damaged files are said by name and place, cost only what they held, and never start something
+//! that would silently be wrong.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,8 @@ use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Event, Mesh, Sink};
 
-/// A small log in segments of 256 KiB, of which the subscriber at `/all` has taken nothing but what it holds in its hands.
+/// A small log in segments of 256 KiB, of which the subscriber at `/all` has taken nothing but what it holds
+/// in its hands.
 fn documents(sink: &Sink) -> Documents {
     let trigger = Trigger::new("all", &sink.url("/all"))
         .delivery(STUBBORN)
@@ -154,7 +155,8 @@ async fn a_torn_tail_is_cut_and_costs_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts on a state database that was spoilt: refused in words; with leave everything begins at the oldest event.
+/// Starts on a state database that was spoilt: refused in words; with leave everything begins at the oldest
+/// event.
 async fn a_spoilt_state_is_refused_and_rebuilt(
     what: &str,
     spoil: impl Fn(&Path) -> std::io::Result<()>,

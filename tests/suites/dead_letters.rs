@@ -1,4 +1,5 @@
-//! Promise: what is given up on reaches the dead-letter sink with the reason, tried by the same policy, or is parked.
+//! Promise: what is given up on reaches the dead-letter sink with the reason, tried by the same policy, or is
+//! parked.
 
 use std::collections::BTreeSet;
 

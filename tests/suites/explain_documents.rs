@@ -17,7 +17,8 @@ fn documents() -> Documents {
         .trigger(&Trigger::new("ship", url).attributes("{type: order.paid}"))
 }
 
-/// Runs `explain` on a file of these documents and an event on the standard input: exit code and what it says.
+/// Runs `explain` on a file of these documents and an event on the standard input: exit code and what it
+/// says.
 async fn offline(documents: &str, event: &str, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
     let setup = Setup::new(documents)?;
     let all = [&["explain", "-f", "mesh.yaml", "--event", "-"], args].concat();

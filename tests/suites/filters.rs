@@ -1,4 +1,5 @@
-//! Promise: a trigger gets exactly the events that its filters let pass, in every dialect, from attributes and data.
+//! Promise: a trigger gets exactly the events that its filters let pass, in every dialect, from attributes
+//! and data.
 //!
 //! One mesh, a trigger for each row, and the same handful of events for all of them.
 

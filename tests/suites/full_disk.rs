@@ -1,5 +1,5 @@
-//! Promise: producers are turned away before the disk or the broker's backlog is full, nothing that was accepted is lost,
-//! and a full disk drains by itself.
+//! Promise: producers are turned away before the disk or the broker's backlog is full, nothing that was
+//! accepted is lost, and a full disk drains by itself.
 
 use std::collections::BTreeSet;
 use std::fs;

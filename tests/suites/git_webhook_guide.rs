@@ -1,4 +1,5 @@
-//! Promise: each example of the guide on git webhooks stores what its forge sends, and nothing that anybody else does.
+//! Promise: each example of the guide on git webhooks stores what its forge sends, and nothing that anybody
+//! else does.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Promise: whatever GitHub sends becomes an event of its type, with the body as it came.
 //!
-//! The payloads are all that Octokit has recorded (npm `@octokit/webhooks-examples`): those of github.com, and those of GitHub
-//! Enterprise Server 3.1 to 3.5, which say in their headers which server they come from.
+//! The payloads are all that Octokit has recorded (npm `@octokit/webhooks-examples`): those of github.com,
+//! and those of GitHub Enterprise Server 3.1 to 3.5, which say in their headers which server they come from.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Promise: documents change while events flow; what runs changes with them, and nothing of anybody is lost or repeated.
+//! Promise: documents change while events flow; what runs changes with them, and nothing of anybody is lost
+//! or repeated.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Promise: every request to the ingress gets the answer that the reference documents, and nothing but a 202 means "stored".
+//! Promise: every request to the ingress gets the answer that the reference documents, and nothing but a 202
+//! means "stored".
 
 use anyhow::Context as _;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Promise: a client that is slow, silent, greedy or gone costs the others nothing; a bounded time and nobody's events.
+//! Promise: a client that is slow, silent, greedy or gone costs the others nothing; a bounded time and
+//! nobody's events.
 
 use anyhow::Context as _;
 use millrace_tests::documents::{Documents, Trigger};

@@ -1,5 +1,5 @@
-//! Promise: whatever bytes come in, the ingress answers with a client error or closes; it never stores half an event,
-//! never fails itself, and goes on serving others.
+//! Promise: whatever bytes come in, the ingress answers with a client error or closes; it never stores half
+//! an event, never fails itself, and goes on serving others.
 
 use std::fmt::Write as _;
 

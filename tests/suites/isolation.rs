@@ -1,4 +1,5 @@
-//! Promise: a slow or dead subscriber costs the others nothing, and no memory; it gets everything when it returns.
+//! Promise: a slow or dead subscriber costs the others nothing, and no memory; it gets everything when it
+//! returns.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

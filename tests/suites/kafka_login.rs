@@ -1,5 +1,5 @@
-//! Promise: a KafkaSource logs in and encrypts as its document says, reports why it is not let in, and shows no
-//! secret.
+//! Promise: a KafkaSource logs in and encrypts as its document says, reports why it is not let in, and shows
+//! no secret.
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};

@@ -1,5 +1,5 @@
-//! Promise: every record of a topic becomes an event, whatever is killed, moved or full meanwhile; an odd record is counted and
-//! holds up nothing; and what is read again has the same id.
+//! Promise: every record of a topic becomes an event, whatever is killed, moved or full meanwhile; an odd
+//! record is counted and holds up nothing; and what is read again has the same id.
 //!
 //! Scenarios on topics of their own share a Kafka broker, since starting one takes longer than most of them.
 
@@ -246,7 +246,8 @@ async fn partitions_move_between_members_and_nothing_is_lost(kafka: &Kafka) -> a
     more(&mut wanted).await?;
     let has_some = |source: &Value| source["events"].as_u64().is_some_and(|events| events > 0);
     until_source(second.admin(), "taking events", has_some).await?;
-    // The other one takes what comes while it is away. What it has stored and not delivered before is delivered once it is back.
+    // The other one takes what comes while it is away. What it has stored and not delivered before is
+    // delivered once it is back.
     let all_are_taken = async |count: i64| {
         for partition in 0..4 {
             kafka

@@ -13,7 +13,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 const PATH: &str = "/ship";
 const PARTITIONS: i32 = 2;
-/// Records of a partition that Millrace may be behind: few enough that it goes on reading, and more than one answer.
+/// Records of a partition that Millrace may be behind: few enough that it goes on reading, and more than one
+/// answer.
 const BEHIND: usize = 100;
 /// Records of a partition after which it is asked whether that is so.
 const STEP: usize = 20;
@@ -27,7 +28,8 @@ fn documents(kafka: &Kafka, topic: &str, ordering: &str, sink: &Sink) -> String 
     Documents::broker().text().to_owned() + &source(&kafka.bootstrap(), topic, &sink, &ordering)
 }
 
-/// Writes to all partitions, a little faster than the sink takes it, until it is told to stop; gives how many records each got.
+/// Writes to all partitions, a little faster than the sink takes it, until it is told to stop; gives how many
+/// records each got.
 async fn load(kafka: &Kafka, topic: &str, sink: &Sink, is_over: &AtomicBool) -> anyhow::Result<usize> {
     let producer: FutureProducer = kafka.client().set("linger.ms", "0").create()?;
     let mut written = 0;

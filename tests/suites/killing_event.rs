@@ -1,5 +1,6 @@
-//! Promise: an event that ends the process whenever it is attempted does not do so for ever, and costs the others nothing. One
-//! that is only there whenever the process ends soon after its start is not held responsible.
+//! Promise: an event that ends the process whenever it is attempted does not do so for ever, and costs the
+//! others nothing. One that is only there whenever the process ends soon after its start is not held
+//! responsible.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ fn events(ids: impl Iterator<Item = String>) -> Vec<Event> {
     ids.map(|id| Event::new(&id, "t")).collect()
 }
 
-/// Kills the process each time the event `poison` has reached the subscriber, until it is parked; says how often.
+/// Kills the process each time the event `poison` has reached the subscriber, until it is parked; says how
+/// often.
 async fn kill_until_parked(mesh: &mut Mesh, sink: &Sink) -> anyhow::Result<usize> {
     let poisoned = || sink.ids("/t").iter().filter(|id| *id == "poison").count();
     for kills in 0..TOO_OFTEN {

@@ -172,7 +172,8 @@ async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow::Result<()> {
-    /// Together far more than the process may take. No two lanes want the same event: it would be held only once.
+    /// Together far more than the process may take. No two lanes want the same event: it would be held only
+    /// once.
     const LANES: usize = 12;
     const EVENTS: usize = 12;
     let sink = Sink::start().await?;

@@ -63,7 +63,8 @@ async fn dead_names_hold_up_no_other_trigger() -> anyhow::Result<()> {
             "{state}"
         );
     }
-    // Dead names were looked up all the time, and still are: each lookup hangs for seconds, and then is repeated.
+    // Dead names were looked up all the time, and still are: each lookup hangs for seconds, and then is
+    // repeated.
     let limit = mesh
         .admin()
         .metric("millrace_delivery_running_lookups_limit")

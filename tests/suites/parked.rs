@@ -1,5 +1,5 @@
-//! Promise: what is given up on is kept, listed and shown with its history until somebody redrives or drops it, and a
-//! trigger that has parked as much as it may reads no further.
+//! Promise: what is given up on is kept, listed and shown with its history until somebody redrives or drops
+//! it, and a trigger that has parked as much as it may reads no further.
 
 use std::net::TcpListener;
 use std::process::Output;

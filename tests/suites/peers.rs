@@ -1,5 +1,5 @@
-//! That the real servers start and do what the other suites build on. What fails here is wrong with the machine, or with
-//! the harness, and not with Millrace.
+//! That the real servers start and do what the other suites build on. What fails here is wrong with the
+//! machine, or with the harness, and not with Millrace.
 
 use std::time::Duration;
 

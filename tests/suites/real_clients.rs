@@ -53,7 +53,8 @@ async fn a_reply_of_the_javascript_client_keeps_its_subject() -> anyhow::Result<
     Ok(())
 }
 
-/// The client sends its events in binary and structured mode; it then reads what the subscriber got, and says what it sees.
+/// The client sends its events in binary and structured mode; it then reads what the subscriber got, and says
+/// what it sees.
 async fn there_and_back(peer: &Peer, script: &str) -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     let documents = Documents::broker()

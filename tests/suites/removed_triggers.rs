@@ -1,5 +1,5 @@
-//! Promise: what a trigger owes when its document disappears waits for its return, and is dropped and counted after the
-//! grace period.
+//! Promise: what a trigger owes when its document disappears waits for its return, and is dropped and counted
+//! after the grace period.
 
 use std::fs;
 
@@ -222,8 +222,8 @@ async fn a_broker_that_goes_and_comes_back_owes_what_it_owed() -> anyhow::Result
     Ok(())
 }
 
-/// A trigger has a place on each Broker that it was on. Neither hides the other: not where its state is shown, nor where it is
-/// told what became of an event.
+/// A trigger has a place on each Broker that it was on. Neither hides the other: not where its state is
+/// shown, nor where it is told what became of an event.
 #[tokio::test]
 async fn a_trigger_that_moves_to_another_broker_and_back_is_shown_where_it_is() -> anyhow::Result<()> {
     let sink = Sink::start().await?;

@@ -1,4 +1,5 @@
-//! Promise: a reply is an event of the broker like any other; nothing goes round for ever; what is no reply is no failure.
+//! Promise: a reply is an event of the broker like any other; nothing goes round for ever; what is no reply
+//! is no failure.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -307,7 +308,8 @@ fn circle(sink: &Sink, to_other: &str, to_default: &str) -> Documents {
         .trigger(&Trigger::new("seen", &sink.url("/seen")))
 }
 
-/// Sends one event that may pass five brokers, and checks that it comes by three times and is then given up on.
+/// Sends one event that may pass five brokers, and checks that it comes by three times and is then given up
+/// on.
 async fn goes_round_and_ends(mesh: &Mesh, sink: &Sink) -> anyhow::Result<()> {
     let event = Event::new("round", "x").with("knativebrokerttl", "6");
     mesh.send("shop/default", std::slice::from_ref(&event)).await?;

@@ -1,4 +1,5 @@
-//! Promise: attempts come as the delivery policy says, and a crash continues the schedule instead of beginning again.
+//! Promise: attempts come as the delivery policy says, and a crash continues the schedule instead of
+//! beginning again.
 //!
 //! Only lower bounds are asserted: a wait may take longer on a busy machine, but never end early.
 
@@ -194,8 +195,8 @@ async fn the_gaps_grow_as_the_policy_says() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn retry_after_counts_as_far_as_the_policy_lets_it() -> anyhow::Result<()> {
-    // Status, Retry-After, `retryAfterMax`, and the least that the second attempt waits. An ignored hour is beyond every
-    // deadline here.
+    // Status, Retry-After, `retryAfterMax`, and the least that the second attempt waits. An ignored hour is
+    // beyond every deadline here.
     let cases: [(u16, &str, &str, u64); 8] = [
         (503, "1", "", 1_000),
         (429, "1", "", 1_000),

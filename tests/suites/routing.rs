@@ -5,7 +5,8 @@
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::{Answer, Event, Mesh, Sink};
 
-/// Sends `events` through triggers `t0`, `t1`, ... with these `filter.attributes`; gives what arrived at each.
+/// Sends `events` through triggers `t0`, `t1`, ... with these `filter.attributes`; gives what arrived at
+/// each.
 async fn routed(filters: &[&str], events: &[Event]) -> anyhow::Result<Vec<Vec<String>>> {
     let sink = Sink::start().await?;
     let mut documents = Documents::broker();

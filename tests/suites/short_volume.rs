@@ -15,7 +15,8 @@ fn event(id: &str) -> Event {
     Event::new(id, "x").data("text/plain", vec![b'.'; EVENT_BYTES])
 }
 
-/// Two Brokers with a Trigger each, on a volume of 64 MiB: the subscriber of `default` is away, that of `fine` is not.
+/// Two Brokers with a Trigger each, on a volume of 64 MiB: the subscriber of `default` is away, that of
+/// `fine` is not.
 async fn two_brokers(volume: &Volume, dead: &Sink, fine: &Sink) -> anyhow::Result<Mesh> {
     let documents = Documents::broker()
         .trigger(

@@ -1,4 +1,5 @@
-//! `millrace sources`: sources alone send to a sink somewhere else, and lose nothing while it or they are down.
+//! `millrace sources`: sources alone send to a sink somewhere else, and lose nothing while it or they are
+//! down.
 
 use http::Method;
 use millrace_tests::mesh::Setup;

@@ -1,4 +1,5 @@
-//! Promise: a trigger gets the events admitted after it was, all of them, and none from before; a restart changes nothing.
+//! Promise: a trigger gets the events admitted after it was, all of them, and none from before; a restart
+//! changes nothing.
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::reload::{PATIENT, events, ids, sorted};

@@ -16,10 +16,11 @@ use crate::serving::{Gate, Serving};
 use crate::settings::Settings;
 use crate::{orphans, progress};
 
-/// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every event
-/// admitted from now on will be offered to it.
+/// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every
+/// event admitted from now on will be offered to it.
 ///
-/// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one counts.
+/// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one
+/// counts.
 pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
     let mut gate = serving.gate.lock().await;
     let orphaned = !mesh.brokers.contains_key(&serving.broker);
@@ -118,7 +119,8 @@ async fn orphan_missing(
     Ok(())
 }
 
-/// Triggers that may have changed: a new filter counts from the next event read on, the rest from the next attempt on.
+/// Triggers that may have changed: a new filter counts from the next event read on, the rest from the next
+/// attempt on.
 async fn change(
     serving: &Arc<Serving>,
     gate: &mut Gate,
@@ -215,8 +217,9 @@ async fn open(
     Ok(())
 }
 
-/// After a command: the numbers of rows, due times and states as they are stored now. Until they are taken over nothing
-/// is committed and no lane is opened or set aside, or what was read here would be older than what it replaces.
+/// After a command: the numbers of rows, due times and states as they are stored now. Until they are taken
+/// over nothing is committed and no lane is opened or set aside, or what was read here would be older than
+/// what it replaces.
 pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     let mut gate = serving.gate.lock().await;
     let _committing = serving.committing.lock().await;

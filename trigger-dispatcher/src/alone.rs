@@ -1,12 +1,14 @@
-//! Lets events that are strongly suspected of ending the process be attempted one at a time, in the whole process.
+//! Lets events that are strongly suspected of ending the process be attempted one at a time, in the whole
+//! process.
 //!
-//! Whatever is open when the process ends is counted. Events that are attempted beside the guilty one would be counted each
-//! time too, and given up on with it: so those that were open at more than one unclean end take turns, and the outcome of
-//! one is durable before the next one's turn begins.
+//! Whatever is open when the process ends is counted. Events that are attempted beside the guilty one would
+//! be counted each time too, and given up on with it: so those that were open at more than one unclean end
+//! take turns, and the outcome of one is durable before the next one's turn begins.
 //!
-//! A process that ends soon after each start for another reason (too little memory, a deployment in trouble) would meet the same
-//! first suspects each time. So the next attempt waits until the process has lived for a while, longer with each end: what is
-//! guilty ends it then too, and what is not has long been delivered or was not open.
+//! A process that ends soon after each start for another reason (too little memory, a deployment in trouble)
+//! would meet the same first suspects each time. So the next attempt waits until the process has lived for a
+//! while, longer with each end: what is guilty ends it then too, and what is not has long been delivered or
+//! was not open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +18,19 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::progress;
 use crate::serving::Serving;
 
-/// Unclean ends during attempts of an event from which on it is attempted alone. One alone says little: everything that was in
-/// flight was open then.
+/// Unclean ends during attempts of an event from which on it is attempted alone. One alone says little:
+/// everything that was in flight was open then.
 const ALONE_FROM: u32 = 2;
 
-/// How long the process must have lived before the first attempt alone; four times as long before each later one.
+/// How long the process must have lived before the first attempt alone; four times as long before each later
+/// one.
 const CALM: Duration = Duration::from_millis(500);
 
 /// The longest wait of a suspect at one time.
 pub(crate) const LONGEST_CALM: Duration = Duration::from_secs(10);
 
-/// When a suspect asks for its turn again that has not got it, at the earliest; chance adds as much. No worker waits for a turn: an
-/// attempt may take its whole timeout, and the lane has others to see to.
+/// When a suspect asks for its turn again that has not got it, at the earliest; chance adds as much. No
+/// worker waits for a turn: an attempt may take its whole timeout, and the lane has others to see to.
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// The one place in which a suspect is attempted.
@@ -77,7 +80,8 @@ impl Turn<'_> {
         if self.0.is_some()
             && let Err(error) = progress::commit(serving).await
         {
-            // It is tried again with whatever comes next; at worst the next crash is counted against this one too.
+            // It is tried again with whatever comes next; at worst the next crash is counted against this one
+            // too.
             tracing::warn!(broker = %serving.broker, %error, "the outcome of a suspected event is not written down yet");
         }
     }

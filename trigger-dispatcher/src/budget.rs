@@ -66,7 +66,8 @@ impl Budget {
         self.queued.used() > self.queued.limit() / 4 * 3
     }
 
-    /// Takes `bytes` for an attempt of a lane that has so many attempts and bytes in flight; `false`: it has to wait.
+    /// Takes `bytes` for an attempt of a lane that has so many attempts and bytes in flight; `false`: it has
+    /// to wait.
     pub(crate) fn begin(&self, bytes: usize, attempts: usize, held: usize) -> bool {
         if attempts == 0 {
             self.in_flight.take_anyway(bytes);

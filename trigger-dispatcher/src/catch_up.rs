@@ -1,4 +1,5 @@
-//! The reader behind the head: feeds lanes that left the router, those near each other together, and hands them back.
+//! The reader behind the head: feeds lanes that left the router, those near each other together, and hands
+//! them back.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -98,8 +99,8 @@ fn take_up(serving: &Serving) {
     serving.hungry.lock().extend(asked.iter().map(|lane| lane.key));
 }
 
-/// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near each other,
-/// so that none waits for another that is further behind. `false`: something could not be read.
+/// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near
+/// each other, so that none waits for another that is further behind. `false`: something could not be read.
 async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box<dyn Reader>>) -> bool {
     let mut good = true;
     let mut behind = Vec::new();
@@ -157,8 +158,8 @@ async fn feed_group(
     Ok(reached)
 }
 
-/// Reads again, one by one, the positions that a lane owed when it was restored or its queue was dropped. Each stays
-/// owed until it is queued: a commit may come while it is read.
+/// Reads again, one by one, the positions that a lane owed when it was restored or its queue was dropped.
+/// Each stays owed until it is queued: a commit may come while it is read.
 async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelError> {
     loop {
         let offset = {

@@ -180,8 +180,8 @@ async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
     }
 }
 
-/// Before the attempt: an event under suspicion waits for calm and its turn and is written down as open; it is given up on when it
-/// ended the process too often.
+/// Before the attempt: an event under suspicion waits for calm and its turn and is written down as open; it
+/// is given up on when it ended the process too often.
 async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>, Next> {
     let Job {
         attempted, settings, ..

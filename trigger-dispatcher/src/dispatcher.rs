@@ -153,7 +153,8 @@ impl Dispatcher {
         self.common.provoked.clone()
     }
 
-    /// Serves until `shutdown`; then ends what is in flight, up to the drain timeout, and writes down what is settled.
+    /// Serves until `shutdown`; then ends what is in flight, up to the drain timeout, and writes down what is
+    /// settled.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut mesh = self.parts.mesh.clone();
         mesh.mark_changed();
@@ -404,7 +405,8 @@ fn look_lanes_over(serving: &Arc<Serving>) {
     }
 }
 
-/// Under the lock on the routes: the lane leaves the router where the router is, and nothing comes in between.
+/// Under the lock on the routes: the lane leaves the router where the router is, and nothing comes in
+/// between.
 fn drop_what_stands(serving: &Arc<Serving>, lane: &Arc<Lane>) {
     let routes = serving.routes.lock();
     let mut inner = lane.inner.lock();

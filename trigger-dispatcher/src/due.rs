@@ -73,7 +73,8 @@ async fn fetch(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), ChannelEr
             inner.due_waiting = true;
             return Ok(());
         }
-        // One that is settled and committed while rows are read is still in what was read, and must not be delivered again.
+        // One that is settled and committed while rows are read is still in what was read, and must not be
+        // delivered again.
         inner.begin_fetch();
     }
     provoke::at(serving, Task::Due, None);
@@ -115,9 +116,9 @@ async fn fetch_rows(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<bool, Ch
     Ok(true)
 }
 
-/// Sorts rows in the order of their attempts: the earliest first, so that each gets its turn however little room
-/// there is, then the others by position, so that neighbours in the log are read together. In a lane that keeps
-/// the order, first attempts come before all others. They starve nobody, since each is made once.
+/// Sorts rows in the order of their attempts: the earliest first, so that each gets its turn however little
+/// room there is, then the others by position, so that neighbours in the log are read together. In a lane
+/// that keeps the order, first attempts come before all others. They starve nobody, since each is made once.
 fn in_reading_order(rows: &mut [Work], keeps_order: bool) {
     let place = |work: &Work| (work.key.position.partition, work.key.position.offset);
     let mut others = rows;
@@ -176,7 +177,8 @@ async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Resul
 // === impl Timetable ===
 
 impl Timetable {
-    /// Looks at the lane at `due` unless it is to be looked at earlier anyway. Says whether this is now the first of all.
+    /// Looks at the lane at `due` unless it is to be looked at earlier anyway. Says whether this is now the
+    /// first of all.
     pub(crate) fn set(&mut self, key: u32, due: Timestamp) -> bool {
         match self.of_lane.get(&key) {
             Some(earlier) if *earlier <= due => return false,

@@ -86,8 +86,8 @@ impl Notice {
     }
 }
 
-/// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the process. That there
-/// is no sink for a refused reply is no news: the refusal has been noted.
+/// Notes an event that was given up on without an attempt: its target is not known any more, or it ends the
+/// process. That there is no sink for a refused reply is no news: the refusal has been noted.
 pub(crate) fn not_attempted(
     serving: &Serving,
     lane: &Lane,

@@ -1,5 +1,5 @@
-//! What stays in the mesh: a delivery to one of its Brokers, and the reply in an answer. Both go through intake, and both
-//! carry the attribute that ends a loop.
+//! What stays in the mesh: a delivery to one of its Brokers, and the reply in an answer. Both go through
+//! intake, and both carry the attribute that ends a loop.
 
 use std::time::Duration;
 

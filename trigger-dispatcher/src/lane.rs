@@ -1,10 +1,11 @@
-//! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last commit.
+//! A lane: one trigger's delivery. Holds what waits, what is in flight and what has changed since the last
+//! commit.
 //!
 //! All state is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's
 //! rules; their callers decide when to apply them. They are grouped by purpose: how the queue is filled
-//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), the order of first attempts (`firsts`),
-//! an attempt that has to wait (`under_way`), what an outcome changes (`settle`), and the numbers of rows
-//! (`count`) and of attempts (`tally`).
+//! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), the order of first attempts
+//! (`firsts`), an attempt that has to wait (`under_way`), what an outcome changes (`settle`), and the numbers
+//! of rows (`count`) and of attempts (`tally`).
 
 mod count;
 mod due_rows;
@@ -121,8 +122,8 @@ pub(crate) struct Inner {
     /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
     taken: HashSet<WorkKey>,
     released: Vec<WorkKey>,
-    /// While due rows are being fetched: the keys whose change became durable meanwhile. They stay taken until the end,
-    /// because the fetch may have read their rows before.
+    /// While due rows are being fetched: the keys whose change became durable meanwhile. They stay taken
+    /// until the end, because the fetch may have read their rows before.
     freed_while_fetching: Option<Vec<WorkKey>>,
     pending: Vec<Change>,
     next_due: Option<Timestamp>,

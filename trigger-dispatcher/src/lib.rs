@@ -9,8 +9,8 @@
 //! `watched` restarts all of these tasks after a panic.
 //!
 //! # Guarantees
-//! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or parked: at
-//!   least once, also across `kill -9`.
+//! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or
+//!   parked: at least once, also across `kill -9`.
 //! - A slow or dead subscriber costs the other lanes nothing, and memory only up to the lane's bounds.
 //! - What was in flight, and at most one commit interval of outcomes, is delivered again after a crash.
 //!

@@ -1,4 +1,5 @@
-//! Metrics of the dispatcher: one series a broker, none for a trigger, so that 10 000 idle triggers cost nothing.
+//! Metrics of the dispatcher: one series a broker, none for a trigger, so that 10 000 idle triggers cost
+//! nothing.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is a row of a table.
+//! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is
+//! a row of a table.
 
 use millrace_channel::{Failure, Stage, Work, WorkKey};
 use millrace_delivery::{Verdict, backoff};
@@ -227,7 +228,8 @@ fn attempts_made(attempted: &Attempted) -> u32 {
     here.saturating_add(before.map_or(0, |failure| failure.attempt.saturating_add(1)))
 }
 
-/// Keeps the last failures. The last one in stage `Subscriber` is kept whatever comes after it: the dead letter tells it.
+/// Keeps the last failures. The last one in stage `Subscriber` is kept whatever comes after it: the dead
+/// letter tells it.
 fn remember(failures: &mut Vec<Failure>, failure: Failure) {
     failures.push(failure);
     if failures.len() > Work::KEPT_FAILURES {

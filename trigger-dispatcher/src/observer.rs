@@ -44,7 +44,8 @@ pub enum Observation<'a> {
     },
 }
 
-/// A function that is told what happens while somebody wants to know. It must return quickly: it runs on the event's way.
+/// A function that is told what happens while somebody wants to know. It must return quickly: it runs on the
+/// event's way.
 #[derive(Clone)]
 pub struct Observer {
     tell: Arc<dyn Fn(&Observation<'_>) + Send + Sync>,
@@ -54,7 +55,8 @@ pub struct Observer {
 // === impl Observer ===
 
 impl Observer {
-    /// An observer that calls `tell` while `is_wanted`, which is asked for each batch of events and each attempt.
+    /// An observer that calls `tell` while `is_wanted`, which is asked for each batch of events and each
+    /// attempt.
     pub fn new(
         tell: impl Fn(&Observation<'_>) + Send + Sync + 'static,
         is_wanted: impl Fn() -> bool + Send + Sync + 'static,

@@ -1,9 +1,10 @@
-//! Writes down what was settled: the router's position, each lane's progress and its rows, in one atomic commit.
+//! Writes down what was settled: the router's position, each lane's progress and its rows, in one atomic
+//! commit.
 //!
 //! # Guarantees
-//! The router's position passes p only together with the rows and the progress of every lane that has p unsettled.
-//! A commit comes 100 ms after the first change, or as soon as a lane has many outcomes. A failed commit is tried
-//! again; until it succeeds lanes stop at their bound of uncommitted outcomes.
+//! The router's position passes p only together with the rows and the progress of every lane that has p
+//! unsettled. A commit comes 100 ms after the first change, or as soon as a lane has many outcomes. A failed
+//! commit is tried again; until it succeeds lanes stop at their bound of uncommitted outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

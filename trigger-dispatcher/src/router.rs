@@ -1,8 +1,8 @@
 //! The reader at the log's head: each event is read once and given to the lanes that want it.
 //!
-//! Filters run on the reading thread for a short while ([`brief`](millrace_filter::Allowance::brief)), holding no lock that other
-//! tasks of that thread wait for. An event that needs more work is asked about in turns with other brokers,
-//! and the next events wait for it: the order of the log is kept.
+//! Filters run on the reading thread for a short while ([`brief`](millrace_filter::Allowance::brief)),
+//! holding no lock that other tasks of that thread wait for. An event that needs more work is asked about in
+//! turns with other brokers, and the next events wait for it: the order of the log is kept.
 //!
 //! The files follow an event: which lanes want it (`answers`), and how they get it (`give`).
 
@@ -106,7 +106,8 @@ async fn route(serving: &Arc<Serving>, batch: &Batch, answers: &mut Answers) -> 
                 }
                 next += 1;
             }
-            // The allowance is used up: other tasks get a turn, and then the next event goes on with a new one.
+            // The allowance is used up: other tasks get a turn, and then the next event goes on with a new
+            // one.
             not_first => {
                 begun = not_first;
                 tokio::task::yield_now().await;

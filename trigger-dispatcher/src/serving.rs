@@ -182,7 +182,8 @@ impl Serving {
         }
         if inner.wants_due() {
             inner.due_waiting = false;
-            // Now, and not at once: lanes that have waited for longer come first, or one with much due starves them.
+            // Now, and not at once: lanes that have waited for longer come first, or one with much due
+            // starves them.
             self.schedule(lane.key, self.steady());
         }
         self.wake_worker(lane, inner);

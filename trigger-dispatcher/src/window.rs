@@ -1,7 +1,7 @@
 //! What a lane owes below the position it reads on from: queued, in flight, or to be read again.
 //!
-//! Pure bookkeeping: no time, no I/O. Every position that matched is in exactly one place until it is settled or has
-//! a durable row of work.
+//! Pure bookkeeping: no time, no I/O. Every position that matched is in exactly one place until it is settled
+//! or has a durable row of work.
 
 mod in_hand;
 
@@ -77,7 +77,8 @@ impl Window {
         self.queued_bytes = 0;
     }
 
-    /// The next position to be read again. It stays owed until [`Window::was_read`], whatever is committed meanwhile.
+    /// The next position to be read again. It stays owed until [`Window::was_read`], whatever is committed
+    /// meanwhile.
     pub(crate) fn next_owed(&self) -> Option<u64> {
         self.owed.front().copied()
     }

@@ -1,4 +1,5 @@
-//! A worker: takes from its lane, makes the attempt on a connection of its own, settles; ends when there is nothing to do.
+//! A worker: takes from its lane, makes the attempt on a connection of its own, settles; ends when there is
+//! nothing to do.
 
 use std::ops::ControlFlow;
 use std::pin::pin;

@@ -1,7 +1,9 @@
-//! The project's own chores, as `cargo xtask <command>`: one place for what people and CI run, so that both run the same.
+//! The project's own chores, as `cargo xtask <command>`: one place for what people and CI run, so that both
+//! run the same.
 //!
-//! It has few dependencies on purpose: `cargo xtask test` must be at work within seconds of a fresh clone. The benchmark,
-//! which needs a web server, is a package of its own beside this one and is built when it is asked for.
+//! It has few dependencies on purpose: `cargo xtask test` must be at work within seconds of a fresh clone.
+//! The benchmark, which needs a web server, is a package of its own beside this one and is built when it is
+//! asked for.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

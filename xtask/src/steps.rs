@@ -62,7 +62,8 @@ impl Steps {
         self.ended(name, began, outcome)
     }
 
-    /// The times of the steps, and on the last line the count of all tests, if there was a step that runs tests.
+    /// The times of the steps, and on the last line the count of all tests, if there was a step that runs
+    /// tests.
     pub(crate) fn summary(&self) {
         println!();
         for (name, took) in &self.times {

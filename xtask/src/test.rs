@@ -1,7 +1,7 @@
 //! Everything that CI runs, in an order that finds the cheap faults first.
 //!
-//! The suites drive the `dev` build of the binary: its dependencies are compiled for the unit tests anyway, and a second
-//! build with optimisation would cost more than the suites win by it.
+//! The suites drive the `dev` build of the binary: its dependencies are compiled for the unit tests anyway,
+//! and a second build with optimisation would cost more than the suites win by it.
 
 use std::path::Path;
 use std::process::Command;
@@ -85,7 +85,8 @@ fn checks(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {
     )
 }
 
-/// The end-to-end suites, one after the other; within a suite a few tests at a time, because each starts servers.
+/// The end-to-end suites, one after the other; within a suite a few tests at a time, because each starts
+/// servers.
 fn suites(mut cargo: Command, long: bool) -> Command {
     cargo.args([
         "test",

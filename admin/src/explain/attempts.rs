@@ -1,4 +1,5 @@
-//! The attempts of one trigger at one event: those of the history, and the failures that rows of state keep for longer.
+//! The attempts of one trigger at one event: those of the history, and the failures that rows of state keep
+//! for longer.
 
 use millrace_channel::{Attempt, Failure, Rows, Stage};
 use millrace_event::Timestamp;

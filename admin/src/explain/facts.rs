@@ -1,4 +1,5 @@
-//! What is known of one event for each trigger of its broker: the filter's decision, the lane, its rows, its attempts.
+//! What is known of one event for each trigger of its broker: the filter's decision, the lane, its rows, its
+//! attempts.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -143,7 +144,8 @@ fn stored(lane: &Lane, record: &Record, router: u64, clock: &Clock) -> Stored {
     }
 }
 
-/// The triggers of the broker: those of the documents, and those whose documents are gone but whose lanes are kept.
+/// The triggers of the broker: those of the documents, and those whose documents are gone but whose lanes are
+/// kept.
 async fn candidates(
     admin: &Admin,
     broker: &ObjectName,

@@ -1,4 +1,5 @@
-//! From facts to a word and a sentence: what became of an event for one trigger. Pure, so that each story is a row of a table.
+//! From facts to a word and a sentence: what became of an event for one trigger. Pure, so that each story is
+//! a row of a table.
 
 use millrace_channel::{LaneState, Parked, Stage, Work};
 use millrace_event::Timestamp;
@@ -11,8 +12,9 @@ use crate::wire::Rfc3339;
 /// What became of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fate {
-    /// `not-matched`, `admitted-later`, `not-served`, `behind`, `in-hand`, `retrying`, `dead-lettering`, `paused`, `orphaned`,
-    /// `not-ready`, `blocked`, or an end: `delivered`, `dead-lettered`, `parked`, `looping`, `dropped`, `settled`.
+    /// `not-matched`, `admitted-later`, `not-served`, `behind`, `in-hand`, `retrying`, `dead-lettering`,
+    /// `paused`, `orphaned`, `not-ready`, `blocked`, or an end: `delivered`, `dead-lettered`, `parked`,
+    /// `looping`, `dropped`, `settled`.
     pub(super) state: &'static str,
     pub(super) why: String,
     /// When the next attempt is due.

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{name, serve};
 
-/// A broker `shop/default` and its triggers `shop/ship` (with credentials in its URL) and `shop/lost` (unresolved).
+/// A broker `shop/default` and its triggers `shop/ship` (with credentials in its URL) and `shop/lost`
+/// (unresolved).
 fn mesh() -> Mesh {
     let broker = Broker {
         name: name("shop/default"),
@@ -195,7 +196,8 @@ async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
     );
 }
 
-/// The old place is kept while its trigger lives on another broker. Neither hides the other, whichever name is the later one.
+/// The old place is kept while its trigger lives on another broker. Neither hides the other, whichever name
+/// is the later one.
 #[tokio::test]
 async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
     for kept in ["shop/a-broker", "shop/z-broker"] {

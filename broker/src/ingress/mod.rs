@@ -1,7 +1,7 @@
 //! The HTTP ingress: `POST /{namespace}/{broker}` takes an event or a batch, 202 says that it is durable.
 //!
-//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`), and how a
-//! refusal is told (`refuse`); this one leads it through.
+//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`), and
+//! how a refusal is told (`refuse`); this one leads it through.
 
 mod handshake;
 mod refuse;
@@ -78,8 +78,8 @@ struct Handler {
     webhooks: Option<Arc<dyn Mount>>,
 }
 
-/// What is left unread of a refused request up to this size is read and dropped, so that its connection can be used
-/// again; beyond it the connection is closed.
+/// What is left unread of a refused request up to this size is read and dropped, so that its connection can
+/// be used again; beyond it the connection is closed.
 const DISCARD_BYTES: usize = 64 * 1024;
 /// And only as long as this.
 const DISCARD_TIME: Duration = Duration::from_secs(1);

@@ -1,12 +1,12 @@
 //! Which broker a path names. Two segments need no router.
 //!
-//! `/sources/{namespace}/{name}` belongs to the webhooks of sources. A namespace called `sources` is no conflict, as
-//! brokers have two segments and webhooks three.
+//! `/sources/{namespace}/{name}` belongs to the webhooks of sources. A namespace called `sources` is no
+//! conflict, as brokers have two segments and webhooks three.
 
 /// The `namespace/name` that a path names; `None` when it has other than two segments.
 ///
-/// One slash at the end is allowed. Percent signs are taken as they are: names of brokers have no characters that would
-/// need them, so an encoded name is the name of no broker.
+/// One slash at the end is allowed. Percent signs are taken as they are: names of brokers have no characters
+/// that would need them, so an encoded name is the name of no broker.
 pub(super) fn broker_of(path: &str) -> Option<&str> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);

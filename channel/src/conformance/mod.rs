@@ -1,7 +1,7 @@
 //! The suite that every backend passes: each sentence of the contract ([`crate::contract`]) once.
 //!
-//! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they promise, by what
-//! they speak of: [`events`], [`lanes`], [`work`], [`parked`].
+//! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they
+//! promise, by what they speak of: [`events`], [`lanes`], [`work`], [`parked`].
 
 #![allow(clippy::unwrap_used, reason = "a suite fails by panicking")]
 

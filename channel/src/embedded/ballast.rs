@@ -1,7 +1,7 @@
 //! A file that only takes up room, thrown overboard when the volume is full.
 //!
-//! Deleting settled events needs progress to be written first, and that needs a little room: without it a volume that is full to
-//! the last block would stay so.
+//! Deleting settled events needs progress to be written first, and that needs a little room: without it a
+//! volume that is full to the last block would stay so.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -103,7 +103,8 @@ impl DataFolder {
         brokers_in(&self.path)
     }
 
-    /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its name. Blocking.
+    /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its
+    /// name. Blocking.
     pub(crate) fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
         let path = self.broker(broker)?;
         if !path.exists() {
@@ -191,7 +192,8 @@ fn lock_file(folder: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
         Err(TryLockError::Error(error)) => return Err(fault("lock", &path, error)),
     }
-    // Only for people who look: the lock itself is the system's, and goes with the process. A full disk must not stop the start.
+    // Only for people who look: the lock itself is the system's, and goes with the process. A full disk must
+    // not stop the start.
     let _ = file
         .set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -257,8 +259,8 @@ fn entries(path: &Path) -> Result<Vec<String>, OpenError> {
     Ok(names)
 }
 
-/// A Kubernetes name (letters, digits, `-`, `.`, not beginning with a dot), which is also a harmless file name. Capitals and
-/// `_` do no harm in a mesh from files.
+/// A Kubernetes name (letters, digits, `-`, `.`, not beginning with a dot), which is also a harmless file
+/// name. Capitals and `_` do no harm in a mesh from files.
 fn is_plain(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= LONGEST_NAME

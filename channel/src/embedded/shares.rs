@@ -143,7 +143,8 @@ impl Borrowed {
     }
 }
 
-/// Whether a producer of a Broker that is below its part may write `bytes` into the first half of the reserve.
+/// Whether a producer of a Broker that is below its part may write `bytes` into the first half of the
+/// reserve.
 pub(crate) fn may_produce(space: Space, borrowed: u64, bytes: u64) -> bool {
     let left = space.free.checked_sub(space.reserve() / 2 + bytes);
     left.is_some_and(|left| borrowed + bytes <= left)

@@ -38,11 +38,13 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// Set unreadable state databases aside and begin every lane at the oldest retained event.
     pub rebuild_state: bool,
-    /// Bytes of the attempts' history of each broker; 64 MiB. It takes less on a small volume; with 0 none is kept.
+    /// Bytes of the attempts' history of each broker; 64 MiB. It takes less on a small volume; with 0 none is
+    /// kept.
     pub history_bytes: u64,
 }
 
-/// Per broker: what its resource says (see `millrace_model::Broker`; the channel crate does not know the model).
+/// Per broker: what its resource says (see `millrace_model::Broker`; the channel crate does not know the
+/// model).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// Settled history is kept this long.

@@ -1,4 +1,5 @@
-//! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each kind.
+//! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each
+//! kind.
 
 mod api_server;
 mod cron;
@@ -35,7 +36,8 @@ const CORE: &[&str] = &[
 /// A source as written.
 pub(crate) struct SourceDocument {
     pub(crate) name: ObjectName,
-    /// `None`: the document names no sink, and one is given from outside (`K_SINK`) or the source does not run.
+    /// `None`: the document names no sink, and one is given from outside (`K_SINK`) or the source does not
+    /// run.
     pub(crate) sink: Option<Destination>,
     /// Where the document names its sink.
     pub(crate) sink_at: Mark,

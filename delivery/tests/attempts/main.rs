@@ -1,5 +1,5 @@
-//! Attempts against scripted servers: peers that answer late, half, twice, wrongly or not at all cannot be had from a
-//! well-behaved HTTP server, so the bytes are written by hand.
+//! Attempts against scripted servers: peers that answer late, half, twice, wrongly or not at all cannot be
+//! had from a well-behaved HTTP server, so the bytes are written by hand.
 
 mod answers;
 mod connections;

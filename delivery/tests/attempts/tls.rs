@@ -14,8 +14,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::server::{OK, Server, Step, answers, done, event, failure, play, request};
 
-/// A self-signed certificate and its key, valid from 2020 to 2119 and good for nothing but these tests: `loopback` for
-/// the address 127.0.0.1, `other` for the name other.example.
+/// A self-signed certificate and its key, valid from 2020 to 2119 and good for nothing but these tests:
+/// `loopback` for the address 127.0.0.1, `other` for the name other.example.
 struct Identity {
     certificate: &'static str,
     key: &'static str,

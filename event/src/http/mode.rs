@@ -25,7 +25,8 @@ pub enum Mode {
 /// and no `ce-` header).
 ///
 /// # Errors
-/// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given twice (400).
+/// A CloudEvents media type whose format is not JSON or whose charset is not UTF-8 (415); Content-Type given
+/// twice (400).
 pub fn mode(headers: &HeaderMap) -> Result<Option<Mode>, Invalid> {
     examine(headers).map(|(mode, _)| mode)
 }
@@ -89,7 +90,8 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Invalid> {
     Ok(Some(percent::octets_as_text(first.as_bytes())))
 }
 
-/// A compressed body would be stored as if it were the data, and no subscriber would learn that it is compressed.
+/// A compressed body would be stored as if it were the data, and no subscriber would learn that it is
+/// compressed.
 pub(super) fn check_coding(headers: &HeaderMap) -> Result<(), Invalid> {
     let plain = |value: &HeaderValue| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"identity");
     let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");

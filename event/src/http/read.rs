@@ -1,4 +1,5 @@
-//! A message in binary mode becomes an event: the hot path of intake, one pass over the headers and one buffer.
+//! A message in binary mode becomes an event: the hot path of intake, one pass over the headers and one
+//! buffer.
 
 use std::borrow::Cow;
 
@@ -93,9 +94,9 @@ fn spelled<'a>(octets: &'a [u8], name: &str) -> Result<(Kind, Cow<'a, str>), Inv
     })
 }
 
-/// Most clients put a URI into a header as it is, though its percent signs should be encoded again. Decoding then gives
-/// what is no URI any more (`/a b` of `/a%20b`). No client that encodes by the rule can have meant such a value, so the
-/// octets as they came are the URI.
+/// Most clients put a URI into a header as it is, though its percent signs should be encoded again. Decoding
+/// then gives what is no URI any more (`/a b` of `/a%20b`). No client that encodes by the rule can have meant
+/// such a value, so the octets as they came are the URI.
 fn undo_needless<'a>(
     version: SpecVersion,
     name: &str,
@@ -133,7 +134,8 @@ mod tests {
         ("ce-type", "t"),
     ];
 
-    /// Decodes the minimal event with more headers; one given again with `=` before its name is replaced, not repeated.
+    /// Decodes the minimal event with more headers; one given again with `=` before its name is replaced, not
+    /// repeated.
     fn read(more: &[(&str, &[u8])], body: &'static [u8]) -> Result<Event, Invalid> {
         let mut headers = HeaderMap::new();
         for (name, value) in MINIMAL {

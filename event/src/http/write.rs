@@ -83,8 +83,8 @@ fn pass_headers(event: &Event, headers: &mut HeaderMap) {
     }
 }
 
-/// Whether `datacontentencoding` (0.3) told how a JSON string spelled the data. The body is the data itself, so there the
-/// attribute would be wrong. One that came as a header describes the body and stays.
+/// Whether `datacontentencoding` (0.3) told how a JSON string spelled the data. The body is the data itself,
+/// so there the attribute would be wrong. One that came as a header describes the body and stays.
 fn json_spelled_base64(event: &Event, row: &Row) -> bool {
     event.specversion() == SpecVersion::V03
         && row.kind != Kind::RawHeader

@@ -98,7 +98,8 @@ fn member<'a>(event: &Event, data: &'a [u8]) -> Member<'a> {
     }
 }
 
-/// The data of an event of version 0.3 that says it is Base64. If that came as a header, the body may be Base64 already.
+/// The data of an event of version 0.3 that says it is Base64. If that came as a header, the body may be
+/// Base64 already.
 fn told_base64<'a>(event: &Event, data: &'a [u8]) -> Option<Member<'a>> {
     let told = event
         .get(ENCODING)

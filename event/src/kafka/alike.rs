@@ -26,8 +26,8 @@ pub(super) struct Alike {
     headers: Vec<Known>,
     /// The attributes that were added to it.
     added: Vec<Attribute>,
-    /// The form of the last event of such a record. Whatever values stand in it have been checked by the rules of the version, also
-    /// those of a record that was refused for another of its values.
+    /// The form of the last event of such a record. Whatever values stand in it have been checked by the
+    /// rules of the version, also those of a record that was refused for another of its values.
     last: Stencil,
 }
 
@@ -98,7 +98,8 @@ impl Alike {
                 .all(|(known, (name, _))| known.name == *name)
     }
 
-    /// The event of a record that is like those, if the last one has left a form in which its values and its data fit.
+    /// The event of a record that is like those, if the last one has left a form in which its values and its
+    /// data fit.
     pub(super) fn event(
         &mut self,
         headers: &[Header<'_>],

@@ -1,5 +1,5 @@
-//! The stored form of an event without its data, to be filled in again: the next event whose values are as long differs from it in a
-//! few octets.
+//! The stored form of an event without its data, to be filled in again: the next event whose values are as
+//! long differs from it in a few octets.
 
 use std::ops::Range;
 
@@ -12,7 +12,8 @@ use crate::stored::Layout;
 /// The largest form that is kept.
 const MAX_KEPT: usize = 4 * 1024;
 
-/// The form of the last event that was [taken](Stencil::take), with the values that were set since; none, if it was too large.
+/// The form of the last event that was [taken](Stencil::take), with the values that were set since; none, if
+/// it was too large.
 #[derive(Debug, Default)]
 pub(super) struct Stencil {
     form: Vec<u8>,

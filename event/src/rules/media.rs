@@ -1,6 +1,8 @@
-//! Media types (RFC 2046, by the grammar of RFC 9110 §8.3.1): whether a text is one, and what it says about the data.
+//! Media types (RFC 2046, by the grammar of RFC 9110 §8.3.1): whether a text is one, and what it says about
+//! the data.
 
-/// Whether `text` is a media type with good parameters. An empty parameter (`text/plain;`) is common and harmless.
+/// Whether `text` is a media type with good parameters. An empty parameter (`text/plain;`) is common and
+/// harmless.
 pub(crate) fn is_media_type(text: &str) -> bool {
     if text == "application/json" {
         return true;
@@ -35,7 +37,8 @@ pub(crate) fn essence(text: &str) -> &str {
         .trim_matches([' ', '\t'])
 }
 
-/// Whether data of this media type is JSON: the subtype is `json` or ends with `+json` (CloudEvents JSON 1.0.2 §3.1).
+/// Whether data of this media type is JSON: the subtype is `json` or ends with `+json` (CloudEvents JSON
+/// 1.0.2 §3.1).
 pub(crate) fn is_json(text: &str) -> bool {
     let Some((_, sub)) = essence(text).split_once('/') else {
         return false;
@@ -43,7 +46,8 @@ pub(crate) fn is_json(text: &str) -> bool {
     sub.eq_ignore_ascii_case("json") || ends_with(sub, "+json")
 }
 
-/// Whether data of this media type is text that a JSON string can hold without loss: `text/*` or XML, in UTF-8.
+/// Whether data of this media type is text that a JSON string can hold without loss: `text/*` or XML, in
+/// UTF-8.
 pub(crate) fn is_text(text: &str) -> bool {
     let Some((main, sub)) = essence(text).split_once('/') else {
         return false;
@@ -80,7 +84,8 @@ fn is_tchar(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// The parameters after the first semicolon: name and value as written, or `None` once for one that is malformed.
+/// The parameters after the first semicolon: name and value as written, or `None` once for one that is
+/// malformed.
 struct Parameters<'a> {
     rest: &'a str,
 }

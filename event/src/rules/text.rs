@@ -1,4 +1,5 @@
-//! Which characters stand where: in names, in values as they are, and which the String type forbids (CloudEvents 1.0.2 §3.1).
+//! Which characters stand where: in names, in values as they are, and which the String type forbids
+//! (CloudEvents 1.0.2 §3.1).
 
 /// Not one of `[a-z0-9]`.
 const NOT_NAME: u8 = 1;
@@ -7,7 +8,8 @@ const NOT_PRINTABLE: u8 = 2;
 /// A quote or a percent sign.
 const MARK: u8 = 4;
 
-/// What each octet is not. Every name and value of every event is looked at: one look-up an octet beats comparisons.
+/// What each octet is not. Every name and value of every event is looked at: one look-up an octet beats
+/// comparisons.
 const CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut octet = 0;
@@ -40,7 +42,8 @@ pub(crate) fn is_marked(octets: &[u8]) -> bool {
     classes(octets) & MARK != 0
 }
 
-/// The first forbidden character: a control character (U+0000 to U+001F, U+007F to U+009F) or a Unicode noncharacter.
+/// The first forbidden character: a control character (U+0000 to U+001F, U+007F to U+009F) or a Unicode
+/// noncharacter.
 pub(crate) fn forbidden(text: &str) -> Option<char> {
     if classes(text.as_bytes()) & NOT_PRINTABLE == 0 {
         return None;

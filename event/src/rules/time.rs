@@ -1,6 +1,8 @@
-//! Whether a text is a timestamp of RFC 3339. It is only checked, never parsed and printed again: the text is kept.
+//! Whether a text is a timestamp of RFC 3339. It is only checked, never parsed and printed again: the text is
+//! kept.
 
-/// Whether `text` is a `date-time` of RFC 3339 §5.6. A leap second is taken wherever a minute has one by the grammar.
+/// Whether `text` is a `date-time` of RFC 3339 §5.6. A leap second is taken wherever a minute has one by the
+/// grammar.
 pub(crate) fn is_timestamp(text: &str) -> bool {
     let Some((date, rest)) = text.as_bytes().split_at_checked(10) else {
         return false;

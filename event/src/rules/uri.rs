@@ -1,5 +1,6 @@
-//! Whether a text is a URI-reference or an absolute URI, by the grammar of RFC 3986. It is only checked, never altered:
-//! libraries that parse URIs also normalise them, and an event's `source` is compared character by character.
+//! Whether a text is a URI-reference or an absolute URI, by the grammar of RFC 3986. It is only checked,
+//! never altered: libraries that parse URIs also normalise them, and an event's `source` is compared
+//! character by character.
 
 /// Whether `text` is a URI-reference (§4.1): a URI or a relative reference.
 pub(crate) fn is_reference(text: &str) -> bool {
@@ -79,7 +80,8 @@ fn is_authority(text: &[u8]) -> bool {
     all(host, UNRESERVED | SUB_DELIM) && port.is_none_or(is_port)
 }
 
-/// What may stand between the brackets of a host: an IPv6 address, or `vF.` and an address of a future version.
+/// What may stand between the brackets of a host: an IPv6 address, or `vF.` and an address of a future
+/// version.
 fn is_ip_literal(address: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = address {
         let (version, Some(rest)) = cut(future, b'.') else {
@@ -119,7 +121,8 @@ const SLASH: u8 = 16;
 const QUESTION: u8 = 32;
 const PCHAR: u8 = UNRESERVED | SUB_DELIM | COLON | AT;
 
-/// The class of each octet: a `source` is checked for every event, so that a look-up beats a comparison with each delimiter.
+/// The class of each octet: a `source` is checked for every event, so that a look-up beats a comparison with
+/// each delimiter.
 const CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut octet = 0;

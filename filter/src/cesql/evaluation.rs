@@ -1,7 +1,7 @@
 //! What an expression gives for an event.
 //!
-//! An error ends the evaluation at once (the specification's fail-fast mode): as a filter nothing passes that had one,
-//! so what would have followed cannot change the decision.
+//! An error ends the evaluation at once (the specification's fail-fast mode): as a filter nothing passes that
+//! had one, so what would have followed cannot change the decision.
 
 use std::borrow::Cow;
 

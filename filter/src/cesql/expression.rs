@@ -27,8 +27,8 @@ pub(crate) enum Kind {
     Negate(Box<Node>),
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     Compare(Compare, Box<[Node; 2]>),
-    /// `a AND (b OR (c XOR d))`: each operator stands before the rest, which is one operand of it. As a list, so that
-    /// a long chain is not a deep tree.
+    /// `a AND (b OR (c XOR d))`: each operator stands before the rest, which is one operand of it. As a list,
+    /// so that a long chain is not a deep tree.
     Chain(Box<[Node]>, Box<[Logic]>),
     Like {
         of: Box<Node>,

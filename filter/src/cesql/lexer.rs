@@ -123,7 +123,8 @@ fn word(name: &str) -> Kind<'_> {
     word.map_or(Kind::Name(name), |(_, word)| Kind::Word(*word))
 }
 
-/// The text that a literal means: a backslash takes the meaning of a quote or a backslash, and is itself elsewhere.
+/// The text that a literal means: a backslash takes the meaning of a quote or a backslash, and is itself
+/// elsewhere.
 pub(crate) fn unescaped(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut chars = raw.chars().peekable();

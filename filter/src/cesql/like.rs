@@ -36,8 +36,8 @@ pub(crate) enum Shape<'p> {
 // === impl Pattern ===
 
 impl Pattern {
-    /// Reads a literal as it stands between its quotes: `\%` and `\_` are the characters, and the other escapes are
-    /// those of every text.
+    /// Reads a literal as it stands between its quotes: `\%` and `\_` are the characters, and the other
+    /// escapes are those of every text.
     pub(crate) fn new(raw: &str) -> Self {
         let mut runs = Vec::new();
         let mut pieces = Vec::new();

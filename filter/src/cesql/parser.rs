@@ -1,8 +1,8 @@
 //! Tokens as a tree, by the grammar of the specification.
 //!
-//! Tightest first: calls and literals; NOT and the sign; LIKE and IN; `* / %`; `+ -`; comparisons; AND, OR and XOR.
-//! The last three stand on one level and take everything behind them, as in the grammar that the reference
-//! implementations share: `a AND b OR c` is `a AND (b OR c)`.
+//! Tightest first: calls and literals; NOT and the sign; LIKE and IN; `* / %`; `+ -`; comparisons; AND, OR
+//! and XOR. The last three stand on one level and take everything behind them, as in the grammar that the
+//! reference implementations share: `a AND b OR c` is `a AND (b OR c)`.
 
 use super::expression::{Arithmetic, Compare, Kind, Logic, Node};
 use super::functions::Function;

@@ -7,8 +7,8 @@ use super::value::Value;
 use crate::clause::Attr;
 use crate::explain::{SHOWN_CLAUSES, TOO_MUCH_WORK, Verdict, quoted, shortened};
 
-/// The verdict of a clause that is an expression, and the sentence for it: the operands of AND, OR and XOR that were
-/// evaluated, with what the event has for their attributes.
+/// The verdict of a clause that is an expression, and the sentence for it: the operands of AND, OR and XOR
+/// that were evaluated, with what the event has for their attributes.
 pub(crate) fn of_clause(
     expression: &Expression,
     outcome: &Evaluated<'_>,

@@ -1,5 +1,5 @@
-//! Where the specification's test kit is thin: precedence, mixed AND, OR and XOR, refusals, bounds, and expressions as
-//! filters.
+//! Where the specification's test kit is thin: precedence, mixed AND, OR and XOR, refusals, bounds, and
+//! expressions as filters.
 
 use std::borrow::Cow;
 
@@ -322,7 +322,8 @@ fn a_filter_passes_on_true_alone_and_says_what_it_saw() {
             expected
         );
     }
-    // What is no match because of an error is one under a `not` of the filter, and none under a NOT of the language.
+    // What is no match because of an error is one under a `not` of the filter, and none under a NOT of the
+    // language.
     let not = |inner| Filter::Not(Box::new(inner));
     let outer = Compiled::new(&[not(Filter::Cesql("missing = 'x'".to_owned()))]).expect("valid");
     let inner = Compiled::new(&[Filter::Cesql("NOT (missing = 'x')".to_owned())]).expect("valid");

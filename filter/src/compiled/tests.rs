@@ -19,7 +19,8 @@ fn not(inner: Filter) -> Filter {
     Filter::Not(Box::new(inner))
 }
 
-/// `type` order.paid, `source` /shop/1, a `time` with an offset, an integer, a boolean and an empty extension.
+/// `type` order.paid, `source` /shop/1, a `time` with an offset, an integer, a boolean and an empty
+/// extension.
 fn event() -> Event {
     Event::builder(SpecVersion::V10)
         .attribute("id", "7")

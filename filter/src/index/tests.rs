@@ -105,7 +105,8 @@ fn what_an_expression_asks_of_every_event_prunes_as_a_dialect_does() {
     }
     let event = event(&[("type", "t7"), ("source", "/shop/7/x")]);
     assert_eq!(matching(&index, &event), [7, 107, 207]);
-    // None of the three hundred is asked but the two whose type is right; the first is proved by the look-ups.
+    // None of the three hundred is asked but the two whose type is right; the first is proved by the
+    // look-ups.
     assert!(index.root.open.is_empty());
     let split = |how| {
         index
@@ -248,7 +249,8 @@ fn what_the_index_answers_is_never_too_much_work() {
 }
 
 proptest! {
-    /// The promise of the index: it decides as asking every filter decides, through every insertion, replacement and removal.
+    /// The promise of the index: it decides as asking every filter decides, through every insertion,
+    /// replacement and removal.
     #[test]
     fn the_index_decides_as_a_plain_loop_does(
         changes in vec((0..40_u32, proptest::option::weighted(0.8, vec(filter(), 0..3))), 1..80),

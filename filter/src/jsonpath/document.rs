@@ -27,8 +27,8 @@ impl Document {
         }
     }
 
-    /// The first value that the path selects, as a text: a string as it is, `null` as nothing, anything else as
-    /// JSON.
+    /// The first value that the path selects, as a text: a string as it is, `null` as nothing, anything else
+    /// as JSON.
     pub fn first_text(&self, path: &JsonPath) -> Option<String> {
         let mut first = None;
         let meter = Meter::new(&self.allowance);

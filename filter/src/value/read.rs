@@ -18,7 +18,8 @@ pub struct NotJson {
 // === impl NotJson ===
 
 impl NotJson {
-    /// What is wrong, with its line and column in the octets that were read, both from 1. Columns count characters.
+    /// What is wrong, with its line and column in the octets that were read, both from 1. Columns count
+    /// characters.
     pub fn in_words(&self, octets: &[u8]) -> String {
         let before = &octets[..self.at.min(octets.len())];
         let line = before.iter().filter(|octet| **octet == b'\n').count() + 1;

@@ -33,8 +33,8 @@ use tokio::runtime;
 use exit::Exit;
 use out::Output;
 
-/// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to the services
-/// that want it.
+/// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to the
+/// services that want it.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, after_help = exit::HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {

@@ -1,4 +1,5 @@
-//! The flags that say what documents may name: files, variables and programs. `run`, `sources` and `check` share them.
+//! The flags that say what documents may name: files, variables and programs. `run`, `sources` and `check`
+//! share them.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! What is printed: data on the standard output, remarks on the standard error, in tables for people or as JSON.
+//! What is printed: data on the standard output, remarks on the standard error, in tables for people or as
+//! JSON.
 //!
 //! A reader that goes away early (`millrace parked list | head`) is no error.
 
@@ -28,7 +29,8 @@ pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error with what led to it. Some errors repeat their cause in their own sentence: no reason is said twice.
+/// An error with what led to it. Some errors repeat their cause in their own sentence: no reason is said
+/// twice.
 pub(crate) fn reasons(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -19,7 +19,8 @@ use crate::sources::sink::Sinks;
 /// `millrace run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a restart
+    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a
+    /// restart
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The data folder; created where it is not there
@@ -37,7 +38,8 @@ pub(crate) struct RunArgs {
 /// `millrace sources`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SourcesArgs {
-    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a restart
+    /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a
+    /// restart
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// The folder where sources keep what they remember; created where it is not there
@@ -100,8 +102,8 @@ pub(crate) struct ListeningArgs {
     /// Where the admin API, health and metrics are; port 0 takes any free one
     #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = parse_address)]
     pub(crate) admin_listen: SocketAddr,
-    /// A name by which clients may call the admin listener beside its own address, as through a proxy: NAME for any port, or
-    /// NAME:PORT. Repeat it, or separate names by commas
+    /// A name by which clients may call the admin listener beside its own address, as through a proxy: NAME
+    /// for any port, or NAME:PORT. Repeat it, or separate names by commas
     #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
     pub(crate) admin_allowed_hosts: Vec<String>,
     /// A host name by which producers may call, besides the listener's own address: NAME for any port, or
@@ -111,8 +113,8 @@ pub(crate) struct ListeningArgs {
     /// The most connections that may come in at one time; fewer where the limit of open files is low
     #[arg(long, value_name = "N", default_value_t = MAX_CONNECTIONS, value_parser = parse_count)]
     pub(crate) max_connections: usize,
-    /// Memory for events on their way: coming in, queued, in flight, replies [default: a quarter of the memory, between 128MiB
-    /// and 1GiB]
+    /// Memory for events on their way: coming in, queued, in flight, replies [default: a quarter of the
+    /// memory, between 128MiB and 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) memory_budget: Option<u64>,
     /// Allow listening where other machines can connect, although clients do not have to log in
@@ -121,7 +123,8 @@ pub(crate) struct ListeningArgs {
     /// The most data that one event may have
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_event_bytes)]
     pub(crate) max_event_bytes: usize,
-    /// The most connections to subscribers and sinks that may be open at one time; fewer where the limit of open files is low
+    /// The most connections to subscribers and sinks that may be open at one time; fewer where the limit of
+    /// open files is low
     #[arg(long, value_name = "N", default_value_t = MAX_OUTGOING_CONNECTIONS, value_parser = parse_count)]
     pub(crate) max_outgoing_connections: usize,
     /// How long requests and deliveries in hand may take to end at shutdown

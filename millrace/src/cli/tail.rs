@@ -15,8 +15,8 @@ pub(crate) struct TailArgs {
     /// Only of this Broker: namespace/name
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     broker: Option<ObjectName>,
-    /// Only events that pass: name=value (a * at the end or beginning of the value stands for anything), or a filter as
-    /// in a Trigger's filters, e.g. '{exact: {type: order.paid}}'; repeat it, and all must hold
+    /// Only events that pass: name=value (a * at the end or beginning of the value stands for anything), or a
+    /// filter as in a Trigger's filters, e.g. '{exact: {type: order.paid}}'; repeat it, and all must hold
     #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter, allow_hyphen_values = true)]
     filters: Vec<String>,
 }

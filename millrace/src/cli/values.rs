@@ -11,7 +11,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse_short(text).map_err(|error| error.to_string())
 }
 
-/// The largest `--max-event-bytes`: what the log keeps in one frame, with room for attributes and a base64 copy.
+/// The largest `--max-event-bytes`: what the log keeps in one frame, with room for attributes and a base64
+/// copy.
 const MAX_EVENT_BYTES: u64 = 32 << 20;
 
 /// A size: `1048576`, `512Ki`, `1MiB`, `0`.
@@ -48,8 +49,8 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 /// A host as in a URL, with or without a port: `millrace.example`, `millrace.example:9090`, `[::1]:9090`.
 pub(crate) fn parse_host(text: &str) -> Result<String, String> {
-    // `Authority` keeps credentials that stand before the host, and takes any text for a port. A name is compared as it is,
-    // so a pattern would allow nothing.
+    // `Authority` keeps credentials that stand before the host, and takes any text for a port. A name is
+    // compared as it is, so a pattern would allow nothing.
     let plain = text
         .bytes()
         .all(|c| c.is_ascii_alphanumeric() || b"-._:[]".contains(&c));
@@ -83,7 +84,8 @@ pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A filter: `name=value` with perhaps a `*` at one end of the value, or one in the form of a Trigger's `filters`.
+/// A filter: `name=value` with perhaps a `*` at one end of the value, or one in the form of a Trigger's
+/// `filters`.
 pub(crate) fn parse_filter(text: &str) -> Result<String, String> {
     let is_short = !text.trim_start().starts_with(['{', '[']);
     let filter = match text.split_once('=') {

@@ -115,7 +115,8 @@ impl Documents {
         }
     }
 
-    /// The state of the files now, taken before they are read: a change while they are read is then noticed later.
+    /// The state of the files now, taken before they are read: a change while they are read is then noticed
+    /// later.
     pub(crate) async fn seen(&self) -> Seen {
         let now = self.look().await.unwrap_or_default();
         Seen {

@@ -178,7 +178,8 @@ impl Front {
         self.admin_listener.address()
     }
 
-    /// Serves the admin API, waits until the `first` mesh is in effect, and opens. Events are accepted when it returns.
+    /// Serves the admin API, waits until the `first` mesh is in effect, and opens. Events are accepted when
+    /// it returns.
     pub(crate) async fn open(
         self,
         first: impl Future<Output = anyhow::Result<Arc<Mesh>>>,

@@ -32,8 +32,8 @@ const ADMIN: (usize, usize) = (4, 256);
 /// The reserve is at least this fraction of the limit: segments of logs, state databases, documents, and
 /// sockets that are just being closed or accepted.
 const RESERVE: usize = 4;
-/// What a Broker has open at least: its log with a segment, its state database and the attempts' history. The rest
-/// is for older segments, which are opened when somebody reads them.
+/// What a Broker has open at least: its log with a segment, its state database and the attempts' history. The
+/// rest is for older segments, which are opened when somebody reads them.
 const OF_BROKER: usize = 10;
 /// The most that the reserve is, in quarters of the limit: connections must be possible.
 const MOST: usize = 3;
@@ -43,8 +43,8 @@ const UNLIMITED: usize = 1 << 30;
 // === impl Descriptors ===
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one, and divides it, for so many Brokers. `incoming` and `outgoing` are
-    /// upper bounds.
+    /// Raises the soft limit to the hard one, and divides it, for so many Brokers. `incoming` and `outgoing`
+    /// are upper bounds.
     pub(crate) fn claim(incoming: usize, outgoing: usize, brokers: usize) -> Self {
         let split = Self::split(raise(), incoming, outgoing, brokers);
         if reserve_for(brokers, split.admin, split.lookups) > split.limit / RESERVE * MOST {

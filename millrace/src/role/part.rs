@@ -1,4 +1,5 @@
-//! A part of the process that runs beside the others and is ended by itself, in the order that its role wants.
+//! A part of the process that runs beside the others and is ended by itself, in the order that its role
+//! wants.
 
 use std::time::Duration;
 

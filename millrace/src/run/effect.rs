@@ -1,5 +1,5 @@
-//! Brings a mesh into effect in the order that loses nothing: channels open, then triggers' start positions are
-//! durable, then the door opens.
+//! Brings a mesh into effect in the order that loses nothing: channels open, then triggers' start positions
+//! are durable, then the door opens.
 
 use std::sync::Arc;
 
@@ -68,8 +68,8 @@ impl Effect {
         Ok(mesh)
     }
 
-    /// Opens the channels of brokers that are in no document any more: parked events can be read there, and what their
-    /// triggers are owed waits for their return, up to the grace period.
+    /// Opens the channels of brokers that are in no document any more: parked events can be read there, and
+    /// what their triggers are owed waits for their return, up to the grace period.
     async fn open_orphans(&self) -> anyhow::Result<()> {
         for broker in self.store.brokers()? {
             if self.channels.get(&broker).is_none() {

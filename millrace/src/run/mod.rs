@@ -24,7 +24,8 @@ pub(crate) async fn run(config: RoleConfig, paths: Vec<PathBuf>) -> anyhow::Resu
     role::serve(documents, &config, |mesh| Node::build(&config, None, mesh)).await
 }
 
-/// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of its own.
+/// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of
+/// its own.
 pub(crate) fn build(config: &RoleConfig, show: Option<Show>) -> anyhow::Result<Result<Node, Exit>> {
     role::unless_locked(Node::build(config, show, &Mesh::default()))
 }

@@ -1,4 +1,5 @@
-//! The whole of Millrace in one process: behind the front that every role has, the dispatcher and the Brokers' channels.
+//! The whole of Millrace in one process: behind the front that every role has, the dispatcher and the
+//! Brokers' channels.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -39,8 +40,8 @@ pub(crate) struct Running {
 // === impl Node ===
 
 impl Node {
-    /// Opens the data folder, binds the addresses and wires the parts, with room for the Brokers of `mesh`. `show`
-    /// prints what passes.
+    /// Opens the data folder, binds the addresses and wires the parts, with room for the Brokers of `mesh`.
+    /// `show` prints what passes.
     pub(crate) fn build(config: &RoleConfig, show: Option<Show>, mesh: &Mesh) -> anyhow::Result<Self> {
         let store = Store::open(&config.data, config.store())?;
         // Those of the documents, and those that are gone but still owe something.

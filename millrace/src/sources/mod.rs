@@ -1,8 +1,8 @@
 //! `millrace sources`: sources alone, without Brokers, sending to a sink somewhere else.
 //!
-//! [`sink`] says where each source sends to, [`node`] wires the parts; the rest is what every [`role`] is made of. The
-//! guarantees are the same: what a source remembers is in the data folder, and an origin is told only after the sink has
-//! answered.
+//! [`sink`] says where each source sends to, [`node`] wires the parts; the rest is what every [`role`] is
+//! made of. The guarantees are the same: what a source remembers is in the data folder, and an origin is told
+//! only after the sink has answered.
 
 mod node;
 pub(crate) mod sink;

@@ -1,4 +1,5 @@
-//! The parts of `millrace sources`: the front that every role has, with no Broker behind it, and what sources remember.
+//! The parts of `millrace sources`: the front that every role has, with no Broker behind it, and what sources
+//! remember.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

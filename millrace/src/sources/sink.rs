@@ -60,7 +60,8 @@ impl Sinks {
         })
     }
 
-    /// The sources of a mesh, each with the sink that it has here. Brokers and Triggers are left out: they are not here.
+    /// The sources of a mesh, each with the sink that it has here. Brokers and Triggers are left out: they
+    /// are not here.
     pub(crate) fn apply(&self, mesh: Mesh) -> Mesh {
         let sources = mesh.sources.into_iter().map(|(key, source)| {
             let source = Source {

@@ -9,7 +9,8 @@ use crate::NamedFile;
 /// An event for each change of the objects of some kinds.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
-    /// How to reach the API server from outside of its cluster; `None`: from inside, as the pod's service account.
+    /// How to reach the API server from outside of its cluster; `None`: from inside, as the pod's service
+    /// account.
     pub kubeconfig: Option<NamedFile>,
     /// What the events carry.
     pub mode: ObjectMode,

@@ -1,4 +1,5 @@
-//! The times of a cron expression in a time zone. Documents and the source that keeps to them read it here, and nowhere else.
+//! The times of a cron expression in a time zone. Documents and the source that keeps to them read it here,
+//! and nowhere else.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -10,17 +11,19 @@ use millrace_event::Timestamp;
 
 use super::schedule_words;
 
-/// The times of a cron expression in a time zone. Cheap to clone enough for a source; two are equal when their texts are.
+/// The times of a cron expression in a time zone. Cheap to clone enough for a source; two are equal when
+/// their texts are.
 ///
 /// # Guarantees
-/// - The times are whole seconds, and depend on nothing but the two texts and the zone's rules: from wherever one asks, the
-///   same times come.
+/// - The times are whole seconds, and depend on nothing but the two texts and the zone's rules: from wherever
+///   one asks, the same times come.
 /// - The rules of time zones are those that Millrace was built with, whatever the machine has.
 ///
 /// # Where clocks are changed
-/// An expression with one second, one minute and one hour (`30 2 * * *`) names a time of day, and has it once a day: in a
-/// gap it comes at the end of the gap, and of a repeated hour it takes the first. Any other (`*/15 * * * *`, `0 2,3 * * *`)
-/// names what the clock shows: it leaves the gap out and comes in both of the repeated hours.
+/// An expression with one second, one minute and one hour (`30 2 * * *`) names a time of day, and has it once
+/// a day: in a gap it comes at the end of the gap, and of a repeated hour it takes the first. Any other
+/// (`*/15 * * * *`, `0 2,3 * * *`) names what the clock shows: it leaves the gap out and comes in both of the
+/// repeated hours.
 #[derive(Clone)]
 pub struct Schedule {
     text: String,
@@ -233,8 +236,8 @@ fn read(fields: &[&str]) -> Result<Cron, ScheduleError> {
         })
 }
 
-/// The fields, with a `*` in the place of what restricts a day no more than that: crontab(5) and robfig's parser say that the other
-/// of the two days then decides, and croner knows only the `*` itself.
+/// The fields, with a `*` in the place of what restricts a day no more than that: crontab(5) and robfig's
+/// parser say that the other of the two days then decides, and croner knows only the `*` itself.
 fn whole_days<'a>(fields: &[&'a str]) -> Vec<&'a str> {
     let is_whole = |index: usize, field: &str| {
         let bare = field.strip_prefix('+').filter(|_| index == 5).unwrap_or(field);

@@ -29,8 +29,8 @@ const DAYS: [&str; 7] = [
     "saturday",
 ];
 
-/// What is wrong with a field, as far as it is one of the usual mistakes. The text is ASCII or not; nothing is cut within a
-/// character.
+/// What is wrong with a field, as far as it is one of the usual mistakes. The text is ASCII or not; nothing
+/// is cut within a character.
 pub(super) fn wrong(index: usize, field: &str) -> Option<String> {
     let items: Vec<&str> = field.split(',').collect();
     if items.len() > 1 && items.iter().any(|item| item.is_empty()) {

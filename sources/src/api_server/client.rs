@@ -1,7 +1,7 @@
 //! The connection to the API server: login, short answers of a bounded size, and streams.
 //!
-//! Bodies are read here and not by `kube`'s own helpers, because those read without a bound and give objects that were
-//! decoded: an event is to carry the object as the server wrote it.
+//! Bodies are read here and not by `kube`'s own helpers, because those read without a bound and give objects
+//! that were decoded: an event is to carry the object as the server wrote it.
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ use super::table::{Row, Table};
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
-    /// It came into view: it is new, or the labels, the owner or the namespace are now those that are looked for.
+    /// It came into view: it is new, or the labels, the owner or the namespace are now those that are looked
+    /// for.
     Add,
     /// It is another version.
     Update,

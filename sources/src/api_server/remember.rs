@@ -1,9 +1,10 @@
 //! What one watch remembers between two runs: where it goes on, and the table of what has been told.
 //!
 //! # Contract
-//! The table lies in two texts: `base`, all of it as it once was, and `since`, what has changed from then on. A save writes only
-//! `since`, until that has grown so far that a new `base` is cheaper. A `since` counts only for the `base` whose generation it
-//! names, so whichever of the two is written last before a crash, what is read again is one state that was saved whole.
+//! The table lies in two texts: `base`, all of it as it once was, and `since`, what has changed from then on.
+//! A save writes only `since`, until that has grown so far that a new `base` is cheaper. A `since` counts
+//! only for the `base` whose generation it names, so whichever of the two is written last before a crash,
+//! what is read again is one state that was saved whole.
 
 use std::collections::BTreeMap;
 

@@ -112,7 +112,8 @@ impl Selection {
         }
     }
 
-    /// All that decides what is seen of the API server's objects: two tables of the same view can be compared row by row.
+    /// All that decides what is seen of the API server's objects: two tables of the same view can be compared
+    /// row by row.
     pub(super) fn view(&self, url: &str) -> String {
         let owner = self.owner.as_ref().map_or_else(String::new, |owner| {
             format!("{}/{}", owner.api_version, owner.kind)

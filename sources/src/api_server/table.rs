@@ -1,4 +1,5 @@
-//! What has been told: the objects that exist as far as the events go, each with the version that was told last.
+//! What has been told: the objects that exist as far as the events go, each with the version that was told
+//! last.
 
 use std::collections::HashMap;
 

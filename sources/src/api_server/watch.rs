@@ -1,12 +1,14 @@
-//! One kind in one place: found, listed and compared where that is needed, then watched, and every change told.
+//! One kind in one place: found, listed and compared where that is needed, then watched, and every change
+//! told.
 //!
 //! # Contract
-//! - Nothing is saved that was not told durably before. So a crash repeats at most what was told since the last save, with
-//!   the same ids, and loses nothing.
-//! - A watch goes on where the last save says. Only where the API server no longer keeps the changes since then, or other
-//!   objects are looked for than before, what is there is listed and compared with what was told.
-//! - The first list ever is silent unless the document says otherwise. A kind or a namespace that is not there is an empty list:
-//!   what is in it once it comes is new.
+//! - Nothing is saved that was not told durably before. So a crash repeats at most what was told since the
+//!   last save, with the same ids, and loses nothing.
+//! - A watch goes on where the last save says. Only where the API server no longer keeps the changes since
+//!   then, or other objects are looked for than before, what is there is listed and compared with what was
+//!   told.
+//! - The first list ever is silent unless the document says otherwise. A kind or a namespace that is not
+//!   there is an empty list: what is in it once it comes is new.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,7 +24,8 @@ const EVER: Timestamp = Timestamp(i64::MIN);
 /// How far this run has come.
 #[derive(Debug)]
 pub(super) struct Horizon {
-    /// When it was last known to be at work: the farthest wall time, and its steady time. `None` at the start.
+    /// When it was last known to be at work: the farthest wall time, and its steady time. `None` at the
+    /// start.
     seen: Option<Moment>,
     /// The stretch in which the run sends.
     current: Stretch,

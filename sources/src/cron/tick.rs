@@ -10,8 +10,8 @@ use crate::SourceError;
 /// As Knative's PingSource.
 const TYPE: &str = "dev.knative.sources.ping";
 
-/// The event of a tick. Its id is the scheduled instant and nothing else: a tick that is repeated is the same event, also
-/// after its schedule or data were edited.
+/// The event of a tick. Its id is the scheduled instant and nothing else: a tick that is repeated is the same
+/// event, also after its schedule or data were edited.
 pub(super) fn event(name: &ObjectName, spec: &Cron, tick: Timestamp) -> Result<Event, SourceError> {
     let time = rfc3339(tick);
     let source = format!(
@@ -35,8 +35,8 @@ pub(super) fn event(name: &ObjectName, spec: &Cron, tick: Timestamp) -> Result<E
         .map_err(|invalid| SourceError::Unusable(format!("its event is invalid: {invalid}")))
 }
 
-/// How long after its time a tick is sent: less than `jitter`, by chance that is the same whenever one asks, and another
-/// for each source.
+/// How long after its time a tick is sent: less than `jitter`, by chance that is the same whenever one asks,
+/// and another for each source.
 pub(super) fn delay(name: &ObjectName, tick: Timestamp, jitter: Duration) -> Duration {
     let millis = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {

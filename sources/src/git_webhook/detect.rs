@@ -28,8 +28,8 @@ pub(super) fn check(forge: Forge, headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// Forges that call in the same way count as one: Forgejo is a fork of Gitea, and the headers of the two Bitbuckets differ too
-/// little to be told apart with certainty.
+/// Forges that call in the same way count as one: Forgejo is a fork of Gitea, and the headers of the two
+/// Bitbuckets differ too little to be told apart with certainty.
 fn kin(forge: Forge) -> Forge {
     match forge {
         Forge::Forgejo => Forge::Gitea,

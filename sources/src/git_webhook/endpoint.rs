@@ -75,8 +75,8 @@ impl Hook {
         self.verification == Verification::None || !self.secrets.read().is_empty()
     }
 
-    /// Whether a call is the test of a connection that Bitbucket Data Center makes without a signature, also where there is a
-    /// secret. It says nothing, so it is answered, and nothing is stored.
+    /// Whether a call is the test of a connection that Bitbucket Data Center makes without a signature, also
+    /// where there is a secret. It says nothing, so it is answered, and nothing is stored.
     fn is_unsigned_ping(&self, head: &request::Parts) -> bool {
         let is = |name: &str, value: &str| head.headers.get(name).is_some_and(|found| found == value);
         self.forge == Forge::BitbucketServer
@@ -113,7 +113,8 @@ impl Hook {
         }
     }
 
-    /// The event that a verified call becomes. What takes long is done in turns with others, off the I/O threads.
+    /// The event that a verified call becomes. What takes long is done in turns with others, off the I/O
+    /// threads.
     async fn understand(&self, headers: &HeaderMap, data: Bytes) -> Result<Event, Refused> {
         let received = self.clock.now();
         if data.len().saturating_mul(1 + self.mapper.paths()) <= AT_ONCE {

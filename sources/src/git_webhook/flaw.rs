@@ -9,7 +9,8 @@ use super::verify::WHSEC;
 /// What signatures of Standard Webhooks begin with, and a secret only by mistake.
 const SIGNATURE: &[u8] = b"v1,";
 
-/// Why calls can never be verified with a secret; `None` where they may be. Nothing of the secret is repeated.
+/// Why calls can never be verified with a secret; `None` where they may be. Nothing of the secret is
+/// repeated.
 pub fn secret_flaw(forge: Forge, verification: &Verification, secret: &[u8]) -> Option<&'static str> {
     match verification {
         Verification::StandardWebhooks => standard(secret),

@@ -1,11 +1,13 @@
 //! GitWebhookSource: a forge calls, and an event is stored before it is answered.
 //!
-//! The files tell the way of a call: the endpoint leads it through ([`endpoint`]), the secrets are kept fresh (`secrets`) and looked at (`flaw`), the
-//! call is told from a forged one (`verify`), is not one too many (`rate`), comes from the forge it should (`detect`), holds
-//! JSON (`payload`), becomes an event (`mapping`), or is refused in words (`refuse`).
+//! The files tell the way of a call: the endpoint leads it through ([`endpoint`]), the secrets are kept fresh
+//! (`secrets`) and looked at (`flaw`), the call is told from a forged one (`verify`), is not one too many
+//! (`rate`), comes from the forge it should (`detect`), holds JSON (`payload`), becomes an event (`mapping`),
+//! or is refused in words (`refuse`).
 //!
 //! # Guarantees
-//! - 202 is answered only after the sink has the event; after any other answer but a 503 nothing of the call is stored.
+//! - 202 is answered only after the sink has the event; after any other answer but a 503 nothing of the call
+//!   is stored.
 //! - What is unsigned or wrongly signed is never parsed as JSON, let alone stored.
 //! - A verified call that holds JSON becomes an event, however new its kind or odd its values are.
 

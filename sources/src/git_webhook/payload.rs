@@ -100,7 +100,8 @@ impl<'a> Payload<'a> {
         &self.document
     }
 
-    /// The value at a path of names and indices, as text; `None` where there is none, or it is empty or no single value.
+    /// The value at a path of names and indices, as text; `None` where there is none, or it is empty or no
+    /// single value.
     pub(super) fn text(&self, path: &str) -> Option<Cow<'_, str>> {
         match self.value(path)? {
             Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(text)),

@@ -136,7 +136,8 @@ fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The keys that secrets of Standard Webhooks spell in Base64; with or without `whsec_` before it where that `is_sure`.
+/// The keys that secrets of Standard Webhooks spell in Base64; with or without `whsec_` before it where that
+/// `is_sure`.
 fn keys(secrets: &[Box<[u8]>], is_sure: bool) -> Vec<Box<[u8]>> {
     let key = |secret: &[u8]| {
         let bare = match secret.strip_prefix(WHSEC) {

@@ -1,4 +1,5 @@
-//! What an ApiServerSource makes of an API server that does what a real one does only rarely: every answer is scripted.
+//! What an ApiServerSource makes of an API server that does what a real one does only rarely: every answer is
+//! scripted.
 
 use std::sync::Arc;
 use std::time::Duration;

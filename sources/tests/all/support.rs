@@ -1,4 +1,5 @@
-//! What the tests of sources share: a sink and a store whose faults are scripted, and the supervisor on a manual clock.
+//! What the tests of sources share: a sink and a store whose faults are scripted, and the supervisor on a
+//! manual clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -270,8 +271,8 @@ pub(crate) fn instant(at: &str) -> Timestamp {
     Timestamp(at.parse::<jiff::Timestamp>().expect("a time").as_millisecond())
 }
 
-/// Lets every task do what it can at this time. Tokio's own time is paused in these tests and moves on only when nobody has
-/// anything to do, so the shortest sleep is enough.
+/// Lets every task do what it can at this time. Tokio's own time is paused in these tests and moves on only
+/// when nobody has anything to do, so the shortest sleep is enough.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

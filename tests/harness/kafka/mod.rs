@@ -1,7 +1,8 @@
 //! A real Kafka broker in a folder of its own: one node, which is also its controller.
 //!
-//! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker that people run
-//! does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a source that reads one.
+//! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker
+//! that people run does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a
+//! source that reads one.
 
 pub mod client;
 pub mod scene;
@@ -44,7 +45,8 @@ pub struct Kafka {
 // === impl Kafka ===
 
 impl Kafka {
-    /// Starts a broker that listens without encryption or login; `None` when the peer is not there and not required.
+    /// Starts a broker that listens without encryption or login; `None` when the peer is not there and not
+    /// required.
     ///
     /// # Errors
     /// When it does not start.
@@ -131,7 +133,8 @@ impl Kafka {
         )?)
     }
 
-    /// Starts the process and waits until it serves. Each start has a log of its own, in which "started" means this one.
+    /// Starts the process and waits until it serves. Each start has a log of its own, in which "started"
+    /// means this one.
     async fn launch(&mut self) -> anyhow::Result<()> {
         self.starts += 1;
         let log = self.folder.path().join(format!("kafka-{}.log", self.starts));

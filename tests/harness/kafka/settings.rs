@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::certificates::Certificates;
 
-/// The identity of the cluster: 16 bytes in base64. Each broker is a cluster of its own, so one name serves all.
+/// The identity of the cluster: 16 bytes in base64. Each broker is a cluster of its own, so one name serves
+/// all.
 pub(super) const CLUSTER: &str = "bWlsbHJhY2UtdGVzdHMtMQ";
 
 /// The ports of one broker: one for each listener, and the controller's.

@@ -84,9 +84,10 @@ async fn until_granted(client: Client, namespace: &str, rules: &Value) -> anyhow
 // === impl Kube ===
 
 impl Kube {
-    /// Makes a service account that may do only what `rules` say (as in a ClusterRole, on resources); gives its kubeconfig. With a
-    /// namespace they hold only there, and without one everywhere. Given again, the rules replace the earlier ones. What
-    /// they grant is in force when this returns; what they no longer grant ends soon after.
+    /// Makes a service account that may do only what `rules` say (as in a ClusterRole, on resources); gives
+    /// its kubeconfig. With a namespace they hold only there, and without one everywhere. Given again, the
+    /// rules replace the earlier ones. What they grant is in force when this returns; what they no longer
+    /// grant ends soon after.
     ///
     /// # Errors
     /// When the API refuses it, or does not grant it before the deadline.

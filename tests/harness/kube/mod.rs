@@ -1,8 +1,9 @@
 //! A real Kubernetes API in a folder of its own: kube-apiserver on etcd, and no controllers.
 //!
-//! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a namespace of its own.
-//! The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`]. [`access`] is who may do what,
-//! [`pod`] how that looks from inside, and [`watched`] a source that looks at it.
+//! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a
+//! namespace of its own. The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`].
+//! [`access`] is who may do what, [`pod`] how that looks from inside, and [`watched`] a source that looks at
+//! it.
 
 pub mod access;
 mod etcd;
@@ -174,8 +175,9 @@ impl Kube {
         Ok(())
     }
 
-    /// Starts the API on the same data and port; kills it first when it runs, which ends all watches. (Its own way to end
-    /// waits for open watches longer than any test does, and it has no state that it could lose.)
+    /// Starts the API on the same data and port; kills it first when it runs, which ends all watches. (Its
+    /// own way to end waits for open watches longer than any test does, and it has no state that it could
+    /// lose.)
     ///
     /// # Errors
     /// When it does not end or not start.
@@ -189,8 +191,9 @@ impl Kube {
         Ok(())
     }
 
-    /// Makes all versions up to now too old: a watch that goes on from one of them is answered with 410, as it is after a
-    /// long pause. etcd drops its history, and a restart of the API drops what it had cached of it.
+    /// Makes all versions up to now too old: a watch that goes on from one of them is answered with 410, as
+    /// it is after a long pause. etcd drops its history, and a restart of the API drops what it had cached of
+    /// it.
     ///
     /// # Errors
     /// When etcd refuses, or the API does not start again.
@@ -208,7 +211,8 @@ impl Kube {
         self.apply(&namespace).await.map(drop)
     }
 
-    /// Applies one object of any kind that the API knows, as `kubectl apply --server-side` does; gives what it became.
+    /// Applies one object of any kind that the API knows, as `kubectl apply --server-side` does; gives what
+    /// it became.
     ///
     /// # Errors
     /// When the API does not know its kind, or refuses it.

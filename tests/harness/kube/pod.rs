@@ -1,7 +1,8 @@
-//! A pod's view of its cluster: the variables and the files by which a process inside of one knows its API server and itself.
+//! A pod's view of its cluster: the variables and the files by which a process inside of one knows its API
+//! server and itself.
 //!
-//! The files have one fixed place. They are put there in a mount namespace of the process alone, so nothing is written outside
-//! of the test's folders.
+//! The files have one fixed place. They are put there in a mount namespace of the process alone, so nothing
+//! is written outside of the test's folders.
 
 use std::fs;
 use std::path::Path;
@@ -73,8 +74,8 @@ fn put(folder: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
 // === impl Kube ===
 
 impl Kube {
-    /// What a pod of a new service account in this namespace finds, which may do only what `rules` say; `None`, with a remark,
-    /// where that cannot be made and is not required.
+    /// What a pod of a new service account in this namespace finds, which may do only what `rules` say;
+    /// `None`, with a remark, where that cannot be made and is not required.
     ///
     /// # Errors
     /// When the API refuses it, or the files cannot be written.
@@ -101,8 +102,8 @@ impl Kube {
         pod.put("token", token.as_bytes())
     }
 
-    /// Makes all tokens of the pod worthless: its account goes, and another of the same name comes. [`Kube::renew`] gives it a
-    /// token of that one.
+    /// Makes all tokens of the pod worthless: its account goes, and another of the same name comes.
+    /// [`Kube::renew`] gives it a token of that one.
     ///
     /// # Errors
     /// When the API refuses it.

@@ -103,7 +103,8 @@ pub fn end(object: &DynamicObject) -> String {
     format!("{}.delete", object.metadata.uid.clone().unwrap_or_default())
 }
 
-/// Waits until exactly these ids have come. An end may be given with its version or, as [`end`] does, without.
+/// Waits until exactly these ids have come. An end may be given with its version or, as [`end`] does,
+/// without.
 ///
 /// # Errors
 /// When that is not so before the deadline.

@@ -15,8 +15,8 @@ use crate::process::{self, Process};
 /// What a test that fails shows of its processes.
 const SHOWN_LINES: usize = 40;
 
-/// How a mesh is to be started. Dropping it prints the end of what its processes said, which is shown where the test
-/// failed.
+/// How a mesh is to be started. Dropping it prints the end of what its processes said, which is shown where
+/// the test failed.
 #[derive(Debug)]
 pub struct Setup {
     folder: TempDir,
@@ -61,7 +61,8 @@ impl Setup {
         self
     }
 
-    /// Started by this program with these arguments, behind which stand the binary and its own: it is to become that.
+    /// Started by this program with these arguments, behind which stand the binary and its own: it is to
+    /// become that.
     #[must_use]
     pub fn before(mut self, before: Vec<String>) -> Self {
         self.before = before;
@@ -203,8 +204,8 @@ impl Drop for Setup {
         if self.is_silent {
             return;
         }
-        // Whether the test fails is not known here: most end with an error and do not panic. The test runner keeps the
-        // output of those that pass to itself.
+        // Whether the test fails is not known here: most end with an error and do not panic. The test runner
+        // keeps the output of those that pass to itself.
         let said = fs::read(self.stderr_file()).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = said.lines().rev().take(SHOWN_LINES).collect();

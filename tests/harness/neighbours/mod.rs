@@ -156,7 +156,8 @@ impl Underway<'_> {
             .await
     }
 
-    /// Checks that the attack still goes on: the mesh feels it, and the count that grows with it grows from now on.
+    /// Checks that the attack still goes on: the mesh feels it, and the count that grows with it grows from
+    /// now on.
     ///
     /// # Errors
     /// When that is not so before the deadline; the error tells what the mesh feels.

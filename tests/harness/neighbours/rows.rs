@@ -1,5 +1,5 @@
-//! The table: what a hostile tenant does to a mesh, row by row. Each row is a value made of the same few parts: documents,
-//! flags, producers, held connections and subscribers.
+//! The table: what a hostile tenant does to a mesh, row by row. Each row is a value made of the same few
+//! parts: documents, flags, producers, held connections and subscribers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -37,7 +37,8 @@ pub enum Row {
     OrdinaryPaths,
     /// 1 000 connections on which nothing comes, at 1 024 descriptors.
     IdleConnections,
-    /// 34 Triggers with 32 attempts each to a subscriber that is dead, at 1 024 descriptors. Long: 1 000 Triggers at 20 000.
+    /// 34 Triggers with 32 attempts each to a subscriber that is dead, at 1 024 descriptors. Long: 1 000
+    /// Triggers at 20 000.
     DeadTriggers,
     /// Replies of 1 MiB that keep their last byte back.
     StalledReplies,
@@ -45,7 +46,8 @@ pub enum Row {
     HungSubscribers,
     /// 33 batches of 8 MiB that are announced, and of which one byte comes.
     SlowBodies,
-    /// 100 calls of a forge that are announced, and of which nothing comes, beside a forge that signs its calls.
+    /// 100 calls of a forge that are announced, and of which nothing comes, beside a forge that signs its
+    /// calls.
     SilentCalls,
     /// Triggers for 100 host names about which the name server is silent. Long: 700.
     DeadNames,

@@ -43,7 +43,8 @@ impl Inner {
         self.due.len() < MAX_DUE && self.due_bytes < MAX_DUE_BYTES
     }
 
-    /// Whether due rows should be fetched: there are more, they may be attempted, and half of the room is free.
+    /// Whether due rows should be fetched: there are more, they may be attempted, and half of the room is
+    /// free.
     pub(crate) fn wants_due(&self) -> bool {
         self.due_waiting
             && self.may_attempt()
@@ -59,7 +60,8 @@ impl Inner {
         self.taken.len()
     }
 
-    /// Holds a due row with its event until a worker takes it; `false`: the budget is used up. One row at least.
+    /// Holds a due row with its event until a worker takes it; `false`: the budget is used up. One row at
+    /// least.
     pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) -> bool {
         let bytes = event.stored().len();
         if self.due.is_empty() {
@@ -100,8 +102,8 @@ impl Inner {
         self.freed_while_fetching.get_or_insert_default();
     }
 
-    /// The rows that were read are held. Those freed meanwhile are fetched again when they are due: their commit has
-    /// set the timer.
+    /// The rows that were read are held. Those freed meanwhile are fetched again when they are due: their
+    /// commit has set the timer.
     pub(crate) fn end_fetch(&mut self) {
         for key in self.freed_while_fetching.take().unwrap_or_default() {
             self.taken.remove(&key);

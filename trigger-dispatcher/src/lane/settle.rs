@@ -13,7 +13,8 @@ impl Inner {
         self.suspects_left > 0 && offset < self.suspects_below
     }
 
-    /// An event that may have been attempted before an unclean stop is written down before it is attempted again.
+    /// An event that may have been attempted before an unclean stop is written down before it is attempted
+    /// again.
     pub(super) fn put_suspect(&mut self, key: WorkKey, now: Timestamp) {
         self.put_row(Attempted::first(key), now);
     }

@@ -1,5 +1,6 @@
 //! Promise: a panic ends no task for good and loses nothing, and an event that provokes it each time is given
-//! up. Events that filters are asked about in turns are neither lost, nor asked about twice, nor in the way of others.
+//! up. Events that filters are asked about in turns are neither lost, nor asked about twice, nor in the way
+//! of others.
 
 mod memory;
 mod panics;

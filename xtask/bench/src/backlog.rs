@@ -82,8 +82,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The subscriber comes back; gives events a second until it has them all. The clock starts with the first delivery, since
-/// until then the subscriber's own absence is what is measured.
+/// The subscriber comes back; gives events a second until it has them all. The clock starts with the first
+/// delivery, since until then the subscriber's own absence is what is measured.
 fn drain(sink: &mut Sink, events: u64) -> anyhow::Result<f64> {
     sink.listen()?;
     sink.wait(1, Sink::distinct)?;

@@ -16,7 +16,8 @@ pub(crate) fn broker() -> String {
 
 /// Adds the trigger number `n` for events of the type `bench.t<of>`, which the load sends as `bench.t0`.
 pub(crate) fn add_trigger(documents: &mut String, n: usize, of: usize, subscriber: SocketAddr) {
-    // Writing to a string cannot fail. The policy keeps trying, and never for long apart: what is measured is not backoff.
+    // Writing to a string cannot fail. The policy keeps trying, and never for long apart: what is measured is
+    // not backoff.
     let _ = write!(
         documents,
         "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t{n}, namespace: bench}}\nspec:\n  \

@@ -1,7 +1,8 @@
-//! Filters without a mesh, on one core: the index over many beside a plain loop over all, and expressions alone.
+//! Filters without a mesh, on one core: the index over many beside a plain loop over all, and expressions
+//! alone.
 //!
-//! Every event passes exactly one of the filters. Time is processor time of the one thread, and the best of several short
-//! rounds counts: what else runs on a shared machine only ever makes a round slower.
+//! Every event passes exactly one of the filters. Time is processor time of the one thread, and the best of
+//! several short rounds counts: what else runs on a shared machine only ever makes a round slower.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -261,7 +262,8 @@ fn prefix() -> Filter {
     Filter::Prefix(vec![("source".to_owned(), "/shop/".to_owned())])
 }
 
-/// An event of the type of filter `n` that passes everything else that is asked, with half a kibibyte of JSON.
+/// An event of the type of filter `n` that passes everything else that is asked, with half a kibibyte of
+/// JSON.
 fn event(n: usize) -> anyhow::Result<Event> {
     let data = format!(
         r#"{{"order": [{{"total": 250, "item": "{}"}}, {{"total": 3}}], "n": {n}}}"#,

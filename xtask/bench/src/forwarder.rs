@@ -1,5 +1,5 @@
-//! The yardstick: a server that answers 202 at once and forwards what came through 64 workers. It keeps nothing, checks
-//! nothing and filters nothing, so no broker that does can be expected to be faster.
+//! The yardstick: a server that answers 202 at once and forwards what came through 64 workers. It keeps
+//! nothing, checks nothing and filters nothing, so no broker that does can be expected to be faster.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

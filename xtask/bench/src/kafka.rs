@@ -1,4 +1,5 @@
-//! Records of a topic: a bare consumer that throws them away, and a KafkaSource until they are durable, in turns.
+//! Records of a topic: a bare consumer that throws them away, and a KafkaSource until they are durable, in
+//! turns.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +22,8 @@ use crate::process;
 use crate::report::{Report, Should, Target};
 
 const TOPIC: &str = "bench";
-/// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on the same cores.
+/// How often the topic is read before the clock runs: Kafka compiles its own code while it works at first, on
+/// the same cores.
 const WARM_UP: usize = 12;
 /// How many times the usual number of rounds: each is short, and other load on the machine moves it by a
 /// third.
@@ -150,7 +152,8 @@ fn consume(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> 
     Ok(count as f64 / first.elapsed().as_secs_f64())
 }
 
-/// Records a second that a KafkaSource makes durable, from the first ones on, and the CPU time of each in microseconds.
+/// Records a second that a KafkaSource makes durable, from the first ones on, and the CPU time of each in
+/// microseconds.
 fn store(kafka: &KafkaBroker, options: &Options, round: usize) -> anyhow::Result<(f64, f64)> {
     let source = format!(
         "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: KafkaSource\nmetadata: {{name: bench, namespace: bench}}\n\

@@ -1,4 +1,5 @@
-//! The load: so many connections, each with one request under way at any time, made before and only numbered while it runs.
+//! The load: so many connections, each with one request under way at any time, made before and only numbered
+//! while it runs.
 
 use std::cell::Cell;
 use std::io;
@@ -37,7 +38,8 @@ pub(crate) enum Shape {
     Event,
     /// The same, with each connection coming from a peer of its own: an address of this machine.
     EventOfMany,
-    /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as large.
+    /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as
+    /// large.
     Push,
 }
 

@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: Millrace beside a bare forwarder on this machine, under the same load, in one run.
 //!
-//! Absolute figures say more about a machine than about a program; what is compared is what ran side by side, in turns.
-//! Load generator and sink are part of this process and the same for all; they speak plain HTTP/1.1 over sockets, so
-//! that little of the two cores goes to them. The contenders are processes of their own, so that their processor time and
-//! memory can be told apart.
+//! Absolute figures say more about a machine than about a program; what is compared is what ran side by side,
+//! in turns. Load generator and sink are part of this process and the same for all; they speak plain HTTP/1.1
+//! over sockets, so that little of the two cores goes to them. The contenders are processes of their own, so
+//! that their processor time and memory can be told apart.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,4 +1,5 @@
-//! The sink: a subscriber that does as little as one can. It counts requests and the distinct numbers of events.
+//! The sink: a subscriber that does as little as one can. It counts requests and the distinct numbers of
+//! events.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -54,7 +54,8 @@ pub(crate) fn matching_many(options: &Options, report: &mut Report) -> anyhow::R
     Ok(())
 }
 
-/// Ten triggers that match: nine with a subscriber, and one whose subscriber is there, refuses, or never answers.
+/// Ten triggers that match: nine with a subscriber, and one whose subscriber is there, refuses, or never
+/// answers.
 pub(crate) fn dead_among_ten(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let kinds = [Tenth::Alive, Tenth::Refuses, Tenth::Hangs];
     let medians = in_turns(options, kinds, |kind| with_tenth(options, kind))?;

@@ -1,7 +1,9 @@
-//! The real clients, servers and payloads that the suites use, in throw-away environments outside the checkout.
+//! The real clients, servers and payloads that the suites use, in throw-away environments outside the
+//! checkout.
 //!
-//! Each is pinned by a lock file in `tests/peers/` and made once, in the user's cache folder, so that a fresh clone finds
-//! it again. An environment is made beside its place and renamed into it: one that is there is whole.
+//! Each is pinned by a lock file in `tests/peers/` and made once, in the user's cache folder, so that a fresh
+//! clone finds it again. An environment is made beside its place and renamed into it: one that is there is
+//! whole.
 
 mod recipes;
 
@@ -103,7 +105,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `$XDG_CACHE_HOME/millrace/peers`, or the same below `~/.cache`. The suites' harness looks in the same place.
+/// `$XDG_CACHE_HOME/millrace/peers`, or the same below `~/.cache`. The suites' harness looks in the same
+/// place.
 fn cache() -> anyhow::Result<PathBuf> {
     let set = |name| {
         std::env::var_os(name)

@@ -43,8 +43,8 @@ pub(super) fn node(order: &Order<'_>) -> anyhow::Result<()> {
     ]))
 }
 
-/// The broker and all that it needs as files in `lib/`. Maven knows no lock file, so their contents are checked here; a
-/// file that is not in the list is refused too, since `java` would load it.
+/// The broker and all that it needs as files in `lib/`. Maven knows no lock file, so their contents are
+/// checked here; a file that is not in the list is refused too, since `java` would load it.
 pub(super) fn kafka(order: &Order<'_>) -> anyhow::Result<()> {
     let lib = order.folder.join("lib");
     let mut maven = Command::new("mvn");

@@ -1,10 +1,12 @@
-//! The edges between the crates, exactly as the design's table of the house names them: this list is that table.
+//! The edges between the crates, exactly as the design's table of the house names them: this list is that
+//! table.
 
 use serde_json::Value;
 
 use super::House;
 
-/// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a crate.
+/// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a
+/// crate.
 const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("budget", &[]),
     ("event", &[]),
@@ -61,7 +63,8 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The folder of a package: `millrace-event` lies in `event`; `millrace` and `xtask` bear their folder's name.
+/// The folder of a package: `millrace-event` lies in `event`; `millrace` and `xtask` bear their folder's
+/// name.
 fn folder(package: &str) -> &str {
     match package {
         "xtask-bench" => "xtask/bench",

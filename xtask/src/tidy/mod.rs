@@ -1,4 +1,5 @@
-//! The rules of the house that no compiler checks. Each check gives findings, one sentence each; none means tidy.
+//! The rules of the house that no compiler checks. Each check gives findings, one sentence each; none means
+//! tidy.
 
 mod documents;
 mod edges;

@@ -1,4 +1,5 @@
-//! What users may rely on by name, stable codes and metrics, stands in the reference: found in the code, looked up there.
+//! What users may rely on by name, stable codes and metrics, stands in the reference: found in the code,
+//! looked up there.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Every source file begins with what it is and why, and stays short enough to be read in one go. Its comments are
-//! as wide as its code at most; rustfmt leaves them as they are.
+//! Every source file begins with what it is and why, and stays short enough to be read in one go. Its
+//! comments are as wide as its code at most; rustfmt leaves them as they are.
 
 use std::path::Path;
 
@@ -38,8 +38,8 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Whether a file is tests and nothing else: a crate's `tests.rs`, or what lies in its `tests/`. The suites are no
-/// exception to the limit: they are read as the list of what is promised.
+/// Whether a file is tests and nothing else: a crate's `tests.rs`, or what lies in its `tests/`. The suites
+/// are no exception to the limit: they are read as the list of what is promised.
 fn is_tests(file: &Path) -> bool {
     let inside = file
         .iter()
@@ -57,8 +57,8 @@ fn lines_before_tests(text: &str) -> usize {
     before_tests(text).lines().count()
 }
 
-/// The numbers of lines that are comments and too wide. A row of a table, and a word that alone is too wide, cannot be
-/// wrapped.
+/// The numbers of lines that are comments and too wide. A row of a table, and a word that alone is too wide,
+/// cannot be wrapped.
 fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
     let lines = (1..).zip(text.lines());
     let wide = lines.filter(|(_, line)| {

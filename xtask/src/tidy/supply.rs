@@ -1,4 +1,5 @@
-//! What is linked: no forbidden crate, no licence that the project cannot ship, nothing that is not from the registry.
+//! What is linked: no forbidden crate, no licence that the project cannot ship, nothing that is not from the
+//! registry.
 //!
 //! `deny.toml` says the same to `cargo deny`, which also knows the advisories but needs their database.
 
@@ -10,7 +11,8 @@ use super::House;
 
 /// Crates that must not come in, not even by another one, and why.
 const FORBIDDEN: [(&str, &str); 7] = [
-    // `openssl-sys` itself is there, built from its sources for librdkafka; the binding to it is what others would come by.
+    // `openssl-sys` itself is there, built from its sources for librdkafka; the binding to it is what others
+    // would come by.
     ("openssl", "TLS is rustls everywhere"),
     ("native-tls", "TLS is rustls everywhere"),
     (
@@ -49,8 +51,8 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
-/// What is linked or runs at build time, on any system: a line `name version (source)|licence` each. `cargo metadata` would
-/// also name what a feature that nobody has switched on would bring.
+/// What is linked or runs at build time, on any system: a line `name version (source)|licence` each. `cargo
+/// metadata` would also name what a feature that nobody has switched on would bring.
 fn linked(house: &House) -> anyhow::Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

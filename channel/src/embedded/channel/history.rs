@@ -89,8 +89,8 @@ struct Files {
 // === impl History ===
 
 impl History {
-    /// The history in `folder`, which is made when something is written: of so many bytes, and a small part of a volume of that
-    /// size. None is kept in no bytes. Within a runtime.
+    /// The history in `folder`, which is made when something is written: of so many bytes, and a small part
+    /// of a volume of that size. None is kept in no bytes. Within a runtime.
     pub(super) fn open(folder: &Path, bytes: u64, volume: u64) -> Self {
         Self::with_limit(folder, (bytes / 2).min(volume / 128))
     }
@@ -213,7 +213,8 @@ impl Ring {
     fn scan(&self, of: Position) -> Vec<Attempt> {
         let wanted = format!("{{\"p\":{},", of.offset);
         let mut found = Vec::new();
-        // Absent or unreadable: then nothing is kept there. Once open they can be read while others are written.
+        // Absent or unreadable: then nothing is kept there. Once open they can be read while others are
+        // written.
         let opened = {
             let files = self.files.lock();
             [files.previous(), files.current()].map(File::open)

@@ -1,7 +1,8 @@
 //! The channel of one broker: log and state put together, with what neither knows alone.
 //!
-//! [`open`] puts it together, [`room`] says whether there is room for an append, [`retention`] deletes what nobody needs,
-//! [`read`] finds events wherever they are kept, [`find`] looks them up by id, [`history`] keeps the attempts.
+//! [`open`] puts it together, [`room`] says whether there is room for an append, [`retention`] deletes what
+//! nobody needs, [`read`] finds events wherever they are kept, [`find`] looks them up by id, [`history`]
+//! keeps the attempts.
 
 mod find;
 mod history;

@@ -39,7 +39,8 @@ struct Begun {
 }
 
 impl Embedded {
-    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. Blocking; within a runtime.
+    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. Blocking; within a
+    /// runtime.
     pub(crate) fn open(
         broker: &ObjectName,
         options: ChannelOptions,
@@ -53,7 +54,14 @@ impl Embedded {
             rebuilt,
             has_log,
         } = begin_state(broker, &path, &file, &around)?;
-        let (log, recovery) = open_log(broker, &path, &options, &around, state.at_least)?;
+        let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
+        let (log, recovery) = open_log(
+            broker,
+            &path,
+            segment_bytes(&options, volume),
+            &around,
+            state.at_least,
+        )?;
         report(broker, &recovery, &metrics);
         if !has_log && state.at_least > 0 {
             let lost = state.at_least.saturating_sub(state.lowest());
@@ -64,6 +72,7 @@ impl Embedded {
             file: file.clone(),
             reason: error.to_string(),
         };
+        state.bound_journal(volume).map_err(state_fault)?;
         if rebuilt {
             state.begin_at(log.oldest()).map_err(state_fault)?;
         }
@@ -149,13 +158,12 @@ fn begin_state(
 fn open_log(
     broker: &ObjectName,
     path: &Path,
-    options: &ChannelOptions,
+    segment_bytes: u64,
     around: &Surroundings,
     at_least: u64,
 ) -> Result<(Log, Recovery), OpenError> {
-    let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
     let log_options = LogOptions {
-        segment_bytes: segment_bytes(options, volume),
+        segment_bytes,
         durability: around.options.durability,
         clock: around.options.clock.clone(),
         ..LogOptions::default()

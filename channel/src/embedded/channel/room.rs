@@ -99,7 +99,8 @@ impl Backlog {
         self.since.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The backlog now. `version` changes with progress; `count` looks at log and lanes, which happens once a version.
+    /// The backlog now. `version` changes with progress; `count` looks at log and lanes, which happens once a
+    /// version.
     fn bytes(&self, version: u64, count: impl FnOnce() -> u64) -> u64 {
         let mut counted = self.counted.lock();
         let bytes = match *counted {
@@ -123,8 +124,8 @@ impl Backlog {
 // === impl Patience ===
 
 impl Patience {
-    /// Until when the next progress is waited for. Each progress begins another wait; without any the patience ends, and producers
-    /// are turned away at once.
+    /// Until when the next progress is waited for. Each progress begins another wait; without any the
+    /// patience ends, and producers are turned away at once.
     fn ends(&self, version: u64) -> Instant {
         let mut waiting = self.0.lock();
         let known = waiting.filter(|known| known.version == version);
@@ -219,8 +220,8 @@ impl Embedded {
         Ok(self.disk.promise(bytes))
     }
 
-    /// Why producers are turned away now: whether what was turned away last would still not fit. What could be deleted for
-    /// it does not count.
+    /// Why producers are turned away now: whether what was turned away last would still not fit. What could
+    /// be deleted for it does not count.
     pub(super) fn refusing(&self) -> Option<String> {
         let shortage = self.shortage(self.turned_away.load(Ordering::Relaxed))?;
         if self.can_make_room(&shortage) {

@@ -343,7 +343,8 @@ async fn a_full_volume_leaves_the_reserve_and_drains_by_itself() {
         .unwrap();
     let (more, code) = fill(&channel, 1_000).await;
     assert_eq!(code, Some("disk-full"));
-    // But for the segment that is half settled, and what the copy of the parked event takes in the state and its journal.
+    // But for the segment that is half settled, and what the copy of the parked event takes in the state and
+    // its journal.
     assert!(more >= stored / 2 - 12, "{more} of {stored}");
     assert!(channel.get(at(0)).await.unwrap().is_some(), "parked");
     settle_all(&channel).await;

@@ -86,8 +86,8 @@ impl Active {
     pub(super) fn write(&mut self, frames: &[u8], sync: bool) -> Result<(), Failure> {
         let name = &self.segment.name;
         if let Err(error) = self.file.write_at(frames, self.written) {
-            // Nothing of it was synced, so when it is cut off its place is as if never used. Only a full disk is expected
-            // to get well again.
+            // Nothing of it was synced, so when it is cut off its place is as if never used. Only a full disk
+            // is expected to get well again.
             let cut = self.file.set_len(self.written);
             return Err(match io_error("write", name, &error) {
                 LogError::DiskFull if cut.is_ok() => Failure::Undone(LogError::DiskFull),

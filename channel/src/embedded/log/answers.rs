@@ -1,7 +1,8 @@
 //! Gives the producers their answers without waking each of them from the writer's thread.
 //!
-//! Waking a task of another thread costs the writer a lock and often a system call; within the runtime it is a push on
-//! the worker's own queue. So the writer hands the answers of a group over in one piece to a task that gives them out.
+//! Waking a task of another thread costs the writer a lock and often a system call; within the runtime it is
+//! a push on the worker's own queue. So the writer hands the answers of a group over in one piece to a task
+//! that gives them out.
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};

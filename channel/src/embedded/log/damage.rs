@@ -1,5 +1,6 @@
-//! What happens to damage, found at opening or while reading: counted, reported, and its bytes copied beside the segment,
-//! so that somebody can look at them after the segment has been deleted. The segment itself stays as it is.
+//! What happens to damage, found at opening or while reading: counted, reported, and its bytes copied beside
+//! the segment, so that somebody can look at them after the segment has been deleted. The segment itself
+//! stays as it is.
 
 use std::io;
 

@@ -29,7 +29,8 @@ pub(super) const BLOCK_BYTES: usize = 4096;
 /// Smaller writes go through the page cache.
 const LARGE: usize = 256 << 10;
 
-/// How many bytes to skip in an empty buffer, so that what follows may go past the cache when it is written at `at`.
+/// How many bytes to skip in an empty buffer, so that what follows may go past the cache when it is written
+/// at `at`.
 pub(super) fn lead(buffer: &[u8], at: u64) -> usize {
     let wanted = offset_in_block(at);
     let given = buffer.as_ptr().addr() % BLOCK_BYTES;
@@ -46,8 +47,8 @@ pub(super) fn is_large(bytes: &[u8], at: u64) -> bool {
     blocks(bytes, at).is_some()
 }
 
-/// The whole blocks of a write, if they are many and stand in memory as they will in the file; before and behind them parts of
-/// a block each.
+/// The whole blocks of a write, if they are many and stand in memory as they will in the file; before and
+/// behind them parts of a block each.
 fn blocks(bytes: &[u8], at: u64) -> Option<(&[u8], &[u8], &[u8])> {
     let before = (BLOCK_BYTES - offset_in_block(at)) % BLOCK_BYTES;
     let (before, rest) = bytes.split_at_checked(before)?;
@@ -80,7 +81,8 @@ fn is_refusal(error: &io::Error) -> bool {
 pub(super) struct DirectFile {
     file: File,
     place: Place,
-    /// The same file, opened for writing past the cache when that was first of use; `None` where it cannot be.
+    /// The same file, opened for writing past the cache when that was first of use; `None` where it cannot
+    /// be.
     direct: OnceLock<Option<File>>,
     /// Everything goes through the cache: that is wanted, or the file system has refused the other way.
     is_cached: AtomicBool,
@@ -104,7 +106,8 @@ impl DirectFile {
             return self.file.write_all_at(blocks, at);
         };
         match direct.write_all_at(blocks, at) {
-            // The file system asks for larger blocks, took a part that ends within one, or does not do it at all.
+            // The file system asks for larger blocks, took a part that ends within one, or does not do it at
+            // all.
             Err(error) if is_refusal(&error) => {
                 self.is_cached.store(true, Ordering::Relaxed);
                 self.file.write_all_at(blocks, at)
@@ -192,7 +195,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Through and past the cache, in any order and with a cut, as a writer does it; readers see the same at any time.
+        /// Through and past the cache, in any order and with a cut, as a writer does it; readers see the same
+        /// at any time.
         #[test]
         fn what_is_written_either_way_is_read_back(
             writes in prop::collection::vec((0..3 * LARGE, any::<bool>(), any::<u8>()), 1..8),

@@ -1,4 +1,5 @@
-//! What the log needs of a file system, as a trait, so that tests can put a disk under it that loses power at any moment.
+//! What the log needs of a file system, as a trait, so that tests can put a disk under it that loses power at
+//! any moment.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -73,8 +74,8 @@ impl Folder {
         Ok(Arc::new(DirectFile::new(file, &path, self.is_cached)?))
     }
 
-    /// The same, with large writes past the page cache: for files that are synced after each write. Others are better served by
-    /// memory that takes at once what the disk gets in its own time.
+    /// The same, with large writes past the page cache: for files that are synced after each write. Others
+    /// are better served by memory that takes at once what the disk gets in its own time.
     #[must_use]
     pub fn past_cache(self) -> Self {
         Self {

@@ -155,8 +155,8 @@ impl Shared {
 // === impl Shared: indexing ===
 
 impl Shared {
-    /// Makes the index of a sealed segment that has none, of one that need not be read if there is one; says whether there was
-    /// any. Blocking.
+    /// Makes the index of a sealed segment that has none, of one that need not be read if there is one; says
+    /// whether there was any. Blocking.
     pub(super) fn index_next(&self) -> Result<bool, LogError> {
         let mut segments = self.segments();
         segments.retain(|segment| segment.sealed() && !segment.is_indexed());
@@ -204,7 +204,8 @@ impl Shared {
         }
     }
 
-    /// Makes the index of a sealed segment, one at a time; gives what is in it, whether it could be written or not.
+    /// Makes the index of a sealed segment, one at a time; gives what is in it, whether it could be written
+    /// or not.
     fn index(&self, segment: &Arc<Segment>, _: &MutexGuard<'_, ()>) -> Result<Entries, LogError> {
         let entries = match segment.take_collected() {
             Some(entries) => Ok(entries),

@@ -12,8 +12,8 @@
 //! 32  synced   u32  bytes of the segment that were durable when this was written
 //! 36  body          `count` times: length u32, the event's stored form
 //! ```
-//! All numbers are little-endian. The checksum covers the offset, so a frame in the wrong place is a bad frame.
-//! `synced` tells recovery whether a bad frame before this one had ever been durable.
+//! All numbers are little-endian. The checksum covers the offset, so a frame in the wrong place is a bad
+//! frame. `synced` tells recovery whether a bad frame before this one had ever been durable.
 
 use std::ops::Range;
 
@@ -79,8 +79,8 @@ impl Frame {
     }
 }
 
-/// Reads the frame at the beginning of `bytes`, which may be anything; never panics. With `marker` only a frame of that
-/// segment is one.
+/// Reads the frame at the beginning of `bytes`, which may be anything; never panics. With `marker` only a
+/// frame of that segment is one.
 pub fn parse(bytes: &[u8], marker: Option<u32>) -> Result<Frame, Fault> {
     let (frame, checksum) = parse_header(bytes)?;
     if marker.is_some_and(|marker| marker != frame.marker) {

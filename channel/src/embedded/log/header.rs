@@ -1,17 +1,19 @@
-//! A segment file's name and its header, which stands in it twice so that one damaged sector or bit loses nothing.
+//! A segment file's name and its header, which stands in it twice so that one damaged sector or bit loses
+//! nothing.
 //!
 //! ```text
 //!  0  magic        8 bytes  "MILLRLOG"
 //!  8  version      u32      1
 //! 12  marker       u32      random; begins each frame of this segment
 //! 16  base         u64      the first offset, as in the file's name
-//! 24  previous_end u64      where the segment before it ended; positions from there to `base` were never used
+//! 24  previous_end u64      end of the segment before it; positions from there to `base` were never used
 //! 32  created      i64      milliseconds since 1970
 //! 40  -                     zeroes
 //! 60  checksum     u32      CRC32C of what stands before it
 //! 64                        the same again
 //! ```
-//! The marker is random, so data that an event carries cannot pose as a frame when recovery searches for the next one.
+//! The marker is random, so data that an event carries cannot pose as a frame when recovery searches for the
+//! next one.
 
 use millrace_event::Timestamp;
 

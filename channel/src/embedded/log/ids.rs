@@ -1,5 +1,5 @@
-//! The index of a sealed segment from ids of events to offsets: a file beside the segment, so that looking an id up is no
-//! scan of history.
+//! The index of a sealed segment from ids of events to offsets: a file beside the segment, so that looking an
+//! id up is no scan of history.
 //!
 //! ```text
 //!  0  magic     8 bytes  "MILLRIDS"
@@ -12,14 +12,15 @@
 //! 60  checksum  u32      CRC32C of what stands before it
 //! 64  blocks of 4 096 bytes: up to 341 entries in order, and at 4 092 the CRC32C of the block and its number
 //! ```
-//! An entry is the key of an event (u32) and the frame that holds it: how far its first offset is from the base (u32) and the byte
-//! at which it begins (u32). The key is the CRC32C of the id, but for its last 8 bits, which are the first 8 of the CRC32C of the
-//! source: ids are unique only within a source, so that many events may have one (sources that count from 1), and yet an id without a
-//! source is looked for too. Different events may have one key, so what is found is a candidate until its frame has been read.
-//! Nothing here is synced: a file that does not fit its checksums or its segment is made anew from the segment.
+//! An entry is the key of an event (u32) and the frame that holds it: how far its first offset is from the
+//! base (u32) and the byte at which it begins (u32). The key is the CRC32C of the id, but for its last 8
+//! bits, which are the first 8 of the CRC32C of the source: ids are unique only within a source, so that many
+//! events may have one (sources that count from 1), and yet an id without a source is looked for too.
+//! Different events may have one key, so what is found is a candidate until its frame has been read. Nothing
+//! here is synced: a file that does not fit its checksums or its segment is made anew from the segment.
 //!
-//! The entries of a segment are collected while it is written, if that begins and ends in one process and they are not too many:
-//! then nothing is read to make the file.
+//! The entries of a segment are collected while it is written, if that begins and ends in one process and
+//! they are not too many: then nothing is read to make the file.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -196,7 +197,8 @@ impl<'a> Ids<'a> {
         }))
     }
 
-    /// The frames that may hold an event with such a key, in order; `None` when a block that had to be read is damaged.
+    /// The frames that may hold an event with such a key, in order; `None` when a block that had to be read
+    /// is damaged.
     pub(super) fn candidates(&self, wanted: &RangeInclusive<u32>) -> io::Result<Option<Vec<Candidate>>> {
         let blocks = self.entries.div_ceil(BLOCK_ENTRIES);
         let (mut low, mut high) = (0, blocks);

@@ -1,13 +1,15 @@
 //! The log: our own append-only segments with group commit. Knows nothing of lanes.
 //!
 //! # Flow
-//! Producers put appends in the `queue`; the `writer` writes what waits as [`frame`]s of the `active` segment, syncs once,
-//! shows them to readers through the `tail` and gives the `answers`. Who is behind reads from disk (`reader`, over `walk`).
-//! `recover` makes sense of the folder at opening, `torn` tells a crash from damage, `damage` sets aside what cannot be
-//! read. `find` looks events up by id, with the indexes of `ids`. Under all of it are [`files`], which tests replace by a `simulated` disk.
+//! Producers put appends in the `queue`; the `writer` writes what waits as [`frame`]s of the `active`
+//! segment, syncs once, shows them to readers through the `tail` and gives the `answers`. Who is behind reads
+//! from disk (`reader`, over `walk`). `recover` makes sense of the folder at opening, `torn` tells a crash
+//! from damage, `damage` sets aside what cannot be read. `find` looks events up by id, with the indexes of
+//! `ids`. Under all of it are [`files`], which tests replace by a `simulated` disk.
 //!
 //! # Guarantees
-//! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or none.
+//! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or
+//!   none.
 //! - Only durable events are read, in order. An offset is never used twice.
 //! - One damaged place costs the events of the frames that it touches, no others.
 //!
@@ -130,8 +132,9 @@ struct Inner {
 // === impl Log ===
 
 impl Log {
-    /// Opens the folder: recovers, and syncs what it found before serving it. The next offset is at least `at_least`
-    /// (one more than the highest that state names). Blocking. Within a runtime, that one gives out the answers.
+    /// Opens the folder: recovers, and syncs what it found before serving it. The next offset is at least
+    /// `at_least` (one more than the highest that state names). Blocking. Within a runtime, that one gives
+    /// out the answers.
     pub fn open(
         files: Arc<dyn Files>,
         options: LogOptions,
@@ -175,8 +178,9 @@ impl Log {
         ))
     }
 
-    /// Stores the events, all or none; returns the first one's offset when they are durable. Dropping the future after it
-    /// has been polled does not take the events back. No events are no append: the answer is the head.
+    /// Stores the events, all or none; returns the first one's offset when they are durable. Dropping the
+    /// future after it has been polled does not take the events back. No events are no append: the answer is
+    /// the head.
     pub async fn append(&self, events: Vec<Event>) -> Result<u64, LogError> {
         if events.is_empty() {
             return Ok(self.head());
@@ -200,7 +204,8 @@ impl Log {
         self.inner.shared.head_changed()
     }
 
-    /// From memory only, without I/O, at least one record however large; empty at the head; `None` when `from` is not in memory.
+    /// From memory only, without I/O, at least one record however large; empty at the head; `None` when
+    /// `from` is not in memory.
     pub fn read(&self, from: u64, max_events: usize, max_bytes: usize) -> Option<Batch> {
         self.inner.shared.tail.lock().read(from, max_events, max_bytes)
     }
@@ -231,15 +236,16 @@ impl Log {
         Ok(record)
     }
 
-    /// The newest offsets of events with that id (and source), at most `limit`, in order. Reads a few blocks of each sealed
-    /// segment's index, and walks over the segment that is written if its ids are not in memory. At most 2 000 frames of sealed
-    /// segments are looked at, the newest. Blocking.
+    /// The newest offsets of events with that id (and source), at most `limit`, in order. Reads a few blocks
+    /// of each sealed segment's index, and walks over the segment that is written if its ids are not in
+    /// memory. At most 2 000 frames of sealed segments are looked at, the newest. Blocking.
     pub fn find(&self, id: &str, source: Option<&str>, limit: usize) -> Result<Vec<u64>, LogError> {
         self.inner.shared.find(find::Wanted { id, source }, limit)
     }
 
-    /// Makes the index of a sealed segment that has none, for [`Log::find`]; says whether there was one. Those that need not be
-    /// read for it come first. An index that cannot be written (a full disk) is not tried again here. Blocking.
+    /// Makes the index of a sealed segment that has none, for [`Log::find`]; says whether there was one.
+    /// Those that need not be read for it come first. An index that cannot be written (a full disk) is not
+    /// tried again here. Blocking.
     pub fn index_next(&self) -> Result<bool, LogError> {
         self.inner.shared.index_next()
     }
@@ -264,7 +270,8 @@ impl Log {
             .collect()
     }
 
-    /// Deletes whole sealed segments that end at or below `base`, but never the last one; returns the bytes freed. Blocking.
+    /// Deletes whole sealed segments that end at or below `base`, but never the last one; returns the bytes
+    /// freed. Blocking.
     pub fn delete_before(&self, base: u64) -> Result<u64, LogError> {
         self.inner.shared.delete_before(base)
     }
@@ -276,8 +283,8 @@ impl Log {
         answered.await.unwrap_or(Err(LogError::Closed))
     }
 
-    /// The first offset appended at or after `time`; the head when there is none. Supposes that the clock was not set
-    /// back; where it was, the answer is a place near. Blocking.
+    /// The first offset appended at or after `time`; the head when there is none. Supposes that the clock was
+    /// not set back; where it was, the answer is a place near. Blocking.
     pub fn offset_at(&self, time: Timestamp) -> Result<u64, LogError> {
         self.inner.shared.offset_at(time)
     }
@@ -295,7 +302,8 @@ impl Log {
         self.inner.shared.fault.get()
     }
 
-    /// Makes everything below the head survive a power failure. At once unless `Durability::Os` left something. Blocking.
+    /// Makes everything below the head survive a power failure. At once unless `Durability::Os` left
+    /// something. Blocking.
     pub fn sync(&self) -> Result<(), LogError> {
         if self.inner.shared.is_synced() {
             return Ok(());
@@ -325,7 +333,8 @@ impl Log {
         &self.inner.shared.metrics
     }
 
-    /// Takes no more appends, finishes those that wait, syncs and ends the writer. Closed again, it is closed already.
+    /// Takes no more appends, finishes those that wait, syncs and ends the writer. Closed again, it is closed
+    /// already.
     pub async fn close(&self) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
         match self.inner.shared.queue.order(Order::Close(answer)) {

@@ -1,5 +1,6 @@
-//! The stretch of the log that was read last for one event. Events that are owed are asked for one by one, mostly near each
-//! other, and each would cost the reading of its whole surroundings: frames are checked as wholes, and the index is sparse.
+//! The stretch of the log that was read last for one event. Events that are owed are asked for one by one,
+//! mostly near each other, and each would cost the reading of its whole surroundings: frames are checked as
+//! wholes, and the index is sparse.
 
 use parking_lot::Mutex;
 

@@ -126,7 +126,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Takes nothing more and drops what waits: its answers come as [`LogError::Closed`]. For the writer's end.
+    /// Takes nothing more and drops what waits: its answers come as [`LogError::Closed`]. For the writer's
+    /// end.
     pub(super) fn abandon(&self) {
         let mut waiting = self.waiting.lock();
         waiting.closed = true;
@@ -139,7 +140,8 @@ impl Queue {
         drop(left);
     }
 
-    /// The next work, in order; waits for it, `at_most` so long when that is given. `None`: closed, and nothing waits.
+    /// The next work, in order; waits for it, `at_most` so long when that is given. `None`: closed, and
+    /// nothing waits.
     pub(super) fn take(&self, at_most: Option<Duration>) -> Option<Work> {
         let mut waiting = self.waiting.lock();
         while waiting.appends.is_empty() && waiting.orders.is_empty() {

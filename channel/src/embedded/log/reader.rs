@@ -119,7 +119,8 @@ impl Chunk {
 // === impl Shared: reading ===
 
 impl Shared {
-    /// Reads a chunk from disk: what one read of the file gives, at most so many records, or a gap. Nothing at the head.
+    /// Reads a chunk from disk: what one read of the file gives, at most so many records, or a gap. Nothing
+    /// at the head.
     pub(super) fn read_chunk(
         &self,
         from: u64,
@@ -244,7 +245,8 @@ impl LogReader {
         }
     }
 
-    /// What can be had without waiting for the head. What is read ahead stays in `self` when the future is dropped.
+    /// What can be had without waiting for the head. What is read ahead stays in `self` when the future is
+    /// dropped.
     async fn available(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
         if self.chunk.is_empty() {
             if let Some(batch) = self.shared.tail.lock().read(self.position, max_events, max_bytes) {

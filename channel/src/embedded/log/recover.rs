@@ -1,7 +1,7 @@
 //! Opening: which segments there are, where the last one ends, and what a crash or damage left in it.
 //!
-//! Only the last segment is read whole. Of the others the header and the first frame's time are enough: a segment's
-//! header also says where the one before it ended.
+//! Only the last segment is read whole. Of the others the header and the first frame's time are enough: a
+//! segment's header also says where the one before it ended.
 
 use std::io;
 use std::sync::Arc;
@@ -135,7 +135,8 @@ fn find_segments(files: &dyn Files) -> Result<Vec<Found>, LogError> {
     Ok(found)
 }
 
-/// Notes which segments have an index that is theirs and of this form, and removes those of segments that are gone.
+/// Notes which segments have an index that is theirs and of this form, and removes those of segments that are
+/// gone.
 fn take_indexes(files: &dyn Files, segments: &[Arc<Segment>]) -> Result<(), LogError> {
     let names = files
         .list()
@@ -207,7 +208,8 @@ impl Found {
             .unwrap_or_default()
     }
 
-    /// Both copies of its header are damaged. Its frames are found all the same; the file is copied whole, in case they are not.
+    /// Both copies of its header are damaged. Its frames are found all the same; the file is copied whole, in
+    /// case they are not.
     fn report(&self, files: &dyn Files, metrics: &LogMetrics) -> Result<Corruption, LogError> {
         let file = files
             .open(&self.name)
@@ -250,7 +252,8 @@ fn read_start(files: &dyn Files, name: &str) -> io::Result<(Vec<u8>, u64)> {
     Ok((start, file.length()?))
 }
 
-/// Reads the last segment, cuts a torn tail, sets damage aside, and syncs it: what it holds may never have been synced.
+/// Reads the last segment, cuts a torn tail, sets damage aside, and syncs it: what it holds may never have
+/// been synced.
 fn open_last(
     files: &dyn Files,
     metrics: &LogMetrics,

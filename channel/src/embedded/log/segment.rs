@@ -51,7 +51,8 @@ pub(super) struct Segment {
     sealed: AtomicBool,
     /// Its index from ids to offsets is there, or has been tried.
     indexed: AtomicBool,
-    /// The ids of all of its events, from when it is begun until that index is made; `None` when they are too many.
+    /// The ids of all of its events, from when it is begun until that index is made; `None` when they are too
+    /// many.
     collected: Mutex<Option<Entries>>,
     index: Mutex<Index>,
     /// Open as long as a reader or the writer holds it: a log of thousands of segments needs few descriptors.
@@ -180,7 +181,8 @@ impl Segment {
         self.last_steady.store(steady.0, Ordering::Release);
     }
 
-    /// The writer's next group is readable: `bytes` and `end` are the bounds now, `frames` where its frames begin.
+    /// The writer's next group is readable: `bytes` and `end` are the bounds now, `frames` where its frames
+    /// begin.
     pub(super) fn grow(&self, frames: &[Entry], bytes: u64, end: u64) {
         let mut index = self.index.lock();
         for frame in frames {
@@ -269,8 +271,8 @@ impl Segment {
         }
     }
 
-    /// A frame at or before the one that holds `offset`: its place and offset. Walks over the segment if that has not been
-    /// done since it was found; hands what that showed to `report`.
+    /// A frame at or before the one that holds `offset`: its place and offset. Walks over the segment if that
+    /// has not been done since it was found; hands what that showed to `report`.
     pub(super) fn locate(
         &self,
         file: &dyn LogFile,

@@ -123,7 +123,8 @@ impl Shared {
             .retain(|segment| segment.base != base || !segment.is_empty());
     }
 
-    /// Deletes from the oldest on. Each deletion is durable before the next: a crash leaves no hole in the middle.
+    /// Deletes from the oldest on. Each deletion is durable before the next: a crash leaves no hole in the
+    /// middle.
     pub(super) fn delete_before(&self, base: u64) -> Result<u64, LogError> {
         let _one = self.deletion.lock();
         let mut freed = 0;

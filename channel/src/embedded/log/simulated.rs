@@ -1,9 +1,9 @@
-//! A disk for tests that keeps apart what has been synced and what has not, and can lose power, fail or be full at any
-//! operation.
+//! A disk for tests that keeps apart what has been synced and what has not, and can lose power, fail or be
+//! full at any operation.
 //!
-//! A crash keeps of each file's unsynced sectors none, all, the first ones or any of them, and of the folder's unsynced
-//! entries any. A failed sync drops the dirty mark as Linux does: the sectors look written and are not, and the next sync
-//! says that all is well.
+//! A crash keeps of each file's unsynced sectors none, all, the first ones or any of them, and of the
+//! folder's unsynced entries any. A failed sync drops the dirty mark as Linux does: the sectors look written
+//! and are not, and the next sync says that all is well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;

@@ -29,7 +29,8 @@ impl Tail {
         }
     }
 
-    /// Takes the next records; forgets the oldest ones beyond the limit, and all older ones when offsets were skipped.
+    /// Takes the next records; forgets the oldest ones beyond the limit, and all older ones when offsets were
+    /// skipped.
     pub(super) fn extend(&mut self, records: impl Iterator<Item = Record>) {
         for record in records {
             if record.position.offset != self.end {

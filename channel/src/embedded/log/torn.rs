@@ -14,8 +14,8 @@ use super::walk::Damage;
 /// What a disk writes whole or not at all; smaller than any file system's block.
 const SECTOR_BYTES: u64 = 512;
 
-/// Where the log is torn although good frames follow: the first damage that nothing proves to have been durable and that a
-/// write left unfinished, by the look of it.
+/// Where the log is torn although good frames follow: the first damage that nothing proves to have been
+/// durable and that a write left unfinished, by the look of it.
 pub(super) fn torn_at(file: &dyn LogFile, survey: &Survey) -> io::Result<Option<u64>> {
     for damage in survey.damages.iter().filter(|damage| survey.synced <= damage.at) {
         if has_lost_sector(file, damage)? {

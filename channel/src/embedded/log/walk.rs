@@ -1,4 +1,5 @@
-//! Walks over the frames of one file in order, says where offsets are missing, and finds the next good frame behind a bad one.
+//! Walks over the frames of one file in order, says where offsets are missing, and finds the next good frame
+//! behind a bad one.
 
 use std::io;
 
@@ -19,7 +20,8 @@ pub(super) struct Extent {
     pub(super) marker: Option<u32>,
     /// Where the readable bytes end.
     pub(super) bytes: u64,
-    /// The offset at which its events end, if that is known: everything below must be there, everything from there on is not the segment's.
+    /// The offset at which its events end, if that is known: everything below must be there, everything from
+    /// there on is not the segment's.
     pub(super) until: Option<u64>,
 }
 
@@ -41,7 +43,8 @@ pub(super) enum Item {
     End(u64),
 }
 
-/// A damaged place in a segment. `bytes` is 0 when frames are missing without a trace; `from == to` when no event is lost.
+/// A damaged place in a segment. `bytes` is 0 when frames are missing without a trace; `from == to` when no
+/// event is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) at: u64,
@@ -197,7 +200,8 @@ impl<'a> Scan<'a> {
         Ok(Step::Bad)
     }
 
-    /// The next good frame that begins at or behind byte `from` and whose offset is in the range; its place and its offset.
+    /// The next good frame that begins at or behind byte `from` and whose offset is in the range; its place
+    /// and its offset.
     fn find(&self, mut from: u64, lowest: u64, highest: u64) -> io::Result<Option<(u64, u64)>> {
         let plausible = |frame: &Frame| frame.offset >= lowest && frame.end() <= highest;
         while from < self.end {
@@ -249,7 +253,8 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The next place in `bytes` that looks like a frame's header; by its marker, or without one by all its fields.
+/// The next place in `bytes` that looks like a frame's header; by its marker, or without one by all its
+/// fields.
 fn next_start(
     bytes: &[u8],
     from: usize,

@@ -1,11 +1,13 @@
-//! The writer: one thread that takes all appends that wait, writes them with one write and makes them durable with one sync.
+//! The writer: one thread that takes all appends that wait, writes them with one write and makes them durable
+//! with one sync.
 //!
 //! # Guarantees
-//! - An append is answered with its offset only after its frame is durable (`Durability::Sync`) or written (`Durability::Os`).
+//! - An append is answered with its offset only after its frame is durable (`Durability::Sync`) or written
+//!   (`Durability::Os`).
 //! - Readers see an event before its producer is answered, and never before it is durable.
-//! - A failed sync is not repeated: the kernel may have dropped the pages and report success the next time. The segment
-//!   is cut where it was last durable and left; the offsets of the failed appends are skipped, since their frames may
-//!   have reached the disk.
+//! - A failed sync is not repeated: the kernel may have dropped the pages and report success the next time.
+//!   The segment is cut where it was last durable and left; the offsets of the failed appends are skipped,
+//!   since their frames may have reached the disk.
 //!
 //! # Assumptions
 //! Nobody else writes to the folder.
@@ -315,7 +317,8 @@ impl Writer {
         self.active.as_ref().is_some_and(Active::is_unsynced)
     }
 
-    /// Makes durable what has been written. After a failure the segment is left as it is, and a new one begins.
+    /// Makes durable what has been written. After a failure the segment is left as it is, and a new one
+    /// begins.
     fn sync(&mut self) -> Result<(), LogError> {
         self.synced_at = Instant::now();
         if let Some(active) = self.active.as_mut().filter(|active| active.is_unsynced())

@@ -1,4 +1,5 @@
-//! How the values of the contract look in the database: one place, so that reading and writing cannot drift apart.
+//! How the values of the contract look in the database: one place, so that reading and writing cannot drift
+//! apart.
 
 use bytes::Bytes;
 use millrace_event::{Event, ObjectName, Timestamp};
@@ -59,7 +60,8 @@ pub(crate) fn stage_from_db(number: i64) -> Result<Stage, StateError> {
     }
 }
 
-/// A lane's state from its two columns. Being orphaned hides being paused, so that a pause survives a trigger that comes back.
+/// A lane's state from its two columns. Being orphaned hides being paused, so that a pause survives a trigger
+/// that comes back.
 pub(super) fn lane_state(paused: bool, orphaned: Option<i64>) -> LaneState {
     match (orphaned, paused) {
         (Some(since), _) => LaneState::Orphaned(Timestamp(since)),

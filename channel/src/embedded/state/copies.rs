@@ -48,7 +48,8 @@ pub(super) fn sweep(db: &Connection) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Which of the next `page` copies above offset `after` (-1: from the beginning) hold these bytes somewhere, and where to go on.
+/// Which of the next `page` copies above offset `after` (-1: from the beginning) hold these bytes somewhere,
+/// and where to go on.
 pub(super) fn holding(
     db: &Connection,
     bytes: &[u8],

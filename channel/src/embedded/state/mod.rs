@@ -1,8 +1,8 @@
 //! The state beside the log: progress, work, parked events and copies, in SQLite.
 //!
-//! One thread writes and groups what waits into one transaction ([`worker`]); a second connection reads. The files
-//! below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`] notices when the database
-//! is removed under the process.
+//! One thread writes and groups what waits into one transaction ([`worker`]); a second connection reads. The
+//! files below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`]
+//! notices when the database is removed under the process.
 
 mod change;
 mod codec;
@@ -134,8 +134,9 @@ impl State {
             .await
     }
 
-    /// Copies what rows name in `from..to`, as `read` gives it, then calls `then`. No row can be committed between the
-    /// copies and `then`, so that a segment deleted there takes no event with it that somebody still names. Says how many were copied.
+    /// Copies what rows name in `from..to`, as `read` gives it, then calls `then`. No row can be committed
+    /// between the copies and `then`, so that a segment deleted there takes no event with it that somebody
+    /// still names. Says how many were copied.
     pub(crate) async fn keep_named(
         &self,
         from: u64,

@@ -1,4 +1,5 @@
-//! The state between being read and being written: the log is opened in between, from the position that state demands.
+//! The state between being read and being written: the log is opened in between, from the position that state
+//! demands.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,12 +55,20 @@ impl Opened {
         })
     }
 
+    /// Bounds the write-ahead log on a volume of so many bytes to a 256th of it, so that many Brokers
+    /// together leave the volume's reserve to events. Blocking.
+    pub(crate) fn bound_journal(&self, volume: u64) -> Result<(), StateError> {
+        let part = i64::try_from(volume / 256).unwrap_or(i64::MAX);
+        Ok(schema::bound_journal(&self.db, part)?)
+    }
+
     /// The first offset that the router or a lane needs.
     pub(crate) fn lowest(&self) -> u64 {
         self.holds.lowest()
     }
 
-    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again. Blocking.
+    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again.
+    /// Blocking.
     pub(crate) fn begin_at(&mut self, oldest: u64) -> Result<(), StateError> {
         let mut effects = Effects::default();
         change::apply(

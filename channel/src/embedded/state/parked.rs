@@ -8,8 +8,8 @@ use super::worker::Effects;
 use super::{StateError, change, copies};
 use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
 
-/// A parked row's number and its salt: together its id, which sorts by the number, so that a page goes on after a row that
-/// has been dropped meanwhile.
+/// A parked row's number and its salt: together its id, which sorts by the number, so that a page goes on
+/// after a row that has been dropped meanwhile.
 type Id = (u32, u32);
 
 const SELECT: &str = "

@@ -92,6 +92,12 @@ pub(super) struct Found {
     pub(super) fresh: bool,
 }
 
+/// The least and the most bytes of the write-ahead log.
+const JOURNAL: (i64, i64) = (256 << 10, 4 << 20);
+
+/// Bytes of a page of the database.
+const PAGE: i64 = 4096;
+
 /// Why the file was not opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SchemaError {
@@ -109,7 +115,8 @@ pub(crate) enum SchemaError {
     Other(#[from] rusqlite::Error),
 }
 
-/// Opens the database, or makes it. `must_exist` (the log holds events): an absent or empty file is unreadable, not new.
+/// Opens the database, or makes it. `must_exist` (the log holds events): an absent or empty file is
+/// unreadable, not new.
 pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> {
     let db = connect(file).map_err(unreadable)?;
     let version: i64 = db
@@ -141,7 +148,8 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
     Ok(Found { db, fresh })
 }
 
-/// A second connection that only reads, so that a list for a person never waits for a sync, nor makes a commit wait.
+/// A second connection that only reads, so that a list for a person never waits for a sync, nor makes a
+/// commit wait.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags)?;
@@ -151,7 +159,8 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(db)
 }
 
-/// Renames an unreadable database and its companions aside, under the first number that is free; says to which name.
+/// Renames an unreadable database and its companions aside, under the first number that is free; says to
+/// which name.
 pub(crate) fn set_aside(file: &Path) -> std::io::Result<Option<PathBuf>> {
     if !file.exists() {
         return Ok(None);
@@ -189,9 +198,15 @@ fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
 fn settings(db: &Connection) -> Result<(), rusqlite::Error> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    // What a large transaction made of the write-ahead log is given back at the next checkpoint.
-    db.pragma_update(None, "journal_size_limit", 4 * 1024 * 1024)?;
-    Ok(())
+    bound_journal(db, JOURNAL.1)
+}
+
+/// Lets the write-ahead log grow to so many bytes before it is moved into the database, between the bounds of
+/// [`JOURNAL`]. What a large transaction made of it is given back then.
+pub(super) fn bound_journal(db: &Connection, bytes: i64) -> Result<(), rusqlite::Error> {
+    let bytes = bytes.clamp(JOURNAL.0, JOURNAL.1);
+    db.pragma_update(None, "wal_autocheckpoint", bytes / PAGE)?;
+    db.pragma_update(None, "journal_size_limit", bytes)
 }
 
 fn create(db: &Connection) -> Result<(), rusqlite::Error> {
@@ -246,6 +261,24 @@ pub(super) fn is_full(error: &StateError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_journal_keeps_to_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state.db");
+        let db = open(&file, false).unwrap().db;
+        let journal = with_suffix(&file, "-wal");
+        let write = |times: i64| {
+            for time in 0..times {
+                db.execute("UPDATE channel SET router = ?1 WHERE id = 1", [time])
+                    .unwrap();
+            }
+            std::fs::metadata(&journal).unwrap().len()
+        };
+        assert!(write(300) > 1 << 20, "each commit writes a page");
+        bound_journal(&db, 0).unwrap();
+        assert!(write(300) < 300 << 10);
+    }
 
     #[test]
     fn a_new_file_gets_its_tables_and_gives_space_back() {

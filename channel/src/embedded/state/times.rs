@@ -128,7 +128,8 @@ mod tests {
         opened.start(idle_hooks()).unwrap()
     }
 
-    /// A process with one lane whose rows are due at these times, and one lane that was orphaned at the start.
+    /// A process with one lane whose rows are due at these times, and one lane that was orphaned at the
+    /// start.
     async fn owing(folder: &Path, due: &[i64]) -> (State, LaneId) {
         let state = process(folder, 0, START);
         let lane = state.open_lanes(vec![spec("a")], admission(0)).await.unwrap()[0].id;

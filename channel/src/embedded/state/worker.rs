@@ -27,7 +27,8 @@ pub(super) struct Effects {
     pub(super) holds: Vec<Held>,
     /// A command changed something: the dispatcher shall look.
     pub(super) command: bool,
-    /// Done on this thread after the commit and before the next job, so that nothing can be committed in between.
+    /// Done on this thread after the commit and before the next job, so that nothing can be committed in
+    /// between.
     pub(super) then: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -191,7 +192,8 @@ impl Worker {
         Ok(effects)
     }
 
-    /// Moves the write-ahead log into the database and gives its space back. Best effort: a reader may be in the way.
+    /// Moves the write-ahead log into the database and gives its space back. Best effort: a reader may be in
+    /// the way.
     fn shrink(&self) {
         let outcome = self
             .db

@@ -1,6 +1,7 @@
-//! `millrace explain`: why a service was (not) called. Three questions, each in a file of its own: what a running
-//! Millrace made of an event ([`online`]), what documents would make of one ([`offline`]), and which of the events that are
-//! kept a Trigger would get that is not applied yet ([`over`]). Whether a filter matches is decided by the filter itself.
+//! `millrace explain`: why a service was (not) called. Three questions, each in a file of its own: what a
+//! running Millrace made of an event ([`online`]), what documents would make of one ([`offline`]), and which
+//! of the events that are kept a Trigger would get that is not applied yet ([`over`]). Whether a filter
+//! matches is decided by the filter itself.
 
 mod offline;
 mod online;

@@ -1,5 +1,5 @@
-//! Which of the events that a Broker keeps a Trigger would get that is not applied yet. The events come from the admin API, the
-//! filter is evaluated here: nothing changes in the running Millrace.
+//! Which of the events that a Broker keeps a Trigger would get that is not applied yet. The events come from
+//! the admin API, the filter is evaluated here: nothing changes in the running Millrace.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -54,8 +54,8 @@ pub(crate) struct SendArgs {
     /// The schema of its data: a URI
     #[arg(long, value_name = "URI", allow_hyphen_values = true)]
     dataschema: Option<String>,
-    /// The data of the event; @FILE is the content of a file, @- the standard input. A text that begins with @ goes by
-    /// --data-file -
+    /// The data of the event; @FILE is the content of a file, @- the standard input. A text that begins with
+    /// @ goes by --data-file -
     #[arg(long, conflicts_with = "data_file", allow_hyphen_values = true)]
     data: Option<String>,
     /// A file with the data of the event; `-` is the standard input

@@ -1,4 +1,5 @@
-//! Bitbucket Cloud. No document says how its calls become events; this is ours, in the manner of those for GitHub and GitLab.
+//! Bitbucket Cloud. No document says how its calls become events; this is ours, in the manner of those for
+//! GitHub and GitLab.
 
 use std::borrow::Cow;
 

@@ -8,7 +8,8 @@ use super::{Call, word};
 /// The source where an event names none: a relative reference, since the calls do not tell the server's name.
 const ANY: &str = "/bitbucket";
 
-/// What the call of an event says: `repo:refs_changed` is of the type `com.atlassian.bitbucket.repo.refs_changed`.
+/// What the call of an event says: `repo:refs_changed` is of the type
+/// `com.atlassian.bitbucket.repo.refs_changed`.
 pub(super) fn draft<'a>(call: &Call<'a>) -> Draft<'a> {
     let key = call.header("x-event-key").unwrap_or("unknown");
     let plain = format!("com.atlassian.bitbucket.{}", word(&key.replace(':', ".")));

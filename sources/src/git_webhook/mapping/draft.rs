@@ -22,7 +22,8 @@ pub(super) struct Draft<'a> {
     pub(super) plain_source: Cow<'a, str>,
     /// The subject.
     pub(super) subject: Option<Cow<'a, str>>,
-    /// When it happened, in any form that forges write times in. Without it the event has the time of its receipt.
+    /// When it happened, in any form that forges write times in. Without it the event has the time of its
+    /// receipt.
     pub(super) time: Option<Cow<'a, str>>,
     /// Extension attributes.
     pub(super) extensions: Vec<(&'a str, Cow<'a, str>)>,

@@ -1,4 +1,5 @@
-//! Anything that posts JSON: attributes come from where the document says, or are what a webhook without any says.
+//! Anything that posts JSON: attributes come from where the document says, or are what a webhook without any
+//! says.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;

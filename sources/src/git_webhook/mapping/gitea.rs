@@ -1,4 +1,5 @@
-//! Gitea and its fork Forgejo, whose calls look much like GitHub's. No document says how they become events; this is ours.
+//! Gitea and its fork Forgejo, whose calls look much like GitHub's. No document says how they become events;
+//! this is ours.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! GitHub, as the CloudEvents adapter's document has it; events that it does not know follow its general rule.
+//! GitHub, as the CloudEvents adapter's document has it; events that it does not know follow its general
+//! rule.
 
 use std::borrow::Cow;
 

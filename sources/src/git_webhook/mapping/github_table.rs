@@ -1,7 +1,8 @@
-//! The events of GitHub that the CloudEvents adapter's document knows (cloudevents/spec `adapters/github.md`), one a row.
+//! The events of GitHub that the CloudEvents adapter's document knows (cloudevents/spec
+//! `adapters/github.md`), one a row.
 //!
-//! Where the document is of two minds it is read so: the type of `status` ends with its state, rows that lack the dot before
-//! the action have it, and `ping`, which it does not know, has the hook as its subject.
+//! Where the document is of two minds it is read so: the type of `status` ends with its state, rows that lack
+//! the dot before the action have it, and `ping`, which it does not know, has the hook as its subject.
 
 /// What an event's attributes are made of.
 #[derive(Clone, Copy, Debug)]

@@ -54,7 +54,8 @@ pub(super) fn header_kind(call: &Call<'_>) -> String {
     word(&event.to_ascii_lowercase())
 }
 
-/// What kind of event it is: as the body says, since system hooks all have one header; a job was once called a build.
+/// What kind of event it is: as the body says, since system hooks all have one header; a job was once called
+/// a build.
 fn kind(call: &Call<'_>) -> String {
     let told = call.first(&["object_kind", "event_name"]);
     let kind = told.map_or_else(|| header_kind(call), |kind| word(&kind));

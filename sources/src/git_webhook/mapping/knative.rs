@@ -1,5 +1,5 @@
-//! GitLab as Knative's GitLabSource has it, but for the data, which is the body as it came, and the id, which is the same when
-//! GitLab repeats a delivery.
+//! GitLab as Knative's GitLabSource has it, but for the data, which is the body as it came, and the id, which
+//! is the same when GitLab repeats a delivery.
 
 use std::borrow::Cow;
 

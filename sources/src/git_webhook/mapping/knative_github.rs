@@ -1,5 +1,5 @@
-//! GitHub as Knative's GitHubSource has it, but for the data, which is the body as it came, and for events that it refuses,
-//! which are taken: their type, source and the extensions that all have.
+//! GitHub as Knative's GitHubSource has it, but for the data, which is the body as it came, and for events
+//! that it refuses, which are taken: their type, source and the extensions that all have.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,8 @@
-//! From a call to an event: a file for each manner, and [`draft`], which makes an event of whatever they found.
+//! From a call to an event: a file for each manner, and [`draft`], which makes an event of whatever they
+//! found.
 //!
-//! Nothing is refused for what it says. What a mapping finds is a wish; where it is missing, or is no value that an attribute
-//! may have, something that always is stands in for it, or the attribute is left out.
+//! Nothing is refused for what it says. What a mapping finds is a wish; where it is missing, or is no value
+//! that an attribute may have, something that always is stands in for it, or the attribute is left out.
 
 mod bitbucket;
 mod bitbucket_server;
@@ -114,7 +115,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A word for the type of an event: the letters, digits, `_`, `-` and `.` of a text, in its case, and no more than fit a line.
+/// A word for the type of an event: the letters, digits, `_`, `-` and `.` of a text, in its case, and no more
+/// than fit a line.
 fn word(text: &str) -> String {
     let kept = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.".contains(c) {

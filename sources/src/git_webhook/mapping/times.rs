@@ -3,8 +3,9 @@
 use jiff::Timestamp as Instant;
 use millrace_event::Timestamp;
 
-/// The text in the form of RFC 3339, where it is in one of the forms that forges use: `2013-12-03 17:23:34 UTC`,
-/// `2013-12-03 17:23:34 +0200`, `2017-09-19T09:58:11+1000`, or seconds since 1970. Any other comes back as it is.
+/// The text in the form of RFC 3339, where it is in one of the forms that forges use: `2013-12-03 17:23:34
+/// UTC`, `2013-12-03 17:23:34 +0200`, `2017-09-19T09:58:11+1000`, or seconds since 1970. Any other comes back
+/// as it is.
 pub(super) fn rfc3339(text: &str) -> String {
     if (1..=12).contains(&text.len())
         && let Ok(seconds) = text.parse::<i64>()

@@ -304,7 +304,8 @@ async fn many_producers_share_the_writer_without_losing_or_mixing_anything() {
     let mut given: Vec<_> = producers.join_all().await.into_iter().flatten().collect();
     given.sort_unstable();
     assert_eq!(read_all(&log, 0).await.0, given);
-    // The writer counts an append off after it has answered it; what it does after that, it does for an order.
+    // The writer counts an append off after it has answered it; what it does after that, it does for an
+    // order.
     log.roll().await.unwrap();
     assert_eq!(log.waiting_bytes(), 0);
     assert!(

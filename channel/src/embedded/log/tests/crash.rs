@@ -1,4 +1,5 @@
-//! Power is cut, or an operation fails, at every operation of a scripted run; then everything promised is checked.
+//! Power is cut, or an operation fails, at every operation of a scripted run; then everything promised is
+//! checked.
 
 use std::collections::HashMap;
 

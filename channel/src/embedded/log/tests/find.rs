@@ -1,4 +1,5 @@
-//! Looking events up by id: found wherever they are, by an index that is made anew when it is not there or damaged.
+//! Looking events up by id: found wherever they are, by an index that is made anew when it is not there or
+//! damaged.
 
 use super::super::ids;
 use super::*;

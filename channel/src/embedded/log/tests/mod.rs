@@ -44,7 +44,8 @@ fn open(disk: &Disk, options: &LogOptions) -> (Log, Recovery) {
     Log::open(Arc::new(disk.clone()), options.clone(), 0).unwrap()
 }
 
-/// Everything from `from` on, through a reader: `(offset, id)` and the gaps. Checks that it covers each offset once.
+/// Everything from `from` on, through a reader: `(offset, id)` and the gaps. Checks that it covers each
+/// offset once.
 async fn read_all(log: &Log, from: u64) -> (Vec<(u64, usize)>, Vec<Gap>) {
     let mut reader = log.reader(from);
     let (mut records, mut gaps, mut covered) = (Vec::new(), Vec::new(), 0);
