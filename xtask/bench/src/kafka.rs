@@ -13,7 +13,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
-use crate::contender::{Contender, Kind, Place};
+use crate::against::{self, Binary};
+use crate::contender::Place;
 use crate::documents;
 use crate::kafka_broker::KafkaBroker;
 use crate::measure::median_of;
@@ -33,7 +34,8 @@ const ASK: Duration = Duration::from_millis(20);
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+/// A Kafka whose topic is full, and which has compiled its own code.
+fn warm(options: &Options) -> anyhow::Result<KafkaBroker> {
     let kafka = KafkaBroker::start(&options.data)?;
     produce(&kafka, options.records)?;
     // Else the system writes the topic, and what a build has left, to the disk while the source does.
@@ -41,10 +43,32 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
     for round in 0..WARM_UP {
         consume(&kafka, options.records, &format!("warm-up-{round}"))?;
     }
+    Ok(kafka)
+}
+
+/// The binary that was built and another one, in turns.
+pub(crate) fn against(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let kafka = warm(options)?;
+    let (built, other) = against::turns(options, |binary, round| {
+        let (rate, micros) = store(&kafka, options, binary, round)?;
+        report.say(&format!(
+            "  round {}, {binary:?}: {rate:.0} records/s, {micros:.1} us of CPU a record",
+            round + 1
+        ));
+        Ok((rate, micros))
+    })?;
+    let targets = against::targets(&built, &other, |run| run.1, |run| run.0);
+    let title = format!("Kafka, two binaries, {} rounds in turns", built.len());
+    report.add(&title, &[], &targets);
+    Ok(())
+}
+
+pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let kafka = warm(options)?;
     let (mut bare, mut source, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds * TIMES {
         bare.push(consume(&kafka, options.records, &format!("bare-{round}"))?);
-        let (rate, micros) = store(&kafka, options, round)?;
+        let (rate, micros) = store(&kafka, options, Binary::Built, round)?;
         source.push(rate);
         cpu.push(micros);
         report.say(&format!(
@@ -154,16 +178,16 @@ fn consume(kafka: &KafkaBroker, count: u64, group: &str) -> anyhow::Result<f64> 
 
 /// Records a second that a KafkaSource makes durable, from the first ones on, and the CPU time of each in
 /// microseconds.
-fn store(kafka: &KafkaBroker, options: &Options, round: usize) -> anyhow::Result<(f64, f64)> {
+fn store(kafka: &KafkaBroker, options: &Options, binary: Binary, round: usize) -> anyhow::Result<(f64, f64)> {
     let source = format!(
         "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: KafkaSource\nmetadata: {{name: bench, namespace: bench}}\n\
-         spec: {{bootstrapServers: [\"{}\"], topics: [{TOPIC}], consumerGroup: source-{round}, initialOffset: earliest, \
+         spec: {{bootstrapServers: [\"{}\"], topics: [{TOPIC}], consumerGroup: {binary:?}-{round}, initialOffset: earliest, \
          sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}}}\n",
         kafka.address
     );
     let place = Place::new(&options.data, &(documents::broker() + &source))?;
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    let contender = Contender::start(Kind::Millrace, &place, nowhere)?;
+    let contender = binary.start(options, &place, nowhere)?;
     let admin = contender.admin().context("millrace has an admin listener")?;
     let mut first = None;
     let until = Instant::now() + DEADLINE;

@@ -62,6 +62,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
         match scenario {
             Scenario::Compare if options.against.is_some() => against::compare(options, &mut report)?,
             Scenario::Triggers if options.against.is_some() => against::triggers(options, &mut report)?,
+            Scenario::Kafka if options.against.is_some() => kafka::against(options, &mut report)?,
             Scenario::Compare => compare::run(options, &mut report)?,
             Scenario::Triggers => triggers::matching_one(options, &mut report)?,
             Scenario::Match => triggers::matching_many(options, &mut report)?,

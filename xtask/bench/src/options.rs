@@ -14,8 +14,8 @@ cargo xtask bench [SCENARIO...] [options]
                     explain, kafka, neighbours (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog
   --seconds N       how long the load of one run lasts (8)
-  --against PATH    `compare` and `triggers` measure this binary of Millrace and the one that was built, twelve rounds in
-                    turns, and nothing else; and `neighbours` says how the row `one proxy` compares
+  --against PATH    `compare`, `triggers` and `kafka` measure this binary of Millrace and the one that was built, twelve
+                    rounds in turns, and nothing else; and `neighbours` says how the row `one proxy` compares
   --data DIR        where Millrace keeps its data; must be a real disk (target/bench)
   --output FORMAT   table (default) or json
 
