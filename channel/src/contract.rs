@@ -29,8 +29,7 @@ use crate::{
 ///   call are applied in order.
 /// - Times to wait for (due times, since when a lane is orphaned) are in the steady time of this process
 ///   ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for the next
-///   process too. ([`millrace_event::clock`]), which the wall clock does not move. What is stored is right
-///   for the next process too.
+///   process too.
 /// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever
 ///   retention deletes.
 ///
@@ -153,6 +152,9 @@ pub trait Reader: Send + fmt::Debug {
 
     /// The position the next record will have, or a later one.
     fn position(&self) -> Position;
+
+    /// Bytes of memory that hold what it has read and not given out yet.
+    fn read_ahead(&self) -> usize;
 }
 
 /// The kind of append: producers are turned away first when room gets short.

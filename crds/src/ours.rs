@@ -22,14 +22,15 @@ pub(crate) const GROUPS: &[&str] = &["eventing.knative.dev", "sources.millrace.d
 /// Whether a fault at that place is a fault of documents that Millrace reads: what has no kind may have been
 /// meant as one.
 pub(crate) fn concerns(root: &Node, at: Mark) -> bool {
+    let concerns = |document| !is_foreign(document) || is_at_its_kind(document, at);
     if !is_list(root) {
-        return !is_foreign(root);
+        return concerns(root);
     }
     let Some(Kind::List(items)) = root.get("items").map(|items| &items.kind) else {
         return true;
     };
     match items.iter().rev().find(|item| item.at <= at) {
-        Some(item) => !is_foreign(item),
+        Some(item) => concerns(item),
         None => true,
     }
 }
@@ -37,6 +38,17 @@ pub(crate) fn concerns(root: &Node, at: Mark) -> bool {
 fn is_list(root: &Node) -> bool {
     root.get("apiVersion").and_then(Node::text) == Some("v1")
         && root.get("kind").and_then(Node::text) == Some("List")
+}
+
+/// Whether the fault is at the fields that say of which kind the document is: of a doubled `kind` one may be ours.
+fn is_at_its_kind(document: &Node, at: Mark) -> bool {
+    let Kind::Map(entries) = &document.kind else {
+        return false;
+    };
+    let names = |key: &str| key == "kind" || key == "apiVersion";
+    entries
+        .iter()
+        .any(|entry| entry.key_at == at && names(&entry.key.text))
 }
 
 /// Whether it says that it is of a kind that is not ours.

@@ -78,6 +78,13 @@ fn the_same_in_ours_is_told() {
             ],
         ),
         (
+            "apiVersion: eventing.knative.dev/v1\nkind: Service\nkind: Trigger\nmetadata: {name: t}\n",
+            &[
+                "-:3:1: the key `kind` is here twice, first in line 2 (duplicate-key)",
+                "-:1:1: a Service of eventing.knative.dev/v1 is nothing that Millrace serves: skipped (warning)",
+            ],
+        ),
+        (
             "a: !thing x\n",
             &["-:1:4: the tag `!thing` is not supported here (yaml-unsupported)"],
         ),

@@ -66,8 +66,7 @@ fn certificate(wrong: &CertificateError, host: &str) -> String {
             format!("the certificate is not for {host}: it names no host in subjectAltName")
         }
         CertificateError::BadSignature => {
-            "the certificate's signature is not that of the trusted authority with its issuer's name"
-                .to_owned()
+            "a trusted authority has the name of its issuer, but did not sign it".to_owned()
         }
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
         CertificateError::Revoked => "the certificate has been revoked".to_owned(),

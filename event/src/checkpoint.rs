@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// A stored checkpoint: the value and the version to give when replacing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Counts up with each change, from 1.
+    /// Counts up with each change, from 1; a value that was removed begins at 1 again.
     pub version: u64,
     /// What the source stored; its meaning is the source's own.
     pub value: Vec<u8>,

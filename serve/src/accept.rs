@@ -108,10 +108,11 @@ impl Listener {
 ///
 /// Once [`ServeOptions::max_connections`] are open, a few more connections are accepted to learn their
 /// [`Peer`], and wait. Each free place goes to the peer that has the fewest. The peer that has the most makes
-/// room for others: its idle connections are closed, the longest idle first. If too few are
-/// idle, one of them for each waiting connection of another peer ends after its request in hand. A request in
-/// hand is never given up. When no more connections can wait, those of the peer that has the most are turned
-/// away with 503: at once while that peer keeps idle connections, otherwise after a second.
+/// room for others: its idle connections are closed, the longest idle first. If too few are idle, one of them
+/// for each waiting connection of another peer ends after its request in hand; a waiting one may have to wait
+/// a second for that. A request in hand is never given up. When no more connections can wait, those of the
+/// peer that has the most are turned away with 503: at once while that peer keeps idle connections, otherwise
+/// after a second.
 ///
 /// # Guarantees
 /// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a

@@ -154,11 +154,21 @@ async fn a_trigger_that_is_gone_gives_its_room_on_a_full_volume_to_those_who_are
             trigger["state"] == "orphaned"
         })
         .await?;
-    let answer = mesh.post("shop/default", &event("next").binary()).await?;
-    assert_eq!(answer.status, 202, "{:?}", answer.body);
-    mesh.admin()
-        .until_metric("millrace_channel_dropped_orphans_total", 1.0)
-        .await?;
+    // What the state has given back meanwhile may still hold some events.
+    let dropped = async || {
+        mesh.admin()
+            .metric("millrace_channel_dropped_orphans_total")
+            .await
+    };
+    for number in 0..500 {
+        let id = format!("next-{number}");
+        let answer = mesh.post("shop/default", &event(&id).binary()).await?;
+        assert_eq!(answer.status, 202, "{id}: {:?}", answer.body);
+        if dropped().await? > 0.0 {
+            break;
+        }
+    }
+    assert_eq!(dropped().await?, 1.0, "room was made");
     assert!(
         mesh.admin().trigger("shop/dead").await.is_err(),
         "it is forgotten"

@@ -21,6 +21,8 @@ use crate::serving::Serving;
 pub(crate) struct Budget {
     queued: Arc<Ledger>,
     in_flight: Arc<Ledger>,
+    /// What an attempt takes beside its event.
+    attempt: usize,
     /// How many lanes wait for bytes. Kept apart, so that nothing is locked while none waits.
     waiting: AtomicUsize,
     lanes: Mutex<Vec<Waiting>>,
@@ -37,10 +39,11 @@ struct Waiting {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn new(queued: Arc<Ledger>, in_flight: Arc<Ledger>) -> Self {
+    pub(crate) fn new(queued: Arc<Ledger>, in_flight: Arc<Ledger>, attempt: usize) -> Self {
         Self {
             queued,
             in_flight,
+            attempt,
             waiting: AtomicUsize::new(0),
             lanes: Mutex::default(),
         }
@@ -69,6 +72,7 @@ impl Budget {
     /// Takes `bytes` for an attempt of a lane that has so many attempts and bytes in flight; `false`: it has
     /// to wait.
     pub(crate) fn begin(&self, bytes: usize, attempts: usize, held: usize) -> bool {
+        let bytes = bytes + self.attempt;
         if attempts == 0 {
             self.in_flight.take_anyway(bytes);
             return true;
@@ -111,7 +115,7 @@ impl Budget {
 
     /// Ends an attempt. The caller must not hold a lane's lock.
     pub(crate) fn end(&self, bytes: usize) {
-        self.in_flight.give_back(bytes);
+        self.in_flight.give_back(bytes + self.attempt);
         // The other half of this handshake is in `wait`.
         fence(Ordering::SeqCst);
         self.wake_next();
@@ -131,7 +135,7 @@ impl Budget {
             let mut inner = lane.inner.lock();
             inner.flight.waits = false;
             serving.stir(&lane, &mut inner);
-            if inner.has_work() {
+            if inner.has_work() && !serving.is_stopped() {
                 return;
             }
         }
@@ -159,7 +163,7 @@ mod tests {
     use super::*;
 
     fn budget() -> Budget {
-        Budget::new(Arc::new(Ledger::new(100)), Arc::new(Ledger::new(100)))
+        Budget::new(Arc::new(Ledger::new(100)), Arc::new(Ledger::new(100)), 0)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The reader behind the head: feeds lanes that left the router, those near each other together, and hands
 //! them back.
 
+use std::ops::Bound;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +19,24 @@ use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead (256 KiB each, or one
-/// event if that is larger).
-pub const STRETCH_BYTES: usize = 2 << 20;
+/// Memory of a stretch, beside the largest append: what a batch holds, and what [`KEPT_READERS`] have read
+/// ahead.
+pub const STRETCH_BYTES: usize = BATCH_BYTES + KEPT_READERS * KEPT_BYTES;
 /// Readers kept where they stopped, so that a lane that comes back finds its place without a new look-up.
 const KEPT_READERS: usize = 4;
+/// What a reader that is kept may have read ahead, but for the one that was used last.
+const KEPT_BYTES: usize = 256 << 10;
+/// The most lanes that are fed at a time: the tasks of other Brokers wait for the memory meanwhile.
+const LANES: usize = 64;
 
 /// Feeds hungry lanes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
     take_up(&serving);
     let mut readers: Vec<Box<dyn Reader>> = Vec::new();
     let mut panics = waits();
+    let mut last = u32::MAX;
     loop {
-        let hungry = std::mem::take(&mut *serving.hungry.lock());
+        let hungry = some_hungry(&serving, &mut last);
         if hungry.is_empty() {
             readers.clear();
             tokio::select! {
@@ -55,7 +61,10 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 panics = waits();
                 Duration::ZERO
             }
-            Ok(false) => Duration::from_secs(1),
+            Ok(false) => {
+                readers.clear();
+                Duration::from_secs(1)
+            }
             Err(panic) => {
                 // The lanes stand where they stood, and ask again.
                 serving.note_panic(Task::CatchUp, &panic);
@@ -76,6 +85,22 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             serving.stir(lane, &mut inner);
         }
     }
+}
+
+/// Takes some of the hungry lanes out, from the one behind `last` on, so that each has its turn.
+fn some_hungry(serving: &Serving, last: &mut u32) -> Vec<u32> {
+    let mut hungry = serving.hungry.lock();
+    let behind = hungry.range((Bound::Excluded(*last), Bound::Unbounded));
+    let some: Vec<_> = behind
+        .chain(hungry.range(..=*last))
+        .copied()
+        .take(LANES)
+        .collect();
+    for key in &some {
+        hungry.remove(key);
+    }
+    *last = some.last().copied().unwrap_or(*last);
+    some
 }
 
 /// Memory for a stretch of the log. A task that has to wait for it gives up what its readers have read ahead.
@@ -141,6 +166,7 @@ async fn feed_group(
         None => serving.channel.reader(at(first)),
     };
     let batch = reader.try_next(BATCH_EVENTS, BATCH_BYTES).await?;
+    readers.retain(|reader| reader.read_ahead() <= KEPT_BYTES);
     readers.truncate(KEPT_READERS - 1);
     readers.insert(0, reader);
     let reached = lanes

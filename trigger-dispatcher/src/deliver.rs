@@ -152,7 +152,7 @@ fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
     {
         let routes = serving.routes.lock();
         let mut inner = lane.inner.lock();
-        inner.give_back(job, routes.position);
+        inner.give_back(job, &serving.common.budget, routes.position);
         inner.flight.end(bytes);
         serving.stir(lane, &mut inner);
     }

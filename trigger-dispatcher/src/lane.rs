@@ -240,7 +240,7 @@ impl Lane {
             inner.taken.insert(key);
             inner.deferred.add(1);
             let open = Attempted::first(key).into_row(now, true);
-            inner.pending.push(Change::Put(open));
+            inner.put(Change::Put(open));
             inner.dirty = true;
         }
     }

@@ -44,7 +44,7 @@ pub(crate) struct FolderVolume(PathBuf);
 pub(crate) struct Disk {
     volume: Box<dyn Volume>,
     began: Instant,
-    /// Bytes that were admitted so far, without those that were not written after all.
+    /// Bytes admitted so far. What is not written in the end is taken off again.
     admitted: AtomicU64,
     /// Those of them that are written.
     written: AtomicU64,

@@ -33,6 +33,8 @@ pub(crate) struct Shares {
     counted: Mutex<Option<(Instant, Held)>>,
     /// When a look last found that no Broker can give anything: refusals must be cheap.
     barren: Mutex<Option<Instant>>,
+    /// One producer at a time is let into what is left of a short volume.
+    pub(crate) admitting: Mutex<()>,
     /// One caller at a time drops what is owed to triggers that are gone. A caller that waited may find room
     /// already made.
     pub(crate) forgetting: tokio::sync::Mutex<()>,

@@ -24,6 +24,8 @@ const STRUCTURED: HeaderValue = HeaderValue::from_static("application/cloudevent
 /// **Data whose media type is one of CloudEvents' own leaves in structured mode.** Receivers tell the mode by
 /// the beginning of Content-Type alone. In binary mode they would read the event in the data instead of this
 /// one: an event that no filter has seen.
+///
+/// `headers` must be empty.
 pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut HeaderMap) -> Bytes {
     headers.reserve(event.layout().attributes() + outgoing.extra.len() + 2);
     let version = HeaderValue::from_static(event.specversion().as_str());

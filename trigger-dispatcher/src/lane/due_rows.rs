@@ -9,7 +9,7 @@ use crate::next_step::Attempted;
 
 impl Inner {
     pub(super) fn take_due(&mut self, budget: &Budget, now: Timestamp) -> Option<Job> {
-        if self.uncommitted >= MAX_UNCOMMITTED {
+        if self.uncommitted >= MAX_UNCOMMITTED || self.new_comes_first() {
             return None;
         }
         let bytes = self.due.front()?.event.stored().len();

@@ -2,11 +2,12 @@
 //!
 //! After an unclean stop events that are read again are written down before they are attempted, and due rows
 //! take turns with new events. A lane with a parallelism of one keeps the order of the log in its first
-//! attempts. There these rows come before new events, and before other due rows.
+//! attempts. There these rows come before later new events, and
+//! before other rows of the same fetch.
 
 use std::collections::BTreeSet;
 
-use millrace_channel::{Lane, Stage, Work, WorkKey};
+use millrace_channel::{Stage, Work, WorkKey};
 use millrace_event::Timestamp;
 
 use super::Inner;
@@ -29,7 +30,7 @@ pub(crate) fn is_first(work: &Work) -> bool {
 
 impl Firsts {
     /// Those of a lane as it was stored.
-    pub(super) fn restore(stored: &Lane, now: Timestamp) -> Self {
+    pub(super) fn restore(stored: &millrace_channel::Lane, now: Timestamp) -> Self {
         Self {
             waiting: BTreeSet::new(),
             unread: stored.next_due.filter(|due| *due <= now).map(|_| now),
@@ -66,6 +67,15 @@ impl Inner {
         !self.is_blocked() && (self.may_be_suspect(next) || !rows_come_first)
     }
 
+    /// Whether the first attempt that is due has to wait, as an earlier event is queued that may be taken.
+    pub(super) fn new_comes_first(&self) -> bool {
+        let due = self.due.front().filter(|due| is_first(&due.work));
+        let (Some(due), Some(next)) = (due, self.window.next()) else {
+            return false;
+        };
+        self.keeps_order() && next.offset < due.work.key.position.offset && self.may_take_new()
+    }
+
     /// Notes the first attempts among rows that are due, the earliest first. `all`: there are no more.
     pub(crate) fn note_firsts(&mut self, rows: &[Work], all: bool) {
         let Some(opened) = self.firsts.unread else {
@@ -87,8 +97,17 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use millrace_budget::Ledger;
+    use millrace_event::{Event, SpecVersion};
+
     use super::*;
+    use crate::budget::Budget;
+    use crate::lane::Lane;
     use crate::lane::tests::{key, lane};
+    use crate::next_step::tests::settings;
+    use crate::settings::Settings;
 
     fn row(offset: u64, attempt: u32, due: i64) -> Work {
         Work {
@@ -118,5 +137,63 @@ mod tests {
             inner.firsts.made(&key(offset));
         }
         assert!(inner.firsts.waiting.is_empty(), "they were all, once and for all");
+    }
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn event() -> Event {
+        Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("a valid event")
+    }
+
+    fn budget() -> Budget {
+        Budget::new(Arc::new(Ledger::new(1 << 20)), Arc::new(Ledger::new(1 << 20)), 0)
+    }
+
+    /// A lane with a parallelism of one that has queued these events.
+    fn ordered(queued: &[u64], budget: &Budget) -> Lane {
+        let mut trigger = (*settings(0, None).trigger).clone();
+        trigger.parallelism = 1;
+        let lane = lane();
+        {
+            let mut inner = lane.inner.lock();
+            inner.settings = Settings::new(Arc::new(trigger), None).into();
+            for offset in queued {
+                assert!(inner.offer(*offset, &event(), budget));
+            }
+        }
+        lane
+    }
+
+    #[test]
+    fn a_first_attempt_that_is_due_waits_for_earlier_events_of_the_queue() {
+        let budget = budget();
+        let lane = ordered(&[8], &budget);
+        let mut inner = lane.inner.lock();
+        assert!(inner.offer_due(row(10, 0, 900), event(), &budget));
+        for expected in [8, 10] {
+            let job = lane.take(&mut inner, &budget, NOW).expect("something to attempt");
+            assert_eq!(job.attempted.key, key(expected));
+            inner.window.in_hand.end(&key(expected));
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_given_back_is_attempted_before_those_queued_behind_it() {
+        let budget = budget();
+        let lane = ordered(&[5, 6, 7], &budget);
+        let mut inner = lane.inner.lock();
+        let job = lane.take(&mut inner, &budget, NOW).expect("something to attempt");
+        assert_eq!(job.attempted.key, key(5));
+        inner.give_back(&job, &budget, 8);
+        assert!(
+            lane.take(&mut inner, &budget, NOW).is_none(),
+            "the others are owed too"
+        );
+        assert_eq!(inner.window.next_owed(), Some(5));
     }
 }

@@ -160,7 +160,7 @@ mod tests {
             .build()
             .expect("a valid event");
         let in_flight = Arc::new(Ledger::new(0));
-        let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone());
+        let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone(), 0);
         let lane = lane_with_suspects_below(10);
         let mut inner = lane.inner.lock();
         for offset in [8, 9, 10, 11] {

@@ -1,11 +1,13 @@
 //! What happens to an attempt that waits for something of our own: it goes on, or the lane owes its event
 //! again.
 
+use millrace_channel::Stage;
 use millrace_event::Timestamp;
 use millrace_model::Shortage;
 use millrace_model::status::UnderWay;
 
 use super::{Inner, Job};
+use crate::budget::Budget;
 
 impl Inner {
     /// Notes that the attempt has not begun, because of this shortage.
@@ -28,14 +30,20 @@ impl Inner {
     /// that is halted, has no subscriber, or ends.
     ///
     /// Only the catch-up reader reads owed events again, so a live lane leaves the router, which is at
-    /// `router`.
-    pub(crate) fn give_back(&mut self, job: &Job, router: u64) {
+    /// `router`. In a lane that keeps the order, what is queued is owed again too, or it would be attempted
+    /// first.
+    pub(crate) fn give_back(&mut self, job: &Job, budget: &Budget, router: u64) {
         let key = job.attempted.key;
-        if self.window.give_back(&key) {
-            self.leave_router(router);
-        } else {
+        if !self.window.give_back(&key) {
             self.taken.remove(&key);
             self.due_waiting = true;
+            if job.attempted.attempt == 0 && key.stage == Stage::Subscriber {
+                self.firsts.wrote_down(&key);
+            }
+        } else if self.keeps_order() {
+            self.drop_queue(budget, router);
+        } else {
+            self.leave_router(router);
         }
         self.dirty = true;
     }

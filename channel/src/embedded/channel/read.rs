@@ -110,6 +110,10 @@ impl Reader for CountingReader {
     fn position(&self) -> Position {
         self.reader.position()
     }
+
+    fn read_ahead(&self) -> usize {
+        self.reader.read_ahead()
+    }
 }
 
 // === impl Embedded ===

@@ -1,6 +1,6 @@
 //! Whether there is room for an append, and what is done before a producer is turned away.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,6 +18,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// So long producers of a Broker that holds less than its part wait for its subscribers to give room back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The most producers of a Broker that wait so: each holds its event in memory, which others need too.
+const WAITING: usize = 32;
+
 /// The most triggers that a refusal names.
 const NAMED: usize = 3;
 
@@ -34,13 +37,20 @@ struct Counted {
     bytes: u64,
 }
 
-/// Since when producers wait for the progress of this Broker.
+/// The producers that wait for this Broker's progress, and since when they do.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Mutex<Option<Waiting>>);
+pub(super) struct Patience {
+    waiting: Mutex<Option<Waiting>>,
+    producers: AtomicUsize,
+}
+
+/// One producer that waits.
+#[derive(Debug)]
+struct Waits<'a>(&'a Patience);
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    /// The version of the progress that is behind us.
+    /// The version of the progress after which they wait.
     version: u64,
     since: Instant,
 }
@@ -124,10 +134,16 @@ impl Backlog {
 // === impl Patience ===
 
 impl Patience {
+    /// A place for one more producer, if there is one.
+    fn enter(&self) -> Option<Waits<'_>> {
+        let entered = Waits(self);
+        (self.producers.fetch_add(1, Ordering::Relaxed) < WAITING).then_some(entered)
+    }
+
     /// Until when the next progress is waited for. Each progress begins another wait; without any the
     /// patience ends, and producers are turned away at once.
     fn ends(&self, version: u64) -> Instant {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         let known = waiting.filter(|known| known.version == version);
         let current = known.unwrap_or_else(|| Waiting {
             version,
@@ -135,6 +151,12 @@ impl Patience {
         });
         *waiting = Some(current);
         current.since + PATIENCE
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.producers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -166,6 +188,8 @@ impl Embedded {
             self.make_room(&shortage, bytes).await;
             self.wait_for_room(bytes).await;
         }
+        // One at a time, so that many that find the same room do not all take it.
+        let _one = self.shares.admitting.lock();
         let Some(shortage) = self.shortage(bytes) else {
             let room = self.disk.promise(bytes);
             if self.disk.space().is_some_and(|space| space.missing(0) > 0) {
@@ -180,6 +204,9 @@ impl Embedded {
     /// Waits while the shortage may pass. What was delivered gives its room back with the next progress,
     /// which is written a moment after the deliveries.
     async fn wait_for_room(&self, bytes: u64) {
+        let Some(_place) = self.patience.enter() else {
+            return;
+        };
         let longest = Instant::now() + PATIENCE;
         loop {
             let version = self.state.holds_version();

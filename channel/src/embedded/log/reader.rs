@@ -21,6 +21,8 @@ pub(super) struct Chunk {
     gaps: VecDeque<Gap>,
     /// Where to read on behind it.
     next: u64,
+    /// The frames that its records lie in.
+    bytes: usize,
 }
 
 /// Where the next read from disk goes on without a search.
@@ -91,6 +93,7 @@ impl Chunk {
 
     /// Takes a frame's events from `self.next` on, at most so many records in all.
     fn frame(&mut self, frame: &Frame, bytes: &Bytes, max_events: usize) {
+        self.bytes += bytes.len();
         for (offset, range) in (frame.offset..).zip(frame.events(bytes)) {
             if offset < self.next {
                 continue;
@@ -285,6 +288,14 @@ impl crate::Reader for LogReader {
 
     fn position(&self) -> Position {
         position(self.position)
+    }
+
+    fn read_ahead(&self) -> usize {
+        if self.chunk.is_empty() {
+            0
+        } else {
+            self.chunk.bytes
+        }
     }
 }
 

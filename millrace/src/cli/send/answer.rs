@@ -19,7 +19,11 @@ pub(crate) fn tell(to: &Uri, ids: &[String], came: &Result<Answer, NoAnswer>, ou
         Err(error @ NoAnswer::Lost { .. }) => (
             Exit::Unreachable,
             format!(
-                "{error}. The event may have been stored; sending it again with the same --id lets receivers tell"
+                "{error}. The event may have been stored; sending it again with the same id{} lets receivers tell",
+                match ids {
+                    [id] => format!(" (--id {})", out::plain(id)),
+                    _ => String::new(),
+                }
             ),
         ),
     };
@@ -62,6 +66,14 @@ fn accepted(to: &Uri, ids: &[String], answer: &Answer) -> String {
     }
 }
 
+/// What a failed answer means for the event: a proxy's answer, and one after a failed write, leave it open.
+fn may_be_stored(code: Option<&str>) -> &'static str {
+    match code {
+        None | Some("storage-failed") => "The event may have been stored",
+        Some(_) => "Nothing was stored",
+    }
+}
+
 fn refused(to: &Uri, answer: &Answer) -> String {
     let refusal = answer.refusal();
     let detail = refusal.detail.as_deref().map(out::plain);
@@ -93,8 +105,10 @@ fn refused(to: &Uri, answer: &Answer) -> String {
                 .retry_after()
                 .map(|wait| format!(" in {} s", wait.as_secs()))
                 .unwrap_or_default();
-            format!("Nothing was stored; try again{wait}, or let --retry do it.")
+            let stored = may_be_stored(code.as_deref());
+            format!("{stored}; try again{wait}, or let --retry do it.")
         }
+        status if status.is_server_error() => format!("{}.", may_be_stored(code.as_deref())),
         _ => "Nothing was stored.".to_owned(),
     };
     let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
