@@ -40,7 +40,8 @@ fn is_list(root: &Node) -> bool {
         && root.get("kind").and_then(Node::text) == Some("List")
 }
 
-/// Whether the fault is at the fields that say of which kind the document is: of a doubled `kind` one may be ours.
+/// Whether the fault is at the fields that say of which kind the document is: of a doubled `kind` one may be
+/// ours.
 fn is_at_its_kind(document: &Node, at: Mark) -> bool {
     let Kind::Map(entries) = &document.kind else {
         return false;

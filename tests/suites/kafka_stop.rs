@@ -1,13 +1,13 @@
 //! Promise: at a stop a KafkaSource lets deliveries under way end and commits them. If the sink has answered
-//! everything that it got, no record is sent twice.
+//! everything that it got, no record is sent twice. What the sink has not taken is not committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::Documents;
-use millrace_tests::kafka::{Kafka, group, source};
+use millrace_tests::kafka::{Kafka, Record, group, source};
 use millrace_tests::{Answer, Mesh, Sink, wait_until, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
@@ -119,6 +119,66 @@ async fn after_a_stop_under_load_no_record_that_was_taken_is_told_again() -> any
     let (ordered, unordered) = tokio::join!(
         stops(&kafka, "ordered", Duration::from_millis(5)),
         stops(&kafka, "unordered", Duration::from_millis(50)),
+    );
+    ordered.context("ordered")?;
+    unordered.context("unordered")
+}
+
+/// So many records for a partition.
+fn records(partition: i32, count: usize) -> Vec<Record> {
+    vec![Record::of("late").partition(partition); count]
+}
+
+/// While the sink takes nothing, the source ends, and reads more while it drains.
+async fn ends_with_a_sink_that_is_down(kafka: &Kafka, ordering: &str) -> anyhow::Result<()> {
+    const EARLY: usize = 30;
+    const LATE: usize = 3;
+    let (sink, topic) = (Sink::start().await?, format!("refused-{ordering}"));
+    kafka.create_topic(&topic, PARTITIONS).await?;
+    sink.decide(PATH, |_, _| Answer::status(503));
+    let mut mesh = Mesh::start(&documents(kafka, &topic, ordering, &sink)).await?;
+    // The second partition has nothing in hand when the source is told to stop.
+    kafka.produce(&topic, &records(0, EARLY)).await?;
+    sink.wait_for(PATH, 1).await?;
+    let (ended, late) = tokio::join!(mesh.stop(), async {
+        // It ends within 5 s, and reads for a part of that.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for partition in 0..PARTITIONS {
+            kafka.produce(&topic, &records(partition, LATE)).await?;
+        }
+        anyhow::Ok(())
+    });
+    late?;
+    ensure!(ended?.success(), "no clean end");
+    for partition in 0..PARTITIONS {
+        let committed = kafka.committed(&group(&topic), &topic, partition).await?;
+        ensure!(
+            committed.unwrap_or(0) == 0,
+            "{topic}[{partition}]: {committed:?} is committed, and the sink has taken nothing"
+        );
+    }
+    sink.take(PATH);
+    sink.decide(PATH, |_, _| Answer::ok());
+    mesh.restart().await?;
+    let wanted: BTreeSet<String> = [(0, EARLY + LATE), (1, LATE)]
+        .into_iter()
+        .flat_map(|(partition, count)| {
+            (0..count).map(move |offset| format!("partition:{partition}/offset:{offset}"))
+        })
+        .collect();
+    sink.until_all(PATH, &wanted).await?;
+    ensure!(mesh.stop().await?.success(), "no clean end");
+    is_committed(kafka, &topic, &sink).await
+}
+
+#[tokio::test]
+async fn after_a_stop_what_the_sink_refused_is_told_again() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::start().await? else {
+        return Ok(());
+    };
+    let (ordered, unordered) = tokio::join!(
+        ends_with_a_sink_that_is_down(&kafka, "ordered"),
+        ends_with_a_sink_that_is_down(&kafka, "unordered"),
     );
     ordered.context("ordered")?;
     unordered.context("unordered")

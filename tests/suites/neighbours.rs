@@ -11,8 +11,8 @@ use millrace_tests::neighbours::{Honest, Neighbours, Row};
 
 /// Memory that a mesh may ever take besides its budget and what it holds when it is quiet, in MiB.
 const ROOM_MIB: u64 = 64;
-/// The same in the long form: a thousand Triggers that fail have rows, retries and histories of their own, and this
-/// build is not optimised. The benchmark holds the optimised one to the target above.
+/// The same in the long form: a thousand Triggers that fail have rows, retries and histories of their own,
+/// and this build is not optimised. The benchmark holds the optimised one to the target above.
 const ROOM_LONG_MIB: u64 = 192;
 /// Events of the honest traffic before the attack, and at least so many while it goes on.
 const BEFORE: usize = 20;

@@ -41,7 +41,8 @@ const LOOK_OVER: Duration = Duration::from_millis(250);
 /// Orphaned lanes are looked at four times in a grace period, between these bounds.
 const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
 
-/// What an attempt under way takes beside its event, counted with it: its worker, and the buffers of its request.
+/// What an attempt under way takes beside its event, counted with it: its worker, and the buffers of its
+/// request.
 const ATTEMPT_BYTES: usize = 8 << 10;
 
 /// What can be set.

@@ -51,16 +51,21 @@ impl Group {
         };
         let found = Fingerprint::of(message);
         let verdict = check.judge(&found);
-        if verdict != Verdict::NewLife && check.expected.is_none() && found.offset == check.offset {
+        if verdict != Verdict::Anew && check.expected.is_none() && found.offset == check.offset {
             self.remembered.lock().learn(&reading.place, found);
         }
         match verdict {
             Verdict::Take => Turn::Take(reading.place.clone()),
             Verdict::PassBy => Turn::PassBy(reading.place.clone()),
             Verdict::Seek(next) => self.seek(consumer, &reading.place, next),
-            Verdict::NewLife => {
-                self.new_life(consumer, reading, &check);
-                self.seek(consumer, &reading.place, check.low)
+            Verdict::NewLife(low) => {
+                self.new_life(consumer, reading, &check, low);
+                self.seek(consumer, &reading.place, low)
+            }
+            Verdict::Anew => {
+                // The next client asks where it begins.
+                self.end();
+                Turn::Skip
             }
         }
     }
@@ -74,13 +79,13 @@ impl Group {
         Turn::Skip
     }
 
-    fn new_life(&self, consumer: &BaseConsumer<Self>, reading: &mut Reading, check: &Check) {
+    fn new_life(&self, consumer: &BaseConsumer<Self>, reading: &mut Reading, check: &Check, low: i64) {
         let partition = (reading.place.topic.clone(), reading.place.partition);
         let mut remembered = self.remembered.lock();
         let Some(known) = remembered.get(&partition) else {
             return;
         };
-        let start = Start::new_life(known, check.low, Some(check.next));
+        let start = Start::new_life(known, low, Some(check.next));
         self.tell(&partition, &start);
         remembered.set(partition, start.position);
         reading.place.life = start.position.life;
@@ -128,13 +133,18 @@ impl Group {
                     remembered.set(partition.clone(), start.position);
                     (start.position.life, start.check)
                 }
-                // Kafka does not answer. If this offset turns out to be wrong, librdkafka reports it and the
+                // Kafka does not answer. If the offset turns out to be wrong, librdkafka reports it and the
                 // partition begins anew.
-                None => {
-                    let next = known.map_or(Offset::Stored, |known| Offset::Offset(known.next));
-                    add(&mut list, &partition, next)?;
-                    (known.map_or(1, |known| known.life), None)
-                }
+                None => match known.as_ref().map(Start::unanswered) {
+                    Some(start) => {
+                        add(&mut list, &partition, Offset::Offset(start.from()))?;
+                        (start.position.life, start.check)
+                    }
+                    None => {
+                        add(&mut list, &partition, Offset::Stored)?;
+                        (1, None)
+                    }
+                },
             };
             let (topic, partition) = partition;
             let place = Place {

@@ -178,22 +178,34 @@ impl Group {
         let Ok(positions) = consumer.position() else {
             return;
         };
-        let ours = self.state.ours.lock();
+        let mut ours = self.state.ours.lock();
         let remembered = self.remembered.lock();
         for element in positions.elements() {
             let reading = ours
-                .get(element.topic())
-                .and_then(|partitions| partitions.get(&element.partition()));
-            let (Some(Reading { place, check: None }), Offset::Offset(next)) = (reading, element.offset())
-            else {
+                .get_mut(element.topic())
+                .and_then(|partitions| partitions.get_mut(&element.partition()));
+            let (Some(Reading { place, check }), Offset::Offset(next)) = (reading, element.offset()) else {
                 continue;
             };
             let known = remembered.get(&(place.topic.clone(), place.partition));
-            // Every record that came is done, so there was none between its offset and the client's.
-            if !self.flow.holds(place) && known.is_some_and(|known| known.next < next) {
-                self.flow.done_if_none(place, Mark { next, record: None });
+            let is_behind = known.is_some_and(|known| known.next < next);
+            if !is_behind || check.is_some_and(|check| !check.is_passed(next)) || self.flow.holds(place) {
+                continue;
             }
+            // At an end the carrying side drops its receiver first, and then what it holds. That was not
+            // delivered.
+            if self.is_deserted() {
+                return;
+            }
+            // Every record that came is done, so there was none between its offset and the client's.
+            *check = None;
+            self.flow.done_if_none(place, Mark { next, record: None });
         }
+    }
+
+    /// Whether the carrying side takes nothing any more.
+    fn is_deserted(&self) -> bool {
+        self.sender.upgrade().is_none_or(|sender| sender.is_closed())
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) {

@@ -158,9 +158,11 @@ impl Health {
         }
     }
 
-    /// Nothing can be read. librdkafka's log tells why; its error only tells that it is so.
+    /// Nothing can be read. If that is about connections or logins, librdkafka's log tells why, and its error
+    /// only tells that it is so.
     fn everything(&self, error: &KafkaError) -> Trouble {
-        let why = self.heard.fault().unwrap_or_else(|| error.to_string());
+        let fault = is_of_connection(error).then(|| self.heard.fault()).flatten();
+        let why = fault.unwrap_or_else(|| error.to_string());
         Trouble::Everything(format!(
             "the brokers cannot be reached or do not let it in: {why}"
         ))
@@ -215,5 +217,46 @@ impl Health {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whether it is an error of a connection or a login, and not a server's answer to something else.
+fn is_of_connection(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_connections_and_logins_are_explained_by_the_log() {
+        for (code, expected) in [
+            (RDKafkaErrorCode::AllBrokersDown, true),
+            (RDKafkaErrorCode::BrokerTransportFailure, true),
+            (RDKafkaErrorCode::OperationTimedOut, true),
+            (RDKafkaErrorCode::Authentication, true),
+            (RDKafkaErrorCode::SaslAuthenticationFailed, true),
+            (RDKafkaErrorCode::GroupAuthorizationFailed, false),
+            (RDKafkaErrorCode::LeaderNotAvailable, false),
+        ] {
+            for error in [
+                KafkaError::MessageConsumption(code),
+                KafkaError::MetadataFetch(code),
+            ] {
+                assert_eq!(is_of_connection(&error), expected, "{error}");
+            }
+        }
     }
 }

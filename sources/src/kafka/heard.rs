@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
@@ -9,13 +10,16 @@ use rdkafka::config::RDKafkaLogLevel;
 /// What the clients of a source have logged.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    fault: Mutex<Option<String>>,
+    fault: Mutex<Option<(Instant, String)>>,
     recreated: Mutex<BTreeSet<String>>,
     is_any_recreated: AtomicBool,
 }
 
 /// The value of `debug` that makes librdkafka log recreated topics.
 pub(super) const DEBUG: &str = "topic";
+/// How long a fault counts. Of one that lasts there is a new line within that time: an attempt to connect
+/// takes up to 30 s, and librdkafka leaves out equal lines for 30 s.
+const FRESH: Duration = Duration::from_secs(90);
 
 // === impl Heard ===
 
@@ -39,13 +43,21 @@ impl Heard {
             Notice | Info => tracing::info!(target: "librdkafka", "librdkafka: {facility} {text}"),
         }
         if facility == "FAIL" {
-            *self.fault.lock() = Some(fault(text));
+            *self.fault.lock() = Some((Instant::now(), fault(text)));
         }
     }
 
-    /// Why a server could not be reached, most recently.
+    /// Why a server could not be reached, most recently; `None` if that was long ago.
     pub(super) fn fault(&self) -> Option<String> {
-        self.fault.lock().clone()
+        self.fault_at(Instant::now())
+    }
+
+    fn fault_at(&self, now: Instant) -> Option<String> {
+        let fault = self.fault.lock();
+        let fresh = fault
+            .as_ref()
+            .filter(|(since, _)| now.saturating_duration_since(*since) < FRESH);
+        fresh.map(|(_, fault)| fault.clone())
     }
 
     /// Notes that the servers are reached again.
@@ -95,7 +107,10 @@ fn fault(text: &str) -> String {
     };
     let text = text.split_once(" (after ").map_or(text, |(text, _)| text);
     let text = text.replace("/bootstrap: ", ": ");
-    let kind = KINDS.iter().find(|(sign, _)| text.contains(sign));
+    let lower = text.to_ascii_lowercase();
+    // librdkafka writes *timed out* and *Timed out*.
+    let is_kind = |sign: &str| text.contains(sign) || (sign == "timed out" && lower.contains(sign));
+    let kind = KINDS.iter().find(|(sign, _)| is_kind(sign));
     match kind {
         Some((_, kind)) => format!("{kind}: {text}"),
         None => text,
@@ -129,10 +144,26 @@ mod tests {
                 "[thrd:k]: k:1/bootstrap: Failed to resolve 'k:1': Name or service not known (after 1ms in state CONNECT)",
                 "name not found: k:1: Failed to resolve 'k:1': Name or service not known",
             ),
+            (
+                "[thrd:k]: k:1/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10",
+                "no answer: k:1/1: ApiVersionRequest failed: Local: Timed out: probably due to broker version < 0.10",
+            ),
             ("something else", "something else"),
         ] {
             assert_eq!(fault(line), expected);
         }
+    }
+
+    #[test]
+    fn an_old_fault_does_not_count() {
+        let heard = Heard::default();
+        heard.line(RDKafkaLogLevel::Error, "FAIL", "Connection refused");
+        let now = Instant::now();
+        assert!(heard.fault_at(now).is_some());
+        assert_eq!(heard.fault_at(now + FRESH), None);
+        heard.line(RDKafkaLogLevel::Error, "FAIL", "Connection refused");
+        heard.is_well();
+        assert_eq!(heard.fault_at(now), None);
     }
 
     #[test]

@@ -69,8 +69,21 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How many records are polled before the first of them is looked at.
 const AHEAD: usize = 128;
 
-/// The carrying side has gone.
-struct Gone;
+/// Why no further step follows.
+enum Over {
+    /// The carrying side has gone.
+    Gone,
+    /// To be told to the carrying side.
+    Ending(Ending),
+}
+
+// === impl Over ===
+
+impl From<Ending> for Over {
+    fn from(ending: Ending) -> Self {
+        Self::Ending(ending)
+    }
+}
 
 // === impl Reader ===
 
@@ -81,33 +94,36 @@ impl Reader {
         let mut looked = Instant::now();
         self.report.paused_partitions(0);
         while !self.flow.is_stopped() {
-            if let Err(ending) = self.step(&mut paused) {
-                let _ = self.sender.blocking_send(Read::Ended(ending));
-                // Deliveries under way end first, and their offsets are committed too.
-                self.flow.wait_for_stop();
+            match self.step(&mut paused) {
+                Ok(()) => {}
+                // Polled records may have been dropped: from here on no offset may be moved past what was
+                // polled, only to what was delivered.
+                Err(Over::Gone) => break,
+                Err(Over::Ending(ending)) => {
+                    let _ = self.sender.blocking_send(Read::Ended(ending));
+                    break;
+                }
             }
             if looked.elapsed() >= GAPS {
                 looked = Instant::now();
                 self.consumer.context().pass_gaps(&self.consumer);
             }
         }
+        // Deliveries under way end first, and their offsets are committed too.
+        self.flow.wait_for_stop();
         self.close();
     }
 
     /// One poll and what follows from it. The error says how the reading ends.
-    fn step(&mut self, paused: &mut BTreeSet<Place>) -> Result<(), Ending> {
+    fn step(&mut self, paused: &mut BTreeSet<Place>) -> Result<(), Over> {
         self.consumer.context().store_done(&self.consumer);
         self.resume(paused);
         let read = self.read(if paused.is_empty() { POLL } else { POLL_PAUSED });
         let runs = self.consumer.context().refused().map_or(read, Err);
-        if self.hand_on(runs.map_err(Ending::Failed)?, paused).is_err() {
-            // Deliveries under way end first, and their offsets are committed too.
-            self.flow.wait_for_stop();
-            return Ok(());
-        }
+        self.hand_on(runs.map_err(Ending::Failed)?, paused)?;
         self.health.look(&self.consumer).map_err(Ending::Failed)?;
         if self.consumer.context().is_over() {
-            return Err(Ending::Over);
+            return Err(Ending::Over.into());
         }
         Ok(())
     }
@@ -147,11 +163,13 @@ impl Reader {
         Ok(runs)
     }
 
-    fn hand_on(&self, runs: BTreeMap<Place, Run>, paused: &mut BTreeSet<Place>) -> Result<(), Gone> {
+    fn hand_on(&self, runs: BTreeMap<Place, Run>, paused: &mut BTreeSet<Place>) -> Result<(), Over> {
         let places: Vec<Place> = runs.keys().cloned().collect();
         for (place, run) in runs {
             self.flow.take(&place, run.load);
-            self.sender.blocking_send(Read::Run(run)).map_err(|_| Gone)?;
+            self.sender
+                .blocking_send(Read::Run(run))
+                .map_err(|_| Over::Gone)?;
         }
         let until = Instant::now() + PATIENCE;
         let full = places

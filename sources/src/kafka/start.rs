@@ -51,12 +51,13 @@ pub(super) struct Start {
 pub(super) struct Check {
     /// Its offset.
     pub(super) offset: i64,
-    /// What it was; `None`: not known yet, so it is stored.
+    /// What it was; `None`: not known yet, so it is stored. If `low` is not known either, each record is of a
+    /// new life.
     pub(super) expected: Option<Fingerprint>,
     /// Where the partition begins if it is the same.
     pub(super) next: i64,
-    /// Where the partition begins if it is another.
-    pub(super) low: i64,
+    /// Where the partition begins if it is another; `None`: Kafka has not told.
+    pub(super) low: Option<i64>,
 }
 
 /// What to do with the first record of a partition that has a [`Check`].
@@ -68,8 +69,10 @@ pub(super) enum Verdict {
     PassBy,
     /// Continue at this offset.
     Seek(i64),
-    /// The partition has a new life.
-    NewLife,
+    /// The partition has a new life, which begins at this offset.
+    NewLife(i64),
+    /// The partition has a new life, and where that begins must be asked.
+    Anew,
 }
 
 // === impl Start ===
@@ -131,13 +134,43 @@ impl Start {
             offset,
             expected,
             next,
-            low: found.low,
+            low: Some(found.low),
         };
         Self {
             position,
             next,
             check: (found.low..found.end).contains(&offset).then_some(check),
             deleted,
+            is_new_life: false,
+        }
+    }
+
+    /// Where a partition begins of which Kafka does not tell what it has: at its place, with the record
+    /// before it compared, since the topic may have been recreated meanwhile. If it is known that it was, the
+    /// first record to arrive shows that Kafka has it again, and is not taken.
+    pub(super) fn unanswered(known: &Position) -> Self {
+        let over = Check {
+            offset: 0,
+            expected: None,
+            next: 0,
+            low: None,
+        };
+        let before = |record: Fingerprint| Check {
+            offset: record.offset,
+            expected: Some(record),
+            next: known.next,
+            low: None,
+        };
+        let check = if known.is_over {
+            Some(over)
+        } else {
+            known.record.map(before)
+        };
+        Self {
+            position: *known,
+            next: known.next,
+            check,
+            deleted: 0,
             is_new_life: false,
         }
     }
@@ -154,7 +187,10 @@ impl Check {
     /// Compares the first record that arrived. It has the wanted offset or a later one.
     pub(super) fn judge(&self, found: &Fingerprint) -> Verdict {
         if found.offset == self.offset && self.expected.is_some_and(|expected| expected != *found) {
-            return Verdict::NewLife;
+            return self.low.map_or(Verdict::Anew, Verdict::NewLife);
+        }
+        if self.expected.is_none() && self.low.is_none() {
+            return Verdict::Anew;
         }
         // The record may be missing: compaction removes records, and transactions leave gaps.
         if self.offset < self.next && self.next <= found.offset {
@@ -164,6 +200,12 @@ impl Check {
             return Verdict::PassBy;
         }
         Verdict::Seek(self.next)
+    }
+
+    /// Whether nothing is left to compare once the client is at `position` and no record has arrived: there
+    /// was none from the wanted offset on, and none is left out before the beginning.
+    pub(super) fn is_passed(&self, position: i64) -> bool {
+        self.offset < self.next && self.next <= position
     }
 }
 
@@ -295,7 +337,7 @@ mod tests {
         };
         for (check, record, expected) in [
             (check(50, Some(50)), record(49, 7), Verdict::PassBy),
-            (check(50, Some(50)), record(49, 8), Verdict::NewLife),
+            (check(50, Some(50)), record(49, 8), Verdict::NewLife(0)),
             // The record is gone, by compaction for example.
             (check(50, Some(50)), record(50, 8), Verdict::Take),
             (check(50, Some(50)), record(53, 8), Verdict::Take),
@@ -303,7 +345,7 @@ mod tests {
             (check(50, Some(80)), record(49, 7), Verdict::Seek(80)),
             (check(50, Some(80)), record(60, 7), Verdict::Seek(80)),
             (check(50, Some(80)), record(80, 7), Verdict::Take),
-            (check(50, Some(80)), record(49, 8), Verdict::NewLife),
+            (check(50, Some(80)), record(49, 8), Verdict::NewLife(0)),
             (check(50, Some(10)), record(49, 7), Verdict::Seek(10)),
             (check(50, Some(10)), record(60, 7), Verdict::Seek(10)),
         ] {
@@ -319,5 +361,63 @@ mod tests {
         assert_eq!(check.judge(&record(8, 7)), Verdict::PassBy);
         assert_eq!(Start::of(None, LATEST, found(0, 0, None)).check, None);
         assert_eq!(Start::of(None, EARLIEST, found(5, 9, None)).check, None);
+    }
+
+    #[test]
+    fn without_an_answer_the_record_before_the_place_is_compared_too() {
+        let start = Start::unanswered(&known(50));
+        let check = start.check.expect("a check");
+        assert_eq!((start.next, start.from(), start.is_new_life), (50, 49, false));
+        for (record, expected) in [
+            (record(49, 7), Verdict::PassBy),
+            // Another client asks where the new life begins.
+            (record(49, 8), Verdict::Anew),
+            (record(53, 8), Verdict::Take),
+        ] {
+            assert_eq!(check.judge(&record), expected, "{record:?}");
+        }
+        let set_back = Position {
+            next: 10,
+            ..known(50)
+        };
+        let check = Start::unanswered(&set_back).check.expect("a check");
+        assert_eq!(check.judge(&record(49, 7)), Verdict::Seek(10));
+        assert_eq!(check.judge(&record(49, 8)), Verdict::Anew);
+        let start = Start::unanswered(&Position::at(5));
+        assert_eq!((start.from(), start.check), (5, None));
+        let over = Position {
+            is_over: true,
+            ..known(50)
+        };
+        let start = Start::unanswered(&over);
+        let check = start.check.expect("a check");
+        assert_eq!(start.from(), 0);
+        for offset in [0, 49, 50] {
+            assert_eq!(check.judge(&record(offset, 7)), Verdict::Anew);
+            assert!(!check.is_passed(offset + 1));
+        }
+    }
+
+    #[test]
+    fn a_check_is_passed_when_the_client_is_past_the_beginning_and_nothing_arrived() {
+        let at = |committed| {
+            let start = Start::of(Some(&known(50)), LATEST, found(0, 100, Some(committed)));
+            start.check.expect("a check")
+        };
+        for (committed, position, expected) in [
+            (50, 49, false),
+            (50, 50, true),
+            (50, 60, true),
+            (80, 60, false),
+            (80, 80, true),
+            // The records from 10 on are yet to come.
+            (10, 60, false),
+        ] {
+            assert_eq!(
+                at(committed).is_passed(position),
+                expected,
+                "{committed} {position}"
+            );
+        }
     }
 }
