@@ -141,6 +141,10 @@ fn what_is_wrong_is_told_with_its_field() {
             "spec.topicPattern: a pattern begins with `^`, as in `^orders-.*` (bad-topic)",
         ),
         (
+            with("topicPattern: '^(.)\\1-.*'"),
+            "spec.topicPattern: `^(.)\\\\1-.*` is no regular expression that is supported; look-around and backreferences are not (bad-topic)",
+        ),
+        (
             with("initialOffset: newest"),
             "spec.initialOffset: `newest` is not known here; there are `earliest` and `latest` (unknown-value)",
         ),

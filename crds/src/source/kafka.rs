@@ -203,6 +203,13 @@ fn pattern<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
     if !text.starts_with('^') {
         let message = "a pattern begins with `^`, as in `^orders-.*`";
         field.refuse(report, Code::BadTopic, message);
+    } else if regex::Regex::new(text).is_err() {
+        // Which topics it means is also asked here, to know those that are new.
+        let message = format!(
+            "`{}` is no regular expression that is supported; look-around and backreferences are not",
+            shown(text)
+        );
+        field.refuse(report, Code::BadTopic, message);
     }
     Some(text)
 }
