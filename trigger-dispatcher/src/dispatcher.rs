@@ -43,7 +43,7 @@ const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
 
 /// What an attempt under way takes beside its event, counted with it: its worker, and the buffers of its
 /// request.
-const ATTEMPT_BYTES: usize = 8 << 10;
+pub(crate) const ATTEMPT_BYTES: usize = 8 << 10;
 
 /// What can be set.
 #[derive(Clone, Debug)]

@@ -10,12 +10,18 @@ use millrace_model::{DeliveryPolicy, Shortage, Target, Trigger};
 
 use super::world::*;
 use crate::DispatcherOptions;
+use crate::dispatcher::ATTEMPT_BYTES;
 use crate::watched::Task;
+
+/// What an attempt with this event takes.
+fn in_flight_of(id: &str) -> usize {
+    event(id).stored().len() + ATTEMPT_BYTES
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_that_is_given_back_just_before_a_lane_stands_in_line_for_it_is_found() {
     // Both events are as large. Somebody else has half of the memory.
-    let bytes = event("1").stored().len();
+    let bytes = in_flight_of("1");
     let in_flight = Arc::new(Ledger::new(2 * bytes));
     in_flight.take_anyway(bytes);
     let folder = tempfile::tempdir().expect("a folder");
@@ -67,7 +73,7 @@ async fn memory_that_a_paused_trigger_waited_for_goes_to_the_next_one() {
             ..trigger("ends", asks("'end'"))
         },
     ];
-    let (small, large_bytes) = (event("1").stored().len(), event(&large).stored().len());
+    let (small, large_bytes) = (in_flight_of("1"), in_flight_of(&large));
     let in_flight = Arc::new(Ledger::new(2 * small + large_bytes));
     // Somebody else has the room for one more attempt.
     in_flight.take_anyway(small);
