@@ -54,7 +54,7 @@ const IDLE_LONG: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How soon connections are searched again for some that can leave, while others wait for room.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 // === impl Table ===
 
