@@ -1,5 +1,5 @@
 //! Which requests this listener serves. It has no passwords, so two checks protect it from web pages in the
-//! user's own browser (design §6). A name that was pointed at this address (DNS rebinding) fails on `Host`. A
+//! user's own browser. A name that was pointed at this address (DNS rebinding) fails on `Host`. A
 //! form or a script of another origin fails on the header that it cannot send without a CORS preflight, which
 //! is never granted.
 

@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Refusal, http};
 
-/// The limits of design §6. Inert data.
+/// The limits. Inert data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Decoded data of one event, in bytes (`--max-event-bytes`). 1 MiB.

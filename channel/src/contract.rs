@@ -1,4 +1,4 @@
-//! The channel contract: what every backend promises (design §2). The conformance suite tests each sentence
+//! The channel contract: what every backend promises. The conformance suite tests each sentence
 //! of it.
 
 use std::collections::HashMap;

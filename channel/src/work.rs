@@ -82,6 +82,6 @@ pub struct Failure {
 }
 
 impl Work {
-    /// Failures kept with a row (design §1.7).
+    /// Failures kept with a row.
     pub const KEPT_FAILURES: usize = 20;
 }

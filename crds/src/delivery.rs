@@ -1,4 +1,4 @@
-//! Knative's DeliverySpec as written, and what becomes of it: defaults and precedence (design §6).
+//! Knative's DeliverySpec as written, and what becomes of it: defaults and precedence.
 //!
 //! A Trigger that sets any option of delivery takes nothing of its Broker's but the dead-letter sink, which
 //! falls back alone. Without options on either side, what Knative ships holds: 10 retries, exponential from

@@ -8,7 +8,7 @@ use crate::outcome::BODY_KEPT;
 /// The three attributes of a dead letter, ready for [`millrace_event::http::Outgoing::extra`].
 ///
 /// `knativeerrordest` is the subscriber's URL as the trigger has it. `knativeerrorcode` is the status of its
-/// last answer, or `-1` when there was none (design §6; Knative says 500, which cannot be told from a real
+/// last answer, or `-1` when there was none (Knative says 500, which cannot be told from a real
 /// one). `knativeerrordata` is base64 of the first 1 024 bytes given: cut before encoding, so that it can
 /// always be decoded.
 pub fn attributes(

@@ -1,4 +1,4 @@
-//! The guard on outgoing connections (design §6): checked after DNS, on each connection.
+//! The guard on outgoing connections: checked after DNS, on each connection.
 //!
 //! A trigger's URL is chosen by somebody who may write documents but should not thereby read the credentials
 //! that a cloud hands out on link-local addresses, or operate Millrace's own admin listener. So the addresses

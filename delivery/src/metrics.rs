@@ -1,5 +1,4 @@
-//! Metrics of attempts. None is labelled with a trigger: a lane with nothing to do owns no series (design
-//! §5.9).
+//! Metrics of attempts. None is labelled with a trigger: a lane with nothing to do owns no series.
 
 use std::time::Duration;
 

@@ -154,7 +154,7 @@ impl Event {
         }
     }
 
-    /// The transport headers that are passed on to subscribers (design §6), in order: lower-case name, value
+    /// The transport headers that are passed on to subscribers, in order: lower-case name, value
     /// octets.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.layout

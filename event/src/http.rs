@@ -47,7 +47,7 @@ pub(crate) const TTL: &str = "knativebrokerttl";
 // === impl Limits ===
 
 impl Default for Limits {
-    /// The limits of the design §6: 1 MiB of data, 1 000 events a batch, and 128 levels of nesting.
+    /// The limits: 1 MiB of data, 1 000 events a batch, and 128 levels of nesting.
     fn default() -> Self {
         Self {
             event_bytes: 1024 * 1024,
@@ -93,7 +93,7 @@ impl Outgoing<'_> {
 
 /// Decodes one message; a batch gives several events (or none).
 ///
-/// Headers of the mesh's list (design §6) are kept with each event, to be passed on to subscribers.
+/// Headers of the mesh's list are kept with each event, to be passed on to subscribers.
 ///
 /// # Errors
 /// [`Invalid`] with the header or JSON member at fault. A message without any mark of a CloudEvent is

@@ -9,8 +9,8 @@ use crate::{Event, ObjectName};
 pub enum Origin {
     /// A producer outside: HTTP or a source. It is turned away first when room gets short.
     Producer,
-    /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve (design
-    /// §2), so that a full disk drains by itself.
+    /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve,
+    /// so that a full disk drains by itself.
     Mesh,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How one listener serves. Inert data; [`Default`] gives what Millrace ships (design §6).
+/// How one listener serves. Inert data; [`Default`] gives what Millrace ships.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeOptions {
     /// How long a client may take to send a request's header, from its first byte (for the first request:

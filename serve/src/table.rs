@@ -54,7 +54,7 @@ const IDLE_LONG: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How soon connections are searched again for some that can leave, while others wait for room.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 // === impl Table ===
 
@@ -299,6 +299,7 @@ mod tests {
     async fn where_too_few_are_idle_they_are_searched_for_again_after_a_moment() {
         let (mut table, open) = full(3);
         wait(&mut table, [10, 0, 0, 2]).await;
+        tokio::time::advance(IDLE_SOON - Duration::from_millis(1)).await;
         assert_eq!(table.make_room(), 0, "they may have a request on its way");
         tokio::time::advance(LOOK_AGAIN - Duration::from_millis(1)).await;
         assert_eq!(table.make_room(), 0, "not at every turn");

@@ -18,7 +18,7 @@ use crate::serving::Serving;
 
 /// The attribute that counts down the brokers an event may still pass.
 const TTL: &str = "knativebrokerttl";
-/// What an event without the attribute may still pass (design §6).
+/// What an event without the attribute may still pass.
 const FULL_TTL: u32 = 255;
 
 /// What became of the reply in an answer.

@@ -37,7 +37,7 @@ pub(crate) use firsts::is_first;
 pub(crate) use flight::Flight;
 pub(crate) use tally::{Counts, Tally};
 
-/// Outcomes after which a lane waits for the next commit (design §1.8): the most that a crash repeats.
+/// Outcomes after which a lane waits for the next commit: the most that a crash repeats.
 pub(crate) const MAX_UNCOMMITTED: usize = 1000;
 /// Outcomes after which a lane asks for a commit, so that it seldom has to wait.
 pub(crate) const ASK_FOR_COMMIT: usize = 750;

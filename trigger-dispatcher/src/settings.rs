@@ -20,7 +20,7 @@ pub(crate) struct Settings {
 // === impl Settings ===
 
 impl Settings {
-    /// The settings of a trigger. A URL of our own ingress counts as the Broker it names (design §6), so that
+    /// The settings of a trigger. A URL of our own ingress counts as the Broker it names, so that
     /// its events keep their loop counter.
     pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: Option<SocketAddr>) -> Self {
         let own = |target: Target| own_broker(target, own_ingress);

@@ -1,4 +1,4 @@
-//! What each refusal looks like over HTTP: its status and headers (issue: ingress; design §6).
+//! What each refusal looks like over HTTP: its status and headers.
 
 use std::time::Duration;
 

@@ -80,8 +80,7 @@ struct Looked {
 // === impl Space ===
 
 impl Space {
-    /// What producers must leave: the larger of 5 % and the smaller of 256 MiB and 25 % of the volume (design
-    /// §2).
+    /// What producers must leave: the larger of 5 % and the smaller of 256 MiB and 25 % of the volume.
     pub(crate) fn reserve(self) -> u64 {
         (self.total / 20).max((256 * MIB).min(self.total / 4))
     }

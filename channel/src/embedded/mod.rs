@@ -1,4 +1,4 @@
-//! The default backend: files on the local disk, no other server (design §2, "Embedded").
+//! The default backend: files on the local disk, no other server.
 //!
 //! A data folder ([`store`], [`folder`]) has a channel for each broker. A channel ([`channel`], which
 //! implements [`crate::Channel`]) consists of the events ([`log`]), and of progress and debts beside them

@@ -1,4 +1,4 @@
-//! The exit codes, which scripts may rely on (design §6).
+//! The exit codes, which scripts may rely on.
 
 use std::process::ExitCode;
 

@@ -57,7 +57,7 @@ pub(crate) trait Live {
     async fn stop(self) -> anyhow::Result<()>;
 }
 
-/// The first line on stdout: events are accepted from now on (design §6).
+/// The first line on stdout: events are accepted from now on.
 #[derive(serde::Serialize)]
 struct Ready {
     ready: bool,
