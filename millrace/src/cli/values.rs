@@ -6,6 +6,11 @@ use std::time::Duration;
 use millrace_crds::{duration, quantity};
 use millrace_event::ObjectName;
 
+/// The broker where `--broker` is not given: that of `millrace dev`.
+pub(crate) fn default_broker() -> ObjectName {
+    ObjectName::new("default", "default")
+}
+
 /// A duration: `500ms`, `30s`, `1h30m`, `2d`, or ISO 8601.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse_short(text).map_err(|error| error.to_string())

@@ -18,7 +18,7 @@ use crate::cli::admin::AdminApi;
 use crate::cli::exit::Exit;
 use crate::cli::out::Output;
 use crate::cli::usage;
-use crate::cli::values::{parse_duration, parse_name};
+use crate::cli::values::{default_broker, parse_duration, parse_name};
 
 /// `millrace explain`.
 #[derive(Args, Clone, Debug)]
@@ -27,11 +27,11 @@ use crate::cli::values::{parse_duration, parse_name};
     after_help = HELP
 )]
 pub(crate) struct ExplainArgs {
-    /// The Broker: namespace/name
+    /// The Broker: namespace/name [default with --id: default/default]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     broker: Option<ObjectName>,
     /// The id of the event, of which a running Millrace is asked
-    #[arg(long, value_name = "ID", requires = "broker", allow_hyphen_values = true)]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     id: Option<String>,
     /// Its source, where ids alone are not unique
     #[arg(long, value_name = "SOURCE", requires = "id", allow_hyphen_values = true)]
@@ -92,11 +92,11 @@ pub(crate) async fn explain(args: ExplainArgs, admin: String, output: Output) ->
         };
         return offline::explain(&asked, output);
     }
-    let (Some(broker), Some(id)) = (args.broker, args.id) else {
-        return Ok(usage("--id needs a --broker"));
+    let Some(id) = args.id else {
+        return Ok(usage("name the event with --id"));
     };
     let asked = online::Asked {
-        broker,
+        broker: args.broker.unwrap_or_else(default_broker),
         id,
         source: args.source,
         position: args.position,

@@ -17,7 +17,7 @@ use crate::cli::client::{Answer, Ask, NoAnswer, below, url};
 use crate::cli::exit::Exit;
 use crate::cli::out::Output;
 use crate::cli::usage;
-use crate::cli::values::{parse_name, parse_pair};
+use crate::cli::values::{default_broker, parse_name, parse_pair};
 use message::Message;
 
 /// `millrace send`.
@@ -148,7 +148,7 @@ fn address(args: &SendArgs) -> anyhow::Result<http::Uri> {
     let base = url("--url", &args.url)?;
     match &args.broker {
         None if base.path() != "/" => Ok(base),
-        None => below(&base, "default/default"),
+        None => below(&base, &default_broker().to_string()),
         Some(name) => below(&base, &name.to_string()),
     }
 }
