@@ -195,7 +195,6 @@ fn command_lines_that_make_no_sense_are_refused() {
         &["parked", "drop", "x", "--all"],
         &["parked", "list", "--limit", "0"],
         &["explain"],
-        &["explain", "--id", "1"],
         &["explain", "--broker", "shop/default"],
         &["explain", "-f", "a"],
         &["explain", "--event", "e.json"],
