@@ -63,6 +63,7 @@ fn command_lines_that_make_sense_are_taken() {
         &["parked", "redrive", "x", "y"],
         &["parked", "redrive", "--all"],
         &["parked", "drop", "--trigger", "shop/ship"],
+        &["explain", "--id", "1"],
         &["explain", "--broker", "shop/default", "--id", "1"],
         &[
             "explain",
@@ -211,6 +212,8 @@ fn command_lines_that_make_no_sense_are_refused() {
             "a",
         ],
         &["explain", "-f", "a", "--event", "e.json", "--source", "/s"],
+        &["explain", "-f", "a", "--event", "e.json", "--position", "1"],
+        &["explain", "--over", "1h", "--trigger", "a", "--source", "/s"],
         &["tail", "--filter", "type"],
         &["run", "-f", "a", "--admin", "http://127.0.0.1:1"],
         &["--admin", "http://127.0.0.1:1", "run", "-f", "a"],

@@ -34,10 +34,16 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     id: Option<String>,
     /// Its source, where ids alone are not unique
-    #[arg(long, value_name = "SOURCE", requires = "id", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        requires = "id",
+        conflicts_with_all = ["event", "over"],
+        allow_hyphen_values = true
+    )]
     source: Option<String>,
     /// Its position, where several events have that id and source
-    #[arg(long, value_name = "POSITION", requires = "id")]
+    #[arg(long, value_name = "POSITION", requires = "id", conflicts_with_all = ["event", "over"])]
     position: Option<u64>,
     /// Only this Trigger: namespace/name. With --over the file of the Trigger
     #[arg(long, value_name = "NAME|FILE")]
