@@ -100,13 +100,25 @@ impl Page {
         names.iter().map(|name| Self::read(name)).collect()
     }
 
+    /// All of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The first block of YAML: the documents that the page begins with.
     ///
     /// # Errors
     /// When there is none.
     pub fn documents(&self) -> anyhow::Result<&str> {
-        let (_, rest) = self.text.split_once("```yaml\n").context("no documents")?;
-        Ok(rest.split_once("```").context("the block does not end")?.0)
+        self.yaml().into_iter().next().context("no documents")
+    }
+
+    /// The blocks of YAML.
+    pub fn yaml(&self) -> Vec<&str> {
+        let blocks = self.text.split("```yaml\n").skip(1);
+        blocks
+            .filter_map(|rest| Some(rest.split_once("```")?.0))
+            .collect()
     }
 
     /// The blocks marked `console`.

@@ -7,6 +7,7 @@ mod manifests;
 mod named;
 mod places;
 mod promised;
+mod reference;
 mod sources;
 mod supply;
 
@@ -31,7 +32,7 @@ struct House {
 /// A rule: its name and its check.
 type Rule = (&'static str, fn(&House) -> anyhow::Result<Vec<String>>);
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     (
         "every source file says what it is, and is short enough to read",
         sources::check,
@@ -58,10 +59,14 @@ const RULES: [Rule; 9] = [
         documents::check,
     ),
     (
-        "every code that an answer can carry is documented",
+        "every code that an answer can carry is documented, and no other",
         promised::codes,
     ),
-    ("every metric is documented", promised::metrics),
+    ("every metric is documented, and no other", promised::metrics),
+    (
+        "every annotation is documented, and no other is used",
+        reference::annotations,
+    ),
 ];
 
 /// Runs all checks, prints every finding, and fails when there is one.

@@ -1,5 +1,5 @@
-//! What users may rely on by name, stable codes and metrics, stands in the reference: found in the code,
-//! looked up there.
+//! What users may rely on by name, stable codes and metrics, stands in the reference, and the reference names
+//! no others: found in the code and looked up there, and the other way round.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,20 +7,27 @@ use std::path::Path;
 use super::{House, sources};
 
 /// The files whose kebab-case words are codes of answers, and nothing else.
-const CODES: [&str; 3] = [
+const CODES: [&str; 4] = [
     "event/src/invalid.rs",
     "event/src/intake.rs",
     "channel/src/contract.rs",
+    "crds/src/problem.rs",
 ];
 
 /// The folders whose crates answer requests.
 const ANSWERING: [&str; 5] = ["admin", "broker", "channel", "serve", "sources"];
 
-/// Every stable code is documented in `docs/reference/errors.md`.
+const ERRORS: &str = "docs/reference/errors.md";
+const METRICS: &str = "docs/reference/metrics.md";
+
+/// Every stable code is documented in `docs/reference/errors.md`, and every code there is one of the program.
 pub(super) fn codes(house: &House) -> anyhow::Result<Vec<String>> {
-    let mut found = BTreeSet::new();
+    let (mut found, mut words) = (BTreeSet::new(), BTreeSet::new());
     for (file, text) in house.texts("rs")? {
         let code = sources::before_tests(&text);
+        if is_of_the_product(file) {
+            words.extend(literals(code).filter(|word| is_kebab(word)).map(str::to_owned));
+        }
         if CODES.iter().any(|known| Path::new(known) == file) {
             found.extend(literals(code).filter(|word| is_kebab(word)).map(str::to_owned));
         }
@@ -32,26 +39,68 @@ pub(super) fn codes(house: &House) -> anyhow::Result<Vec<String>> {
             found.extend(marked(code));
         }
     }
-    missing(house, "docs/reference/errors.md", &found)
+    let mut findings = missing(house, ERRORS, &found)?;
+    let page = std::fs::read_to_string(house.root.join(ERRORS))?;
+    let strange = rows(&page).filter(|code| is_kebab(code) && !words.contains(*code));
+    findings.extend(strange.map(|code| format!("{ERRORS} explains `{code}`, which no code says")));
+    Ok(findings)
 }
 
-/// Every metric is documented in `docs/reference/metrics.md`, under the name that `/metrics` shows.
+/// Whether a file is part of the program that users run.
+pub(super) fn is_of_the_product(file: &Path) -> bool {
+    !file.starts_with("tests") && !file.starts_with("xtask") && !file.starts_with("fuzz")
+}
+
+/// What the rows of a page's tables are about: the first cell that is one name in backticks and nothing else.
+pub(super) fn rows(page: &str) -> impl Iterator<Item = &str> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix('|'));
+    rows.filter_map(|row| {
+        let mut cells = row.split('|').take(2).map(str::trim);
+        let name = cells.find_map(|cell| cell.strip_prefix('`')?.strip_suffix('`'));
+        name.filter(|name| !name.contains('`'))
+    })
+}
+
+/// Every metric is documented in `docs/reference/metrics.md`, under the name that `/metrics` shows, and every
+/// metric there is one.
 pub(super) fn metrics(house: &House) -> anyhow::Result<Vec<String>> {
     let mut found = BTreeSet::new();
     for (file, text) in house.texts("rs")? {
-        if !file.starts_with("tests") && !file.starts_with("xtask") {
-            let names = literals(sources::before_tests(&text)).filter(|word| is_metric(word));
-            found.extend(names.map(str::to_owned));
+        if is_of_the_product(file) {
+            found.extend(metric_names(sources::before_tests(&text)));
         }
     }
-    missing(house, "docs/reference/metrics.md", &found)
+    let mut findings = missing(house, METRICS, &found)?;
+    let page = std::fs::read_to_string(house.root.join(METRICS))?;
+    let is_there = |shown: &str| {
+        let forms = ENDS.iter().filter_map(|end| shown.strip_suffix(end));
+        forms.into_iter().any(|name| found.contains(name))
+    };
+    let strange = rows(&page).filter(|name| is_metric(name) && !is_there(name));
+    findings.extend(strange.map(|name| format!("{METRICS} explains `{name}`, which is not a metric")));
+    Ok(findings)
 }
+
+/// The names of metrics in a source text. A file that makes them of a beginning (`millrace_channel_{name}`)
+/// has the other halves as literals.
+fn metric_names(code: &str) -> BTreeSet<String> {
+    let whole = literals(code).filter(|word| is_metric(word)).map(str::to_owned);
+    let begins = literals(code).filter_map(|word| word.strip_suffix("{name}"));
+    let begins = begins.filter(|begin| begin.starts_with("millrace_"));
+    let made = begins.flat_map(|begin| {
+        let ends = literals(code).filter(|word| word.contains('_') && !word.starts_with("millrace_"));
+        ends.map(move |word| format!("{begin}{word}"))
+    });
+    whole.chain(made.filter(|name| is_metric(name))).collect()
+}
+
+/// What the encoder appends to a name: `_total` to counters, and units before it.
+const ENDS: [&str; 4] = ["", "_total", "_bytes", "_seconds"];
 
 fn missing(house: &House, document: &str, names: &BTreeSet<String>) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(house.root.join(document))?;
     let lacks = |name: &&String| {
-        // The encoder appends `_total` to counters, and units before it.
-        let forms = ["", "_total", "_bytes", "_seconds"].map(|end| format!("`{name}{end}`"));
+        let forms = ENDS.map(|end| format!("`{name}{end}`"));
         !forms.iter().any(|form| text.contains(form.as_str()))
     };
     Ok(names
@@ -62,7 +111,7 @@ fn missing(house: &House, document: &str, names: &BTreeSet<String>) -> anyhow::R
 }
 
 /// The string literals of a source text, without those in comments.
-fn literals(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn literals(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.flat_map(|line| line.split('"').skip(1).step_by(2))
 }
@@ -120,6 +169,20 @@ mod tests {
         ] {
             assert_eq!((is_kebab(word), is_metric(word)), (kebab, metric), "{word}");
         }
+    }
+
+    #[test]
+    fn names_made_of_two_halves_are_metrics_too() {
+        let code =
+            "format!(\"millrace_a_{name}\");\ncounter(\"b_c\", \"Of d\");\nregister(\"millrace_e_f\");\n";
+        let names: Vec<String> = metric_names(code).into_iter().collect();
+        assert_eq!(names, ["millrace_a_b_c", "millrace_e_f"]);
+    }
+
+    #[test]
+    fn a_row_is_about_its_first_name() {
+        let page = "| code | means |\n|---|---|\n| `a-b` | not `c-d` |\n| 404 | `e-f` | `g-h` |\n| `x` and `y` | z |\n";
+        assert_eq!(rows(page).collect::<Vec<_>>(), ["a-b", "e-f"]);
     }
 
     #[test]
