@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
+use std::path::Path;
 
+use anyhow::Context as _;
 use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answer, Answered, Client, Event, Gate, Mesh, Sink, Volume, wait_until};
@@ -252,4 +255,78 @@ async fn drop_oldest_takes_every_event_and_lets_the_hindmost_skip_and_counts_the
         EVENTS
     );
     Ok(())
+}
+
+/// Fills a small volume, then lets a filler take it to the last block, and kills the process. It starts again
+/// and drains in the room of its ballast. Something is done to the data folder before that start.
+async fn starts_without_a_block(
+    before_start: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(volume) = Volume::mount(64)? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.down();
+    let trigger = |name: &str, broker: &str| {
+        Trigger::new(name, &sink.url(&format!("/{name}")))
+            .on(broker)
+            .delivery(STUBBORN)
+    };
+    let documents = Documents::broker()
+        .trigger(&trigger("a", "default"))
+        .and_broker("two", "{}")
+        .trigger(&trigger("b", "two"));
+    // It remembers its place in `sources.db`, which is opened at the start too.
+    let tick = "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: CronSource\nmetadata: {name: tick, namespace: shop}\n\
+                spec: {schedule: '0 0 1 1 *', sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: two}}}\n";
+    let data = volume.path().join("data");
+    let mut mesh = Setup::new(&format!("{}{tick}", documents.text()))?
+        .data(&data)
+        .start()
+        .await?;
+    wait_until("the source to remember its place", || async {
+        Ok(Some(()).filter(|()| data.join("sources.db").exists()))
+    })
+    .await?;
+    let others: Vec<_> = (0..50).map(|id| event(id, 1 << 10)).collect();
+    mesh.send("shop/two", &others).await?;
+    let (accepted, _) = until_refused(&mesh, 0, 32 << 10, 4_000).await?;
+    volume.fill("filler")?;
+    mesh.kill().await?;
+    // What the end of the process gave free.
+    volume.fill("rest")?;
+    before_start(&data)?;
+    assert_eq!(volume.free()?, 0);
+    mesh.restart().await?;
+    sink.up().await?;
+    sink.until_all("/a", &accepted.into_iter().collect()).await?;
+    let others = others.iter().map(|event| event.id().to_owned()).collect();
+    sink.until_all("/b", &others).await?;
+    for name in ["filler", "rest"] {
+        fs::remove_file(volume.path().join(name))?;
+    }
+    mesh.until_settled().await?;
+    until_accepted(&mesh, &event(100_000, 32 << 10)).await
+}
+
+#[tokio::test]
+async fn a_kill_on_a_volume_without_a_block_starts_and_drains() -> anyhow::Result<()> {
+    starts_without_a_block(|_| Ok(())).await
+}
+
+#[tokio::test]
+async fn a_torn_header_on_a_volume_without_a_block_starts_and_drains() -> anyhow::Result<()> {
+    starts_without_a_block(|data| {
+        let log = data.join("brokers/shop/default/log");
+        let files = fs::read_dir(log)?.map(|entry| Ok(entry?.path()));
+        let files = files.collect::<std::io::Result<Vec<_>>>()?;
+        let segments = files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|suffix| suffix == "log"));
+        let newest = segments.max().context("a segment")?;
+        // Both copies: the segment is not written on, so that a new one must be begun.
+        let mut segment = fs::OpenOptions::new().write(true).open(newest)?;
+        Ok(segment.write_all(&[0; 128])?)
+    })
+    .await
 }

@@ -1,7 +1,7 @@
 //! A file that only takes up room, thrown overboard when the volume is full.
 //!
 //! Deleting settled events needs progress to be written first, and that needs a little room: without it a
-//! volume that is full to the last block would stay so.
+//! volume that is full to the last block would stay so. A start after a crash needs some room too.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use super::disk::Disk;
+use super::disk::{Disk, Space};
 use super::place::Place;
 
 /// What is kept, on volumes that are large enough.
@@ -53,11 +53,31 @@ impl Ballast {
         }
     }
 
+    /// Opens files. If that fails while the volume is as good as full, the room is given free, and they are
+    /// opened once more.
+    pub(crate) fn backing<T, E>(&self, disk: &Disk, mut open: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        let opened = open();
+        if opened.is_ok() || !self.would_help(disk) {
+            return opened;
+        }
+        tracing::warn!("the disk is full: files are opened with the room kept for it");
+        self.release();
+        disk.look_again();
+        open()
+    }
+
+    /// Whether it is there and the volume has less room than it gives. The cause of an error does not always
+    /// tell: SQLite's shared memory does not say that the disk is full.
+    fn would_help(&self, disk: &Disk) -> bool {
+        disk.look_again();
+        *self.kept.lock() && disk.space().is_some_and(|space| space.free < bytes_on(space))
+    }
+
     /// Takes the room up again once producers would be admitted, since the volume is then no longer short.
     /// Until it is taken, producers do not get that room.
     pub(crate) fn restore(&self, disk: &Disk) {
         let mut kept = self.kept.lock();
-        let bytes = disk.space().map_or(0, |space| BYTES.min(space.total / 64));
+        let bytes = disk.space().map_or(0, bytes_on);
         if *kept || bytes == 0 || self.is_away() {
             return;
         }
@@ -80,6 +100,11 @@ impl Ballast {
     fn is_away(&self) -> bool {
         self.home.as_ref().is_some_and(Place::is_lost)
     }
+}
+
+/// How much is kept on a volume.
+fn bytes_on(volume: Space) -> u64 {
+    BYTES.min(volume.total / 64)
 }
 
 /// Reserves real blocks, also where the file system cannot do so by itself.
@@ -120,5 +145,28 @@ mod tests {
         ballast.release();
         assert!(!file.exists());
         ballast.release();
+    }
+
+    #[test]
+    fn files_are_opened_once_more_only_where_its_room_can_help() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ballast");
+        let with_free = |free| Disk::new(Box::new(Pretended::new(1 << 30, free)));
+        let cases = [
+            ("full, and it is there", true, 0, 2),
+            ("full, and it is gone", false, 0, 1),
+            ("another fault, on a volume with room", true, BYTES, 1),
+        ];
+        for (case, is_kept, free, expected) in cases {
+            std::fs::write(&file, if is_kept { "x" } else { "" }).unwrap();
+            let ballast = Ballast::new(folder.path());
+            let tries = std::cell::Cell::new(0);
+            let outcome: Result<(), &str> = ballast.backing(&with_free(free), || {
+                tries.set(tries.get() + 1);
+                Err("no room")
+            });
+            assert_eq!((outcome, tries.get()), (Err("no room"), expected), "{case}");
+            assert_eq!(file.exists(), expected == 1, "{case}");
+        }
     }
 }

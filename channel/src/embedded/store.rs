@@ -156,7 +156,8 @@ impl Store {
         let disk = Arc::new(Disk::new(Box::new(FolderVolume::new(folder.path()))));
         let ballast = Arc::new(Ballast::new(folder.path()));
         ballast.restore(&disk);
-        let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state)?);
+        let open = |file: &Path| ballast.backing(&disk, || Checkpoints::open(file));
+        let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state, open)?);
         Ok(Self {
             surroundings: Surroundings {
                 options,
@@ -238,14 +239,18 @@ impl Store {
     }
 }
 
-fn open_checkpoints(folder: &Path, rebuild: bool) -> Result<Checkpoints, OpenError> {
+fn open_checkpoints(
+    folder: &Path,
+    rebuild: bool,
+    open: impl Fn(&Path) -> Result<Checkpoints, rusqlite::Error>,
+) -> Result<Checkpoints, OpenError> {
     let file = folder.join("sources.db");
-    match Checkpoints::open(&file) {
+    match open(&file) {
         Ok(checkpoints) => Ok(checkpoints),
         Err(error) if rebuild => {
             let aside = state::set_aside(&file).map_err(|error| fault("rename", &file, error))?;
             tracing::warn!(%error, file = %file.display(), ?aside, "the checkpoints of sources are corrupt; sources begin anew");
-            Checkpoints::open(&file).map_err(|error| OpenError::State {
+            open(&file).map_err(|error| OpenError::State {
                 file,
                 reason: error.to_string(),
             })

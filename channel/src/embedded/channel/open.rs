@@ -38,16 +38,23 @@ struct Begun {
     has_log: bool,
 }
 
+impl Surroundings {
+    /// Does what opens files, on a full volume in the room of the ballast.
+    fn backed<T, E>(&self, open: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+        self.ballast.backing(&self.disk, open)
+    }
+}
+
 impl Embedded {
-    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. Blocking; within a
-    /// runtime.
+    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. On a volume that is
+    /// full to the last block it does so in the room of the ballast. Blocking; within a runtime.
     pub(crate) fn open(
         broker: &ObjectName,
         options: ChannelOptions,
         around: Surroundings,
         metrics: BrokerMetrics,
     ) -> Result<Arc<Self>, OpenError> {
-        let path = around.folder.make_broker(broker)?;
+        let path = around.backed(|| around.folder.make_broker(broker))?;
         let file = path.join("state.db");
         let Begun {
             mut state,
@@ -55,13 +62,9 @@ impl Embedded {
             has_log,
         } = begin_state(broker, &path, &file, &around)?;
         let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
-        let (log, recovery) = open_log(
-            broker,
-            &path,
-            segment_bytes(&options, volume),
-            &around,
-            state.at_least,
-        )?;
+        let segment_bytes = segment_bytes(&options, volume);
+        let (log, recovery) =
+            around.backed(|| open_log(broker, &path, segment_bytes, &around, state.at_least))?;
         report(broker, &recovery, &metrics);
         if !has_log && state.at_least > 0 {
             let lost = state.at_least.saturating_sub(state.lowest());
@@ -73,13 +76,14 @@ impl Embedded {
             reason: error.to_string(),
         };
         state.bound_journal(volume).map_err(state_fault)?;
-        if rebuilt {
-            state.begin_at(log.oldest()).map_err(state_fault)?;
-        }
         let clock = &around.options.clock;
-        state
-            .take_over(clock.ahead(), clock.steady())
-            .map_err(state_fault)?;
+        let take_over = || {
+            if rebuilt {
+                state.begin_at(log.oldest())?;
+            }
+            state.take_over(clock.ahead(), clock.steady())
+        };
+        around.backed(take_over).map_err(state_fault)?;
         let unclean = state.unclean || rebuilt;
         let state = state.start(hooks(&log, &around, &metrics)).map_err(state_fault)?;
         let metrics = Arc::new(metrics);
@@ -131,7 +135,7 @@ fn begin_state(
     let has_log = std::fs::read_dir(&logs)
         .map_err(|error| fault("list", &logs, error))?
         .any(|entry| entry.is_ok_and(|entry| !is_index(&entry)));
-    let open = |must_exist| open_state(file, must_exist, || around.ballast.release());
+    let open = |must_exist| around.backed(|| open_state(file, must_exist));
     let begun = match open(has_log) {
         Err(OpenError::StateUnreadable { reason, .. }) if around.options.rebuild_state => {
             let aside = set_aside(file).map_err(|error| fault("rename", file, error))?;
@@ -193,18 +197,8 @@ fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics) -> Hooks {
     }
 }
 
-/// Opens the state; a full disk gets the room that is kept for it.
-fn open_state(file: &Path, must_exist: bool, on_full: impl Fn()) -> Result<Opened, OpenError> {
-    let opened = match Opened::open(file, must_exist) {
-        Err(SchemaError::Other(error))
-            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
-        {
-            on_full();
-            Opened::open(file, must_exist)
-        }
-        opened => opened,
-    };
-    opened.map_err(|error| match error {
+fn open_state(file: &Path, must_exist: bool) -> Result<Opened, OpenError> {
+    Opened::open(file, must_exist).map_err(|error| match error {
         SchemaError::Unreadable(reason) => OpenError::StateUnreadable {
             file: file.to_owned(),
             reason,

@@ -42,6 +42,15 @@ fn copy(files: &dyn Files, file: &dyn LogFile, aside: &str, damage: &Damage) -> 
         return Ok(());
     }
     let copy = files.create(aside)?;
+    let copied = copy_into(&*copy, file, damage);
+    if copied.is_err() {
+        // Half a copy helps nobody, and the room it takes may be the last.
+        let _ = files.remove(aside);
+    }
+    copied
+}
+
+fn copy_into(copy: &dyn LogFile, file: &dyn LogFile, damage: &Damage) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut done = 0;
     while done < damage.bytes {
