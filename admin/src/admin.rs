@@ -27,7 +27,7 @@ pub struct ReloadState {
     pub revision: u64,
     /// When it was.
     pub at: Timestamp,
-    /// Why it was refused; `None` when it was taken.
+    /// Why it was refused, or cannot be applied for now; `None` when it was taken.
     pub error: Option<String>,
 }
 

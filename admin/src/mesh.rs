@@ -19,7 +19,8 @@ pub(crate) struct MeshView {
     revision: u64,
     /// When documents were last loaded, also when they were refused.
     last_reload: Option<Rfc3339>,
-    /// Why they were refused: the mesh before goes on running. Null when they were taken.
+    /// Why they were refused, or cannot be applied for now: the mesh before goes on running.
+    /// Null when they were taken.
     last_reload_error: Option<String>,
     /// How many brokers should be.
     brokers: usize,

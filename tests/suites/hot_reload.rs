@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::reload::{
     PATIENT, events, ids, refused, sorted, steady, taken, under_traffic, until_not_refused,
 };
-use millrace_tests::{Answer, Gate, Mesh, Sink};
+use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 
 #[tokio::test]
 async fn triggers_come_change_and_go_without_a_restart() -> anyhow::Result<()> {
@@ -386,4 +386,39 @@ async fn files_of_other_tools_in_the_folder_spoil_nothing_and_any_other_refuses_
     mesh.send("shop/default", &events("b", "a", 1)).await?;
     sink.wait_for("/t", 2).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_opened_for_now_changes_nothing_until_it_can() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    sink.down();
+    let trigger = Trigger::new("t", &sink.url("/t")).delivery(STUBBORN);
+    let mesh = Mesh::start(Documents::broker().trigger(&trigger).text()).await?;
+    mesh.send("shop/default", &events("a", "x", 1)).await?;
+    // What stands in the way of the new Broker's folder.
+    let in_the_way = mesh.setup().data_folder().join("brokers/shop/new");
+    fs::write(&in_the_way, "")?;
+    // The Broker that runs comes first in order of name, and is to take no event while it owes one.
+    let changed = Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "1")])
+        .trigger(&trigger)
+        .and_broker("new", "{}");
+    mesh.setup().write(changed.text())?;
+    let why = refused(&mesh).await?;
+    assert!(why.contains("shop/new"), "{why}");
+    mesh.send("shop/default", &events("b", "x", 3)).await?;
+    assert_eq!(mesh.admin().get("mesh").await?["revision"], 1);
+
+    // Nobody touches the documents again.
+    fs::remove_file(&in_the_way)?;
+    until_not_refused(&mesh).await?;
+    mesh.send("shop/new", &events("c", "x", 1)).await?;
+    wait_until("the new limit to count", || async {
+        let answer = mesh
+            .post("shop/default", &Event::new("late", "x").binary())
+            .await?;
+        anyhow::ensure!(answer.status == 503, "{}", answer.status);
+        assert_eq!(answer.code()?, "backlog-full");
+        Ok(Some(()))
+    })
+    .await
 }

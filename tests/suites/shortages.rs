@@ -336,3 +336,40 @@ async fn what_waits_at_the_end_is_delivered_after_the_next_start() -> anyhow::Re
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_change_that_met_a_shortage_is_applied_once_there_is_room() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let one = Documents::broker().trigger(&Trigger::new("a", &sink.url("/a")));
+    let mut mesh = Mesh::start(one.text()).await?;
+    let more = one
+        .and_broker("new", "{}")
+        .trigger(&Trigger::new("b", &sink.url("/b")).on("new"));
+    let log = mesh.setup().folder().join("stderr");
+    let said = || {
+        let text = fs::read_to_string(&log)?;
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("cannot be applied for now"));
+        anyhow::Ok(lines.count())
+    };
+    let before = descriptors::none_left(mesh.process())?;
+    mesh.setup().write(more.text())?;
+    wait_until("the log to say so", || async {
+        Ok(Some(()).filter(|()| said().is_ok_and(|lines| lines == 1)))
+    })
+    .await?;
+    descriptors::set(mesh.process(), before)?;
+    // Nobody touches the file again.
+    let event = &events(0, 1)[0];
+    wait_until("the new Broker to take an event", || async {
+        let answer = mesh.post("shop/new", &event.binary()).await?;
+        anyhow::ensure!(answer.status == 202, "{}", answer.status);
+        Ok(Some(()))
+    })
+    .await?;
+    sink.wait_for("/b", 1).await?;
+    assert_eq!(mesh.admin().get("mesh").await?["lastReloadError"], Value::Null);
+    assert_eq!(said()?, 1, "one line, however often it was tried");
+    Ok(())
+}

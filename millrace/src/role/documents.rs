@@ -3,21 +3,27 @@
 //! Watching is polling: it works on every file system and on the links of a mounted ConfigMap. A change is
 //! applied when the files were unchanged between two looks, so that an editor may empty or rename them. Files
 //! that never stand still are read after a while all the same; if that fails, they are read again after the
-//! next change. All of it happens on threads where waiting for a disk holds up nothing else.
+//! next change. If the machine lacked something (a descriptor, room on the disk), they are read again after a
+//! pause, also without a change. All of it happens on threads where waiting for a disk holds up nothing else.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use millrace_crds::{Loaded, Remark, load, read};
+use millrace_crds::{Code, Loaded, ReadError, Remark, load, read};
 use millrace_model::Mesh;
+use tokio::time::Instant;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// Looks at files that keep changing before they are read as they are: 1.5 s, so that a change is applied
 /// within 2 s.
 const RESTLESS_LOOKS: u32 = 6;
+/// The first pause before files are tried again that did not change. Each pause is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The files and folders given with `-f`.
 #[derive(Clone, Debug)]
@@ -75,7 +81,7 @@ impl Documents {
     }
 
     fn load_now(&self) -> Result<(Mesh, Vec<String>), Unfit> {
-        let inputs = read(&self.paths).map_err(|error| Unfit::Unreadable(error.to_string()))?;
+        let inputs = read(&self.paths).map_err(Unfit::from)?;
         let Loaded {
             mesh,
             problems,
@@ -104,7 +110,8 @@ impl Documents {
         self.needs == Needs::Broker || !(remark.path == "spec.sink" || of("Broker ") || of("Trigger "))
     }
 
-    /// Waits until the files differ from `seen`, and have stood still or have kept changing for long enough.
+    /// Waits until the files differ from `seen`, and have stood still or have kept changing for long enough,
+    /// or until they are due for another try.
     pub(crate) async fn changed(&self, seen: &mut Seen) {
         loop {
             tokio::time::sleep(LOOK).await;
@@ -123,6 +130,7 @@ impl Documents {
             last: now.clone(),
             taken: now,
             restless: 0,
+            again: None,
         }
     }
 
@@ -151,8 +159,18 @@ impl Documents {
 pub(crate) struct Seen {
     last: Fingerprint,
     taken: Fingerprint,
-    /// Looks since the files began to differ from those that were applied.
+    /// Looks since the files began to differ from those that were read last.
     restless: u32,
+    /// What was read last is to be tried again.
+    again: Option<Again>,
+}
+
+/// Another try with files that did not change.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    at: Instant,
+    /// The pause before it.
+    pause: Duration,
 }
 
 // === impl Seen ===
@@ -164,7 +182,7 @@ impl Seen {
         self.last = now;
         if self.last == self.taken {
             self.restless = 0;
-            return false;
+            return self.again.is_some_and(|again| again.at <= Instant::now());
         }
         self.restless += 1;
         if !settled && self.restless < RESTLESS_LOOKS {
@@ -172,13 +190,42 @@ impl Seen {
         }
         self.restless = 0;
         self.taken = self.last.clone();
+        self.again = None;
         true
+    }
+
+    /// What was read is in effect, or is refused for good: only a change of the files matters from now on.
+    pub(crate) fn settle(&mut self) {
+        self.again = None;
+    }
+
+    /// What was read could not be applied for now: it is tried again after a pause.
+    pub(crate) fn try_again(&mut self) {
+        let pause = self
+            .again
+            .map_or(FIRST_PAUSE, |again| (again.pause * 2).min(LONGEST_PAUSE));
+        let at = Instant::now() + pause;
+        self.again = Some(Again { at, pause });
     }
 }
 
 fn note(path: &Path, all: &mut BTreeMap<PathBuf, Mark>) {
     if let Ok(about) = std::fs::metadata(path) {
         all.insert(path.to_owned(), (about.len(), about.modified().ok(), about.ino()));
+    }
+}
+
+impl From<ReadError> for Unfit {
+    /// What the system refuses may be there at the next try. A file that is too large or no text is wrong.
+    fn from(error: ReadError) -> Self {
+        let problems = &error.problems;
+        if problems
+            .iter()
+            .all(|problem| problem.code == Code::FileUnreadable)
+        {
+            return Self::Unreadable(error.to_string());
+        }
+        Self::Invalid(problems.iter().map(ToString::to_string).collect())
     }
 }
 
@@ -208,6 +255,7 @@ mod tests {
             last: files(0),
             taken: files(0),
             restless: 0,
+            again: None,
         }
     }
 
@@ -238,5 +286,59 @@ mod tests {
             !seen.is_to_be_taken(files(18)),
             "and what was taken is not taken again"
         );
+    }
+
+    /// Seconds until the files are to be read, if they are `now` like this from here on.
+    async fn pause(seen: &mut Seen, now: &Fingerprint) -> u64 {
+        for second in 1..=LONGEST_PAUSE.as_secs() {
+            assert!(!seen.is_to_be_taken(now.clone()), "before second {second}");
+            tokio::time::advance(Duration::from_secs(1)).await;
+            if seen.is_to_be_taken(now.clone()) {
+                return second;
+            }
+        }
+        panic!("they are never read")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_met_a_shortage_is_read_again_after_pauses_that_grow() {
+        let mut seen = seen();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            seen.try_again();
+            pauses.push(pause(&mut seen, &files(0)).await);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+
+        // A change is read once it stands still, and counts as a new beginning.
+        seen.try_again();
+        assert!(!seen.is_to_be_taken(files(1)));
+        assert!(seen.is_to_be_taken(files(1)));
+        seen.try_again();
+        assert_eq!(pause(&mut seen, &files(1)).await, 1);
+
+        seen.settle();
+        tokio::time::advance(2 * LONGEST_PAUSE).await;
+        assert!(
+            !seen.is_to_be_taken(files(1)),
+            "what is in effect is not read again"
+        );
+    }
+
+    #[test]
+    fn only_what_the_system_refuses_is_worth_another_try() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (absent, no_text) = (
+            folder.path().join("absent.yaml"),
+            folder.path().join("bytes.yaml"),
+        );
+        std::fs::write(&no_text, b"\xff\xff").expect("a file");
+        let load = |paths: &[&PathBuf]| {
+            let paths = paths.iter().map(|path| (*path).clone()).collect();
+            Documents::new(paths, Needs::Broker).load_now()
+        };
+        assert!(matches!(load(&[&absent]), Err(Unfit::Unreadable(_))));
+        assert!(matches!(load(&[&no_text]), Err(Unfit::Invalid(_))));
+        assert!(matches!(load(&[&absent, &no_text]), Err(Unfit::Invalid(_))));
     }
 }

@@ -57,6 +57,22 @@ pub(crate) trait Live {
     async fn stop(self) -> anyhow::Result<()>;
 }
 
+/// What came of changed documents.
+enum Reloaded {
+    /// They are in effect, or refused.
+    Settled,
+    /// They could not be applied for a reason that is not theirs.
+    TryAgain,
+}
+
+/// Why documents are not in effect.
+enum NotTaken {
+    /// They are wrong.
+    Refused(Unfit),
+    /// They may be right, but something else failed: a descriptor is missing, the disk is full.
+    ForNow(String),
+}
+
 /// The first line on stdout: events are accepted from now on.
 #[derive(serde::Serialize)]
 struct Ready {
@@ -100,7 +116,10 @@ pub(crate) async fn serve<R: Role>(
     let follow = async {
         loop {
             documents.changed(&mut seen).await;
-            reload(&documents, &mut running).await;
+            match reload(&documents, &mut running).await {
+                Reloaded::Settled => seen.settle(),
+                Reloaded::TryAgain => seen.try_again(),
+            }
         }
     };
     tokio::select! {
@@ -132,39 +151,56 @@ pub(crate) fn unless_locked<R>(built: anyhow::Result<R>) -> anyhow::Result<Resul
 }
 
 /// Applies changed documents, or reports why not; in that case the earlier mesh goes on running.
-async fn reload(documents: &Documents, running: &mut impl Live) {
+async fn reload(documents: &Documents, running: &mut impl Live) -> Reloaded {
     let at = Clock::System.now();
     let before = running.current().revision;
-    // While files keep changing the same refusal repeats: it is logged once.
+    let taken = take(documents, running).await;
+    // While files keep changing the same refusal repeats, and so does a shortage: each is logged once.
     let said = running.told().borrow().error.clone();
-    let error = match documents.load().await {
-        Ok((mesh, remarks)) => {
-            remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
-            match running.take(mesh).await {
-                Ok(mesh) if mesh.revision == before => None,
-                Ok(mesh) => {
-                    tracing::info!(
-                        revision = mesh.revision,
-                        "the documents changed; the new mesh is in effect"
-                    );
-                    None
-                }
-                Err(error) => Some(crate::cli::out::reasons(&error)),
+    let is_new = |error: &String| Some(error) != said.as_ref();
+    let (reloaded, error) = match taken {
+        Ok(mesh) => {
+            if mesh.revision != before {
+                let revision = mesh.revision;
+                tracing::info!(revision, "the documents changed; the new mesh is in effect");
             }
+            (Reloaded::Settled, None)
         }
-        Err(unfit) => {
-            let error = Some(unfit.to_string());
-            if let Unfit::Invalid(problems) = &unfit
-                && error != said
-            {
-                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        Err(NotTaken::Refused(unfit)) => {
+            let error = unfit.to_string();
+            if is_new(&error) {
+                if let Unfit::Invalid(problems) = &unfit {
+                    problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                }
+                tracing::error!(%error, "the changed documents are refused; the mesh that ran goes on running");
             }
-            error
+            (Reloaded::Settled, Some(error))
+        }
+        Err(NotTaken::ForNow(error)) => {
+            if is_new(&error) {
+                tracing::error!(
+                    %error,
+                    "the changed documents cannot be applied for now, and are tried again; the mesh that ran goes on running"
+                );
+            }
+            (Reloaded::TryAgain, Some(error))
         }
     };
-    if let Some(error) = error.as_ref().filter(|error| Some(*error) != said.as_ref()) {
-        tracing::error!(%error, "the changed documents are refused; the mesh that ran goes on running");
-    }
     let revision = running.current().revision;
     running.told().send_replace(ReloadState { revision, at, error });
+    reloaded
+}
+
+/// Reads the documents and brings them into effect.
+async fn take(documents: &Documents, running: &mut impl Live) -> Result<Arc<Mesh>, NotTaken> {
+    let (mesh, remarks) = match documents.load().await {
+        Ok(loaded) => loaded,
+        Err(Unfit::Unreadable(why)) => return Err(NotTaken::ForNow(why)),
+        Err(unfit) => return Err(NotTaken::Refused(unfit)),
+    };
+    let taken = running.take(mesh).await;
+    let taken = taken.map_err(|error| NotTaken::ForNow(crate::cli::out::reasons(&error)))?;
+    // Not before: what is tried again is not remarked on each time.
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+    Ok(taken)
 }

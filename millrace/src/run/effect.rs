@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use millrace_channel::Channels;
 use millrace_channel::embedded::{ChannelOptions, Store};
+use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use tokio::sync::watch;
 
@@ -52,13 +53,16 @@ impl Effect {
         if mesh.revision == before.revision {
             return Ok(mesh);
         }
-        for broker in mesh.brokers.values() {
-            let channel = self.store.channel(&broker.name, options(broker)).await;
-            let channel =
-                channel.with_context(|| format!("the channel of broker {} cannot be opened", broker.name))?;
-            self.channels.insert(broker.name.clone(), channel);
+        let is_open = |broker: &&Arc<Broker>| self.channels.get(&broker.name).is_some();
+        let (open, closed): (Vec<_>, Vec<_>) = mesh.brokers.values().partition(is_open);
+        for broker in closed {
+            self.open(&broker.name, options(broker)).await?;
         }
         self.open_orphans().await?;
+        // Only now: if a channel cannot be opened, those that run keep the options that they have.
+        for broker in open {
+            self.open(&broker.name, options(broker)).await?;
+        }
         self.desired.send_replace(mesh.clone());
         self.applied
             .wait_for(|revision| *revision >= mesh.revision)
@@ -80,12 +84,17 @@ impl Effect {
                     backlog_bytes: None,
                     drop_oldest: false,
                 };
-                let channel = self.store.channel(&broker, options).await;
-                let channel =
-                    channel.with_context(|| format!("the channel of broker {broker} cannot be opened"))?;
-                self.channels.insert(broker, channel);
+                self.open(&broker, options).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Opens a channel, or applies new options to an open one.
+    async fn open(&self, broker: &ObjectName, options: ChannelOptions) -> anyhow::Result<()> {
+        let channel = self.store.channel(broker, options).await;
+        let channel = channel.with_context(|| format!("the channel of broker {broker} cannot be opened"))?;
+        self.channels.insert(broker.clone(), channel);
         Ok(())
     }
 
