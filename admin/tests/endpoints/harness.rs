@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_admin::{Admin, ReloadState};
+use millrace_admin::{Admin, Feed, ReloadState};
 use millrace_channel::Channels;
-use millrace_event::ObjectName;
+use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Drained, Listener, ListenerMetrics};
 use prometheus_client::metrics::counter::Counter;
@@ -26,6 +26,7 @@ pub(crate) struct Served {
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) channels: Channels,
+    pub(crate) feed: Feed,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<Drained>,
 }
@@ -37,6 +38,9 @@ pub(crate) struct Answer {
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
+
+/// The time on the listener's clock, which stands still: 2025-12-17T19:33:20Z.
+pub(crate) const NOW: Timestamp = Timestamp(1_766_000_000_000);
 
 pub(crate) fn name(text: &str) -> ObjectName {
     text.parse().expect("a name")
@@ -55,8 +59,8 @@ pub(crate) async fn serve() -> Served {
         reload: reload_receiver,
         board: Arc::default(),
         channels: Channels::default(),
-        clock: millrace_event::Clock::System,
-        feed: millrace_admin::Feed::default(),
+        clock: Clock::manual(NOW),
+        feed: Feed::default(),
         turns: millrace_filter::Turns::new(1),
         read_filter: |text| Err(format!("no filter is read here: {text}")),
         registry: Arc::new(registry),
@@ -74,6 +78,7 @@ pub(crate) async fn serve() -> Served {
         ready,
         board: admin.board.clone(),
         channels: admin.channels.clone(),
+        feed: admin.feed.clone(),
         shutdown: admin.shutdown.clone(),
         task: tokio::spawn(admin.serve(listener, ListenerMetrics::default())),
     }

@@ -8,3 +8,4 @@ mod health;
 mod mesh;
 mod parked;
 mod protection;
+mod snapshots;

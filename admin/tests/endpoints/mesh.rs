@@ -14,7 +14,7 @@ use crate::harness::{name, serve};
 
 /// A broker `shop/default` and its triggers `shop/ship` (with credentials in its URL) and `shop/lost`
 /// (unresolved).
-fn mesh() -> Mesh {
+pub(crate) fn mesh() -> Mesh {
     let broker = Broker {
         name: name("shop/default"),
         uid: None,

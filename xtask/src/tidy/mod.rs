@@ -32,7 +32,7 @@ struct House {
 /// A rule: its name and its check.
 type Rule = (&'static str, fn(&House) -> anyhow::Result<Vec<String>>);
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     (
         "every source file says what it is, and is short enough to read",
         sources::check,
@@ -66,6 +66,14 @@ const RULES: [Rule; 10] = [
     (
         "every annotation is documented, and no other is used",
         reference::annotations,
+    ),
+    (
+        "every field of a document is documented, and no other",
+        reference::fields,
+    ),
+    (
+        "every path and parameter over HTTP is documented, and no other",
+        reference::paths,
     ),
 ];
 
