@@ -245,20 +245,22 @@ fn open_checkpoints(
     open: impl Fn(&Path) -> Result<Checkpoints, rusqlite::Error>,
 ) -> Result<Checkpoints, OpenError> {
     let file = folder.join("sources.db");
+    let not_opened = |error: &rusqlite::Error| OpenError::State {
+        file: file.clone(),
+        reason: error.to_string(),
+    };
     match open(&file) {
-        Ok(checkpoints) => Ok(checkpoints),
-        Err(error) if rebuild => {
+        // What is not damaged is not set aside: it may only lack room, or a descriptor.
+        Err(error) if state::is_damage(&error) && rebuild => {
             let aside = state::set_aside(&file).map_err(|error| fault("rename", &file, error))?;
             tracing::warn!(%error, file = %file.display(), ?aside, "the checkpoints of sources are corrupt; sources begin anew");
-            open(&file).map_err(|error| OpenError::State {
-                file,
-                reason: error.to_string(),
-            })
+            open(&file).map_err(|error| not_opened(&error))
         }
-        Err(error) => Err(OpenError::StateUnreadable {
-            file,
+        Err(error) if state::is_damage(&error) => Err(OpenError::StateUnreadable {
             reason: error.to_string(),
+            file,
         }),
+        opened => opened.map_err(|error| not_opened(&error)),
     }
 }
 
@@ -413,6 +415,24 @@ mod tests {
         assert!(matches!(error, OpenError::StateUnreadable { .. }), "{error}");
         let store = open_rebuilding(folder.path());
         assert_eq!(store.checkpoints().get("a").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn checkpoints_that_only_cannot_be_opened_are_not_called_corrupt_nor_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        // SQLite opens no folder. It fails for another reason than damage, as on a full disk.
+        let file = folder.path().join("sources.db");
+        std::fs::create_dir(&file).unwrap();
+        for rebuild_state in [false, true] {
+            let options = StoreOptions {
+                rebuild_state,
+                ..StoreOptions::default()
+            };
+            let error = Store::open(folder.path(), options).unwrap_err();
+            assert!(matches!(error, OpenError::State { .. }), "{error}");
+            assert!(!error.to_string().contains("--rebuild-state"), "{error}");
+            assert!(file.is_dir(), "it is where it was");
+        }
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub(crate) use error::StateError;
 pub(crate) use holds::{Hindmost, Orphan};
 pub(crate) use lanes::Admission;
 pub(crate) use opened::Opened;
-pub(crate) use schema::{SchemaError, set_aside};
+pub(crate) use schema::{SchemaError, is_damage, set_aside};
 
 /// What the writing thread calls outside of the database.
 pub(crate) struct Hooks {

@@ -239,18 +239,25 @@ fn check(db: &Connection, file: &Path) -> Result<(), SchemaError> {
     .map_err(|error| SchemaError::Unreadable(error.to_string()))
 }
 
-/// Tells damage from a disk that is full or a folder that may not be written.
 fn unreadable(error: rusqlite::Error) -> SchemaError {
-    match error.sqlite_error_code() {
+    if is_damage(&error) {
+        return SchemaError::Unreadable(error.to_string());
+    }
+    SchemaError::Other(error)
+}
+
+/// Tells damage from a disk that is full or a folder that may not be written.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
         Some(
             ErrorCode::DatabaseCorrupt
-            | ErrorCode::NotADatabase
-            | ErrorCode::Unknown
-            | ErrorCode::SchemaChanged
-            | ErrorCode::TypeMismatch,
-        ) => SchemaError::Unreadable(error.to_string()),
-        _ => SchemaError::Other(error),
-    }
+                | ErrorCode::NotADatabase
+                | ErrorCode::Unknown
+                | ErrorCode::SchemaChanged
+                | ErrorCode::TypeMismatch,
+        )
+    )
 }
 
 /// Whether a failure came from a volume without room.
