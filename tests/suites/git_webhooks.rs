@@ -328,6 +328,11 @@ async fn calls_of_svix_are_standard_webhooks_by_another_name() -> anyhow::Result
     };
     assert_eq!(post(&mesh, "generic", &signed(secret)?).await?.status, 202);
     assert_eq!(sink.wait_for("/all", 1).await?[0].event().id(), "msg_1");
+    // A call that is replayed with an id that is not signed is the same event again.
+    let replayed = signed(secret)?.header("webhook-id", "msg_2");
+    assert_eq!(post(&mesh, "generic", &replayed).await?.status, 202);
+    sink.wait_for("/all", 2).await?;
+    assert_eq!(sink.ids("/all"), ["msg_1", "msg_1"]);
     let wrong = signed("whsec_d3Jvbmc=")?;
     assert_refused(&post(&mesh, "generic", &wrong).await?, 401, "signature-wrong")?;
     // The parts of two calls are not put together.
@@ -340,7 +345,7 @@ async fn a_secret_that_can_never_verify_is_refused_by_check_and_its_source_is_ne
 -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     for (secret, why) in [
-        ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "leave `v1,` out"),
+        ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "remove `v1,`"),
         ("not base64!", "is not Base64"),
         (" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "blanks around"),
     ] {

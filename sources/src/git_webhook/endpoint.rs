@@ -42,7 +42,7 @@ pub(super) struct Hook {
 
 /// How long a body may take to arrive. A forge gives up after ten seconds.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many bytes of JSON are read on an I/O thread, and looked through for each path of a mapping.
+/// The most work done on an I/O thread: bytes of JSON, counted once for reading and once for each path.
 const AT_ONCE: usize = 128 * 1024;
 /// How long the sink may take, so that the forge still gets an answer.
 const SINK_TIMEOUT: Duration = Duration::from_secs(8);

@@ -1,4 +1,4 @@
-//! Secrets that can never verify a call: told before the first call is turned away.
+//! Finds secrets that can never verify a call, before the first call is refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use millrace_model::source::git_webhook::{Forge, Verification};
 
 use super::verify::WHSEC;
 
-/// What signatures of Standard Webhooks begin with, and a secret only by mistake.
+/// The prefix of a Standard Webhooks signature. A secret with it was copied by mistake.
 const SIGNATURE: &[u8] = b"v1,";
 
 /// Why calls can never be verified with a secret; `None` where they may be. Nothing of the secret is
@@ -23,9 +23,7 @@ pub fn secret_flaw(forge: Forge, verification: &Verification, secret: &[u8]) -> 
 
 fn standard(secret: &[u8]) -> Option<&'static str> {
     if secret.starts_with(SIGNATURE) {
-        return Some(
-            "the secret begins with `v1,`, as a signature does: it begins with `whsec_`, so leave `v1,` out",
-        );
+        return Some("remove `v1,`: that is the prefix of signatures; secrets begin with `whsec_`");
     }
     if secret.trim_ascii() != secret {
         return Some("there are blanks around the secret: remove them");
@@ -91,7 +89,7 @@ mod tests {
                 Forge::Generic,
                 &standard,
                 "v1,whsec_c2VjcmV0",
-                Some("leave `v1,` out"),
+                Some("remove `v1,`"),
             ),
             (Forge::Generic, &standard, "whsec_", Some("nothing behind")),
             (
@@ -137,7 +135,7 @@ mod tests {
                 Forge::Gitlab,
                 &Verification::Forge,
                 "v1,whsec_c2VjcmV0",
-                Some("leave `v1,` out"),
+                Some("remove `v1,`"),
             ),
             (
                 Forge::Gitlab,

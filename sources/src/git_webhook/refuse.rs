@@ -31,7 +31,7 @@ pub(super) enum Refused {
     #[error("the form has no `payload`")]
     FormWithoutPayload,
     /// Not JSON, with what is wrong and where.
-    #[error("the call is not JSON that is taken here: {0}")]
+    #[error("the body cannot be read as JSON: {0}")]
     BadJson(String),
     /// No signature, token or the like.
     #[error("the call is not signed")]

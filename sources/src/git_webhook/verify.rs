@@ -104,12 +104,16 @@ fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
     }
 }
 
+/// The prefix of the headers that a signature of Standard Webhooks covers; `None` where there is no such
+/// signature. Headers with the other prefix are not signed.
+pub(super) fn prefix(headers: &HeaderMap) -> Option<&'static str> {
+    let is_signed = |prefix: &&str| header(headers, &format!("{prefix}-signature")).is_some();
+    PREFIXES.into_iter().find(is_signed)
+}
+
 /// Standard Webhooks: `v1,` and the HMAC of id, time and body; several signatures may be given.
 fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
-    let prefix = PREFIXES
-        .iter()
-        .find(|prefix| header(signed.headers, &format!("{prefix}-signature")).is_some())
-        .ok_or(Refused::SignatureMissing)?;
+    let prefix = prefix(signed.headers).ok_or(Refused::SignatureMissing)?;
     let of =
         |name: &str| header(signed.headers, &format!("{prefix}-{name}")).ok_or(Refused::SignatureMissing);
     let (id, time, signatures) = (of("id")?, of("timestamp")?, of("signature")?);

@@ -103,9 +103,8 @@ impl Generic {
         draft.subject = of(&self.subject);
         draft.time = of(&self.time);
         let own_id = || {
-            call.first_header(&["webhook-id", "svix-id"])
-                .filter(|_| self.has_ids)
-                .map(Cow::Borrowed)
+            let id = call.signed_id().filter(|_| self.has_ids);
+            id.map(Cow::Borrowed)
         };
         draft.id = of(&self.id).or_else(own_id);
         for (name, value) in &self.extensions {

@@ -41,10 +41,11 @@ pub(super) fn draft<'a>(call: &Call<'a>) -> Draft<'a> {
     draft
 }
 
-/// What GitLab calls the delivery, the same when it is repeated (since 17.4; nothing before).
+/// What GitLab calls the delivery, the same when it is repeated (since 17.4; nothing before). If the call has
+/// a signature, it is the id that the signature covers.
 pub(super) fn delivery<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
-    let name = call.first_header(&["idempotency-key", "webhook-id"]);
-    name.map(Cow::Borrowed)
+    let unsigned = || call.first_header(&["idempotency-key", "webhook-id"]);
+    call.signed_id().or_else(unsigned).map(Cow::Borrowed)
 }
 
 /// `X-Gitlab-Event` without its ` Hook`, in lower case with underscores.

@@ -24,6 +24,7 @@ use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Forge, Mapping};
 
 use super::payload::Payload;
+use super::verify;
 use crate::SourceError;
 use generic::Generic;
 
@@ -102,6 +103,13 @@ impl<'a> Call<'a> {
     /// The first of these headers that has a text.
     fn first_header(&self, names: &[&str]) -> Option<&'a str> {
         names.iter().find_map(|name| self.header(name))
+    }
+
+    /// The id that a signature of Standard Webhooks covers. An id that is not signed could be changed when a
+    /// call is replayed, which would make another event of it.
+    fn signed_id(&self) -> Option<&'a str> {
+        let prefix = verify::prefix(self.headers)?;
+        self.header(&format!("{prefix}-id"))
     }
 
     /// The value at a path of the JSON, as text.

@@ -447,5 +447,40 @@ fn a_generic_event_of_which_nothing_is_said_is_one_all_the_same() {
     assert_eq!(text(&event, "time"), NOW);
     assert_eq!(event.id().len(), 36);
     spec.verification = Verification::StandardWebhooks;
-    assert_eq!(event_of(&spec, &[("webhook-id", "msg_1")], "[]").id(), "msg_1");
+    let signed = [("webhook-id", "msg_1"), ("webhook-signature", "v1,x")];
+    assert_eq!(event_of(&spec, &signed, "[]").id(), "msg_1");
+}
+
+#[test]
+fn no_unsigned_header_changes_the_id_of_a_signed_call() {
+    let mut generic = spec(Forge::Generic, Mapping::Adapters, EventFields::default());
+    generic.verification = Verification::StandardWebhooks;
+    let gitlab = spec(Forge::Gitlab, Mapping::Adapters, EventFields::default());
+    let knative = spec(Forge::Gitlab, Mapping::Knative, EventFields::default());
+    for spec in [&generic, &gitlab, &knative] {
+        for (signed, other) in [("webhook", "svix"), ("svix", "webhook")] {
+            let names = [
+                format!("{signed}-id"),
+                format!("{signed}-signature"),
+                format!("{other}-id"),
+            ];
+            let [id, signature, other] =
+                names.map(|name| HeaderName::try_from(name).expect("the name of a header"));
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(id, "signed"), (signature, "v1,x"), (other, "added")] {
+                headers.insert(name, value.parse().expect("a value"));
+            }
+            headers.insert("idempotency-key", "added".parse().expect("a value"));
+            let payload = Payload::read(b"{}").expect("JSON");
+            let call = Call {
+                headers: &headers,
+                payload: &payload,
+                data: b"{}",
+                received: RECEIVED,
+            };
+            let mapper = Mapper::new(spec, &ObjectName::new("shop", "forge")).expect("a mapper");
+            let event = mapper.event(&call).expect("an event");
+            assert_eq!(event.id(), "signed", "{:?} {headers:?}", spec.forge);
+        }
+    }
 }
