@@ -42,8 +42,20 @@ pub trait Checkpoint: Send + Sync {
 
     /// Replaces the value under `key`, durably, if its version is still `expected` (0: there is none yet).
     /// Returns the new version.
-    async fn compare_and_set(&self, key: &str, expected: u64, value: Vec<u8>)
-    -> Result<u64, CheckpointError>;
+    async fn compare_and_set(
+        &self,
+        key: &str,
+        expected: u64,
+        value: Vec<u8>,
+    ) -> Result<u64, CheckpointError> {
+        let change = Change {
+            key: key.to_owned(),
+            expected,
+            value: Some(value),
+        };
+        self.replace_all(vec![change]).await?;
+        Ok(expected + 1)
+    }
 
     /// All values whose keys begin with `prefix`, by key.
     async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError>;

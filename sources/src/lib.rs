@@ -5,6 +5,7 @@
 //! where origins call in by HTTP ([`webhooks`]), which servers it may connect to (`servers`), how long it
 //! waits between tries (`waits`), and what starts and stops all of them ([`supervise`]). Then follows a
 //! folder for each kind. To add a kind, copy the shortest folder.
+//!
 //! # Guarantees
 //! - An origin gets its acknowledgement only after its event is durable in the sink.
 //! - If something must be repeated (a crash between the sink's answer and the note of it), it has the same
@@ -25,6 +26,9 @@ pub mod outlet;
 pub mod report;
 #[cfg(any(feature = "kafka", feature = "kubernetes"))]
 mod servers;
+#[cfg(all(test, any(feature = "kafka", feature = "kubernetes")))]
+#[path = "../tests/all/store.rs"]
+mod store;
 pub mod supervise;
 mod waits;
 pub mod webhooks;

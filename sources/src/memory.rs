@@ -44,11 +44,8 @@ impl Memory {
     /// # Errors
     /// [`CheckpointError::Conflict`] when another run has replaced it since this run read or wrote it.
     pub async fn put(&self, name: &str, value: Vec<u8>) -> Result<(), CheckpointError> {
-        let expected = self.versions.lock().get(name).copied().unwrap_or(0);
-        let key = format!("{}{name}", self.prefix);
-        let version = self.checkpoints.compare_and_set(&key, expected, value).await?;
-        self.versions.lock().insert(name.to_owned(), version);
-        Ok(())
+        self.put_all(BTreeMap::from([(name.to_owned(), Some(value))]))
+            .await
     }
 
     /// All that is stored under names that begin with `prefix`, by the whole name.

@@ -91,21 +91,6 @@ impl Checkpoint for Checkpoints {
         .await
     }
 
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        expected: u64,
-        value: Vec<u8>,
-    ) -> Result<u64, CheckpointError> {
-        let change = Change {
-            key: key.to_owned(),
-            expected,
-            value: Some(value),
-        };
-        self.replace_all(vec![change]).await?;
-        Ok(expected + 1)
-    }
-
     async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
         let prefix = prefix.to_owned();
         self.with(move |db| below(db, &prefix).map_err(storage)).await
@@ -116,7 +101,7 @@ impl Checkpoint for Checkpoints {
     }
 }
 
-/// What has a key that begins so.
+/// All values whose keys begin with `prefix`.
 fn below(db: &Connection, prefix: &str) -> Result<BTreeMap<String, Stored>, rusqlite::Error> {
     // Not LIKE, in which `_` and `%` of a prefix would stand for others.
     let mut query = db.prepare_cached(

@@ -210,63 +210,33 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, SourceError> {
 mod tests {
     use std::sync::Arc;
 
-    use millrace_event::checkpoint::{Change, Stored};
-    use millrace_event::{Checkpoint, CheckpointError, ObjectName};
+    use millrace_event::ObjectName;
+    use millrace_event::checkpoint::Stored;
     use millrace_model::{SourceKey, SourceKind};
-    use parking_lot::Mutex;
 
     use super::*;
+    use crate::store::Store;
 
-    /// Checkpoints in memory, and how often each was written.
-    #[derive(Clone, Default)]
-    struct Store(Arc<Mutex<BTreeMap<String, Stored>>>);
-
-    #[async_trait::async_trait]
-    impl Checkpoint for Store {
-        async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
-            Ok(self.0.lock().get(key).cloned())
-        }
-
-        async fn compare_and_set(&self, key: &str, _: u64, value: Vec<u8>) -> Result<u64, CheckpointError> {
-            let mut all = self.0.lock();
-            let version = all.get(key).map_or(0, |stored| stored.version) + 1;
-            all.insert(key.to_owned(), Stored { version, value });
-            Ok(version)
-        }
-
-        async fn scan(&self, _: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
-            Ok(self.0.lock().clone())
-        }
-
-        async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
-            for change in changes {
-                let value = change.value.unwrap_or_default();
-                self.compare_and_set(&change.key, change.expected, value).await?;
-            }
-            Ok(())
-        }
+    async fn load(store: &Arc<Store>) -> Remembered {
+        let key = SourceKey {
+            kind: SourceKind::ApiServer,
+            name: ObjectName::new("shop", "pods"),
+        };
+        let memory = Memory::new(store.clone(), &key);
+        Remembered::load(&memory, "v1/Pod").await.unwrap()
     }
 
-    impl Store {
-        async fn load(&self) -> Remembered {
-            let key = SourceKey {
-                kind: SourceKind::ApiServer,
-                name: ObjectName::new("shop", "pods"),
-            };
-            let memory = Memory::new(Arc::new(self.clone()), &key);
-            Remembered::load(&memory, "v1/Pod").await.unwrap()
-        }
+    fn key(part: &str) -> String {
+        format!("ApiServerSource/shop/pods/v1/Pod/{part}")
+    }
 
-        fn key(part: &str) -> String {
-            format!("ApiServerSource/shop/pods/v1/Pod/{part}")
-        }
-
-        fn version(&self, part: &str) -> u64 {
-            self.0
-                .lock()
-                .get(&Self::key(part))
-                .map_or(0, |stored| stored.version)
-        }
+    /// How often that part was written.
+    fn version(store: &Store, part: &str) -> u64 {
+        store
+            .all
+            .lock()
+            .get(&key(part))
+            .map_or(0, |stored| stored.version)
     }
 
     fn row(version: usize) -> Option<Row> {
@@ -279,8 +249,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_saved_is_read_again_whole_and_what_was_not_is_not() {
-        let store = Store::default();
-        let mut told = store.load().await;
+        let store = Arc::<Store>::default();
+        let mut told = load(&store).await;
         assert!(!told.is_begun());
         told.set("a", row(1));
         told.begin("view");
@@ -292,7 +262,7 @@ mod tests {
         told.save().await.unwrap();
         told.set("c", row(8));
         told.go_on(Some("8".to_owned()));
-        let again = store.load().await;
+        let again = load(&store).await;
         assert!(again.is_begun());
         assert_eq!(
             (again.version("view"), again.version("other view")),
@@ -304,24 +274,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_changes_are_not_a_thousand_whole_tables() {
-        let store = Store::default();
-        let mut told = store.load().await;
+        let store = Arc::<Store>::default();
+        let mut told = load(&store).await;
         told.begin("view");
         for n in 0..1_000 {
             told.set(&format!("uid-{n}"), row(n));
             told.go_on(Some(n.to_string()));
             told.save().await.unwrap();
         }
-        assert_eq!(store.version("base") + store.version("since"), 1_000);
-        assert!(store.version("base") < 10, "{}", store.version("base"));
-        let again = store.load().await;
+        assert_eq!(version(&store, "base") + version(&store, "since"), 1_000);
+        assert!(version(&store, "base") < 10, "{}", version(&store, "base"));
+        let again = load(&store).await;
         assert_eq!((again.table.len(), again.version("view")), (1_000, Some("999")));
     }
 
     #[tokio::test]
     async fn changes_to_an_older_base_do_not_count() {
-        let store = Store::default();
-        let mut told = store.load().await;
+        let store = Arc::<Store>::default();
+        let mut told = load(&store).await;
         told.begin("view");
         told.save().await.unwrap();
         told.set("a", row(1));
@@ -329,37 +299,37 @@ mod tests {
         // As if the process had died between a new base and the first changes to it.
         told.set("a", None);
         told.write_base().await.unwrap();
-        let again = store.load().await;
+        let again = load(&store).await;
         assert_eq!((again.table.len(), again.is_begun()), (0, true));
     }
 
     #[tokio::test]
     async fn what_was_forgotten_begins_anew() {
-        let store = Store::default();
-        let mut told = store.load().await;
+        let store = Arc::<Store>::default();
+        let mut told = load(&store).await;
         told.begin("view");
         told.set("a", row(1));
         told.save().await.unwrap();
         told.forget().await.unwrap();
-        let again = store.load().await;
+        let again = load(&store).await;
         assert_eq!((again.table.len(), again.is_begun()), (0, false));
     }
 
     #[tokio::test]
     async fn what_is_stored_and_cannot_be_read_is_said_and_not_thrown_away() {
-        let store = Store::default();
-        store.0.lock().insert(
-            Store::key("base"),
+        let store = Arc::<Store>::default();
+        store.all.lock().insert(
+            key("base"),
             Stored {
                 version: 1,
                 value: b"{".to_vec(),
             },
         );
-        let key = SourceKey {
+        let source = SourceKey {
             kind: SourceKind::ApiServer,
             name: ObjectName::new("shop", "pods"),
         };
-        let memory = Memory::new(Arc::new(store.clone()), &key);
+        let memory = Memory::new(store.clone(), &source);
         let error = Remembered::load(&memory, "v1/Pod").await.unwrap_err();
         assert!(error.to_string().contains("v1/Pod cannot be read"), "{error}");
     }

@@ -5,4 +5,5 @@ mod api_server;
 mod cron;
 mod frame;
 mod set_clocks;
+mod store;
 mod support;

@@ -1,16 +1,12 @@
 //! What the tests of sources share: a sink and a store whose faults are scripted, and the supervisor on a
 //! manual clock.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_budget::Ledger;
 use millrace_delivery::{Connector, ConnectorOptions};
-use millrace_event::checkpoint::{Change, Stored};
-use millrace_event::{
-    Checkpoint, CheckpointError, Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp,
-};
+use millrace_event::{Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp};
 use millrace_filter::Turns;
 use millrace_model::source::{CatchUp, Cron, Schedule};
 use millrace_model::status::SourceStatus;
@@ -23,6 +19,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use crate::store::Store;
 
 /// A Broker that records what it takes, and refuses as it is told.
 #[derive(Default)]
@@ -40,13 +38,6 @@ pub(crate) enum Script {
     /// No answer ever.
     Hang,
     Panic,
-}
-
-/// Checkpoints in memory, which fail as often as they are told.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    all: Mutex<BTreeMap<String, Stored>>,
-    pub(crate) failures: Mutex<usize>,
 }
 
 /// The supervisor of one process.
@@ -71,55 +62,6 @@ impl Intake for Broker {
             Some(Script::Refuse(refusal)) => return Err(refusal),
             Some(Script::Hang) => std::future::pending().await,
             Some(Script::Panic) => panic!("a defect, on purpose"),
-        }
-        Ok(())
-    }
-}
-
-#[async_trait::async_trait]
-impl Checkpoint for Store {
-    async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
-        Ok(self.all.lock().get(key).cloned())
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: &str,
-        expected: u64,
-        value: Vec<u8>,
-    ) -> Result<u64, CheckpointError> {
-        {
-            let mut failures = self.failures.lock();
-            if *failures > 0 {
-                *failures -= 1;
-                return Err(CheckpointError::Storage("no disk".to_owned()));
-            }
-        }
-        // Others get their turn between the read and the write.
-        tokio::task::yield_now().await;
-        let mut all = self.all.lock();
-        if all.get(key).map_or(0, |stored| stored.version) != expected {
-            return Err(CheckpointError::Conflict(key.to_owned()));
-        }
-        let version = expected + 1;
-        all.insert(key.to_owned(), Stored { version, value });
-        Ok(version)
-    }
-
-    async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
-        let all = self.all.lock().clone();
-        Ok(all
-            .into_iter()
-            .filter(|(key, _)| key.starts_with(prefix))
-            .collect())
-    }
-
-    async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
-        for Change { key, expected, value } in changes {
-            match value {
-                Some(value) => drop(self.compare_and_set(&key, expected, value).await?),
-                None => drop(self.all.lock().remove(&key)),
-            }
         }
         Ok(())
     }
