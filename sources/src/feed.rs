@@ -9,7 +9,7 @@ use millrace_filter::Turns;
 use millrace_secrets::SecretReader;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Memory, NotTaken, Outlet, Report, Webhooks};
+use crate::{Lookups, Memory, NotTaken, Outlet, Report, Webhooks};
 
 /// What a kind of source does: it feeds what happens at its origin into its outlet.
 ///
@@ -50,6 +50,8 @@ pub struct Context {
     pub webhooks: Arc<Webhooks>,
     /// Where filters and mappings run that take long.
     pub turns: Turns,
+    /// Room for lookups of names.
+    pub lookups: Lookups,
     /// Memory for what clients read ahead.
     pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.

@@ -2,9 +2,10 @@
 //!
 //! The files follow the work in order: the duties of every kind of source ([`feed`]), where its events go
 //! ([`outlet`]), what it remembers between two runs ([`memory`]), how it reports its state ([`report`]),
-//! where origins call in by HTTP ([`webhooks`]), which servers it may connect to (`servers`), how long it
-//! waits between tries (`waits`), and what starts and stops all of them ([`supervise`]). Then follows a
-//! folder for each kind. To add a kind, copy the shortest folder.
+//! where origins call in by HTTP ([`webhooks`]), which servers it may connect to (`servers`, with room for
+//! lookups of their names in [`lookups`]), how long it waits between tries (`waits`), and what starts and
+//! stops all of them ([`supervise`]). Then follows a folder for each kind. To add a kind, copy the shortest
+//! folder.
 //!
 //! # Guarantees
 //! - An origin gets its acknowledgement only after its event is durable in the sink.
@@ -20,6 +21,7 @@ mod git_webhook;
 mod kafka;
 #[cfg(not(all(feature = "kafka", feature = "kubernetes")))]
 mod left_out;
+pub mod lookups;
 pub mod memory;
 mod metrics;
 pub mod outlet;
@@ -37,6 +39,7 @@ pub mod webhooks;
 pub use api_server::{KubeconfigError, check_kubeconfig};
 pub use feed::{Context, Feed, SourceError};
 pub use git_webhook::{largest_call, secret_flaw};
+pub use lookups::Lookups;
 pub use memory::Memory;
 pub use metrics::Metrics;
 pub use outlet::{NotTaken, Outlet};

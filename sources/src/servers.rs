@@ -10,10 +10,9 @@ use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use millrace_delivery::guard::Guard;
 use rustix::io::Errno;
-use tokio::sync::Semaphore;
 
-/// The most lookups of [`judge_apart`] at a time.
-const AT_A_TIME: usize = 32;
+#[cfg(feature = "kubernetes")]
+use crate::Lookups;
 
 /// Why a server is not connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +25,16 @@ pub(crate) enum Unfit {
     Unknown(String),
 }
 
-/// As [`judge`], for a task. At most [`AT_A_TIME`] lookups run, so that servers whose names hang leave the
-/// blocking threads to everybody else. A lookup that nobody waits for any more keeps its place until it ends.
-pub(crate) async fn judge_apart(guard: Guard, host: String, port: u16) -> Result<(), Unfit> {
-    static PLACES: Semaphore = Semaphore::const_new(AT_A_TIME);
+/// As [`judge`], for a task. A lookup that nobody waits for any more keeps its place until it ends.
+#[cfg(feature = "kubernetes")]
+pub(crate) async fn judge_apart(
+    lookups: &Lookups,
+    guard: Guard,
+    host: String,
+    port: u16,
+) -> Result<(), Unfit> {
     let broken = |_| Unfit::Unknown("the lookup of its name broke down".to_owned());
-    let Ok(place) = PLACES.acquire().await else {
-        unreachable!("the places are never closed");
-    };
+    let place = lookups.place().await;
     let judged = tokio::task::spawn_blocking(move || {
         let verdict = judge(&guard, &host, port);
         drop(place);

@@ -17,7 +17,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::waits::Waits;
-use crate::{Context, Feed, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook};
+use crate::{
+    Context, Feed, Lookups, Memory, Metrics, Outlet, Report, SourceError, Webhooks, cron, git_webhook,
+};
 
 /// What the sources are given. Inert data.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where filters and mappings run that take long.
     pub turns: Turns,
+    /// Room for lookups of names, which may hang.
+    pub lookups: Lookups,
     /// Memory for what their clients read ahead.
     pub read_ahead: Arc<Ledger>,
     /// The most data that one event may have, in bytes.
@@ -233,6 +237,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             guard: parts.connector.guard().clone(),
             webhooks: parts.webhooks.clone(),
             turns: parts.turns.clone(),
+            lookups: parts.lookups.clone(),
             read_ahead: parts.read_ahead.clone(),
             max_event_bytes: parts.max_event_bytes,
         };

@@ -143,6 +143,7 @@ impl Front {
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: Clock::System,
             turns: turns.clone(),
+            lookups: millrace_sources::Lookups::default(),
             read_ahead: memory.read_ahead.clone(),
             max_event_bytes: config.max_event_bytes,
             sink_timeout: given.sink_timeout,

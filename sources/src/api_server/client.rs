@@ -11,7 +11,6 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
-use millrace_delivery::guard::Guard;
 use millrace_model::NamedFile;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
@@ -98,7 +97,7 @@ impl Origin {
             Some(file) => {
                 let config = kubeconfig::load(file, &context.secrets).await;
                 let config = config.map_err(|error| SourceError::Unusable(error.to_string()))?;
-                judge(&context.guard, &config.cluster_url).await?;
+                judge(context, &config.cluster_url).await?;
                 config
             }
             None => Config::incluster().map_err(|error| {
@@ -183,11 +182,12 @@ pub(super) fn refusal(code: u16, status: &Status) -> Trouble {
 }
 
 /// Whether the API server of a kubeconfig may be connected to. The process's own cluster always may.
-async fn judge(guard: &Guard, url: &Uri) -> Result<(), SourceError> {
+async fn judge(context: &Context, url: &Uri) -> Result<(), SourceError> {
     let host = url.host().unwrap_or_default().to_owned();
     let is_plain = url.scheme() == Some(&Scheme::HTTP);
     let port = url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
-    match tokio::time::timeout(TIMEOUT, judge_apart(guard.clone(), host, port)).await {
+    let judged = judge_apart(&context.lookups, context.guard.clone(), host, port);
+    match tokio::time::timeout(TIMEOUT, judged).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Unfit::Refused(why))) => {
             let why = format!("the `server` of the kubeconfig: {why}");

@@ -13,7 +13,7 @@ use millrace_model::status::SourceStatus;
 use millrace_model::{Mesh, Source, SourceKey, SourceKind, SourceSpec, StatusBoard, Target};
 use millrace_secrets::{SecretReader, SecretRule};
 use millrace_serve::{BodyBudget, Part};
-use millrace_sources::{Metrics, Parts, Sources, Webhooks};
+use millrace_sources::{Lookups, Metrics, Parts, Sources, Webhooks};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -118,6 +118,7 @@ impl Process {
             metrics: Metrics::register(&mut registry),
             clock: clock.clone(),
             turns: Turns::new(1),
+            lookups: Lookups::default(),
             read_ahead: Arc::new(Ledger::new(16 << 20)),
             max_event_bytes: 1 << 20,
             sink_timeout: Duration::from_secs(30),
