@@ -49,7 +49,7 @@ async fn partitions_are_added(kafka: &Kafka, topic: &str, millrace: Millrace) ->
         })
         .await?;
     scene
-        .until_exactly(ids(0, 3..5).chain(ids(1, 0..4)).chain(ids(2, 0..5)))
+        .until_exactly(&mesh, ids(0, 3..5).chain(ids(1, 0..4)).chain(ids(2, 0..5)))
         .await
 }
 
@@ -68,7 +68,7 @@ async fn a_topic_is_made_later(kafka: &Kafka) -> anyhow::Result<()> {
     kafka.create_topic(topic, 1).await?;
     kafka.produce(topic, &records(6, 0)).await?;
     mesh.restart().await?;
-    scene.until_exactly(ids(0, 0..6)).await
+    scene.until_exactly(&mesh, ids(0, 0..6)).await
 }
 
 async fn topics_are_matched_later(kafka: &Kafka) -> anyhow::Result<()> {
@@ -113,10 +113,11 @@ async fn a_topic_that_existed_is_named_later(kafka: &Kafka) -> anyhow::Result<()
     let both = scene.documents("topics: [named, named-too]", LATEST);
     mesh.setup().write(&both)?;
     mesh.restart().await?;
-    // The second source of truth of when it was admitted: it has committed where the topic ended.
+    // It was admitted once it has committed where the topic ended.
     kafka.until_committed(&group("named"), "named-too", 0, 7).await?;
     kafka.produce("named-too", &records(2, 0)).await?;
-    scene.until_exactly(ids(0, 7..9)).await
+    kafka.until_committed(&group("named"), "named-too", 0, 9).await?;
+    scene.until_exactly(&mesh, ids(0, 7..9)).await
 }
 
 /// As after an upgrade, or with a new data folder: what the group has committed tells what was there before.
@@ -133,9 +134,9 @@ async fn a_group_without_a_list_has_seen_what_it_has_committed(kafka: &Kafka) ->
     kafka.produce(topic, &records(4, 0)).await?;
     kafka.produce(topic, &records(4, 1)).await?;
     let fresh = Mesh::start(&scene.own_topic(LATEST)).await?;
-    scene.until_exactly(ids(0, 3..7).chain(ids(1, 0..4))).await?;
-    drop(fresh);
-    Ok(())
+    scene
+        .until_exactly(&fresh, ids(0, 3..7).chain(ids(1, 0..4)))
+        .await
 }
 
 #[tokio::test]
@@ -167,28 +168,19 @@ async fn commits_expire(kafka: &Kafka) -> anyhow::Result<()> {
     let mut mesh = Mesh::start(&scene.own_topic(LATEST)).await?;
     scene.until_ready(&mesh).await?;
     kafka.produce(topic, &records(5, 0)).await?;
-    scene.until_exactly(ids(0, 5..10)).await?;
-    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    scene.until_exactly(&mesh, ids(0, 5..10)).await?;
     mesh.stop().await?;
     kafka.forget_group(&group(topic)).await?;
     kafka.produce(topic, &records(5, 0)).await?;
     mesh.restart().await?;
-    scene.until_exactly(ids(0, 5..15)).await?;
-    kafka.until_committed(&group(topic), topic, 0, 15).await?;
-    let arrived = scene.sink.ids(PATH);
-    ensure!(arrived.len() == 10, "some came twice: {arrived:?}");
-    Ok(())
+    scene.until_exactly(&mesh, ids(0, 5..15)).await?;
+    scene.came_once(10)
 }
 
 /// What people do to read something once more counts, and begins no new life.
 async fn a_group_is_set_back(kafka: &Kafka) -> anyhow::Result<()> {
     let topic = "set-back";
-    let scene = Scene::new(kafka, topic).await?;
-    kafka.create_topic(topic, 1).await?;
-    kafka.produce(topic, &records(10, 0)).await?;
-    let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
-    scene.until_exactly(ids(0, 0..10)).await?;
-    kafka.until_committed(&group(topic), topic, 0, 10).await?;
+    let (scene, mut mesh) = Scene::with_records(kafka, topic, 10).await?;
     mesh.stop().await?;
     kafka.commit(&group(topic), topic, 0, 4).await?;
     mesh.restart().await?;
@@ -205,22 +197,16 @@ async fn a_group_is_set_back(kafka: &Kafka) -> anyhow::Result<()> {
 /// twice.
 async fn another_member_was_further(kafka: &Kafka) -> anyhow::Result<()> {
     let topic = "further";
-    let scene = Scene::new(kafka, topic).await?;
-    kafka.create_topic(topic, 1).await?;
-    kafka.produce(topic, &records(10, 0)).await?;
-    let mut first = Mesh::start(&scene.own_topic(EARLIEST)).await?;
-    scene.until_exactly(ids(0, 0..10)).await?;
+    let (scene, mut first) = Scene::with_records(kafka, topic, 10).await?;
     first.stop().await?;
     kafka.produce(topic, &records(10, 0)).await?;
     let mut second = Mesh::start(&scene.own_topic(EARLIEST)).await?;
-    scene.until_exactly(ids(0, 0..20)).await?;
+    scene.until_exactly(&second, ids(0, 0..20)).await?;
     second.stop().await?;
     kafka.produce(topic, &records(5, 0)).await?;
     first.restart().await?;
-    scene.until_exactly(ids(0, 0..25)).await?;
-    let arrived = scene.sink.ids(PATH);
-    ensure!(arrived.len() == 25, "some came twice: {arrived:?}");
-    Ok(())
+    scene.until_exactly(&first, ids(0, 0..25)).await?;
+    scene.came_once(25)
 }
 
 async fn records_are_deleted_unread(kafka: &Kafka) -> anyhow::Result<()> {
@@ -235,19 +221,15 @@ async fn records_are_deleted_unread(kafka: &Kafka) -> anyhow::Result<()> {
     kafka.delete_records(topic, 0, 12).await?;
     mesh.restart().await?;
     // What Kafka has still is read, with `latest` too.
-    scene.until_exactly(ids(0, 12..15)).await?;
+    scene.until_exactly(&mesh, ids(0, 12..15)).await?;
     until_source(&mesh, "telling of the loss", |source| {
         let reason = source["lastError"]["reason"].as_str().unwrap_or_default();
         reason.starts_with("unread[0]@12: Kafka has deleted 7 offsets")
     })
     .await?;
-    assert_eq!(
-        mesh.admin()
-            .metric("millrace_source_deleted_unread_total")
-            .await?,
-        7.0
-    );
-    Ok(())
+    mesh.admin()
+        .until_metric("millrace_source_deleted_unread_total", 7.0)
+        .await
 }
 
 /// Kafka deletes what a reader that has fallen behind is about to read.
@@ -295,7 +277,7 @@ async fn aborted_records_are_no_lag(kafka: &Kafka) -> anyhow::Result<()> {
     let mut mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
     kafka.produce_in_transaction(topic, &records(3, 0), true).await?;
     // Three records and a marker; then three that nobody gets, and another one.
-    scene.until_exactly(ids(0, 0..3)).await?;
+    scene.until_exactly(&mesh, ids(0, 0..3)).await?;
     kafka.until_committed(&group(topic), topic, 0, 4).await?;
     kafka.produce_in_transaction(topic, &records(3, 0), false).await?;
     kafka.until_committed(&group(topic), topic, 0, 8).await?;
@@ -303,5 +285,5 @@ async fn aborted_records_are_no_lag(kafka: &Kafka) -> anyhow::Result<()> {
     mesh.restart().await?;
     kafka.produce_in_transaction(topic, &records(1, 0), true).await?;
     kafka.until_committed(&group(topic), topic, 0, 10).await?;
-    scene.until_exactly(ids(0, 0..3).chain(ids(0, 8..9))).await
+    scene.until_exactly(&mesh, ids(0, 0..3).chain(ids(0, 8..9))).await
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::Documents;
-use millrace_tests::kafka::{Kafka, Record, group, source};
+use millrace_tests::kafka::scene::{ids, records};
+use millrace_tests::kafka::{Kafka, group, source};
 use millrace_tests::{Answer, Mesh, Sink, wait_until, within};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
@@ -124,27 +125,26 @@ async fn after_a_stop_under_load_no_record_that_was_taken_is_told_again() -> any
     unordered.context("unordered")
 }
 
-/// So many records for a partition.
-fn records(partition: i32, count: usize) -> Vec<Record> {
-    vec![Record::of("late").partition(partition); count]
-}
-
 /// While the sink takes nothing, the source ends, and reads more while it drains.
 async fn ends_with_a_sink_that_is_down(kafka: &Kafka, ordering: &str) -> anyhow::Result<()> {
-    const EARLY: usize = 30;
-    const LATE: usize = 3;
+    const EARLY: i64 = 30;
+    const LATE: i64 = 3;
     let (sink, topic) = (Sink::start().await?, format!("refused-{ordering}"));
     kafka.create_topic(&topic, PARTITIONS).await?;
     sink.decide(PATH, |_, _| Answer::status(503));
     let mut mesh = Mesh::start(&documents(kafka, &topic, ordering, &sink)).await?;
     // The second partition has nothing in hand when the source is told to stop.
-    kafka.produce(&topic, &records(0, EARLY)).await?;
+    kafka
+        .produce(&topic, &records(usize::try_from(EARLY)?, 0))
+        .await?;
     sink.wait_for(PATH, 1).await?;
     let (ended, late) = tokio::join!(mesh.stop(), async {
         // It ends within 5 s, and reads for a part of that.
         tokio::time::sleep(Duration::from_secs(1)).await;
         for partition in 0..PARTITIONS {
-            kafka.produce(&topic, &records(partition, LATE)).await?;
+            kafka
+                .produce(&topic, &records(usize::try_from(LATE)?, partition))
+                .await?;
         }
         anyhow::Ok(())
     });
@@ -160,12 +160,7 @@ async fn ends_with_a_sink_that_is_down(kafka: &Kafka, ordering: &str) -> anyhow:
     sink.take(PATH);
     sink.decide(PATH, |_, _| Answer::ok());
     mesh.restart().await?;
-    let wanted: BTreeSet<String> = [(0, EARLY + LATE), (1, LATE)]
-        .into_iter()
-        .flat_map(|(partition, count)| {
-            (0..count).map(move |offset| format!("partition:{partition}/offset:{offset}"))
-        })
-        .collect();
+    let wanted: BTreeSet<String> = ids(0, 0..EARLY + LATE).chain(ids(1, 0..LATE)).collect();
     sink.until_all(PATH, &wanted).await?;
     ensure!(mesh.stop().await?.success(), "no clean end");
     is_committed(kafka, &topic, &sink).await

@@ -39,7 +39,7 @@ pub(super) enum Turn {
 // === impl Group ===
 
 impl Group {
-    /// What to do with the messages of this one's partition, of which this is the next.
+    /// What to do with the next messages of a partition; `message` is the first of them.
     pub(super) fn turn(&self, consumer: &BaseConsumer<Self>, message: &BorrowedMessage<'_>) -> Turn {
         let mut ours = self.state.ours.lock();
         let partitions = ours.get_mut(message.topic());
@@ -51,7 +51,7 @@ impl Group {
         };
         let found = Fingerprint::of(message);
         let verdict = check.judge(&found);
-        if verdict != Verdict::Anew && check.expected.is_none() && found.offset == check.offset {
+        if check.learns(&found) {
             self.remembered.lock().learn(&reading.place, found);
         }
         match verdict {
@@ -59,7 +59,7 @@ impl Group {
             Verdict::PassBy => Turn::PassBy(reading.place.clone()),
             Verdict::Seek(next) => self.seek(consumer, &reading.place, next),
             Verdict::NewLife(low) => {
-                self.new_life(consumer, reading, &check, low);
+                self.new_life(consumer, reading, low);
                 self.seek(consumer, &reading.place, low)
             }
             Verdict::Anew => {
@@ -73,25 +73,25 @@ impl Group {
     fn seek(&self, consumer: &BaseConsumer<Self>, place: &Place, next: i64) -> Turn {
         let sought = consumer.seek(&place.topic, place.partition, Offset::Offset(next), ASK);
         if let Err(error) = sought {
-            tracing::warn!(%place, next, %error, "the client does not go to where the partition begins; it is made anew");
+            tracing::warn!(%place, next, %error, "cannot seek to the partition's beginning; reading restarts with a new client");
             self.end();
         }
         Turn::Skip
     }
 
-    fn new_life(&self, consumer: &BaseConsumer<Self>, reading: &mut Reading, check: &Check, low: i64) {
+    fn new_life(&self, consumer: &BaseConsumer<Self>, reading: &mut Reading, low: i64) {
         let partition = (reading.place.topic.clone(), reading.place.partition);
         let mut remembered = self.remembered.lock();
         let Some(known) = remembered.get(&partition) else {
             return;
         };
-        let start = Start::new_life(known, low, Some(check.next));
-        self.tell(&partition, &start);
+        let start = Start::new_life(known, low, None);
+        self.tell_new_life(&partition, &start);
         remembered.set(partition, start.position);
         reading.place.life = start.position.life;
         let mut pins = TopicPartitionList::with_capacity(1);
         let place = &reading.place;
-        let _ = pins.add_partition_offset(&place.topic, place.partition, Offset::Offset(start.next));
+        let _ = pins.add_partition_offset(&place.topic, place.partition, Offset::Offset(start.position.next));
         pin(consumer, &pins);
         if let Err(why) = remembered.store() {
             self.refuse(why);
@@ -125,9 +125,11 @@ impl Group {
                     let is_begun = begun.contains(&*partition.0);
                     let admission = self.wanted.admission(&partition, remembered.topics(), is_begun);
                     let start = Start::of(known.as_ref(), admission, *found);
-                    self.tell(&partition, &start);
-                    if found.committed != Some(start.next) {
-                        add(&mut pins, &partition, Offset::Offset(start.next))?;
+                    self.tell_new_life(&partition, &start);
+                    self.tell_deleted(&partition, &start);
+                    let next = start.position.next;
+                    if found.committed != Some(next) {
+                        add(&mut pins, &partition, Offset::Offset(next))?;
                     }
                     add(&mut list, &partition, Offset::Offset(start.from()))?;
                     remembered.set(partition.clone(), start.position);
@@ -162,26 +164,35 @@ impl Group {
         Ok(list)
     }
 
-    /// Reports deleted records and new lives.
-    pub(super) fn tell(&self, partition: &Partition, start: &Start) {
-        let place = Place {
-            topic: partition.0.clone(),
-            partition: partition.1,
-            life: start.position.life,
-        };
+    /// Reports a new life.
+    pub(super) fn tell_new_life(&self, partition: &Partition, start: &Start) {
         if start.is_new_life {
+            let place = place(partition, start);
             tracing::warn!(%place, "the topic was deleted and recreated; it is read from its beginning");
             let why = format!("{place}: the topic was deleted and recreated; it is read from its beginning");
             self.report.taken_otherwise("topic-recreated", why);
         }
+    }
+
+    /// Reports deleted records.
+    fn tell_deleted(&self, partition: &Partition, start: &Start) {
         if start.deleted > 0 {
-            let (next, deleted) = (start.next, start.deleted);
+            let place = place(partition, start);
+            let (next, deleted) = (start.position.next, start.deleted);
             tracing::warn!(%place, next, deleted, "Kafka has deleted records before they were read");
             let why = format!(
                 "{place}@{next}: Kafka has deleted {deleted} offsets before this one, and their records were not read"
             );
             self.report.deleted_unread(deleted, why);
         }
+    }
+}
+
+fn place(partition: &Partition, start: &Start) -> Place {
+    Place {
+        topic: partition.0.clone(),
+        partition: partition.1,
+        life: start.position.life,
     }
 }
 

@@ -96,6 +96,11 @@ impl Flow {
         state.held.get(place).is_some_and(|held| held.records > 0)
     }
 
+    /// Whether anything at all is in hand.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.state.lock().all.records > 0
+    }
+
     /// Whether the partition may have more in hand.
     pub(crate) fn has_room(&self, place: &Place) -> bool {
         self.state.lock().has_room(place)
@@ -189,6 +194,7 @@ mod tests {
         assert!(flow.has_room(&place(1)));
         assert!(flow.holds(&place(0)) && !flow.holds(&place(1)));
         flow.give_back(&place(0), HALF);
+        assert!(flow.holds_any(), "the other half");
         assert!(flow.wait_for_room(&place(0), Instant::now()));
     }
 
@@ -201,6 +207,7 @@ mod tests {
         }
         assert!(!flow.has_room(&place(99)));
         flow.clear();
+        assert!(!flow.holds_any());
         assert!(flow.has_room(&place(99)));
     }
 

@@ -24,7 +24,6 @@ use super::reader::{Read, is_nothing_to_commit};
 use super::record::Place;
 use super::remembered::Remembered;
 use super::servers::Servers;
-use super::start::Start;
 use crate::Report;
 
 /// The client's side of the group. Its methods run on the reading thread, many within a poll; only the log
@@ -89,7 +88,6 @@ impl Group {
 
     /// Whether partitions must begin anew, with another client.
     pub(super) fn is_over(&self) -> bool {
-        self.heed();
         self.state.is_over.load(Ordering::Relaxed)
     }
 
@@ -108,7 +106,7 @@ impl Group {
         let admitted = self.wanted.admit(&mut remembered, consumer, &metadata, within)?;
         for (partition, start) in &admitted {
             // The member that gets the partition reports what was deleted.
-            self.tell(partition, &Start { deleted: 0, ..*start });
+            self.tell_new_life(partition, start);
         }
         Ok(remembered.store())
     }

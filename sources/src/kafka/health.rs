@@ -42,8 +42,10 @@ pub(super) struct Health {
     pub(super) standing: Arc<Standing>,
     /// The topics that the document names.
     pub(super) topics: Vec<String>,
-    /// The last check of what is wrong, and the last list of topics and brokers.
-    pub(super) looked: (Instant, Instant),
+    /// The last check of what is wrong.
+    pub(super) checked: Instant,
+    /// The last list of topics and brokers.
+    pub(super) listed: Instant,
     pub(super) servers: Servers,
     pub(super) heard: Arc<Heard>,
 }
@@ -175,16 +177,16 @@ impl Health {
     /// When a broker may not be connected to, or a new partition cannot be remembered.
     pub(super) fn look(&mut self, consumer: &BaseConsumer<Group>) -> Result<(), String> {
         let in_trouble = self.standing.known.lock().trouble.is_some();
-        if in_trouble && self.looked.0.elapsed() >= LOOK {
+        if in_trouble && self.checked.elapsed() >= LOOK {
             let found = self.found(consumer)?;
             if found.is_none() {
-                self.heard.is_well();
+                self.heard.clear();
             }
             self.standing.trouble(found);
-            self.looked.0 = Instant::now();
+            self.checked = Instant::now();
         }
-        if self.looked.1.elapsed() >= LOOK_ANYWAY {
-            self.looked.1 = Instant::now();
+        if self.listed.elapsed() >= LOOK_ANYWAY {
+            self.listed = Instant::now();
             if let Ok(looked) = consumer.context().look(consumer, TIMEOUT_ANYWAY) {
                 looked?;
             }

@@ -61,7 +61,7 @@ impl Heard {
     }
 
     /// Notes that the servers are reached again.
-    pub(super) fn is_well(&self) {
+    pub(super) fn clear(&self) {
         *self.fault.lock() = None;
     }
 
@@ -74,8 +74,8 @@ impl Heard {
     }
 }
 
-/// The topic of this line if its id has changed. librdkafka itself only logs that, and continues at the old
-/// offset.
+/// The topic whose id has changed, if the line says so. librdkafka only logs a change, and continues at the
+/// old offset.
 fn recreated(text: &str) -> Option<&str> {
     let (before, ids) = text.split_once(" changed id from ")?;
     let (_, topic) = before.split_once("Topic ")?;
@@ -162,7 +162,7 @@ mod tests {
         assert!(heard.fault_at(now).is_some());
         assert_eq!(heard.fault_at(now + FRESH), None);
         heard.line(RDKafkaLogLevel::Error, "FAIL", "Connection refused");
-        heard.is_well();
+        heard.clear();
         assert_eq!(heard.fault_at(now), None);
     }
 

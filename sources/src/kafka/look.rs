@@ -52,8 +52,8 @@ impl Wanted {
     pub(super) fn admission(&self, partition: &Partition, before: Option<&Topics>, begun: bool) -> Admission {
         let was_there = match before {
             Some(before) => before.has(&partition.0, partition.1),
-            // Without a list the group tells: whoever admitted it has committed all partitions that there
-            // were.
+            // Without a list, the group's commits tell: the member that admitted a topic committed all its
+            // partitions.
             None => !begun,
         };
         if was_there {
@@ -82,7 +82,8 @@ impl Wanted {
         let mut admitted = Vec::new();
         for partition in missing {
             let Some(found) = found.get(&partition) else {
-                // It cannot be asked now. Left out of the list, it will begin at its beginning.
+                // Kafka does not answer for this partition. It is left out of the list, so it will later be
+                // read from its beginning.
                 topics.leave_out(&partition.0);
                 continue;
             };

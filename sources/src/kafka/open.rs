@@ -66,7 +66,8 @@ impl Opening {
         let mut health = Health {
             standing: standing.clone(),
             topics: self.spec.topics.clone(),
-            looked: (Instant::now(), Instant::now()),
+            checked: Instant::now(),
+            listed: Instant::now(),
             servers: servers.clone(),
             heard: heard.clone(),
         };

@@ -100,6 +100,9 @@ impl Reader {
                 // polled, only to what was delivered.
                 Err(Over::Gone) => break,
                 Err(Over::Ending(ending)) => {
+                    if let Ending::Over = ending {
+                        self.hand_over();
+                    }
                     let _ = self.sender.blocking_send(Read::Ended(ending));
                     break;
                 }
@@ -114,14 +117,38 @@ impl Reader {
         self.close();
     }
 
+    /// Waits until the sink has all that was read. A topic that was deleted or recreated does not have it any
+    /// more, so another client could not read it again. Meanwhile this stays a member of the group, and takes
+    /// no further record.
+    fn hand_over(&self) {
+        if self.flow.holds_any() {
+            tracing::info!("partitions begin anew once the sink has taken what was read before");
+        }
+        while self.flow.holds_any() && !self.flow.is_stopped() {
+            if let Ok(all) = self.consumer.assignment() {
+                let _ = self.consumer.pause(&all);
+                self.report.paused_partitions(all.count());
+            }
+            // Rebalances happen in here. A record that still arrives is read again.
+            let _ = self.consumer.poll(POLL);
+            self.consumer.context().store_done(&self.consumer);
+        }
+    }
+
     /// One poll and what follows from it. The error says how the reading ends.
     fn step(&mut self, paused: &mut BTreeSet<Place>) -> Result<(), Over> {
         self.consumer.context().store_done(&self.consumer);
+        self.check_place()?;
         self.resume(paused);
         let read = self.read(if paused.is_empty() { POLL } else { POLL_PAUSED });
         let runs = self.consumer.context().refused().map_or(read, Err);
         self.hand_on(runs.map_err(Ending::Failed)?, paused)?;
         self.health.look(&self.consumer).map_err(Ending::Failed)?;
+        self.check_place()
+    }
+
+    /// The error says that the client cannot continue where it is.
+    fn check_place(&self) -> Result<(), Over> {
         if self.consumer.context().is_over() {
             return Err(Ending::Over.into());
         }

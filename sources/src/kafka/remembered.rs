@@ -58,8 +58,15 @@ pub(super) struct Remembered {
     /// Partitions whose place must be stored.
     changed: BTreeSet<Partition>,
     topics_changed: bool,
-    stored: Instant,
-    storing: Option<JoinHandle<Result<(), CheckpointError>>>,
+    last_store: Instant,
+    storing: Option<Storing>,
+}
+
+/// A store under way.
+struct Storing {
+    task: JoinHandle<Result<(), CheckpointError>>,
+    /// The partitions whose places it stores or removes.
+    partitions: BTreeSet<Partition>,
 }
 
 /// How often places are stored.
@@ -117,7 +124,7 @@ impl Remembered {
             topics: None,
             changed: BTreeSet::new(),
             topics_changed: false,
-            stored: Instant::now(),
+            last_store: Instant::now(),
             storing: None,
         };
         for (name, value) in stored {
@@ -207,34 +214,32 @@ impl Remembered {
 
     /// Stores changes once a second, without waiting. If that fails, they are stored with the next ones.
     pub(super) fn store_soon(&mut self) {
-        if self.stored.elapsed() < EVERY || self.storing.as_ref().is_some_and(|task| !task.is_finished()) {
+        let is_storing = self
+            .storing
+            .as_ref()
+            .is_some_and(|store| !store.task.is_finished());
+        if self.last_store.elapsed() < EVERY || is_storing {
             return;
         }
-        self.stored = Instant::now();
-        if let Err(error) = self.stored() {
+        self.last_store = Instant::now();
+        if let Err(error) = self.finish_store() {
             tracing::warn!(%error, "how far partitions are done was not stored; it is tried again");
         }
-        let memory = self.memory.clone();
-        if let Some(values) = self.take_changes() {
-            self.storing = Some(self.handle.spawn(async move { memory.put_all(values).await }));
-        }
+        self.begin_store();
     }
 
     /// Stores changes, and waits until they are durable.
     pub(super) fn store(&mut self) -> Result<(), String> {
-        if let Err(error) = self.stored() {
+        if let Err(error) = self.finish_store() {
             tracing::debug!(%error, "how far partitions are done was not stored; it is tried again");
         }
-        let memory = self.memory.clone();
-        if let Some(values) = self.take_changes() {
-            self.storing = Some(self.handle.spawn(async move { memory.put_all(values).await }));
-        }
-        self.stored()
+        self.begin_store();
+        self.finish_store()
     }
 
     /// Waits for a store under way. If it fails, everything is to be stored again.
-    fn stored(&mut self) -> Result<(), String> {
-        let Some(task) = self.storing.take() else {
+    fn finish_store(&mut self) -> Result<(), String> {
+        let Some(Storing { task, partitions }) = self.storing.take() else {
             return Ok(());
         };
         let outcome = match self.handle.block_on(task) {
@@ -246,27 +251,34 @@ impl Remembered {
             // counts.
             let _ = self.handle.block_on(self.memory.scan(&self.prefix));
             self.changed.extend(self.positions.keys().cloned());
+            // Those that are forgotten are to be removed still.
+            self.changed.extend(partitions);
             self.topics_changed = self.topics.is_some();
         }
         outcome
     }
 
-    fn take_changes(&mut self) -> Option<BTreeMap<String, Option<Vec<u8>>>> {
+    /// Begins to store what has changed.
+    fn begin_store(&mut self) {
+        let partitions = std::mem::take(&mut self.changed);
         let mut values = BTreeMap::new();
-        for partition in std::mem::take(&mut self.changed) {
+        for partition in &partitions {
             let name = format!("{}at/{}/{}", self.prefix, partition.0, partition.1);
-            let position = self.positions.get(&partition);
-            values.insert(
-                name,
-                position.and_then(|position| serde_json::to_vec(position).ok()),
-            );
+            values.insert(name, self.positions.get(partition).map(encode));
         }
         if std::mem::take(&mut self.topics_changed) {
-            let topics = serde_json::to_vec(&self.topics).ok();
-            values.insert(format!("{}topics", self.prefix), topics);
+            values.insert(format!("{}topics", self.prefix), self.topics.as_ref().map(encode));
         }
-        (!values.is_empty()).then_some(values)
+        if !values.is_empty() {
+            let memory = self.memory.clone();
+            let task = self.handle.spawn(async move { memory.put_all(values).await });
+            self.storing = Some(Storing { task, partitions });
+        }
     }
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("invariant: places and topics can be written as JSON")
 }
 
 /// The partition whose place has this key.
@@ -277,59 +289,12 @@ fn partition(name: &str) -> Option<Partition> {
 
 #[cfg(test)]
 mod tests {
-    use millrace_event::checkpoint::{Change, Stored};
-    use millrace_event::{Checkpoint, ObjectName};
+    use millrace_event::ObjectName;
     use millrace_model::{SourceKey, SourceKind};
-    use parking_lot::Mutex;
     use tokio::runtime::Runtime;
 
     use super::*;
-
-    /// Checkpoints in memory, which fail as often as they are told.
-    #[derive(Default)]
-    struct Store {
-        all: Mutex<BTreeMap<String, Stored>>,
-        failures: Mutex<usize>,
-    }
-
-    #[async_trait::async_trait]
-    impl Checkpoint for Store {
-        async fn get(&self, key: &str) -> Result<Option<Stored>, CheckpointError> {
-            Ok(self.all.lock().get(key).cloned())
-        }
-
-        async fn compare_and_set(&self, _: &str, _: u64, _: Vec<u8>) -> Result<u64, CheckpointError> {
-            Err(CheckpointError::Storage("not used here".to_owned()))
-        }
-
-        async fn scan(&self, prefix: &str) -> Result<BTreeMap<String, Stored>, CheckpointError> {
-            let mut all = self.all.lock().clone();
-            all.retain(|key, _| key.starts_with(prefix));
-            Ok(all)
-        }
-
-        async fn replace_all(&self, changes: Vec<Change>) -> Result<(), CheckpointError> {
-            let mut failures = self.failures.lock();
-            if *failures > 0 {
-                *failures -= 1;
-                return Err(CheckpointError::Storage("no disk".to_owned()));
-            }
-            let mut all = self.all.lock();
-            for Change { key, expected, value } in changes {
-                if all.get(&key).map_or(0, |stored| stored.version) != expected {
-                    return Err(CheckpointError::Conflict(key));
-                }
-                match value {
-                    Some(value) => {
-                        let version = expected + 1;
-                        all.insert(key, Stored { version, value });
-                    }
-                    None => drop(all.remove(&key)),
-                }
-            }
-            Ok(())
-        }
-    }
+    use crate::store::Store;
 
     struct Scene {
         store: Arc<Store>,
@@ -456,5 +421,22 @@ mod tests {
         assert!(again.get(&back).is_some_and(|at| at.gone.is_some()));
         again.set_topics(topics(&format!("{{\"gone\":{count},\"orders\":1}}")));
         assert!(again.get(&back).is_some_and(|at| at.gone.is_none()));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_removed_even_if_a_store_fails_meanwhile() {
+        let scene = Scene::new();
+        let count = i32::try_from(GONE).expect("it is small") + 10;
+        let mut remembered = scene.open("c", "g");
+        for number in 0..count {
+            remembered.set(("gone".into(), number), Position::at(1));
+        }
+        remembered.store().expect("it is stored");
+        assert_eq!(scene.open("c", "g").positions.len(), GONE + 10);
+        remembered.set_topics(topics("{\"orders\":1}"));
+        *scene.store.failures.lock() = 1;
+        assert!(remembered.store().is_err());
+        remembered.store().expect("it is stored");
+        assert_eq!(scene.open("c", "g").positions.len(), GONE);
     }
 }

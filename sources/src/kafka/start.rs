@@ -3,7 +3,7 @@
 //! # Contract
 //! - No record is missed that Kafka did not have when the source was admitted.
 //! - A partition that ends before its stored place has a new life: its topic was deleted and recreated. So
-//!   has one with another record before that place; [`Check`] names the record to compare.
+//!   has one with another record before that place; [`Comparison`] names the record to compare.
 //! - Nothing here asks Kafka, so all of it is tested without a broker.
 
 use millrace_model::source::InitialOffset;
@@ -34,10 +34,8 @@ pub(super) enum Admission {
 /// Where a partition begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
-    /// The place to store.
+    /// The place to store. The first record that becomes an event has its offset or a later one.
     pub(super) position: Position,
-    /// The first record that becomes an event has this offset or a later one.
-    pub(super) next: i64,
     /// The record to compare before that.
     pub(super) check: Option<Check>,
     /// How many offsets Kafka deleted before their records were read.
@@ -46,18 +44,26 @@ pub(super) struct Start {
     pub(super) is_new_life: bool,
 }
 
-/// A record to compare before the first one is taken.
+/// How the first record to arrive shows which life the partition has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Check {
+pub(super) enum Check {
+    /// A record is compared before the first one is taken.
+    Compare(Comparison),
+    /// The topic was recreated, and Kafka has not told where it begins: any record is of the new life.
+    AnythingIsNew,
+}
+
+/// A record to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Comparison {
     /// Its offset.
-    pub(super) offset: i64,
-    /// What it was; `None`: not known yet, so it is stored. If `low` is not known either, each record is of a
-    /// new life.
-    pub(super) expected: Option<Fingerprint>,
+    offset: i64,
+    /// What it was; `None`: not known yet, so it is stored.
+    expected: Option<Fingerprint>,
     /// Where the partition begins if it is the same.
-    pub(super) next: i64,
+    next: i64,
     /// Where the partition begins if it is another; `None`: Kafka has not told.
-    pub(super) low: Option<i64>,
+    low: Option<i64>,
 }
 
 /// What to do with the first record of a partition that has a [`Check`].
@@ -114,7 +120,6 @@ impl Start {
     pub(super) fn new_life(before: &Position, low: i64, committed: Option<i64>) -> Self {
         Self {
             position: before.new_life(low, committed.unwrap_or(before.next)),
-            next: low,
             check: None,
             deleted: 0,
             is_new_life: true,
@@ -129,16 +134,14 @@ impl Start {
             Some(record) => (record.offset, Some(record)),
             None => (next - 1, None),
         };
-        let position = Position { next, ..position };
-        let check = Check {
+        let check = Check::Compare(Comparison {
             offset,
             expected,
             next,
             low: Some(found.low),
-        };
+        });
         Self {
-            position,
-            next,
+            position: Position { next, ..position },
             check: (found.low..found.end).contains(&offset).then_some(check),
             deleted,
             is_new_life: false,
@@ -149,26 +152,21 @@ impl Start {
     /// before it compared, since the topic may have been recreated meanwhile. If it is known that it was, the
     /// first record to arrive shows that Kafka has it again, and is not taken.
     pub(super) fn unanswered(known: &Position) -> Self {
-        let over = Check {
-            offset: 0,
-            expected: None,
-            next: 0,
-            low: None,
-        };
-        let before = |record: Fingerprint| Check {
-            offset: record.offset,
-            expected: Some(record),
-            next: known.next,
-            low: None,
+        let before = |record: Fingerprint| {
+            Check::Compare(Comparison {
+                offset: record.offset,
+                expected: Some(record),
+                next: known.next,
+                low: None,
+            })
         };
         let check = if known.is_over {
-            Some(over)
+            Some(Check::AnythingIsNew)
         } else {
             known.record.map(before)
         };
         Self {
             position: *known,
-            next: known.next,
             check,
             deleted: 0,
             is_new_life: false,
@@ -177,20 +175,49 @@ impl Start {
 
     /// The offset to fetch first.
     pub(super) fn from(&self) -> i64 {
-        self.check.map_or(self.next, |check| check.offset)
+        match self.check {
+            Some(Check::Compare(comparison)) => comparison.offset,
+            Some(Check::AnythingIsNew) => 0,
+            None => self.position.next,
+        }
     }
 }
 
 // === impl Check ===
 
 impl Check {
-    /// Compares the first record that arrived. It has the wanted offset or a later one.
+    /// What to do with the first record that arrived. It has the wanted offset or a later one.
     pub(super) fn judge(&self, found: &Fingerprint) -> Verdict {
+        match self {
+            Self::Compare(comparison) => comparison.judge(found),
+            Self::AnythingIsNew => Verdict::Anew,
+        }
+    }
+
+    /// Whether this is the record in question, and was not known yet.
+    pub(super) fn learns(&self, found: &Fingerprint) -> bool {
+        match self {
+            Self::Compare(wanted) => wanted.expected.is_none() && wanted.offset == found.offset,
+            Self::AnythingIsNew => false,
+        }
+    }
+
+    /// Whether nothing is left to compare once the client is at `position` and no record has arrived: there
+    /// was none from the wanted offset on, and none is left out before the beginning.
+    pub(super) fn is_passed(&self, position: i64) -> bool {
+        match self {
+            Self::Compare(wanted) => wanted.offset < wanted.next && wanted.next <= position,
+            Self::AnythingIsNew => false,
+        }
+    }
+}
+
+// === impl Comparison ===
+
+impl Comparison {
+    fn judge(&self, found: &Fingerprint) -> Verdict {
         if found.offset == self.offset && self.expected.is_some_and(|expected| expected != *found) {
             return self.low.map_or(Verdict::Anew, Verdict::NewLife);
-        }
-        if self.expected.is_none() && self.low.is_none() {
-            return Verdict::Anew;
         }
         // The record may be missing: compaction removes records, and transactions leave gaps.
         if self.offset < self.next && self.next <= found.offset {
@@ -200,12 +227,6 @@ impl Check {
             return Verdict::PassBy;
         }
         Verdict::Seek(self.next)
-    }
-
-    /// Whether nothing is left to compare once the client is at `position` and no record has arrived: there
-    /// was none from the wanted offset on, and none is left out before the beginning.
-    pub(super) fn is_passed(&self, position: i64) -> bool {
-        self.offset < self.next && self.next <= position
     }
 }
 
@@ -247,8 +268,8 @@ mod tests {
         ] {
             let start = Start::of(None, admission, found);
             assert_eq!(
-                (start.next, start.position.next, start.is_new_life),
-                (expected, expected, false),
+                (start.position.next, start.is_new_life),
+                (expected, false),
                 "{admission:?} {found:?}"
             );
         }
@@ -268,7 +289,7 @@ mod tests {
         ] {
             let start = Start::of(Some(&known(50)), LATEST, found);
             assert_eq!(
-                (start.next, start.is_new_life, start.deleted),
+                (start.position.next, start.is_new_life, start.deleted),
                 (expected, false, 0)
             );
             assert_eq!(
@@ -282,16 +303,22 @@ mod tests {
     #[test]
     fn an_end_before_the_place_is_a_new_life() {
         let start = Start::of(Some(&known(50)), LATEST, found(0, 49, Some(50)));
-        assert_eq!((start.next, start.is_new_life, start.check), (0, true, None));
+        assert_eq!(
+            (start.position.next, start.is_new_life, start.check),
+            (0, true, None)
+        );
         assert_eq!((start.position.life, start.position.stale), (2, Some(50)));
         // The next assignment ignores the old commit, and sees no further life.
         let again = Start::of(Some(&start.position), LATEST, found(0, 70, Some(50)));
         assert_eq!(
-            (again.next, again.is_new_life, again.position.life),
+            (again.position.next, again.is_new_life, again.position.life),
             (0, false, 2)
         );
         let first = Start::of(None, EARLIEST, found(0, 3, Some(8)));
-        assert_eq!((first.next, first.position.life, first.is_new_life), (0, 2, true));
+        assert_eq!(
+            (first.position.next, first.position.life, first.is_new_life),
+            (0, 2, true)
+        );
     }
 
     #[test]
@@ -299,7 +326,7 @@ mod tests {
         let set_back = Start::of(Some(&known(50)), LATEST, found(0, 100, Some(10))).position;
         assert_eq!((set_back.next, set_back.record), (10, Some(record(49, 7))));
         let start = Start::of(Some(&set_back), LATEST, found(0, 20, Some(10)));
-        assert_eq!((start.next, start.is_new_life), (0, true));
+        assert_eq!((start.position.next, start.is_new_life), (0, true));
     }
 
     #[test]
@@ -309,7 +336,7 @@ mod tests {
             ..known(50)
         };
         let start = Start::of(Some(&over), LATEST, found(0, 100, None));
-        assert_eq!((start.next, start.is_new_life), (0, true));
+        assert_eq!((start.position.next, start.is_new_life), (0, true));
         assert_eq!((start.position.life, start.position.is_over), (2, false));
         assert_eq!(
             start.position.stale,
@@ -321,11 +348,11 @@ mod tests {
     #[test]
     fn what_kafka_has_deleted_unread_is_counted() {
         let start = Start::of(Some(&known(50)), LATEST, found(60, 100, Some(55)));
-        assert_eq!((start.next, start.deleted, start.check), (60, 5, None));
+        assert_eq!((start.position.next, start.deleted, start.check), (60, 5, None));
         let start = Start::of(Some(&known(50)), LATEST, found(49, 100, Some(10)));
-        assert_eq!((start.next, start.deleted), (49, 39));
+        assert_eq!((start.position.next, start.deleted), (49, 39));
         let start = Start::of(None, LATEST, found(60, 100, Some(60)));
-        assert_eq!((start.next, start.deleted), (60, 0));
+        assert_eq!((start.position.next, start.deleted), (60, 0));
     }
 
     #[test]
@@ -357,7 +384,8 @@ mod tests {
     fn a_record_that_is_not_known_yet_is_learned() {
         let start = Start::of(None, LATEST, found(0, 9, None));
         let check = start.check.expect("a check");
-        assert_eq!((start.from(), check.expected), (8, None));
+        assert_eq!(start.from(), 8);
+        assert!(check.learns(&record(8, 7)) && !check.learns(&record(9, 7)));
         assert_eq!(check.judge(&record(8, 7)), Verdict::PassBy);
         assert_eq!(Start::of(None, LATEST, found(0, 0, None)).check, None);
         assert_eq!(Start::of(None, EARLIEST, found(5, 9, None)).check, None);
@@ -367,7 +395,10 @@ mod tests {
     fn without_an_answer_the_record_before_the_place_is_compared_too() {
         let start = Start::unanswered(&known(50));
         let check = start.check.expect("a check");
-        assert_eq!((start.next, start.from(), start.is_new_life), (50, 49, false));
+        assert_eq!(
+            (start.position.next, start.from(), start.is_new_life),
+            (50, 49, false)
+        );
         for (record, expected) in [
             (record(49, 7), Verdict::PassBy),
             // Another client asks where the new life begins.
@@ -394,6 +425,7 @@ mod tests {
         assert_eq!(start.from(), 0);
         for offset in [0, 49, 50] {
             assert_eq!(check.judge(&record(offset, 7)), Verdict::Anew);
+            assert!(!check.learns(&record(offset, 7)));
             assert!(!check.is_passed(offset + 1));
         }
     }

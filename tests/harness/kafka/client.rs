@@ -115,6 +115,18 @@ impl Kafka {
         one(admin.delete_topics(&[topic], &patient()).await?)
     }
 
+    /// Deletes a topic and creates it again, with nothing in it.
+    ///
+    /// # Errors
+    /// When the broker refuses it before the deadline.
+    pub async fn recreate_topic(&self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        self.delete_topic(topic).await?;
+        wait_until(&format!("{topic} to be recreated"), || async {
+            self.create_topic(topic, partitions).await.map(Some)
+        })
+        .await
+    }
+
     /// Gives a topic so many partitions in all, and waits until they can be used.
     ///
     /// # Errors
@@ -315,6 +327,35 @@ impl Kafka {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Waits until a group has committed the end of each partition of a topic.
+    ///
+    /// # Errors
+    /// When it has not before the deadline.
+    pub async fn until_all_committed(&self, group: &str, topic: &str) -> anyhow::Result<()> {
+        wait_until(&format!("{topic} to be committed up to its end"), || async {
+            for partition in self.partitions(topic).await? {
+                let committed = self.committed(group, topic, partition).await?;
+                let (low, end) = self.bounds(topic, partition).await?;
+                ensure!(
+                    committed.unwrap_or(low) == end,
+                    "[{partition}]: {committed:?} of {end}"
+                );
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// The first offset of a partition and the one after its last.
+    async fn bounds(&self, topic: &str, partition: i32) -> anyhow::Result<(i64, i64)> {
+        let (config, topic) = (self.client(), topic.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = config.create()?;
+            Ok(consumer.fetch_watermarks(&topic, partition, DEADLINE)?)
+        })
+        .await?
     }
 
     /// The partitions of a topic that have a leader.

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Kafka, Record, source};
+use super::{Kafka, Record, group, source};
 use crate::documents::{Documents, Trigger};
 use crate::{Mesh, Sink, wait_until};
 
@@ -53,6 +53,26 @@ impl<'a> Scene<'a> {
         Ok(Self { kafka, name, sink })
     }
 
+    /// Starts the sink and Millrace, and waits until a topic of this name has been read, which has so many
+    /// records in one partition.
+    ///
+    /// # Errors
+    /// When something does not start, or the records have not come at the deadline.
+    pub async fn with_records(
+        kafka: &'a Kafka,
+        topic: &'a str,
+        count: usize,
+    ) -> anyhow::Result<(Self, Mesh)> {
+        let scene = Self::new(kafka, topic).await?;
+        kafka.create_topic(topic, 1).await?;
+        kafka.produce(topic, &records(count, 0)).await?;
+        let mesh = Mesh::start(&scene.own_topic(EARLIEST)).await?;
+        scene
+            .until_exactly(&mesh, ids(0, 0..i64::try_from(count)?))
+            .await?;
+        Ok((scene, mesh))
+    }
+
     /// The documents, with what the source reads in the place of its topic.
     pub fn documents(&self, reads: &str, initial: &str) -> String {
         let broker = Documents::broker().trigger(&Trigger::new("ship", &self.sink.url(PATH)));
@@ -79,15 +99,34 @@ impl<'a> Scene<'a> {
         .map(drop)
     }
 
-    /// Waits until exactly these events have come, some of them more than once perhaps.
+    /// Waits until exactly these events have come, some of them more than once perhaps, and nothing more can
+    /// come: the source has read its own topic to the end, and the Broker has delivered everything.
     ///
     /// # Errors
     /// When one is missing at the deadline, or another one has come.
-    pub async fn until_exactly(&self, wanted: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
+    pub async fn until_exactly(
+        &self,
+        mesh: &Mesh,
+        wanted: impl IntoIterator<Item = String>,
+    ) -> anyhow::Result<()> {
         let wanted: BTreeSet<String> = wanted.into_iter().collect();
         self.sink.until_all(PATH, &wanted).await?;
+        self.kafka
+            .until_all_committed(&group(self.name), self.name)
+            .await?;
+        mesh.until_settled().await?;
         let found: BTreeSet<String> = self.sink.ids(PATH).into_iter().collect();
         ensure!(found == wanted, "{}: {found:?}", self.name);
+        Ok(())
+    }
+
+    /// Checks that so many events have come, none of them twice.
+    ///
+    /// # Errors
+    /// When it is another number.
+    pub fn came_once(&self, count: usize) -> anyhow::Result<()> {
+        let arrived = self.sink.ids(PATH);
+        ensure!(arrived.len() == count, "some came twice: {arrived:?}");
         Ok(())
     }
 
@@ -134,6 +173,11 @@ pub async fn until_source(mesh: &Mesh, what: &str, is_so: impl Fn(&Value) -> boo
 /// The ids of records in the first life of a partition.
 pub fn ids(partition: i32, offsets: Range<i64>) -> impl Iterator<Item = String> {
     offsets.map(move |offset| format!("partition:{partition}/offset:{offset}"))
+}
+
+/// The ids of records in a later life of a partition.
+pub fn ids_of_life(partition: i32, life: u32, offsets: Range<i64>) -> impl Iterator<Item = String> {
+    offsets.map(move |offset| format!("partition:{partition}/life:{life}/offset:{offset}"))
 }
 
 /// So many records for a partition.
