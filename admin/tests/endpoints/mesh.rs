@@ -196,6 +196,16 @@ async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
     );
 }
 
+#[tokio::test]
+async fn a_trigger_with_nothing_to_show_has_no_series() {
+    let served = serve().await;
+    served.mesh.send(Arc::new(mesh())).unwrap();
+    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    let metrics = served.get("/metrics").await.body;
+    let of = |trigger: &str| metrics.matches(&format!("trigger=\"{trigger}\"")).count();
+    assert_eq!((of("ship"), of("lost"), of("old")), (1, 0, 0), "{metrics}");
+}
+
 /// The old place is kept while its trigger lives on another broker. Neither hides the other, whichever name
 /// is the later one.
 #[tokio::test]

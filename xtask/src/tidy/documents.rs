@@ -1,4 +1,5 @@
-//! Documents: what a link points to is there, and the README names the two commands that a newcomer needs.
+//! Documents: what a link points to is there, also the test that a link names, and the README names the two
+//! commands that a newcomer needs.
 
 use std::path::Path;
 
@@ -15,6 +16,12 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
         for link in links(text) {
             if !exists(&folder, link, text) {
                 findings.push(format!("{}: nothing is at {link}", file.display()));
+            }
+        }
+        for (name, link) in functions(text) {
+            let code = std::fs::read_to_string(folder.join(link)).unwrap_or_default();
+            if !code.contains(&format!("fn {name}(")) {
+                findings.push(format!("{}: {link} has no function {name}", file.display()));
             }
         }
     }
@@ -50,6 +57,17 @@ fn links(text: &str) -> Vec<&str> {
     }
     found.retain(|target| !target.contains("://") && !target.starts_with("mailto:"));
     found
+}
+
+/// The functions that a document links to by name, with their files: ``[`name`](file.rs)``.
+fn functions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let named = text.split("[`").skip(1).filter_map(|rest| rest.split_once("`]("));
+    let linked = named.filter_map(|(name, rest)| Some((name, rest.split_once(')')?.0)));
+    let is_name = |name: &str| {
+        name.bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    };
+    linked.filter(move |(name, link)| is_name(name) && link.ends_with(".rs"))
 }
 
 fn exists(folder: &Path, link: &str, text: &str) -> bool {
@@ -88,6 +106,15 @@ mod tests {
         let text =
             "See [a](docs/a.md) and [b](#there), [c](https://x.org/y).\n`[d](no)`\n```\n[e](no)\n```\n";
         assert_eq!(links(text), ["docs/a.md", "#there"]);
+    }
+
+    #[test]
+    fn functions_are_named_by_links_to_their_file() {
+        let text = "[`a_test`](../x/a.rs), [a](b.rs), [`keyType`](c.md#d), [`C::d`](e.rs) and [`f`](g.rs).";
+        assert_eq!(
+            functions(text).collect::<Vec<_>>(),
+            [("a_test", "../x/a.rs"), ("f", "g.rs")]
+        );
     }
 
     #[test]
