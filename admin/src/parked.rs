@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::Admin;
 use crate::refused::Refused;
-use crate::wire::{EventName, Rfc3339, stage, structured};
+use crate::wire::{EventName, Rfc3339, ordinal, stage, structured};
 
 /// Rows of a listing, where the request does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -249,7 +249,7 @@ fn failure(failure: Failure) -> FailureView {
     FailureView {
         at: Rfc3339(failure.at),
         stage: stage(failure.stage),
-        attempt: failure.attempt.saturating_add(1),
+        attempt: ordinal(failure.attempt),
         target: failure.target,
         status: failure.status,
         reason: failure.reason,

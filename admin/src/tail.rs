@@ -18,7 +18,7 @@ use crate::Admin;
 use crate::feed::{Follower, Happened, Item, Outcome};
 use crate::lines::{self, Gone, Writer};
 use crate::refused::Refused;
-use crate::wire::{EventName, Rfc3339, shown_text, structured};
+use crate::wire::{EventName, Rfc3339, ordinal, shown_text, structured};
 
 /// Items read from the feed at once.
 const BATCH: usize = 64;
@@ -185,7 +185,7 @@ fn line(item: &Item, whole: bool) -> Line<'_> {
             position,
             event,
             trigger: trigger.to_string(),
-            attempt: attempt.saturating_add(1),
+            attempt: ordinal(*attempt),
             target: shown_text(target),
             outcome: came,
             said,

@@ -75,6 +75,9 @@ pub(crate) struct TriggerDetail {
     view: TriggerView,
     /// Null when its document is gone.
     settings: Option<Settings>,
+    /// Its places on other brokers, where events are still owed to it; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_places: Vec<TriggerView>,
 }
 
 /// What a trigger's document says, after defaults and what it takes from its broker.
@@ -100,7 +103,7 @@ struct Settings {
 pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
     let mesh = admin.mesh.borrow().clone();
     let statuses = admin.board.triggers();
-    let in_documents = mesh.triggers.values().map(|trigger| lane_of(trigger));
+    let in_documents = mesh.triggers.values().map(|trigger| trigger.lane());
     let lanes: BTreeSet<LaneName> = in_documents.chain(statuses.keys().cloned()).collect();
     let mut lanes: Vec<_> = lanes
         .iter()
@@ -121,20 +124,17 @@ pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json
     let mesh = admin.mesh.borrow().clone();
     let statuses = admin.board.triggers();
     let trigger = mesh.triggers.get(&name).map(AsRef::as_ref);
-    let kept = || statuses.keys().find(|lane| lane.trigger == name).cloned();
-    let lane = trigger.map(lane_of).or_else(kept).ok_or_else(unknown)?;
+    let mut kept = statuses.keys().filter(|lane| lane.trigger == name);
+    let wanted = trigger.map(Trigger::lane);
+    let lane = wanted.or_else(|| kept.next().cloned()).ok_or_else(unknown)?;
+    let others = kept.filter(|other| **other != lane);
     Ok(Json(TriggerDetail {
         view: view(&lane, statuses.get(&lane), trigger),
         settings: trigger.map(settings),
+        other_places: others
+            .map(|other| view(other, statuses.get(other), None))
+            .collect(),
     }))
-}
-
-/// The lane that a document wants.
-fn lane_of(trigger: &Trigger) -> LaneName {
-    LaneName {
-        trigger: trigger.name.clone(),
-        broker: trigger.broker.clone(),
-    }
 }
 
 /// The document of a lane, if it is still about that broker.

@@ -56,6 +56,11 @@ pub(crate) fn structured(event: &Event) -> Option<Box<RawValue>> {
     serde_json::from_slice(&json).ok()
 }
 
+/// The number of an attempt as people count: from 1. Records count from 0.
+pub(crate) fn ordinal(attempt: u32) -> u32 {
+    attempt.saturating_add(1)
+}
+
 pub(crate) fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Subscriber => "subscriber",

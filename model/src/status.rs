@@ -239,7 +239,7 @@ impl StatusBoard {
         owners.map(|(name, owner)| (name, owner.broker())).collect()
     }
 
-    /// Who can tell, by broker. They are asked without the lock.
+    /// The status sources by broker, copied so that they are asked without the lock.
     fn owners(&self) -> Vec<(ObjectName, Arc<dyn Statuses>)> {
         let brokers = self.brokers.read();
         brokers

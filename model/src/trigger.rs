@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_event::ObjectName;
 use millrace_filter::{Compiled, Filter};
 
+use crate::status::LaneName;
 use crate::{DeliveryPolicy, Target};
 
 /// A trigger: which events of a broker go to which subscriber, and how.
@@ -34,6 +35,18 @@ pub struct Trigger {
     pub max_deferred: u32,
     /// Parked events from which the lane reads no further (`millrace.dev/max-parked`, 10 000).
     pub max_parked: u32,
+}
+
+// === impl Trigger ===
+
+impl Trigger {
+    /// Its lane: on the broker that it reads.
+    pub fn lane(&self) -> LaneName {
+        LaneName {
+            trigger: self.name.clone(),
+            broker: self.broker.clone(),
+        }
+    }
 }
 
 /// Two triggers are equal when they behave alike; the compiled filter follows from the written one.

@@ -11,7 +11,7 @@ use millrace_channel::{Channel, ChannelError, Channels};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
 use millrace_filter::Turns;
-use millrace_model::status::{LaneName, TriggerStatus};
+use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -261,12 +261,8 @@ impl Dispatcher {
             .filter(|trigger| !mesh.brokers.contains_key(&trigger.broker))
             .map(|trigger| {
                 let reason = Some(format!("there is no broker {}", trigger.broker));
-                let lane = LaneName {
-                    trigger: trigger.name.clone(),
-                    broker: trigger.broker.clone(),
-                };
                 (
-                    lane,
+                    trigger.lane(),
                     TriggerStatus {
                         state: "not-ready",
                         reason,

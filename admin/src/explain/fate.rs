@@ -7,7 +7,7 @@ use millrace_model::status::UnderWay;
 
 use super::attempts::Known;
 use super::facts::{Facts, Stored};
-use crate::wire::Rfc3339;
+use crate::wire::{Rfc3339, ordinal};
 
 /// What became of the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn is_parked(facts: &Facts, parked: &Parked) -> Fate {
 
 /// The next attempt in words, and when it is due. One that is under way is not due any more.
 fn next(facts: &Facts, work: &Work) -> (String, Option<Timestamp>) {
-    let number = format!("attempt {}", work.attempt + 1);
+    let number = format!("attempt {}", ordinal(work.attempt));
     match facts.under_way.filter(|now| now.attempt == work.attempt) {
         Some(now) => (format!("{number} is {}", in_words(now)), None),
         None if work.open => (format!("{number} is under way"), None),

@@ -78,8 +78,8 @@ pub(crate) fn broker(admin: &Admin, name: &str) -> Result<(ObjectName, Arc<dyn C
     let more = known.len().saturating_sub(LISTED);
     known.truncate(LISTED);
     let mut detail = match known.as_slice() {
-        [] => "there is no broker of that name, nor any other".to_owned(),
-        known => format!("there is no broker of that name; there is {}", known.join(", ")),
+        [] => format!("there is no broker {name}, nor any other"),
+        known => format!("there is no broker {name}; there is {}", known.join(", ")),
     };
     if more > 0 {
         detail.push_str(&format!(" and {more} more"));

@@ -10,7 +10,7 @@ use super::attempts::Known;
 use super::event::Found;
 use super::facts::{All, Facts};
 use super::fate;
-use crate::wire::{EventName, Rfc3339, stage, structured};
+use crate::wire::{EventName, Rfc3339, ordinal, stage, structured};
 
 /// An event, and what each trigger of the broker made of it.
 #[derive(Debug, Serialize)]
@@ -77,7 +77,7 @@ struct ClauseView {
 struct AttemptView {
     at: Rfc3339,
     stage: &'static str,
-    /// The number of the attempt in its stage, from 0.
+    /// The number of the attempt in its stage, from 1.
     attempt: u32,
     status: Option<u16>,
     millis: u64,
@@ -158,7 +158,7 @@ impl From<Known> for AttemptView {
         Self {
             at: Rfc3339(known.at),
             stage: stage(known.stage),
-            attempt: known.attempt.saturating_add(1),
+            attempt: ordinal(known.attempt),
             status: known.status,
             millis: known.millis,
             outcome: known.outcome,

@@ -232,6 +232,14 @@ async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
             (&detail["broker"], &detail["state"]),
             (&json!("shop/default"), &json!("behind"))
         );
+        let places = |detail: &Value| -> Vec<Value> {
+            let others = detail["otherPlaces"].as_array().cloned().unwrap_or_default();
+            others
+                .iter()
+                .map(|one| json!([one["broker"], one["state"], one["backlog"]]))
+                .collect()
+        };
+        assert_eq!(places(&detail), [json!([kept, "orphaned", 3])]);
         let metrics = served.get("/metrics").await.body;
         let of_ship: Vec<_> = metrics
             .lines()
@@ -242,5 +250,14 @@ async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
             [r#"millrace_trigger_backlog_events{namespace="shop",trigger="ship"} 10"#],
             "one series, for both"
         );
+        // Its document is gone: both places are kept, and neither is left out.
+        served.mesh.send(Arc::new(Mesh::default())).unwrap();
+        let detail = served.get("/api/v1/triggers/shop/ship").await.json();
+        let mut both = places(&detail);
+        both.push(json!([detail["broker"], detail["state"], detail["backlog"]]));
+        both.sort_by_key(ToString::to_string);
+        let mut expected = [json!(["shop/default", "behind", 7]), json!([kept, "orphaned", 3])];
+        expected.sort_by_key(ToString::to_string);
+        assert_eq!(both, expected);
     }
 }

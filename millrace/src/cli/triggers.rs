@@ -127,19 +127,24 @@ fn describe(trigger: &Value) -> String {
 
 /// The members of a value as rows of a path and a text.
 fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    let Value::Object(members) = value else {
-        if !value.is_null() {
-            rows.push(vec![path.to_owned(), cell(value)]);
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let below = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                flatten(&below, member, rows);
+            }
         }
-        return;
-    };
-    for (name, member) in members {
-        let below = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        flatten(&below, member, rows);
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                flatten(&format!("{path}[{index}]"), item, rows);
+            }
+        }
+        Value::Null => {}
+        _ => rows.push(vec![path.to_owned(), cell(value)]),
     }
 }
 
@@ -167,10 +172,16 @@ shop/late                not-ready  <=12     0       0         0       0       t
 
     #[test]
     fn one_trigger_is_shown_member_by_member() {
-        let shown = describe(&json!({"name": "a/b", "broker": null, "settings": {"retry": 5}}));
+        let shown = describe(
+            &json!({"name": "a/b", "broker": null, "settings": {"retry": 5}, "otherPlaces": [{"broker": "a/c"}]}),
+        );
         assert_eq!(
             shown,
-            "FIELD           VALUE\nname            a/b\nsettings.retry  5"
+            "\
+FIELD                  VALUE
+name                   a/b
+otherPlaces[0].broker  a/c
+settings.retry         5"
         );
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn wrong(index: usize, field: &str) -> Option<String> {
         } else {
             format!("* or {}", rest.join(","))
         };
-        return Some(format!("`{field}`: `*` is every value already: write {rest}"));
+        return Some(format!("`{field}`: `*` already means every value: write {rest}"));
     }
     items.iter().find_map(|item| of_item(index, item))
 }
