@@ -3,6 +3,7 @@
 
 mod cli;
 mod dev;
+mod reasons;
 mod role;
 mod run;
 mod sources;

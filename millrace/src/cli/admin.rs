@@ -48,7 +48,7 @@ impl AdminApi {
     pub(crate) fn new(base: &str) -> Result<Self, Exit> {
         match url("--admin", base) {
             Ok(base) => Ok(Self { base }),
-            Err(error) => Err(usage(&out::reasons(&error))),
+            Err(error) => Err(usage(&crate::reasons::reasons(&error))),
         }
     }
 

@@ -39,10 +39,10 @@ pub(crate) fn backup(args: &BackupArgs, output: Output) -> anyhow::Result<Exit> 
         Output::Table => out::data(&format!(
             "{}: {}, {} linked and {} copied, {} copied in all",
             args.dir.display(),
-            count(report.brokers as u64, "Broker"),
-            count(report.linked_segments as u64, "segment"),
+            count(report.brokers, "Broker"),
+            count(report.linked_segments, "segment"),
             report.copied_segments,
-            count(report.copied_bytes as u64, "byte")
+            count(report.copied_bytes, "byte")
         )),
     }
     Ok(Exit::Ok)

@@ -31,8 +31,8 @@ enum Looked {
     Fine,
     /// No source on any machine may or can use it.
     Refused(String),
-    /// It does not exist on this machine, or never works.
-    NotHere(String),
+    /// It does not exist on this machine, or never works: the author should know.
+    Warned(String),
 }
 
 /// Checks the documents and says what is wrong with them.
@@ -74,7 +74,7 @@ async fn look_at_references(loaded: &mut Loaded, secrets: &SecretReader) {
         match look(&reference, secrets).await {
             Looked::Fine => {}
             Looked::Refused(why) => loaded.problems.push(reference.refused(why)),
-            Looked::NotHere(why) => loaded.remarks.push(reference.remark(why)),
+            Looked::Warned(why) => loaded.remarks.push(reference.remark(why)),
         }
     }
 }
@@ -86,7 +86,7 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
             Err(error) => (error.to_string(), error.is_refusal()),
         },
         Named::WebhookSecret(forge, verification, secret) => {
-            // What cannot be had is told of the field that names it.
+            // A secret that cannot be read is reported at its own field.
             let Ok(value) = secrets.secret(secret).await else {
                 return Looked::Fine;
             };
@@ -97,7 +97,7 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
         }
         Named::Target(url) => {
             return match never(url) {
-                Some(why) => Looked::NotHere(why),
+                Some(why) => Looked::Warned(why),
                 None => Looked::Fine,
             };
         }
@@ -112,7 +112,7 @@ async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
     if is_refusal {
         Looked::Refused(why)
     } else {
-        Looked::NotHere(why)
+        Looked::Warned(why)
     }
 }
 
@@ -133,7 +133,7 @@ fn show(files: usize, loaded: &Loaded) {
         out::remark(&problem.to_string());
     }
     let Some(mesh) = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty()) else {
-        let problems = count(loaded.problems.len() as u64, "problem");
+        let problems = count(loaded.problems.len(), "problem");
         out::remark(&match loaded.mesh {
             None => format!("{problems}: nothing of it is valid until they are mended"),
             Some(_) => format!("{problems}: the rest would be served, but not the sources named here"),
@@ -151,16 +151,16 @@ fn show(files: usize, loaded: &Loaded) {
         ));
     }
     let mut kinds = vec![
-        count(mesh.brokers.len() as u64, "Broker"),
-        count(mesh.triggers.len() as u64, "Trigger"),
+        count(mesh.brokers.len(), "Broker"),
+        count(mesh.triggers.len(), "Trigger"),
     ];
     if !mesh.sources.is_empty() {
-        kinds.push(count(mesh.sources.len() as u64, "source"));
+        kinds.push(count(mesh.sources.len(), "source"));
     }
     out::data(&format!(
         "valid: {} in {}",
         kinds.join(", "),
-        count(files as u64, "file")
+        count(files, "file")
     ));
 }
 

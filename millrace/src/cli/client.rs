@@ -102,7 +102,7 @@ impl Ask {
     pub(crate) async fn make(&self) -> Result<Answer, NoAnswer> {
         let stream = self.connect().await?;
         match timeout(WHOLE, self.exchange(stream)).await {
-            Ok(answer) => answer.map_err(|error| self.lost(&crate::cli::out::reasons(&error))),
+            Ok(answer) => answer.map_err(|error| self.lost(&crate::reasons::reasons(&error))),
             Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
         }
     }
@@ -111,7 +111,7 @@ impl Ask {
     pub(crate) async fn stream(&self) -> Result<Streamed, NoAnswer> {
         let stream = self.connect().await?;
         match timeout(WHOLE, self.begin(stream)).await {
-            Ok(answer) => answer.map_err(|error| self.lost(&crate::cli::out::reasons(&error))),
+            Ok(answer) => answer.map_err(|error| self.lost(&crate::reasons::reasons(&error))),
             Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
         }
     }

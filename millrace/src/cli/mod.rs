@@ -106,7 +106,7 @@ pub(crate) fn main() -> ExitCode {
     match cli.execute() {
         Ok(exit) => exit.into(),
         Err(error) => {
-            out::remark(&format!("error: {}", out::reasons(&error)));
+            out::remark(&format!("error: {}", crate::reasons::reasons(&error)));
             Exit::Failed.into()
         }
     }

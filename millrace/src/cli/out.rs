@@ -3,6 +3,7 @@
 //!
 //! A reader that goes away early (`millrace parked list | head`) is no error.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -29,25 +30,10 @@ pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// An error with what led to it. Some errors repeat their cause in their own sentence: no reason is said
-/// twice.
-pub(crate) fn reasons(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
 /// `1 file`, `2 files`.
-pub(crate) fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+pub(crate) fn count<N: Copy + fmt::Display + From<u8> + PartialEq>(number: N, what: &str) -> String {
+    let is_one = number == N::from(1);
+    format!("{number} {what}{}", if is_one { "" } else { "s" })
 }
 
 /// Prints a value as JSON on the standard output.
@@ -150,17 +136,6 @@ mod tests {
             pretty(r#"[1e400,1.10,"\ud800"]"#),
             "[\n  1e400,\n  1.10,\n  \"\\ud800\"\n]"
         );
-    }
-
-    #[test]
-    fn a_reason_is_said_once_and_every_reason_is_said() {
-        let cause = || io::Error::other("no room");
-        let twice = anyhow::Error::new(cause()).context("could not make d: no room");
-        assert_eq!(reasons(&twice), "could not make d: no room");
-        let thrice = anyhow::Error::new(cause())
-            .context("writing")
-            .context("the backup failed");
-        assert_eq!(reasons(&thrice), "the backup failed: writing: no room");
     }
 
     #[test]

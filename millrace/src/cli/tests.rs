@@ -235,6 +235,9 @@ fn command_lines_that_make_no_sense_are_refused() {
         &["send", "event.json", "--id", "1"],
         &["send", "event.json", "--source", "/s"],
         &["send", "event.json", "--ext", "a=b"],
+        &["send", "--data", "x"],
+        &["send", "--id", "7"],
+        &["send", "--ext", "a=b", "-"],
         &["completion", "cobol"],
         &["serve"],
     ];

@@ -199,7 +199,7 @@ async fn take(documents: &Documents, running: &mut impl Live) -> Result<Arc<Mesh
         Err(unfit) => return Err(NotTaken::Refused(unfit)),
     };
     let taken = running.take(mesh).await;
-    let taken = taken.map_err(|error| NotTaken::ForNow(crate::cli::out::reasons(&error)))?;
+    let taken = taken.map_err(|error| NotTaken::ForNow(crate::reasons::reasons(&error)))?;
     // Not before: what is tried again is not remarked on each time.
     remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     Ok(taken)

@@ -18,7 +18,7 @@ use crate::cli::admin::AdminApi;
 use crate::cli::exit::Exit;
 use crate::cli::out::Output;
 use crate::cli::usage;
-use crate::cli::values::{default_broker, parse_duration, parse_name};
+use crate::cli::values::{parse_duration, parse_name};
 
 /// `millrace explain`.
 #[derive(Args, Clone, Debug)]
@@ -102,7 +102,7 @@ pub(crate) async fn explain(args: ExplainArgs, admin: String, output: Output) ->
         return Ok(usage("name the event with --id"));
     };
     let asked = online::Asked {
-        broker: args.broker.unwrap_or_else(default_broker),
+        broker: args.broker,
         id,
         source: args.source,
         position: args.position,

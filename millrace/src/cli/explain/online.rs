@@ -3,14 +3,16 @@
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, cell, read, segment};
+use crate::cli::admin::{AdminApi, NotDone, cell, read, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
+use crate::cli::values::default_broker;
 
 /// The question.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) broker: ObjectName,
+    /// `None`: `default/default`.
+    pub(super) broker: Option<ObjectName>,
     pub(super) id: String,
     pub(super) source: Option<String>,
     pub(super) position: Option<u64>,
@@ -20,7 +22,7 @@ pub(super) struct Asked {
 pub(super) async fn explain(api: &AdminApi, asked: &Asked, output: Output) -> anyhow::Result<Exit> {
     let text = match api.text(&path(asked)).await {
         Ok(text) => text,
-        Err(refused) => return Ok(refused.report()),
+        Err(refused) => return Ok(told(asked, refused).report()),
     };
     match (output, read(&text)) {
         (_, Err(refused)) => return Ok(refused.report()),
@@ -30,10 +32,24 @@ pub(super) async fn explain(api: &AdminApi, asked: &Asked, output: Output) -> an
     Ok(Exit::Ok)
 }
 
+/// The refusal; where it is of a broker that nobody named, with how it came to be asked.
+fn told(asked: &Asked, refused: NotDone) -> NotDone {
+    match refused {
+        NotDone::Refused { detail, code }
+            if asked.broker.is_none() && code.as_deref() == Some("unknown-broker") =>
+        {
+            let detail = format!("without --broker, {} is asked: {detail}", default_broker());
+            NotDone::Refused { detail, code }
+        }
+        other => other,
+    }
+}
+
 fn path(asked: &Asked) -> String {
+    let broker = asked.broker.clone().unwrap_or_else(default_broker);
     let mut path = format!(
         "explain?broker={}&id={}",
-        segment(&asked.broker.to_string()),
+        segment(&broker.to_string()),
         segment(&asked.id)
     );
     let optional = [

@@ -55,7 +55,7 @@ fn accepted(to: &Uri, ids: &[String], answer: &Answer) -> String {
     let what = match ids {
         [] => "the events".to_owned(),
         [id] => format!("event {}", out::plain(id)),
-        ids => count(ids.len() as u64, "event"),
+        ids => count(ids.len(), "event"),
     };
     match answer.status {
         StatusCode::ACCEPTED => format!("202 Accepted: {what}, stored durably by {to}"),

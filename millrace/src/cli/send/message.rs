@@ -43,9 +43,6 @@ impl Message {
             let event = from_flags(args)?;
             return Ok(Self::of_event(&event, args.mode.unwrap_or(ModeArg::Binary)));
         }
-        if let Some(flag) = args.of_an_event() {
-            bail!("{flag} says something of an event made here, which needs a --type");
-        }
         let text = match &args.file {
             Some(path) => read(path)?,
             None if std::io::stdin().is_terminal() => {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use http::{Method, StatusCode};
 use millrace_event::ObjectName;
 
@@ -20,21 +20,29 @@ use crate::cli::usage;
 use crate::cli::values::{default_broker, parse_name, parse_pair};
 use message::Message;
 
+/// The flags that describe a new event, which has a type and is in no file.
+const NEW_EVENT: [&str; 10] = [
+    "ty",
+    "source",
+    "id",
+    "subject",
+    "time",
+    "dataschema",
+    "data",
+    "data_file",
+    "content_type",
+    "extensions",
+];
+
 /// `millrace send`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
-Examples:
-  millrace send --type order.paid --source /shop --data '{\"id\":7}'
-  millrace send --broker shop/default event.json
-  cat batch.json | millrace send -")]
+#[command(
+    group = ArgGroup::new("new_event").args(NEW_EVENT).multiple(true).requires("ty"),
+    after_help = EXAMPLES
+)]
 pub(crate) struct SendArgs {
     /// A file with one event as JSON, or with a batch of them; `-` is the standard input
-    #[arg(
-        value_name = "FILE",
-        conflicts_with_all = [
-            "ty", "source", "id", "subject", "time", "dataschema", "data", "data_file", "content_type", "extensions",
-        ]
-    )]
+    #[arg(value_name = "FILE", conflicts_with_all = NEW_EVENT)]
     file: Option<PathBuf>,
     /// The type of the event
     #[arg(long = "type", value_name = "TYPE", allow_hyphen_values = true)]
@@ -82,6 +90,12 @@ pub(crate) struct SendArgs {
     retry: u32,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  millrace send --type order.paid --source /shop --data '{\"id\":7}'
+  millrace send --broker shop/default event.json
+  cat batch.json | millrace send -";
+
 /// The content modes of the HTTP binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeArg {
@@ -103,35 +117,15 @@ enum NotNow {
     NoAnswer(NoAnswer),
 }
 
-// === impl SendArgs ===
-
-impl SendArgs {
-    /// A flag that is given and describes an event.
-    fn of_an_event(&self) -> Option<&'static str> {
-        let given = [
-            ("--source", self.source.is_some()),
-            ("--id", self.id.is_some()),
-            ("--subject", self.subject.is_some()),
-            ("--time", self.time.is_some()),
-            ("--dataschema", self.dataschema.is_some()),
-            ("--data", self.data.is_some()),
-            ("--data-file", self.data_file.is_some()),
-            ("--content-type", self.content_type.is_some()),
-            ("--ext", !self.extensions.is_empty()),
-        ];
-        given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
-    }
-}
-
 /// Sends the event and says what the answer means.
 pub(crate) async fn send(args: SendArgs, output: Output) -> anyhow::Result<Exit> {
     let message = match Message::new(&args) {
         Ok(message) => message,
-        Err(error) => return Ok(usage(&crate::cli::out::reasons(&error))),
+        Err(error) => return Ok(usage(&crate::reasons::reasons(&error))),
     };
     let to = match address(&args) {
         Ok(to) => to,
-        Err(error) => return Ok(usage(&crate::cli::out::reasons(&error))),
+        Err(error) => return Ok(usage(&crate::reasons::reasons(&error))),
     };
     let mut ask = Ask::new(Method::POST, to);
     ask.headers = message.headers;
