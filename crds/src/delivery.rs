@@ -13,7 +13,6 @@ use crate::duration;
 use crate::field::{Field, Object, Report};
 use crate::node::{Kind, ReadsAs};
 use crate::problem::{Code, Mark, shown};
-use crate::telltale;
 
 /// A `delivery` as written. Every option is absent where it was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,14 +141,11 @@ pub(crate) fn choose<T: Copy>(
         .map(|(_, meaning)| *meaning);
     if found.is_none() {
         let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-        let message = match telltale::of_value(text) {
-            Some(why) => format!("`{}` is not known here: {why}", shown(text)),
-            None => format!(
-                "`{}` is not known here; there are {}",
-                shown(text),
-                known.join(" and ")
-            ),
-        };
+        let message = format!(
+            "`{}` is not known here; there are {}",
+            shown(text),
+            known.join(" and ")
+        );
         field.refuse(report, Code::UnknownValue, message);
     }
     found
@@ -194,11 +190,7 @@ fn told(
     match read {
         Ok(duration) => Some(duration),
         Err(error) => {
-            let why = match telltale::of_value(text) {
-                Some(why) => why.to_owned(),
-                None => error.to_string(),
-            };
-            field.refuse(report, Code::BadDuration, format!("`{}`: {why}", shown(text)));
+            field.refuse(report, Code::BadDuration, format!("`{}`: {error}", shown(text)));
             None
         }
     }

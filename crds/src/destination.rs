@@ -6,9 +6,9 @@ use millrace_model::Target;
 
 use crate::field::{Field, Report};
 use crate::metadata::{label, subdomain};
+use crate::ours::{self, Standing};
 use crate::problem::{Code, shown};
 use crate::reference::Named;
-use crate::telltale;
 
 /// The group and version of Brokers and Triggers.
 pub(crate) const EVENTING_V1: &str = "eventing.knative.dev/v1";
@@ -151,10 +151,11 @@ impl Reference {
 
     /// Refuses what looks like a Broker but is of no version that there is.
     fn checked(self, field: &Field<'_>, report: &mut Report) -> Option<Self> {
-        if self.api_version.starts_with("eventing.knative.dev/") && self.kind == "Broker" && !self.is_broker()
+        if let ("Broker", Standing::OtherVersion(known)) =
+            (&*self.kind, ours::kind(&self.api_version, &self.kind))
         {
             let message = format!(
-                "there is no Broker of {}; write {EVENTING_V1}",
+                "there is no Broker of {}; write {known}",
                 shown(&self.api_version)
             );
             field.refuse(report, Code::BadReference, message);
@@ -192,7 +193,7 @@ fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
             Some(url)
         }
         Err(message) => {
-            field.refuse(report, Code::BadUri, telltale::of_value(text).unwrap_or(message));
+            field.refuse(report, Code::BadUri, message);
             None
         }
     }

@@ -15,8 +15,8 @@ pub enum DurationError {
     /// It has another form.
     #[error("this is not an ISO 8601 duration; write for example PT0.2S, PT1M30S or P1D")]
     Form,
-    /// It is a short duration where Knative takes none.
-    #[error("Knative's fields take ISO 8601 durations only; write for example PT0.2S, PT1M30S or P1D")]
+    /// It is a short duration, in a field of Knative, which takes none.
+    #[error("this field takes ISO 8601 only; write for example PT0.2S, PT1M30S or P1D")]
     IsShort,
     /// It is neither a short duration nor one of ISO 8601.
     #[error(

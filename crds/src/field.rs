@@ -8,6 +8,7 @@ use millrace_model::NamedFile;
 use crate::problem::{Code, Mark, Problem, Remark, shown};
 use crate::reference::{Named, Reference};
 use crate::suggest;
+use crate::telltale;
 
 /// Problems that are listed; a hostile file could have millions.
 pub(crate) const MAX_PROBLEMS: usize = 1_000;
@@ -112,9 +113,12 @@ impl Report {
 // === impl Field ===
 
 impl<'a> Field<'a> {
-    /// Notes a problem of this value.
+    /// Notes a problem of this value: in these words, unless the value itself gives away what went wrong.
     pub(crate) fn refuse(&self, report: &mut Report, code: Code, message: impl Into<String>) {
-        report.problem(self.node.at, &self.path, code, message);
+        match telltale::of_value(self.node, code) {
+            Some(why) => report.problem(self.node.at, &self.path, code, why),
+            None => report.problem(self.node.at, &self.path, code, message),
+        }
     }
 
     /// The value as a text.
@@ -231,7 +235,17 @@ pub(crate) fn whole(
     bounds: std::ops::RangeInclusive<u32>,
 ) -> Option<u32> {
     let (low, high) = (*bounds.start(), *bounds.end());
-    if let Some(digits) = with_leading_zero(text) {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let out_of_range = |report: &mut Report| {
+        let message = format!("{} is not between {low} and {high}", shown(text));
+        field.refuse(report, Code::OutOfRange, message);
+    };
+    if text.starts_with('-') && in_decimal(unsigned).is_some_and(|number| number > 0) {
+        // Whatever its digits mean, it is below every bound.
+        out_of_range(report);
+        return None;
+    }
+    if let Some(digits) = with_leading_zero(unsigned) {
         let decimal = digits.trim_start_matches('0');
         let decimal = if decimal.is_empty() { "0" } else { decimal };
         let message = match u64::from_str_radix(digits, 8) {
@@ -251,15 +265,11 @@ pub(crate) fn whole(
     match text.parse::<i128>() {
         Ok(number) if i128::from(low) <= number && number <= i128::from(high) => u32::try_from(number).ok(),
         Ok(_) => {
-            field.refuse(
-                report,
-                Code::OutOfRange,
-                format!("{} is not between {low} and {high}", shown(text)),
-            );
+            out_of_range(report);
             None
         }
         Err(_) => {
-            let message = match in_decimal(text) {
+            let message = match in_decimal(unsigned) {
                 Some(number) => format!("`{}`: write it in decimal digits: {number}", shown(text)),
                 None => format!("`{}` is not a whole number", shown(text)),
             };
@@ -269,14 +279,13 @@ pub(crate) fn whole(
     }
 }
 
-/// The digits of a number that begins with a zero and goes on.
-fn with_leading_zero(text: &str) -> Option<&str> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+/// The digits of a number without a sign that begins with a zero and goes on.
+fn with_leading_zero(digits: &str) -> Option<&str> {
     let is_such = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|c| c.is_ascii_digit());
     is_such.then_some(digits)
 }
 
-/// A whole number that YAML reads from other digits, or from digits in groups.
+/// A whole number without a sign that YAML reads from other digits, or from digits in groups.
 fn in_decimal(text: &str) -> Option<u64> {
     let plain = text.replace('_', "");
     let radix = |prefix: &str, radix| {

@@ -171,8 +171,7 @@ impl Found {
         let message = match self.resolve(&sink.destination) {
             Err(why) => format!("dead letters are parked: {why}"),
             Ok(Target::Broker(broker)) if broker == *own => format!(
-                "dead letters go back into the Broker {own} that they come from: each Trigger that matches them gets them \
-                 again, and so on until their TTL ends"
+                "dead letters go back to the Broker {own} itself: matching Triggers get them again, until the TTL ends"
             ),
             Ok(_) => return,
         };
@@ -190,13 +189,20 @@ impl Found {
 
 // === impl Kind ===
 
+impl Kind {
+    /// The kind as in documents.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "Broker",
+            Self::Trigger => "Trigger",
+            Self::Secret => "Secret",
+            Self::Source(kind) => kind.as_str(),
+        }
+    }
+}
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Broker => f.write_str("Broker"),
-            Self::Trigger => f.write_str("Trigger"),
-            Self::Secret => f.write_str("Secret"),
-            Self::Source(kind) => kind.fmt(f),
-        }
+        f.write_str(self.as_str())
     }
 }

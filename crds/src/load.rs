@@ -10,26 +10,25 @@ use std::sync::Arc;
 use millrace_model::Mesh;
 
 use crate::broker;
-use crate::destination::EVENTING_V1;
 use crate::field::{Field, MAX_PROBLEMS, Object, Report};
 use crate::found::{Found, Kind};
 use crate::input::Input;
 use crate::metadata::{Metadata, title};
 use crate::node::Node;
-use crate::ours;
+use crate::ours::{self, Standing};
 use crate::parse::{Document, Documents, Fault};
 use crate::problem::{Code, Problem, Remark, shown};
 use crate::reference::Reference;
 use crate::secret;
-use crate::source::{self, SOURCES_V1ALPHA1};
-use crate::suggest;
+use crate::source;
 use crate::trigger;
 
 /// The most documents of all files together.
 pub const MAX_DOCUMENTS: usize = 100_000;
 
-/// Kinds that are used by others and say nothing by themselves.
+/// Kinds of others that are skipped without a word.
 const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
+
 /// What came of the files.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -104,6 +103,13 @@ impl Loader {
             self.report
                 .problem(fault.at, "", fault.code, fault.message.clone());
         }
+        if let Some(at) = document.cut.filter(|_| ours::may_be(&document.root)) {
+            let message = format!(
+                "this document has more than {MAX_PROBLEMS} faults of YAML: mend them, or keep what is not Millrace's \
+                 in a document of its own"
+            );
+            self.report.problem(at, "", Code::TooManyProblems, message);
+        }
         let hides = |fault: &&Fault| matches!(fault.code, Code::YamlTemplate | Code::YamlUnsupported);
         if faults.iter().any(hides) {
             // What its fields are is only known once that is mended.
@@ -138,26 +144,16 @@ impl Loader {
         let (Some(version), Some(kind)) = (version, kind) else {
             return;
         };
-        match (version, kind) {
-            (EVENTING_V1, "Broker") => self.known(Kind::Broker, root, object),
-            (EVENTING_V1, "Trigger") => self.known(Kind::Trigger, root, object),
-            ("v1", "Secret") => self.known(Kind::Secret, root, object),
-            ("v1", "List") if path.is_empty() => self.items(&mut object),
-            (version, "Broker" | "Trigger") if version.starts_with("eventing.knative.dev") => {
-                let message = format!("there is no {kind} of {}; write {EVENTING_V1}", shown(version));
+        match ours::kind(version, kind) {
+            Standing::Ours(kind) => self.known(kind, root, object),
+            Standing::List if path.is_empty() => self.items(&mut object),
+            Standing::OtherVersion(known) => {
+                let message = format!("there is no {kind} of {}; write {known}", shown(version));
                 let at = root.get("apiVersion").map_or(root.at, |node| node.at);
-                self.report.problem(
-                    at,
-                    &object.path_of("apiVersion"),
-                    Code::UnsupportedVersion,
-                    message,
-                );
+                let path = object.path_of("apiVersion");
+                self.report.problem(at, &path, Code::UnsupportedVersion, message);
             }
-            other if SILENT.contains(&other) => {}
-            (version, other) => match source::kind(other).filter(|_| version == SOURCES_V1ALPHA1) {
-                Some(kind) => self.known(Kind::Source(kind), root, object),
-                None => self.skip(root, version, other),
-            },
+            Standing::List | Standing::Foreign => self.skip(root, version, kind),
         }
     }
 
@@ -179,14 +175,15 @@ impl Loader {
     }
 
     fn skip(&mut self, root: &Node, version: &str, kind: &str) {
+        if SILENT.contains(&(version, kind)) {
+            return;
+        }
         let mut message = format!(
-            "a {} of {} is nothing that Millrace serves: skipped",
+            "skipped: Millrace does not use a {} of {}",
             shown(kind),
             shown(version)
         );
-        if let Some(near) = suggest::nearest(kind, ours::KINDS)
-            && ours::GROUPS.iter().any(|group| version.starts_with(group))
-        {
+        if let Some(near) = ours::nearest(version, kind) {
             message.push_str(&format!("; did you mean `{near}`?"));
         }
         self.report.remark(root.at, "", message);

@@ -6,7 +6,6 @@ use crate::field::{Field, Object, Report};
 use crate::node::{Kind, Node, ReadsAs};
 use crate::problem::{Code, shown};
 use crate::suggest;
-use crate::telltale::of_value;
 
 /// The prefix of our annotations.
 const OURS: &str = "millrace.dev/";
@@ -142,11 +141,7 @@ pub(crate) fn label<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a st
     field.refuse(
         report,
         Code::BadName,
-        format!(
-            "`{}` is not a namespace: {}",
-            shown(text),
-            of_value(text).unwrap_or(rule)
-        ),
+        format!("`{}` is not a namespace: {rule}", shown(text)),
     );
     None
 }
@@ -161,11 +156,7 @@ pub(crate) fn subdomain<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'
     field.refuse(
         report,
         Code::BadName,
-        format!(
-            "`{}` is not a name: {}",
-            shown(text),
-            of_value(text).unwrap_or(rule)
-        ),
+        format!("`{}` is not a name: {rule}", shown(text)),
     );
     None
 }

@@ -142,7 +142,7 @@ fn what_is_wrong_is_told_with_its_field() {
         ),
         (
             with("topicPattern: '^(.)\\1-.*'"),
-            "spec.topicPattern: `^(.)\\\\1-.*` is no regular expression that is supported; look-around and backreferences are not (bad-topic)",
+            "spec.topicPattern: `^(.)\\\\1-.*` is not a supported regular expression; look-around and backreferences cannot be used (bad-topic)",
         ),
         (
             with("initialOffset: newest"),

@@ -253,7 +253,7 @@ fn extensions(object: &mut Object<'_>, report: &mut Report) -> Option<Vec<(Strin
         };
         if CORE.contains(&name) || !is_name(name) {
             let message = "an extension's name has lower-case letters and digits, and is not one of the specification's own";
-            at.refuse(report, Code::BadAttributeName, message);
+            report.problem(entry.key_at, &at.path, Code::BadAttributeName, message);
         } else if let Some(attribute) = attribute(&at, name, report) {
             extensions.push((name.to_owned(), attribute));
         }

@@ -206,7 +206,7 @@ fn pattern<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
     } else if regex::Regex::new(text).is_err() {
         // Which topics it means is also asked here, to know those that are new.
         let message = format!(
-            "`{}` is no regular expression that is supported; look-around and backreferences are not",
+            "`{}` is not a supported regular expression; look-around and backreferences cannot be used",
             shown(text)
         );
         field.refuse(report, Code::BadTopic, message);

@@ -50,17 +50,6 @@ pub(crate) struct SourceDocument {
 /// What only one kind has: the specification once the secrets that it refers to are known.
 pub(crate) type Spec = Box<dyn FnOnce(&mut Secrets) -> SourceSpec>;
 
-/// The kind of that name.
-pub(crate) fn kind(name: &str) -> Option<SourceKind> {
-    match name {
-        "GitWebhookSource" => Some(SourceKind::GitWebhook),
-        "CronSource" => Some(SourceKind::Cron),
-        "KafkaSource" => Some(SourceKind::Kafka),
-        "ApiServerSource" => Some(SourceKind::ApiServer),
-        _ => None,
-    }
-}
-
 /// Reads the rest of a source's document whose head has been read. Whether it is valid, the report tells.
 pub(crate) fn read(
     kind: SourceKind,

@@ -20,7 +20,7 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Option<String> {
                 path: format!("{}.{}", labels.path, shown(&entry.key.text)),
             };
             if !is_key(&entry.key.text) {
-                field.refuse(report, Code::BadSelector, KEY);
+                report.problem(entry.key_at, &field.path, Code::BadSelector, KEY);
             } else if let Some(value) = value(&field, report) {
                 requirements.push(format!("{}={value}", entry.key.text));
             }
