@@ -85,3 +85,10 @@ impl Work {
     /// Failures kept with a row.
     pub const KEPT_FAILURES: usize = 20;
 }
+
+impl Failure {
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.target.len() + self.reason.len() + self.body.len()
+    }
+}

@@ -11,9 +11,6 @@ use millrace_tests::neighbours::{Honest, Neighbours, Row};
 
 /// Memory that a mesh may ever take besides its budget and what it holds when it is quiet, in MiB.
 const ROOM_MIB: u64 = 64;
-/// The same in the long form: a thousand Triggers that fail have rows, retries and histories of their own,
-/// and this build is not optimised. The benchmark holds the optimised one to the target above.
-const ROOM_LONG_MIB: u64 = 192;
 /// Events of the honest traffic before the attack, and at least so many while it goes on.
 const BEFORE: usize = 20;
 const MEANWHILE: usize = 150;
@@ -34,13 +31,8 @@ async fn withstands(row: Row, events: usize) -> anyhow::Result<()> {
     neighbours.is_unharmed(&outcome).await?;
     let used = neighbours.mesh().running().most_resident()?;
     let felt = attack.felt().await?;
-    let room = if millrace_tests::long() {
-        ROOM_LONG_MIB
-    } else {
-        ROOM_MIB
-    };
     anyhow::ensure!(
-        used <= quiet + Row::BUDGET_MIB + room,
+        used <= quiet + Row::BUDGET_MIB + ROOM_MIB,
         "{used} MiB, {quiet} when quiet; {felt:?}"
     );
     Ok(())

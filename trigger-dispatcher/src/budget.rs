@@ -6,15 +6,24 @@
 //! wait for room, a lane that has more in flight than one of them begins nothing new, and freed bytes go to
 //! the waiting lane that has least. So hung subscribers with large events keep what they hold, and the other
 //! lanes go on.
+//!
+//! # Failures
+//! A row of work remembers its last failures, each with the beginning of the answer. Thousands of rows in
+//! hand would need far more memory for that than for their events, so it is bounded too, beside the budget.
 
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use millrace_budget::{Ledger, Use as _};
+use millrace_channel::Failure;
 use parking_lot::Mutex;
 
 use crate::lane::Lane;
 use crate::serving::Serving;
+
+/// Bytes of the failures that rows in hand remember, in the whole process. Each lane may have one row beyond
+/// it: at most 20 failures of somewhat more than 1 KiB.
+const REMEMBERED: usize = 16 << 20;
 
 /// Bytes of events queued in lanes, and of those in flight.
 #[derive(Debug)]
@@ -23,6 +32,7 @@ pub(crate) struct Budget {
     in_flight: Arc<Ledger>,
     /// What an attempt takes beside its event.
     attempt: usize,
+    remembered: Arc<Ledger>,
     /// How many lanes wait for bytes. Kept apart, so that nothing is locked while none waits.
     waiting: AtomicUsize,
     lanes: Mutex<Vec<Waiting>>,
@@ -36,6 +46,15 @@ struct Waiting {
     held: usize,
 }
 
+/// The bytes of the failures that a row remembers, from when it is read until its outcome is committed. They
+/// are given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    of_all: Arc<Ledger>,
+    of_lane: Arc<Ledger>,
+    bytes: usize,
+}
+
 // === impl Budget ===
 
 impl Budget {
@@ -44,6 +63,7 @@ impl Budget {
             queued,
             in_flight,
             attempt,
+            remembered: Arc::new(Ledger::new(REMEMBERED)),
             waiting: AtomicUsize::new(0),
             lanes: Mutex::default(),
         }
@@ -67,6 +87,28 @@ impl Budget {
     /// Whether queues that stand still should be dropped now: three quarters are used.
     pub(crate) fn is_tight(&self) -> bool {
         self.queued.used() > self.queued.limit() / 4 * 3
+    }
+
+    /// Takes the bytes of a row's failures; `None`: the lane has to wait. One that remembers nothing never
+    /// waits, so that each can have a row in hand.
+    pub(crate) fn remember(&self, failures: &[Failure], of_lane: &Arc<Ledger>) -> Option<Remembered> {
+        let bytes = failures.iter().map(Failure::bytes).sum();
+        if bytes == 0 || of_lane.used() == 0 {
+            self.remembered.take_anyway(bytes);
+        } else if !self.remembered.take(bytes) {
+            return None;
+        }
+        of_lane.take_anyway(bytes);
+        Some(Remembered {
+            of_all: self.remembered.clone(),
+            of_lane: of_lane.clone(),
+            bytes,
+        })
+    }
+
+    /// Whether a lane may remember more failures.
+    pub(crate) fn may_remember(&self, of_lane: &Ledger) -> bool {
+        of_lane.used() == 0 || self.remembered.used() < self.remembered.limit()
     }
 
     /// Takes `bytes` for an attempt of a lane that has so many attempts and bytes in flight; `false`: it has
@@ -150,6 +192,15 @@ impl Budget {
     }
 }
 
+// === impl Remembered ===
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        self.of_lane.give_back(self.bytes);
+        self.of_all.give_back(self.bytes);
+    }
+}
+
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Waiting")
@@ -160,7 +211,13 @@ impl std::fmt::Debug for Waiting {
 
 #[cfg(test)]
 mod tests {
+    use millrace_channel::Stage;
+    use millrace_event::{Clock, Event, SpecVersion, Timestamp};
+
     use super::*;
+    use crate::lane::Inner;
+    use crate::lane::tests::{key, lane};
+    use crate::next_step::{Attempted, Next};
 
     fn budget() -> Budget {
         Budget::new(Arc::new(Ledger::new(100)), Arc::new(Ledger::new(100)), 0)
@@ -176,6 +233,76 @@ mod tests {
         assert!(budget.is_tight());
         budget.give_back(100);
         assert!(budget.take(100));
+    }
+
+    /// A failure whose answer had so many bytes.
+    fn failure(bytes: usize) -> Failure {
+        Failure {
+            at: Timestamp(0),
+            stage: Stage::Subscriber,
+            attempt: 0,
+            target: String::new(),
+            status: Some(500),
+            reason: String::new(),
+            body: vec![b'.'; bytes],
+            millis: 1,
+        }
+    }
+
+    #[test]
+    fn a_lane_without_memory_for_failures_has_one_row_until_its_outcome_is_committed() {
+        let (budget, lane, now) = (budget(), lane(), Timestamp(1_000));
+        let event = Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("a valid event");
+        let row = |offset| {
+            let failures = vec![failure(10)];
+            let attempted = Attempted {
+                failures,
+                ..Attempted::first(key(offset))
+            };
+            attempted.into_row(now, false)
+        };
+        let mut inner = lane.inner.lock();
+        let offer = |inner: &mut Inner, offset| inner.offer_due(row(offset), event.clone(), &budget);
+        budget.remembered.take_anyway(REMEMBERED);
+        assert!(offer(&mut inner, 1));
+        assert!(!offer(&mut inner, 2), "one is held");
+        let mut job = lane.take(&mut inner, &budget, now).expect("the row");
+        assert!(!offer(&mut inner, 2), "it is in flight");
+        assert!(!inner.wants_due(&budget), "they would be fetched in vain");
+        inner.settle(job.attempted.key, Next::Done, &Clock::manual(now));
+        inner.remember(job.remembered.take());
+        assert!(!offer(&mut inner, 2), "its outcome is not committed");
+        drop(lane.snapshot(&mut inner, 0));
+        assert!(inner.wants_due(&budget));
+        assert!(offer(&mut inner, 2));
+        assert!(!offer(&mut inner, 3));
+        budget.remembered.give_back(REMEMBERED);
+        assert!(inner.wants_due(&budget), "there is room again");
+    }
+
+    #[test]
+    fn failures_are_remembered_while_there_is_room_and_of_one_row_of_each_lane_always() {
+        let (budget, half) = (budget(), vec![failure(1024); 8 << 10]);
+        let lanes: [Arc<Ledger>; 3] = std::array::from_fn(|_| Arc::new(Ledger::new(0)));
+        let first = budget.remember(&half, &lanes[0]).expect("its first row");
+        assert!(lanes[0].used() > REMEMBERED / 2);
+        assert!(budget.may_remember(&lanes[0]), "there is room");
+        assert!(budget.remember(&half, &lanes[0]).is_none(), "but not so much");
+        let second = budget.remember(&half, &lanes[1]).expect("of each lane one row");
+        let third = budget.remember(&half, &lanes[2]).expect("of each lane one row");
+        assert!(!budget.may_remember(&lanes[0]));
+        let none = budget.remember(&[], &lanes[0]);
+        assert!(none.is_some(), "a row without failures needs no room");
+        drop((second, third));
+        let more = budget.remember(&half[..100], &lanes[0]);
+        assert!(more.is_some());
+        drop((first, none, more));
+        assert_eq!((lanes[0].used(), budget.remembered.used()), (0, 0));
     }
 
     #[test]

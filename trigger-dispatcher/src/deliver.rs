@@ -243,7 +243,7 @@ fn tell_of_none(serving: &Serving, lane: &Lane, job: &Job, next: &Next) {
 }
 
 /// Puts what comes next into the lane's next commit. The event is in flight no more.
-fn settle(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job, next: Next, counts: Option<Counts>) {
+fn settle(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &mut Job, next: Next, counts: Option<Counts>) {
     if matches!(next, Next::Park { .. }) {
         serving.metrics.parked.inc();
     }
@@ -252,6 +252,7 @@ fn settle(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job, next: Next, count
         let mut inner = lane.inner.lock();
         let tells = counts.is_some_and(|counts| inner.tally.count(counts));
         inner.settle(job.attempted.key, next, &serving.common.clock);
+        inner.remember(job.remembered.take());
         inner.flight.end(bytes);
         serving.stir(lane, &mut inner);
         tells

@@ -389,7 +389,8 @@ async fn watch_commands(serving: Arc<Serving>) {
     }
 }
 
-/// Writes long attempts down, and drops queues that stand still while memory is short.
+/// Writes long attempts down, lets lanes fetch what they had no memory for, and drops queues that stand still
+/// while memory is short.
 fn look_lanes_over(serving: &Arc<Serving>) {
     let now = serving.steady();
     let then = now.before(WRITTEN_DOWN_AFTER);
@@ -398,7 +399,8 @@ fn look_lanes_over(serving: &Arc<Serving>) {
     for lane in lanes {
         let mut inner = lane.inner.lock();
         lane.write_down_open(&mut inner, then, now);
-        if inner.dirty {
+        // Memory that other lanes gave back wakes nobody.
+        if inner.dirty || inner.wants_due(&serving.common.budget) {
             serving.stir(&lane, &mut inner);
         }
         let still = tight && inner.stands_still_since(then);

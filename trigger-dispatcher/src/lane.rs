@@ -19,13 +19,14 @@ mod under_way;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use millrace_budget::Ledger;
 use millrace_channel::{Change, LaneId, Position, Stage, Work, WorkKey};
 use millrace_delivery::Share;
 use millrace_event::{Event, ObjectName, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Remembered};
 use crate::next_step::Attempted;
 use crate::settings::Settings;
 use crate::watched::Panic;
@@ -85,6 +86,7 @@ pub(crate) enum Halt {
 struct DueJob {
     work: Work,
     event: Event,
+    remembered: Remembered,
 }
 
 /// Something to attempt.
@@ -94,6 +96,8 @@ pub(crate) struct Job {
     pub(crate) event: Event,
     /// When its row was due. `None` for one that is new.
     pub(crate) due: Option<Timestamp>,
+    /// The memory of its row's failures. `None` for one that is new.
+    pub(crate) remembered: Option<Remembered>,
     pub(crate) settings: Arc<Settings>,
 }
 
@@ -106,6 +110,8 @@ pub(crate) struct Snapshot {
     pub(crate) is_ahead: bool,
     pub(crate) outcomes: usize,
     pub(crate) released: Vec<WorkKey>,
+    /// The memory of failures in `changes`.
+    pub(crate) remembered: Vec<Remembered>,
     /// The earliest due time among the rows put.
     pub(crate) next_due: Option<Timestamp>,
 }
@@ -122,6 +128,10 @@ pub(crate) struct Inner {
     /// Rows in `due` or being attempted, or whose change is not committed yet: not to be fetched again.
     taken: HashSet<WorkKey>,
     released: Vec<WorkKey>,
+    /// The memory of failures in `pending`.
+    remembered: Vec<Remembered>,
+    /// Bytes of failures that its rows remember, from when they are read until they are committed.
+    remembers: Arc<Ledger>,
     /// While due rows are being fetched: the keys whose change became durable meanwhile. They stay taken
     /// until the end, because the fetch may have read their rows before.
     freed_while_fetching: Option<Vec<WorkKey>>,
@@ -217,6 +227,7 @@ impl Lane {
                 attempted: Attempted::first(key),
                 event: queued.event,
                 due: None,
+                remembered: None,
                 settings: inner.settings.clone(),
             });
         }
@@ -267,6 +278,7 @@ impl Lane {
             }),
             outcomes: inner.uncommitted,
             released: std::mem::take(&mut inner.released),
+            remembered: std::mem::take(&mut inner.remembered),
             next_due: inner.next_due.take(),
         }
     }
@@ -304,6 +316,8 @@ impl Inner {
             due_bytes: 0,
             taken: HashSet::new(),
             released: Vec::new(),
+            remembered: Vec::new(),
+            remembers: Arc::new(Ledger::new(0)),
             freed_while_fetching: None,
             pending: Vec::new(),
             next_due: None,

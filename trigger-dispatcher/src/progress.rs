@@ -13,6 +13,7 @@ use std::time::Duration;
 use millrace_channel::{Change, ChannelError, WorkKey};
 use millrace_event::Timestamp;
 
+use crate::budget::Remembered;
 use crate::lane::{Lane, Snapshot, at};
 use crate::provoke;
 use crate::serving::Serving;
@@ -28,6 +29,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Owed {
     changes: Vec<Change>,
+    /// The memory of their failures.
+    remembered: Vec<Remembered>,
     /// By the lanes' numbers.
     lanes: BTreeMap<u32, OwedLane>,
     /// Whether the router has moved.
@@ -80,6 +83,7 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
         return Err(error);
     }
     owed.changes.clear();
+    owed.remembered.clear();
     owed.moved = false;
     for OwedLane {
         lane,
@@ -151,10 +155,12 @@ impl Owed {
             changes,
             outcomes,
             released,
+            remembered,
             next_due,
             ..
         } = snapshot;
         self.changes.extend(changes);
+        self.remembered.extend(remembered);
         let owed = self.lanes.entry(lane.key).or_insert_with(|| OwedLane {
             lane: lane.clone(),
             outcomes: 0,

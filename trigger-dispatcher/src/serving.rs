@@ -180,7 +180,7 @@ impl Serving {
             self.hungry.lock().insert(lane.key);
             self.hungry_waker.notify_one();
         }
-        if inner.wants_due() {
+        if inner.wants_due(&self.common.budget) {
             inner.due_waiting = false;
             // Now, and not at once: lanes that have waited for longer come first, or one with much due
             // starves them.

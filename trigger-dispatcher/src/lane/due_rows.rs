@@ -16,7 +16,11 @@ impl Inner {
         if !self.flight.begin(bytes, budget) {
             return None;
         }
-        let DueJob { work, event } = self.due.pop_front()?;
+        let DueJob {
+            work,
+            event,
+            remembered,
+        } = self.due.pop_front()?;
         self.due_bytes -= bytes;
         budget.give_back(bytes);
         self.window.in_hand.begin(work.key, work.attempt, false, now);
@@ -34,6 +38,7 @@ impl Inner {
             attempted,
             event,
             due,
+            remembered: Some(remembered),
             settings: self.settings.clone(),
         })
     }
@@ -43,13 +48,14 @@ impl Inner {
         self.due.len() < MAX_DUE && self.due_bytes < MAX_DUE_BYTES
     }
 
-    /// Whether due rows should be fetched: there are more, they may be attempted, and half of the room is
-    /// free.
-    pub(crate) fn wants_due(&self) -> bool {
+    /// Whether due rows should be fetched: there are more, they may be attempted, half of the room is free,
+    /// and so is memory for their failures.
+    pub(crate) fn wants_due(&self, budget: &Budget) -> bool {
         self.due_waiting
             && self.may_attempt()
             && self.due.len() <= MAX_DUE / 2
             && self.due_bytes <= MAX_DUE_BYTES / 2
+            && budget.may_remember(&self.remembers)
     }
 
     pub(crate) fn is_taken(&self, key: &WorkKey) -> bool {
@@ -60,10 +66,14 @@ impl Inner {
         self.taken.len()
     }
 
-    /// Holds a due row with its event until a worker takes it; `false`: the budget is used up. One row at
+    /// Holds a due row with its event until a worker takes it; `false`: memory for it is used up. One row at
     /// least.
     pub(crate) fn offer_due(&mut self, work: Work, event: Event, budget: &Budget) -> bool {
         let bytes = event.stored().len();
+        let Some(remembered) = budget.remember(&work.failures, &self.remembers) else {
+            self.due_waiting = true;
+            return false;
+        };
         if self.due.is_empty() {
             budget.take_anyway(bytes);
         } else if !budget.take(bytes) {
@@ -72,7 +82,11 @@ impl Inner {
         }
         self.due_bytes += bytes;
         self.taken.insert(work.key);
-        self.due.push_back(DueJob { work, event });
+        self.due.push_back(DueJob {
+            work,
+            event,
+            remembered,
+        });
         true
     }
 

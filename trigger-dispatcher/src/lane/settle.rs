@@ -4,6 +4,7 @@ use millrace_channel::{Change, WorkKey};
 use millrace_event::{Clock, Timestamp};
 
 use super::{Inner, is_first};
+use crate::budget::Remembered;
 use crate::next_step::{Attempted, Next};
 
 impl Inner {
@@ -97,6 +98,11 @@ impl Inner {
                 });
             }
         }
+    }
+
+    /// The next commit holds the failures of this row.
+    pub(crate) fn remember(&mut self, remembered: Option<Remembered>) {
+        self.remembered.extend(remembered);
     }
 
     /// The snapshot is durable: its rows may be fetched again, its outcomes no longer count.
