@@ -1,8 +1,9 @@
 /* Moves the clocks of one process: a library that LD_PRELOAD puts before libc.
  *
- * MILLRACE_TEST_PRELOAD names a file with two numbers of 64 bits: the seconds by which the wall clock and CLOCK_BOOTTIME
- * are ahead of the machine's. A test writes them while the process runs. CLOCK_MONOTONIC, which timers go by, is left
- * alone, as a machine that is suspended leaves it. Nothing here allocates memory: the allocator asks for the time too.
+ * MILLRACE_TEST_PRELOAD names a file with two numbers of 64 bits: the seconds by which the wall clock and
+ * CLOCK_BOOTTIME are ahead of the machine's. A test writes them while the process runs. CLOCK_MONOTONIC,
+ * which timers go by, is left alone, as a machine that is suspended leaves it. Nothing here allocates memory:
+ * the allocator asks for the time too.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

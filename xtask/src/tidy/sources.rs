@@ -13,15 +13,13 @@ const WIDEST: usize = 110;
 
 pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
+    for (file, text) in house.texts("c")? {
+        findings.extend(wide(file, &text));
+    }
     for (file, text) in house.texts("rs")? {
+        findings.extend(wide(file, &text));
         if !text.starts_with("//!") {
             findings.push(format!("{} does not begin with `//!`", file.display()));
-        }
-        for line in wide_comments(&text) {
-            let file = file.display();
-            findings.push(format!(
-                "{file}:{line} is a comment of more than {WIDEST} columns"
-            ));
         }
         let lines = if is_tests(file) {
             0
@@ -36,6 +34,14 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(findings)
+}
+
+/// The comments of a file that are too wide.
+fn wide(file: &Path, text: &str) -> Vec<String> {
+    let file = file.display();
+    wide_comments(text)
+        .map(|line| format!("{file}:{line} is a comment of more than {WIDEST} columns"))
+        .collect()
 }
 
 /// Whether a file is tests and nothing else: a crate's `tests.rs`, or what lies in its `tests/`. The suites
@@ -58,14 +64,14 @@ fn lines_before_tests(text: &str) -> usize {
 }
 
 /// The numbers of lines that are comments and too wide. A row of a table, and a word that alone is too wide,
-/// cannot be wrapped.
+/// cannot be wrapped. In C, a comment's further lines begin with an asterisk.
 fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
     let lines = (1..).zip(text.lines());
     let wide = lines.filter(|(_, line)| {
         let comment = line.trim_start();
-        let words = comment.trim_start_matches(['/', '!']).trim();
+        let words = comment.trim_start_matches(['/', '!', '*']).trim();
         line.chars().count() > WIDEST
-            && comment.starts_with("//")
+            && ["//", "/*", "* "].iter().any(|begin| comment.starts_with(begin))
             && !words.starts_with('|')
             && words.contains(char::is_whitespace)
     });
@@ -80,10 +86,10 @@ mod tests {
     fn comments_that_can_be_wrapped_are_wrapped() {
         let wide = "word ".repeat(30);
         let text = format!(
-            "//! {wide}\nfn a() {{}}\n    // {wide}\n/// | {wide}|\n// {}\n// short\n",
+            "//! {wide}\nfn a() {{}}\n    // {wide}\n/// | {wide}|\n// {}\n// short\n/* {wide}\n * {wide}\n */\n",
             "x".repeat(120)
         );
-        assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [1, 3, 7, 8]);
     }
 
     #[test]
