@@ -18,6 +18,18 @@ fn event(attributes: &[(&str, &str)]) -> Event {
     builder.build().expect("a valid event")
 }
 
+/// An event of type `t` with this JSON.
+fn with_json(data: &str) -> Event {
+    let attributes = [
+        ("type", "t"),
+        ("source", "/"),
+        ("datacontenttype", "application/json"),
+    ];
+    let event = event(&attributes).edit();
+    let event = event.data(DataForm::Bytes, data.as_bytes());
+    event.build().expect("a valid event")
+}
+
 fn compiled(filters: &[Filter]) -> Arc<Compiled> {
     Arc::new(Compiled::new(filters).expect("a valid filter"))
 }
@@ -166,15 +178,7 @@ fn what_the_allowance_does_not_suffice_for_is_left_for_later_and_decided_then() 
         r#"{{"name": 1, "list": [{}0]}}"#,
         "[[[[[[[[0]]]]]]]],".repeat(50_000)
     );
-    let event = event(&[
-        ("type", "t"),
-        ("source", "/"),
-        ("datacontenttype", "application/json"),
-    ])
-    .edit()
-    .data(DataForm::Bytes, data.as_bytes())
-    .build()
-    .expect("a valid event");
+    let event = with_json(&data);
     let subject = Subject::new(&event);
     let mut found = Matching::default();
     index.matching_within(&subject, &Allowance::brief(), &mut found);
@@ -199,15 +203,7 @@ fn an_event_that_was_begun_goes_on_with_another_allowance_where_it_ended() {
     // Not even another allowance suffices for this one.
     index.insert(8, path("$..*..absent"));
     let data = format!(r#"{{"name": 1, "list": [{}0]}}"#, "[[[0]]],".repeat(4_000));
-    let event = event(&[
-        ("type", "t"),
-        ("source", "/"),
-        ("datacontenttype", "application/json"),
-    ])
-    .edit()
-    .data(DataForm::Bytes, data.as_bytes())
-    .build()
-    .expect("a valid event");
+    let event = with_json(&data);
     let (subject, mut found) = (Subject::new(&event), Matching::default());
     index.matching_within(&subject, &Allowance::brief(), &mut found);
     let first = found.matched.clone();
