@@ -6,12 +6,33 @@
 
 use crate::mesh::Setup;
 use crate::preload::Preload;
+use crate::{Mesh, wait_until};
+
+/// Spans by which clocks are set, in seconds.
+pub const HOUR: i64 = 3_600;
+/// A day.
+pub const DAY: i64 = 24 * HOUR;
+/// A year without a leap day.
+pub const YEAR: i64 = 365 * DAY;
 
 const SHIM: &str = include_str!("clocks/shim.c");
 
 /// The clocks of the processes of one [`Setup`].
 #[derive(Debug)]
 pub struct Clocks(Preload);
+
+/// Waits until the mesh has noticed at least so many jumps; returns the last one in seconds.
+///
+/// # Errors
+/// When that is not so before the deadline.
+pub async fn until_jumps(mesh: &Mesh, jumps: u64) -> anyhow::Result<f64> {
+    wait_until(&format!("{jumps} jumps of the clock are shown"), || async {
+        let clock = mesh.admin().get("mesh").await?["clock"].clone();
+        anyhow::ensure!(clock["jumps"].as_u64() >= Some(jumps), "{clock}");
+        Ok(clock["lastJump"]["seconds"].as_f64())
+    })
+    .await
+}
 
 // === impl Clocks ===
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::documents::Trigger;
-use crate::{Event, Mesh, Producers, Sink, wait_until};
+use crate::{Answer, Event, Mesh, Producers, Sink, wait_until};
 
 /// A policy that retries soon, and longer than any test takes.
 pub const PATIENT: &str =
@@ -124,4 +124,24 @@ pub async fn until_state(mesh: &Mesh, trigger: &str, state: &str) -> anyhow::Res
         .until_trigger(trigger, state, |trigger| trigger["state"] == state)
         .await
         .map(drop)
+}
+
+/// Checks that the trigger `shop/t`, which was given up, is a new one when it comes back: it starts at the
+/// end.
+///
+/// # Errors
+/// When it does not, or nothing comes before the deadline.
+pub async fn comes_back_as_a_new_one(
+    mesh: &Mesh,
+    sink: &Sink,
+    back: impl FnOnce() -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    sink.answer("/t", [Answer::ok()]);
+    sink.take("/t");
+    taken(mesh, back).await?;
+    mesh.send("shop/default", &events("new-", "x", 5)).await?;
+    mesh.until_settled().await?;
+    let (arrived, expected) = (sorted(sink.ids("/t")), ids("new-", 5));
+    anyhow::ensure!(arrived == expected, "{arrived:?}");
+    Ok(())
 }

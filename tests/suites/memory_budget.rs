@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,16 @@ fn assert_bounded(mesh: &Mesh, quiet: u64) -> anyhow::Result<()> {
     let bound = quiet + (BUDGET / MIB) as u64 + ROOM_MIB;
     anyhow::ensure!(most <= bound, "{most} MiB, {quiet} when quiet");
     Ok(())
+}
+
+/// Waits until more than so many bytes of a part are in use.
+async fn until_used(mesh: &Mesh, part: &str, bytes: usize) -> anyhow::Result<()> {
+    wait_until(&format!("more than {bytes} bytes of {part} in use"), || async {
+        let used = used(mesh, part).await?;
+        anyhow::ensure!(used > bytes, "{used}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Waits until nothing of a part is in use.
@@ -145,12 +156,7 @@ async fn stalled_replies_fill_their_part_and_drain() -> anyhow::Result<()> {
         .map(|nth| Event::new(&format!("stall-{nth}"), "stall"))
         .collect();
     mesh.send("shop/default", &stalls).await?;
-    wait_until("the part to be full", || async {
-        let used = used(&mesh, "replies").await?;
-        anyhow::ensure!(used > 3 * MIB, "{used}");
-        Ok(Some(()))
-    })
-    .await?;
+    until_used(&mesh, "replies", 3 * MIB).await?;
     let good: Vec<_> = (0..100)
         .map(|nth| Event::new(&format!("good-{nth}"), "good"))
         .collect();
@@ -199,12 +205,7 @@ async fn hung_subscribers_of_large_events_fill_their_part_and_drain() -> anyhow:
         mesh.send("shop/default", &events).await?;
     }
     // Completely full: no lane begins another attempt.
-    wait_until("the part to be full", || async {
-        let used = used(&mesh, "in-flight").await?;
-        anyhow::ensure!(used > BUDGET / 4 - 2 * MIB, "{used}");
-        Ok(Some(()))
-    })
-    .await?;
+    until_used(&mesh, "in-flight", BUDGET / 4 - 2 * MIB).await?;
     let waits = |trigger: &Value| {
         let reason = trigger["reason"].as_str();
         reason.is_some_and(|reason| reason.contains("memory"))
@@ -259,12 +260,7 @@ async fn a_reply_that_waits_for_memory_uses_up_nothing_of_its_timeout() -> anyho
         let ids = (0..8).map(|nth| format!("dawdle-{round}-{nth}"));
         let events: Vec<_> = ids.map(|id| Event::new(&id, "dawdle")).collect();
         mesh.send("shop/default", &events).await?;
-        wait_until("the part to be full", || async {
-            let used = used(&mesh, "replies").await?;
-            anyhow::ensure!(used > 3 * MIB, "{used}");
-            Ok(Some(()))
-        })
-        .await?;
+        until_used(&mesh, "replies", 3 * MIB).await?;
         mesh.send("shop/default", &[Event::new(&round.to_string(), "patient")])
             .await?;
         let came = sink.wait_for("/awaited", round + 1).await?[round].at;
@@ -287,39 +283,69 @@ async fn a_reply_that_waits_for_memory_uses_up_nothing_of_its_timeout() -> anyho
     Ok(())
 }
 
+/// The most that is seen in use of a part until this is done.
+async fn most_used(
+    mesh: &Mesh,
+    part: &str,
+    done: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<usize> {
+    let (mut done, mut most) = (pin!(done), 0);
+    loop {
+        tokio::select! {
+            ended = &mut done => return ended.map(|()| most),
+            used = used(mesh, part) => most = most.max(used?),
+        }
+    }
+}
+
+/// At the limit means that one more Broker has to wait. With this budget the part has room for one.
 #[tokio::test]
 async fn brokers_whose_triggers_lag_take_turns_at_the_log() -> anyhow::Result<()> {
     const BROKERS: usize = 5;
     const EVENTS: usize = 10;
+    /// Attempts to look at the part while a Broker reads.
+    const ROUNDS: usize = 10;
     let sink = Sink::start().await?;
-    let gate = Gate::closed();
     let mut documents = Documents::broker();
     let paths: Vec<_> = (0..BROKERS).map(|nth| format!("/lags-{nth}")).collect();
     for (nth, path) in paths.iter().enumerate() {
-        sink.answer(path, [Answer::ok().after(&gate)]);
         let (broker, trigger) = (format!("broker-{nth}"), format!("lags-{nth}"));
         documents = documents
             .and_broker(&broker, "{}")
             .trigger(&Trigger::new(&trigger, &sink.url(path)).on(&broker));
     }
     let mesh = start(&documents).await?;
-    // More than all queues may hold together: the rest stays in the logs.
-    let events: Vec<_> = (0..EVENTS).map(|nth| large("large", nth)).collect();
-    for nth in 0..BROKERS {
-        mesh.send(&format!("shop/broker-{nth}"), &events).await?;
+    let limit = "millrace_memory_limit_bytes{part=\"readers\"}";
+    let limit = mesh.admin().metric(limit).await? as usize;
+    let (mut most, mut wanted) = (0, BTreeSet::new());
+    for round in 0..ROUNDS {
+        let gate = Gate::closed();
+        for path in &paths {
+            sink.answer(path, [Answer::ok().after(&gate)]);
+        }
+        // More than all queues may hold together: the rest stays in the logs.
+        let events: Vec<_> = (0..EVENTS)
+            .map(|nth| large(&format!("large-{round}"), nth))
+            .collect();
+        wanted.extend(events.iter().map(|event| event.id().to_owned()));
+        let arrived = async {
+            for nth in 0..BROKERS {
+                mesh.send(&format!("shop/broker-{nth}"), &events).await?;
+            }
+            until_used(&mesh, "queued", 2 * MIB).await?;
+            gate.open();
+            for path in &paths {
+                sink.until_all(path, &wanted).await?;
+            }
+            Ok(())
+        };
+        most = most.max(most_used(&mesh, "readers", arrived).await?);
+        empty(&mesh, "readers").await?;
+        if most >= limit {
+            break;
+        }
     }
-    wait_until("the queues to be full", || async {
-        let used = used(&mesh, "queued").await?;
-        anyhow::ensure!(used > 2 * MIB, "{used}");
-        Ok(Some(()))
-    })
-    .await?;
-    gate.open();
-    let wanted: BTreeSet<_> = events.iter().map(|event| event.id().to_owned()).collect();
-    for path in &paths {
-        sink.until_all(path, &wanted).await?;
-    }
-    empty(&mesh, "readers").await?;
+    assert_eq!(most, limit, "the part was full, and never more than that");
     mesh.admin().until_parked(0).await?;
     Ok(())
 }

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Answered, Client, Event, Mesh, Producers, Sink, Volume, wait_until};
 
-/// Retries for ever, and quickly.
-const STUBBORN: &str = "{retry: 2000000000, backoffDelay: PT0.05S, backoffMax: PT0.2S}";
 const EVENT_BYTES: usize = 32 << 10;
 
 fn event(id: &str) -> Event {
