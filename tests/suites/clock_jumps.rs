@@ -1,5 +1,5 @@
-//! Promise: a clock that is set forward or back, by hours or by years, delays or hastens no retry, and no debt
-//! is dropped because of it.
+//! Promise: a clock that is set forward or back, by hours or by years, delays or hastens no retry, and no
+//! debt is dropped because of it.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 /* Lets one process make no connection: a library that LD_PRELOAD puts before libc.
  *
- * MILLRACE_TEST_PRELOAD names a file with one number of 32 bits: the error that connect(2) fails with, or 0. A
- * test writes it while the process runs. Connections that are open, and those that come in, are left alone.
+ * MILLRACE_TEST_PRELOAD names a file with one number of 32 bits: the error that connect(2) fails with, or 0.
+ * A test writes it while the process runs. Connections that are open, and those that come in, are left alone.
  */
 #define _GNU_SOURCE
 #include <errno.h>
