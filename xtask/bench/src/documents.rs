@@ -36,6 +36,25 @@ pub(crate) fn triggers(count: usize, matching: usize, sink: SocketAddr) -> Strin
     documents
 }
 
+/// `count` Brokers `bench/b0` and so on; each of the first `busy` has a trigger for everything.
+pub(crate) fn brokers(count: usize, busy: usize, sink: SocketAddr) -> String {
+    let mut documents = String::new();
+    for n in 0..count {
+        let _ = write!(
+            documents,
+            "---\napiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b{n}, namespace: bench}}\nspec: {{}}\n"
+        );
+    }
+    for n in 0..busy.min(count) {
+        let _ = write!(
+            documents,
+            "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t{n}, namespace: bench}}\n\
+             spec: {{broker: b{n}, subscriber: {{uri: \"http://{sink}/{n}\"}}}}\n"
+        );
+    }
+    documents
+}
+
 /// The Broker, a trigger for everything, and the source `bench/github`, whose calls are signed with `secret`.
 pub(crate) fn webhooks(secret: &str, sink: SocketAddr) -> String {
     let broker = broker();

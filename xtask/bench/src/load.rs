@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::brokers::BUSY;
+
 /// Connections of the load, and so requests under way.
 const CONNECTIONS: usize = 64;
 
@@ -36,7 +38,9 @@ pub(crate) enum Until {
 pub(crate) enum Shape {
     /// An event in binary mode, to the Broker `bench/default`.
     Event,
-    /// The same, with each connection coming from a peer of its own: an address of this machine.
+    /// The same, each connection to a Broker of its own, one of the busy ones of `brokers`.
+    EventToMany,
+    /// The same as `Event`, with each connection coming from a peer of its own: an address of this machine.
     EventOfMany,
     /// A push as GitHub calls with it, signed with [`SECRET`], to the source `bench/github`. Its data is as
     /// large.
@@ -89,7 +93,7 @@ async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> any
     });
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {
-        connections.spawn_local(one(shared.clone(), shape.peer(number)));
+        connections.spawn_local(one(shared.clone(), number));
     }
     let mut loaded = Loaded::default();
     while let Some(part) = connections.join_next().await {
@@ -104,13 +108,13 @@ async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> any
 }
 
 /// One connection: a request, its answer, the next.
-async fn one(shared: Rc<Shared>, peer: Ipv4Addr) -> anyhow::Result<Loaded> {
+async fn one(shared: Rc<Shared>, number: usize) -> anyhow::Result<Loaded> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind((peer, 0).into())?;
+    socket.bind((shared.shape.peer(number), 0).into())?;
     let connected = socket.connect(shared.address).await;
     let mut stream = connected.context("the load cannot connect")?;
     stream.set_nodelay(true)?;
-    let (mut request, id) = request(shared.address, shared.shape)?;
+    let (mut request, id) = request(shared.address, shared.shape, number)?;
     let mut buffer = vec![0; 4096];
     let mut loaded = Loaded::default();
     while shared.goes_on() {
@@ -140,7 +144,7 @@ impl Shape {
     /// The local address of the connection with this number.
     fn peer(self, number: usize) -> Ipv4Addr {
         let last = match self {
-            Self::Event | Self::Push => 1,
+            Self::Event | Self::EventToMany | Self::Push => 1,
             Self::EventOfMany => u8::try_from(number + 1).expect("invariant: few connections"),
         };
         Ipv4Addr::new(127, 0, 0, last)
@@ -156,20 +160,20 @@ impl Shared {
     }
 }
 
-/// A request, and where its number stands.
-fn request(address: SocketAddr, shape: Shape) -> anyhow::Result<(Vec<u8>, usize)> {
+/// A request of the connection with this number, and where the number of an event stands in it.
+fn request(address: SocketAddr, shape: Shape, connection: usize) -> anyhow::Result<(Vec<u8>, usize)> {
     let mut data = b"{\"ref\":\"refs/heads/main\",\"text\":\"".to_vec();
     data.resize(DATA - 2, b'x');
     data.extend_from_slice(b"\"}");
     let (path, headers) = match shape {
-        Shape::Event | Shape::EventOfMany => (
-            "default",
+        Shape::Event | Shape::EventOfMany | Shape::EventToMany => (
+            if shape == Shape::EventToMany { format!("b{}", connection % BUSY) } else { "default".to_owned() },
             "ce-specversion: 1.0\r\nce-source: /bench\r\nce-type: bench.t0\r\nce-time: 2026-11-22T20:00:00Z\r\nce-id: ".to_owned(),
         ),
         Shape::Push => {
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), &data);
             let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-            ("github", format!("x-github-event: push\r\nx-hub-signature-256: sha256={hex}\r\nx-github-delivery: "))
+            ("github".to_owned(), format!("x-github-event: push\r\nx-hub-signature-256: sha256={hex}\r\nx-github-delivery: "))
         }
     };
     let room = if shape == Shape::Push { "/sources" } else { "" };
@@ -225,7 +229,8 @@ mod tests {
     #[test]
     fn requests_are_numbered_in_place() {
         for (shape, name) in [(Shape::Event, "ce-id"), (Shape::Push, "x-github-delivery")] {
-            let (mut bytes, id) = request("127.0.0.1:1".parse().expect("address"), shape).expect("request");
+            let (mut bytes, id) =
+                request("127.0.0.1:1".parse().expect("address"), shape, 0).expect("request");
             write_number(&mut bytes[id..id + ID.len()], 1_234_567);
             let text = String::from_utf8(bytes).expect("text");
             assert!(

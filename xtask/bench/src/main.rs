@@ -12,6 +12,7 @@
 
 mod against;
 mod backlog;
+mod brokers;
 mod compare;
 mod contender;
 mod documents;
@@ -68,6 +69,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Match => triggers::matching_many(options, &mut report)?,
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
+            Scenario::Brokers => brokers::run(options, &mut report)?,
             Scenario::Explain => explain::run(options, &mut report)?,
             Scenario::Webhooks => webhooks::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,

@@ -11,8 +11,8 @@ pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
   --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, webhooks, filters,
-                    explain, kafka, neighbours (all)
-  --quick           one short round instead of three long ones, and a tenth of the backlog
+                    explain, kafka, neighbours, brokers (all)
+  --quick           one short round instead of three long ones, and a tenth of the backlog and of the Brokers
   --seconds N       how long the load of one run lasts (8)
   --against PATH    `compare`, `triggers` and `kafka` measure this binary of Millrace and the one that was built, twelve
                     rounds in turns, and nothing else; and `neighbours` says how the row `one proxy` compares
@@ -31,6 +31,7 @@ cargo xtask bench [SCENARIO...] [options]
              `cargo xtask peers`
   neighbours an honest producer, its subscriber and /healthz while another tenant attacks, row by row, beside the same while
              the attack goes to another mesh; and one client to many. MILLRACE_LONG=1 for 1 000 dead Triggers and 700 names
+  brokers    5 000 Brokers of which 50 are busy: start, stop, threads, descriptors, memory, idle processor time
 ";
 
 /// What to do.
@@ -50,6 +51,10 @@ pub(crate) struct Options {
     pub(crate) run: Duration,
     pub(crate) backlog: u64,
     pub(crate) records: u64,
+    /// Brokers of the scenario `brokers`.
+    pub(crate) brokers: usize,
+    /// How long a process is left alone before it counts as idle.
+    pub(crate) settle: Duration,
     pub(crate) data: PathBuf,
     /// Another binary of Millrace to compare with.
     pub(crate) against: Option<PathBuf>,
@@ -69,6 +74,7 @@ pub(crate) enum Scenario {
     Explain,
     Kafka,
     Neighbours,
+    Brokers,
 }
 
 /// How the bare forwarder works.
@@ -79,7 +85,7 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 10] = [
+const ALL: [(&str, Scenario); 11] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
@@ -90,6 +96,7 @@ const ALL: [(&str, Scenario); 10] = [
     ("filters", Scenario::Filters),
     ("kafka", Scenario::Kafka),
     ("neighbours", Scenario::Neighbours),
+    ("brokers", Scenario::Brokers),
 ];
 
 /// Reads the command line.
@@ -100,6 +107,8 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
         run: Duration::from_secs(8),
         backlog: 1_000_000,
         records: 1_000_000,
+        brokers: 5_000,
+        settle: Duration::from_secs(15),
         data: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/bench"),
         against: None,
         json: false,
@@ -113,6 +122,8 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                 options.run = Duration::from_secs(2);
                 options.backlog = 100_000;
                 options.records = 100_000;
+                options.brokers = 500;
+                options.settle = Duration::from_secs(5);
             }
             "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
             "--against" => options.against = Some(binary(&value()?)?),

@@ -31,6 +31,21 @@ pub(crate) fn rss(pid: u32) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
+/// The descriptors that a process has open, but for sockets.
+pub(crate) fn files(pid: u32) -> anyhow::Result<usize> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    // One that is closed meanwhile leads nowhere.
+    let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    Ok(targets
+        .filter(|target| !target.to_string_lossy().starts_with("socket:"))
+        .count())
+}
+
+/// The threads of a process.
+pub(crate) fn threads(pid: u32) -> anyhow::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +59,7 @@ mod tests {
     fn this_process_costs_something() {
         assert!(cpu(std::process::id()).is_ok());
         assert!(rss(std::process::id()).expect("rss") > 0.5);
+        assert!(threads(std::process::id()).expect("threads") > 0);
+        assert!(files(std::process::id()).expect("files") > 0);
     }
 }
