@@ -160,6 +160,14 @@ impl Process {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
     }
 
+    /// How many threads it has.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn threads(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/task", self.id()))?.count())
+    }
+
     /// Waits for the first line on stdout.
     ///
     /// # Errors

@@ -90,7 +90,11 @@ impl DataFolder {
         for part in ["brokers", broker.namespace(), broker.name(), "log"] {
             let inner = within.join(part);
             if !inner.is_dir() {
-                std::fs::create_dir(&inner).map_err(|error| fault("make", &inner, error))?;
+                match std::fs::create_dir(&inner) {
+                    // Another Broker of the namespace made it just now.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && inner.is_dir() => {}
+                    made => made.map_err(|error| fault("make", &inner, error))?,
+                }
                 sync_dir(&within)?;
             }
             within = inner;

@@ -5,7 +5,7 @@
 //! ([`state`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`] decides
 //! who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed or
 //! replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
-//! copies a folder that is in use.
+//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`].
 
 mod backup;
 mod ballast;
@@ -17,12 +17,13 @@ mod folder;
 pub mod log;
 mod metrics;
 mod place;
+mod pool;
 mod shares;
 pub mod state;
 pub mod store;
 
 pub use backup::{BackupError, BackupReport, backup};
-pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
+pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions, close_all};
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! One data folder: its format, its lock, its brokers' channels and its checkpoints.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -8,16 +9,24 @@ use std::sync::{Arc, Weak};
 use millrace_event::{Checkpoint, Clock, ObjectName};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use tokio::task::{JoinError, JoinSet};
 
 use super::ballast::Ballast;
 use super::channel::{Embedded, Surroundings};
 use super::checkpoints::Checkpoints;
-use super::disk::{Disk, FolderVolume};
+use super::disk::{Disk, FolderVolume, Space};
 use super::folder::{DataFolder, fault};
 use super::log::LogError;
 use super::metrics::Metrics;
+use super::pool::Pool;
 use super::state;
-use crate::Channel;
+use crate::{Channel, ChannelError};
+
+/// Channels that are opened or closed at one time: they wait for a disk, which syncs many for the price of
+/// one.
+const AT_ONCE: usize = 16;
+/// Brokers whose names fall on the same one of so many locks are opened one after the other.
+const LOCKS: usize = 64;
 
 /// When an append counts as durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,6 +131,14 @@ pub enum OpenError {
     Interrupted,
 }
 
+/// What there was of a broker before its channel was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Had {
+    Nothing,
+    Folder,
+    Channel,
+}
+
 /// An open data folder. Holds the lock until it is dropped.
 #[derive(Debug)]
 pub struct Store {
@@ -130,8 +147,8 @@ pub struct Store {
     metrics: Metrics,
     checkpoints: Arc<Checkpoints>,
     open: Mutex<HashMap<ObjectName, Weak<Embedded>>>,
-    /// One channel is opened at a time: asking twice at once gives the same one.
-    opening: tokio::sync::Mutex<()>,
+    /// A channel is opened once: asking twice at once gives the same one.
+    opening: [tokio::sync::Mutex<()>; LOCKS],
 }
 
 // === impl StoreOptions ===
@@ -158,19 +175,23 @@ impl Store {
         ballast.restore(&disk);
         let open = |file: &Path| ballast.backing(&disk, || Checkpoints::open(file));
         let checkpoints = Arc::new(open_checkpoints(folder.path(), options.rebuild_state, open)?);
+        let pool = Pool::default();
+        pool.begin()
+            .map_err(|error| fault("start the threads of", folder.path(), error))?;
         Ok(Self {
             surroundings: Surroundings {
                 options,
                 disk,
                 ballast,
                 shares: Arc::default(),
+                pool,
                 folder: folder.clone(),
             },
             folder,
             metrics: Metrics::default(),
             checkpoints,
             open: Mutex::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: [const { tokio::sync::Mutex::const_new(()) }; LOCKS],
         })
     }
 
@@ -193,7 +214,7 @@ impl Store {
         broker: &ObjectName,
         options: ChannelOptions,
     ) -> Result<Arc<Embedded>, OpenError> {
-        let _one = self.opening.lock().await;
+        let _one = self.opening[lock_of(broker)].lock().await;
         let known = self.open.lock().get(broker).and_then(Weak::upgrade);
         if let Some(channel) = known {
             if !channel.is_closing() {
@@ -210,6 +231,102 @@ impl Store {
         let channel = opened.map_err(|_| OpenError::Interrupted)??;
         self.open.lock().insert(broker.clone(), Arc::downgrade(&channel));
         Ok(channel)
+    }
+
+    /// Opens the channels of these brokers, several at a time: all or none. If one cannot be opened, the
+    /// error names it; those that were opened here are closed again, and folders that were made for them are
+    /// removed.
+    pub async fn channels(
+        self: &Arc<Self>,
+        brokers: Vec<(ObjectName, ChannelOptions)>,
+    ) -> Result<Vec<(ObjectName, Arc<dyn Channel>)>, (ObjectName, OpenError)> {
+        let (mut opened, mut made) = (Vec::with_capacity(brokers.len()), Vec::new());
+        let mut failed: Option<(ObjectName, OpenError)> = None;
+        let (mut waiting, mut opening) = (brokers.into_iter(), JoinSet::new());
+        // On a full volume they share the room of the ballast.
+        let is_full = |space: Space| space.missing(0) > 0;
+        let at_once = match self.surroundings.disk.space() {
+            Some(space) if is_full(space) => 1,
+            _ => AT_ONCE,
+        };
+        loop {
+            while failed.is_none()
+                && opening.len() < at_once
+                && let Some((broker, options)) = waiting.next()
+            {
+                let store = self.clone();
+                opening.spawn(async move {
+                    let had = store.has(&broker);
+                    (had, store.channel(&broker, options).await, broker)
+                });
+            }
+            match opening.join_next().await {
+                None => break,
+                Some(Ok((had, Ok(channel), broker))) => opened.push((had, broker, channel)),
+                Some(Ok((had, Err(error), broker))) => {
+                    made.extend((had == Had::Nothing).then(|| broker.clone()));
+                    failed = failed.or(Some((broker, error)));
+                }
+                Some(Err(cut)) => after(cut),
+            }
+        }
+        let Some(failed) = failed else {
+            let known = |(_, broker, channel)| (broker, channel);
+            return Ok(opened.into_iter().map(known).collect());
+        };
+        self.take_back(opened, made).await;
+        Err(failed)
+    }
+
+    /// Closes channels that nobody has used, and removes the folders of those that had none before, and those
+    /// in `made`.
+    async fn take_back(
+        self: &Arc<Self>,
+        opened: Vec<(Had, ObjectName, Arc<dyn Channel>)>,
+        mut made: Vec<ObjectName>,
+    ) {
+        let mut closing = Vec::new();
+        for (had, broker, channel) in opened {
+            if had != Had::Channel {
+                closing.push((broker.clone(), channel));
+            }
+            if had == Had::Nothing {
+                made.push(broker);
+            }
+        }
+        for (broker, closed) in close_all(closing).await {
+            if let Err(error) = closed {
+                tracing::warn!(%broker, %error, "a channel that is not needed after all could not be closed");
+            }
+        }
+        let store = self.clone();
+        let removal = tokio::task::spawn_blocking(move || {
+            for broker in made {
+                if let Err(error) = store.remove(&broker) {
+                    tracing::warn!(%broker, %error, "the new folder of a broker that is not needed after all stays");
+                }
+            }
+        });
+        // It fails only when the process ends.
+        let _ = removal.await;
+    }
+
+    /// What there is of a broker.
+    fn has(&self, broker: &ObjectName) -> Had {
+        let is_open = |channel: Arc<Embedded>| !channel.is_closing();
+        if self
+            .open
+            .lock()
+            .get(broker)
+            .and_then(Weak::upgrade)
+            .is_some_and(is_open)
+        {
+            return Had::Channel;
+        }
+        match self.folder.broker(broker) {
+            Ok(path) if path.exists() => Had::Folder,
+            _ => Had::Nothing,
+        }
     }
 
     /// The brokers that have a folder here, also those that are in no document any more.
@@ -237,6 +354,41 @@ impl Store {
     pub fn checkpoints(&self) -> Arc<dyn Checkpoint> {
         self.checkpoints.clone()
     }
+}
+
+/// Closes channels, several at a time; tells how each ended, in order of name.
+pub async fn close_all(
+    channels: Vec<(ObjectName, Arc<dyn Channel>)>,
+) -> Vec<(ObjectName, Result<(), ChannelError>)> {
+    let (mut waiting, mut closing) = (channels.into_iter(), JoinSet::new());
+    let mut closed = Vec::new();
+    loop {
+        while closing.len() < AT_ONCE
+            && let Some((broker, channel)) = waiting.next()
+        {
+            closing.spawn(async move { (broker, channel.close().await) });
+        }
+        match closing.join_next().await {
+            None => break,
+            Some(Ok(outcome)) => closed.push(outcome),
+            Some(Err(cut)) => after(cut),
+        }
+    }
+    closed.sort_by(|a, b| a.0.cmp(&b.0));
+    closed
+}
+
+/// Passes a panic on. Otherwise the end of the runtime has cut a task off, and nobody needs it any more.
+fn after(cut: JoinError) {
+    if let Ok(panic) = cut.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn lock_of(broker: &ObjectName) -> usize {
+    let mut hasher = DefaultHasher::new();
+    broker.hash(&mut hasher);
+    usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0)
 }
 
 fn open_checkpoints(
@@ -318,6 +470,44 @@ mod tests {
         anew.close().await.unwrap();
         store.remove(&broker()).unwrap();
         assert_eq!(store.brokers().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn many_are_opened_together_or_none_and_what_was_made_for_them_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(folder.path()));
+        let named = |n: usize| ObjectName::new("shop", format!("b{n:02}"));
+        let all = |range: std::ops::Range<usize>| range.map(|n| (named(n), OPTIONS)).collect::<Vec<_>>();
+        // One is open, one has only its folder.
+        let running = store.embedded(&named(0), OPTIONS).await.unwrap();
+        store
+            .embedded(&named(1), OPTIONS)
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
+        let in_the_way = folder.path().join("brokers/shop/b20");
+        std::fs::write(&in_the_way, "").unwrap();
+
+        let (broker, error) = store.channels(all(0..40)).await.unwrap_err();
+        assert_eq!(broker, named(20));
+        assert!(matches!(error, OpenError::Files { .. }), "{error}");
+        assert_eq!(store.brokers().unwrap(), [named(0), named(1)]);
+        let open = store
+            .open
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .filter(|channel| !channel.is_closed())
+            .count();
+        assert_eq!(open, 1, "only the one that ran");
+        assert!(!running.is_closing());
+
+        std::fs::remove_file(in_the_way).unwrap();
+        let opened = store.channels(all(0..40)).await.unwrap();
+        assert_eq!((opened.len(), store.brokers().unwrap().len()), (40, 40));
+        assert!(close_all(opened).await.iter().all(|(_, closed)| closed.is_ok()));
     }
 
     #[tokio::test]

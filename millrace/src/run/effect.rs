@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use millrace_channel::Channels;
-use millrace_channel::embedded::{ChannelOptions, Store};
+use millrace_channel::embedded::{ChannelOptions, Store, close_all};
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use tokio::sync::watch;
 
 /// What a change of the mesh goes through.
 pub(crate) struct Effect {
-    store: Store,
+    store: Arc<Store>,
     channels: Channels,
     /// What the dispatcher is to serve.
     desired: watch::Sender<Arc<Mesh>>,
@@ -33,7 +33,7 @@ impl Effect {
         admitted: watch::Sender<Arc<Mesh>>,
     ) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             channels,
             desired,
             applied,
@@ -53,16 +53,7 @@ impl Effect {
         if mesh.revision == before.revision {
             return Ok(mesh);
         }
-        let is_open = |broker: &&Arc<Broker>| self.channels.get(&broker.name).is_some();
-        let (open, closed): (Vec<_>, Vec<_>) = mesh.brokers.values().partition(is_open);
-        for broker in closed {
-            self.open(&broker.name, options(broker)).await?;
-        }
-        self.open_orphans().await?;
-        // Only now: if a channel cannot be opened, those that run keep the options that they have.
-        for broker in open {
-            self.open(&broker.name, options(broker)).await?;
-        }
+        self.open_channels(&mesh).await?;
         self.desired.send_replace(mesh.clone());
         self.applied
             .wait_for(|revision| *revision >= mesh.revision)
@@ -72,41 +63,57 @@ impl Effect {
         Ok(mesh)
     }
 
-    /// Opens the channels of brokers that are in no document any more: parked events can be read there, and
-    /// what their triggers are owed waits for their return, up to the grace period.
-    async fn open_orphans(&self) -> anyhow::Result<()> {
-        for broker in self.store.brokers()? {
-            if self.channels.get(&broker).is_none() {
-                let retention = Retention::default();
-                let options = ChannelOptions {
-                    retention_age: retention.age,
-                    retention_bytes: retention.bytes,
-                    backlog_bytes: None,
-                    drop_oldest: false,
-                };
-                self.open(&broker, options).await?;
-            }
+    /// Opens the channels that the mesh needs, all or none, and applies its options to those that are open.
+    async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
+        let is_open = |name: &ObjectName| self.channels.get(name).is_some();
+        let all = mesh.brokers.values();
+        let (open, mut closed): (Vec<_>, Vec<_>) = all
+            .map(|broker| (broker.name.clone(), options(broker)))
+            .partition(|(name, _)| is_open(name));
+        // Those of no document any more: parked events can be read there, and what their triggers are owed
+        // waits for their return, up to the grace period.
+        let mut gone = self.store.brokers()?;
+        gone.retain(|name| !is_open(name) && !mesh.brokers.contains_key(name));
+        closed.extend(gone.into_iter().map(|name| (name, options_of_gone())));
+        let opened = self.store.channels(closed).await;
+        let opened =
+            opened.map_err(|(broker, error)| anyhow::Error::new(error).context(unopened(&broker)))?;
+        for (broker, channel) in opened {
+            self.channels.insert(broker, channel);
         }
-        Ok(())
-    }
-
-    /// Opens a channel, or applies new options to an open one.
-    async fn open(&self, broker: &ObjectName, options: ChannelOptions) -> anyhow::Result<()> {
-        let channel = self.store.channel(broker, options).await;
-        let channel = channel.with_context(|| format!("the channel of broker {broker} cannot be opened"))?;
-        self.channels.insert(broker.clone(), channel);
+        // Only now: if a channel cannot be opened, those that run keep the options that they have.
+        for (broker, options) in open {
+            let changed = self.store.channel(&broker, options).await;
+            let channel = changed.with_context(|| unopened(&broker))?;
+            self.channels.insert(broker, channel);
+        }
         Ok(())
     }
 
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
-        let mut closed = Ok(());
-        for (broker, channel) in self.channels.all() {
+        let mut outcome = Ok(());
+        for (broker, closed) in close_all(self.channels.all()).await {
             let context = || format!("the channel of broker {broker} cannot be closed");
             // One that cannot be closed must not keep the others from it.
-            closed = closed.and(channel.close().await.with_context(context));
+            outcome = outcome.and(closed.with_context(context));
         }
-        closed
+        outcome
+    }
+}
+
+fn unopened(broker: &ObjectName) -> String {
+    format!("the channel of broker {broker} cannot be opened")
+}
+
+/// A Broker that is gone keeps what it has by the defaults.
+fn options_of_gone() -> ChannelOptions {
+    let retention = Retention::default();
+    ChannelOptions {
+        retention_age: retention.age,
+        retention_bytes: retention.bytes,
+        backlog_bytes: None,
+        drop_oldest: false,
     }
 }
 

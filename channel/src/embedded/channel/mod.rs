@@ -24,6 +24,7 @@ use super::disk::{Disk, Promise};
 use super::folder::DataFolder;
 use super::log::{Log, LogError};
 use super::metrics::BrokerMetrics;
+use super::pool::Pool;
 use super::shares::{Borrowed, Shares};
 use super::state::{Admission, State};
 use super::store::{ChannelOptions, StoreOptions};
@@ -44,6 +45,7 @@ pub(crate) struct Surroundings {
     pub(crate) disk: Arc<Disk>,
     pub(crate) ballast: Arc<Ballast>,
     pub(crate) shares: Arc<Shares>,
+    pub(crate) pool: Pool,
     pub(crate) folder: Arc<DataFolder>,
 }
 

@@ -46,7 +46,7 @@ impl Surroundings {
 }
 
 impl Embedded {
-    /// Opens the channel's files, or makes them, and starts its threads and its upkeep. On a volume that is
+    /// Opens the channel's files, or makes them, and starts its upkeep. On a volume that is
     /// full to the last block it does so in the room of the ballast. Blocking; within a runtime.
     pub(crate) fn open(
         broker: &ObjectName,
@@ -170,6 +170,7 @@ fn open_log(
         segment_bytes,
         durability: around.options.durability,
         clock: around.options.clock.clone(),
+        pool: around.pool.clone(),
         ..LogOptions::default()
     };
     let logs = path.join("log");
@@ -194,6 +195,7 @@ fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics) -> Hooks {
         }),
         on_full: Box::new(move || ballast.release()),
         commits: metrics.state_commits.clone(),
+        pool: around.pool.clone(),
     }
 }
 

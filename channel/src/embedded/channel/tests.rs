@@ -44,6 +44,7 @@ fn surroundings(folder: &Path, total: u64, clock: &Clock) -> Surroundings {
         options: store,
         disk: Arc::new(Disk::new(Box::new(volume))),
         ballast: Arc::new(Ballast::new(folder)),
+        pool: Default::default(),
         shares: Arc::default(),
         folder: Arc::new(DataFolder::open(folder).unwrap()),
     }

@@ -1,11 +1,12 @@
 //! The log: our own append-only segments with group commit. Knows nothing of lanes.
 //!
 //! # Flow
-//! Producers put appends in the `queue`; the `writer` writes what waits as [`frame`]s of the `active`
-//! segment, syncs once, shows them to readers through the `tail` and gives the `answers`. Who is behind reads
-//! from disk (`reader`, over `walk`). `recover` makes sense of the folder at opening, `torn` tells a crash
-//! from damage, `damage` sets aside what cannot be read. `find` looks events up by id, with the indexes of
-//! `ids`. Under all of it are [`files`], which tests replace by a `simulated` disk.
+//! Producers put appends in the `queue`; the `writer`, at its `station` in the pool, writes what waits as
+//! [`frame`]s of the `active` segment, syncs once, shows them to readers through the `tail` and gives the
+//! `answers`. Who is behind reads from disk (`reader`, over `walk`). `recover` makes sense of the folder at
+//! opening, `torn` tells a crash from damage, `damage` sets aside what cannot be read. `find` looks events up
+//! by id, with the indexes of `ids`. Under all of it are [`files`], which tests replace by a `simulated`
+//! disk.
 //!
 //! # Guarantees
 //! - An append is durable when it is answered; its events have consecutive offsets; all of them are there or
@@ -17,13 +18,12 @@
 //! One process has the folder open; the disk keeps what it has synced.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use millrace_event::{Clock, Event, Timestamp};
-use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use crate::embedded::Durability;
+use crate::embedded::pool::Pool;
 use crate::{Batch, Record};
 
 mod active;
@@ -46,6 +46,7 @@ mod segment;
 mod shared;
 #[cfg(test)]
 mod simulated;
+mod station;
 mod survey;
 mod tail;
 #[cfg(test)]
@@ -78,6 +79,8 @@ pub struct LogOptions {
     /// Bytes of the newest events that are kept in memory for readers at the head. If a large group has more,
     /// readers that keep up get its beginning from the disk.
     pub tail_bytes: usize,
+    /// The threads that write.
+    pub pool: Pool,
 }
 
 impl Default for LogOptions {
@@ -88,6 +91,7 @@ impl Default for LogOptions {
             clock: Clock::System,
             max_waiting_bytes: 64 << 20,
             tail_bytes: 2 * queue::GROUP_BYTES,
+            pool: Pool::default(),
         }
     }
 }
@@ -126,7 +130,7 @@ pub struct Log {
 struct Inner {
     shared: Arc<Shared>,
     near: near::Near,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    station: Arc<station::Station>,
 }
 
 // === impl Log ===
@@ -152,6 +156,9 @@ impl Log {
             segment.appended_at(next);
         }
         let (head, head_seen) = watch::channel(recovered.next);
+        let pool = options.pool.clone();
+        let begun = pool.begin();
+        begun.map_err(|error| io_error("start", "the writer", &error))?;
         let shared = Shared::new(files, options, metrics, recovered.segments, head_seen);
         let shared = Arc::new(shared);
         let writer = writer::Writer::new(
@@ -161,14 +168,10 @@ impl Log {
             recovered.end,
             recovered.next,
         );
-        let thread = std::thread::Builder::new()
-            .name("millrace-log".to_owned())
-            .spawn(|| writer.run());
-        let thread = thread.map_err(|error| io_error("start", "the writer", &error))?;
         let inner = Inner {
+            station: Arc::new(station::Station::new(Arc::clone(&shared), writer)),
             shared,
             near: near::Near::default(),
-            writer: Mutex::new(Some(thread)),
         };
         Ok((
             Self {
@@ -186,6 +189,7 @@ impl Log {
             return Ok(self.head());
         }
         let answered = self.inner.shared.queue.append(events)?;
+        self.inner.call();
         answered.await.unwrap_or(Err(LogError::Closed))
     }
 
@@ -279,7 +283,7 @@ impl Log {
     /// Seals the segment that is written, if it holds anything, so that it can be deleted.
     pub async fn roll(&self) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.shared.queue.order(Order::Roll(answer))?;
+        self.inner.order(Order::Roll(answer))?;
         answered.await.unwrap_or(Err(LogError::Closed))
     }
 
@@ -293,7 +297,7 @@ impl Log {
     /// [`Log::fault`] tells what was found.
     pub async fn look_over(&self) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
-        self.inner.shared.queue.order(Order::LookOver(answer))?;
+        self.inner.order(Order::LookOver(answer))?;
         answered.await.unwrap_or(Err(LogError::Closed))
     }
 
@@ -308,9 +312,7 @@ impl Log {
         if self.inner.shared.is_synced() {
             return Ok(());
         }
-        let (answer, answered) = std::sync::mpsc::sync_channel(1);
-        self.inner.shared.queue.order(Order::Sync(answer))?;
-        answered.recv().unwrap_or(Err(LogError::Closed))
+        self.inner.station.sync()
     }
 
     /// Bytes of all segments on disk.
@@ -337,20 +339,32 @@ impl Log {
     /// already.
     pub async fn close(&self) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
-        match self.inner.shared.queue.order(Order::Close(answer)) {
+        match self.inner.order(Order::Close(answer)) {
             Ok(()) => answered.await.unwrap_or(Err(LogError::Closed)),
             Err(_) => Ok(()),
         }
     }
 }
 
+// === impl Inner ===
+
+impl Inner {
+    fn order(&self, order: Order) -> Result<(), LogError> {
+        self.shared.queue.order(order)?;
+        self.call();
+        Ok(())
+    }
+
+    /// There is work for the writer.
+    fn call(&self) {
+        self.shared.options.pool.call(&self.station);
+    }
+}
+
 impl Drop for Inner {
-    /// Waits for the writer, so that the folder can be opened again at once.
+    /// Ends the writer here, so that the folder can be opened again at once.
     fn drop(&mut self) {
         self.shared.queue.close();
-        if let Some(writer) = self.writer.lock().take() {
-            // A writer that panicked has said so.
-            let _ = writer.join();
-        }
+        self.station.end();
     }
 }

@@ -1,11 +1,9 @@
 //! What waits for the writer: appends, bounded in bytes, and the few orders beside them.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::SyncSender;
-use std::time::Duration;
 
 use millrace_event::Event;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{LogError, frame};
@@ -29,8 +27,6 @@ pub(super) struct Append {
 pub(super) enum Order {
     /// Seal the segment that is written.
     Roll(oneshot::Sender<Result<(), LogError>>),
-    /// Make everything durable.
-    Sync(SyncSender<Result<(), LogError>>),
     /// Look whether the files are where they should be, and begin a segment if there is none.
     LookOver(oneshot::Sender<Result<(), LogError>>),
     /// End. No order or append comes after it.
@@ -38,7 +34,7 @@ pub(super) enum Order {
 }
 
 /// What the writer takes at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Work {
     pub(super) appends: Vec<Append>,
     pub(super) orders: Vec<Order>,
@@ -48,7 +44,6 @@ pub(super) struct Work {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    arrived: Condvar,
     max_bytes: usize,
 }
 
@@ -73,7 +68,6 @@ impl Queue {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             waiting: Mutex::default(),
-            arrived: Condvar::new(),
             max_bytes,
         }
     }
@@ -102,8 +96,6 @@ impl Queue {
             bytes,
             answer,
         });
-        drop(waiting);
-        self.arrived.notify_one();
         Ok(answered)
     }
 
@@ -115,15 +107,12 @@ impl Queue {
         }
         waiting.closed = matches!(order, Order::Close(_));
         waiting.orders.push(order);
-        drop(waiting);
-        self.arrived.notify_one();
         Ok(())
     }
 
     /// Ends the queue without an answer; for the last handle's end.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
-        self.arrived.notify_one();
     }
 
     /// Takes nothing more and drops what waits: its answers come as [`LogError::Closed`]. For the writer's
@@ -140,22 +129,11 @@ impl Queue {
         drop(left);
     }
 
-    /// The next work, in order; waits for it, `at_most` so long when that is given. `None`: closed, and
-    /// nothing waits.
-    pub(super) fn take(&self, at_most: Option<Duration>) -> Option<Work> {
+    /// The next work, in order; `None`: nothing waits.
+    pub(super) fn take(&self) -> Option<Work> {
         let mut waiting = self.waiting.lock();
-        while waiting.appends.is_empty() && waiting.orders.is_empty() {
-            if waiting.closed {
-                return None;
-            }
-            match at_most {
-                None => self.arrived.wait(&mut waiting),
-                Some(at_most) => {
-                    if self.arrived.wait_for(&mut waiting, at_most).timed_out() {
-                        return Some(Work::default());
-                    }
-                }
-            }
+        if waiting.appends.is_empty() && waiting.orders.is_empty() {
+            return None;
         }
         let mut bytes = 0;
         let fits = waiting.appends.iter().take(GROUP_APPENDS).take_while(|append| {

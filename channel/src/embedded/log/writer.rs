@@ -1,5 +1,5 @@
-//! The writer: one thread that takes all appends that wait, writes them with one write and makes them durable
-//! with one sync.
+//! The writer: takes all appends that wait, writes them with one write and makes them durable with one sync.
+//! It works on a thread of the pool while there is something to do.
 //!
 //! # Guarantees
 //! - An append is answered with its offset only after its frame is durable (`Durability::Sync`) or written
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_event::{Moment, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::active::{Active, Failure};
 use super::answers::{Answer, Answers};
@@ -32,7 +32,7 @@ use crate::embedded::Durability;
 use crate::{Position, Record};
 
 /// With `Durability::Os` what has been written is synced after so long without work.
-const LAZY_SYNC: Duration = Duration::from_secs(1);
+pub(super) const LAZY_SYNC: Duration = Duration::from_secs(1);
 /// A buffer that has grown beyond this is given back.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -82,37 +82,31 @@ impl Writer {
         }
     }
 
-    /// Works until the log is closed or its last handle is gone.
-    pub(super) fn run(mut self) {
-        let queue = Arc::clone(&self.shared);
-        let _closes_the_queue = CloseOnEnd(&queue);
-        let mut closers = Vec::new();
-        while closers.is_empty() {
-            let Some(work) = queue.queue.take(self.is_unsynced().then_some(LAZY_SYNC)) else {
-                break;
-            };
-            let Work { appends, orders } = work;
-            if !appends.is_empty() {
-                self.commit(appends);
-            }
-            for order in orders {
-                match order {
-                    Order::Roll(answer) => drop(answer.send(self.roll())),
-                    Order::Sync(answer) => drop(answer.send(self.sync())),
-                    Order::LookOver(answer) => drop(answer.send(self.look_over())),
-                    Order::Close(answer) => closers.push(answer),
-                }
-            }
-            if self.synced_at.elapsed() >= LAZY_SYNC && self.is_unsynced() {
-                // Reported where it fails; those appends have been answered.
-                let _ = self.sync();
+    /// Does what was taken from the queue; gives who waits for the end, if that was ordered.
+    pub(super) fn work(&mut self, work: Work) -> Option<oneshot::Sender<Result<(), LogError>>> {
+        let Work { appends, orders } = work;
+        if !appends.is_empty() {
+            self.commit(appends);
+        }
+        let mut closer = None;
+        for order in orders {
+            match order {
+                Order::Roll(answer) => drop(answer.send(self.roll())),
+                Order::LookOver(answer) => drop(answer.send(self.look_over())),
+                Order::Close(answer) => closer = Some(answer),
             }
         }
-        let finished = self.finish();
-        // The end of the head's channel tells readers that nothing more comes.
-        drop(self);
-        for closer in closers {
-            let _ = closer.send(finished.clone());
+        if self.synced_at.elapsed() >= LAZY_SYNC {
+            self.sync_late();
+        }
+        closer
+    }
+
+    /// Makes durable what was answered before it was.
+    pub(super) fn sync_late(&mut self) {
+        if self.is_unsynced() {
+            // Reported where it fails; those appends have been answered.
+            let _ = self.sync();
         }
     }
 
@@ -313,13 +307,13 @@ impl Writer {
         Ok(())
     }
 
-    fn is_unsynced(&self) -> bool {
+    pub(super) fn is_unsynced(&self) -> bool {
         self.active.as_ref().is_some_and(Active::is_unsynced)
     }
 
     /// Makes durable what has been written. After a failure the segment is left as it is, and a new one
     /// begins.
-    fn sync(&mut self) -> Result<(), LogError> {
+    pub(super) fn sync(&mut self) -> Result<(), LogError> {
         self.synced_at = Instant::now();
         if let Some(active) = self.active.as_mut().filter(|active| active.is_unsynced())
             && let Err(error) = active.sync()
@@ -339,7 +333,7 @@ impl Writer {
     }
 
     /// Syncs, and marks the end as clean, so that damage to the last events is told from a torn tail.
-    fn finish(&mut self) -> Result<(), LogError> {
+    pub(super) fn finish(&mut self) -> Result<(), LogError> {
         self.sync()?;
         let now = self.shared.options.clock.now();
         if let Some(active) = &mut self.active
@@ -366,15 +360,6 @@ fn with_frames<'a>(
         append.events.iter().map(move |_| candidate)
     });
     of_events.zip(keys.iter().copied())
-}
-
-/// However the writer ends, nothing waits for it any more.
-struct CloseOnEnd<'a>(&'a Shared);
-
-impl Drop for CloseOnEnd<'_> {
-    fn drop(&mut self) {
-        self.0.queue.abandon();
-    }
 }
 
 #[cfg(test)]

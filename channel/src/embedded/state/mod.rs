@@ -1,6 +1,6 @@
 //! The state beside the log: progress, work, parked events and copies, in SQLite.
 //!
-//! One thread writes and groups what waits into one transaction ([`worker`]); a second connection reads. The
+//! One [`worker`] writes and groups what waits into one transaction; a second connection reads. The
 //! files below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`]
 //! notices when the database is removed under the process.
 
@@ -19,7 +19,6 @@ mod work;
 mod worker;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::Mutex;
@@ -27,6 +26,7 @@ use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::embedded::pool::Pool;
 use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
 use holds::{Held, Holds};
@@ -39,7 +39,7 @@ pub(crate) use lanes::Admission;
 pub(crate) use opened::Opened;
 pub(crate) use schema::{SchemaError, is_damage, set_aside};
 
-/// What the writing thread calls outside of the database.
+/// What the worker needs outside of the database.
 pub(crate) struct Hooks {
     /// Makes the log durable up to everything that a change can name. Before each transaction.
     pub(crate) before_commit: Box<dyn Fn() -> Result<(), String> + Send>,
@@ -47,18 +47,21 @@ pub(crate) struct Hooks {
     pub(crate) on_full: Box<dyn Fn() + Send>,
     /// Counts transactions.
     pub(crate) commits: Counter,
+    /// The threads that write.
+    pub(crate) pool: Pool,
 }
 
-/// The open state. Dropping it ends its thread without marking the stop as clean.
+/// The open state. Dropping it closes the database without marking the stop as clean.
 #[derive(Debug)]
 pub(crate) struct State {
     jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     reads: Arc<tokio::sync::Mutex<Option<Connection>>>,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    pool: Pool,
+    station: Arc<worker::Station>,
 }
 
-/// What the writing thread shares with everybody.
+/// What the worker shares with everybody.
 #[derive(Debug)]
 struct Shared {
     holds: Mutex<Holds>,
@@ -194,7 +197,7 @@ impl State {
         Ok(())
     }
 
-    /// Ends the thread, after it has marked the stop as clean if it is. Closing twice is fine.
+    /// Marks the stop as clean if it is, and closes the database. Closing twice is fine.
     pub(crate) async fn close(&self, clean: bool) -> Result<(), StateError> {
         let Some(sender) = self.jobs.lock().take() else {
             return Ok(());
@@ -207,9 +210,10 @@ impl State {
         });
         sender.send(job).await.map_err(|_| StateError::Closed)?;
         drop(sender);
+        self.pool.call(&self.station);
         let outcome = answer.await.map_err(|_| StateError::Closed)?;
-        let thread = self.thread.lock().take();
-        let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+        let station = self.station.clone();
+        let _ = tokio::task::spawn_blocking(move || station.end()).await;
         outcome
     }
 
@@ -222,6 +226,7 @@ impl State {
         let (job, answer) = Task::with_answer(work);
         sender.send(job).await.map_err(|_| StateError::Closed)?;
         drop(sender);
+        self.pool.call(&self.station);
         answer.await.map_err(|_| StateError::Closed)?
     }
 }
@@ -362,9 +367,7 @@ impl Drop for State {
     fn drop(&mut self) {
         self.jobs.lock().take();
         // The file must not be in use any more when the caller opens it again.
-        if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
-        }
+        self.station.end();
     }
 }
 
@@ -434,6 +437,7 @@ pub(crate) mod testing {
             before_commit: Box::new(|| Ok(())),
             on_full: Box::new(|| ()),
             commits: Counter::default(),
+            pool: Pool::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::codec::{self, from_db, offsets_from_db};
 use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
-use super::worker::{self, Effects, Worker};
+use super::worker::{self, Effects, Station, Worker};
 use super::{Hooks, Shared, State, StateError, change, times};
 use crate::{Change, LaneId, Position};
 
@@ -92,7 +92,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Starts the thread that writes.
+    /// Makes it ready to be written to.
     pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
         let reads = schema::open_reader(&self.file)?;
         let files = Files::of(&self.file)
@@ -106,21 +106,19 @@ impl Opened {
             commands: watch::Sender::new(0),
             progressed: Notify::new(),
         });
+        let pool = hooks.pool.clone();
         let worker = Worker {
             db: self.db,
             jobs,
             shared: shared.clone(),
             hooks,
         };
-        let thread = std::thread::Builder::new()
-            .name("channel-state".to_owned())
-            .spawn(move || worker.run())
-            .map_err(|error| StateError::Damaged(format!("no thread for it: {error}")))?;
         Ok(State {
             jobs: Mutex::new(Some(sender)),
             reads: Arc::new(tokio::sync::Mutex::new(Some(reads))),
             shared,
-            thread: Mutex::new(Some(thread)),
+            pool,
+            station: Arc::new(Station::new(worker)),
         })
     }
 }

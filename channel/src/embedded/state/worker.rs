@@ -1,4 +1,5 @@
-//! The one thread that writes state: it takes every change that waits and makes one transaction of them.
+//! What writes state: it takes every change that waits and makes one transaction of them. It works on a
+//! thread of the pool while there is something to do.
 //!
 //! Two files that sync on one disk wait for each other, so commits are few: changes that arrive while one
 //! commit syncs make up the next one. Each job stands or falls alone (with a savepoint of its own). When the
@@ -8,11 +9,13 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::holds::Held;
 use super::{Hooks, StateError, schema};
+use crate::embedded::pool::{self, Seat};
 
 /// Jobs that may wait; a caller beyond that waits for room.
 pub(super) const QUEUE: usize = 1_024;
@@ -27,7 +30,7 @@ pub(super) struct Effects {
     pub(super) holds: Vec<Held>,
     /// A command changed something: the dispatcher shall look.
     pub(super) command: bool,
-    /// Done on this thread after the commit and before the next job, so that nothing can be committed in
+    /// Done on the same thread after the commit and before the next job, so that nothing can be committed in
     /// between.
     pub(super) then: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -45,12 +48,60 @@ pub(super) struct Task<F, T> {
     reply: oneshot::Sender<Result<T, StateError>>,
 }
 
-/// What the thread works with.
+/// What it works with.
 pub(super) struct Worker {
     pub(super) db: Connection,
     pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(super) shared: Arc<super::Shared>,
     pub(super) hooks: Hooks,
+}
+
+/// The worker's place in the pool.
+pub(super) struct Station {
+    seat: Seat,
+    /// None once it has ended.
+    worker: Mutex<Option<Worker>>,
+}
+
+// === impl Station ===
+
+impl Station {
+    pub(super) fn new(worker: Worker) -> Self {
+        Self {
+            seat: Seat::default(),
+            worker: Mutex::new(Some(worker)),
+        }
+    }
+
+    /// Does what still waits, and closes the database. Blocking.
+    pub(super) fn end(&self) {
+        let mut worker = self.worker.lock();
+        while worker.as_mut().is_some_and(Worker::work) {}
+        *worker = None;
+    }
+}
+
+impl pool::Station for Station {
+    fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    fn turn(&self) -> bool {
+        self.worker.lock().as_mut().is_some_and(Worker::work)
+    }
+
+    /// What waits is answered as closed.
+    fn broken(&self) {
+        drop(self.worker.lock().take());
+    }
+}
+
+impl std::fmt::Debug for Station {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Station")
+            .field("seat", &self.seat)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl Task ===
@@ -95,17 +146,18 @@ where
 // === impl Worker ===
 
 impl Worker {
-    /// Works until every sender is gone.
-    pub(super) fn run(mut self) {
-        let mut waiting = Vec::with_capacity(GROUP);
-        while let Some(first) = self.jobs.blocking_recv() {
-            waiting.push(first);
-            while waiting.len() < GROUP {
-                let Ok(next) = self.jobs.try_recv() else { break };
-                waiting.push(next);
-            }
-            self.group(std::mem::take(&mut waiting));
+    /// One transaction of what waits; `false`: nothing waited.
+    fn work(&mut self) -> bool {
+        let Ok(first) = self.jobs.try_recv() else {
+            return false;
+        };
+        let mut waiting = vec![first];
+        while waiting.len() < GROUP {
+            let Ok(next) = self.jobs.try_recv() else { break };
+            waiting.push(next);
         }
+        self.group(waiting);
+        true
     }
 
     fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
