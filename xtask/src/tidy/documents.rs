@@ -8,6 +8,9 @@ use super::House;
 /// The two commands of the README.
 const COMMANDS: [&str; 2] = ["cargo run --release -- dev", "cargo xtask test"];
 
+/// Its words are in alphabetical order, each of them once.
+const GLOSSARY: &str = "docs/glossary.md";
+
 pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
     let documents = house.texts("md")?;
@@ -24,6 +27,9 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
                 findings.push(format!("{}: {link} has no function {name}", file.display()));
             }
         }
+    }
+    if let Some((_, text)) = documents.iter().find(|(file, _)| *file == Path::new(GLOSSARY)) {
+        findings.extend(disorder(text));
     }
     match documents.iter().find(|(file, _)| *file == Path::new("README.md")) {
         None => findings.push("there is no README.md".to_owned()),
@@ -57,6 +63,18 @@ fn links(text: &str) -> Vec<&str> {
     }
     found.retain(|target| !target.contains("://") && !target.starts_with("mailto:"));
     found
+}
+
+/// The words of the glossary that do not stand behind the one before.
+fn disorder(glossary: &str) -> Vec<String> {
+    let words = glossary
+        .lines()
+        .filter_map(|line| line.strip_prefix("| **")?.split("**").next());
+    let words: Vec<String> = words.map(str::to_lowercase).collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] >= pair[1]);
+    pairs
+        .map(|pair| format!("{GLOSSARY}: `{}` stands before `{}`", pair[0], pair[1]))
+        .collect()
 }
 
 /// The functions that a document links to by name, with their files: ``[`name`](file.rs)``.
@@ -106,6 +124,13 @@ mod tests {
         let text =
             "See [a](docs/a.md) and [b](#there), [c](https://x.org/y).\n`[d](no)`\n```\n[e](no)\n```\n";
         assert_eq!(links(text), ["docs/a.md", "#there"]);
+    }
+
+    #[test]
+    fn words_that_are_doubled_or_in_disorder_are_found() {
+        let glossary =
+            "| word | means |\n|---|---|\n| **a** | x |\n| **C** | **b** |\n| **b** | y |\n| **b** | z |\n";
+        assert_eq!(disorder(glossary).len(), 2);
     }
 
     #[test]
