@@ -125,7 +125,7 @@ fn a_comparison_costs_more_when_more_has_to_be_looked_at() {
         (&*larger, condition("$[?@ < 7]"), 8 + 250),
     ];
     for (item, filter, least) in dear {
-        let shown = format!("{:.20} {filter:?}", item);
+        let shown = format!("{item:.20} {filter:?}");
         assert!(steps_for_each(item, filter) >= 2 + least, "{shown}");
     }
 }
