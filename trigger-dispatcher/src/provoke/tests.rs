@@ -1,7 +1,8 @@
 //! Promise: a panic ends no task for good and loses nothing, and an event that provokes it each time is given
 //! up. Events that filters are asked about in turns are neither lost, nor asked about twice, nor in the way
-//! of others.
+//! of others. Lanes without work own no task.
 
+mod idle;
 mod memory;
 mod panics;
 mod turns;
