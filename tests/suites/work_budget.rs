@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context as _, ensure};
 use http::Method;
 use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
 use millrace_tests::story::explain;
 use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::Value;
@@ -273,5 +274,53 @@ async fn a_lane_that_fell_behind_gets_what_its_filter_lets_pass_however_long_tha
     mesh.until_settled().await?;
     assert_eq!(sink.count("/behind"), wanted.len());
     assert_eq!(too_much_work(&mesh, "shop/greedy").await?, 11);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trigger_that_lags_does_not_wait_for_costly_filters_of_another_broker() -> anyhow::Result<()> {
+    const COSTLY: usize = 6;
+    let sink = Sink::start().await?;
+    let open = Gate::closed();
+    sink.answer("/fine", [Answer::ok().after(&open)]);
+    sink.answer("/costly", [Answer::ok().after(&open)]);
+    let documents = |filters: &str| {
+        let fine = Trigger::new("fine", &sink.url("/fine"))
+            .on("fine")
+            .delivery("{timeout: PT10M}");
+        let documents = Documents::broker().and_broker("fine", "{}").trigger(&fine);
+        (0..COSTLY).fold(documents, |documents, nth| {
+            let costly = Trigger::new(&format!("costly-{nth}"), &sink.url("/costly"))
+                .filters(filters)
+                .delivery("{timeout: PT10M}");
+            documents.trigger(&costly)
+        })
+    };
+    // With the least budget one Broker at a time reads back what its Triggers have not read.
+    let setup = Setup::new(documents("[]").text())?.args(&["--memory-budget", "1"]);
+    let mut mesh = setup.start().await?;
+    let ids: BTreeSet<String> = (0..2_000).map(|n| n.to_string()).collect();
+    let small: Vec<_> = ids.iter().map(|id| Event::new(id, "small")).collect();
+    mesh.send("shop/fine", &small).await?;
+    for n in 0..30 {
+        mesh.send("shop/default", &[large(&n.to_string())]).await?;
+    }
+    let is_behind = |shown: &Value| shown["state"] == "behind";
+    mesh.admin()
+        .until_trigger("shop/fine", "behind", is_behind)
+        .await?;
+    mesh.admin()
+        .until_trigger("shop/costly-0", "behind", is_behind)
+        .await?;
+
+    mesh.reload(documents(&hostile()[0].1).text()).await?;
+    open.open();
+    sink.until_all("/fine", &ids).await?;
+    let costly = mesh.admin().trigger("shop/costly-0").await?;
+    assert_eq!(
+        costly["state"], "behind",
+        "its filters are still at work: {costly}"
+    );
+    assert_eq!(sink.count("/fine"), ids.len());
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_budget::Slot;
-use millrace_channel::{Batch, ChannelError, Reader};
+use millrace_channel::{Batch, ChannelError, Reader, Record};
 use millrace_event::Event;
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
@@ -19,8 +19,8 @@ use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// Memory of a stretch, beside the largest append: what a batch holds, and what [`KEPT_READERS`] have read
-/// ahead.
+/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead. The append that is read
+/// may be larger.
 pub const STRETCH_BYTES: usize = BATCH_BYTES + KEPT_READERS * KEPT_BYTES;
 /// Readers kept where they stopped, so that a lane that comes back finds its place without a new look-up.
 const KEPT_READERS: usize = 4;
@@ -52,10 +52,17 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         };
         provoke::at(&serving, Task::CatchUp, None);
         let lanes: Vec<_> = hungry.into_iter().filter_map(|key| serving.lane(key)).collect();
-        let fed = {
-            let feeding = pin!(feed(&serving, &lanes, &mut readers));
+        let mut costly = Costly::default();
+        let mut fed = {
+            let feeding = pin!(feed(&serving, &lanes, &mut readers, &mut costly));
             caught(feeding).await
         };
+        // Other Brokers read while this one waits for its turns.
+        drop(stretch);
+        if let (Ok(_), false) = (&fed, costly.events.is_empty()) {
+            let deciding = pin!(costly.decide(&serving));
+            fed = caught(deciding).await.and(fed);
+        }
         let again = match fed {
             Ok(true) => {
                 panics = waits();
@@ -72,7 +79,6 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 panics.next().unwrap_or_default()
             }
         };
-        drop(stretch);
         if !again.is_zero() {
             tokio::select! {
                 () = serving.stop.cancelled() => return,
@@ -126,7 +132,12 @@ fn take_up(serving: &Serving) {
 
 /// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near
 /// each other, so that none waits for another that is further behind. `false`: something could not be read.
-async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box<dyn Reader>>) -> bool {
+async fn feed(
+    serving: &Arc<Serving>,
+    lanes: &[Arc<Lane>],
+    readers: &mut Vec<Box<dyn Reader>>,
+    costly: &mut Costly,
+) -> bool {
     let mut good = true;
     let mut behind = Vec::new();
     for lane in lanes {
@@ -143,7 +154,7 @@ async fn feed(serving: &Arc<Serving>, lanes: &[Arc<Lane>], readers: &mut Vec<Box
     behind.sort_by_key(|(cursor, _)| *cursor);
     let mut rest = &behind[..];
     while !rest.is_empty() {
-        match feed_group(serving, rest, readers).await {
+        match feed_group(serving, rest, readers, costly).await {
             Ok(fed) => rest = &rest[fed..],
             Err(error) => {
                 tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
@@ -159,6 +170,7 @@ async fn feed_group(
     serving: &Arc<Serving>,
     lanes: &[(u64, &Arc<Lane>)],
     readers: &mut Vec<Box<dyn Reader>>,
+    costly: &mut Costly,
 ) -> Result<usize, ChannelError> {
     let first = lanes[0].0;
     let mut reader = match readers.iter().position(|reader| reader.position() == at(first)) {
@@ -179,7 +191,7 @@ async fn feed_group(
         .map(|record| Subject::new(&record.event))
         .collect();
     for (_, lane) in &lanes[..reached] {
-        feed_batch(serving, lane, &batch, &mut subjects).await;
+        feed_batch(serving, lane, &batch, &mut subjects, costly).await;
     }
     Ok(reached)
 }
@@ -218,28 +230,26 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
     }
 }
 
-/// Feeds one lane from a stretch of the log. An event whose filter needs more than an allowance ends this
-/// lane's turn, so that other lanes get theirs.
-async fn feed_batch<'b>(
+/// Feeds one lane from a stretch of the log, up to an event whose filter needs more than an allowance: that
+/// is put off until the stretch is given back.
+async fn feed_batch(
     serving: &Arc<Serving>,
     lane: &Arc<Lane>,
-    batch: &'b Batch,
-    subjects: &mut [Subject<'b>],
+    batch: &Batch,
+    // Not shared: a subject parses its data on demand, for one thread.
+    subjects: &mut [Subject<'_>],
+    costly: &mut Costly,
 ) {
     loop {
         let Some(asking) = Asking::of(lane, batch) else {
             return;
         };
-        let mut said = asking.ask(serving, lane, batch, subjects);
-        let heavy = said.is_empty() && asking.from < batch.records.len();
-        if heavy {
-            let (record, subject) = (&batch.records[asking.from], &mut subjects[asking.from]);
-            match asking.ask_in_turns(serving, &record.event, subject).await {
-                Some(one) => said.push(one),
-                None => return,
-            }
+        let said = asking.ask(serving, lane, batch, subjects);
+        if let (true, Some(record)) = (said.is_empty(), batch.records.get(asking.from)) {
+            costly.put_off(lane, asking, record);
+            return;
         }
-        if !offer(serving, lane, batch, &asking, &said).await || heavy {
+        if !offer(serving, lane, batch, &asking, &said).await {
             return;
         }
         tokio::task::yield_now().await;
@@ -317,32 +327,69 @@ impl Asking {
     }
 
     /// Asks the filter about one event that needs more work. `None`: the broker is no longer served.
-    async fn ask_in_turns<'b>(
-        &self,
-        serving: &Arc<Serving>,
-        event: &'b Event,
-        subject: &mut Subject<'b>,
-    ) -> Option<Option<Said>> {
-        let taken = std::mem::replace(subject, Subject::new(event)).into_owned();
-        let asked = serving.decide_in_turns(Task::CatchUp, taken, self.compiled.clone());
+    async fn ask_in_turns(&self, serving: &Arc<Serving>, event: &Event) -> Option<Option<Said>> {
+        let subject = Subject::new(event).into_owned();
+        let asked = serving.decide_in_turns(Task::CatchUp, subject, self.compiled.clone());
         let asked = tokio::select! {
             () = serving.stop.cancelled() => return None,
             asked = asked => asked,
         };
         Some(match asked {
-            Ok((returned, decision)) => {
-                *subject = returned;
-                match decision {
-                    Decision::Match => Some(Said::Match),
-                    Decision::TooMuchWork => Some(Said::TooMuchWork),
-                    Decision::NoMatch | Decision::Later => None,
-                }
-            }
+            Ok((_, Decision::Match)) => Some(Said::Match),
+            Ok((_, Decision::TooMuchWork)) => Some(Said::TooMuchWork),
+            Ok((_, Decision::NoMatch | Decision::Later)) => None,
             Err(panic) => {
                 serving.note_panic(Task::CatchUp, &panic);
                 Some(Said::Undecided)
             }
         })
+    }
+}
+
+/// Events that need turns, each the next one of its lane. They are decided without a stretch: while one Broker
+/// waits for its turns, others read.
+#[derive(Default)]
+struct Costly {
+    events: Vec<(Arc<Lane>, Asking, Record)>,
+    bytes: usize,
+}
+
+// === impl Costly ===
+
+impl Costly {
+    /// Keeps the event for later. Beyond a batch's bytes it is dropped: its lane asks again.
+    fn put_off(&mut self, lane: &Arc<Lane>, asking: Asking, record: &Record) {
+        let same = self.events.last().map(|(_, _, last)| last);
+        let record = match same.filter(|last| last.position == record.position) {
+            Some(same) => same.clone(),
+            None if self.bytes >= BATCH_BYTES => return,
+            None => {
+                self.bytes += record.event.stored().len();
+                Record {
+                    event: record.event.compact(),
+                    ..record.clone()
+                }
+            }
+        };
+        self.events.push((lane.clone(), asking, record));
+    }
+
+    /// Decides on all of them. `false`: the broker is no longer served.
+    async fn decide(self, serving: &Arc<Serving>) -> bool {
+        for (lane, asking, record) in self.events {
+            let Some(said) = asking.ask_in_turns(serving, &record.event).await else {
+                return false;
+            };
+            let next = at(record.position.offset + 1);
+            let batch = Batch {
+                records: vec![record],
+                next,
+                ..Batch::default()
+            };
+            let asking = Asking { from: 0, ..asking };
+            offer(serving, &lane, &batch, &asking, &[said]).await;
+        }
+        true
     }
 }
 

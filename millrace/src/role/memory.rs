@@ -60,7 +60,7 @@ impl Memory {
             queued: Arc::new(Ledger::new((sixteenth * QUEUED).max(event))),
             in_flight: Arc::new(Ledger::new((sixteenth * IN_FLIGHT).max(event))),
             replies: Part::new(sixteenth * REPLIES, largest_reply),
-            readers: Slots::new(sixteenth * READERS, STRETCH_BYTES + limits.largest_body()),
+            readers: Slots::new(sixteenth * READERS, STRETCH_BYTES.max(limits.event_bytes)),
             read_ahead: Arc::new(Ledger::new(sixteenth * READ_AHEAD)),
         };
         let needed: usize = memory.parts().iter().map(|(_, part)| part.limit()).sum();
@@ -149,10 +149,9 @@ mod tests {
                 .map(|(_, part)| part.limit())
                 .sum();
             let budget = usize::try_from(budget).unwrap();
-            // The readers have whole stretches, and one at least.
-            let stretch = STRETCH_BYTES + Limits::default().largest_body();
-            let least = budget - stretch - 8192;
-            assert!((least..=budget + stretch).contains(&total), "{total} of {budget}");
+            // The readers have whole stretches.
+            let least = budget - STRETCH_BYTES - 8192;
+            assert!((least..=budget).contains(&total), "{total} of {budget}");
         }
     }
 
