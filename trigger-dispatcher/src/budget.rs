@@ -30,8 +30,6 @@ const REMEMBERED: usize = 16 << 20;
 pub(crate) struct Budget {
     queued: Arc<Ledger>,
     in_flight: Arc<Ledger>,
-    /// What an attempt takes beside its event.
-    attempt: usize,
     remembered: Arc<Ledger>,
     /// How many lanes wait for bytes. Kept apart, so that nothing is locked while none waits.
     waiting: AtomicUsize,
@@ -58,11 +56,10 @@ pub(crate) struct Remembered {
 // === impl Budget ===
 
 impl Budget {
-    pub(crate) fn new(queued: Arc<Ledger>, in_flight: Arc<Ledger>, attempt: usize) -> Self {
+    pub(crate) fn new(queued: Arc<Ledger>, in_flight: Arc<Ledger>) -> Self {
         Self {
             queued,
             in_flight,
-            attempt,
             remembered: Arc::new(Ledger::new(REMEMBERED)),
             waiting: AtomicUsize::new(0),
             lanes: Mutex::default(),
@@ -114,7 +111,6 @@ impl Budget {
     /// Takes `bytes` for an attempt of a lane that has so many attempts and bytes in flight; `false`: it has
     /// to wait.
     pub(crate) fn begin(&self, bytes: usize, attempts: usize, held: usize) -> bool {
-        let bytes = bytes + self.attempt;
         if attempts == 0 {
             self.in_flight.take_anyway(bytes);
             return true;
@@ -157,7 +153,7 @@ impl Budget {
 
     /// Ends an attempt. The caller must not hold a lane's lock.
     pub(crate) fn end(&self, bytes: usize) {
-        self.in_flight.give_back(bytes + self.attempt);
+        self.in_flight.give_back(bytes);
         // The other half of this handshake is in `wait`.
         fence(Ordering::SeqCst);
         self.wake_next();
@@ -220,7 +216,7 @@ mod tests {
     use crate::next_step::{Attempted, Next};
 
     fn budget() -> Budget {
-        Budget::new(Arc::new(Ledger::new(100)), Arc::new(Ledger::new(100)), 0)
+        Budget::new(Arc::new(Ledger::new(100)), Arc::new(Ledger::new(100)))
     }
 
     #[test]

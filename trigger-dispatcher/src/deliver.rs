@@ -17,7 +17,7 @@ use crate::alone::{Alone, Turn};
 use crate::attempt::{attempt, target};
 use crate::conclude::{Concluding, conclude};
 use crate::history;
-use crate::lane::{Counts, Job, Lane};
+use crate::lane::{Counts, Job, Lane, bytes_of};
 use crate::next_step::{self, Attempted, MAX_CRASHES, Next};
 use crate::observer::Observation;
 use crate::provoke;
@@ -148,7 +148,7 @@ async fn wait_for_room(
 /// Makes the lane owe the event again. The routes are locked: the lane leaves the router at the router's
 /// position.
 fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
-    let bytes = job.event.stored().len();
+    let bytes = bytes_of(&job.event);
     {
         let routes = serving.routes.lock();
         let mut inner = lane.inner.lock();
@@ -247,7 +247,7 @@ fn settle(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &mut Job, next: Next, c
     if matches!(next, Next::Park { .. }) {
         serving.metrics.parked.inc();
     }
-    let bytes = job.event.stored().len();
+    let bytes = bytes_of(&job.event);
     let tells = {
         let mut inner = lane.inner.lock();
         let tells = counts.is_some_and(|counts| inner.tally.count(counts));

@@ -41,10 +41,6 @@ const LOOK_OVER: Duration = Duration::from_millis(250);
 /// Orphaned lanes are looked at four times in a grace period, between these bounds.
 const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
 
-/// What an attempt under way takes beside its event, counted with it: its worker, and the buffers of its
-/// request.
-pub(crate) const ATTEMPT_BYTES: usize = 8 << 10;
-
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct DispatcherOptions {
@@ -128,11 +124,7 @@ impl Dispatcher {
             connector: parts.connector.clone(),
             intake: parts.intake.clone(),
             clock: parts.clock.clone(),
-            budget: Arc::new(Budget::new(
-                options.queued.clone(),
-                options.in_flight.clone(),
-                ATTEMPT_BYTES,
-            )),
+            budget: Arc::new(Budget::new(options.queued.clone(), options.in_flight.clone())),
             alone: Arc::new(Alone::new()),
             options: Arc::new(options),
             turns: parts.turns.clone(),

@@ -35,7 +35,7 @@ use firsts::Firsts;
 
 pub(crate) use count::Count;
 pub(crate) use firsts::is_first;
-pub(crate) use flight::Flight;
+pub(crate) use flight::{Flight, bytes_of};
 pub(crate) use tally::{Counts, Tally};
 
 /// Outcomes after which a lane waits for the next commit: the most that a crash repeats.
@@ -209,9 +209,10 @@ impl Lane {
         while inner.may_take_new() && inner.uncommitted < MAX_UNCOMMITTED {
             let next = inner.window.next()?;
             let (offset, bytes) = (next.offset, next.event.stored().len());
+            let in_flight = bytes_of(&next.event);
             // Asked first: a row takes none of the bytes in flight, and other lanes may wait for those.
             let is_suspect = inner.may_be_suspect(offset);
-            if !is_suspect && !inner.flight.begin(bytes, budget) {
+            if !is_suspect && !inner.flight.begin(in_flight, budget) {
                 return None;
             }
             let queued = inner.window.pop()?;

@@ -3,7 +3,7 @@
 use millrace_channel::{Change, Work, WorkKey};
 use millrace_event::{Event, Timestamp};
 
-use super::{DueJob, Inner, Job, MAX_DUE, MAX_DUE_BYTES, MAX_UNCOMMITTED};
+use super::{DueJob, Inner, Job, MAX_DUE, MAX_DUE_BYTES, MAX_UNCOMMITTED, bytes_of};
 use crate::budget::Budget;
 use crate::next_step::Attempted;
 
@@ -12,8 +12,9 @@ impl Inner {
         if self.uncommitted >= MAX_UNCOMMITTED || self.new_comes_first() {
             return None;
         }
-        let bytes = self.due.front()?.event.stored().len();
-        if !self.flight.begin(bytes, budget) {
+        let event = &self.due.front()?.event;
+        let bytes = event.stored().len();
+        if !self.flight.begin(bytes_of(event), budget) {
             return None;
         }
         let DueJob {

@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn budget() -> Budget {
-        Budget::new(Arc::new(Ledger::new(1 << 20)), Arc::new(Ledger::new(1 << 20)), 0)
+        Budget::new(Arc::new(Ledger::new(1 << 20)), Arc::new(Ledger::new(1 << 20)))
     }
 
     /// A lane with a parallelism of one that has queued these events.

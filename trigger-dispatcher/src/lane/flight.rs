@@ -1,6 +1,16 @@
 //! A lane's attempts in flight, and their bytes.
 
+use millrace_event::Event;
+
 use crate::budget::Budget;
+
+/// What an attempt takes beside its event: its worker, and the buffers of its request.
+pub(crate) const ATTEMPT_BYTES: usize = 8 << 10;
+
+/// The memory of an attempt with this event.
+pub(crate) fn bytes_of(event: &Event) -> usize {
+    event.stored().len() + ATTEMPT_BYTES
+}
 
 /// The attempts of a lane that are under way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +24,7 @@ pub(crate) struct Flight {
 // === impl Flight ===
 
 impl Flight {
-    /// Begins an attempt with an event of so many bytes, if the budget has room for it.
+    /// Begins an attempt of so many bytes, if the budget has room for it.
     pub(crate) fn begin(&mut self, bytes: usize, budget: &Budget) -> bool {
         self.waits = !budget.begin(bytes, self.attempts, self.bytes);
         if !self.waits {

@@ -127,8 +127,8 @@ mod tests {
     use millrace_event::{Event, SpecVersion, Timestamp};
 
     use crate::budget::Budget;
-    use crate::lane::MAX_UNCOMMITTED;
     use crate::lane::tests::{key, lane_with_suspects_below};
+    use crate::lane::{MAX_UNCOMMITTED, bytes_of};
 
     #[test]
     fn a_lane_without_room_for_a_row_uses_up_no_suspicion_and_is_not_hungry() {
@@ -166,7 +166,7 @@ mod tests {
             .build()
             .expect("a valid event");
         let in_flight = Arc::new(Ledger::new(0));
-        let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone(), 0);
+        let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone());
         let lane = lane_with_suspects_below(10);
         let mut inner = lane.inner.lock();
         for offset in [8, 9, 10, 11] {
@@ -175,7 +175,7 @@ mod tests {
         let job = lane.take(&mut inner, &budget, Timestamp(1_000));
         assert_eq!(job.map(|job| job.attempted.key), Some(key(10)));
         assert_eq!(inner.uncommitted, 2, "the suspects have their rows");
-        assert_eq!(in_flight.used(), event.stored().len());
+        assert_eq!(in_flight.used(), bytes_of(&event));
         assert!(lane.take(&mut inner, &budget, Timestamp(1_000)).is_none());
         assert!(inner.flight.waits, "the second one has no room");
         // A suspect behind it would need none.

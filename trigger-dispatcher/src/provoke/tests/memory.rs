@@ -10,12 +10,12 @@ use millrace_model::{DeliveryPolicy, Shortage, Target, Trigger};
 
 use super::world::*;
 use crate::DispatcherOptions;
-use crate::dispatcher::ATTEMPT_BYTES;
+use crate::lane::bytes_of;
 use crate::watched::Task;
 
 /// What an attempt with this event takes.
 fn in_flight_of(id: &str) -> usize {
-    event(id).stored().len() + ATTEMPT_BYTES
+    bytes_of(&event(id))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
