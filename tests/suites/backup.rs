@@ -2,14 +2,15 @@
 //! process started on it delivers them. The original is not affected.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
 use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Event, Mesh, Producers, Sink, Volume, process, wait_until};
+use millrace_tests::{Answer, Event, Gate, Mesh, Producers, Sink, Volume, process, wait_until};
 
 /// Two Brokers with segments of 256 KiB. One keeps no history, so that its segments come and go, and its
 /// subscriber takes everything. The subscriber of the other, at `/late`, may be away.
@@ -212,4 +213,82 @@ async fn what_is_no_place_for_a_backup_is_refused_in_words() -> anyhow::Result<(
     assert!(!temp.path().join("elsewhere").exists());
     mesh.send("shop/default", &[event("1")]).await?;
     mesh.until_settled().await
+}
+
+/// To delete a segment that a backup has too gives no room back.
+#[tokio::test]
+async fn what_a_backup_keeps_is_not_given_up_for_room() -> anyhow::Result<()> {
+    let Some(volume) = Volume::mount(64)? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let gate = Gate::closed();
+    sink.answer("/late", [Answer::ok().after(&gate)]);
+    let documents = Documents::broker_annotated(&[
+        ("millrace.dev/on-full", "drop-oldest"),
+        ("millrace.dev/retention-bytes", "1Mi"),
+    ]);
+    let documents = documents.trigger(&Trigger::new("late", &sink.url("/late")));
+    let mesh = Setup::new(documents.text())?
+        .data(&volume.path().join("data"))
+        .start()
+        .await?;
+    let mut sent: BTreeSet<_> = (0..400).map(|number| number.to_string()).collect();
+    for id in &sent {
+        mesh.send("shop/default", &[event(id)]).await?;
+    }
+    let copy = volume.path().join("copy");
+    report(&backup(&mesh, &copy).await?)?;
+    let dropped = async || mesh.admin().metric("millrace_channel_dropped_events_total").await;
+
+    // Half of the reserve is missing, and the log has less than that.
+    // Grows or shrinks in place, so that there is never more room than meant.
+    let mut filler = File::create(volume.path().join("filler"))?;
+    let mut leave = |free: u64| -> anyhow::Result<()> {
+        match volume.free()?.checked_sub(free) {
+            Some(more) => filler.write_all(&vec![0; usize::try_from(more)?])?,
+            None => {
+                let less = filler.metadata()?.len() + volume.free()? - free;
+                filler.set_len(less)?;
+                filler.seek(SeekFrom::End(0))?;
+            }
+        }
+        Ok(filler.sync_all()?)
+    };
+    leave(8 << 20)?;
+    for _ in 0..5 {
+        let answer = mesh.post("shop/default", &event("refused").binary()).await?;
+        assert_eq!(answer.status, 503);
+    }
+    // Little is missing, and all of it is in the backup too.
+    leave(15 << 20)?;
+    for _ in 0..5 {
+        let answer = mesh.post("shop/default", &event("refused").binary()).await?;
+        assert_eq!(answer.status, 503);
+    }
+    assert_eq!(dropped().await?, 0.0, "nothing was given up in vain");
+
+    // Without the backup the oldest events give their room.
+    fs::remove_dir_all(&copy)?;
+    leave(15 << 20)?;
+    // The first ones may still find the room that the backup gave back.
+    while dropped().await? == 0.0 {
+        let id = format!("taken-{}", sent.len());
+        let answer = mesh.post("shop/default", &event(&id).binary()).await?;
+        eprintln!(
+            "{} {} {}",
+            volume.free()?,
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
+        if answer.status == 202 {
+            sent.insert(id);
+        }
+    }
+    let lost = dropped().await?;
+    assert!(lost < 400.0, "{lost}");
+    fs::remove_file(volume.path().join("filler"))?;
+    gate.open();
+    sink.wait_for("/late", sent.len() - lost as usize).await?;
+    Ok(())
 }

@@ -16,12 +16,19 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::channel::Embedded;
 use super::disk::Space;
 
 /// How long a count over all Brokers is believed.
 const BELIEVED: Duration = Duration::from_millis(100);
+
+/// How long nothing more is given up after that gave no room back.
+const IN_VAIN: Duration = Duration::from_secs(10);
+
+/// KiB of events that producers hold while they wait for room.
+const WAITING_KIB: u32 = 4096;
 
 /// How long a Broker counts as needing room in the reserve after it asked for some.
 const NEEDS: Duration = Duration::from_secs(10);
@@ -33,12 +40,20 @@ pub(crate) struct Shares {
     counted: Mutex<Option<(Instant, Held)>>,
     /// When a look last found that no Broker can give anything: refusals must be cheap.
     barren: Mutex<Option<Instant>>,
+    /// When something was given up last that gave no room back.
+    in_vain: Mutex<Option<Instant>>,
+    /// What producers that wait for room hold in memory.
+    pub(crate) waiting: Waiters,
     /// One producer at a time is let into what is left of a short volume.
     pub(crate) admitting: Mutex<()>,
     /// One caller at a time drops what is owed to triggers that are gone. A caller that waited may find room
     /// already made.
     pub(crate) forgetting: tokio::sync::Mutex<()>,
 }
+
+/// Room in memory for the events of producers that wait, in KiB: others need that memory too.
+#[derive(Debug)]
+pub(crate) struct Waiters(Semaphore);
 
 /// What the Brokers hold together: events that are not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +99,25 @@ impl Shares {
         held
     }
 
+    /// Whether so many bytes can be won at all by giving up what some Broker of the volume still owes. Not where
+    /// that gave no room back a moment ago: somebody else takes what becomes free.
+    pub(crate) fn may_win(&self, missing: u64, owner: &Embedded) -> bool {
+        let in_vain = self.in_vain.lock().is_some_and(|at| at.elapsed() < IN_VAIN);
+        if in_vain {
+            return false;
+        }
+        let channels = self.channels();
+        let can = channels
+            .iter()
+            .filter(|channel| channel.has_orphans() || std::ptr::eq(Arc::as_ptr(channel), owner));
+        can.map(|channel| channel.winnable()).sum::<u64>() >= missing
+    }
+
+    /// Something was given up, and no room came back.
+    pub(crate) fn won_nothing(&self) {
+        *self.in_vain.lock() = Some(Instant::now());
+    }
+
     /// Whether any Broker has something that can go without harm.
     pub(crate) fn can_give(&self) -> bool {
         let is_barren = self.barren.lock().is_some_and(|at| at.elapsed() < BELIEVED);
@@ -93,6 +127,22 @@ impl Shares {
         let found = self.channels().iter().any(|channel| channel.can_give());
         *self.barren.lock() = (!found).then(Instant::now);
         found
+    }
+}
+
+// === impl Waiters ===
+
+impl Waiters {
+    /// Room for an event of so many bytes, if there is some now. The largest takes all of it.
+    pub(crate) fn enter(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(WAITING_KIB);
+        self.0.try_acquire_many(kib.min(WAITING_KIB)).ok()
+    }
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self(Semaphore::new(WAITING_KIB as usize))
     }
 }
 

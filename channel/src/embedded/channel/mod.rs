@@ -335,6 +335,7 @@ impl Channel for Embedded {
     async fn close(&self) -> Result<(), ChannelError> {
         self.closing.store(true, Ordering::Release);
         self.upkeep.notify_one();
+        self.state.wake_waiting();
         let mut closed = self.closed.lock().await;
         if let Some(outcome) = &*closed {
             return outcome.clone();

@@ -89,45 +89,73 @@ impl Embedded {
         Ok(())
     }
 
-    /// Makes room for a producer that would be turned away, as far as that may be.
-    pub(super) async fn make_room(&self, shortage: &Shortage, bytes: u64) {
+    /// Makes room for a producer that would be turned away, as far as that may be. Returns what is still short.
+    pub(super) async fn make_room(&self, shortage: Shortage, bytes: u64) -> Option<Shortage> {
         let others_can = matches!(shortage, Shortage::Disk { .. }) && self.shares.can_give();
-        if !others_can && !self.can_make_room(shortage) {
-            return;
+        if !others_can && !self.can_make_room(&shortage) {
+            return Some(shortage);
         }
         let _one = self.retaining.lock().await;
-        // A caller that waited may find room already made.
-        while let Some(shortage) = self.shortage(bytes) {
-            let made = self.make_some_room(&shortage, bytes).await;
+        let mut free = None;
+        loop {
+            // A caller that waited may find room already made.
+            let shortage = self.shortage(bytes)?;
+            let made = match self.delete_history_for(&shortage).await {
+                Ok(false) => self.give_up(&shortage, &mut free, bytes).await,
+                deleted => deleted,
+            };
             self.disk.look_again();
             match made {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return self.shortage(bytes),
                 Err(error) => {
                     tracing::warn!(broker = %self.broker, %error, "no room could be made");
-                    return;
+                    return Some(shortage);
                 }
             }
         }
     }
 
-    /// The next step: settled history, this Broker's before that of others; then the places of triggers that
-    /// are gone; then with `drop-oldest` the oldest events. Returns whether looking again is worthwhile.
-    async fn make_some_room(&self, shortage: &Shortage, bytes: u64) -> Result<bool, ChannelError> {
-        if let Shortage::Disk { missing, .. } = shortage {
-            if self.settled_bytes() > 0 && self.delete_settled(*missing).await? {
+    /// Deletes settled history for a volume that is short, this Broker's before that of others. Returns whether
+    /// there was any.
+    async fn delete_history_for(&self, shortage: &Shortage) -> Result<bool, ChannelError> {
+        let Shortage::Disk { missing, .. } = shortage else {
+            return Ok(false);
+        };
+        if self.settled_bytes() > 0 && self.delete_settled(*missing).await? {
+            return Ok(true);
+        }
+        for other in self.shares.channels() {
+            // A Broker that is deleting at this moment is left alone: it holds its own lock and may wait for
+            // another one.
+            if other.settled_bytes() > 0
+                && let Ok(_one) = other.retaining.try_lock()
+                && other.delete_settled(*missing).await?
+            {
                 return Ok(true);
             }
-            for other in self.shares.channels() {
-                // A Broker that is deleting at this moment is left alone: it holds its own lock and may wait
-                // for another one.
-                if other.settled_bytes() > 0
-                    && let Ok(_one) = other.retaining.try_lock()
-                    && other.delete_settled(*missing).await?
-                {
-                    return Ok(true);
-                }
+        }
+        Ok(false)
+    }
+
+    /// Gives up what is still owed: the places of triggers that are gone, then with `drop-oldest` the oldest
+    /// events. On a short volume only while that gives room back: `free` is what was free before the last step.
+    /// Returns whether looking again is worthwhile.
+    async fn give_up(
+        &self,
+        shortage: &Shortage,
+        free: &mut Option<u64>,
+        bytes: u64,
+    ) -> Result<bool, ChannelError> {
+        if let Shortage::Disk { missing, .. } = shortage {
+            let now = self.disk.space().map(|space| space.free);
+            if free.is_some() && now <= *free {
+                self.shares.won_nothing();
             }
+            if !self.shares.may_win(*missing, self) {
+                return Ok(false);
+            }
+            *free = now;
         }
         match self.next_orphan(shortage) {
             Some(_) => self.forget_longest_gone(bytes).await,
@@ -145,6 +173,16 @@ impl Embedded {
                 (drop_oldest && *above > 0) || self.state.longest_gone().is_some()
             }
         }
+    }
+
+    /// Whether it keeps the place of a trigger that is gone.
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.state.longest_gone().is_some()
+    }
+
+    /// Bytes that deleting its sealed segments would give back.
+    pub(crate) fn winnable(&self) -> u64 {
+        self.log.winnable()
     }
 
     /// Whether something here can go without harm: settled history, or the place of a trigger that is gone.

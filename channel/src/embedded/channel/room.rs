@@ -15,11 +15,11 @@ use crate::{AppendError, Class};
 /// When a producer that was turned away may come back.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// So long producers of a Broker that holds less than its part wait for its subscribers to give room back.
+/// How long a producer waits for room, if its Broker holds less than its part.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most producers of a Broker that wait so: each holds its event in memory, which others need too.
-const WAITING: usize = 32;
+/// How many producers of one Broker may wait at a time.
+const WAITING: usize = 8;
 
 /// The most triggers that a refusal names.
 const NAMED: usize = 3;
@@ -184,8 +184,10 @@ impl Embedded {
         {
             return Ok(room);
         }
-        if let Some(shortage) = self.shortage(bytes) {
-            self.make_room(&shortage, bytes).await;
+        if let Some(shortage) = self.shortage(bytes)
+            && let Some(shortage) = self.make_room(shortage, bytes).await
+            && shortage.may_pass()
+        {
             self.wait_for_room(bytes).await;
         }
         // One at a time, so that many that find the same room do not all take it.
@@ -204,22 +206,22 @@ impl Embedded {
     /// Waits while the shortage may pass. What was delivered gives its room back with the next progress,
     /// which is written a moment after the deliveries.
     async fn wait_for_room(&self, bytes: u64) {
-        let Some(_place) = self.patience.enter() else {
+        let (Some(_place), Some(_memory)) = (self.patience.enter(), self.shares.waiting.enter(bytes)) else {
             return;
         };
         let longest = Instant::now() + PATIENCE;
         loop {
             let version = self.state.holds_version();
-            if !self.shortage(bytes).is_some_and(|shortage| shortage.may_pass()) {
-                return;
-            }
             let until = self.patience.ends(version).min(longest).into();
             let progress = self.state.progress_since(version);
-            if tokio::time::timeout_at(until, progress).await.is_err() || self.is_closing() {
+            let is_over = tokio::time::timeout_at(until, progress).await.is_err() || self.is_closing();
+            // Also at the end: another Broker may have settled something meanwhile.
+            let Some(shortage) = self.shortage(bytes) else {
                 return;
-            }
-            if let Some(shortage) = self.shortage(bytes) {
-                self.make_room(&shortage, bytes).await;
+            };
+            let left = self.make_room(shortage, bytes).await;
+            if is_over || !left.is_some_and(|left| left.may_pass()) {
+                return;
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,10 @@ pub trait Files: Send + Sync + fmt::Debug {
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
     /// Deletes a file. Readers that have it open can still read it.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Whether the file has another name too, as in a backup: removing this one gives no room back.
+    fn has_other_names(&self, _name: &str) -> bool {
+        false
+    }
     /// Makes creations and deletions durable.
     fn sync_dir(&self) -> io::Result<()>;
     /// Whether the folder is where it was opened; the error tells what became of it.
@@ -112,6 +117,11 @@ impl Files for Folder {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.check_place()?;
         std::fs::remove_file(self.path.join(name))
+    }
+
+    fn has_other_names(&self, name: &str) -> bool {
+        let found = std::fs::metadata(self.path.join(name));
+        found.is_ok_and(|found| found.nlink() > 1)
     }
 
     fn sync_dir(&self) -> io::Result<()> {

@@ -264,6 +264,16 @@ impl Log {
         self.inner.near.forget();
     }
 
+    /// Bytes that the file system would have again if all sealed segments were deleted.
+    pub fn winnable(&self) -> u64 {
+        let shared = &self.inner.shared;
+        let segments = shared.segments();
+        let own = segments
+            .iter()
+            .filter(|segment| segment.info().sealed && !shared.files.has_other_names(&segment.name));
+        own.map(|segment| segment.info().bytes).sum()
+    }
+
     /// The segments in order. The last one that is not sealed is being written.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         self.inner

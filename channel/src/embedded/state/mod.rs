@@ -259,7 +259,12 @@ impl State {
         self.shared.holds.lock().version()
     }
 
-    /// Ends when `holds_version` is not `seen` any more.
+    /// Ends all waits of [`State::progress_since`].
+    pub(crate) fn wake_waiting(&self) {
+        self.shared.progressed.notify_waiters();
+    }
+
+    /// Ends when `holds_version` is not `seen` any more, or by [`State::wake_waiting`].
     pub(crate) async fn progress_since(&self, seen: u64) {
         let progressed = self.shared.progressed.notified();
         tokio::pin!(progressed);
