@@ -14,13 +14,13 @@ fn event(id: &str) -> Event {
 }
 
 /// Two Brokers with a Trigger each, on a volume of 64 MiB: the subscriber of `default` is away, that of
-/// `fine` is not.
-async fn two_brokers(volume: &Volume, dead: &Sink, fine: &Sink) -> anyhow::Result<Mesh> {
+/// `fine` is not. So many events of `default` wait for retries, the rest behind them.
+async fn two_brokers(volume: &Volume, dead: &Sink, fine: &Sink, deferred: &str) -> anyhow::Result<Mesh> {
     let documents = Documents::broker()
         .trigger(
             &Trigger::new("dead", &dead.url("/dead"))
                 .delivery(STUBBORN)
-                .annotation("millrace.dev/max-deferred", "10"),
+                .annotation("millrace.dev/max-deferred", deferred),
         )
         .and_broker("fine", "{}")
         .trigger(
@@ -53,16 +53,25 @@ async fn until_refused(mesh: &Mesh, broker: &str, prefix: &str) -> anyhow::Resul
 
 #[tokio::test]
 async fn a_dead_subscriber_on_one_broker_lets_the_producers_of_another_go_on() -> anyhow::Result<()> {
+    beside_a_dead_subscriber("10", ", the oldest for shop/dead").await
+}
+
+#[tokio::test]
+async fn so_does_one_whose_events_all_wait_for_retries() -> anyhow::Result<()> {
+    beside_a_dead_subscriber("10000", "kept for this broker's triggers").await
+}
+
+async fn beside_a_dead_subscriber(deferred: &str, whose: &str) -> anyhow::Result<()> {
     let Some(volume) = Volume::mount(64)? else {
         return Ok(());
     };
     let (dead, fine) = (Sink::start().await?, Sink::start().await?);
     dead.down();
-    let mut mesh = two_brokers(&volume, &dead, &fine).await?;
+    let mut mesh = two_brokers(&volume, &dead, &fine, deferred).await?;
     let (owed, refused) = until_refused(&mesh, "default", "owed-").await?;
     assert_eq!((refused.status, refused.code()?.as_str()), (503, "disk-full"));
     let detail = refused.json()?["detail"].to_string();
-    assert!(detail.contains("the oldest for shop/dead"), "{detail}");
+    assert!(detail.contains(whose), "{detail}");
 
     // Honest traffic, more than the volume could hold: not one event is refused.
     let mut client = Client::new(mesh.listen());
@@ -107,7 +116,7 @@ async fn a_small_backlog_on_a_short_volume_outlives_it() -> anyhow::Result<()> {
     };
     let (dead, fine) = (Sink::start().await?, Sink::start().await?);
     dead.down();
-    let mesh = two_brokers(&volume, &dead, &fine).await?;
+    let mesh = two_brokers(&volume, &dead, &fine, "10").await?;
     let (owed, _) = until_refused(&mesh, "default", "owed-").await?;
     // The healthy Broker's subscriber fails too: what the Broker may still accept is bounded, and what it
     // accepted is kept.
@@ -139,7 +148,7 @@ async fn a_trigger_that_is_gone_gives_its_room_on_a_full_volume_to_those_who_are
     };
     let (dead, fine) = (Sink::start().await?, Sink::start().await?);
     dead.down();
-    let mut mesh = two_brokers(&volume, &dead, &fine).await?;
+    let mut mesh = two_brokers(&volume, &dead, &fine, "10").await?;
     until_refused(&mesh, "default", "owed-").await?;
     let left = Documents::broker().and_broker("fine", "{}").trigger(
         &Trigger::new("fine", &fine.url("/fine"))

@@ -93,8 +93,8 @@ impl Shares {
         if let Some((_, held)) = counted.filter(|(at, _)| at.elapsed() < BELIEVED) {
             return held;
         }
-        let backlogs = self.channels().into_iter().map(|channel| channel.backlog_bytes());
-        let held = backlogs.fold(Held::default(), Held::and);
+        let owed = self.channels().into_iter().map(|channel| channel.owed_bytes());
+        let held = owed.fold(Held::default(), Held::and);
         *counted = Some((Instant::now(), held));
         held
     }

@@ -62,7 +62,7 @@ pub(super) enum Shortage {
     Disk {
         missing: u64,
         space: Space,
-        /// What waits for this Broker's triggers.
+        /// What this Broker keeps for its triggers.
         own: u64,
         /// How much of the volume is this Broker's part.
         part: u64,
@@ -237,7 +237,7 @@ impl Embedded {
         let is_contended = others
             .iter()
             .any(|other| !std::ptr::eq(&raw const **other, self) && other.borrowed.is_needed());
-        let borrowed = self.borrowed.bytes(self.backlog_bytes());
+        let borrowed = self.borrowed.bytes(self.owed_bytes());
         if !may_reply(space, borrowed, bytes, is_contended) {
             return Err(disk_full(format!(
                 "the volume of the data folder has {} free, and this broker has taken half of what is kept for delivering what is \
@@ -272,7 +272,7 @@ impl Embedded {
         if missing == 0 {
             return None;
         }
-        let own = self.backlog_bytes();
+        let own = self.owed_bytes();
         let part = self.shares.held().equal_part(space, own);
         let is_below = own.saturating_add(bytes) <= part;
         if is_below && may_produce(space, self.borrowed.bytes(own), bytes) {
@@ -334,7 +334,7 @@ impl Embedded {
                     "which other brokers need too".to_owned()
                 } else {
                     format!(
-                        "and {} of events wait for this broker's triggers{}, where an equal part for each broker is {}",
+                        "and {} of events are kept for this broker's triggers{}, where an equal part for each broker is {}",
                         size(own),
                         self.whose(),
                         size(part)
@@ -358,6 +358,11 @@ impl Embedded {
             (false, 0) => format!(", the oldest for {}", names.join(", ")),
             (false, more) => format!(", the oldest for {} and {more} more", names.join(", ")),
         }
+    }
+
+    /// Bytes of events that are kept for triggers: the backlog, and copies of what waits for a retry or is parked.
+    pub(crate) fn owed_bytes(&self) -> u64 {
+        self.backlog_bytes() + self.state.copies()
     }
 
     /// Bytes of events that some lane still has to settle.

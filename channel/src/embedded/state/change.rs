@@ -25,7 +25,7 @@ pub(super) fn apply(db: &Connection, change: &Change, effects: &mut Effects) -> 
         }
         Change::Complete(key) => {
             remove(db, key)?;
-            copies::release(db, key.position.offset)
+            copies::release(db, key.position.offset, effects)
         }
         Change::Park { .. } => park(db, change),
     }

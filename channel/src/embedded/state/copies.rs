@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StateError;
 use super::codec::{self, from_db, to_db};
+use super::holds::Held;
+use super::worker::Effects;
 use crate::{Position, Record};
 
 /// The offsets in `from..to` that rows name.
@@ -18,33 +20,52 @@ pub(super) fn named(db: &Connection, from: u64, to: u64) -> Result<Vec<u64>, Sta
 }
 
 /// Keeps an event; what is kept already stays as it is.
-pub(super) fn keep(db: &Connection, record: &Record) -> Result<(), StateError> {
-    db.prepare_cached("INSERT OR IGNORE INTO events (position, appended, event) VALUES (?1, ?2, ?3)")?
+pub(super) fn keep(db: &Connection, record: &Record, effects: &mut Effects) -> Result<(), StateError> {
+    let event = record.event.stored();
+    let kept = db
+        .prepare_cached("INSERT OR IGNORE INTO events (position, appended, event) VALUES (?1, ?2, ?3)")?
         .execute(params![
             to_db(record.position.offset),
             record.appended.0,
-            record.event.stored().as_ref()
+            event.as_ref()
         ])?;
+    if kept > 0 {
+        let bytes = i64::try_from(event.len()).unwrap_or(i64::MAX);
+        effects.holds.push(Held::Copies(bytes));
+    }
     Ok(())
 }
 
+/// Bytes of all copies.
+pub(super) fn bytes(db: &Connection) -> Result<i64, StateError> {
+    const BYTES: &str = "SELECT coalesce(sum(length(event)), 0) FROM events";
+    Ok(db.query_row(BYTES, [], |row| row.get(0))?)
+}
+
 /// Drops the copy at an offset unless a row still names it.
-pub(super) fn release(db: &Connection, offset: u64) -> Result<(), StateError> {
+pub(super) fn release(db: &Connection, offset: u64, effects: &mut Effects) -> Result<(), StateError> {
     const RELEASE: &str = "
         DELETE FROM events WHERE position = ?1
             AND NOT EXISTS (SELECT 1 FROM work WHERE work.position = ?1)
-            AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = ?1)";
-    db.prepare_cached(RELEASE)?.execute([to_db(offset)])?;
+            AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = ?1)
+            RETURNING length(event)";
+    let mut statement = db.prepare_cached(RELEASE)?;
+    let mut gone = statement.query([to_db(offset)])?;
+    while let Some(row) = gone.next()? {
+        effects.holds.push(Held::Copies(-row.get::<_, i64>(0)?));
+    }
     Ok(())
 }
 
 /// Drops every copy that no row names any more.
-pub(super) fn sweep(db: &Connection) -> Result<(), StateError> {
+pub(super) fn sweep(db: &Connection, effects: &mut Effects) -> Result<(), StateError> {
     const SWEEP: &str = "
         DELETE FROM events
             WHERE NOT EXISTS (SELECT 1 FROM work WHERE work.position = events.position)
             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.position = events.position)";
+    let before = bytes(db)?;
     db.prepare_cached(SWEEP)?.execute([])?;
+    effects.holds.push(Held::Copies(bytes(db)? - before));
     Ok(())
 }
 

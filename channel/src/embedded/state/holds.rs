@@ -17,6 +17,8 @@ pub(super) enum Held {
     Known(LaneId, ObjectName, Option<Timestamp>),
     /// The lane is forgotten.
     Forgotten(LaneId),
+    /// So many bytes of copies more, or less.
+    Copies(i64),
 }
 
 /// The router's position, and that of every lane that is behind it or has something unsettled.
@@ -26,6 +28,7 @@ pub(super) struct Holds {
     lanes: HashMap<LaneId, u64>,
     triggers: HashMap<LaneId, ObjectName>,
     orphans: HashMap<LaneId, Timestamp>,
+    copies: i64,
     version: u64,
 }
 
@@ -76,8 +79,14 @@ impl Holds {
                     self.triggers.remove(lane);
                     self.orphans.remove(lane);
                 }
+                Held::Copies(bytes) => self.copies += bytes,
             }
         }
+    }
+
+    /// Bytes of events that rows name and whose segment is deleted.
+    pub(super) fn copies(&self) -> u64 {
+        self.copies.try_into().unwrap_or_default()
     }
 
     /// The first offset that somebody still needs.

@@ -123,7 +123,7 @@ pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> R
         .prepare_cached("DELETE FROM lanes WHERE id = ?1")?
         .execute([id.0])?;
     if rows > 0 {
-        copies::sweep(db)?;
+        copies::sweep(db, effects)?;
     }
     effects.holds.push(Held::Forgotten(id));
     effects.command |= gone > 0;

@@ -152,7 +152,7 @@ impl State {
             let mut copied = 0;
             for offset in copies::named(db, from, to)? {
                 if let Some(record) = read(offset)? {
-                    copies::keep(db, &record)?;
+                    copies::keep(db, &record, effects)?;
                     copied += 1;
                 }
             }
@@ -252,6 +252,11 @@ impl State {
     /// The orphan to be forgotten first, of those whose end frees room.
     pub(crate) fn longest_gone(&self) -> Option<Orphan> {
         self.shared.holds.lock().longest_gone()
+    }
+
+    /// Bytes of events that rows name and whose segment is deleted.
+    pub(crate) fn copies(&self) -> u64 {
+        self.shared.holds.lock().copies()
     }
 
     /// Another number whenever `lowest` may have changed.

@@ -14,7 +14,7 @@ use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
 use super::worker::{self, Effects, Station, Worker};
-use super::{Hooks, Shared, State, StateError, change, times};
+use super::{Hooks, Shared, State, StateError, change, copies, times};
 use crate::{Change, LaneId, Position};
 
 /// A database that has been read but is not yet written to: the log is opened in between.
@@ -135,7 +135,7 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
             (SELECT coalesce(max(position) + 1, 0) FROM events))";
     let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
     let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
-    let mut held = vec![Held::Router(from_db(router))];
+    let mut held = vec![Held::Router(from_db(router)), Held::Copies(copies::bytes(db)?)];
     let mut statement = db.prepare("SELECT id, cursor, unsettled, trigger, orphaned FROM lanes")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -109,7 +109,7 @@ pub(super) fn drop_parked(db: &Connection, id: &str, effects: &mut Effects) -> R
     let Some(offset) = delete(db, id)? else {
         return Ok(false);
     };
-    copies::release(db, from_db(offset))?;
+    copies::release(db, from_db(offset), effects)?;
     effects.command = true;
     Ok(true)
 }
