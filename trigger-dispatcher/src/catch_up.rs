@@ -19,8 +19,8 @@ use crate::watched::{Task, caught, caught_at_once, waits};
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
-/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead. The append that is read
-/// may be larger.
+/// Memory of a stretch: what a batch holds, and what [`KEPT_READERS`] have read ahead. The append that is
+/// read may be larger.
 pub const STRETCH_BYTES: usize = BATCH_BYTES + KEPT_READERS * KEPT_BYTES;
 /// Readers kept where they stopped, so that a lane that comes back finds its place without a new look-up.
 const KEPT_READERS: usize = 4;
@@ -346,8 +346,8 @@ impl Asking {
     }
 }
 
-/// Events that need turns, each the next one of its lane. They are decided without a stretch: while one Broker
-/// waits for its turns, others read.
+/// Events that need turns, each the next one of its lane. They are decided without a stretch: while one
+/// Broker waits for its turns, others read.
 #[derive(Default)]
 struct Costly {
     events: Vec<(Arc<Lane>, Asking, Record)>,

@@ -99,8 +99,8 @@ impl Shares {
         held
     }
 
-    /// Whether so many bytes can be won at all by giving up what some Broker of the volume still owes. Not where
-    /// that gave no room back a moment ago: somebody else takes what becomes free.
+    /// Whether so many bytes can be won at all by giving up what some Broker of the volume still owes. Not
+    /// where that gave no room back a moment ago: somebody else takes what becomes free.
     pub(crate) fn may_win(&self, missing: u64, owner: &Embedded) -> bool {
         let in_vain = self.in_vain.lock().is_some_and(|at| at.elapsed() < IN_VAIN);
         if in_vain {

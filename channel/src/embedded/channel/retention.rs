@@ -89,7 +89,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Makes room for a producer that would be turned away, as far as that may be. Returns what is still short.
+    /// Makes room for a producer that would be turned away, as far as that may be. Returns what is still
+    /// short.
     pub(super) async fn make_room(&self, shortage: Shortage, bytes: u64) -> Option<Shortage> {
         let others_can = matches!(shortage, Shortage::Disk { .. }) && self.shares.can_give();
         if !others_can && !self.can_make_room(&shortage) {
@@ -116,8 +117,8 @@ impl Embedded {
         }
     }
 
-    /// Deletes settled history for a volume that is short, this Broker's before that of others. Returns whether
-    /// there was any.
+    /// Deletes settled history for a volume that is short, this Broker's before that of others. Returns
+    /// whether there was any.
     async fn delete_history_for(&self, shortage: &Shortage) -> Result<bool, ChannelError> {
         let Shortage::Disk { missing, .. } = shortage else {
             return Ok(false);
@@ -139,8 +140,8 @@ impl Embedded {
     }
 
     /// Gives up what is still owed: the places of triggers that are gone, then with `drop-oldest` the oldest
-    /// events. On a short volume only while that gives room back: `free` is what was free before the last step.
-    /// Returns whether looking again is worthwhile.
+    /// events. On a short volume only while that gives room back: `free` is what was free before the last
+    /// step. Returns whether looking again is worthwhile.
     async fn give_up(
         &self,
         shortage: &Shortage,

@@ -360,7 +360,8 @@ impl Embedded {
         }
     }
 
-    /// Bytes of events that are kept for triggers: the backlog, and copies of what waits for a retry or is parked.
+    /// Bytes of events that are kept for triggers: the backlog, and copies of what waits for a retry or is
+    /// parked.
     pub(crate) fn owed_bytes(&self) -> u64 {
         self.backlog_bytes() + self.state.copies()
     }

@@ -234,52 +234,6 @@ impl State {
 // === impl State: questions ===
 
 impl State {
-    /// The router's position.
-    pub(crate) fn router(&self) -> u64 {
-        self.shared.holds.lock().router()
-    }
-
-    /// The first offset that the router or a lane still needs.
-    pub(crate) fn lowest(&self) -> u64 {
-        self.shared.holds.lock().lowest()
-    }
-
-    /// The triggers whose events are the oldest unsettled ones.
-    pub(crate) fn hindmost(&self, limit: usize) -> Hindmost {
-        self.shared.holds.lock().hindmost(limit)
-    }
-
-    /// The orphan to be forgotten first, of those whose end frees room.
-    pub(crate) fn longest_gone(&self) -> Option<Orphan> {
-        self.shared.holds.lock().longest_gone()
-    }
-
-    /// Bytes of events that rows name and whose segment is deleted.
-    pub(crate) fn copies(&self) -> u64 {
-        self.shared.holds.lock().copies()
-    }
-
-    /// Another number whenever `lowest` may have changed.
-    pub(crate) fn holds_version(&self) -> u64 {
-        self.shared.holds.lock().version()
-    }
-
-    /// Ends all waits of [`State::progress_since`].
-    pub(crate) fn wake_waiting(&self) {
-        self.shared.progressed.notify_waiters();
-    }
-
-    /// Ends when `holds_version` is not `seen` any more, or by [`State::wake_waiting`].
-    pub(crate) async fn progress_since(&self, seen: u64) {
-        let progressed = self.shared.progressed.notified();
-        tokio::pin!(progressed);
-        // Registered before the look, so that no change between the two is missed.
-        progressed.as_mut().enable();
-        if self.holds_version() == seen {
-            progressed.await;
-        }
-    }
-
     /// What the last look found wrong with the database's files.
     pub(crate) fn fault(&self) -> Option<String> {
         self.shared.files.fault.get()
