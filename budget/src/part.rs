@@ -211,7 +211,7 @@ impl Shared {
 // === impl Door ===
 
 impl Door {
-    /// The one who comes next: it holds least, and came first among equals.
+    /// The next to be served: the one that holds least; among equals, the one that came first.
     fn next(&self) -> Option<usize> {
         let held = |index: &usize| self.held.get(&self.waiting[*index].asker).copied().unwrap_or(0);
         (0..self.waiting.len()).min_by_key(held)

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Use;
 
-/// So many slots of so many bytes; at least one.
+/// A fixed number of slots of one size. There is always at least one.
 #[derive(Clone, Debug)]
 pub struct Slots {
     bytes: usize,

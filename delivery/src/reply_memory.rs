@@ -17,7 +17,6 @@ use crate::place::Place;
 /// room and is not read meanwhile; that wait does not count towards the attempt's timeout. An answer that
 /// stalls keeps what was set aside for it only while no other needs it. Once others wait for memory it is cut
 /// off, and the attempt has failed.
-/// for memory it is cut, and the attempt has failed.
 #[derive(Debug)]
 pub(crate) struct ReplyMemory<'a> {
     part: &'a Part,

@@ -30,7 +30,7 @@ use crate::serving::{Common, Routes, Serving};
 use crate::watched::{Panics, Task, note_places, watched};
 use crate::{admission, catch_up, due, orphans, progress, provoke, router};
 
-/// An attempt open for so long is written down.
+/// An attempt that takes longer than this is written down.
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How soon something that could not be applied is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);

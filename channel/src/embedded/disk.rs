@@ -61,7 +61,7 @@ struct Far {
     until: AtomicU64,
 }
 
-/// Room for bytes that are about to be written. Ends when they are written, or will not be.
+/// Room set aside for bytes that are about to be written. Dropped when they are written, or will not be.
 #[derive(Debug)]
 pub(crate) struct Promise<'d> {
     disk: &'d Disk,
@@ -90,7 +90,7 @@ impl Space {
         (self.reserve() + bytes).saturating_sub(self.free)
     }
 
-    /// So far from the reserve it is near: a 16th of the volume, or 256 MiB.
+    /// The reserve is near when this much or less is free above it: a 16th of the volume, at most 256 MiB.
     fn margin(self) -> u64 {
         (self.total / 16).min(256 * MIB)
     }
@@ -221,7 +221,7 @@ impl Disk {
             _ => nanos(seen.at.saturating_duration_since(self.began) + BELIEVED),
         };
         self.far.most.store(seen.written.saturating_add(room), Relaxed);
-        // Whoever sees this time sees the room that belongs to it.
+        // Stored last: a reader that sees this time also sees its room.
         self.far.until.store(until, Release);
     }
 }

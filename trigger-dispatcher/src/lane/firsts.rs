@@ -2,8 +2,7 @@
 //!
 //! After an unclean stop events that are read again are written down before they are attempted, and due rows
 //! take turns with new events. A lane with a parallelism of one keeps the order of the log in its first
-//! attempts. There these rows come before later new events, and
-//! before other rows of the same fetch.
+//! attempts: its rows of first attempts come before later new events and before other rows of the same fetch.
 
 use std::collections::BTreeSet;
 

@@ -44,7 +44,7 @@ pub(super) fn give(serving: &Arc<Serving>, batch: &Batch, range: Range<usize>, a
     answers.clear();
 }
 
-/// Tells who watches which triggers want an event.
+/// Tells observers which triggers an event matches.
 fn tell(observer: &Observer, serving: &Serving, routes: &Routes, record: &Record, answers: &[(u32, Said)]) {
     let triggers: Vec<_> = answers
         .iter()
