@@ -298,7 +298,7 @@ async fn a_trigger_that_lags_does_not_wait_for_costly_filters_of_another_broker(
     };
     // With the least budget one Broker at a time reads back what its Triggers have not read.
     let setup = Setup::new(documents("[]").text())?.args(&["--memory-budget", "1"]);
-    let mut mesh = setup.start().await?;
+    let mesh = setup.start().await?;
     let ids: BTreeSet<String> = (0..2_000).map(|n| n.to_string()).collect();
     let small: Vec<_> = ids.iter().map(|id| Event::new(id, "small")).collect();
     mesh.send("shop/fine", &small).await?;
