@@ -59,7 +59,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     -> Result<Vec<Position>, ChannelError>;
 
     /// Whether the last run ended uncleanly. Positions from the router's (or a lane's cursor) up to the
-    /// `head` at opening may then have been attempted although nothing says so.
+    /// `head` at opening may then have been attempted although nothing says so. An end with nothing owed, and
+    /// nothing stored or changed for a while before it, may count as clean.
     fn recovered_uncleanly(&self) -> bool;
 
     /// The router's position: the next event it has not given to its lanes.

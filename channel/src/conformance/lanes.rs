@@ -147,6 +147,7 @@ pub(super) async fn only_a_crash_is_an_unclean_stop(place: &mut impl Place) {
     for clean in [false, true, true, false, false] {
         let channel = place.open().await;
         assert_eq!(channel.recovered_uncleanly(), uncleanly);
+        append(&*channel, &["attempted"]).await;
         if clean {
             channel.close().await.unwrap();
         }

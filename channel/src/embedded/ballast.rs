@@ -73,6 +73,11 @@ impl Ballast {
         *self.kept.lock() && disk.space().is_some_and(|space| space.free < bytes_on(space))
     }
 
+    /// Whether the room is taken up.
+    pub(crate) fn is_kept(&self) -> bool {
+        *self.kept.lock()
+    }
+
     /// Takes the room up again once producers would be admitted, since the volume is then no longer short.
     /// Until it is taken, producers do not get that room.
     pub(crate) fn restore(&self, disk: &Disk) {

@@ -9,15 +9,18 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A path, and what it named when it was opened. While that stays open, no other file can have its inode
-/// number.
+/// number; once it is closed, the time of its birth tells it from a later one.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     path: PathBuf,
-    /// Device and inode.
-    id: (u64, u64),
+    id: Id,
 }
+
+/// Device, inode, and time of birth, where the file system knows it.
+type Id = (u64, u64, Option<SystemTime>);
 
 // === impl Place ===
 
@@ -30,12 +33,17 @@ impl Place {
         })
     }
 
-    /// The place of what another part of the process has just opened at this path and keeps open.
+    /// The place of what is at this path now.
     pub(crate) fn named(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             id: id(&std::fs::metadata(path)?),
         })
+    }
+
+    /// Whether the open `file` is what the path named then.
+    pub(crate) fn is(&self, file: &File) -> bool {
+        file.metadata().is_ok_and(|metadata| id(&metadata) == self.id)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -55,8 +63,8 @@ impl Place {
     }
 }
 
-fn id(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+fn id(metadata: &Metadata) -> Id {
+    (metadata.dev(), metadata.ino(), metadata.created().ok())
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Co
                 options.backlog = 100_000;
                 options.records = 100_000;
                 options.brokers = 500;
-                options.settle = Duration::from_secs(5);
+                options.settle = Duration::from_secs(10);
             }
             "--seconds" => options.run = Duration::from_secs(value()?.parse()?),
             "--against" => options.against = Some(binary(&value()?)?),

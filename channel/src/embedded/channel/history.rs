@@ -170,6 +170,11 @@ impl History {
         left_out.is_some_and(|(first, last)| (first..=last).contains(&at.offset))
     }
 
+    /// Closes its file until there is more to write. Blocking.
+    pub(super) fn rest(&self) {
+        self.ring.files.lock().open = None;
+    }
+
     /// Writes what waits.
     pub(super) async fn flush(&self) {
         let ring = self.ring.clone();

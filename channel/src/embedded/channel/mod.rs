@@ -12,7 +12,7 @@ mod retention;
 mod room;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use millrace_event::{Clock, Event, ObjectName, Timestamp};
@@ -81,12 +81,32 @@ pub(crate) struct Embedded {
     /// Whether closing has come to an end.
     closed: tokio::sync::Mutex<Option<Result<(), ChannelError>>>,
     is_closed: AtomicBool,
+    /// Its files are closed, or are being closed: it is idle.
+    is_asleep: AtomicBool,
+    /// Appends under way.
+    appending: AtomicUsize,
     /// Held by the upkeep while it works.
     tending: Arc<tokio::sync::Mutex<()>>,
     /// The fault that has been logged.
     said_fault: parking_lot::Mutex<Option<String>>,
     /// The lock of the data folder lives as long as the last channel in it. Dropped last.
     _folder: Arc<DataFolder>,
+}
+
+/// One more while this lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 // === impl Embedded ===
@@ -145,6 +165,49 @@ impl Embedded {
         }
     }
 
+    /// Opens what is closed while the Broker is idle, and notes durably that this run has not ended: only
+    /// then may an event be stored, and attempted.
+    async fn wake(&self) -> Result<(), AppendError> {
+        if let Err(error) = self.state.wake().await {
+            // Reports what is wrong, and notices soon that it has ended.
+            self.upkeep.notify_one();
+            return Err(AppendError::Storage(error.to_string()));
+        }
+        self.is_asleep.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Closes every file until there is something to do. Only if nothing is owed: then nothing that was
+    /// acknowledged lies in a file that nobody holds open.
+    async fn rest(self: &Arc<Self>) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        let mut is_resting = false;
+        if self.may_rest() {
+            let channel = self.clone();
+            let rested = tokio::task::spawn_blocking(move || {
+                channel.history.rest();
+                channel.log.rest() && channel.may_rest() && channel.state.rest()
+            });
+            is_resting = rested.await.unwrap_or(false);
+        }
+        if is_resting && self.may_rest() {
+            return;
+        }
+        // An append that came meanwhile needs it. It wakes it itself if this fails.
+        if !is_resting || self.state.wake().await.is_ok() {
+            self.is_asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn may_rest(&self) -> bool {
+        self.appending.load(Ordering::SeqCst) == 0 && self.owes_nothing() && self.fault().is_none()
+    }
+
+    /// Whether every stored event is settled.
+    fn owes_nothing(&self) -> bool {
+        self.state.lowest() >= self.log.head()
+    }
+
     /// Seals the segment that is being written.
     #[cfg(test)]
     pub(crate) async fn roll(&self) {
@@ -171,6 +234,10 @@ impl Channel for Embedded {
         }
         if events.is_empty() {
             return Ok(self.head());
+        }
+        let _appending = Counted::begin(&self.appending);
+        if self.is_asleep.load(Ordering::SeqCst) {
+            self.wake().await?;
         }
         if let Some(fault) = self.state.fault() {
             return Err(AppendError::Storage(fault));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use millrace_event::ObjectName;
@@ -23,6 +23,10 @@ use crate::embedded::store::{ChannelOptions, OpenError};
 
 /// Time between two rounds of upkeep, unless something asks for one earlier.
 const UPKEEP: Duration = Duration::from_secs(2);
+/// The time doubles so often while nothing happens: to 64 s.
+const DOUBLED: u32 = 5;
+/// After so many rounds in which nothing happened the files are closed: 14 s.
+const CALM: u32 = 3;
 /// A log that is given more bytes a second than this is busy.
 const BUSY: u64 = 32 << 20;
 
@@ -77,15 +81,27 @@ impl Embedded {
         };
         state.bound_journal(volume).map_err(state_fault)?;
         let clock = &around.options.clock;
+        let unclean = state.unclean || rebuilt;
+        // What is owed, or may have been attempted, keeps it awake.
+        let asleep = !unclean
+            && recovery == Recovery::default()
+            && state.lowest() >= log.head()
+            && !state.has_work().map_err(state_fault)?;
         let take_over = || {
+            if !asleep {
+                state.begin_run()?;
+            }
             if rebuilt {
                 state.begin_at(log.oldest())?;
             }
             state.take_over(clock.ahead(), clock.steady())
         };
         around.backed(take_over).map_err(state_fault)?;
-        let unclean = state.unclean || rebuilt;
-        let state = state.start(hooks(&log, &around, &metrics)).map_err(state_fault)?;
+        let hooks = hooks(&log, &around, &metrics);
+        let state = state.start(hooks, asleep).map_err(state_fault)?;
+        if asleep {
+            log.rest();
+        }
         let metrics = Arc::new(metrics);
         let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
         let channel = Arc::new(Self {
@@ -113,6 +129,8 @@ impl Embedded {
             closed: tokio::sync::Mutex::default(),
             tending: Arc::default(),
             is_closed: AtomicBool::new(false),
+            is_asleep: AtomicBool::new(asleep),
+            appending: AtomicUsize::new(0),
             said_fault: parking_lot::Mutex::default(),
             _folder: around.folder,
         });
@@ -240,6 +258,7 @@ fn keep_up(channel: &Arc<Embedded>) {
     let tending = channel.tending.clone();
     drop(tokio::spawn(async move {
         let (mut looked, mut bytes) = (Instant::now(), u64::MAX);
+        let (mut commits, mut calm) = (u64::MAX, 0);
         loop {
             // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.
             let tended = tending.lock().await;
@@ -249,11 +268,20 @@ fn keep_up(channel: &Arc<Embedded>) {
             }
             let written = channel.log.metrics().bytes.get();
             let is_busy = is_busy(written.saturating_sub(bytes), looked.elapsed());
-            (looked, bytes) = (Instant::now(), written);
-            channel.keep_up_once(is_busy).await;
+            let committed = channel.metrics.state_commits.get();
+            let happened = (written, committed) != (bytes, commits);
+            (looked, bytes, commits) = (Instant::now(), written, committed);
+            let in_order = channel.keep_up_once(is_busy, happened).await;
+            calm = if happened || !in_order { 0 } else { calm + 1 };
+            if calm >= CALM && !channel.rests() {
+                channel.rest().await;
+                // Not a sign of life of anybody else.
+                commits = channel.metrics.state_commits.get();
+            }
             drop(channel);
             drop(tended);
-            let _ = tokio::time::timeout(UPKEEP, wake.notified()).await;
+            let pause = UPKEEP * 2_u32.pow(calm.min(DOUBLED));
+            let _ = tokio::time::timeout(pause, wake.notified()).await;
         }
     }));
 }
@@ -281,8 +309,9 @@ impl Embedded {
         *said = now;
     }
 
-    /// What can wait does when the log is busy.
-    async fn keep_up_once(&self, is_busy: bool) {
+    /// What can wait does when the log is busy. Says whether all is in order. If nothing `happened` since the
+    /// last round, there is less to look at.
+    async fn keep_up_once(&self, is_busy: bool, happened: bool) -> bool {
         let missing = self.disk.space().map_or(0, |space| space.missing(0));
         if let Err(error) = self.retain(missing).await {
             tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
@@ -290,12 +319,14 @@ impl Embedded {
         if let Err(error) = self.state.note_ahead(self.clock.ahead(), self.clock.now()).await {
             tracing::warn!(broker = %self.broker, %error, "that the clock was set could not be written down");
         }
-        if let Err(error) = self.state.give_back().await {
+        if happened && let Err(error) = self.state.give_back().await {
             tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");
         }
         self.look_over().await;
-        let (ballast, disk) = (self.ballast.clone(), self.disk.clone());
-        let _ = tokio::task::spawn_blocking(move || ballast.restore(&disk)).await;
+        if !self.ballast.is_kept() {
+            let (ballast, disk) = (self.ballast.clone(), self.disk.clone());
+            let _ = tokio::task::spawn_blocking(move || ballast.restore(&disk)).await;
+        }
         if missing == 0 {
             self.borrowed.clear();
         }
@@ -315,6 +346,12 @@ impl Embedded {
         self.metrics
             .log_bytes
             .set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
+        missing == 0 && self.fault().is_none()
+    }
+
+    /// Whether its files are closed.
+    pub(super) fn rests(&self) -> bool {
+        self.is_asleep.load(Ordering::SeqCst) && !self.state.is_open()
     }
 }
 

@@ -7,7 +7,7 @@ use millrace_event::Timestamp;
 
 use super::files::{Files, LogFile};
 use super::frame::{self, Stamp};
-use super::header::{self, HEAD_BYTES, Head};
+use super::header::{self, Decoded, HEAD_BYTES, Head};
 use super::segment::Segment;
 use super::{LogError, io_error};
 
@@ -21,6 +21,14 @@ pub(super) struct Active {
     /// Bytes that are durable.
     synced: u64,
     /// It ends with the mark of a clean end.
+    marked: bool,
+}
+
+/// A segment whose file is closed while nobody writes. All of it is durable.
+#[derive(Debug)]
+pub(super) struct Resting {
+    pub(super) segment: Arc<Segment>,
+    written: u64,
     marked: bool,
 }
 
@@ -63,6 +71,15 @@ impl Active {
             written: bytes,
             synced: bytes,
             marked,
+        }
+    }
+
+    /// Closes the file until there is more to write. Everything must be durable.
+    pub(super) fn rest(self) -> Resting {
+        Resting {
+            segment: self.segment,
+            written: self.written,
+            marked: self.marked,
         }
     }
 
@@ -144,6 +161,11 @@ impl Active {
         cut.and_then(|()| self.file.sync_data()).is_ok()
     }
 
+    /// Whether nothing is left to be done before its end.
+    pub(super) fn is_finished(&self) -> bool {
+        !self.is_unsynced() && (self.marked || self.segment.is_empty())
+    }
+
     /// Writes the mark of a clean end behind durable frames, unless it is there.
     pub(super) fn mark(&mut self, next: u64, time: Timestamp) -> io::Result<()> {
         if self.marked || self.segment.is_empty() {
@@ -157,5 +179,31 @@ impl Active {
         self.synced = self.written;
         self.marked = true;
         Ok(())
+    }
+}
+
+// === impl Resting ===
+
+impl Resting {
+    /// Opens the file again. `None`: it is gone, or another one is in its place.
+    pub(super) fn open(&self, files: &dyn Files) -> Result<Option<Active>, LogError> {
+        let name = &self.segment.name;
+        let file = match self.segment.file(files) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open", name, &error)),
+        };
+        let is_same = self
+            .is_of(&*file)
+            .map_err(|error| io_error("read", name, &error))?;
+        Ok(is_same.then(|| Active::found(Arc::clone(&self.segment), file, self.written, self.marked)))
+    }
+
+    fn is_of(&self, file: &dyn LogFile) -> io::Result<bool> {
+        let mut start = [0; HEAD_BYTES];
+        file.read_at(&mut start, 0)?;
+        let is_head = matches!(Head::decode(&start), Decoded::Good(head)
+            if head.base == self.segment.base && Some(head.marker) == self.segment.marker());
+        Ok(is_head && file.length()? >= self.written && !file.is_gone())
     }
 }

@@ -53,8 +53,6 @@ pub trait LogFile: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Held open, so that another folder that stands at its path later can be told from it.
-    folder: Arc<File>,
     place: Place,
     is_cached: bool,
 }
@@ -64,11 +62,9 @@ pub struct Folder {
 impl Folder {
     /// The folder at `path`, which must exist.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let folder = File::open(path)?;
         Ok(Self {
             path: path.to_owned(),
-            place: Place::of(&folder, path)?,
-            folder: Arc::new(folder),
+            place: Place::of(&File::open(path)?, path)?,
             is_cached: true,
         })
     }
@@ -125,7 +121,11 @@ impl Files for Folder {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.folder.sync_all()
+        let folder = File::open(&self.path)?;
+        if !self.place.is(&folder) {
+            self.check_place()?;
+        }
+        folder.sync_all()
     }
 
     fn check_place(&self) -> io::Result<()> {

@@ -259,6 +259,11 @@ impl Log {
         self.inner.shared.holds_collected()
     }
 
+    /// Closes the file that is written, until there is more to write; `false`: that is now. Blocking.
+    pub(crate) fn rest(&self) -> bool {
+        self.inner.station.rest()
+    }
+
     /// Gives back the memory of what was read for single events.
     pub fn forget_near(&self) {
         self.inner.near.forget();

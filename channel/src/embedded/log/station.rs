@@ -39,6 +39,12 @@ impl Station {
             .map_or(Err(LogError::Closed), Writer::sync)
     }
 
+    /// Closes the file if nothing waits; says whether it is closed. Blocking.
+    pub(super) fn rest(&self) -> bool {
+        let mut writer = self.writer.lock();
+        self.shared.queue.waiting_bytes() == 0 && writer.as_mut().is_some_and(Writer::rest)
+    }
+
     /// Does what still waits, and ends. Blocking.
     pub(super) fn end(&self) {
         let mut writer = self.writer.lock();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use millrace_event::{Moment, Timestamp};
 use tokio::sync::{oneshot, watch};
 
-use super::active::{Active, Failure};
+use super::active::{Active, Failure, Resting};
 use super::answers::{Answer, Answers};
 use super::direct::{self, BLOCK_BYTES};
 use super::find::MAX_HELD;
@@ -43,6 +43,8 @@ pub(super) struct Writer {
     head: watch::Sender<u64>,
     /// None after a failure (and while a group is written), until the next append makes a new one.
     active: Option<Active>,
+    /// Instead of it, while its file is closed.
+    resting: Option<Resting>,
     /// The next offset to give out.
     next: u64,
     /// Where the log's events end; `next` is higher after a failure.
@@ -71,6 +73,7 @@ impl Writer {
             shared,
             head,
             active,
+            resting: None,
             next,
             end,
             buffer: Vec::new(),
@@ -225,6 +228,7 @@ impl Writer {
 
     /// The segment for a group of so many bytes: the one that is written, or a new one.
     fn take_active(&mut self, bytes: u64) -> Result<Active, LogError> {
+        self.wake()?;
         if let Some(active) = &self.active
             && active.written() + bytes > self.shared.options.segment_bytes
         {
@@ -235,6 +239,7 @@ impl Writer {
 
     /// Seals the segment that is written if it holds anything, and begins the next.
     fn roll(&mut self) -> Result<(), LogError> {
+        self.wake()?;
         if self
             .active
             .as_ref()
@@ -266,6 +271,48 @@ impl Writer {
         Ok(active)
     }
 
+    /// Closes the file until there is more to write. It ends with the mark of a clean end, so that nothing is
+    /// left to be done at the end. `false`: it stays open.
+    pub(super) fn rest(&mut self) -> bool {
+        if self.finish().is_err() {
+            return false;
+        }
+        if let Some(active) = self
+            .active
+            .take_if(|active| active.is_finished() && !active.is_gone())
+        {
+            self.resting = Some(active.rest());
+            (self.buffer, self.frames, self.keys) = (Vec::new(), Vec::new(), Vec::new());
+        }
+        self.active.is_none()
+    }
+
+    /// Opens the file again. If it is gone meanwhile, a new segment begins. A want of descriptors passes.
+    fn wake(&mut self) -> Result<(), LogError> {
+        let Some(resting) = self.resting.take() else {
+            return Ok(());
+        };
+        match resting.open(&*self.shared.files) {
+            Ok(Some(active)) => self.active = Some(active),
+            Ok(None) => {
+                let segment = resting.segment;
+                tracing::error!(
+                    file = segment.name,
+                    "a segment of the log was removed or replaced while nobody wrote; a new one begins"
+                );
+                segment.seal();
+                if segment.base == self.next {
+                    self.shared.forget_empty(segment.base);
+                }
+            }
+            Err(error) => {
+                self.resting = Some(resting);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves a segment after a failure. The offsets up to `next` are never given out again.
     fn abandon(&mut self, active: Active, next: u64, why: &LogError) {
         let segment = Arc::clone(&active.segment);
@@ -291,6 +338,8 @@ impl Writer {
     }
 
     fn examine(&mut self) -> Result<(), LogError> {
+        let was_resting = self.resting.is_some();
+        self.wake()?;
         if let Some(active) = self.active.take_if(|active| active.is_gone()) {
             let (gone, segment) = (active.gone(), Arc::clone(&active.segment));
             self.abandon(active, self.next, &gone);
@@ -303,6 +352,9 @@ impl Writer {
         writable.map_err(|error| io_error("write", "the log", &error))?;
         if self.active.is_none() {
             self.active = Some(self.begin_segment()?);
+        }
+        if was_resting {
+            self.rest();
         }
         Ok(())
     }

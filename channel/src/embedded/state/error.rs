@@ -22,6 +22,9 @@ pub(crate) enum StateError {
     /// One of its files was removed, renamed or replaced while it was open.
     #[error("{0}")]
     Gone(String),
+    /// It could not be opened again after the Broker was idle.
+    #[error("the state database cannot be opened now: {0}")]
+    Shut(String),
     /// The state has been closed.
     #[error("the state database is closed")]
     Closed,
@@ -34,9 +37,11 @@ impl From<StateError> for ChannelError {
         match error {
             StateError::LaneGone(trigger) => Self::LaneGone(trigger),
             StateError::Closed => Self::Closed,
-            StateError::Sql(_) | StateError::Barrier(_) | StateError::Damaged(_) | StateError::Gone(_) => {
-                Self::Storage(error.to_string())
-            }
+            StateError::Sql(_)
+            | StateError::Barrier(_)
+            | StateError::Damaged(_)
+            | StateError::Gone(_)
+            | StateError::Shut(_) => Self::Storage(error.to_string()),
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use parking_lot::Mutex;
+
 use crate::embedded::fault::Fault;
 use crate::embedded::place::Place;
 
@@ -10,21 +12,38 @@ use crate::embedded::place::Place;
 #[derive(Debug)]
 pub(super) struct Files {
     database: Place,
-    companions: Vec<Place>,
+    /// None while it is closed.
+    companions: Mutex<Vec<Place>>,
     pub(super) fault: Fault,
 }
 
 // === impl Files ===
 
 impl Files {
-    /// The files of a database that is open.
+    /// The files of a database. Its companions are looked for once it is [`Files::opened`].
     pub(super) fn of(database: &Path) -> std::io::Result<Self> {
-        let companion = |suffix| Place::named(&super::schema::with_suffix(database, suffix));
         Ok(Self {
             database: Place::named(database)?,
-            companions: vec![companion("-wal")?, companion("-shm")?],
+            companions: Mutex::default(),
             fault: Fault::default(),
         })
+    }
+
+    /// The database is open: from now on its companions are looked for too.
+    pub(super) fn opened(&self) -> std::io::Result<()> {
+        let companion = |suffix| Place::named(&super::schema::with_suffix(self.database.path(), suffix));
+        *self.companions.lock() = vec![companion("-wal")?, companion("-shm")?];
+        Ok(())
+    }
+
+    /// The database is closed, and its companions with it.
+    pub(super) fn closed(&self) {
+        self.companions.lock().clear();
+    }
+
+    /// The database.
+    pub(super) fn path(&self) -> &Path {
+        self.database.path()
     }
 
     /// What is wrong with them now, and what helps.
@@ -42,7 +61,8 @@ impl Files {
                 self.database.path().display()
             ));
         }
-        let lost = self.companions.iter().find(|place| place.is_lost())?;
+        let companions = self.companions.lock();
+        let lost = companions.iter().find(|place| place.is_lost())?;
         Some(format!(
             "{} was removed or replaced while Millrace had it open: stop Millrace with SIGTERM, which writes everything into {}, \
              and start it again",

@@ -257,7 +257,7 @@ mod tests {
         let commits = hooks.commits.clone();
         let state = Opened::open(&folder.path().join("state.db"), false)
             .unwrap()
-            .start(hooks)
+            .start(hooks, false)
             .unwrap();
         let specs: Vec<_> = (0..10_000).map(|n| spec(&format!("t{n}"))).collect();
         let made = state.open_lanes(specs.clone(), admission(3)).await.unwrap();

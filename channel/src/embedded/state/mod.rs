@@ -1,6 +1,6 @@
 //! The state beside the log: progress, work, parked events and copies, in SQLite.
 //!
-//! One [`worker`] writes and groups what waits into one transaction; a second connection reads. The
+//! One [`worker`] writes and groups what waits into one transaction; a second connection [`reads`]. The
 //! files below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`]
 //! notices when the database is removed under the process.
 
@@ -13,12 +13,16 @@ mod holds;
 mod lanes;
 mod opened;
 mod parked;
+mod reads;
 mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
 mod times;
 mod work;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::Mutex;
@@ -30,6 +34,7 @@ use crate::embedded::pool::Pool;
 use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
 use holds::{Held, Holds};
+use reads::Reads;
 use worker::{Effects, Job, Task};
 
 pub(crate) use codec::{stage_from_db, stage_to_db};
@@ -55,7 +60,7 @@ pub(crate) struct Hooks {
 #[derive(Debug)]
 pub(crate) struct State {
     jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
-    reads: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    reads: Arc<tokio::sync::Mutex<Reads>>,
     shared: Arc<Shared>,
     pool: Pool,
     station: Arc<worker::Station>,
@@ -69,6 +74,12 @@ struct Shared {
     /// By how much the wall clock is ahead, as the database has it.
     noted: Mutex<times::Noted>,
     commands: watch::Sender<u64>,
+    /// Whether the worker has the database open. While the Broker is idle, nobody keeps it open.
+    is_open: AtomicBool,
+    /// Its lanes, as somebody read them while it was closed, and how often it had been opened then.
+    at_rest: Mutex<Option<(u64, Vec<Lane>)>>,
+    /// How often it was opened again.
+    openings: AtomicU64,
     /// Wakes those that wait for another version of `holds`.
     progressed: Notify,
 }
@@ -202,8 +213,12 @@ impl State {
         let Some(sender) = self.jobs.lock().take() else {
             return Ok(());
         };
-        // The one that writes must go last: only it can move the write-ahead log into the database.
-        self.reads.lock().await.take();
+        // The one that writes must go last: it moves the write-ahead log into the database.
+        self.reads.lock().await.close();
+        self.shared.at_rest.lock().take();
+        if clean && self.station.end_resting() {
+            return Ok(());
+        }
         let (job, answer) = Task::with_answer(move |db, _| {
             db.execute("UPDATE channel SET clean = ?1 WHERE id = 1", [clean])?;
             Ok(())
@@ -215,6 +230,26 @@ impl State {
         let station = self.station.clone();
         let _ = tokio::task::spawn_blocking(move || station.end()).await;
         outcome
+    }
+
+    /// Opens the database, if it is closed, and notes durably that this run has not ended.
+    pub(crate) async fn wake(&self) -> Result<(), StateError> {
+        self.write(|_, _| Ok(())).await
+    }
+
+    /// Whether the database is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.is_open.load(Ordering::Acquire)
+    }
+
+    /// Closes the database until there is more to write, with the mark of a clean end; `false`: that is now,
+    /// or something is owed. Blocking.
+    pub(crate) fn rest(&self) -> bool {
+        let Ok(mut reads) = self.reads.try_lock() else {
+            return false;
+        };
+        reads.rest();
+        self.station.rest()
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StateError>
@@ -251,9 +286,24 @@ impl State {
         self.shared.commands.subscribe()
     }
 
-    /// Every lane.
+    /// Every lane. While the database is closed they do not change, so it is opened for them once.
     pub(crate) async fn lanes(&self) -> Result<Vec<Lane>, StateError> {
-        self.read(lanes::all).await
+        let openings = self.shared.openings.load(Ordering::Acquire);
+        if !self.is_open()
+            && let Some((_, lanes)) = self
+                .shared
+                .at_rest
+                .lock()
+                .as_ref()
+                .filter(|known| known.0 == openings)
+        {
+            return Ok(lanes.clone());
+        }
+        let lanes = self.read(lanes::all).await?;
+        if !self.is_open() {
+            *self.shared.at_rest.lock() = Some((openings, lanes.clone()));
+        }
+        Ok(lanes)
     }
 
     /// Rows due at or before `until`.
@@ -317,10 +367,11 @@ impl State {
         &self,
         question: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let connection = self.reads.clone().lock_owned().await;
-        tokio::task::spawn_blocking(move || match connection.as_ref() {
-            Some(db) => question(db),
-            None => Err(StateError::Closed),
+        let mut reads = self.reads.clone().lock_owned().await;
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            let keeps = || shared.is_open.load(Ordering::Acquire);
+            reads.ask(shared.files.path(), question, keeps)
         })
         .await
         .map_err(|_| StateError::Closed)?
@@ -347,69 +398,6 @@ impl Shared {
 
     fn command(&self) {
         self.commands.send_modify(|count| *count += 1);
-    }
-}
-
-/// What the tests of the tables share.
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::path::Path;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{Position, Stage, WorkKey};
-
-    pub(crate) fn at(offset: u64) -> Position {
-        Position { partition: 0, offset }
-    }
-
-    pub(crate) fn spec(trigger: &str) -> LaneSpec {
-        LaneSpec {
-            trigger: ObjectName::new("shop", trigger),
-            uid: None,
-            longest_wait: Duration::from_secs(3600),
-        }
-    }
-
-    pub(crate) fn admission(start: u64) -> Admission {
-        Admission {
-            start,
-            now: Timestamp(1_000),
-        }
-    }
-
-    pub(crate) fn work(lane: LaneId, offset: u64, attempt: u32, due: i64) -> Work {
-        Work {
-            key: WorkKey {
-                lane,
-                position: at(offset),
-                stage: Stage::Subscriber,
-            },
-            attempt,
-            due: Timestamp(due),
-            open: false,
-            crashes: 0,
-            suspect: false,
-            undecided: false,
-            failures: Vec::new(),
-            body: None,
-        }
-    }
-
-    pub(crate) fn idle_hooks() -> Hooks {
-        Hooks {
-            before_commit: Box::new(|| Ok(())),
-            on_full: Box::new(|| ()),
-            commits: Counter::default(),
-            pool: Pool::default(),
-        }
-    }
-
-    pub(crate) fn start(folder: &Path) -> State {
-        Opened::open(&folder.join("state.db"), false)
-            .unwrap()
-            .start(idle_hooks())
-            .unwrap()
     }
 }
 
@@ -453,10 +441,15 @@ mod tests {
         let file = folder.path().join("state.db");
         let first = Opened::open(&file, false).unwrap();
         assert!(!first.unclean, "a new database has no last run");
-        drop(first.start(idle_hooks()).unwrap());
+        drop(first.start(idle_hooks(), false).unwrap());
         let second = Opened::open(&file, false).unwrap();
         assert!(second.unclean);
-        second.start(idle_hooks()).unwrap().close(true).await.unwrap();
+        second
+            .start(idle_hooks(), false)
+            .unwrap()
+            .close(true)
+            .await
+            .unwrap();
         let third = Opened::open(&file, false).unwrap();
         assert!(!third.unclean);
     }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
@@ -14,13 +15,15 @@ use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
 use super::worker::{self, Effects, Station, Worker};
-use super::{Hooks, Shared, State, StateError, change, copies, times};
+use super::{Hooks, Shared, State, StateError, change, copies, lanes, times};
 use crate::{Change, LaneId, Position};
 
 /// A database that has been read but is not yet written to: the log is opened in between.
 #[derive(Debug)]
 pub(crate) struct Opened {
     db: Connection,
+    /// Bytes that its write-ahead log may have.
+    journal: i64,
     file: PathBuf,
     holds: Holds,
     /// The last run did not close it.
@@ -32,7 +35,7 @@ pub(crate) struct Opened {
 // === impl Opened ===
 
 impl Opened {
-    /// Opens or makes the database and notes durably that this run has not ended yet. Blocking.
+    /// Opens or makes the database. Blocking.
     pub(crate) fn open(file: &Path, must_exist: bool) -> Result<Self, SchemaError> {
         let found = schema::open(file, must_exist)?;
         let damaged = |error: StateError| match error {
@@ -43,11 +46,9 @@ impl Opened {
             .db
             .query_row("SELECT clean FROM channel WHERE id = 1", [], |row| row.get(0))?;
         let (holds, at_least) = survey(&found.db).map_err(damaged)?;
-        found
-            .db
-            .execute("UPDATE channel SET clean = 0 WHERE id = 1", [])?;
         Ok(Self {
             db: found.db,
+            journal: i64::MAX,
             file: file.to_owned(),
             holds,
             unclean: !found.fresh && !clean,
@@ -57,9 +58,22 @@ impl Opened {
 
     /// Bounds the write-ahead log on a volume of so many bytes to a 256th of it, so that many Brokers
     /// together leave the volume's reserve to events. Blocking.
-    pub(crate) fn bound_journal(&self, volume: u64) -> Result<(), StateError> {
-        let part = i64::try_from(volume / 256).unwrap_or(i64::MAX);
-        Ok(schema::bound_journal(&self.db, part)?)
+    pub(crate) fn bound_journal(&mut self, volume: u64) -> Result<(), StateError> {
+        self.journal = i64::try_from(volume / 256).unwrap_or(i64::MAX);
+        Ok(schema::bound_journal(&self.db, self.journal)?)
+    }
+
+    /// Notes durably that this run has not ended yet. Blocking.
+    pub(crate) fn begin_run(&self) -> Result<(), StateError> {
+        self.db
+            .execute("UPDATE channel SET clean = 0 WHERE id = 1 AND clean = 1", [])?;
+        Ok(())
+    }
+
+    /// Whether rows of work are due at some time.
+    pub(crate) fn has_work(&self) -> Result<bool, StateError> {
+        let has = "SELECT EXISTS (SELECT 1 FROM work)";
+        Ok(self.db.query_row(has, [], |row| row.get(0))?)
     }
 
     /// The first offset that the router or a lane needs.
@@ -92,10 +106,20 @@ impl Opened {
         Ok(())
     }
 
-    /// Makes it ready to be written to.
-    pub(crate) fn start(self, hooks: Hooks) -> Result<State, StateError> {
-        let reads = schema::open_reader(&self.file)?;
+    /// Makes it ready to be written to. If nothing is owed it may be `asleep`: the database is closed until
+    /// there is something to write.
+    pub(crate) fn start(self, hooks: Hooks, asleep: bool) -> Result<State, StateError> {
+        if !asleep {
+            self.begin_run()?;
+        }
         let files = Files::of(&self.file)
+            .and_then(|files| {
+                if asleep {
+                    Ok(files)
+                } else {
+                    files.opened().map(|()| files)
+                }
+            })
             .map_err(|error| StateError::Damaged(format!("its files cannot be looked at: {error}")))?;
         let noted = times::Noted::read(&self.db)?;
         let (sender, jobs) = mpsc::channel(worker::QUEUE);
@@ -104,18 +128,27 @@ impl Opened {
             files,
             noted: Mutex::new(noted),
             commands: watch::Sender::new(0),
+            is_open: AtomicBool::new(!asleep),
+            // Who begins asleep has just been read.
+            at_rest: Mutex::new(if asleep {
+                Some((0, lanes::all(&self.db)?))
+            } else {
+                None
+            }),
+            openings: AtomicU64::new(0),
             progressed: Notify::new(),
         });
         let pool = hooks.pool.clone();
         let worker = Worker {
-            db: self.db,
+            db: (!asleep).then_some(self.db),
+            journal: self.journal,
             jobs,
             shared: shared.clone(),
             hooks,
         };
         Ok(State {
             jobs: Mutex::new(Some(sender)),
-            reads: Arc::new(tokio::sync::Mutex::new(Some(reads))),
+            reads: Arc::default(),
             shared,
             pool,
             station: Arc::new(Station::new(worker)),

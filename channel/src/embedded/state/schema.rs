@@ -74,7 +74,7 @@ CREATE TABLE events (
     appended INTEGER NOT NULL,
     event BLOB NOT NULL
 ) STRICT;
-INSERT INTO channel (id, router, clean) VALUES (1, 0, 0);
+INSERT INTO channel (id, router, clean) VALUES (1, 0, 1);
 ";
 
 /// The steps from version 1 to version 2, from 2 to 3, and so on.
@@ -151,9 +151,9 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
 /// A second connection that only reads, so that a list for a person never waits for a sync, nor makes a
 /// commit wait.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(file, flags)?;
-    db.busy_timeout(Duration::from_secs(5))?;
+    // It may be the only one; only a connection that can write takes the companions with it when it goes.
+    let db = connect_to(file, OpenFlags::empty())?;
+    db.pragma_update(None, "query_only", true)?;
     db.pragma_update(None, "cache_size", -512)?;
     db.set_prepared_statement_cache_capacity(32);
     Ok(db)
@@ -186,11 +186,24 @@ pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Opens the database again that this process has closed, for writing; its journal is bounded as before.
+pub(super) fn reopen(file: &Path, journal: i64) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to(file, OpenFlags::empty())?;
+    db.set_prepared_statement_cache_capacity(64);
+    settings(&db)?;
+    bound_journal(&db, journal)?;
+    Ok(db)
+}
+
+fn connect_to(file: &Path, how: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | how;
     let db = Connection::open_with_flags(file, flags)?;
     db.busy_timeout(Duration::from_secs(5))?;
+    Ok(db)
+}
+
+fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to(file, OpenFlags::SQLITE_OPEN_CREATE)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

@@ -125,7 +125,7 @@ mod tests {
     fn process(folder: &Path, ahead: i64, now: Timestamp) -> State {
         let mut opened = Opened::open(&folder.join("state.db"), false).unwrap();
         opened.take_over(ahead, now).unwrap();
-        opened.start(idle_hooks()).unwrap()
+        opened.start(idle_hooks(), false).unwrap()
     }
 
     /// A process with one lane whose rows are due at these times, and one lane that was orphaned at the

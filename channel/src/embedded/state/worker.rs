@@ -8,6 +8,7 @@
 //! gone, they are looked at before as well, and nothing is written until it is back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
@@ -50,7 +51,10 @@ pub(super) struct Task<F, T> {
 
 /// What it works with.
 pub(super) struct Worker {
-    pub(super) db: Connection,
+    /// None while it is closed: the Broker is idle.
+    pub(super) db: Option<Connection>,
+    /// Bytes of the write-ahead log.
+    pub(super) journal: i64,
     pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
     pub(super) shared: Arc<super::Shared>,
     pub(super) hooks: Hooks,
@@ -71,6 +75,23 @@ impl Station {
             seat: Seat::default(),
             worker: Mutex::new(Some(worker)),
         }
+    }
+
+    /// Closes the database until there is more to write; `false`: that is now. Blocking.
+    pub(super) fn rest(&self) -> bool {
+        self.worker.lock().as_mut().is_some_and(Worker::rest)
+    }
+
+    /// Ends if it rests and nothing waits: then there is nothing left to be done. Blocking.
+    pub(super) fn end_resting(&self) -> bool {
+        let mut held = self.worker.lock();
+        let rests = held
+            .as_ref()
+            .is_none_or(|worker| worker.db.is_none() && worker.jobs.is_empty());
+        if rests {
+            *held = None;
+        }
+        rests
     }
 
     /// Does what still waits, and closes the database. Blocking.
@@ -156,7 +177,67 @@ impl Worker {
             let Ok(next) = self.jobs.try_recv() else { break };
             waiting.push(next);
         }
-        self.group(waiting);
+        match self.wake() {
+            Ok(()) => self.group(waiting),
+            Err(error) => {
+                let why = error.to_string();
+                for job in waiting {
+                    job.answer(Err(StateError::Shut(why.clone())));
+                }
+            }
+        }
+        true
+    }
+
+    /// Opens the database, if it is closed, and notes durably that this run has not ended.
+    fn wake(&mut self) -> Result<(), StateError> {
+        if self.db.is_some() {
+            return Ok(());
+        }
+        if let Some(fault) = self.shared.files.look() {
+            return Err(StateError::Gone(fault));
+        }
+        let opened = match self.reopen() {
+            Err(error) if schema::is_full(&error) => {
+                (self.hooks.on_full)();
+                self.reopen()
+            }
+            opened => opened,
+        };
+        self.db = Some(opened?);
+        self.shared.openings.fetch_add(1, Ordering::AcqRel);
+        self.shared.is_open.store(true, Ordering::Release);
+        self.shared.at_rest.lock().take();
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<Connection, StateError> {
+        let db = schema::reopen(self.shared.files.path(), self.journal)?;
+        db.execute("UPDATE channel SET clean = 0 WHERE id = 1", [])?;
+        let looked = self.shared.files.opened();
+        looked.map_err(|error| StateError::Shut(format!("its files cannot be looked at: {error}")))?;
+        Ok(db)
+    }
+
+    /// Closes the database, with the mark of a clean end, if nothing waits and nothing is owed; says whether
+    /// it is closed.
+    fn rest(&mut self) -> bool {
+        let Some(db) = &self.db else { return true };
+        if !self.jobs.is_empty() || self.shared.files.look().is_some() {
+            return false;
+        }
+        let owes: rusqlite::Result<bool> =
+            db.query_row("SELECT EXISTS (SELECT 1 FROM work)", [], |row| row.get(0));
+        if !matches!(owes, Ok(false)) {
+            return false;
+        }
+        if let Err(error) = db.execute("UPDATE channel SET clean = 1 WHERE id = 1 AND clean = 0", []) {
+            tracing::debug!(%error, "the state of an idle broker stays open");
+            return false;
+        }
+        self.db = None;
+        self.shared.is_open.store(false, Ordering::Release);
+        self.shared.files.closed();
         true
     }
 
@@ -197,9 +278,8 @@ impl Worker {
         jobs: &mut [Box<dyn Job>],
     ) -> Result<Vec<Result<Effects, StateError>>, StateError> {
         let mut outcomes = Vec::with_capacity(jobs.len());
-        let mut transaction = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let db = self.db.as_mut().ok_or(StateError::Closed)?;
+        let mut transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in jobs {
             let savepoint = transaction.savepoint()?;
             match job.run(&savepoint) {
@@ -235,9 +315,8 @@ impl Worker {
     }
 
     fn attempt(&mut self, job: &mut Box<dyn Job>) -> Result<Effects, StateError> {
-        let transaction = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let db = self.db.as_mut().ok_or(StateError::Closed)?;
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let effects = job.run(&transaction)?;
         transaction.commit()?;
         self.hooks.commits.inc();
@@ -247,9 +326,8 @@ impl Worker {
     /// Moves the write-ahead log into the database and gives its space back. Best effort: a reader may be in
     /// the way.
     fn shrink(&self) {
-        let outcome = self
-            .db
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let Some(db) = &self.db else { return };
+        let outcome = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = outcome {
             tracing::debug!(%error, "the write-ahead log was not cut");
         }
@@ -279,7 +357,7 @@ fn unless<T>(fault: Option<&str>, outcome: Result<T, StateError>) -> Result<T, S
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::super::testing::*;
     use super::super::{Opened, State};
@@ -289,7 +367,7 @@ mod tests {
     fn start_with(folder: &std::path::Path, hooks: Hooks) -> State {
         Opened::open(&folder.join("state.db"), false)
             .unwrap()
-            .start(hooks)
+            .start(hooks, false)
             .unwrap()
     }
 

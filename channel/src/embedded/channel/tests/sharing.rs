@@ -50,6 +50,8 @@ fn names(lanes: &[Lane]) -> Vec<&str> {
 async fn producers_who_come_at_the_same_time_do_not_take_the_reserve_together() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let channel = open_on(folder.path(), TOTAL, OPTIONS, &clock);
+    // It is awake before they come.
+    append_one(&channel, Class::Producer).await.unwrap();
     let all = (0..400).map(|_| {
         let channel = channel.clone();
         tokio::spawn(async move { append_one(&channel, Class::Producer).await.is_ok() })

@@ -1,0 +1,60 @@
+//! What the tests of the tables share.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::{Position, Stage, WorkKey};
+
+pub(crate) fn at(offset: u64) -> Position {
+    Position { partition: 0, offset }
+}
+
+pub(crate) fn spec(trigger: &str) -> LaneSpec {
+    LaneSpec {
+        trigger: ObjectName::new("shop", trigger),
+        uid: None,
+        longest_wait: Duration::from_secs(3600),
+    }
+}
+
+pub(crate) fn admission(start: u64) -> Admission {
+    Admission {
+        start,
+        now: Timestamp(1_000),
+    }
+}
+
+pub(crate) fn work(lane: LaneId, offset: u64, attempt: u32, due: i64) -> Work {
+    Work {
+        key: WorkKey {
+            lane,
+            position: at(offset),
+            stage: Stage::Subscriber,
+        },
+        attempt,
+        due: Timestamp(due),
+        open: false,
+        crashes: 0,
+        suspect: false,
+        undecided: false,
+        failures: Vec::new(),
+        body: None,
+    }
+}
+
+pub(crate) fn idle_hooks() -> Hooks {
+    Hooks {
+        before_commit: Box::new(|| Ok(())),
+        on_full: Box::new(|| ()),
+        commits: Counter::default(),
+        pool: Pool::default(),
+    }
+}
+
+pub(crate) fn start(folder: &Path) -> State {
+    Opened::open(&folder.join("state.db"), false)
+        .unwrap()
+        .start(idle_hooks(), false)
+        .unwrap()
+}
