@@ -174,6 +174,8 @@ impl Embedded {
             return Err(AppendError::Storage(error.to_string()));
         }
         self.is_asleep.store(false, Ordering::SeqCst);
+        // It was looked after less often.
+        self.upkeep.notify_one();
         Ok(())
     }
 

@@ -23,10 +23,11 @@ use crate::embedded::store::{ChannelOptions, OpenError};
 
 /// Time between two rounds of upkeep, unless something asks for one earlier.
 const UPKEEP: Duration = Duration::from_secs(2);
-/// The time doubles so often while nothing happens: to 64 s.
+/// The time doubles so often while the files are closed: to 64 s. Whoever opens them asks for a round at
+/// once.
 const DOUBLED: u32 = 5;
 /// After so many rounds in which nothing happened the files are closed: 14 s.
-const CALM: u32 = 3;
+const CALM: u32 = 7;
 /// A log that is given more bytes a second than this is busy.
 const BUSY: u64 = 32 << 20;
 
@@ -256,9 +257,17 @@ fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
 fn keep_up(channel: &Arc<Embedded>) {
     let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
     let tending = channel.tending.clone();
+    // One that begins resting has been idle already.
+    let (mut bytes, mut commits, mut calm) = match channel.rests() {
+        true => (
+            channel.log.metrics().bytes.get(),
+            channel.metrics.state_commits.get(),
+            CALM,
+        ),
+        false => (u64::MAX, u64::MAX, 0),
+    };
     drop(tokio::spawn(async move {
-        let (mut looked, mut bytes) = (Instant::now(), u64::MAX);
-        let (mut commits, mut calm) = (u64::MAX, 0);
+        let mut looked = Instant::now();
         loop {
             // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.
             let tended = tending.lock().await;
@@ -278,9 +287,15 @@ fn keep_up(channel: &Arc<Embedded>) {
                 // Not a sign of life of anybody else.
                 commits = channel.metrics.state_commits.get();
             }
+            // One that is open may be given much at any moment.
+            let resting = if channel.rests() {
+                calm.saturating_sub(CALM)
+            } else {
+                0
+            };
             drop(channel);
             drop(tended);
-            let pause = UPKEEP * 2_u32.pow(calm.min(DOUBLED));
+            let pause = UPKEEP * 2_u32.pow(resting.min(DOUBLED));
             let _ = tokio::time::timeout(pause, wake.notified()).await;
         }
     }));
