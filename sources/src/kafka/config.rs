@@ -1,17 +1,15 @@
-//! How librdkafka is told what the document says.
+//! How librdkafka is told what the document says: access with its secrets, and the settings of a consumer.
 
+use millrace_kafka::{Access, AccessError, access, config, log};
 use millrace_model::Secret;
-use millrace_model::source::{Kafka, Login, Tls};
+use millrace_model::source::{Kafka, Login, Mechanism, Tls};
 use millrace_secrets::SecretReader;
 use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 
-use super::heard;
 use crate::SourceError;
 
-/// The settings that are the same for every source.
+/// The settings of every consumer, beside those of every client.
 const SETTINGS: &[(&str, &str)] = &[
-    ("client.id", "millrace"),
     // Kafka is told what is done once it is: an offset is stored after its event is durable, and committed
     // soon after.
     ("enable.auto.offset.store", "false"),
@@ -22,102 +20,69 @@ const SETTINGS: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "range,roundrobin"),
     // A dead member is noticed within this time; only then do its partitions go to others.
     ("session.timeout.ms", "10000"),
-    // Topics that appear are found within this time.
-    ("topic.metadata.refresh.interval.ms", "10000"),
-    ("allow.auto.create.topics", "false"),
-    ("socket.keepalive.enable", "true"),
     // Read-ahead is bounded in bytes (see `ReadAhead`). Without this short backoff a full queue would stand
     // still for a second.
     ("fetch.queue.backoff.ms", "1"),
-    // The cluster is not told how we are doing; measuring it takes time for each record.
-    ("enable.metrics.push", "false"),
-    // What the process has no name for is told by poll.
-    ("log.connection.close", "false"),
+    // Where there is nothing to read librdkafka says so, and the partition is begun anew by our own rules.
+    ("auto.offset.reset", "error"),
 ];
 
 /// The settings of one source, except its servers: those are judged first (`servers`). Secrets are read now.
-pub(crate) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<ClientConfig, SourceError> {
-    let mut config = ClientConfig::new();
+pub(super) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<ClientConfig, SourceError> {
+    let mut access = Access::default();
+    if let Some(tls) = &spec.tls {
+        access.tls = Some(encryption(tls, secrets).await?);
+    }
+    if let Some(login) = &spec.login {
+        access.login = Some(self::login(login, secrets).await?);
+    }
+    let mut config = config::client(&access);
     for (name, value) in SETTINGS {
         config.set(*name, *value);
     }
     config.set("group.id", &spec.group);
-    // Where there is nothing to read librdkafka says so, and the partition is begun anew by our own rules.
-    config.set("auto.offset.reset", "error");
-    config.set("debug", heard::DEBUG);
-    config.set_log_level(RDKafkaLogLevel::Debug);
-    let protocol = match (&spec.tls, &spec.login) {
-        (None, None) => "plaintext",
-        (Some(_), None) => "ssl",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), Some(_)) => "sasl_ssl",
-    };
-    config.set("security.protocol", protocol);
-    if let Some(tls) = &spec.tls {
-        encryption(&mut config, tls, secrets).await?;
-    }
-    if let Some(login) = &spec.login {
-        self::login(&mut config, login, secrets).await?;
-    }
+    log::with_recreated(&mut config);
     Ok(config)
 }
 
-async fn encryption(config: &mut ClientConfig, tls: &Tls, secrets: &SecretReader) -> Result<(), SourceError> {
-    match &tls.authorities {
-        Some(authorities) => config.set("ssl.ca.pem", text("net.tls.caCert", authorities, secrets).await?),
-        // OpenSSL is linked in and does not know where the system keeps its list.
-        None => config.set("ssl.ca.location", "probe"),
-    };
-    if let Some((certificate, key)) = &tls.identity {
-        config.set(
-            "ssl.certificate.pem",
-            text("net.tls.cert", certificate, secrets).await?,
-        );
-        config.set("ssl.key.pem", text("net.tls.key", key, secrets).await?);
+async fn encryption(tls: &Tls, secrets: &SecretReader) -> Result<millrace_kafka::Tls, SourceError> {
+    let mut told = millrace_kafka::Tls::default();
+    if let Some(authorities) = &tls.authorities {
+        told.authorities = Some(text("net.tls.caCert", authorities, secrets).await?);
     }
-    Ok(())
+    if let Some((certificate, key)) = &tls.identity {
+        let certificate = text("net.tls.cert", certificate, secrets).await?;
+        told.identity = Some((certificate, text("net.tls.key", key, secrets).await?));
+    }
+    Ok(told)
 }
 
-async fn login(config: &mut ClientConfig, login: &Login, secrets: &SecretReader) -> Result<(), SourceError> {
-    use millrace_model::source::Mechanism;
-
-    let name = match &login.mechanism {
+async fn login(login: &Login, secrets: &SecretReader) -> Result<millrace_kafka::Login, SourceError> {
+    let mechanism = match &login.mechanism {
         Mechanism::Named(secret) => text("net.sasl.type", secret, secrets).await?,
         known => known.name().unwrap_or_default().to_owned(),
     };
-    if Mechanism::of(&name).is_none() {
-        let message = "`net.sasl.type` is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512";
-        return Err(SourceError::Unusable(message.to_owned()));
-    }
-    config.set("sasl.mechanism", name);
-    config.set(
-        "sasl.username",
-        text("net.sasl.user", &login.user, secrets).await?,
-    );
-    config.set(
-        "sasl.password",
-        text("net.sasl.password", &login.password, secrets).await?,
-    );
-    Ok(())
+    let user = text("net.sasl.user", &login.user, secrets).await?;
+    let password = text("net.sasl.password", &login.password, secrets).await?;
+    millrace_kafka::Login::new(mechanism, user, password).map_err(|flaw| unusable("net.sasl.type", flaw))
 }
 
-/// A secret that is text; librdkafka takes no other.
+/// A secret that is text.
 async fn text(field: &str, secret: &Secret, secrets: &SecretReader) -> Result<String, SourceError> {
     let octets = secrets
         .secret(secret)
         .await
         .map_err(|error| SourceError::Unusable(format!("`{field}`: {error}")))?;
-    let text = String::from_utf8(octets.into())
-        .map_err(|_| SourceError::Unusable(format!("`{field}` is not UTF-8")))?;
-    if text.contains('\0') {
-        return Err(SourceError::Unusable(format!("`{field}` holds a zero byte")));
-    }
-    Ok(text)
+    access::text(&octets).map_err(|flaw| unusable(field, flaw))
+}
+
+fn unusable(field: &str, flaw: AccessError) -> SourceError {
+    SourceError::Unusable(format!("`{field}` {flaw}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use millrace_model::source::{InitialOffset, KeyType, Mechanism, Ordering};
+    use millrace_model::source::{InitialOffset, KeyType, Ordering};
     use millrace_secrets::SecretRule;
 
     use super::*;
@@ -153,6 +118,7 @@ mod tests {
             ("auto.offset.reset", "error"),
             ("security.protocol", "plaintext"),
             ("enable.auto.offset.store", "false"),
+            ("debug", "topic"),
         ] {
             assert_eq!(config.get(name), Some(value), "{name}");
         }

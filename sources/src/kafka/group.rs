@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use millrace_kafka::ClientLog;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -18,7 +19,6 @@ use super::begin::Reading;
 use super::fingerprint::Mark;
 use super::flow::Flow;
 use super::health::Standing;
-use super::heard::Heard;
 use super::look::Wanted;
 use super::reader::{Read, is_nothing_to_commit};
 use super::record::Place;
@@ -36,7 +36,7 @@ pub(super) struct Group {
     pub(super) report: Report,
     pub(super) servers: Servers,
     pub(super) wanted: Wanted,
-    pub(super) heard: Arc<Heard>,
+    pub(super) log: Arc<ClientLog>,
     pub(super) remembered: Mutex<Remembered>,
     pub(super) state: State,
 }
@@ -126,7 +126,7 @@ impl Group {
 
     /// Notes which topics were recreated: their stored places are of an earlier life.
     pub(super) fn heed(&self) {
-        for topic in self.heard.take_recreated() {
+        for topic in self.log.take_recreated() {
             self.remembered.lock().end_life(&topic);
             if self.state.ours.lock().contains_key(&*topic) {
                 self.end();
@@ -240,7 +240,7 @@ pub(super) fn persist<T>(tries: usize, mut ask: impl FnMut() -> KafkaResult<T>) 
 
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.heard.line(level, facility, text);
+        self.log.line(level, facility, text);
     }
 }
 

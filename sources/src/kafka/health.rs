@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_kafka::{ClientLog, Concern, is_of_connection};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::group::Group;
-use super::heard::Heard;
 use super::servers::Servers;
 use crate::Report;
 
@@ -47,7 +47,7 @@ pub(super) struct Health {
     /// The last list of topics and brokers.
     pub(super) listed: Instant,
     pub(super) servers: Servers,
-    pub(super) heard: Arc<Heard>,
+    pub(super) log: Arc<ClientLog>,
 }
 
 /// How often it is looked whether what was wrong is well again.
@@ -110,29 +110,14 @@ impl Standing {
 impl Health {
     /// An error that a poll has given. What librdkafka does not get over by itself is an error here too.
     pub(super) fn failed(&mut self, error: &KafkaError, report: &Report) -> Result<(), String> {
-        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-            return Err(error.to_string());
-        }
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::SSL,
-            ) => {
-                self.standing.trouble(Some(self.everything(error)));
-            }
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::TopicAuthorizationFailed,
-            ) => {
+        match Concern::of(error) {
+            Concern::Client => return Err(error.to_string()),
+            Concern::Cluster => self.standing.trouble(Some(self.everything(error))),
+            Concern::Topics => {
                 let why = format!("a topic cannot be read: {error}");
                 self.standing.trouble(Some(Trouble::Part(why)));
             }
-            _ => report.failed(error.to_string()),
+            Concern::Other => report.failed(error.to_string()),
         }
         Ok(())
     }
@@ -154,7 +139,7 @@ impl Health {
 
     /// Reports that the servers do not answer.
     pub(super) fn unreachable(&self, error: &KafkaError) {
-        let is_news = self.heard.fault().is_some() || self.standing.known.lock().trouble.is_none();
+        let is_news = self.log.fault().is_some() || self.standing.known.lock().trouble.is_none();
         if is_news {
             self.standing.trouble(Some(self.everything(error)));
         }
@@ -163,8 +148,8 @@ impl Health {
     /// Nothing can be read. If that is about connections or logins, librdkafka's log tells why, and its error
     /// only tells that it is so.
     fn everything(&self, error: &KafkaError) -> Trouble {
-        let fault = is_of_connection(error).then(|| self.heard.fault()).flatten();
-        let why = fault.unwrap_or_else(|| error.to_string());
+        let fault = is_of_connection(error).then(|| self.log.fault()).flatten();
+        let why = fault.map_or_else(|| error.to_string(), |fault| fault.to_string());
         Trouble::Everything(format!(
             "the brokers cannot be reached or do not let it in: {why}"
         ))
@@ -180,7 +165,7 @@ impl Health {
         if in_trouble && self.checked.elapsed() >= LOOK {
             let found = self.found(consumer)?;
             if found.is_none() {
-                self.heard.clear();
+                self.log.clear();
             }
             self.standing.trouble(found);
             self.checked = Instant::now();
@@ -219,46 +204,5 @@ impl Health {
             }
         }
         Ok(None)
-    }
-}
-
-/// Whether it is an error of a connection or a login, and not a server's answer to something else.
-fn is_of_connection(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::SSL
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::OperationTimedOut
-        )
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_errors_of_connections_and_logins_are_explained_by_the_log() {
-        for (code, expected) in [
-            (RDKafkaErrorCode::AllBrokersDown, true),
-            (RDKafkaErrorCode::BrokerTransportFailure, true),
-            (RDKafkaErrorCode::OperationTimedOut, true),
-            (RDKafkaErrorCode::Authentication, true),
-            (RDKafkaErrorCode::SaslAuthenticationFailed, true),
-            (RDKafkaErrorCode::GroupAuthorizationFailed, false),
-            (RDKafkaErrorCode::LeaderNotAvailable, false),
-        ] {
-            for error in [
-                KafkaError::MessageConsumption(code),
-                KafkaError::MetadataFetch(code),
-            ] {
-                assert_eq!(is_of_connection(&error), expected, "{error}");
-            }
-        }
     }
 }

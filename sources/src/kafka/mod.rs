@@ -1,11 +1,12 @@
 //! KafkaSource: an event for each record of its topics.
 //!
-//! The files follow the work in order: the settings for librdkafka (`config`), how far it may read ahead
+//! The crate `kafka/` has what every client of Kafka needs. The files follow the work in order: the settings
+//! of a consumer (`config`), how far it may read ahead
 //! (`read_ahead`), which servers may be connected to (`servers`), how the reading begins (`open`), which
 //! topics Kafka has (`topics`, `look`) and what the source remembers of them (`remembered`), where a
 //! partition begins (`start`, `begin`), how a record is recognised (`fingerprint`), how a record becomes an
 //! event (`record`), how messages become runs (`take`), the thread that reads (`reader`) with what happens in
-//! its group (`group`), what librdkafka's log tells (`heard`) and how the source stands (`health`), what both
+//! its group (`group`), and how the source stands (`health`), what both
 //! sides know of each other (`flow`), what is in hand for each partition (`partitions`), and how it gets to
 //! the sink (`carry`).
 //!
@@ -26,7 +27,6 @@ mod fingerprint;
 mod flow;
 mod group;
 mod health;
-mod heard;
 mod look;
 mod open;
 mod partitions;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_kafka::ClientLog;
 use millrace_model::source::Kafka;
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
@@ -16,7 +17,6 @@ use tokio::sync::mpsc;
 use super::flow::Flow;
 use super::group::{Group, State};
 use super::health::{Health, Standing};
-use super::heard::Heard;
 use super::look::Wanted;
 use super::reader::{Ending, Read, Reader};
 use super::record::Mapping;
@@ -59,9 +59,9 @@ impl Opening {
     fn reader(&self) -> Result<Option<Reader>, String> {
         let (report, mut config) = (&self.context.report, self.config.clone());
         let servers = Servers::new(self.context.guard.clone(), self.spec.topics.first().cloned());
-        let (standing, heard) = (
+        let (standing, log) = (
             Arc::new(Standing::new(report.clone())),
-            Arc::new(Heard::default()),
+            Arc::new(ClientLog::default()),
         );
         let mut health = Health {
             standing: standing.clone(),
@@ -69,7 +69,7 @@ impl Opening {
             checked: Instant::now(),
             listed: Instant::now(),
             servers: servers.clone(),
-            heard: heard.clone(),
+            log: log.clone(),
         };
         let allowed = servers.of_document(&self.spec.bootstrap_servers)?;
         config.set("bootstrap.servers", allowed.join(","));
@@ -83,7 +83,7 @@ impl Opening {
             report: report.clone(),
             servers,
             wanted: Wanted::of(&self.spec),
-            heard,
+            log,
             remembered: Mutex::new(self.remembered(&cluster)?),
             state: State::default(),
         };

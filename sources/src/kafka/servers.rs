@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_delivery::guard::Guard;
+use millrace_kafka::{ClientLog, log};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -15,7 +16,6 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::flow::Flow;
 use super::health::Health;
-use super::heard::Heard;
 use crate::Report;
 use crate::servers::{Unfit, judge};
 
@@ -28,7 +28,7 @@ pub(super) struct Servers {
 }
 
 /// A client that only asks.
-struct Asking(Arc<Heard>);
+struct Asking(Arc<ClientLog>);
 
 /// How long the servers may take to list the others, at the first try. Each further try may take twice as
 /// long.
@@ -78,13 +78,13 @@ impl Servers {
     ) -> Result<Option<String>, String> {
         let mut config = config.clone();
         config.remove("group.id");
-        config.remove("debug");
+        log::without_recreated(&mut config);
         let mut within = ASKING;
         while !flow.is_stopped() {
             // A new client each time: it knows only the servers of the document, and never connects to one
             // that others have named.
             let client: BaseConsumer<Asking> = config
-                .create_with_context(Asking(health.heard.clone()))
+                .create_with_context(Asking(health.log.clone()))
                 .map_err(|error| format!("librdkafka does not take the settings: {error}"))?;
             match self.named_by(&client, within) {
                 Ok(judged) => {

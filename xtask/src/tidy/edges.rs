@@ -7,7 +7,7 @@ use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a
 /// crate.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("budget", &[]),
     ("event", &[]),
     ("filter", &["event"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("channel", &["event"]),
     ("serve", &["budget"]),
     ("secrets", &["model"]),
+    ("kafka", &["event", "model"]),
     ("delivery", &["budget", "event", "model"]),
     (
         "trigger-dispatcher",
@@ -25,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     (
         "sources",
         &[
-            "budget", "event", "filter", "model", "secrets", "delivery", "serve",
+            "budget", "event", "filter", "model", "secrets", "kafka", "delivery", "serve",
         ],
     ),
     ("crds", &["event", "filter", "model"]),

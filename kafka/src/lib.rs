@@ -1,0 +1,21 @@
+//! Kafka's client, for everything in the mesh that speaks to a cluster.
+//!
+//! The files follow the work in order: how a client encrypts and logs in ([`access`], with what can be wrong
+//! with it in [`error`]), the settings for librdkafka ([`config`]), what its log tells ([`log`]), why a
+//! server cannot be reached ([`fault`]), and what an error is about ([`concern`]).
+//!
+//! Which servers may be called is not judged here: sources do that before they make a client, since
+//! librdkafka looks names up by itself.
+
+pub mod access;
+pub mod concern;
+pub mod config;
+pub mod error;
+pub mod fault;
+pub mod log;
+
+pub use access::{Access, Login, Tls};
+pub use concern::{Concern, is_of_connection};
+pub use error::AccessError;
+pub use fault::{Cause, Fault};
+pub use log::ClientLog;
