@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_channel::{AppendError, Channels, Class};
-use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::Mesh;
 use tokio::sync::watch;
 
 use crate::doors::{Door, Doors};
 use crate::limits::Limits;
-use crate::loop_guard;
 use crate::metrics::BrokerMetrics;
 
 /// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
@@ -85,7 +84,7 @@ impl Admission {
         }
         let count = events.len();
         let bytes = self.limits.check(&events)?;
-        loop_guard::pass(&mut events)?;
+        hops::pass(&mut events)?;
         let channel = self
             .channels
             .get(&door.name)

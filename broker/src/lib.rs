@@ -3,13 +3,13 @@
 //!
 //! The files follow an event. Over HTTP it comes through [`ingress`]; then [`admission`], which knows no
 //! HTTP, finds the broker's door (`doors`), holds the event against the [`limits`], stops it if it goes round
-//! in circles (`loop_guard`), and appends it to the broker's channel. [`metrics`] counts what came of it.
+//! in circles ([`millrace_event::hops`]), and appends it to the broker's channel. [`metrics`] counts what
+//! came of it.
 
 pub mod admission;
 mod doors;
 pub mod ingress;
 pub mod limits;
-mod loop_guard;
 pub mod metrics;
 
 pub use admission::{Admission, AdmissionParts, Observer};

@@ -14,6 +14,7 @@ mod write;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::hops::TTL;
 use crate::{Event, Invalid, json};
 
 pub use mode::{Mode, is_claimed, mode};
@@ -30,19 +31,14 @@ pub struct Limits {
     pub json_depth: usize,
 }
 
-/// How an event is written for a subscriber.
+/// How an event is written for a subscriber. It never carries `knativebrokerttl`: that is the mesh's own
+/// business.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
-    /// Keep `knativebrokerttl` (only for Brokers of this mesh), with this value when given; else it is left
-    /// out.
-    pub ttl: Option<u32>,
     /// Attributes to add to the event's own, replacing those of the same name. One whose name is not
     /// `[a-z0-9]+` is left out.
     pub extra: &'a [(&'a str, &'a str)],
 }
-
-/// The attribute that ends circles of brokers. It is the mesh's own business and not shown to subscribers.
-pub(crate) const TTL: &str = "knativebrokerttl";
 
 // === impl Limits ===
 

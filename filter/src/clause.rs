@@ -1,6 +1,6 @@
 //! One clause: one question to one attribute. The only place that compares texts.
 
-use millrace_event::{Event, Kind, Value};
+use millrace_event::{Event, Kind, Value, hops};
 
 /// The attribute a clause asks, with a short way to those that every event has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,9 +51,6 @@ const CORE: [&str; 8] = [
     "dataschema",
 ];
 
-/// The attribute that brokers count down on an event's way.
-const HIDDEN: &str = "knativebrokerttl";
-
 // === impl Attr ===
 
 impl Attr {
@@ -63,7 +60,7 @@ impl Attr {
             "source" => Self::Source,
             "id" => Self::Id,
             "datacontenttype" => Self::MediaType,
-            HIDDEN => Self::Hidden,
+            hops::TTL => Self::Hidden,
             other => Self::Named(other.into()),
         }
     }
@@ -75,7 +72,7 @@ impl Attr {
             Self::Id => "id",
             Self::MediaType => "datacontenttype",
             Self::Named(name) => name,
-            Self::Hidden => HIDDEN,
+            Self::Hidden => hops::TTL,
         }
     }
 

@@ -69,10 +69,7 @@ pub(crate) async fn attempt(
     let request = Request {
         uri,
         event: &job.event,
-        outgoing: Outgoing {
-            ttl: None,
-            extra: &extra,
-        },
+        outgoing: Outgoing { extra: &extra },
         format: policy.format,
         namespace: job.settings.trigger.name.namespace(),
         wants_reply: job.attempted.key.stage == Stage::Subscriber,

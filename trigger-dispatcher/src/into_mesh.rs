@@ -8,18 +8,13 @@ use bytes::Bytes;
 use millrace_channel::Work;
 use millrace_delivery::reply::{self as answered, BadReply, Came};
 use millrace_delivery::{Failure, Verdict};
-use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal};
+use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal, hops};
 
 use crate::attempt::Ended;
 use crate::bad_reply;
 use crate::lane::Job;
 use crate::next_step;
 use crate::serving::Serving;
-
-/// The attribute that counts down the brokers an event may still pass.
-const TTL: &str = "knativebrokerttl";
-/// What an event without the attribute may still pass.
-const FULL_TTL: u32 = 255;
 
 /// What became of the reply in an answer.
 #[derive(Debug)]
@@ -48,7 +43,7 @@ pub(crate) async fn hand_over(
     event: &Event,
     extra: &[(&'static str, String)],
 ) -> Ended {
-    let mut builder = event.edit().attribute(TTL, &ttl(event).to_string());
+    let mut builder = hops::onward(event, event);
     for (name, value) in extra {
         builder = builder.attribute(name, value);
     }
@@ -84,7 +79,7 @@ pub(crate) async fn hand_over(
 /// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, they
 /// become a row of work and the delivery is done.
 pub(crate) async fn store(serving: &Serving, job: &Job, reply: answered::Reply) -> Ended {
-    let counted = |event: &Event| event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
+    let counted = |event: &Event| hops::onward(event, &job.event).build();
     let events: Vec<Event> = match reply.events.iter().map(counted).collect() {
         Ok(events) => events,
         // It has so many attributes that there is no room for the one that ends a loop.
@@ -152,7 +147,7 @@ fn kept(job: &Job, mut reply: answered::Reply) -> Event {
 fn wrapped(job: &Job, came: &Came) -> Event {
     let (trigger, position) = (&job.settings.trigger.name, job.attempted.key.position);
     let event = bad_reply::event(trigger, position, &job.event, came);
-    let counted = event.edit().attribute(TTL, &ttl(&job.event).to_string()).build();
+    let counted = hops::onward(&event, &job.event).build();
     counted.unwrap_or(event)
 }
 
@@ -186,13 +181,6 @@ impl From<&Refusal> for Refused {
             ..Self::new(refusal.code(), None, &refusal.to_string())
         }
     }
-}
-
-fn ttl(event: &Event) -> u32 {
-    event
-        .get(TTL)
-        .and_then(|value| value.text.parse().ok())
-        .unwrap_or(FULL_TTL)
 }
 
 fn done(status: u16, reply: Reply) -> Ended {

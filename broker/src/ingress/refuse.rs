@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use millrace_event::http::Mode;
 use millrace_event::invalid::Fault;
-use millrace_event::{Invalid, Refusal};
+use millrace_event::{Invalid, Refusal, hops};
 use millrace_serve::{BodyError, Problem};
 
 use super::handshake::METHODS;
@@ -65,7 +65,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::UnknownBroker(_) => unknown_broker(),
         Refusal::TooLarge(_) => problem(StatusCode::PAYLOAD_TOO_LARGE),
-        Refusal::Looping => problem(StatusCode::BAD_REQUEST).field("knativebrokerttl"),
+        Refusal::Looping => problem(StatusCode::BAD_REQUEST).field(hops::TTL),
         Refusal::Full { retry_after, .. } => {
             problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(*retry_after)
         }

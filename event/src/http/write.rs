@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Outgoing, TTL, names, passed, percent};
+use super::{Outgoing, names, passed, percent};
 use crate::attribute::{Kind, SpecVersion};
 use crate::event::{DataForm, Event, JSON};
 use crate::json;
@@ -56,9 +56,6 @@ pub fn write_binary(event: &Event, outgoing: &Outgoing<'_>, headers: &mut Header
     if media_type.is_some_and(media::is_cloudevents) {
         headers.clear();
         return write_structured(event, outgoing, headers);
-    }
-    if let Some(ttl) = outgoing.ttl {
-        insert(headers, names::of_attribute(TTL), Some(HeaderValue::from(ttl)));
     }
     if content_type.is_none() && event.data_form() == DataForm::Json {
         content_type = Some(HeaderValue::from_static(JSON));
@@ -123,6 +120,7 @@ fn plain(event: &Event, range: std::ops::Range<usize>) -> Option<HeaderValue> {
 mod tests {
     use super::*;
     use crate::attribute::Value;
+    use crate::hops::TTL;
     use crate::{Event, EventBuilder};
 
     fn minimal(version: SpecVersion) -> EventBuilder {
@@ -219,25 +217,10 @@ mod tests {
     }
 
     #[test]
-    fn the_ttl_is_written_only_when_asked_for_and_with_the_value_given() {
+    fn the_count_of_hops_is_never_written() {
         let builder = || minimal(SpecVersion::V10).attribute(TTL, "9");
         assert_eq!(written(builder(), &Outgoing::default()), []);
-        let outgoing = Outgoing {
-            ttl: Some(7),
-            extra: &[],
-        };
-        assert_eq!(
-            written(builder(), &outgoing),
-            pairs(&[("ce-knativebrokerttl", "7")])
-        );
-        assert_eq!(
-            written(minimal(SpecVersion::V10), &outgoing),
-            pairs(&[("ce-knativebrokerttl", "7")])
-        );
-        let outgoing = Outgoing {
-            ttl: None,
-            extra: &[(TTL, "3")],
-        };
+        let outgoing = Outgoing { extra: &[(TTL, "3")] };
         assert_eq!(written(builder(), &outgoing), []);
     }
 
@@ -245,7 +228,6 @@ mod tests {
     fn extra_attributes_replace_those_of_the_same_name() {
         let builder = minimal(SpecVersion::V10).attribute("a", "1").attribute("b", "2");
         let outgoing = Outgoing {
-            ttl: None,
             extra: &[("a", "x y"), ("c", "1"), ("c", "2"), ("B", "no"), ("", "no")],
         };
         assert_eq!(
@@ -322,7 +304,6 @@ mod tests {
             .attribute("datacontenttype", "text/plain")
             .data(DataForm::Bytes, b"x");
         let outgoing = Outgoing {
-            ttl: None,
             extra: &[("datacontenttype", "application/cloudevents")],
         };
         let written = written(replaced, &outgoing);

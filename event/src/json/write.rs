@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::attribute::{Kind, SpecVersion};
 use crate::builder::is_json;
 use crate::event::{DataForm, Event};
-use crate::http::{Outgoing, TTL};
+use crate::http::Outgoing;
 use crate::rules::media;
 
 /// The attribute by which version 0.3 tells that `data` is Base64.
@@ -49,10 +49,6 @@ pub(super) fn event(event: &Event, outgoing: &Outgoing<'_>) -> Bytes {
     for (name, text) in outgoing.added() {
         key(&mut out, name);
         string(&mut out, text);
-    }
-    if let Some(ttl) = outgoing.ttl {
-        key(&mut out, TTL);
-        out.extend_from_slice(ttl.to_string().as_bytes());
     }
     if base64_untold {
         key(&mut out, ENCODING);
@@ -157,6 +153,7 @@ mod tests {
     use super::*;
     use crate::EventBuilder;
     use crate::attribute::Value;
+    use crate::hops::TTL;
 
     fn minimal(version: SpecVersion) -> EventBuilder {
         Event::builder(version)
@@ -281,13 +278,9 @@ mod tests {
         let builder = || minimal(SpecVersion::V10).attribute("a", "1").attribute(TTL, "9");
         assert_eq!(written(builder(), &Outgoing::default()), r#","a":"1""#);
         let outgoing = Outgoing {
-            ttl: Some(7),
             extra: &[("a", "2"), ("b", "3"), ("Bad", "4")],
         };
-        assert_eq!(
-            written(builder(), &outgoing),
-            r#","a":"2","b":"3","knativebrokerttl":7"#
-        );
+        assert_eq!(written(builder(), &outgoing), r#","a":"2","b":"3""#);
     }
 
     #[test]

@@ -1,18 +1,25 @@
-//! The guard against circles: an event that a subscriber sends back, or that one broker sends to another,
-//! carries how many brokers it may still pass (`knativebrokerttl`, as Knative's brokers do it).
+//! The rule of hops, which ends circles: an event that a subscriber sends back, or that one Broker sends to
+//! another, carries how many Brokers it may still pass (`knativebrokerttl`, as Knative's Brokers do it).
 //!
-//! An event without that attribute may pass 255. This number is not written into the event when it first
-//! comes in, so that the usual event is stored as it came, without a copy. The dispatcher writes it when it
-//! sends the event on within the mesh, as a reply or to another broker. The same holds for a value that is no
-//! number.
+//! # Contract
+//! Each Broker that takes an event in takes one off ([`pass`]), and refuses one that has nothing left. Who
+//! sends an event on within the mesh, or stores a reply to it, writes the number down ([`onward`]). An event
+//! without the attribute may pass 255. That number is not written into the event when it first comes in, so
+//! that the usual event is stored as it came, without a copy. A value that is no number counts as none.
+//! Subscribers and filters never see the attribute.
 
-use millrace_event::{Event, Refusal, Value};
+use crate::{Event, EventBuilder, Refusal, Value};
 
-/// The attribute.
-const TTL: &str = "knativebrokerttl";
+/// The attribute that counts hops.
+pub const TTL: &str = "knativebrokerttl";
+/// What an event without the attribute may pass.
+const FULL: i32 = 255;
 
-/// Takes one off what the event may still pass. A batch is refused if one of its events is.
-pub(crate) fn pass(events: &mut [Event]) -> Result<(), Refusal> {
+/// Takes one off what the events may still pass.
+///
+/// # Errors
+/// [`Refusal::Looping`] if one of them has nothing left: a batch is refused as a whole.
+pub fn pass(events: &mut [Event]) -> Result<(), Refusal> {
     for event in events {
         if let Some(passed) = pass_one(event)? {
             *event = passed;
@@ -21,12 +28,20 @@ pub(crate) fn pass(events: &mut [Event]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// An edition of `event` that carries on how many Brokers `of` may still pass: the event itself where it is
+/// sent on, or the event that it replies to.
+pub fn onward(event: &Event, of: &Event) -> EventBuilder {
+    let left = number(of).unwrap_or(FULL);
+    event.edit().attribute(TTL, &left.to_string())
+}
+
+fn number(event: &Event) -> Option<i32> {
+    event.get(TTL)?.text.parse().ok()
+}
+
 /// The event with its lowered number; `None` when it carries no number.
 fn pass_one(event: &Event) -> Result<Option<Event>, Refusal> {
-    let Some(value) = event.get(TTL) else {
-        return Ok(None);
-    };
-    let Ok(left) = value.text.parse::<i32>() else {
+    let (Some(value), Some(left)) = (event.get(TTL), number(event)) else {
         return Ok(None);
     };
     let left = left.saturating_sub(1);
@@ -51,7 +66,7 @@ fn pass_one(event: &Event) -> Result<Option<Event>, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use millrace_event::{Kind, SpecVersion};
+    use crate::{Kind, SpecVersion};
 
     use super::*;
 
@@ -127,6 +142,32 @@ mod tests {
                 before.stored().as_ptr(),
                 "{came:?} was copied"
             );
+        }
+    }
+
+    /// A value that admission takes for no number must not be one here: it would never be lowered, and a
+    /// circle would have no end.
+    #[test]
+    fn what_is_sent_on_carries_a_number_that_every_broker_lowers() {
+        for (came, carried) in [
+            (None, "255"),
+            (Some("7"), "7"),
+            (Some("007"), "7"),
+            (Some("many"), "255"),
+            (Some("1.5"), "255"),
+            (Some("2147483647"), "2147483647"),
+            (Some("2147483648"), "255"),
+            (Some("4294967295"), "255"),
+        ] {
+            let kind = Kind::String;
+            let of = event(came.map(|text| Value { kind, text }));
+            for of_another in [event(None), of.clone()] {
+                let sent = onward(&of_another, &of).build().unwrap();
+                assert_eq!(sent.get(TTL).unwrap().text, carried, "{came:?}");
+                let mut taken = [sent];
+                pass(&mut taken).unwrap();
+                assert_ne!(taken[0].get(TTL).unwrap().text, carried, "{came:?}");
+            }
         }
     }
 
