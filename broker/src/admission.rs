@@ -72,7 +72,8 @@ impl Admission {
         &self.doors
     }
 
-    /// Takes events in through a door that was found already. Refusals are counted by the caller.
+    /// Takes events in through a door that was found already. Refusals are counted by the caller; a loop is
+    /// logged here.
     pub(crate) async fn admit_at(
         &self,
         door: &Door,
@@ -84,7 +85,11 @@ impl Admission {
         }
         let count = events.len();
         let bytes = self.limits.check(&events)?;
-        hops::pass(&mut events)?;
+        hops::pass(&mut events).inspect_err(|refusal| {
+            if *refusal == Refusal::Looping {
+                door.say_loop();
+            }
+        })?;
         let channel = self
             .channels
             .get(&door.name)

@@ -48,10 +48,14 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 // === impl Door ===
 
 impl Door {
-    /// Counts a refusal, and logs a loop now and then.
+    /// Counts a refusal.
     pub(crate) fn refused(&self, code: &'static str) {
         self.metrics.refused(code);
-        if code == "looping" && self.may_say() {
+    }
+
+    /// Logs now and then that an event went round in a loop.
+    pub(crate) fn say_loop(&self) {
+        if self.may_say() {
             warn!(
                 broker = %self.name,
                 "an event went round through too many brokers and was refused: a trigger's answers, or those of \
