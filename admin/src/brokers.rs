@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use millrace_model::status::BrokerStatus;
-use millrace_model::{Broker, ObjectName, OnFull};
+use millrace_model::{Broker, BrokerState, ObjectName, OnFull};
 use serde::Serialize;
 
 use crate::Admin;
@@ -61,7 +61,7 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<BrokerView>> {
 /// A broker that nobody has put on the board yet.
 fn not_served() -> BrokerStatus {
     BrokerStatus {
-        state: "not-ready",
+        state: BrokerState::NotReady,
         reason: Some("it is not served yet".to_owned()),
         ..Default::default()
     }
@@ -70,7 +70,7 @@ fn not_served() -> BrokerStatus {
 fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> BrokerView {
     BrokerView {
         name: name.to_string(),
-        state: status.state,
+        state: status.state.as_str(),
         reason: status.reason,
         head: status.head,
         oldest: status.oldest,

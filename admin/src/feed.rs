@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millrace_channel::Position;
+use millrace_channel::{Attempt, Position};
 use millrace_event::{Event, ObjectName};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -20,8 +20,8 @@ pub const MAX_ITEMS: usize = 4_096;
 pub const MAX_BYTES: usize = 8 << 20;
 /// Readers at one time.
 pub const MAX_FOLLOWERS: usize = 16;
-/// What an item counts beside its event.
-const ITEM_BYTES: usize = 512;
+/// What an item counts beside its event: an attempt has a few short texts.
+const ITEM_BYTES: usize = 1_024;
 
 /// Where what happens is published and followed. Cheap to clone; all clones are the same feed.
 #[derive(Clone, Debug, Default)]
@@ -59,24 +59,12 @@ pub enum Happened {
     /// It was stored, and these triggers want it.
     Routed(Vec<ObjectName>),
     /// An attempt ended.
-    Attempted(Outcome),
-}
-
-/// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The trigger.
-    pub trigger: ObjectName,
-    /// The number of the attempt in its stage, from 0.
-    pub attempt: u32,
-    /// The target that was tried.
-    pub target: String,
-    /// What came of it: `delivered`, `failed`, ... ([`millrace_channel::Attempt::outcome`]).
-    pub came: String,
-    /// A few words: `202`, `503 Service Unavailable`.
-    pub said: String,
-    /// How long it took, in milliseconds.
-    pub millis: u64,
+    Attempted {
+        /// The attempt, as the history has it.
+        attempt: Attempt,
+        /// The target that was tried; empty without an attempt.
+        target: String,
+    },
 }
 
 /// One who follows, from when it began.

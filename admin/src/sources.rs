@@ -45,15 +45,13 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<SourceView>> {
 }
 
 fn view(key: &SourceKey, source: &Source, status: Option<SourceStatus>) -> SourceView {
-    let status = status.unwrap_or_else(|| SourceStatus {
-        state: "starting",
-        ..SourceStatus::default()
-    });
+    // Nothing is known of it yet: it starts.
+    let status = status.unwrap_or_default();
     SourceView {
         kind: key.kind.as_str(),
         name: key.name.to_string(),
         sink: source.sink.as_ref().ok().map(shown),
-        state: status.state,
+        state: status.state.as_str(),
         reason: status.reason,
         events: status.events,
         refused: status.refused,

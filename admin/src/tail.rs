@@ -2,6 +2,7 @@
 //! was stored and routed, one for each outcome of an attempt, and one when lines were missed because they
 //! were not taken fast enough. The mesh never waits for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Admin;
-use crate::feed::{Follower, Happened, Item, Outcome};
+use crate::feed::{Follower, Happened, Item};
 use crate::lines::{self, Gone, Writer};
 use crate::refused::Refused;
 use crate::wire::{EventName, Rfc3339, ordinal, shown_text, structured};
@@ -65,11 +66,10 @@ enum Line<'a> {
         /// The number of the attempt in its stage, from 1.
         attempt: u32,
         target: String,
-        /// `delivered`, `failed`, `parked`, ...
-        outcome: &'a str,
+        outcome: &'static str,
         /// A few words.
-        said: &'a str,
-        millis: u64,
+        said: Cow<'a, str>,
+        millis: u32,
     },
     /// So many lines came too fast and were left out.
     Missed { lines: u64 },
@@ -173,23 +173,16 @@ fn line(item: &Item, whole: bool) -> Line<'_> {
             event,
             triggers: triggers.iter().map(ToString::to_string).collect(),
         },
-        Happened::Attempted(Outcome {
-            trigger,
-            attempt,
-            target,
-            came,
-            said,
-            millis,
-        }) => Line::Outcome {
+        Happened::Attempted { attempt, target } => Line::Outcome {
             broker,
             position,
             event,
-            trigger: trigger.to_string(),
-            attempt: ordinal(*attempt),
+            trigger: attempt.trigger.to_string(),
+            attempt: ordinal(attempt.attempt),
             target: shown_text(target),
-            outcome: came,
-            said,
-            millis: *millis,
+            outcome: attempt.outcome.as_str(),
+            said: attempt.in_words(),
+            millis: attempt.millis,
         },
     }
 }

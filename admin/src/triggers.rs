@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use millrace_channel::Forgotten;
 use millrace_model::status::{LaneName, TriggerStatus};
-use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, Shortage, Target, Trigger};
+use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, Shortage, Target, Trigger, TriggerState};
 use serde::Serialize;
 
 use crate::Admin;
@@ -179,7 +179,7 @@ fn named(path: Named) -> Result<ObjectName, Refused> {
 
 fn view(lane: &LaneName, status: Option<&TriggerStatus>, trigger: Option<&Trigger>) -> TriggerView {
     let status = status.cloned().unwrap_or_else(|| TriggerStatus {
-        state: "not-ready",
+        state: TriggerState::NotReady,
         reason: trigger.and_then(why_not_served),
         ..Default::default()
     });
@@ -189,7 +189,7 @@ fn view(lane: &LaneName, status: Option<&TriggerStatus>, trigger: Option<&Trigge
         subscriber: trigger
             .and_then(|trigger| trigger.subscriber.as_ref().ok())
             .map(shown),
-        state: status.state,
+        state: status.state.as_str(),
         reason: status.reason,
         shortage: status.shortage.map(Shortage::code),
         cursor: status.cursor,

@@ -12,7 +12,7 @@ pub mod parked;
 pub mod record;
 pub mod work;
 
-pub use attempt::Attempt;
+pub use attempt::{Attempt, AttemptOutcome};
 pub use contract::{AppendError, Change, Channel, ChannelError, Channels, Class, Forgotten, Reader, Usage};
 pub use lane::{Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};

@@ -1,6 +1,6 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`source`], [`secret`]) and what is ([`status`], and [`shortage`] for what Millrace itself has run out
-//! of).
+//! [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
+//! run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
@@ -10,6 +10,7 @@ pub mod policy;
 pub mod secret;
 pub mod shortage;
 pub mod source;
+pub mod state;
 pub mod status;
 pub mod target;
 pub mod trigger;
@@ -21,6 +22,7 @@ pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
 pub use secret::{NamedFile, Secret};
 pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
+pub use state::{BrokerState, SourceState, TriggerState};
 pub use status::StatusBoard;
 pub use target::Target;
 pub use trigger::Trigger;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{Shortage, SourceKey};
+use crate::{BrokerState, Shortage, SourceKey, SourceState, TriggerState};
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
@@ -70,8 +70,8 @@ pub struct UnderWay {
 /// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TriggerStatus {
-    /// `live`, `behind`, `paused`, `orphaned`, `not-ready`, `blocked`.
-    pub state: &'static str,
+    /// The state in a word.
+    pub state: TriggerState,
     /// Why it is in that state, where that needs saying.
     pub reason: Option<String>,
     /// What some of its events wait for before an attempt, if Millrace itself is short of it.
@@ -105,8 +105,8 @@ pub struct TriggerStatus {
 /// The state of one broker's channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrokerStatus {
-    /// `ready`, `orphaned`, `not-ready`.
-    pub state: &'static str,
+    /// The state in a word.
+    pub state: BrokerState,
     /// Why it is in that state, where that needs saying.
     pub reason: Option<String>,
     /// The next position to be written.
@@ -127,8 +127,8 @@ pub struct BrokerStatus {
 /// The state of one source. Counts are since the process started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceStatus {
-    /// `starting`, `ready`, `not-ready`.
-    pub state: &'static str,
+    /// The state in a word.
+    pub state: SourceState,
     /// Why it is in that state, where that needs saying.
     pub reason: Option<String>,
     /// Events that its sink has taken.
@@ -161,17 +161,8 @@ impl StatusBoard {
 
     /// The state of a source, to be written by its owner. A new one is `starting`.
     pub fn source(&self, key: &SourceKey) -> Arc<Mutex<SourceStatus>> {
-        let starting = || {
-            Arc::new(Mutex::new(SourceStatus {
-                state: "starting",
-                ..SourceStatus::default()
-            }))
-        };
-        self.sources
-            .write()
-            .entry(key.clone())
-            .or_insert_with(starting)
-            .clone()
+        let mut sources = self.sources.write();
+        sources.entry(key.clone()).or_default().clone()
     }
 
     /// Forgets a source.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_event::{Clock, Timestamp};
+use millrace_model::SourceState;
 use millrace_model::status::SourceStatus;
 use parking_lot::Mutex;
 
@@ -31,7 +32,7 @@ impl Report {
     /// The source is at work.
     pub fn ready(&self) {
         let mut status = self.status.lock();
-        status.state = "ready";
+        status.state = SourceState::Ready;
         status.reason = None;
     }
 
@@ -39,7 +40,7 @@ impl Report {
     /// not there yet.
     pub fn ready_but(&self, reason: impl Into<String>) {
         let mut status = self.status.lock();
-        status.state = "ready";
+        status.state = SourceState::Ready;
         status.reason = Some(reason.into());
     }
 
@@ -47,7 +48,7 @@ impl Report {
     pub fn not_ready(&self, reason: impl Into<String>) {
         let reason = reason.into();
         let mut status = self.status.lock();
-        status.state = "not-ready";
+        status.state = SourceState::NotReady;
         status.last_error = Some((self.clock.now(), reason.clone()));
         status.reason = Some(reason);
     }

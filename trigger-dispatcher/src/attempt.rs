@@ -1,7 +1,7 @@
 //! One attempt: its target, what is sent there, and how it ended, including what became of the reply.
 
 use bytes::Bytes;
-use millrace_channel::Stage;
+use millrace_channel::{AttemptOutcome, Stage};
 use millrace_delivery::{Connection, Failure, Outcome, Request, dead_letter};
 use millrace_event::http::Outgoing;
 use millrace_model::{Shortage, Target};
@@ -136,11 +136,18 @@ impl Ended {
         }
     }
 
-    /// In a few words, for the observer.
-    pub(crate) fn in_words(&self) -> String {
+    /// The outcome of an attempt in this stage that ended so. Whether a failure parks the event is not known
+    /// yet.
+    pub(crate) fn outcome(&self, stage: Stage) -> AttemptOutcome {
         match self {
-            Self::Done { status, .. } => status.to_string(),
-            Self::Failed { failure, .. } => failure.reason.clone(),
+            Self::Failed { looping: true, .. } => AttemptOutcome::Looping,
+            Self::Failed { looping: false, .. } => AttemptOutcome::Failed,
+            Self::Done { reply, .. } => match (reply, stage) {
+                (Reply::Stored, _) => AttemptOutcome::Replied,
+                (Reply::Refused(refused, _), _) => refused.outcome(),
+                (Reply::None, Stage::Subscriber) => AttemptOutcome::Delivered,
+                (Reply::None, Stage::DeadLetter | Stage::Reply) => AttemptOutcome::DeadLettered,
+            },
         }
     }
 }

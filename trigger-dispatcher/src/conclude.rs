@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 
-use millrace_channel::Stage;
+use millrace_channel::{AttemptOutcome, Stage};
 use millrace_event::Timestamp;
 use millrace_model::Target;
 
 use crate::attempt::Ended;
-use crate::history::Notice;
+use crate::history;
 use crate::into_mesh::Reply;
 use crate::lane::{Counts, Job, Lane};
 use crate::next_step::{self, Attempted, Next};
-use crate::observer::Observation;
 use crate::serving::Serving;
 
 /// What is known when an attempt has ended.
@@ -35,8 +34,7 @@ pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concludin
         target => Cow::Owned(target.to_string()),
     };
     let counts = count(serving, job, &ended, now.wall);
-    let watched = serving.observer().map(|observer| (observer, ended.in_words()));
-    let notice = Notice::of(job, &ended, now.wall, millis);
+    let mut attempt = history::attempt(lane, job, &ended, now.wall, millis);
     let next = match ended {
         Ended::Failed { failure, .. } => {
             let attempted = Attempted {
@@ -53,20 +51,10 @@ pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concludin
         } => Next::Put(row),
         Ended::Done { .. } => Next::Done,
     };
-    let came = notice.note(serving, lane, &next);
-    if let Some((observer, outcome)) = watched {
-        observer.tell(&Observation::Attempted {
-            broker: &serving.broker,
-            position: job.attempted.key.position,
-            event: &job.event,
-            trigger: &lane.name,
-            attempt: job.attempted.attempt,
-            target: &target,
-            came,
-            outcome: &outcome,
-            millis,
-        });
+    if attempt.outcome == AttemptOutcome::Failed && matches!(next, Next::Park { .. }) {
+        attempt.outcome = AttemptOutcome::Parked;
     }
+    history::note(serving, &job.event, &target, attempt);
     (next, counts)
 }
 

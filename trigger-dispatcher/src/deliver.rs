@@ -19,7 +19,6 @@ use crate::conclude::{Concluding, conclude};
 use crate::history;
 use crate::lane::{Counts, Job, Lane, bytes_of};
 use crate::next_step::{self, Attempted, MAX_CRASHES, Next};
-use crate::observer::Observation;
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Panic, Task, caught};
@@ -225,20 +224,8 @@ fn after_panic<'a>(serving: &Serving, job: &Job, panic: &Panic) -> Made<'a> {
 /// Tells the history and the observer that an event was given up on without an attempt.
 fn tell_of_none(serving: &Serving, lane: &Lane, job: &Job, next: &Next) {
     let Attempted { key, attempt, .. } = job.attempted;
-    if let Some((came, detail)) = history::not_attempted(serving, lane, key, attempt, next)
-        && let Some(observer) = serving.observer()
-    {
-        observer.tell(&Observation::Attempted {
-            broker: &serving.broker,
-            position: key.position,
-            event: &job.event,
-            trigger: &lane.name,
-            attempt,
-            target: "",
-            came,
-            outcome: &detail,
-            millis: 0,
-        });
+    if let Some(attempt) = history::not_attempted(serving, lane, key, attempt, next) {
+        history::note(serving, &job.event, "", attempt);
     }
 }
 

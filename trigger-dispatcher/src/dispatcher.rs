@@ -12,7 +12,7 @@ use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
-use millrace_model::{Mesh, StatusBoard};
+use millrace_model::{Mesh, StatusBoard, TriggerState};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -256,7 +256,7 @@ impl Dispatcher {
                 (
                     trigger.lane(),
                     TriggerStatus {
-                        state: "not-ready",
+                        state: TriggerState::NotReady,
                         reason,
                         ..TriggerStatus::default()
                     },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
-use millrace_channel::Work;
+use millrace_channel::{AttemptOutcome, Work};
 use millrace_delivery::reply::{self as answered, BadReply, Came};
 use millrace_delivery::{Failure, Verdict};
 use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal, hops};
@@ -162,9 +162,13 @@ impl Refused {
         }
     }
 
-    /// As the history has it.
-    pub(crate) fn in_a_word(&self) -> &'static str {
-        if self.looping { "looping" } else { "reply-refused" }
+    /// How the attempt ended that brought the reply.
+    pub(crate) fn outcome(&self) -> AttemptOutcome {
+        if self.looping {
+            AttemptOutcome::Looping
+        } else {
+            AttemptOutcome::ReplyRefused
+        }
     }
 }
 

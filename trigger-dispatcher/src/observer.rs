@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millrace_channel::Position;
+use millrace_channel::{Attempt, Position};
 use millrace_event::{Event, ObjectName};
 
 /// What happened to an event.
@@ -25,22 +25,12 @@ pub enum Observation<'a> {
     Attempted {
         /// The broker.
         broker: &'a ObjectName,
-        /// Where the event stands.
-        position: Position,
         /// The event.
         event: &'a Event,
-        /// The trigger.
-        trigger: &'a ObjectName,
-        /// The number of the attempt in its stage, from 0.
-        attempt: u32,
         /// The target that was tried; empty without an attempt.
         target: &'a str,
-        /// What came of it, in the word of [`millrace_channel::Attempt::outcome`].
-        came: &'a str,
-        /// A few words: `202`, `503 Service Unavailable, again in 0.4 s`, ...
-        outcome: &'a str,
-        /// How long it took, in milliseconds.
-        millis: u64,
+        /// The attempt, as the history has it.
+        attempt: &'a Attempt,
     },
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_event::ObjectName;
 use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus, UnderWay};
+use millrace_model::{BrokerState, TriggerState};
 
 use crate::lane::{Halt, Inner, Place};
 use crate::serving::Serving;
@@ -17,15 +18,15 @@ impl Statuses for Serving {
         let usage = self.channel.usage();
         let orphaned = self.orphaned.load(Ordering::Relaxed);
         let (state, reason) = match self.channel.fault() {
-            Some(fault) => ("not-ready", Some(fault)),
+            Some(fault) => (BrokerState::NotReady, Some(fault)),
             None if orphaned => (
-                "orphaned",
+                BrokerState::Orphaned,
                 Some(
                     "it is in no document any more; its triggers' debts are kept for the grace period"
                         .to_owned(),
                 ),
             ),
-            None => ("ready", self.panics.lock().in_words()),
+            None => (BrokerState::Ready, self.panics.lock().in_words()),
         };
         BrokerStatus {
             state,
@@ -71,7 +72,7 @@ impl Statuses for Serving {
 pub(crate) fn of_orphan(lane: &millrace_channel::Lane, head: u64) -> TriggerStatus {
     let reads_at = lane.cursor.map_or(head, |cursor| cursor.offset);
     TriggerStatus {
-        state: "orphaned",
+        state: TriggerState::Orphaned,
         reason: Some(ORPHANED.to_owned()),
         cursor: lane.unsettled.first().map_or(reads_at, |first| first.offset),
         reads_at,
@@ -106,21 +107,21 @@ fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
     }
 }
 
-fn state(inner: &Inner) -> (&'static str, Option<String>) {
+fn state(inner: &Inner) -> (TriggerState, Option<String>) {
     let trigger = &inner.settings.trigger;
     match (inner.halt, &inner.settings.subscriber) {
-        (Some(Halt::Paused), _) => ("paused", None),
-        (Some(Halt::Orphaned(_)), _) => ("orphaned", Some(ORPHANED.to_owned())),
-        (None, Err(why)) => ("not-ready", Some(why.clone())),
+        (Some(Halt::Paused), _) => (TriggerState::Paused, None),
+        (Some(Halt::Orphaned(_)), _) => (TriggerState::Orphaned, Some(ORPHANED.to_owned())),
+        (None, Err(why)) => (TriggerState::NotReady, Some(why.clone())),
         (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
-            "blocked",
+            TriggerState::Blocked,
             Some(match inner.parked.get() {
                 1 => "1 event is parked, as many as allowed".to_owned(),
                 parked => format!("{parked} events are parked, as many as allowed"),
             }),
         ),
         (None, Ok(_)) if inner.deferred.get() >= u64::from(trigger.max_deferred) => (
-            "blocked",
+            TriggerState::Blocked,
             Some(match inner.deferred.get() {
                 1 => "1 event waits for another attempt, as many as allowed".to_owned(),
                 deferred => format!("{deferred} events wait for another attempt, as many as allowed"),
@@ -129,8 +130,8 @@ fn state(inner: &Inner) -> (&'static str, Option<String>) {
         (None, Ok(_)) => {
             let waits = inner.shortage().map(|shortage| shortage.to_string());
             match inner.place {
-                Place::Live { .. } => ("live", waits),
-                Place::Behind { .. } => ("behind", waits),
+                Place::Live { .. } => (TriggerState::Live, waits),
+                Place::Behind { .. } => (TriggerState::Behind, waits),
             }
         }
     }

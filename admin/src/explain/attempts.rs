@@ -1,28 +1,14 @@
 //! The attempts of one trigger at one event: those of the history, and the failures that rows of state keep
 //! for longer.
 
-use millrace_channel::{Attempt, Failure, Rows, Stage};
-use millrace_event::Timestamp;
-
-/// One attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) at: Timestamp,
-    pub(super) stage: Stage,
-    /// From 0.
-    pub(super) attempt: u32,
-    pub(super) status: Option<u16>,
-    pub(super) millis: u64,
-    pub(super) outcome: String,
-    pub(super) reason: String,
-    pub(super) answer: String,
-}
+use millrace_channel::{Attempt, AttemptOutcome, Failure, Position, Rows, Stage};
+use millrace_event::ObjectName;
 
 /// What is known of the attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Attempts {
     /// Oldest first.
-    pub(super) list: Vec<Known>,
+    pub(super) list: Vec<Attempt>,
     /// There were others, of which nothing is known any more.
     pub(super) forgotten: bool,
     /// Attempts of that time were left out of the history, perhaps some for this event.
@@ -38,24 +24,21 @@ const ANSWER: usize = 256;
 
 impl Attempts {
     /// Puts together what the history and the rows know.
-    pub(super) fn of(history: impl Iterator<Item = Attempt>, rows: &Rows) -> Self {
-        let mut list: Vec<Known> = history.map(Known::from).collect();
-        let kept = rows.work.iter().flat_map(|work| &work.failures);
-        let kept = kept.chain(rows.parked.iter().flat_map(|parked| &parked.failures));
-        for failure in kept {
-            let known = Known::from(failure);
-            // The refusal of a reply is noted of the attempt that the reply came with.
-            let is_refusal = |one: &Known| {
-                ["looping", "reply-refused"].contains(&one.outcome.as_str()) && one.reason == known.reason
-            };
-            let same = |one: &Known| {
-                (one.at, one.stage, one.attempt) == (known.at, known.stage, known.attempt) || is_refusal(one)
-            };
-            if !list.iter().any(same) {
-                list.push(known);
+    pub(super) fn of(trigger: &ObjectName, history: Vec<Attempt>, rows: &Rows) -> Self {
+        let mut list = history;
+        let work = rows.work.iter().map(|work| (work.key.position, &work.failures));
+        let parked = rows
+            .parked
+            .iter()
+            .map(|parked| (parked.position, &parked.failures));
+        for (position, failures) in work.chain(parked) {
+            for failure in failures {
+                if !list.iter().any(|noted| is_of(noted, failure)) {
+                    list.push(kept(trigger, position, failure));
+                }
             }
         }
-        list.sort_by_key(|known| known.at);
+        list.sort_by_key(|attempt| attempt.at);
         let begins = list
             .first()
             .is_none_or(|first| first.attempt == 0 && first.stage == Stage::Subscriber);
@@ -68,46 +51,41 @@ impl Attempts {
         }
     }
 
-    pub(super) fn last(&self) -> Option<&Known> {
+    pub(super) fn last(&self) -> Option<&Attempt> {
         self.list.last()
     }
 
     /// The last one at the subscriber that failed.
-    pub(super) fn last_failure(&self) -> Option<&Known> {
-        let failed = |known: &&Known| known.stage == Stage::Subscriber && !known.reason.is_empty();
+    pub(super) fn last_failure(&self) -> Option<&Attempt> {
+        let failed = |one: &&Attempt| one.stage == Stage::Subscriber && !one.detail.is_empty();
         self.list.iter().rev().find(failed)
     }
 }
 
-// === impl Known ===
-
-impl From<Attempt> for Known {
-    fn from(attempt: Attempt) -> Self {
-        Self {
-            at: attempt.at,
-            stage: attempt.stage,
-            attempt: attempt.attempt,
-            status: attempt.status,
-            millis: u64::from(attempt.millis),
-            outcome: attempt.outcome.into_owned(),
-            reason: attempt.detail,
-            answer: attempt.answer,
-        }
-    }
+/// Whether the history has noted that failure already. The refusal of a reply is noted of the attempt that
+/// the reply came with.
+fn is_of(noted: &Attempt, failure: &Failure) -> bool {
+    let is_refusal = matches!(
+        noted.outcome,
+        AttemptOutcome::Looping | AttemptOutcome::ReplyRefused
+    ) && noted.detail == failure.reason;
+    let is_same = (noted.at, noted.stage, noted.attempt) == (failure.at, failure.stage, failure.attempt);
+    is_same || is_refusal
 }
 
-impl From<&Failure> for Known {
-    fn from(failure: &Failure) -> Self {
-        let body = &failure.body[..failure.body.len().min(ANSWER)];
-        Self {
-            at: failure.at,
-            stage: failure.stage,
-            attempt: failure.attempt,
-            status: failure.status,
-            millis: failure.millis,
-            outcome: "failed".to_owned(),
-            reason: failure.reason.clone(),
-            answer: String::from_utf8_lossy(body).into_owned(),
-        }
+/// A failure that a row of this trigger keeps.
+fn kept(trigger: &ObjectName, position: Position, failure: &Failure) -> Attempt {
+    let body = &failure.body[..failure.body.len().min(ANSWER)];
+    Attempt {
+        position,
+        trigger: trigger.clone(),
+        stage: failure.stage,
+        attempt: failure.attempt,
+        at: failure.at,
+        millis: u32::try_from(failure.millis).unwrap_or(u32::MAX),
+        status: failure.status,
+        outcome: AttemptOutcome::Failed,
+        detail: failure.reason.clone(),
+        answer: String::from_utf8_lossy(body).into_owned(),
     }
 }

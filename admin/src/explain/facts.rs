@@ -115,7 +115,7 @@ pub(super) async fn gather(
             now,
             attempts: Attempts {
                 left_out,
-                ..Attempts::of(history.remove(&name).into_iter().flatten(), &rows)
+                ..Attempts::of(&name, history.remove(&name).unwrap_or_default(), &rows)
             },
             rows,
             trigger: name,

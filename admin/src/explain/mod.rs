@@ -1,14 +1,15 @@
 //! `GET /api/v1/explain`: what each trigger of a broker made of one event, and why.
 //!
 //! The files follow the question: which event is meant (`event`), what is known of it for each trigger
-//! (`facts`, with its [`attempts`]), what became of it in a word and a sentence (`fate`), and how that is
-//! written (`view`). Whether a filter matches is decided by the filter itself, which gives its reasons: there
-//! is no second implementation.
+//! (`facts`, with its [`attempts`]), what became of it in a word (`state`) and a sentence (`fate`), and how
+//! that is written (`view`). Whether a filter matches is decided by the filter itself, which gives its
+//! reasons: there is no second implementation.
 
 mod attempts;
 mod event;
 mod facts;
 mod fate;
+mod state;
 mod view;
 
 use axum::Json;

@@ -1,15 +1,15 @@
 //! How an explanation is written.
 
-use millrace_channel::Record;
+use millrace_channel::{Attempt, Record};
 use millrace_event::ObjectName;
 use millrace_filter::Clause;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::attempts::Known;
 use super::event::Found;
 use super::facts::{All, Facts};
 use super::fate;
+use super::state::EventState;
 use crate::wire::{EventName, Rfc3339, ordinal, stage, structured};
 
 /// An event, and what each trigger of the broker made of it.
@@ -80,8 +80,8 @@ struct AttemptView {
     /// The number of the attempt in its stage, from 1.
     attempt: u32,
     status: Option<u16>,
-    millis: u64,
-    outcome: String,
+    millis: u32,
+    outcome: &'static str,
     /// Why it failed; null when it did not.
     reason: Option<String>,
     /// The first bytes of the answer; null when it had none.
@@ -127,14 +127,14 @@ impl From<Facts> for TriggerView {
         Self {
             trigger: facts.trigger.to_string(),
             matched,
-            state: fate.state,
+            state: fate.state.as_str(),
             why: fate.why,
             decided_by: decided_by.map(ClauseView::from),
             clauses: clauses.into_iter().map(ClauseView::from).collect(),
             omitted_clauses: omitted,
             attempts_forgotten: facts.attempts.forgotten
                 || facts.attempts.left_out
-                || fate.state == "settled",
+                || fate.state == EventState::Settled,
             attempts: facts.attempts.list.into_iter().map(AttemptView::from).collect(),
             next_due: fate.next_due.map(Rfc3339),
             behind: fate.behind,
@@ -153,17 +153,17 @@ impl From<Clause> for ClauseView {
     }
 }
 
-impl From<Known> for AttemptView {
-    fn from(known: Known) -> Self {
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
         Self {
-            at: Rfc3339(known.at),
-            stage: stage(known.stage),
-            attempt: ordinal(known.attempt),
-            status: known.status,
-            millis: known.millis,
-            outcome: known.outcome,
-            reason: Some(known.reason).filter(|reason| !reason.is_empty()),
-            answer: Some(known.answer).filter(|answer| !answer.is_empty()),
+            at: Rfc3339(attempt.at),
+            stage: stage(attempt.stage),
+            attempt: ordinal(attempt.attempt),
+            status: attempt.status,
+            millis: attempt.millis,
+            outcome: attempt.outcome.as_str(),
+            reason: Some(attempt.detail).filter(|reason| !reason.is_empty()),
+            answer: Some(attempt.answer).filter(|answer| !answer.is_empty()),
         }
     }
 }

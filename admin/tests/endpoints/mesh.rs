@@ -7,7 +7,9 @@ use millrace_admin::ReloadState;
 use millrace_event::Timestamp;
 use millrace_filter::{Compiled, Filter};
 use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
-use millrace_model::{Broker, DeliveryPolicy, Mesh, ObjectName, OnFull, Retention, Target, Trigger};
+use millrace_model::{
+    Broker, BrokerState, DeliveryPolicy, Mesh, ObjectName, OnFull, Retention, Target, Trigger, TriggerState,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{name, serve};
@@ -62,7 +64,7 @@ pub(crate) struct Owner;
 impl Statuses for Owner {
     fn broker(&self) -> BrokerStatus {
         BrokerStatus {
-            state: "ready",
+            state: BrokerState::Ready,
             head: 12,
             oldest: 3,
             log_bytes: 4_096,
@@ -73,14 +75,14 @@ impl Statuses for Owner {
     fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
         let last_failure = Some((Timestamp(1_766_000_000_120), "503 Service Unavailable".to_owned()));
         let live = TriggerStatus {
-            state: "behind",
+            state: TriggerState::Behind,
             cursor: 5,
             backlog: 7,
             last_failure,
             ..Default::default()
         };
         let orphan = TriggerStatus {
-            state: "orphaned",
+            state: TriggerState::Orphaned,
             ..Default::default()
         };
         vec![(name("shop/ship"), live), (name("shop/old"), orphan)]
@@ -97,7 +99,7 @@ impl Statuses for Left {
 
     fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
         let orphan = TriggerStatus {
-            state: "orphaned",
+            state: TriggerState::Orphaned,
             backlog: 3,
             ..Default::default()
         };

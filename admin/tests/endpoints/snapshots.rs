@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_admin::ReloadState;
-use millrace_admin::feed::{Happened, Outcome};
+use millrace_admin::feed::Happened;
 use millrace_channel::embedded::{Store, StoreOptions};
-use millrace_channel::{Class, Position};
+use millrace_channel::{Attempt, AttemptOutcome, Class, Position, Stage};
 use millrace_event::{Clock, DataForm, Event, SpecVersion};
 use millrace_model::source::{Cron, Schedule};
 use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, Source, SourceSpec, Target};
+use millrace_model::{Mesh, Source, SourceSpec, SourceState, Target};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -151,7 +151,7 @@ async fn lists_and_details_have_the_members_that_are_documented() {
         .cloned()
         .unwrap();
     *served.board.source(&key).lock() = SourceStatus {
-        state: "ready",
+        state: SourceState::Ready,
         reason: Some("the clock was set back; it waits until 2025-12-17T19:40:00Z".to_owned()),
         events: 3,
         refused: 1,
@@ -195,20 +195,25 @@ async fn streams_have_the_members_that_are_documented() {
         while !served.feed.is_followed() {
             tokio::task::yield_now().await;
         }
-        let outcome = Outcome {
-            trigger: name("shop/ship"),
-            attempt: 0,
-            target: "http://me:secret@127.0.0.1:9001/ship".to_owned(),
-            came: "failed".to_owned(),
-            said: "503 Service Unavailable".to_owned(),
-            millis: 12,
+        let at = Position {
+            partition: 0,
+            offset: 1,
         };
+        let attempt = Attempt {
+            position: at,
+            trigger: name("shop/ship"),
+            stage: Stage::Subscriber,
+            attempt: 0,
+            at: NOW,
+            millis: 12,
+            status: Some(503),
+            outcome: AttemptOutcome::Failed,
+            detail: "503 Service Unavailable".to_owned(),
+            answer: "busy".to_owned(),
+        };
+        let target = "http://me:secret@127.0.0.1:9001/ship".to_owned();
         let routed = Happened::Routed(vec![name("shop/ship")]);
-        for happened in [routed, Happened::Attempted(outcome)] {
-            let at = Position {
-                partition: 0,
-                offset: 1,
-            };
+        for happened in [routed, Happened::Attempted { attempt, target }] {
             served
                 .feed
                 .publish(&name("shop/default"), at, &order("8"), happened);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_event::Timestamp;
 
 use super::{Place, append, at, event};
-use crate::{AppendError, Attempt, Channel, ChannelError, Class, Position, Stage};
+use crate::{AppendError, Attempt, AttemptOutcome, Channel, ChannelError, Class, Position, Stage};
 
 /// Reads everything from a position to the head: position and id of each event.
 async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, String)> {
@@ -210,7 +210,7 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
         at: Timestamp(5),
         millis: 3,
         status: None,
-        outcome: "failed".into(),
+        outcome: AttemptOutcome::Failed,
         detail: "nobody listens".to_owned(),
         answer: "busy".to_owned(),
     };

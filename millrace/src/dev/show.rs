@@ -46,20 +46,17 @@ impl Show {
             }
             Observation::Attempted {
                 event,
-                trigger,
-                attempt,
                 target,
-                outcome,
-                millis,
+                attempt,
                 ..
             } => {
-                let good = outcome.starts_with('2');
-                let attempt = if *attempt == 0 {
-                    String::new()
-                } else {
-                    format!(" (attempt {})", attempt + 1)
+                let good = attempt.is_taken();
+                let number = match attempt.attempt {
+                    0 => String::new(),
+                    n => format!(" (attempt {})", u64::from(n) + 1),
                 };
-                let what = format!("{outcome} from {target} for {trigger} in {millis} ms{attempt}");
+                let (said, trigger, millis) = (attempt.in_words(), &attempt.trigger, attempt.millis);
+                let what = format!("{said} from {target} for {trigger} in {millis} ms{number}");
                 self.line(
                     if good { "32" } else { "31" },
                     if good { "answered" } else { "failed" },

@@ -1,7 +1,7 @@
 //! Passes on what happens to events: to the feed of the admin API, and to the terminal of `millrace dev`.
 
 use millrace_admin::Feed;
-use millrace_admin::feed::{Happened, Outcome};
+use millrace_admin::feed::Happened;
 use millrace_trigger_dispatcher::{Observation, Observer};
 
 use crate::dev::show::Show;
@@ -30,24 +30,15 @@ fn publish(feed: &Feed, observation: &Observation<'_>) {
         } => feed.publish(broker, *position, event, Happened::Routed(triggers.to_vec())),
         Observation::Attempted {
             broker,
-            position,
             event,
-            trigger,
-            attempt,
             target,
-            came,
-            outcome,
-            millis,
+            attempt,
         } => {
-            let outcome = Outcome {
-                trigger: (*trigger).clone(),
-                attempt: *attempt,
+            let attempted = Happened::Attempted {
+                attempt: (*attempt).clone(),
                 target: (*target).to_owned(),
-                came: (*came).to_owned(),
-                said: (*outcome).to_owned(),
-                millis: *millis,
             };
-            feed.publish(broker, *position, event, Happened::Attempted(outcome));
+            feed.publish(broker, attempt.position, event, attempted);
         }
     }
 }

@@ -93,7 +93,7 @@ mod tests {
     use std::sync::Arc;
 
     use millrace_event::{Clock, ObjectName};
-    use millrace_model::{SourceKey, SourceKind, StatusBoard};
+    use millrace_model::{SourceKey, SourceKind, SourceState, StatusBoard};
 
     use super::*;
     use crate::Metrics;
@@ -114,13 +114,16 @@ mod tests {
         standing.starts("a");
         standing.starts("b");
         standing.is_well("a");
-        assert_eq!(seen().0, "starting");
+        assert_eq!(seen().0, SourceState::Starting);
         standing.is_ill("b", "may not be read");
-        assert_eq!(seen(), ("ready", "b: may not be read".to_owned()));
+        assert_eq!(seen(), (SourceState::Ready, "b: may not be read".to_owned()));
         standing.is_ill("a", "is not there");
         assert_eq!(
             seen(),
-            ("not-ready", "a: is not there; b: may not be read".to_owned())
+            (
+                SourceState::NotReady,
+                "a: is not there; b: may not be read".to_owned()
+            )
         );
         for part in ["c", "d", "e", "f", "g"] {
             standing.is_ill(part, "x");
@@ -130,6 +133,6 @@ mod tests {
             standing.is_gone(part);
         }
         standing.is_well("a");
-        assert_eq!(seen(), ("ready", String::new()));
+        assert_eq!(seen(), (SourceState::Ready, String::new()));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::{self};
 use crate::support::{Broker, Process, Script, Store, clock, minutely, pass, settle, source, spec};
 use millrace_event::{Clock, Refusal};
+use millrace_model::SourceState;
 use millrace_model::source::{CatchUp, Schedule};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ async fn a_tick_is_an_event_as_knatives_ping_with_the_scheduled_instant_in_time_
     let (broker, store, clock) = parts();
     let process = minutely(CatchUp::Last, &broker, &store, &clock);
     settle().await;
-    assert_eq!(process.status("tick").state, "ready");
+    assert_eq!(process.status("tick").state, SourceState::Ready);
     assert!(
         broker.ids().is_empty(),
         "nothing is due, and the first start makes nothing up"

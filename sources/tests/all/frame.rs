@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use millrace_event::{Clock, Refusal};
 use millrace_model::source::CatchUp;
-use millrace_model::{Source, Target};
+use millrace_model::{Source, SourceState, Target};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
@@ -70,7 +70,7 @@ async fn a_url_gets_events_in_order_with_the_overrides_and_again_what_it_did_not
     source.overrides = vec![("team".to_owned(), "payments".to_owned())];
     let process = Process::start([source], &broker, &store, &clock);
     let ready = async {
-        while process.status("tick").state != "ready" {
+        while process.status("tick").state != SourceState::Ready {
             settle().await;
         }
     };
@@ -100,24 +100,24 @@ async fn a_source_that_breaks_down_or_fails_is_run_again_and_loses_nothing() {
     let process = Process::start([minutely("tick")], &broker, &store, &clock);
     pass(&clock, MINUTE).await;
     let status = process.status("tick");
-    assert_eq!(status.state, "not-ready");
+    assert_eq!(status.state, SourceState::NotReady);
     assert!(status.reason.is_some_and(|reason| reason.contains("broke down")));
     // Longer than the wait, and than a claim that was left behind.
     tokio::time::sleep(MINUTE).await;
     assert_eq!(
         (broker.ids(), process.status("tick").state),
-        (vec!["2026-06-01T10:01:00Z".to_owned()], "ready")
+        (vec!["2026-06-01T10:01:00Z".to_owned()], SourceState::Ready)
     );
 
     *store.failures.lock() = 3;
     pass(&clock, MINUTE).await;
-    assert_eq!(process.status("tick").state, "not-ready");
+    assert_eq!(process.status("tick").state, SourceState::NotReady);
     tokio::time::sleep(MINUTE).await;
     assert_eq!(
         broker.ids().last().map(String::as_str),
         Some("2026-06-01T10:02:00Z")
     );
-    assert_eq!(process.status("tick").state, "ready");
+    assert_eq!(process.status("tick").state, SourceState::Ready);
     process.stop().await;
 }
 
@@ -140,7 +140,7 @@ async fn a_reload_touches_only_what_it_changes() {
         1,
         "and stays so: the source was not started again"
     );
-    assert_eq!(process.status("third").state, "ready");
+    assert_eq!(process.status("third").state, SourceState::Ready);
     let mut changed = minutely("same");
     changed.overrides = vec![("team".to_owned(), "payments".to_owned())];
     process.reload([changed]);
@@ -163,11 +163,11 @@ async fn a_source_without_a_sink_says_so_and_does_not_run() {
     let status = process.status("tick");
     assert_eq!(
         (status.state, status.reason.as_deref()),
-        ("not-ready", Some("there is no Broker shop/default"))
+        (SourceState::NotReady, Some("there is no Broker shop/default"))
     );
     process.reload([minutely("tick")]);
     settle().await;
-    assert_eq!(process.status("tick").state, "ready");
+    assert_eq!(process.status("tick").state, SourceState::Ready);
     process.stop().await;
 }
 

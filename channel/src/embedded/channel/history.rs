@@ -4,6 +4,7 @@
 //! that task does not keep up, attempts are left out. What cannot be written for want of a descriptor or of
 //! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
-use crate::{Attempt, ChannelError, Position};
+use crate::{Attempt, AttemptOutcome, ChannelError, Position};
 
 /// Attempts that may wait to be written, or are being written.
 const WAITING: usize = 8_192;
@@ -28,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How soon writing is tried again after it failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The longest detail and outcome that are kept.
+/// The longest detail and answer that are kept.
 const LONGEST_TEXT: usize = 1_024;
 
 /// An attempt as a line of JSON; the position comes first, so that a scan can pass lines of others by.
@@ -42,7 +43,7 @@ struct Line {
     millis: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
-    outcome: String,
+    outcome: Cow<'static, str>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -345,7 +346,7 @@ impl From<&Attempt> for Line {
             at: attempt.at.0,
             millis: attempt.millis,
             status: attempt.status,
-            outcome: shortened(&attempt.outcome),
+            outcome: attempt.outcome.as_str().into(),
             detail: shortened(&attempt.detail),
             answer: shortened(&attempt.answer),
         }
@@ -367,7 +368,7 @@ impl TryFrom<Line> for Attempt {
             at: Timestamp(line.at),
             millis: line.millis,
             status: line.status,
-            outcome: line.outcome.into(),
+            outcome: AttemptOutcome::named(&line.outcome).ok_or(())?,
             detail: line.detail,
             answer: line.answer,
         })
@@ -397,7 +398,7 @@ mod tests {
             at: Timestamp(1),
             millis: 2,
             status: Some(503),
-            outcome: "failed".into(),
+            outcome: AttemptOutcome::Failed,
             detail: "line\nbreak \u{1F980}".to_owned(),
             answer: "busy".to_owned(),
         }
@@ -425,6 +426,33 @@ mod tests {
                 .unwrap(),
             expected
         );
+    }
+
+    #[tokio::test]
+    async fn lines_of_earlier_versions_are_read_and_unknown_outcomes_are_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = [
+            "delivered",
+            "replied",
+            "reply-refused",
+            "dead-lettered",
+            "failed",
+            "parked",
+            "looping",
+        ];
+        let lines: String = words.into_iter().chain(["teleported"]).map(line).collect();
+        std::fs::write(folder.path().join("attempts.jsonl"), lines).unwrap();
+        let history = History::with_limit(folder.path(), 1 << 20);
+        let found = history.attempts(of(1)).await.unwrap();
+        let read: Vec<_> = found.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        assert_eq!(read, words);
+        assert_eq!(found[0].detail, "busy");
+    }
+
+    /// A line as the first version of the history wrote it.
+    fn line(outcome: &str) -> String {
+        let rest = format!(r#""millis":2,"status":503,"outcome":"{outcome}","detail":"busy"}}"#);
+        format!(r#"{{"p":1,"trigger":"shop/ship","stage":0,"attempt":0,"at":1,{rest}"#) + "\n"
     }
 
     #[tokio::test]

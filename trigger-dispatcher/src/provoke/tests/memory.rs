@@ -6,7 +6,7 @@ use millrace_budget::{Ledger, Use as _};
 use millrace_channel::LaneState;
 use millrace_event::{Clock, Timestamp};
 use millrace_filter::Filter;
-use millrace_model::{DeliveryPolicy, Shortage, Target, Trigger};
+use millrace_model::{DeliveryPolicy, Shortage, Target, Trigger, TriggerState};
 
 use super::world::*;
 use crate::DispatcherOptions;
@@ -107,7 +107,7 @@ async fn memory_that_a_paused_trigger_waited_for_goes_to_the_next_one() {
     set.expect("it is stored");
     world
         .until("the pause", async || {
-            (world.status("paused").state == "paused").then_some(())
+            (world.status("paused").state == TriggerState::Paused).then_some(())
         })
         .await;
     in_flight.give_back(small);

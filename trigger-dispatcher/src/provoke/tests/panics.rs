@@ -3,6 +3,7 @@
 use millrace_channel::LaneState;
 use millrace_event::Event;
 use millrace_filter::Filter;
+use millrace_model::TriggerState;
 
 use super::world::*;
 use crate::watched::Task;
@@ -115,7 +116,7 @@ async fn a_lane_that_fell_behind_is_fed_after_a_panic() {
     }
     world
         .until("the lane to fall behind", async || {
-            (world.status("t").state == "behind").then_some(())
+            (world.status("t").state == TriggerState::Behind).then_some(())
         })
         .await;
     world.provoked.panic(Task::CatchUp, None, 2);
@@ -135,7 +136,7 @@ async fn a_command_is_carried_out_after_a_panic() {
     world.until_panicked().await;
     world
         .until("the pause", async || {
-            (world.status("t").state == "paused").then_some(())
+            (world.status("t").state == TriggerState::Paused).then_some(())
         })
         .await;
 }
