@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use hyper_util::service::TowerToHyperService;
@@ -17,7 +18,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Feed, brokers, events, explain, guard, health, mesh, metrics, parked, refused, sources, tail, triggers,
+    Feed, LogFilter, brokers, events, explain, guard, health, log_level, mesh, metrics, parked, refused,
+    sources, tail, triggers,
 };
 
 /// How the last load of documents went.
@@ -48,6 +50,8 @@ pub struct Admin {
     pub feed: Feed,
     /// Reads a filter as a Trigger would have it in its `filters`; an error says in a sentence what is wrong.
     pub read_filter: fn(&str) -> Result<Compiled, String>,
+    /// The filter of the process's log.
+    pub log_filter: Arc<dyn LogFilter>,
     /// Runs filters that need much work, off the I/O threads.
     pub turns: Turns,
     /// Every metric of the process.
@@ -93,7 +97,9 @@ impl Admin {
             .route("/api/v1/explain", get(explain::show))
             .route("/api/v1/events", get(events::stream))
             .route("/api/v1/tail", get(tail::follow))
+            .route("/api/v1/log-level", get(log_level::show).put(log_level::change))
             .fallback(refused::unknown_path)
+            .layer(DefaultBodyLimit::max(guard::MAX_BODY_BYTES))
             .layer(from_fn_with_state(hosts, guard::admit))
             .with_state(self.clone())
     }

@@ -19,8 +19,8 @@ use crate::refused::{Refused, explained};
 const CHANGE_HEADER: &str = "millrace-request";
 /// The longest path and query, in bytes. Names of resources are up to 253 bytes each.
 const MAX_URL_BYTES: usize = 2_048;
-/// The largest body, in bytes. No endpoint reads one today.
-const MAX_BODY_BYTES: u64 = 64 * 1024;
+/// The largest body, in bytes; an endpoint that reads one reads no more.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Lets a request through to its endpoint, or refuses it.
 pub(crate) async fn admit(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
@@ -41,9 +41,8 @@ fn check<B: Body>(hosts: &Hosts, request: &http::Request<B>) -> Result<(), Refus
         let detail = format!("path and query may have {MAX_URL_BYTES} bytes together");
         return Err(Refused::new(StatusCode::URI_TOO_LONG, "url-too-long", detail));
     }
-    if declared_length(request.headers()) > MAX_BODY_BYTES {
-        let detail = format!("a body here may have {MAX_BODY_BYTES} bytes");
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).closing());
+    if declared_length(request.headers()) > MAX_BODY_BYTES as u64 {
+        return Err(Refused::too_large());
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if !reads

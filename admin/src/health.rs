@@ -25,6 +25,8 @@ POST   /api/v1/parked/{id}/redrive           deliver it again
 GET    /api/v1/explain                       what each trigger made of an event (?broker=namespace/name&id=ID&source=&trigger=&position=)
 GET    /api/v1/events                        retained events as JSON lines (?broker=namespace/name&seconds=3600&limit=&from=)
 GET    /api/v1/tail                          what happens, as JSON lines (?broker=&filter=&whole=true)
+GET    /api/v1/log-level                     what the process logs
+PUT    /api/v1/log-level                     log by this filter from now on (the body, as in RUST_LOG)
 
 Requests that change something need the header `Millrace-Request: 1`.
 ";

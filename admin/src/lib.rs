@@ -4,11 +4,13 @@
 //! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what
 //! a refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`,
 //! `triggers`, `sources`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the latter from the
-//! [`feed`]), `health`, `metrics`. How names, times and targets are written for people is in `wire`.
+//! [`feed`]), [`log_level`], `health`, `metrics`. How names, times and targets are written for people is in
+//! `wire`.
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a
-//!   durable change of a channel's state, so it holds whatever happens to the process afterwards.
+//!   durable change of a channel's state, so it holds whatever happens to the process afterwards. The filter
+//!   of the log is the exception: a change of it ends with the process.
 //! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers
 //!   are refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
 //! - Every answer is bounded in size and memory, except `triggers` and `brokers`, which have a row for each.
@@ -26,6 +28,7 @@ pub mod feed;
 mod guard;
 mod health;
 mod lines;
+pub mod log_level;
 mod mesh;
 mod metrics;
 mod parked;
@@ -37,3 +40,4 @@ mod wire;
 
 pub use admin::{Admin, ReloadState};
 pub use feed::Feed;
+pub use log_level::LogFilter;

@@ -7,6 +7,8 @@ use http::header::ALLOW;
 use millrace_channel::ChannelError;
 use millrace_serve::Problem;
 
+use crate::guard::MAX_BODY_BYTES;
+
 /// A refusal, as axum wants it. Boxed, since every endpoint may return it and hardly any does.
 #[derive(Debug)]
 pub(crate) struct Refused(Box<Problem>);
@@ -35,6 +37,11 @@ impl Refused {
 
     pub(crate) fn bad_query(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-query", detail)
+    }
+
+    pub(crate) fn too_large() -> Self {
+        let detail = format!("a body here may have {MAX_BODY_BYTES} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).closing()
     }
 
     pub(crate) fn unknown(what: &'static str, detail: impl Into<String>) -> Self {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use millrace_admin::{Admin, Feed, ReloadState};
+use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
 use millrace_channel::Channels;
 use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_model::{Mesh, StatusBoard};
@@ -42,6 +42,28 @@ pub(crate) struct Answer {
 /// The time on the listener's clock, which stands still: 2025-12-17T19:33:20Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_766_000_000_000);
 
+/// A log filter that takes anything but `nonsense`.
+#[derive(Debug)]
+struct TestLog(Mutex<String>);
+
+impl LogFilter for TestLog {
+    fn current(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn initial(&self) -> String {
+        "info".to_owned()
+    }
+
+    fn set(&self, filter: &str) -> Result<(), String> {
+        if filter == "nonsense" {
+            return Err("it is nonsense".to_owned());
+        }
+        filter.clone_into(&mut self.0.lock().unwrap());
+        Ok(())
+    }
+}
+
 pub(crate) fn name(text: &str) -> ObjectName {
     text.parse().expect("a name")
 }
@@ -62,6 +84,7 @@ pub(crate) async fn serve() -> Served {
         clock: Clock::manual(NOW),
         feed: Feed::default(),
         turns: millrace_filter::Turns::new(1),
+        log_filter: Arc::new(TestLog(Mutex::new("info".to_owned()))),
         read_filter: |text| Err(format!("no filter is read here: {text}")),
         registry: Arc::new(registry),
         ready: ready_receiver,

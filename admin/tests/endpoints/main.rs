@@ -5,6 +5,7 @@
 mod forget;
 mod harness;
 mod health;
+mod log_level;
 mod mesh;
 mod parked;
 mod protection;

@@ -32,6 +32,7 @@ async fn what_changes_something_needs_the_header_and_no_answer_allows_an_origin(
     let cases = [
         ("POST", "/api/v1/parked/1/redrive", origin, 403),
         ("DELETE", "/api/v1/parked/1", origin, 403),
+        ("PUT", "/api/v1/log-level", origin, 403),
         ("OPTIONS", "/api/v1/parked/1", preflight.as_str(), 403),
         ("OPTIONS", "/api/v1/parked/1", "millrace-request: 1\r\n", 405),
         ("GET", "/api/v1/parked", origin, 200),

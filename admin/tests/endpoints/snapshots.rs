@@ -158,7 +158,7 @@ async fn lists_and_details_have_the_members_that_are_documented() {
         last_event: Some(NOW),
         last_error: Some((NOW, "backlog-full: the broker is full".to_owned())),
     };
-    for path in ["mesh", "brokers", "triggers", "sources", "parked"] {
+    for path in ["mesh", "brokers", "triggers", "sources", "parked", "log-level"] {
         let answer = served.get(&format!("/api/v1/{path}")).await.json();
         assert_answer(path, &format!("### `GET /api/v1/{path}`"), answer);
     }

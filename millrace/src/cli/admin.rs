@@ -76,6 +76,13 @@ impl AdminApi {
         self.ask(method, path).await.map(drop)
     }
 
+    /// Puts a body in the place of what is at a path; the answer says what is there now.
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Bytes>) -> Result<Value, NotDone> {
+        let mut ask = self.request(Method::PUT, path)?;
+        ask.body = body.into();
+        read(&self.made(&ask).await?.body)
+    }
+
     /// The lines at a path, which may come for as long as they like.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, NotDone> {
         let ask = self.request(Method::GET, path)?;
@@ -93,12 +100,15 @@ impl AdminApi {
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Answer, NotDone> {
-        let ask = self.request(method, path)?;
+        self.made(&self.request(method, path)?).await
+    }
+
+    async fn made(&self, ask: &Ask) -> Result<Answer, NotDone> {
         let answer = ask.make().await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
-        Err(self.refused(&ask, &answer))
+        Err(self.refused(ask, &answer))
     }
 
     fn request(&self, method: Method, path: &str) -> Result<Ask, NotDone> {

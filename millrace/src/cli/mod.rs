@@ -2,8 +2,9 @@
 //! standard error, and the exit code tells how the command ended.
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
-//! itself. [`check`], [`send`], [`triggers`], [`parked`], [`explain`] and [`tail`] are commands of their own;
-//! the last four ask a running Millrace through [`admin`], over [`client`] and [`stream`].
+//! itself. [`check`], [`send`], [`triggers`], [`parked`], [`explain`], [`tail`] and [`log_level`] are
+//! commands of their own; the last five ask a running Millrace through [`admin`], over [`client`] and
+//! [`stream`].
 
 mod admin;
 mod backup;
@@ -11,6 +12,7 @@ mod check;
 mod client;
 pub(crate) mod exit;
 mod explain;
+mod log_level;
 mod logs;
 mod opened;
 pub(crate) mod out;
@@ -24,6 +26,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -82,6 +85,8 @@ enum Command {
     /// Show, redrive or drop the events that were given up on
     #[command(subcommand)]
     Parked(parked::ParkedCommand),
+    /// Show or change what a running Millrace logs
+    LogLevel(log_level::LogLevelArgs),
     /// Copy a data folder, also while a process is using it
     Backup(backup::BackupArgs),
     /// Print the version
@@ -113,7 +118,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// The commands that ask a running Millrace.
-const ASKING: &[&str] = &["triggers", "parked", "explain", "tail"];
+const ASKING: &[&str] = &["triggers", "parked", "explain", "tail", "log-level"];
 
 /// Whether a command that usually asks answers from documents alone.
 fn is_offline(name: &str, command: &ArgMatches) -> bool {
@@ -165,23 +170,21 @@ impl Cli {
                 ))
             }
             Command::Run(args) => match args.serving.config(args.data) {
-                Ok(config) => serve(
-                    args.serving.listening.log_format,
-                    "info",
-                    crate::run::run(config, args.files),
-                ),
+                Ok(config) => serve(args.serving.listening.log_format, "info", |log| {
+                    crate::run::run(config, args.files, log)
+                }),
                 Err(message) => Ok(usage(&message)),
             },
             Command::Sources(args) => match args.config() {
-                Ok((config, sinks)) => serve(
-                    args.listening.log_format,
-                    "info",
-                    crate::sources::sources(config, sinks, args.files),
-                ),
+                Ok((config, sinks)) => serve(args.listening.log_format, "info", |log| {
+                    crate::sources::sources(config, sinks, args.files, log)
+                }),
                 Err(message) => Ok(usage(&message)),
             },
             Command::Dev(args) => match args.config() {
-                Ok(config) => serve(args.serving.listening.log_format, "warn", crate::dev::dev(config)),
+                Ok(config) => serve(args.serving.listening.log_format, "warn", |log| {
+                    crate::dev::dev(config, log)
+                }),
                 Err(message) => Ok(usage(&message)),
             },
             Command::Check(args) => ask(async { Ok(check::check(&args, output).await) }),
@@ -190,6 +193,7 @@ impl Cli {
             Command::Explain(args) => ask(explain::explain(args, admin, output)),
             Command::Tail(args) => ask(tail::tail(args, admin, output)),
             Command::Parked(command) => ask(parked::parked(command, admin, output)),
+            Command::LogLevel(args) => ask(log_level::log_level(args, admin, output)),
             Command::Backup(args) => backup::backup(&args, output),
             Command::Version => {
                 version(output);
@@ -213,16 +217,17 @@ fn version(output: Output) {
 }
 
 /// Runs a command that serves, on all processors.
-fn serve(
+fn serve<F: Future<Output = anyhow::Result<Exit>>>(
     format: logs::LogFormat,
     filter: &str,
-    command: impl Future<Output = anyhow::Result<Exit>>,
+    command: impl FnOnce(Arc<logs::Filter>) -> F,
 ) -> anyhow::Result<Exit> {
-    if let Err(message) = logs::begin(format, filter) {
-        return Ok(usage(&message));
-    }
+    let log = match logs::begin(format, filter) {
+        Ok(log) => log,
+        Err(message) => return Ok(usage(&message)),
+    };
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(command);
+    let ended = runtime.block_on(command(log));
     // A thread that hangs in a blocking call (a name server, a file system) holds nothing that is not
     // durable.
     runtime.shutdown_background();

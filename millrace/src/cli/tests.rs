@@ -59,6 +59,8 @@ fn command_lines_that_make_sense_are_taken() {
         &["triggers", "--admin", "http://127.0.0.1:1"],
         &["triggers", "shop/ship", "-o", "json"],
         &["parked", "list", "--trigger", "shop/ship", "--output", "json"],
+        &["log-level", "--admin", "http://127.0.0.1:1"],
+        &["log-level", "info,millrace_delivery=debug", "-o", "json"],
         &["parked", "show", "x"],
         &["parked", "redrive", "x", "y"],
         &["parked", "redrive", "--all"],

@@ -6,7 +6,9 @@ mod echo;
 pub(crate) mod show;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use millrace_admin::LogFilter;
 use millrace_crds::load_text;
 use millrace_serve::Listener;
 use tokio_util::sync::CancellationToken;
@@ -18,14 +20,14 @@ use crate::role::{Live as _, Role as _, signal};
 use show::Show;
 
 /// Serves the sample mesh until Ctrl-C.
-pub(crate) async fn dev(config: RoleConfig) -> anyhow::Result<Exit> {
+pub(crate) async fn dev(config: RoleConfig, log: Arc<dyn LogFilter>) -> anyhow::Result<Exit> {
     let echo = Listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     let documents = sample(echo.address());
     let Some(mesh) = load_text(&documents).mesh else {
         anyhow::bail!("the sample mesh is invalid; this is a defect of Millrace");
     };
     let show = Show::new();
-    let node = match crate::run::build(&config, Some(show))? {
+    let node = match crate::run::build(&config, Some(show), log)? {
         Ok(node) => node,
         Err(exit) => return Ok(exit),
     };

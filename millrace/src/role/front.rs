@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, Feed, ReloadState};
+use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
 use millrace_channel::Channels;
 use millrace_delivery::guard::Guard;
@@ -41,6 +41,8 @@ pub(crate) struct Given {
     pub(crate) sink_timeout: Duration,
     /// Every metric of the process.
     pub(crate) registry: Registry,
+    /// The filter of the process's log.
+    pub(crate) log_filter: Arc<dyn LogFilter>,
 }
 
 /// The front, wired and bound; nothing is served yet. The visible fields are for the parts that a role adds.
@@ -57,6 +59,7 @@ pub(crate) struct Front {
     sources: Sources,
     mesh: watch::Receiver<Arc<Mesh>>,
     channels: Channels,
+    log_filter: Arc<dyn LogFilter>,
     admin_listener: Listener,
     admin_allowed_hosts: Vec<String>,
     admin_connections: usize,
@@ -161,6 +164,7 @@ impl Front {
             sources,
             mesh: given.mesh,
             channels: given.channels,
+            log_filter: given.log_filter,
             memory,
             admin_listener,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
@@ -199,6 +203,7 @@ impl Front {
             clock: Clock::System,
             feed: self.feed,
             read_filter: millrace_crds::read_filter,
+            log_filter: self.log_filter,
             turns: self.turns,
             registry: Arc::new(self.registry),
             ready: ready.subscribe(),

@@ -8,7 +8,9 @@ mod node;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use millrace_admin::LogFilter;
 use millrace_model::Mesh;
 
 use crate::cli::exit::Exit;
@@ -19,13 +21,21 @@ use crate::role::documents::{Documents, Needs};
 use node::Node;
 
 /// Serves the documents at `paths` until SIGTERM or SIGINT.
-pub(crate) async fn run(config: RoleConfig, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
+pub(crate) async fn run(
+    config: RoleConfig,
+    paths: Vec<PathBuf>,
+    log: Arc<dyn LogFilter>,
+) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths, Needs::Broker);
-    role::serve(documents, &config, |mesh| Node::build(&config, None, mesh)).await
+    role::serve(documents, &config, |mesh| Node::build(&config, None, log, mesh)).await
 }
 
 /// Builds a node, which prints what passes where that is asked for; a locked data folder has an exit code of
 /// its own.
-pub(crate) fn build(config: &RoleConfig, show: Option<Show>) -> anyhow::Result<Result<Node, Exit>> {
-    role::unless_locked(Node::build(config, show, &Mesh::default()))
+pub(crate) fn build(
+    config: &RoleConfig,
+    show: Option<Show>,
+    log: Arc<dyn LogFilter>,
+) -> anyhow::Result<Result<Node, Exit>> {
+    role::unless_locked(Node::build(config, show, log, &Mesh::default()))
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_admin::ReloadState;
+use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::Channels;
 use millrace_channel::embedded::Store;
 use millrace_event::{Clock, ObjectName};
@@ -41,8 +41,13 @@ pub(crate) struct Running {
 
 impl Node {
     /// Opens the data folder, binds the addresses and wires the parts, with room for the Brokers of `mesh`.
-    /// `show` prints what passes.
-    pub(crate) fn build(config: &RoleConfig, show: Option<Show>, mesh: &Mesh) -> anyhow::Result<Self> {
+    /// `show` prints what passes, `log` is the filter of the process's log.
+    pub(crate) fn build(
+        config: &RoleConfig,
+        show: Option<Show>,
+        log: Arc<dyn LogFilter>,
+        mesh: &Mesh,
+    ) -> anyhow::Result<Self> {
         let store = Store::open(&config.data, config.store())?;
         // Those of the documents, and those that are gone but still owe something.
         let mut brokers: HashSet<ObjectName> = store.brokers()?.into_iter().collect();
@@ -62,6 +67,7 @@ impl Node {
                 checkpoints: store.checkpoints(),
                 sink_timeout: SINK_TIMEOUT,
                 registry,
+                log_filter: log,
             },
         )?;
         let dispatcher = Dispatcher::new(

@@ -8,6 +8,9 @@ mod node;
 pub(crate) mod sink;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use millrace_admin::LogFilter;
 
 use crate::cli::exit::Exit;
 use crate::role;
@@ -17,7 +20,12 @@ use node::SourcesNode;
 use sink::Sinks;
 
 /// Runs the sources of the documents at `paths` until SIGTERM or SIGINT.
-pub(crate) async fn sources(config: RoleConfig, sinks: Sinks, paths: Vec<PathBuf>) -> anyhow::Result<Exit> {
+pub(crate) async fn sources(
+    config: RoleConfig,
+    sinks: Sinks,
+    paths: Vec<PathBuf>,
+    log: Arc<dyn LogFilter>,
+) -> anyhow::Result<Exit> {
     let documents = Documents::new(paths, Needs::Source);
-    role::serve(documents, &config, |_| SourcesNode::build(&config, sinks)).await
+    role::serve(documents, &config, |_| SourcesNode::build(&config, sinks, log)).await
 }

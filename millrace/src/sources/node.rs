@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_admin::ReloadState;
+use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::Channels;
 use millrace_channel::embedded::Store;
 use millrace_model::Mesh;
@@ -41,7 +41,11 @@ struct Effect {
 
 impl SourcesNode {
     /// Opens the data folder, binds the addresses and wires the parts.
-    pub(crate) fn build(config: &RoleConfig, sinks: Sinks) -> anyhow::Result<Self> {
+    pub(crate) fn build(
+        config: &RoleConfig,
+        sinks: Sinks,
+        log_filter: Arc<dyn LogFilter>,
+    ) -> anyhow::Result<Self> {
         let store = Store::open(&config.data, config.store())?;
         let mesh = watch::Sender::new(Arc::new(Mesh::default()));
         let given = Given {
@@ -53,6 +57,7 @@ impl SourcesNode {
             checkpoints: store.checkpoints(),
             sink_timeout: sinks.timeout,
             registry: Registry::default(),
+            log_filter,
         };
         Ok(Self {
             front: Front::build(config, given)?,
