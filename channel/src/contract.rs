@@ -93,9 +93,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The earliest due time of the lane's rows that is later than `after`.
     async fn next_due(&self, lane: LaneId, after: Timestamp) -> Result<Option<Timestamp>, ChannelError>;
 
-    /// What a lane has written down of one event. The events of parked rows are not looked up (but for
-    /// replies).
-    async fn rows_of(&self, lane: LaneId, at: Position) -> Result<Rows, ChannelError>;
+    /// What these lanes have written down of one event; a lane with nothing is left out. The events of parked
+    /// rows are not looked up (but for replies).
+    async fn rows_of(&self, lanes: &[LaneId], at: Position) -> Result<HashMap<LaneId, Rows>, ChannelError>;
 
     /// Parked events, in order of parking.
     async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, ChannelError>;

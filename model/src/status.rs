@@ -45,8 +45,8 @@ pub trait Statuses: Send + Sync {
     /// The broker's own state.
     fn broker(&self) -> BrokerStatus;
 
-    /// The state of each of its triggers.
-    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)>;
+    /// The state of each of its triggers that is wanted.
+    fn triggers(&self, wanted: &dyn Fn(&ObjectName) -> bool) -> Vec<(ObjectName, TriggerStatus)>;
 
     /// The attempts at the event of this position that are under way now, by trigger.
     fn under_way(&self, _position: u64) -> Vec<(ObjectName, UnderWay)> {
@@ -199,7 +199,7 @@ impl StatusBoard {
     pub fn triggers(&self) -> BTreeMap<LaneName, TriggerStatus> {
         let mut all = self.unserved.read().clone();
         for (broker, owner) in self.owners() {
-            let lanes = owner.triggers().into_iter();
+            let lanes = owner.triggers(&|_| true).into_iter();
             all.extend(lanes.map(|(trigger, status)| {
                 let broker = broker.clone();
                 (LaneName { trigger, broker }, status)
@@ -208,11 +208,15 @@ impl StatusBoard {
         all
     }
 
-    /// The states of one broker's lanes, by trigger.
-    pub fn triggers_of(&self, broker: &ObjectName) -> BTreeMap<ObjectName, TriggerStatus> {
+    /// The states of those of one broker's lanes that are wanted, by trigger.
+    pub fn triggers_of(
+        &self,
+        broker: &ObjectName,
+        wanted: &dyn Fn(&ObjectName) -> bool,
+    ) -> BTreeMap<ObjectName, TriggerStatus> {
         let owner = self.brokers.read().get(broker).cloned();
         owner
-            .map(|owner| owner.triggers().into_iter().collect())
+            .map(|owner| owner.triggers(wanted).into_iter().collect())
             .unwrap_or_default()
     }
 

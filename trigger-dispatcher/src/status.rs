@@ -40,17 +40,28 @@ impl Statuses for Serving {
         }
     }
 
-    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+    fn triggers(&self, wanted: &dyn Fn(&ObjectName) -> bool) -> Vec<(ObjectName, TriggerStatus)> {
         let head = self.channel.head().offset;
         let (position, lanes) = {
             let routes = self.routes.lock();
             (
                 routes.position,
-                routes.lanes.values().cloned().collect::<Vec<_>>(),
+                routes
+                    .lanes
+                    .values()
+                    .filter(|lane| wanted(&lane.name))
+                    .cloned()
+                    .collect::<Vec<_>>(),
             )
         };
         // If a trigger of the same name is back, that one counts.
-        let mut all = self.gone.lock().clone();
+        let mut all: Vec<_> = self
+            .gone
+            .lock()
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .cloned()
+            .collect();
         all.extend(
             lanes
                 .iter()

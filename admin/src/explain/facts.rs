@@ -1,11 +1,11 @@
 //! What is known of one event for each trigger of its broker: the filter's decision, the lane, its rows, its
 //! attempts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use http::StatusCode;
-use millrace_channel::{Attempt, Channel, Lane, LaneState, Record, Rows};
+use millrace_channel::{Attempt, Channel, Lane, LaneId, LaneState, Record, Rows};
 use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_filter::turns::SLICE;
 use millrace_filter::{Allowance, Explanation, Subject};
@@ -68,7 +68,15 @@ struct Candidate {
     lane: Option<Lane>,
 }
 
-/// Gathers what is known.
+// === impl Candidate ===
+
+impl Candidate {
+    fn lane_id(&self) -> Option<LaneId> {
+        Some(self.lane.as_ref()?.id)
+    }
+}
+
+/// Gathers what is known, with few questions to the channel however many triggers there are.
 pub(super) async fn gather(
     admin: &Admin,
     broker: &ObjectName,
@@ -89,12 +97,17 @@ pub(super) async fn gather(
         history.entry(attempt.trigger.clone()).or_default().push(attempt);
     }
     let left_out = channel.attempts_left_out(record.position);
-    let mut statuses = admin.board.triggers_of(broker);
+    let named: BTreeSet<&ObjectName> = candidates.iter().map(|one| &one.name).collect();
+    let mut statuses = admin
+        .board
+        .triggers_of(broker, &|trigger| named.contains(trigger));
     let mut under_way = admin.board.under_way(broker, record.position.offset);
     for attempt in under_way.values_mut() {
         attempt.since = admin.clock.shown(attempt.since);
     }
     let now = admin.clock.moment().wall;
+    let lanes: Vec<LaneId> = candidates.iter().filter_map(Candidate::lane_id).collect();
+    let mut rows = channel.rows_of(&lanes, record.position).await?;
     let mut list = Vec::with_capacity(candidates.len());
     for Candidate {
         name,
@@ -102,10 +115,8 @@ pub(super) async fn gather(
         lane,
     } in candidates
     {
-        let rows = match &lane {
-            Some(lane) => shown(channel.rows_of(lane.id, record.position).await?, &admin.clock),
-            None => Rows::default(),
-        };
+        let rows = lane.as_ref().and_then(|lane| rows.remove(&lane.id));
+        let rows = shown(rows.unwrap_or_default(), &admin.clock);
         list.push(Facts {
             position: record.position.offset,
             explanation,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod counted;
+mod explain;
 mod forget;
 mod harness;
 mod health;

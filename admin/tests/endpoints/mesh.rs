@@ -72,7 +72,7 @@ impl Statuses for Owner {
         }
     }
 
-    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+    fn triggers(&self, wanted: &dyn Fn(&ObjectName) -> bool) -> Vec<(ObjectName, TriggerStatus)> {
         let last_failure = Some((Timestamp(1_766_000_000_120), "503 Service Unavailable".to_owned()));
         let live = TriggerStatus {
             state: TriggerState::Behind,
@@ -85,7 +85,8 @@ impl Statuses for Owner {
             state: TriggerState::Orphaned,
             ..Default::default()
         };
-        vec![(name("shop/ship"), live), (name("shop/old"), orphan)]
+        let all = [(name("shop/ship"), live), (name("shop/old"), orphan)];
+        all.into_iter().filter(|(name, _)| wanted(name)).collect()
     }
 }
 
@@ -97,13 +98,14 @@ impl Statuses for Left {
         BrokerStatus::default()
     }
 
-    fn triggers(&self) -> Vec<(ObjectName, TriggerStatus)> {
+    fn triggers(&self, wanted: &dyn Fn(&ObjectName) -> bool) -> Vec<(ObjectName, TriggerStatus)> {
         let orphan = TriggerStatus {
             state: TriggerState::Orphaned,
             backlog: 3,
             ..Default::default()
         };
-        vec![(name("shop/ship"), orphan)]
+        let all = [(name("shop/ship"), orphan)];
+        all.into_iter().filter(|(name, _)| wanted(name)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A mesh of two brokers (one of which is not ready) over a channel in memory, and raw HTTP to talk to it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +149,7 @@ impl Channel for Memory {
     async fn next_due(&self, _: LaneId, _: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
         absent()
     }
-    async fn rows_of(&self, _: LaneId, _: Position) -> Result<Rows, ChannelError> {
+    async fn rows_of(&self, _: &[LaneId], _: Position) -> Result<HashMap<LaneId, Rows>, ChannelError> {
         absent()
     }
     async fn parked(&self, _: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {

@@ -2,11 +2,14 @@
 //!
 //! Off the event's way: noting an attempt is a push into memory, and a task writes them some at a time. When
 //! that task does not keep up, attempts are left out. What cannot be written for want of a descriptor or of
-//! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped.
+//! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped. An [`index`]
+//! finds the attempts of one position.
+
+mod index;
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use tokio::sync::Notify;
 use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, AttemptOutcome, ChannelError, Position};
+use index::Index;
 
 /// Attempts that may wait to be written, or are being written.
 const WAITING: usize = 8_192;
@@ -32,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The longest detail and answer that are kept.
 const LONGEST_TEXT: usize = 1_024;
 
-/// An attempt as a line of JSON; the position comes first, so that a scan can pass lines of others by.
+/// An attempt as a line of JSON; the position comes first, so that lines of others are passed by.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     p: u64,
@@ -64,6 +68,16 @@ struct Ring {
     is_kept: bool,
     waiting: Mutex<Waiting>,
     files: Mutex<Files>,
+    indexes: Mutex<Indexes>,
+}
+
+/// The indexes of the two files.
+#[derive(Debug, Default)]
+struct Indexes {
+    /// Of which pair of files they are.
+    generation: u64,
+    previous: Index,
+    current: Index,
 }
 
 /// Attempts on their way into the files.
@@ -83,6 +97,8 @@ struct Files {
     home: Option<Place>,
     limit: u64,
     open: Option<(File, u64)>,
+    /// How often the newer file has become the older one, in this process.
+    generation: u64,
     /// The last try failed, and that was logged.
     failing: bool,
 }
@@ -102,6 +118,7 @@ impl History {
             home: folder.parent().and_then(|home| Place::named(home).ok()),
             limit,
             open: None,
+            generation: 0,
             failing: false,
         });
         let history = Self {
@@ -109,6 +126,7 @@ impl History {
                 is_kept: limit > 0,
                 waiting: Mutex::default(),
                 files,
+                indexes: Mutex::default(),
             }),
             wake: Arc::default(),
             enough: Arc::default(),
@@ -157,7 +175,7 @@ impl History {
         let ring = self.ring.clone();
         let found = tokio::task::spawn_blocking(move || {
             ring.flush();
-            let mut found = ring.scan(of);
+            let mut found = ring.find(of);
             let waiting = ring.waiting.lock();
             found.extend(waiting.list.iter().filter(|one| one.position == of).cloned());
             found
@@ -216,19 +234,56 @@ impl Ring {
         written.is_ok()
     }
 
-    fn scan(&self, of: Position) -> Vec<Attempt> {
-        let wanted = format!("{{\"p\":{},", of.offset);
-        let mut found = Vec::new();
-        // Absent or unreadable: then nothing is kept there. Once open they can be read while others are
-        // written.
-        let opened = {
+    /// What the files hold of a position.
+    fn find(&self, of: Position) -> Vec<Attempt> {
+        let mut indexes = self.indexes.lock();
+        let (generation, files) = {
             let files = self.files.lock();
-            [files.previous(), files.current()].map(File::open)
+            // Absent or unreadable: then nothing is kept there. Once open they can be read while others are
+            // written, up to the length that they have now.
+            let opened = [files.previous(), files.current()].map(|path| readable(&path).ok());
+            (files.generation, opened)
         };
-        for file in opened.into_iter().flatten() {
-            scan_file(file, wanted.as_bytes(), &mut found);
+        let mut found = Vec::new();
+        for (index, file) in indexes.of(generation).into_iter().zip(files) {
+            let Some((mut file, length)) = file else { continue };
+            let read = index.catch_up(&mut file, length);
+            let read = read.and_then(|()| {
+                index.find(&mut file, of.offset, |line| {
+                    let line = serde_json::from_slice::<Line>(line).ok();
+                    found.extend(line.and_then(|line| Attempt::try_from(line).ok()));
+                })
+            });
+            if let Err(error) = read {
+                tracing::debug!(%error, "a file of the history of attempts cannot be read");
+            }
         }
         found
+    }
+}
+
+/// A file and its length.
+fn readable(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+// === impl Indexes ===
+
+impl Indexes {
+    /// Those of this pair of files, the older one first.
+    fn of(&mut self, generation: u64) -> [&mut Index; 2] {
+        if generation != self.generation {
+            let current = std::mem::take(&mut self.current);
+            self.previous = if generation == self.generation + 1 {
+                current
+            } else {
+                Index::default()
+            };
+            self.generation = generation;
+        }
+        [&mut self.previous, &mut self.current]
     }
 }
 
@@ -250,23 +305,6 @@ impl Waiting {
     fn leave_out(&mut self, at: u64) {
         let (first, last) = self.left_out.unwrap_or((at, at));
         self.left_out = Some((first.min(at), last.max(at)));
-    }
-}
-
-fn scan_file(file: File, wanted: &[u8], found: &mut Vec<Attempt>) {
-    let mut reader = BufReader::with_capacity(64 << 10, file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) if !line.starts_with(wanted) => {}
-            Ok(_) => found.extend(
-                serde_json::from_slice::<Line>(&line)
-                    .ok()
-                    .and_then(|line| line.try_into().ok()),
-            ),
-        }
     }
 }
 
@@ -292,6 +330,7 @@ impl Files {
         {
             self.open = None;
             std::fs::rename(self.current(), self.previous())?;
+            self.generation += 1;
         }
         let (file, length) = match &mut self.open {
             Some(open) => open,
@@ -470,6 +509,28 @@ mod tests {
         assert!(size < 4_500, "{size}");
         assert_eq!(history.attempts(of(0)).await.unwrap(), []);
         assert_eq!(history.attempts(of(99)).await.unwrap(), [attempt(99, 0)]);
+    }
+
+    #[tokio::test]
+    async fn attempts_are_found_whenever_the_files_change_between_two_questions() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::with_limit(folder.path(), 2_000);
+        // So that the newer file becomes the older one not at all, once, and several times between questions.
+        for n in 0..60 {
+            assert!(history.record(attempt(n, 0)));
+            history.flush().await;
+            if [0, 1, 5, 20, 21, 59].contains(&n) {
+                assert_eq!(history.attempts(of(n)).await.unwrap(), [attempt(n, 0)], "{n}");
+                let before = n.saturating_sub(8);
+                assert_eq!(
+                    history.attempts(of(before)).await.unwrap(),
+                    [attempt(before, 0)],
+                    "{n}"
+                );
+            }
+        }
+        assert!(history.ring.files.lock().generation > 2);
+        assert_eq!(history.attempts(of(0)).await.unwrap(), []);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod read;
 mod retention;
 mod room;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -333,8 +334,8 @@ impl Channel for Embedded {
         Ok(self.state.next_due(lane, after).await?)
     }
 
-    async fn rows_of(&self, lane: LaneId, at: Position) -> Result<Rows, ChannelError> {
-        Ok(self.state.rows_of(lane, at.offset).await?)
+    async fn rows_of(&self, lanes: &[LaneId], at: Position) -> Result<HashMap<LaneId, Rows>, ChannelError> {
+        Ok(self.state.rows_of(lanes, at.offset).await?)
     }
 
     async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {

@@ -21,6 +21,7 @@ mod times;
 mod work;
 mod worker;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -341,13 +342,22 @@ impl State {
         self.read(move |db| copies::get(db, offset)).await
     }
 
-    /// What is written down of one event by a lane.
-    pub(crate) async fn rows_of(&self, lane: LaneId, offset: u64) -> Result<Rows, StateError> {
+    /// What is written down of one event by these lanes.
+    pub(crate) async fn rows_of(
+        &self,
+        lanes: &[LaneId],
+        offset: u64,
+    ) -> Result<HashMap<LaneId, Rows>, StateError> {
+        let lanes: HashSet<LaneId> = lanes.iter().copied().collect();
         self.read(move |db| {
-            Ok(Rows {
-                work: work::of(db, lane, offset)?,
-                parked: parked::of(db, lane, offset)?,
-            })
+            let mut rows: HashMap<LaneId, Rows> = HashMap::new();
+            for work in work::of(db, &lanes, offset)? {
+                rows.entry(work.key.lane).or_default().work.push(work);
+            }
+            for parked in parked::of(db, &lanes, offset)? {
+                rows.entry(parked.lane).or_default().parked.push(parked);
+            }
+            Ok(rows)
         })
         .await
     }

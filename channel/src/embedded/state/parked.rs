@@ -1,9 +1,11 @@
 //! Parked events as rows. Their event stays in the log, or in the copies, unless it is a reply.
 
+use std::collections::HashSet;
+
 use millrace_event::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::codec::{event, failures_from_db, from_db, position, stage_from_db, to_db, trigger};
+use super::codec::{event, failures_from_db, from_db, position, stage_from_db, stage_to_db, to_db, trigger};
 use super::worker::Effects;
 use super::{StateError, change, copies};
 use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
@@ -48,16 +50,17 @@ pub(super) fn get(db: &Connection, id: &str) -> Result<Option<Parked>, StateErro
     rows.next()?.map(parked).transpose()
 }
 
-/// The lane's parked rows of one position, by stage.
-pub(super) fn of(db: &Connection, lane: LaneId, offset: u64) -> Result<Vec<Parked>, StateError> {
-    let mut statement = db.prepare_cached(&format!(
-        "{SELECT} WHERE lane = ?1 AND position = ?2 ORDER BY stage"
-    ))?;
-    let mut rows = statement.query([lane.0, to_db(offset)])?;
+/// The parked rows of these lanes and one position, by stage. Rows of other lanes are passed by unread.
+pub(super) fn of(db: &Connection, lanes: &HashSet<LaneId>, offset: u64) -> Result<Vec<Parked>, StateError> {
+    let mut statement = db.prepare_cached(&format!("{SELECT} WHERE position = ?1"))?;
+    let mut rows = statement.query([to_db(offset)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(parked(row)?);
+        if lanes.contains(&LaneId(row.get("lane")?)) {
+            found.push(parked(row)?);
+        }
     }
+    found.sort_by_key(|parked| stage_to_db(parked.stage));
     Ok(found)
 }
 

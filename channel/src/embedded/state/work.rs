@@ -1,10 +1,12 @@
 //! Rows of work, read in the order they fall due.
 
+use std::collections::HashSet;
+
 use millrace_event::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::StateError;
-use super::codec::{event, failures_from_db, position, stage_from_db, to_db};
+use super::codec::{event, failures_from_db, position, stage_from_db, stage_to_db, to_db};
 use crate::{LaneId, Work, WorkKey};
 
 /// The bits of the column `suspect`.
@@ -36,17 +38,20 @@ pub(super) fn due(
     Ok(due)
 }
 
-/// The lane's rows of one position, by stage.
-pub(super) fn of(db: &Connection, lane: LaneId, offset: u64) -> Result<Vec<Work>, StateError> {
+/// The rows of these lanes and one position, by stage. Rows of other lanes are passed by unread.
+pub(super) fn of(db: &Connection, lanes: &HashSet<LaneId>, offset: u64) -> Result<Vec<Work>, StateError> {
     const OF: &str = "
         SELECT lane, position, stage, attempt, due, open, crashes, suspect, failures, body
-        FROM work WHERE lane = ?1 AND position = ?2 ORDER BY stage";
+        FROM work WHERE position = ?1";
     let mut statement = db.prepare_cached(OF)?;
-    let mut rows = statement.query([lane.0, to_db(offset)])?;
+    let mut rows = statement.query([to_db(offset)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(work(row)?);
+        if lanes.contains(&LaneId(row.get(0)?)) {
+            found.push(work(row)?);
+        }
     }
+    found.sort_by_key(|work| stage_to_db(work.key.stage));
     Ok(found)
 }
 

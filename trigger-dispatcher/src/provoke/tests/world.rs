@@ -281,7 +281,7 @@ impl World {
     }
 
     pub(super) fn status(&self, trigger: &str) -> TriggerStatus {
-        let all = self.board.triggers_of(&name("default"));
+        let all = self.board.triggers_of(&name("default"), &|_| true);
         all.get(&name(trigger)).cloned().unwrap_or_default()
     }
 
