@@ -109,7 +109,7 @@ impl Ballast {
 
 /// How much is kept on a volume.
 fn bytes_on(volume: Space) -> u64 {
-    BYTES.min(volume.total / 64)
+    BYTES.min(volume.total / 16)
 }
 
 /// Reserves real blocks, also where the file system cannot do so by itself.

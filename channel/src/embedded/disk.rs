@@ -90,6 +90,11 @@ impl Space {
         (self.reserve() + bytes).saturating_sub(self.free)
     }
 
+    /// What is left is needed to write progress, without which nothing gives room back.
+    pub(crate) fn is_all_but_full(self) -> bool {
+        self.free < self.reserve() / 4
+    }
+
     /// The reserve is near when this much or less is free above it: a 16th of the volume, at most 256 MiB.
     fn margin(self) -> u64 {
         (self.total / 16).min(256 * MIB)

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::embedded::disk::{Disk, Space};
 use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
 use crate::{Attempt, AttemptOutcome, ChannelError, Position};
@@ -95,6 +96,7 @@ struct Files {
     folder: PathBuf,
     /// The folder that holds it, which an operator may move away.
     home: Option<Place>,
+    disk: Arc<Disk>,
     limit: u64,
     open: Option<(File, u64)>,
     /// How often the newer file has become the older one, in this process.
@@ -107,15 +109,17 @@ struct Files {
 
 impl History {
     /// The history in `folder`, which is made when something is written: of so many bytes, and a small part
-    /// of a volume of that size. None is kept in no bytes. Within a runtime.
-    pub(super) fn open(folder: &Path, bytes: u64, volume: u64) -> Self {
-        Self::with_limit(folder, (bytes / 2).min(volume / 128))
+    /// of the volume. None is kept in no bytes. Within a runtime.
+    pub(super) fn open(folder: &Path, bytes: u64, disk: Arc<Disk>) -> Self {
+        let volume = disk.space().map_or(u64::MAX, |space| space.total);
+        Self::with_limit(folder, (bytes / 2).min(volume / 128), disk)
     }
 
-    fn with_limit(folder: &Path, limit: u64) -> Self {
+    fn with_limit(folder: &Path, limit: u64, disk: Arc<Disk>) -> Self {
         let files = Mutex::new(Files {
             folder: folder.to_owned(),
             home: folder.parent().and_then(|home| Place::named(home).ok()),
+            disk,
             limit,
             open: None,
             generation: 0,
@@ -323,6 +327,9 @@ impl Files {
         if self.home.as_ref().is_some_and(Place::is_lost) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        if self.disk.space().is_some_and(Space::is_all_but_full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if self
             .open
             .as_ref()
@@ -427,6 +434,11 @@ mod tests {
 
     use super::*;
     use crate::Stage;
+    use crate::embedded::disk::testing::Pretended;
+
+    fn disk() -> Arc<Disk> {
+        Arc::new(Disk::new(Box::new(Pretended::new(1 << 40, 1 << 39))))
+    }
 
     fn attempt(offset: u64, attempt: u32) -> Attempt {
         Attempt {
@@ -450,7 +462,7 @@ mod tests {
     #[tokio::test]
     async fn attempts_are_found_by_position_in_order_also_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::with_limit(folder.path(), 1 << 20);
+        let history = History::with_limit(folder.path(), 1 << 20, disk());
         for n in 0..3 {
             assert!(history.record(attempt(1, n)));
             assert!(history.record(attempt(11, n)));
@@ -459,7 +471,7 @@ mod tests {
         assert_eq!(history.attempts(of(1)).await.unwrap(), expected);
         drop(history);
         assert_eq!(
-            History::with_limit(folder.path(), 1 << 20)
+            History::with_limit(folder.path(), 1 << 20, disk())
                 .attempts(of(1))
                 .await
                 .unwrap(),
@@ -481,7 +493,7 @@ mod tests {
         ];
         let lines: String = words.into_iter().chain(["teleported"]).map(line).collect();
         std::fs::write(folder.path().join("attempts.jsonl"), lines).unwrap();
-        let history = History::with_limit(folder.path(), 1 << 20);
+        let history = History::with_limit(folder.path(), 1 << 20, disk());
         let found = history.attempts(of(1)).await.unwrap();
         let read: Vec<_> = found.iter().map(|attempt| attempt.outcome.as_str()).collect();
         assert_eq!(read, words);
@@ -497,7 +509,7 @@ mod tests {
     #[tokio::test]
     async fn it_stays_within_its_bound_and_forgets_the_oldest() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::with_limit(folder.path(), 2_000);
+        let history = History::with_limit(folder.path(), 2_000, disk());
         for n in 0..100 {
             history.record(attempt(n, 0));
             history.flush().await;
@@ -514,7 +526,7 @@ mod tests {
     #[tokio::test]
     async fn attempts_are_found_whenever_the_files_change_between_two_questions() {
         let folder = tempfile::tempdir().unwrap();
-        let history = History::with_limit(folder.path(), 2_000);
+        let history = History::with_limit(folder.path(), 2_000, disk());
         // So that the newer file becomes the older one not at all, once, and several times between questions.
         for n in 0..60 {
             assert!(history.record(attempt(n, 0)));
@@ -539,7 +551,7 @@ mod tests {
         let path = folder.path().join("history");
         // Nothing can be opened below a file.
         std::fs::write(&path, b"").unwrap();
-        let history = History::with_limit(&path, 1 << 20);
+        let history = History::with_limit(&path, 1 << 20, disk());
         history.record(attempt(1, 0));
         history.flush().await;
         history.record(attempt(1, 1));
@@ -565,9 +577,26 @@ mod tests {
             .await
             .expect("it is tried again");
         drop(history);
-        let next = History::with_limit(&path, 1 << 20);
+        let next = History::with_limit(&path, 1 << 20, disk());
         assert_eq!(next.attempts(of(1)).await.unwrap(), both);
         assert!(!next.is_incomplete(of(1)));
+    }
+
+    #[tokio::test]
+    async fn the_last_of_a_full_volume_is_left_to_progress() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = Pretended::new(64 << 20, 3 << 20);
+        let disk = Arc::new(Disk::new(Box::new(volume.clone())));
+        let history = History::open(folder.path(), 1 << 20, disk.clone());
+        history.record(attempt(1, 0));
+        history.flush().await;
+        let file = folder.path().join("attempts.jsonl");
+        assert!(!file.exists(), "nothing is written");
+        assert_eq!(history.attempts(of(1)).await.unwrap(), [attempt(1, 0)]);
+        volume.0.lock().free = 8 << 20;
+        disk.look_again();
+        history.flush().await;
+        assert!(file.exists(), "now there is room");
     }
 
     #[tokio::test]
@@ -575,7 +604,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         std::fs::write(&path, b"").unwrap();
-        let history = History::with_limit(&path, 64 << 20);
+        let history = History::with_limit(&path, 64 << 20, disk());
         let mut taken = 0;
         for n in 0..WAITING as u64 + 10 {
             taken += usize::from(history.record(attempt(n, 0)));
@@ -602,9 +631,9 @@ mod tests {
             b"{\"p\":5,\xff\n{\"p\":5,\"trig",
         )
         .unwrap();
-        let history = History::with_limit(folder.path(), 1 << 20);
+        let history = History::with_limit(folder.path(), 1 << 20, disk());
         assert!(
-            History::open(&folder.path().join("none"), 0, 1 << 40).record(attempt(5, 0)),
+            History::open(&folder.path().join("none"), 0, disk()).record(attempt(5, 0)),
             "none is kept, and none is missed"
         );
         let taken = (0..WAITING + 10)

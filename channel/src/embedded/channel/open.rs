@@ -104,14 +104,17 @@ impl Embedded {
             log.rest();
         }
         let metrics = Arc::new(metrics);
-        let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
         let channel = Arc::new(Self {
             broker: broker.clone(),
             rebuilt_from: rebuilt.then(|| log.oldest()),
             damage: Arc::new(Damage::new(log.clone(), metrics.clone(), &recovery)),
             log,
             state,
-            history: History::open(&path.join("history"), around.options.history_bytes, volume),
+            history: History::open(
+                &path.join("history"),
+                around.options.history_bytes,
+                around.disk.clone(),
+            ),
             backlog: Backlog::default(),
             turned_away: AtomicU64::new(0),
             options: parking_lot::RwLock::new(options),
