@@ -208,11 +208,11 @@ impl std::fmt::Debug for Waiting {
 #[cfg(test)]
 mod tests {
     use millrace_channel::Stage;
-    use millrace_event::{Clock, Event, SpecVersion, Timestamp};
+    use millrace_event::{Clock, Timestamp};
 
     use super::*;
     use crate::lane::Inner;
-    use crate::lane::tests::{key, lane};
+    use crate::lane::tests::{event, key, lane};
     use crate::next_step::{Attempted, Next};
 
     fn budget() -> Budget {
@@ -248,12 +248,7 @@ mod tests {
     #[test]
     fn a_lane_without_memory_for_failures_has_one_row_until_its_outcome_is_committed() {
         let (budget, lane, now) = (budget(), lane(), Timestamp(1_000));
-        let event = Event::builder(SpecVersion::V10)
-            .attribute("id", "1")
-            .attribute("source", "/s")
-            .attribute("type", "t")
-            .build()
-            .expect("a valid event");
+        let event = event();
         let row = |offset| {
             let failures = vec![failure(10)];
             let attempted = Attempted {

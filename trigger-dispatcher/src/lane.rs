@@ -384,6 +384,7 @@ pub(crate) fn at(offset: u64) -> Position {
 #[cfg(test)]
 pub(crate) mod tests {
     use millrace_channel::LaneState;
+    use millrace_event::SpecVersion;
 
     use super::*;
     use crate::next_step::tests::settings;
@@ -395,6 +396,16 @@ pub(crate) mod tests {
             position: at(offset),
             stage: Stage::Subscriber,
         }
+    }
+
+    /// An event without data.
+    pub(crate) fn event() -> Event {
+        Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("a valid event")
     }
 
     /// A lane behind the router, with a subscriber.

@@ -130,32 +130,14 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use millrace_channel::{LaneId, Stage};
-    use millrace_event::{SpecVersion, Timestamp};
+    use millrace_event::Timestamp;
     use millrace_model::Shortage;
 
     use super::*;
-    use crate::lane::at;
-
-    fn key(offset: u64) -> WorkKey {
-        WorkKey {
-            lane: LaneId(1),
-            position: at(offset),
-            stage: Stage::Subscriber,
-        }
-    }
+    use crate::lane::tests::{event, key};
 
     fn begin(window: &mut Window, offset: u64, now: i64) {
         window.in_hand.begin(key(offset), 0, true, Timestamp(now));
-    }
-
-    fn event() -> Event {
-        Event::builder(SpecVersion::V10)
-            .attribute("id", "1")
-            .attribute("source", "/s")
-            .attribute("type", "t")
-            .build()
-            .expect("a valid event")
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn key(lane: LaneId, position: Position, stage: Stage) -> WorkKey {
     }
 }
 
-fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> Work {
+/// A row for a subscriber.
+pub(crate) fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> Work {
     Work {
         key: key(lane, position, Stage::Subscriber),
         attempt,

@@ -99,12 +99,11 @@ mod tests {
     use std::sync::Arc;
 
     use millrace_budget::Ledger;
-    use millrace_event::{Event, SpecVersion};
 
     use super::*;
     use crate::budget::Budget;
     use crate::lane::Lane;
-    use crate::lane::tests::{key, lane};
+    use crate::lane::tests::{event, key, lane};
     use crate::next_step::tests::settings;
     use crate::settings::Settings;
 
@@ -139,15 +138,6 @@ mod tests {
     }
 
     const NOW: Timestamp = Timestamp(1_000);
-
-    fn event() -> Event {
-        Event::builder(SpecVersion::V10)
-            .attribute("id", "1")
-            .attribute("source", "/s")
-            .attribute("type", "t")
-            .build()
-            .expect("a valid event")
-    }
 
     fn budget() -> Budget {
         Budget::new(Arc::new(Ledger::new(1 << 20)), Arc::new(Ledger::new(1 << 20)))

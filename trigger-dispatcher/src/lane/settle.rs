@@ -124,10 +124,10 @@ mod tests {
     use std::sync::Arc;
 
     use millrace_budget::{Ledger, Use as _};
-    use millrace_event::{Event, SpecVersion, Timestamp};
+    use millrace_event::Timestamp;
 
     use crate::budget::Budget;
-    use crate::lane::tests::{key, lane_with_suspects_below};
+    use crate::lane::tests::{event, key, lane_with_suspects_below};
     use crate::lane::{MAX_UNCOMMITTED, bytes_of};
 
     #[test]
@@ -159,12 +159,7 @@ mod tests {
 
     #[test]
     fn a_suspect_is_written_down_without_bytes_in_flight_for_which_others_wait() {
-        let event = Event::builder(SpecVersion::V10)
-            .attribute("id", "1")
-            .attribute("source", "/s")
-            .attribute("type", "t")
-            .build()
-            .expect("a valid event");
+        let event = event();
         let in_flight = Arc::new(Ledger::new(0));
         let budget = Budget::new(Arc::new(Ledger::new(1 << 20)), in_flight.clone());
         let lane = lane_with_suspects_below(10);

@@ -13,7 +13,7 @@ use super::*;
 use crate::embedded::Durability;
 use crate::embedded::disk::testing::Small;
 use crate::embedded::metrics::Metrics;
-use crate::{Change, GapReason, Stage, WorkKey};
+use crate::{Change, GapReason, Stage, WorkKey, conformance};
 
 const MIB: u64 = 1 << 20;
 
@@ -104,21 +104,7 @@ fn park(lane: LaneId, offset: u64) -> Change {
 }
 
 fn put(lane: LaneId, offset: u64) -> Change {
-    Change::Put(Work {
-        key: WorkKey {
-            lane,
-            position: at(offset),
-            stage: Stage::Subscriber,
-        },
-        attempt: 1,
-        due: Timestamp(0),
-        open: false,
-        crashes: 0,
-        suspect: false,
-        undecided: false,
-        failures: Vec::new(),
-        body: None,
-    })
+    Change::Put(conformance::work(lane, at(offset), 1, 0))
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::{Position, Stage, WorkKey};
+use crate::{Position, conformance};
 
 pub(crate) fn at(offset: u64) -> Position {
     Position { partition: 0, offset }
@@ -26,21 +26,7 @@ pub(crate) fn admission(start: u64) -> Admission {
 }
 
 pub(crate) fn work(lane: LaneId, offset: u64, attempt: u32, due: i64) -> Work {
-    Work {
-        key: WorkKey {
-            lane,
-            position: at(offset),
-            stage: Stage::Subscriber,
-        },
-        attempt,
-        due: Timestamp(due),
-        open: false,
-        crashes: 0,
-        suspect: false,
-        undecided: false,
-        failures: Vec::new(),
-        body: None,
-    }
+    conformance::work(lane, at(offset), attempt, due)
 }
 
 pub(crate) fn idle_hooks() -> Hooks {
