@@ -75,8 +75,12 @@ impl Refusal {
         }
     }
 
-    /// Whether the same event may be taken later. What is final now stays final.
+    /// Whether the same event may be taken later: this is the one place that decides it, for sources, for
+    /// deliveries and for replies. A Broker that is gone may come back with the next change of the documents.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unavailable { .. })
+        match self {
+            Self::Full { .. } | Self::Unavailable { .. } | Self::UnknownBroker(_) => true,
+            Self::TooLarge(_) | Self::Looping => false,
+        }
     }
 }
