@@ -71,23 +71,19 @@ pub(crate) fn stage(stage: Stage) -> &'static str {
 
 /// A target as it may be shown: credentials in its URL stay out.
 pub(crate) fn shown(target: &Target) -> String {
-    match target {
-        Target::Http(uri)
-            if uri
-                .authority()
-                .is_some_and(|authority| authority.as_str().contains('@')) =>
-        {
-            without_credentials(uri)
-        }
-        other => other.to_string(),
-    }
+    shown_text(&target.to_string())
 }
 
 /// The text of a target as it may be shown.
 pub(crate) fn shown_text(target: &str) -> String {
-    match target.parse::<Uri>() {
-        Ok(uri) if target.contains('@') => shown(&Target::Http(uri)),
-        Ok(_) | Err(_) => target.to_owned(),
+    let uri: Option<Uri> = target.parse().ok();
+    let has_credentials = |uri: &Uri| {
+        uri.authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+    };
+    match uri.filter(has_credentials) {
+        Some(uri) => without_credentials(&uri),
+        None => target.to_owned(),
     }
 }
 
@@ -122,9 +118,10 @@ mod tests {
         let cases = [
             ("http://user:secret@host:9001/a?b=c", "http://***@host:9001/a?b=c"),
             ("http://host:9001/a@b", "http://host:9001/a@b"),
+            ("http://host:9001", "http://host:9001"),
+            ("broker:shop/default", "broker:shop/default"),
         ];
         for (uri, expected) in cases {
-            assert_eq!(shown(&Target::Http(uri.parse().unwrap())), expected);
             assert_eq!(shown_text(uri), expected);
         }
     }

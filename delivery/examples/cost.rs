@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request};
 use millrace_event::http::Outgoing;
-use millrace_event::{DataForm, Event, SpecVersion};
+use millrace_event::{DataForm, Event, Origin, SpecVersion};
 use millrace_model::Format;
 
 const CONNECTIONS: usize = 64;
@@ -71,8 +71,8 @@ async fn attempts(address: SocketAddr) {
             let (mut slot, uri, event) = (connector.slot(), uri.clone(), event.clone());
             tokio::spawn(async move {
                 let request = Request {
-                    uri: &uri,
                     event: &event,
+                    origin: Origin::Mesh,
                     outgoing: Outgoing::default(),
                     format: Format::Binary,
                     namespace: "shop",
@@ -80,7 +80,7 @@ async fn attempts(address: SocketAddr) {
                     timeout: Duration::from_secs(30),
                 };
                 for _ in 0..EACH {
-                    let outcome = slot.attempt(&request).await;
+                    let outcome = slot.attempt(&uri, &request).await;
                     assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
                 }
             })

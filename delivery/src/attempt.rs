@@ -7,28 +7,29 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
-use millrace_event::Event;
 use millrace_event::http::{Outgoing, write_binary, write_structured};
+use millrace_event::{Event, Origin};
 use millrace_model::Format;
 
-/// What to send, and how.
+/// What to send, and how. [`crate::target`] knows where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Where to: absolute `http` or `https`.
-    pub uri: &'a Uri,
     /// What.
     pub event: &'a Event,
-    /// Changes to it on the wire: the TTL for a Broker of this mesh, the attributes of a dead letter.
+    /// Where the event comes from, which a Broker of this mesh is told. From within the mesh it carries on
+    /// how many Brokers it may still pass.
+    pub origin: Origin,
+    /// Changes to it on its way: the attributes of a dead letter.
     pub outgoing: Outgoing<'a>,
-    /// The content mode; data that is itself a CloudEvent leaves in structured mode in any case
-    /// ([`write_binary`]).
+    /// The content mode, where it leaves by HTTP. Data that is itself a CloudEvent leaves in structured mode
+    /// in any case ([`write_binary`]).
     pub format: Format,
-    /// The trigger's namespace, sent as `Kn-Namespace`.
+    /// The namespace of the trigger or source, sent as `Kn-Namespace`.
     pub namespace: &'a str,
     /// Send `Prefer: reply` and take a CloudEvent in a 200 as a reply (deliveries to subscribers; not dead
     /// letters).
     pub wants_reply: bool,
-    /// The longest the attempt may take, connecting included.
+    /// The longest an attempt by HTTP may take, connecting included.
     pub timeout: Duration,
 }
 
@@ -43,7 +44,12 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 impl Request<'_> {
     /// The HTTP request, in origin form. `headers` is an empty map to fill: the connection hands in its last
     /// one, which saves growing a new one for each delivery.
-    pub(crate) fn http(&self, host: HeaderValue, mut headers: HeaderMap) -> http::Request<Full<Bytes>> {
+    pub(crate) fn http(
+        &self,
+        uri: &Uri,
+        host: HeaderValue,
+        mut headers: HeaderMap,
+    ) -> http::Request<Full<Bytes>> {
         let body = match self.format {
             Format::Binary => write_binary(self.event, &self.outgoing, &mut headers),
             Format::Json => write_structured(self.event, &self.outgoing, &mut headers),
@@ -62,7 +68,7 @@ impl Request<'_> {
         }
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = origin_form(self.uri);
+        *request.uri_mut() = origin_form(uri);
         *request.headers_mut() = headers;
         request
     }

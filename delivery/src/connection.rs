@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use millrace_budget::Hold;
 use millrace_model::Shortage;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -75,17 +75,17 @@ impl Connection {
     }
 
     /// As [`Connection::try_attempt`], but waits as long as it takes for what is short.
-    pub async fn attempt(&mut self, request: &Request<'_>) -> Outcome {
+    pub async fn attempt(&mut self, uri: &Uri, request: &Request<'_>) -> Outcome {
         loop {
-            match self.try_attempt(request).await {
+            match self.try_attempt(uri, request).await {
                 Ok(outcome) => return outcome,
                 Err(shortage) => self.room(shortage).await,
             }
         }
     }
 
-    /// Makes one attempt. A kept-alive connection that turns out to be stale is replaced once and is not a
-    /// failed attempt.
+    /// Makes one attempt at an absolute `http` or `https` URL. A kept-alive connection that turns out to be
+    /// stale is replaced once and is not a failed attempt.
     ///
     /// # Guarantees
     /// It ends within the request's timeout; waiting for the memory of a reply does not count. Dropping the
@@ -100,14 +100,14 @@ impl Connection {
     /// Once the target has sent the head of a 2xx that announces no reply, the event is delivered, whether or
     /// not the rest of the answer comes. After a head that announces a reply the body is needed: without it
     /// the attempt has failed.
-    pub async fn try_attempt(&mut self, request: &Request<'_>) -> Result<Outcome, Shortage> {
+    pub async fn try_attempt(&mut self, uri: &Uri, request: &Request<'_>) -> Result<Outcome, Shortage> {
         self.reply_stored();
         let began = Instant::now();
         let (mut progress, patience) = (Progress::default(), Patience::new(began));
         let end = began + request.timeout;
         let mut alarm = self.alarm.take().unwrap_or_else(|| Box::pin(sleep_until(end)));
         let delivered = {
-            let delivery = pin!(self.deliver(request, &patience, &mut progress));
+            let delivery = pin!(self.deliver(uri, request, &patience, &mut progress));
             patience.limit(end, alarm.as_mut(), delivery).await
         };
         self.alarm = Some(alarm);
@@ -196,6 +196,7 @@ impl Connection {
     /// again.
     async fn deliver(
         &mut self,
+        uri: &Uri,
         request: &Request<'_>,
         patience: &Patience,
         progress: &mut Progress,
@@ -216,7 +217,7 @@ impl Connection {
         };
         let mut kept = slot.take().or_else(|| parked.take());
         if let Some(open) = &mut kept
-            && !open.takes(request.uri).await
+            && !open.takes(uri).await
         {
             means.permit = kept.take().map(|open| open.into_permit());
         }
@@ -226,11 +227,11 @@ impl Connection {
             let mut open = match kept.take() {
                 Some(open) => open,
                 // Boxed: connecting is rare.
-                None => Box::pin(means.connect(shared, parked.owner(), request)).await?,
+                None => Box::pin(means.connect(shared, parked.owner(), uri, request.timeout)).await?,
             };
             progress.connected = true;
             let exchanged = {
-                let http = request.http(open.host(), std::mem::take(headers));
+                let http = request.http(uri, open.host(), std::mem::take(headers));
                 let sent = pin!(open.send(http));
                 open.exchange(sent, &bounds, &mut progress.answer).await
             };

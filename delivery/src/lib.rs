@@ -1,13 +1,13 @@
 //! One attempt at one target, and its outcome. Stateless: only the dispatcher stores.
 //!
-//! The files follow an attempt in order: what to send ([`attempt`]), where to (`place`), which addresses that
-//! has (`resolve`, `lookups`), whether one more connection may be opened (`means`, `outgoing`, by the rules
-//! of `shares` and `permits`), whether it may lead there ([`guard`]), how to connect ([`connector`],
-//! `connect`, `tls`, `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a
-//! shortage from a failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and
-//! `patience`), what the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is
-//! none), when to try again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted
-//! ([`metrics`]).
+//! The files follow an attempt in order: what to send ([`attempt`]), to which kind of target ([`target`],
+//! [`own_ingress`]), where that is (`place`), which addresses it has (`resolve`, `lookups`), whether one more
+//! connection may be opened (`means`, `outgoing`, by the rules of `shares` and `permits`), whether it may
+//! lead there ([`guard`]), how to connect ([`connector`], `connect`, `tls`, `trust`, `tls_words`, `stream`)
+//! and keep the connection ([`connection`]), how to tell a shortage from a failure (`shortage`), how to send
+//! and read (`exchange`, within `reply_memory` and `patience`), what the answer means ([`outcome`],
+//! [`reply`], `retry_after`, and `no_answer` where there is none), when to try again ([`backoff`]), what a
+//! dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
 
 pub mod attempt;
 pub mod backoff;
@@ -23,6 +23,7 @@ pub mod metrics;
 mod no_answer;
 pub mod outcome;
 mod outgoing;
+pub mod own_ingress;
 mod patience;
 mod permits;
 mod place;
@@ -33,6 +34,7 @@ mod retry_after;
 mod shares;
 mod shortage;
 mod stream;
+pub mod target;
 mod tls;
 mod tls_words;
 mod trust;

@@ -1,8 +1,10 @@
 //! What a slot holds, or waits for, before its next attempt can connect.
 
+use std::time::Duration;
+
+use http::Uri;
 use millrace_model::Shortage;
 
-use crate::Request;
 use crate::connect::{self, connect};
 use crate::connector::Shared;
 use crate::exchange::Open;
@@ -31,9 +33,10 @@ impl Means {
         &mut self,
         shared: &Shared,
         owner: &Owner,
-        request: &Request<'_>,
+        uri: &Uri,
+        timeout: Duration,
     ) -> Result<Box<Open>, Unmade> {
-        let place = Place::of(request.uri)?;
+        let place = Place::of(uri)?;
         // The addresses stay valid until the permit is there: another lookup would begin from the start.
         let resolved = match self.resolved.take().filter(|resolved| resolved.is_of(&place)) {
             Some(resolved) => resolved,
@@ -50,7 +53,7 @@ impl Means {
             self.resolved = Some(resolved);
             return Err(Unmade::Short(Shortage::Connections));
         };
-        let limit = request.timeout.min(connect::LIMIT);
+        let limit = timeout.min(connect::LIMIT);
         let wire = connect(&place, &addresses, &shared.options.guard, &shared.tls, limit).await?;
         shared.metrics.connections.inc();
         Ok(Box::new(Open::new(place, wire, permit).await?))

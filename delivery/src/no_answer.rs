@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Uri;
 use millrace_model::Shortage;
 
@@ -136,13 +135,7 @@ impl NoAnswer {
 
     /// As the dispatcher gets it.
     pub(crate) fn failure(&self) -> Failure {
-        Failure {
-            verdict: self.verdict(),
-            status: None,
-            reason: self.to_string(),
-            body: Bytes::new(),
-            retry_after: None,
-        }
+        Failure::without_answer(self.verdict(), self.to_string())
     }
 }
 

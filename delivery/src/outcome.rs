@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use millrace_event::Clock;
+use millrace_event::{Clock, Refusal};
 
 use crate::exchange::Answer;
 use crate::metrics::Class;
@@ -35,6 +35,9 @@ pub enum Outcome {
     BadReply(Box<BadReply>),
     /// Not delivered.
     Failed(Failure),
+    /// Not delivered: the intake of a Broker of this mesh refused the event. As a [`Failure`] it says what to
+    /// do next.
+    Refused(Refusal),
 }
 
 /// A failed attempt.
@@ -84,14 +87,63 @@ impl Outcome {
             Self::Done { odd_body: true, .. } => Class::DeliveredOddBody,
             Self::Reply(_) => Class::Reply,
             Self::BadReply(_) => Class::BadReply,
-            Self::Failed(Failure {
-                verdict: Verdict::Again,
-                ..
-            }) => Class::Failed,
-            Self::Failed(Failure {
-                verdict: Verdict::Final,
-                ..
-            }) => Class::Rejected,
+            Self::Failed(failure) => failure.verdict.class(),
+            Self::Refused(refusal) => Verdict::from(refusal).class(),
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure without an answer.
+    pub fn without_answer(verdict: Verdict, reason: String) -> Self {
+        Self {
+            verdict,
+            status: None,
+            reason,
+            body: Bytes::new(),
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    /// No room counts as a 503. The others have no status.
+    fn from(refusal: Refusal) -> Self {
+        let failure = Self::without_answer(Verdict::from(&refusal), refusal.to_string());
+        match refusal {
+            Refusal::Full { retry_after, .. } => Self {
+                status: Some(503),
+                retry_after: Some(retry_after),
+                ..failure
+            },
+            Refusal::UnknownBroker(_)
+            | Refusal::TooLarge(_)
+            | Refusal::Looping
+            | Refusal::Unavailable { .. } => failure,
+        }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// As what a failed attempt counts.
+    fn class(self) -> Class {
+        match self {
+            Self::Again => Class::Failed,
+            Self::Final => Class::Rejected,
+        }
+    }
+}
+
+impl From<&Refusal> for Verdict {
+    fn from(refusal: &Refusal) -> Self {
+        if refusal.is_temporary() {
+            Self::Again
+        } else {
+            Self::Final
         }
     }
 }

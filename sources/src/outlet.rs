@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use millrace_delivery::backoff;
+use millrace_delivery::target::{self, Batches};
 use millrace_delivery::{Connection, Failure, Outcome, Request, Share, Verdict};
 use millrace_event::http::Outgoing;
-use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_event::{Event, Intake, Origin, Refusal};
 use millrace_model::source::Patience;
 use millrace_model::{Format, Target};
 use parking_lot::Mutex;
@@ -28,29 +28,21 @@ use crate::waits::Waits;
 /// # Caveats
 /// A Broker takes all of a call's events or none. A URL takes them one by one: after an error some may have
 /// arrived.
-#[derive(Debug)]
 pub struct Outlet {
-    way: Way,
+    target: Target,
+    intake: Arc<dyn Intake>,
+    /// The source's.
+    namespace: Arc<str>,
+    share: Share,
+    /// The longest that one request to a URL may take, unless the document says that.
+    timeout: Duration,
+    /// Connections not in use; no more than were in use at once.
+    idle: Mutex<Vec<Connection>>,
     /// Extension attributes that every event gets.
     overrides: Vec<(String, String)>,
     /// How a URL is tried, where the document says that.
     patience: Option<Patience>,
     report: Report,
-}
-
-enum Way {
-    Broker {
-        intake: Arc<dyn Intake>,
-        broker: ObjectName,
-    },
-    Url {
-        uri: Uri,
-        namespace: Arc<str>,
-        share: Share,
-        timeout: Duration,
-        /// Connections not in use; no more than were in use at once.
-        idle: Mutex<Vec<Connection>>,
-    },
 }
 
 /// Why the sink has not taken an event.
@@ -85,21 +77,13 @@ impl Outlet {
         timeout: Duration,
         report: Report,
     ) -> Self {
-        let way = match target {
-            Target::Broker(broker) => Way::Broker {
-                intake,
-                broker: broker.clone(),
-            },
-            Target::Http(uri) => Way::Url {
-                uri: uri.clone(),
-                namespace: namespace.into(),
-                share,
-                timeout,
-                idle: Mutex::default(),
-            },
-        };
         Self {
-            way,
+            target: target.clone(),
+            intake,
+            namespace: namespace.into(),
+            share,
+            timeout,
+            idle: Mutex::default(),
             overrides,
             patience: None,
             report,
@@ -115,7 +99,11 @@ impl Outlet {
     /// Whether it takes many events at the price of one, all or none: a Broker does, a URL takes them one by
     /// one.
     pub fn takes_batches(&self) -> bool {
-        matches!(self.way, Way::Broker { .. })
+        self.batches().is_some()
+    }
+
+    fn batches(&self) -> Option<Batches<'_>> {
+        target::batches(&self.target, &*self.intake)
     }
 
     /// Offers the events once.
@@ -210,12 +198,12 @@ impl Outlet {
     /// One try; an error tells how many events were taken before it. A shortage is waited out until
     /// `shutdown`.
     async fn push(&self, events: &[Event], shutdown: &CancellationToken) -> Result<(), (usize, NotTaken)> {
-        let pushed = match &self.way {
-            Way::Broker { intake, broker } => {
-                let admitted = intake.admit(broker, events.to_vec(), Origin::Producer).await;
-                admitted.map_err(|refusal| (0, NotTaken::from(refusal)))
+        let pushed = match self.batches() {
+            Some(batches) => {
+                let offered = batches.offer(events.to_vec()).await;
+                offered.map_err(|refusal| (0, NotTaken::from(refusal)))
             }
-            Way::Url { .. } => self.post_all(events, shutdown).await,
+            None => self.post_all(events, shutdown).await,
         };
         match &pushed {
             Ok(()) => self.report.taken(events.len()),
@@ -245,30 +233,21 @@ impl Outlet {
     }
 
     async fn post(&self, event: &Event, shutdown: &CancellationToken) -> Result<(), NotTaken> {
-        let Way::Url {
-            uri,
-            namespace,
-            share,
-            timeout,
-            idle,
-        } = &self.way
-        else {
-            return Ok(());
-        };
         let policy = self.patience.as_ref().map(|patience| &patience.policy);
-        let kept = idle.lock().pop();
-        let mut connection = kept.unwrap_or_else(|| share.slot());
         let request = Request {
-            uri,
             event,
+            origin: Origin::Producer,
             outgoing: Outgoing::default(),
             format: policy.map_or(Format::Binary, |policy| policy.format),
-            namespace,
+            namespace: &self.namespace,
             wants_reply: false,
-            timeout: policy.map_or(*timeout, |policy| policy.timeout),
+            timeout: policy.map_or(self.timeout, |policy| policy.timeout),
         };
+        let kept = self.idle.lock().pop();
+        let mut connection = kept.unwrap_or_else(|| self.share.slot());
         let outcome = loop {
-            let shortage = match connection.try_attempt(&request).await {
+            let tried = target::try_attempt(&self.target, &request, &*self.intake, &mut connection).await;
+            let shortage = match tried {
                 Ok(outcome) => break outcome,
                 Err(shortage) => shortage,
             };
@@ -279,10 +258,11 @@ impl Outlet {
             }
         };
         connection.rest();
-        idle.lock().push(connection);
+        self.idle.lock().push(connection);
         match outcome {
             Outcome::Done { .. } | Outcome::Reply(_) | Outcome::BadReply(_) => Ok(()),
             Outcome::Failed(failure) => Err(NotTaken::from(failure)),
+            Outcome::Refused(refusal) => Err(NotTaken::from(refusal)),
         }
     }
 }
@@ -299,12 +279,9 @@ fn given_up(refusal: &NotTaken, retries: u32) -> NotTaken {
     }
 }
 
-impl std::fmt::Debug for Way {
+impl std::fmt::Debug for Outlet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Broker { broker, .. } => write!(f, "Broker({broker})"),
-            Self::Url { uri, .. } => write!(f, "Url({uri})"),
-        }
+        f.debug_tuple("Outlet").field(&self.target).finish()
     }
 }
 
@@ -327,9 +304,7 @@ impl From<Refusal> for NotTaken {
         Self {
             code: refusal.code(),
             reason: refusal.to_string(),
-            // A Broker that is gone may come back with the next change of the documents, and the source goes
-            // with it.
-            is_temporary: refusal.is_temporary() || matches!(refusal, Refusal::UnknownBroker(_)),
+            is_temporary: refusal.is_temporary(),
             retry_after: match refusal {
                 Refusal::Full { retry_after, .. } => Some(retry_after),
                 _ => None,

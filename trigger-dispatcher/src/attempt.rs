@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 use millrace_channel::{AttemptOutcome, Stage};
+use millrace_delivery::target::try_attempt;
 use millrace_delivery::{Connection, Failure, Outcome, Request, dead_letter};
 use millrace_event::http::Outgoing;
+use millrace_event::{Origin, Refusal};
 use millrace_model::{Shortage, Target};
 
-use crate::into_mesh::{self, Reply};
 use crate::lane::Job;
+use crate::reply::{self, Reply};
 use crate::serving::Serving;
-use crate::settings::Settings;
+use crate::settings::{NamedTarget, Settings};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(crate) fn target<'a>(
     stage: Stage,
     settings: &'a Settings,
     failures: &[millrace_channel::Failure],
-) -> Result<&'a Target, String> {
+) -> Result<&'a NamedTarget, String> {
     let cause = || failures.last().map_or("", |failure| failure.reason.as_str());
     match (stage, &settings.dead_letter) {
         (Stage::Subscriber, _) => settings.subscriber.as_ref().map_err(Clone::clone),
@@ -54,28 +56,22 @@ pub(crate) async fn attempt(
     connection: &mut Connection,
 ) -> Result<Ended, Shortage> {
     let extra = extra_attributes(job);
-    let uri = match target {
-        Target::Http(uri) => uri,
-        Target::Broker(broker) => {
-            connection.rest();
-            return Ok(Box::pin(into_mesh::hand_over(serving, broker, &job.event, &extra)).await);
-        }
-    };
     let extra: Vec<_> = extra
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     let policy = &job.settings.trigger.delivery;
     let request = Request {
-        uri,
         event: &job.event,
+        origin: Origin::Mesh,
         outgoing: Outgoing { extra: &extra },
         format: policy.format,
         namespace: job.settings.trigger.name.namespace(),
         wants_reply: job.attempted.key.stage == Stage::Subscriber,
         timeout: policy.timeout,
     };
-    let ended = match connection.try_attempt(&request).await? {
+    let intake = &*serving.common.intake;
+    let ended = match try_attempt(target, &request, intake, connection).await? {
         Outcome::Done {
             status,
             odd_body,
@@ -87,11 +83,15 @@ pub(crate) async fn attempt(
             reply: Reply::None,
         },
         Outcome::Failed(failure) => Ended::failed(failure),
+        Outcome::Refused(refusal) => Ended::Failed {
+            looping: refusal == Refusal::Looping,
+            failure: refusal.into(),
+        },
         Outcome::Reply(reply) => {
             connection.rest();
-            Box::pin(into_mesh::store(serving, job, *reply)).await
+            Box::pin(reply::store(serving, job, *reply)).await
         }
-        Outcome::BadReply(bad) => into_mesh::refuse_bad(serving, job, *bad),
+        Outcome::BadReply(bad) => reply::refuse_bad(serving, job, *bad),
     };
     connection.reply_stored();
     Ok(ended)
@@ -122,7 +122,7 @@ fn extra_attributes(job: &Job) -> Vec<(&'static str, String)> {
     } else {
         &cause.body
     };
-    dead_letter::attributes(&job.settings.subscriber_text, cause.status, what).into()
+    dead_letter::attributes(&job.settings.documented_subscriber(), cause.status, what).into()
 }
 
 // === impl Ended ===

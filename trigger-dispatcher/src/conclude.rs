@@ -1,21 +1,19 @@
 //! What follows from the end of an attempt: it is counted, noted and told, and the next step is decided.
 
-use std::borrow::Cow;
-
 use millrace_channel::{AttemptOutcome, Stage};
 use millrace_event::Timestamp;
-use millrace_model::Target;
 
 use crate::attempt::Ended;
 use crate::history;
-use crate::into_mesh::Reply;
 use crate::lane::{Counts, Job, Lane};
 use crate::next_step::{self, Attempted, Next};
+use crate::reply::Reply;
 use crate::serving::Serving;
+use crate::settings::NamedTarget;
 
 /// What is known when an attempt has ended.
 pub(crate) struct Concluding<'a> {
-    pub(crate) target: &'a Target,
+    pub(crate) target: &'a NamedTarget,
     /// In steady time.
     pub(crate) began: Timestamp,
     pub(crate) ended: Ended,
@@ -27,12 +25,6 @@ pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concludin
     let Concluding { target, began, ended } = end;
     let now = serving.moment();
     let millis = u64::try_from(now.steady.since(began).as_millis()).unwrap_or(u64::MAX);
-    let target: Cow<'_, str> = match target {
-        Target::Http(_) if job.attempted.key.stage == Stage::Subscriber => {
-            Cow::Borrowed(&*job.settings.subscriber_text)
-        }
-        target => Cow::Owned(target.to_string()),
-    };
     let counts = count(serving, job, &ended, now.wall);
     let mut attempt = history::attempt(lane, job, &ended, now.wall, millis);
     let next = match ended {
@@ -43,7 +35,15 @@ pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concludin
                 ..job.attempted.clone()
             };
             let chance = fastrand::f64();
-            next_step::after_failure(&job.settings, attempted, &failure, &target, millis, now, chance)
+            next_step::after_failure(
+                &job.settings,
+                attempted,
+                &failure,
+                &target.name,
+                millis,
+                now,
+                chance,
+            )
         }
         Ended::Done {
             reply: Reply::Refused(_, row),
@@ -54,7 +54,7 @@ pub(crate) fn conclude(serving: &Serving, lane: &Lane, job: &Job, end: Concludin
     if attempt.outcome == AttemptOutcome::Failed && matches!(next, Next::Park { .. }) {
         attempt.outcome = AttemptOutcome::Parked;
     }
-    history::note(serving, &job.event, &target, attempt);
+    history::note(serving, &job.event, &target.name, attempt);
     (next, counts)
 }
 

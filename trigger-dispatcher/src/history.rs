@@ -6,10 +6,10 @@ use millrace_channel::{Attempt, AttemptOutcome, Stage, WorkKey};
 use millrace_event::{Event, Timestamp};
 
 use crate::attempt::Ended;
-use crate::into_mesh::Reply;
 use crate::lane::{Job, Lane};
 use crate::next_step::Next;
 use crate::observer::Observation;
+use crate::reply::Reply;
 use crate::serving::Serving;
 
 /// Bytes of an answer's body that are noted.

@@ -3,7 +3,7 @@
 //! The files follow the way of an event. [`dispatcher`] keeps one `serving` per broker, and `admission` gives
 //! each of its triggers a `lane`. The `router` reads the log's head and pushes matches into the lanes that
 //! keep up; `catch_up` feeds the others. A `worker` takes from its lane and sees the job through (`deliver`):
-//! it makes the `attempt` (what stays in the mesh goes `into_mesh`, and a `bad_reply` is kept), and
+//! it makes the `attempt` (whose `reply` is stored, and a `bad_reply` is kept), and
 //! `conclude` decides what comes next (`next_step`), which `history` notes. `alone` keeps events apart that
 //! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
 //! `watched` restarts all of these tasks after a panic.
@@ -28,7 +28,6 @@ mod deliver;
 pub mod dispatcher;
 mod due;
 mod history;
-mod into_mesh;
 mod lane;
 pub mod metrics;
 mod next_step;
@@ -36,6 +35,7 @@ pub mod observer;
 mod orphans;
 mod progress;
 mod provoke;
+mod reply;
 mod router;
 mod serving;
 mod settings;

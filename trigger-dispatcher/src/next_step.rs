@@ -174,7 +174,7 @@ fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: M
         at: now.wall,
         stage: attempted.key.stage,
         attempt: attempted.attempt,
-        target: settings.subscriber_text.to_string(),
+        target: settings.documented_subscriber(),
         status: None,
         reason,
         body: Vec::new(),

@@ -1,5 +1,5 @@
-//! What stays in the mesh: a delivery to one of its Brokers, and the reply in an answer. Both go through
-//! intake, and both carry the attribute that ends a loop.
+//! What becomes of the reply in an answer. It goes through intake and carries the attribute that ends a loop;
+//! if it is refused for good, it becomes work of its own.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use millrace_channel::{AttemptOutcome, Work};
 use millrace_delivery::reply::{self as answered, BadReply, Came};
 use millrace_delivery::{Failure, Verdict};
-use millrace_event::{Event, Invalid, ObjectName, Origin, Refusal, hops};
+use millrace_event::{Event, Invalid, Origin, Refusal, hops};
 
 use crate::attempt::Ended;
 use crate::bad_reply;
@@ -36,45 +36,6 @@ pub(crate) struct Refused {
     pub(crate) looping: bool,
 }
 
-/// A delivery to a Broker of this mesh.
-pub(crate) async fn hand_over(
-    serving: &Serving,
-    broker: &ObjectName,
-    event: &Event,
-    extra: &[(&'static str, String)],
-) -> Ended {
-    let mut builder = hops::onward(event, event);
-    for (name, value) in extra {
-        builder = builder.attribute(name, value);
-    }
-    let event = match builder.build() {
-        Ok(event) => event,
-        Err(invalid) => return Ended::failed(failed(Verdict::Final, invalid.to_string())),
-    };
-    match serving
-        .common
-        .intake
-        .admit(broker, vec![event], Origin::Mesh)
-        .await
-    {
-        Ok(()) => done(202, Reply::None),
-        Err(Refusal::Full {
-            reason, retry_after, ..
-        }) => Ended::failed(Failure {
-            status: Some(503),
-            retry_after: Some(retry_after),
-            ..failed(Verdict::Again, reason)
-        }),
-        Err(refusal @ (Refusal::UnknownBroker(_) | Refusal::Unavailable { .. })) => {
-            Ended::failed(failed(Verdict::Again, refusal.to_string()))
-        }
-        Err(refusal) => Ended::Failed {
-            looping: refusal == Refusal::Looping,
-            failure: failed(Verdict::Final, refusal.to_string()),
-        },
-    }
-}
-
 /// Stores the replies of an answer before the delivery counts as done. If they are refused for now, they are
 /// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, they
 /// become a row of work and the delivery is done.
@@ -88,11 +49,11 @@ pub(crate) async fn store(serving: &Serving, job: &Job, reply: answered::Reply) 
     match offer(serving, job, &events).await {
         Ok(()) => {
             serving.metrics.replies.inc_by(events.len() as u64);
-            done(200, Reply::Stored)
+            done(Reply::Stored)
         }
         Err(refusal) if refusal.is_temporary() => {
             let reason = format!("the reply could not be stored: {refusal}");
-            Ended::failed(failed(Verdict::Again, reason))
+            Ended::failed(Failure::without_answer(Verdict::Again, reason))
         }
         Err(refusal) => {
             let kept = kept(job, answered::Reply { events, ..reply });
@@ -132,7 +93,7 @@ fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> Ended 
     let key = job.attempted.key;
     tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, reason = refused.reason, "a reply was refused");
     let row = next_step::refused_reply(&job.settings, key, kept, refused.reason.clone(), serving.moment());
-    done(200, Reply::Refused(refused, Box::new(row)))
+    done(Reply::Refused(refused, Box::new(row)))
 }
 
 /// A refused reply as one event: the reply itself, or an event that holds the whole batch.
@@ -187,21 +148,12 @@ impl From<&Refusal> for Refused {
     }
 }
 
-fn done(status: u16, reply: Reply) -> Ended {
+/// A delivery that was answered with a 200.
+fn done(reply: Reply) -> Ended {
     Ended::Done {
-        status,
+        status: 200,
         odd_body: false,
         body: Bytes::new(),
         reply,
-    }
-}
-
-fn failed(verdict: Verdict, reason: String) -> Failure {
-    Failure {
-        verdict,
-        status: None,
-        reason,
-        body: Bytes::new(),
-        retry_after: None,
     }
 }

@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::Uri;
-use millrace_event::ObjectName;
+use millrace_delivery::own_ingress::own_broker;
 use millrace_model::{Target, Trigger};
 
 /// A trigger as its lane uses it. Replaced as a whole when the trigger changes.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) trigger: Arc<Trigger>,
-    pub(crate) subscriber: Result<Target, String>,
-    pub(crate) dead_letter: Option<Result<Target, String>>,
-    /// The subscriber as text, for histories and dead letters.
-    pub(crate) subscriber_text: Arc<str>,
+    pub(crate) subscriber: Result<NamedTarget, String>,
+    pub(crate) dead_letter: Option<Result<NamedTarget, String>>,
+}
+
+/// A target with its text, which is needed for each attempt.
+#[derive(Debug)]
+pub(crate) struct NamedTarget {
+    pub(crate) target: Target,
+    pub(crate) name: Box<str>,
 }
 
 // === impl Settings ===
@@ -23,72 +27,21 @@ impl Settings {
     /// The settings of a trigger. A URL of our own ingress counts as the Broker it names, so that
     /// its events keep their loop counter.
     pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: Option<SocketAddr>) -> Self {
-        let own = |target: Target| own_broker(target, own_ingress);
-        let subscriber = trigger.subscriber.clone().map(own);
-        let dead_letter = trigger.dead_letter.clone().map(|sink| sink.map(own));
-        let subscriber_text = match &trigger.subscriber {
-            Ok(target) => target.to_string().into(),
-            Err(_) => Arc::from(""),
+        let named = |target: Target| {
+            let target = own_broker(target, own_ingress);
+            let name = target.to_string().into();
+            NamedTarget { target, name }
         };
         Self {
+            subscriber: trigger.subscriber.clone().map(named),
+            dead_letter: trigger.dead_letter.clone().map(|sink| sink.map(named)),
             trigger,
-            subscriber,
-            dead_letter,
-            subscriber_text,
         }
     }
-}
 
-fn own_broker(target: Target, own_ingress: Option<SocketAddr>) -> Target {
-    let (Target::Http(uri), Some(own)) = (&target, own_ingress) else {
-        return target;
-    };
-    match broker_of(uri) {
-        Some(broker) if is_own(uri, own) => Target::Broker(broker),
-        _ => target,
-    }
-}
-
-fn broker_of(uri: &Uri) -> Option<ObjectName> {
-    let path = uri.path().strip_prefix('/')?;
-    path.strip_suffix('/').unwrap_or(path).parse().ok()
-}
-
-fn is_own(uri: &Uri, own: SocketAddr) -> bool {
-    let default_port = if uri.scheme_str() == Some("https") {
-        443
-    } else {
-        80
-    };
-    if uri.port_u16().unwrap_or(default_port) != own.port() {
-        return false;
-    }
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let local = own.ip().is_loopback() || own.ip().is_unspecified();
-    match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => ip == own.ip() || (own.ip().is_unspecified() && ip.is_loopback()),
-        Err(_) => local && host.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_of_our_own_ingress_is_the_broker_it_names() {
-        let own = Some("127.0.0.1:8080".parse().expect("an address"));
-        let cases = [
-            ("http://127.0.0.1:8080/shop/default", true),
-            ("http://localhost:8080/shop/default/", true),
-            ("http://127.0.0.1:8081/shop/default", false),
-            ("http://127.0.0.1:8080/shop", false),
-            ("http://127.0.0.1:8080/a/b/c", false),
-            ("http://10.0.0.1:8080/shop/default", false),
-        ];
-        for (uri, is_broker) in cases {
-            let target = own_broker(Target::Http(uri.parse().expect("a uri")), own);
-            assert_eq!(matches!(target, Target::Broker(_)), is_broker, "{uri}");
-        }
+    /// The subscriber as its document names it, for dead letters and failures; empty if it is not known.
+    pub(crate) fn documented_subscriber(&self) -> String {
+        let subscriber = self.trigger.subscriber.as_ref();
+        subscriber.map_or_else(|_| String::new(), Target::to_string)
     }
 }

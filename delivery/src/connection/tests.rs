@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use http::Uri;
-use millrace_event::{DataForm, Event, SpecVersion};
+use millrace_event::{DataForm, Event, Origin, SpecVersion};
 use millrace_model::Format;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -45,15 +45,15 @@ fn event() -> Event {
 async fn attempt(slot: &mut Connection, name: &str) -> Result<Outcome, Shortage> {
     let uri: Uri = format!("http://{name}.example:9/").parse().expect("a URL");
     let request = Request {
-        uri: &uri,
         event: &event(),
+        origin: Origin::Mesh,
         outgoing: millrace_event::http::Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",
         wants_reply: false,
         timeout: Duration::from_secs(60),
     };
-    slot.try_attempt(&request).await
+    slot.try_attempt(&uri, &request).await
 }
 
 #[tokio::test]
@@ -119,8 +119,8 @@ async fn the_future_of_an_attempt_is_small() {
     let uri: Uri = "http://a.example/".parse().expect("a URL");
     let event = event();
     let request = Request {
-        uri: &uri,
         event: &event,
+        origin: Origin::Mesh,
         outgoing: millrace_event::http::Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",
@@ -128,6 +128,6 @@ async fn the_future_of_an_attempt_is_small() {
         timeout: Duration::from_secs(60),
     };
     // Each delivery under way has one in its task.
-    let size = size_of_val(&slot.try_attempt(&request));
+    let size = size_of_val(&slot.try_attempt(&uri, &request));
     assert!(size <= 2048, "{size} bytes");
 }

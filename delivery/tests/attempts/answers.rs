@@ -170,7 +170,7 @@ async fn retry_after_is_heard_on_429_and_503_only_in_every_form() {
         .await;
         let outcome = connector
             .slot()
-            .attempt(&request(&server.url("/"), &event()))
+            .attempt(&server.url("/"), &request(&event()))
             .await;
         assert_eq!(failure(outcome).retry_after, expected, "{status}: {value}");
     }

@@ -27,10 +27,10 @@ async fn one_connection_carries_many_deliveries() {
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     let mut statuses = Vec::new();
     for _ in all {
-        statuses.push(match slot.attempt(&request(&uri, &event)).await {
+        statuses.push(match slot.attempt(&uri, &request(&event)).await {
             Outcome::Done { status, .. } => status,
             Outcome::Failed(failure) => failure.status.expect("an answer"),
-            Outcome::Reply(_) | Outcome::BadReply(_) => 0,
+            Outcome::Reply(_) | Outcome::BadReply(_) | Outcome::Refused(_) => 0,
         });
         assert!(slot.is_open(), "{statuses:?}");
     }
@@ -43,7 +43,7 @@ async fn a_connection_closed_while_idle_is_replaced() {
     let server = Server::start(vec![answer(OK), answer(OK), answers(&[OK])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for _ in 0..3 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     }
     assert_eq!(server.accepted(), 3);
 }
@@ -57,7 +57,7 @@ async fn a_reused_connection_that_closes_before_the_first_byte_is_replaced_once_
         Connector::new(ConnectorOptions::default()).with_metrics(Metrics::register(&mut registry));
     let (uri, event, mut slot) = (server.url("/"), event(), connector.slot());
     for _ in 0..2 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     }
     assert_eq!(server.accepted(), 2);
     let sent = [
@@ -86,8 +86,8 @@ async fn the_replacement_of_a_stale_connection_is_a_fresh_one_and_may_fail() {
     let goes_stale = [answer(OK), vec![Step::Request]].concat();
     let server = Server::start(vec![goes_stale, vec![Step::Request], answers(&[OK])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
-    assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
-    let failed = failure(slot.attempt(&request(&uri, &event)).await);
+    assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
+    let failed = failure(slot.attempt(&uri, &request(&event)).await);
     assert_eq!(failed.reason, "the connection was closed before an answer came");
     assert_eq!(server.accepted(), 2);
 }
@@ -98,8 +98,8 @@ async fn a_reused_connection_that_closes_after_the_first_byte_is_a_failed_attemp
         let script = [answer(OK), answer(beginning)].concat();
         let server = Server::start(vec![script, answers(&[OK])]).await;
         let (uri, event, mut slot) = (server.url("/"), event(), slot());
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
-        let failed = failure(slot.attempt(&request(&uri, &event)).await);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
+        let failed = failure(slot.attempt(&uri, &request(&event)).await);
         assert_eq!(
             failed.reason, "the connection was closed in the middle of the answer",
             "{beginning:?}"
@@ -119,10 +119,10 @@ async fn what_the_target_ends_is_not_used_again() {
     ] {
         let server = Server::start(vec![answer(last), answers(&[OK])]).await;
         let (uri, event, mut slot) = (server.url("/"), event(), slot());
-        slot.attempt(&request(&uri, &event)).await;
+        slot.attempt(&uri, &request(&event)).await;
         assert!(!slot.is_open(), "{last:?}");
         assert_eq!(
-            done(slot.attempt(&request(&uri, &event)).await).0,
+            done(slot.attempt(&uri, &request(&event)).await).0,
             202,
             "{last:?}"
         );
@@ -135,7 +135,7 @@ async fn http_1_0_with_keep_alive_is_kept() {
     let server = Server::start(vec![answers(&[answer, answer])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for _ in 0..2 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     }
     assert_eq!(server.accepted(), 1);
 }
@@ -147,7 +147,7 @@ async fn bytes_that_nobody_asked_for_are_not_taken_for_the_next_answer() {
     let server = Server::start(vec![script, answers(&[OK])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for _ in 0..2 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     }
     assert_eq!(server.accepted(), 2);
 }
@@ -163,7 +163,7 @@ async fn another_authority_replaces_the_connection_and_another_path_does_not() {
         (second.url("/a"), (1, 1)),
         (first.url("/a"), (2, 1)),
     ] {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
         assert_eq!((first.accepted(), second.accepted()), so_far, "{uri}");
     }
 }
@@ -173,17 +173,17 @@ async fn an_attempt_given_up_on_closes_its_connection() {
     let goes_silent = [answer(OK), vec![Step::Request, Step::Hold]].concat();
     let mut server = Server::start(vec![goes_silent, answers(&[OK])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
-    assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+    assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     server.request().await;
     {
-        let pending = request(&uri, &event);
+        let pending = request(&event);
         tokio::select! {
-            outcome = slot.attempt(&pending) => panic!("answered: {outcome:?}"),
+            outcome = slot.attempt(&uri, &pending) => panic!("answered: {outcome:?}"),
             _ = server.request() => {}
         }
     }
     assert!(!slot.is_open());
-    assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+    assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
     assert_eq!(server.accepted(), 2);
 }
 
@@ -196,10 +196,13 @@ async fn an_answer_before_the_request_was_read_counts() {
     let server = Server::start(vec![early.to_vec()]).await;
     let (uri, event) = (server.url("/"), event());
     let outcome = slot()
-        .attempt(&Request {
-            timeout: Duration::from_secs(60),
-            ..request(&uri, &event)
-        })
+        .attempt(
+            &uri,
+            &Request {
+                timeout: Duration::from_secs(60),
+                ..request(&event)
+            },
+        )
         .await;
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
 }
@@ -209,7 +212,7 @@ async fn a_slot_can_be_closed_and_used_again() {
     let server = Server::start(vec![answers(&[OK]), answers(&[OK])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for accepted in 1..=2 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
         assert_eq!(server.accepted(), accepted);
         slot.close();
         assert!(!slot.is_open());

@@ -20,7 +20,7 @@ async fn nobody_listening_is_connection_refused() {
         .parse()
         .expect("a URL");
     drop(listener);
-    let failure = failure(slot().attempt(&request(&uri, &event())).await);
+    let failure = failure(slot().attempt(&uri, &request(&event())).await);
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
     assert_eq!(failure.reason, "connection refused");
 }
@@ -28,7 +28,7 @@ async fn nobody_listening_is_connection_refused() {
 #[tokio::test]
 async fn an_unknown_name_is_worth_another_attempt() {
     let uri = "http://nowhere.invalid/".parse().expect("a URL");
-    let failure = failure(slot().attempt(&request(&uri, &event())).await);
+    let failure = failure(slot().attempt(&uri, &request(&event())).await);
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
     assert!(failure.reason.starts_with("name not found"), "{}", failure.reason);
 }
@@ -36,7 +36,7 @@ async fn an_unknown_name_is_worth_another_attempt() {
 #[tokio::test]
 async fn a_url_that_is_none_is_final() {
     for url in ["/relative", "ftp://a.example/", "http://127.0.0.1:99999/"] {
-        let failure = failure(slot().attempt(&request(&url.parse().expect(url), &event())).await);
+        let failure = failure(slot().attempt(&url.parse().expect(url), &request(&event())).await);
         assert_eq!((failure.verdict, failure.status), (Verdict::Final, None), "{url}");
     }
 }
@@ -47,10 +47,13 @@ async fn silence_ends_with_the_timeout() {
     let (uri, event) = (server.url("/"), event());
     let mut slot = slot();
     let failure = failure(
-        slot.attempt(&Request {
-            timeout: TINY,
-            ..request(&uri, &event)
-        })
+        slot.attempt(
+            &uri,
+            &Request {
+                timeout: TINY,
+                ..request(&event)
+            },
+        )
         .await,
     );
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
@@ -67,10 +70,13 @@ async fn half_a_head_and_then_silence_ends_with_the_timeout() {
     let (uri, event) = (server.url("/"), event());
     let failure = failure(
         slot()
-            .attempt(&Request {
-                timeout: TINY,
-                ..request(&uri, &event)
-            })
+            .attempt(
+                &uri,
+                &Request {
+                    timeout: TINY,
+                    ..request(&event)
+                },
+            )
             .await,
     );
     assert_eq!(
@@ -163,10 +169,13 @@ async fn a_success_stays_one_when_its_idle_words_never_end() {
     let (uri, event) = (server.url("/"), event());
     let mut slot = slot();
     let outcome = slot
-        .attempt(&Request {
-            timeout: SHORT,
-            ..request(&uri, &event)
-        })
+        .attempt(
+            &uri,
+            &Request {
+                timeout: SHORT,
+                ..request(&event)
+            },
+        )
         .await;
     assert_eq!(done(outcome), (200, true, "than".to_owned()));
     assert!(!slot.is_open());
@@ -198,10 +207,13 @@ async fn an_announced_reply_that_breaks_off_is_a_failed_attempt() {
     let (uri, event) = (server.url("/"), event());
     let late = failure(
         slot()
-            .attempt(&Request {
-                timeout: SHORT,
-                ..request(&uri, &event)
-            })
+            .attempt(
+                &uri,
+                &Request {
+                    timeout: SHORT,
+                    ..request(&event)
+                },
+            )
             .await,
     );
     assert_eq!(late.reason, "the answer was not complete within 2 s");
@@ -219,7 +231,7 @@ async fn an_endless_body_is_read_up_to_the_limit() {
     ] {
         let server = Server::start(vec![[answer(head), vec![Step::Flood]].concat()]).await;
         let mut slot = connector.slot();
-        let (status, odd, body) = done(slot.attempt(&request(&server.url("/"), &event())).await);
+        let (status, odd, body) = done(slot.attempt(&server.url("/"), &request(&event())).await);
         assert_eq!((status, odd, body), (200, true, "0".repeat(1_024)));
         assert!(
             !slot.is_open(),
@@ -238,7 +250,7 @@ async fn a_failed_attempt_leaves_a_slot_that_works() {
     .await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for delivered in [false, false, true] {
-        let outcome = slot.attempt(&request(&uri, &event)).await;
+        let outcome = slot.attempt(&uri, &request(&event)).await;
         assert_eq!(matches!(outcome, Outcome::Done { .. }), delivered, "{outcome:?}");
     }
 }

@@ -20,7 +20,7 @@ async fn metadata_addresses_are_refused_for_good() {
         "http://[::ffff:169.254.169.254]/",
         "http://0.0.0.0/",
     ] {
-        let failure = failure(slot().attempt(&request(&url.parse().expect(url), &event())).await);
+        let failure = failure(slot().attempt(&url.parse().expect(url), &request(&event())).await);
         assert_eq!((failure.verdict, failure.status), (Verdict::Final, None), "{url}");
         assert!(failure.reason.contains("refused"), "{}", failure.reason);
     }
@@ -38,7 +38,7 @@ async fn names_are_judged_by_what_they_resolve_to() {
         let uri = format!("http://{host}:{}/", server.address.port())
             .parse()
             .expect("a URL");
-        let failure = failure(connector.slot().attempt(&request(&uri, &event())).await);
+        let failure = failure(connector.slot().attempt(&uri, &request(&event())).await);
         let by_the_guard = failure.verdict == Verdict::Final && failure.reason.contains("loopback");
         // Not every resolver knows every way; then there is nothing to judge.
         assert!(
@@ -61,7 +61,7 @@ async fn the_own_admin_listener_is_refused_and_its_neighbours_are_not() {
     let failure = failure(
         connector
             .slot()
-            .attempt(&request(&admin.url("/api/v1/parked"), &event()))
+            .attempt(&admin.url("/api/v1/parked"), &request(&event()))
             .await,
     );
     assert_eq!(failure.verdict, Verdict::Final);
@@ -69,7 +69,7 @@ async fn the_own_admin_listener_is_refused_and_its_neighbours_are_not() {
     assert_eq!(admin.accepted(), 0);
     connector
         .slot()
-        .attempt(&request(&subscriber.url("/"), &event()))
+        .attempt(&subscriber.url("/"), &request(&event()))
         .await;
     assert_eq!(subscriber.accepted(), 1);
 }
@@ -85,7 +85,7 @@ async fn an_admin_listener_on_all_addresses_is_refused_on_loopback() {
     });
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
         let uri = format!("http://{host}:{port}/").parse().expect("a URL");
-        let failure = failure(connector.slot().attempt(&request(&uri, &event())).await);
+        let failure = failure(connector.slot().attempt(&uri, &request(&event())).await);
         assert_eq!(failure.verdict, Verdict::Final, "{host}: {}", failure.reason);
     }
 }

@@ -9,4 +9,5 @@ mod replies;
 mod requests;
 mod server;
 mod shortages;
+mod targets;
 mod tls;

@@ -101,7 +101,7 @@ async fn after_a_long_wait_for_memory(answer: &str) -> Outcome {
     });
     let (server, event) = (Server::once(answer).await, event());
     let uri = server.url("/");
-    let request = request(&uri, &event);
+    let request = request(&event);
     let mut slot = connector.slot();
     let room = async {
         while !full[0].is_waited_for() {
@@ -114,7 +114,7 @@ async fn after_a_long_wait_for_memory(answer: &str) -> Outcome {
         tokio::time::resume();
         drop(full);
     };
-    tokio::join!(slot.attempt(&request), room).0
+    tokio::join!(slot.attempt(&uri, &request), room).0
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn the_connection_is_kept_after_a_reply() {
     let server = Server::start(vec![answers(&[&one, &one])]).await;
     let (uri, event, mut slot) = (server.url("/"), event(), slot());
     for _ in 0..2 {
-        assert_eq!(reply(slot.attempt(&request(&uri, &event)).await).id(), "R-1");
+        assert_eq!(reply(slot.attempt(&uri, &request(&event)).await).id(), "R-1");
     }
     assert_eq!(server.accepted(), 1);
 }
@@ -288,10 +288,13 @@ async fn where_none_is_asked_for_nothing_is_a_reply() {
     let server = Server::once(answer("200 OK", BINARY, "x")).await;
     let (uri, event) = (server.url("/"), event());
     let outcome = slot()
-        .attempt(&Request {
-            wants_reply: false,
-            ..request(&uri, &event)
-        })
+        .attempt(
+            &uri,
+            &Request {
+                wants_reply: false,
+                ..request(&event)
+            },
+        )
         .await;
     assert_eq!(done(outcome), (200, false, "x".to_owned()));
 }
@@ -306,7 +309,7 @@ async fn a_reply_beyond_the_limit_is_told_as_too_large() {
         let server = Server::once(answer("200 OK", BINARY, &"x".repeat(length))).await;
         let outcome = connector
             .slot()
-            .attempt(&request(&server.url("/"), &event()))
+            .attempt(&server.url("/"), &request(&event()))
             .await;
         if is_reply {
             assert_eq!(reply(outcome).data_len(), length);

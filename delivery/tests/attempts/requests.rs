@@ -19,9 +19,9 @@ struct Sent {
 async fn sent(path: &str, event: &Event, change: impl FnOnce(&mut Request<'_>)) -> Sent {
     let mut server = Server::start(vec![answers(&[OK])]).await;
     let uri = server.url(path);
-    let mut made = request(&uri, event);
+    let mut made = request(event);
     change(&mut made);
-    assert_eq!(done(slot().attempt(&made).await).0, 202);
+    assert_eq!(done(slot().attempt(&uri, &made).await).0, 202);
     let text = server.request().await;
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
     let (line, lines) = head.split_once("\r\n").expect("headers");
@@ -175,11 +175,14 @@ async fn a_dead_letter_carries_its_three_attributes() {
     let (uri, event) = (server.url("/dead"), event());
     let outgoing = Outgoing { extra: &extra };
     let outcome = slot()
-        .attempt(&Request {
-            outgoing,
-            wants_reply: false,
-            ..request(&uri, &event)
-        })
+        .attempt(
+            &uri,
+            &Request {
+                outgoing,
+                wants_reply: false,
+                ..request(&event)
+            },
+        )
         .await;
     assert_eq!(done(outcome).0, 202);
     let text = server.request().await;
@@ -216,11 +219,14 @@ async fn the_second_request_on_a_connection_carries_nothing_of_the_first() {
     let uri = server.url("/");
     let first = event().edit().attribute("extension", "1").build().expect("valid");
     let (second, mut slot) = (event(), slot());
-    slot.attempt(&request(&uri, &first)).await;
-    slot.attempt(&Request {
-        wants_reply: false,
-        ..request(&uri, &second)
-    })
+    slot.attempt(&uri, &request(&first)).await;
+    slot.attempt(
+        &uri,
+        &Request {
+            wants_reply: false,
+            ..request(&second)
+        },
+    )
     .await;
     assert!(server.request().await.contains("ce-extension: 1"));
     let text = server.request().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use millrace_delivery::{Connection, Connector, ConnectorOptions, Failure, Outcome, Request};
 use millrace_event::http::Outgoing;
-use millrace_event::{DataForm, Event, SpecVersion};
+use millrace_event::{DataForm, Event, Origin, SpecVersion};
 use millrace_model::Format;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -162,10 +162,10 @@ pub(crate) fn event() -> Event {
 }
 
 /// A request as the dispatcher makes it for a subscriber.
-pub(crate) fn request<'a>(uri: &'a Uri, event: &'a Event) -> Request<'a> {
+pub(crate) fn request(event: &Event) -> Request<'_> {
     Request {
-        uri,
         event,
+        origin: Origin::Mesh,
         outgoing: Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",
@@ -183,7 +183,7 @@ pub(crate) fn slot() -> Connection {
 /// One attempt, from a fresh slot, at a server that answers these bytes and closes.
 pub(crate) async fn outcome_of(bytes: impl AsRef<[u8]>) -> Outcome {
     let server = Server::once(bytes).await;
-    slot().attempt(&request(&server.url("/"), &event())).await
+    slot().attempt(&server.url("/"), &request(&event())).await
 }
 
 /// The failure of such an attempt.

@@ -27,7 +27,7 @@ fn assert_metrics(registry: &Registry, lines: &[&str]) {
 
 async fn deliver(share: &Share, server: &Server) {
     let mut slot = share.slot();
-    let outcome = slot.attempt(&request(&server.url("/"), &event())).await;
+    let outcome = slot.attempt(&server.url("/"), &request(&event())).await;
     assert_eq!(done(outcome).0, 202);
 }
 
@@ -38,7 +38,7 @@ async fn an_idle_connection_is_closed_for_who_waits() {
     let (idle, other) = (connector.share("idle"), connector.share("other"));
     let mut kept = idle.slot();
     for _ in 0..2 {
-        done(kept.attempt(&request(&server.url("/"), &event())).await);
+        done(kept.attempt(&server.url("/"), &request(&event())).await);
         if server.accepted() == 1 {
             kept.rest();
             assert!(kept.is_open());
@@ -64,9 +64,9 @@ async fn who_waits_has_made_no_attempt_and_gets_the_connection_of_one_that_ends(
     let (connector, registry) = connector(1);
     let (mut hanging, share) = (connector.share("hangs").slot(), connector.share("waits"));
     let (uri, event) = (server.url("/"), event());
-    let request = request(&uri, &event);
+    let request = request(&event);
     let mut waits = share.slot();
-    let attempt = hanging.attempt(&request);
+    let attempt = hanging.attempt(&uri, &request);
     tokio::select! {
         // In this order: the first one has the only connection when the second one asks.
         biased;
@@ -74,12 +74,12 @@ async fn who_waits_has_made_no_attempt_and_gets_the_connection_of_one_that_ends(
         () = async {
             server.request().await;
             for _ in 0..2 {
-                assert_eq!(waits.try_attempt(&request).await, Err(Shortage::Connections));
+                assert_eq!(waits.try_attempt(&uri, &request).await, Err(Shortage::Connections));
             }
         } => {}
     }
     waits.room(Shortage::Connections).await;
-    let outcome = waits.try_attempt(&request).await.expect("there is room");
+    let outcome = waits.try_attempt(&uri, &request).await.expect("there is room");
     assert_eq!(done(outcome).0, 202);
     assert_metrics(
         &registry,
@@ -98,15 +98,15 @@ async fn who_stands_in_line_and_goes_away_takes_nothing_with_it() {
     let (first, second) = (connector.share("first"), connector.share("second"));
     let hanging = Server::start(vec![vec![Step::Request, Step::Hold]]).await;
     let (uri, event) = (hanging.url("/"), event());
-    let request = request(&uri, &event);
+    let request = request(&event);
     let mut slot = first.slot();
-    let attempt = slot.try_attempt(&request);
+    let attempt = slot.try_attempt(&uri, &request);
     tokio::select! {
         biased;
         outcome = attempt => panic!("answered: {outcome:?}"),
         () = async {
             let mut gone = second.slot();
-            while gone.try_attempt(&request).await.is_ok() {}
+            while gone.try_attempt(&uri, &request).await.is_ok() {}
             drop(gone);
         } => {}
     }
@@ -122,18 +122,21 @@ async fn a_slot_that_makes_one_attempt_after_another_gives_way_at_the_end_of_one
     let (connector, _) = connector(1);
     let (mut busy, other) = (connector.share("busy").slot(), connector.share("other"));
     let (uri, event) = (server.url("/"), event());
-    let request = request(&uri, &event);
+    let request = request(&event);
     for _ in 0..2 {
-        done(busy.attempt(&request).await);
+        done(busy.attempt(&uri, &request).await);
         assert!(busy.is_open(), "nobody waits");
     }
     let mut waits = other.slot();
-    assert_eq!(waits.try_attempt(&request).await, Err(Shortage::Connections));
+    assert_eq!(
+        waits.try_attempt(&uri, &request).await,
+        Err(Shortage::Connections)
+    );
     assert!(busy.is_open(), "it is not taken from a slot that is at work");
-    done(busy.attempt(&request).await);
+    done(busy.attempt(&uri, &request).await);
     assert!(!busy.is_open(), "the other one gets it");
     waits.room(Shortage::Connections).await;
-    assert_eq!(done(waits.attempt(&request).await).0, 202);
+    assert_eq!(done(waits.attempt(&uri, &request).await).0, 202);
     assert_eq!(server.accepted(), 2);
 }
 
@@ -143,14 +146,20 @@ async fn a_slot_that_rests_gives_way_to_who_waits_already_and_leaves_the_line() 
     let (connector, registry) = connector(1);
     let (mut first, other) = (connector.share("first").slot(), connector.share("other"));
     let (uri, event) = (server.url("/"), event());
-    let request = request(&uri, &event);
-    done(first.attempt(&request).await);
+    let request = request(&event);
+    done(first.attempt(&uri, &request).await);
     let mut second = other.slot();
-    assert_eq!(second.try_attempt(&request).await, Err(Shortage::Connections));
+    assert_eq!(
+        second.try_attempt(&uri, &request).await,
+        Err(Shortage::Connections)
+    );
     first.rest();
     assert!(!first.is_open());
-    done(second.attempt(&request).await);
-    assert_eq!(first.try_attempt(&request).await, Err(Shortage::Connections));
+    done(second.attempt(&uri, &request).await);
+    assert_eq!(
+        first.try_attempt(&uri, &request).await,
+        Err(Shortage::Connections)
+    );
     // Whoever has nothing to attempt any more holds nobody up.
     first.rest();
     assert_metrics(&registry, &["millrace_delivery_waiting_for_connection 0"]);

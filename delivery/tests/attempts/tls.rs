@@ -76,7 +76,7 @@ async fn a_trusted_target_gets_its_deliveries_on_one_connection() {
     let uri = format!("https://127.0.0.1:{port}/ship").parse().expect("a URL");
     let (event, mut slot) = (event(), trusting(&LOOPBACK).slot());
     for _ in 0..2 {
-        assert_eq!(done(slot.attempt(&request(&uri, &event)).await).0, 202);
+        assert_eq!(done(slot.attempt(&uri, &request(&event)).await).0, 202);
         assert!(slot.is_open());
     }
 }
@@ -86,7 +86,7 @@ async fn an_untrusted_certificate_or_another_name_fails_the_attempt() {
     let (port, other_port) = (server(&LOOPBACK).await, server(&OTHER).await);
     for (port, trusted) in [(port, &OTHER), (other_port, &OTHER), (other_port, &LOOPBACK)] {
         let uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
-        let failure = failure(trusting(trusted).slot().attempt(&request(&uri, &event())).await);
+        let failure = failure(trusting(trusted).slot().attempt(&uri, &request(&event())).await);
         assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
         assert!(
             failure.reason.starts_with("the TLS handshake failed"),
@@ -115,7 +115,7 @@ async fn outcome(shown: &(String, String), trusted: &str) -> Outcome {
         .with_roots(&[trusted])
         .expect("TLS");
     let uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
-    connector.slot().attempt(&request(&uri, &event())).await
+    connector.slot().attempt(&uri, &request(&event())).await
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn reasons_of_refused_certificates_are_words() {
     }
     let (loopback, other) = (server(&LOOPBACK).await, trusting(&OTHER));
     let uri = format!("https://127.0.0.1:{loopback}/").parse().expect("a URL");
-    let untrusted = failure(other.slot().attempt(&request(&uri, &event())).await);
+    let untrusted = failure(other.slot().attempt(&uri, &request(&event())).await);
     let words = "the TLS handshake failed: the certificate is not signed by a trusted authority";
     assert!(untrusted.reason.starts_with(words), "{}", untrusted.reason);
 }
@@ -172,7 +172,7 @@ async fn reasons_of_refused_certificates_are_words() {
 async fn plain_text_on_a_tls_port_is_a_failed_attempt() {
     let server = Server::start(vec![vec![Step::Write(b"not TLS at all".to_vec())]]).await;
     let uri = format!("https://{}/", server.address).parse().expect("a URL");
-    let failure = failure(trusting(&LOOPBACK).slot().attempt(&request(&uri, &event())).await);
+    let failure = failure(trusting(&LOOPBACK).slot().attempt(&uri, &request(&event())).await);
     assert_eq!((failure.verdict, failure.status), (Verdict::Again, None));
     assert_eq!(
         failure.reason,
@@ -187,9 +187,9 @@ async fn a_handshake_that_does_not_end_is_no_connection() {
     let event = event();
     let request = Request {
         timeout: Duration::from_millis(50),
-        ..request(&uri, &event)
+        ..request(&event)
     };
-    let failure = failure(trusting(&LOOPBACK).slot().attempt(&request).await);
+    let failure = failure(trusting(&LOOPBACK).slot().attempt(&uri, &request).await);
     assert_eq!(
         (failure.verdict, failure.reason.as_str()),
         (Verdict::Again, "no connection within 50 ms")
