@@ -3,8 +3,9 @@
 //!
 //! # Flow
 //! What writes one file is a [`Station`]. Whoever gives it work calls it. A station that is called gets a
-//! thread, which takes turns with it until nothing waits, lingers for a moment, and goes. While it lingers, a
-//! call only wakes it, as it would wake a thread of the station's own.
+//! thread, which takes turns with it until nothing waits. Then the thread lingers: a call only wakes it, as
+//! it would wake a thread of the station's own. It goes when the station rests or ends, or when others need
+//! it.
 //!
 //! # Guarantees
 //! - At most one thread serves a station.
@@ -18,8 +19,8 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -28,8 +29,6 @@ use parking_lot::{Condvar, Mutex};
 const PER_CORE: usize = 16;
 /// The bounds of what that makes.
 const BOUNDS: (usize, usize) = (16, 128);
-/// How long a thread stays with a station that has nothing to do.
-pub(crate) const LINGER: Duration = Duration::from_millis(50);
 /// A thread without a station ends after so long. The last one stays.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -39,9 +38,9 @@ pub(crate) trait Station: Send + Sync {
     fn seat(&self) -> &Seat;
     /// Does one part of what waits. `false`: nothing waited.
     fn turn(&self) -> bool;
-    /// How long a thread stays for more.
-    fn patience(&self) -> Duration {
-        LINGER
+    /// How long a thread stays for more; `None`: until the seat is stirred. A wait without an end costs less.
+    fn patience(&self) -> Option<Duration> {
+        None
     }
     /// What is left to be done before the thread goes.
     fn pause(&self) {}
@@ -52,21 +51,20 @@ pub(crate) trait Station: Send + Sync {
 /// A station's place for a thread.
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
-    sits: Mutex<Sits>,
-    more: Condvar,
+    /// One of the constants below. A call is a single swap, as every append makes one.
+    state: AtomicU8,
+    /// Who sits there.
+    sitter: Mutex<Option<Thread>>,
 }
 
-#[derive(Debug, Default)]
-struct Sits {
-    /// A thread is there or is to come.
-    taken: bool,
-    /// Work came since the thread last looked.
-    called: bool,
-    /// The thread waits for more work.
-    lingers: bool,
-    /// Others need the thread.
-    leave: bool,
-}
+/// No thread is there, and none is to come.
+const EMPTY: u8 = 0;
+/// A thread is there, and has looked for work since the last call.
+const SERVED: u8 = 1;
+/// A thread is there or is to come, and will look for work.
+const CALLED: u8 = 2;
+/// A thread is there and sleeps until it is called.
+const LINGERS: u8 = 3;
 
 /// The threads. Cheap to clone: clones are the same pool. They end with the last one.
 #[derive(Clone, Debug)]
@@ -137,23 +135,22 @@ impl Pool {
     /// Says that there is work for the station. Never blocks for long.
     pub(crate) fn call<S: Station + 'static>(&self, station: &Arc<S>) {
         let seat = station.seat();
-        let mut sits = seat.sits.lock();
-        sits.called = true;
-        if sits.taken {
-            if sits.lingers {
-                seat.more.notify_one();
-            }
-            return;
+        match seat.state.swap(CALLED, Ordering::SeqCst) {
+            EMPTY => self.owner.inner.line_up(station.clone()),
+            LINGERS => seat.wake(),
+            _ => {}
         }
-        sits.taken = true;
-        drop(sits);
-        self.owner.inner.line_up(station.clone());
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.inner.desk.lock().closed = true;
+        let desk = &mut *self.inner.desk.lock();
+        desk.closed = true;
+        self.inner.short.store(true, Ordering::SeqCst);
+        for station in desk.served.values() {
+            station.seat().stir();
+        }
         self.inner.arrived.notify_all();
     }
 }
@@ -178,9 +175,9 @@ impl Inner {
                 }
             }
         }
-        self.short.store(true, Ordering::Release);
+        self.short.store(true, Ordering::SeqCst);
         let mut served = desk.served.values();
-        served.find(|station| station.seat().ask_to_leave());
+        served.find(|station| station.seat().stir());
     }
 
     fn spawn(self: &Arc<Self>, desk: &mut Desk) -> io::Result<()> {
@@ -198,8 +195,8 @@ impl Inner {
         let mut desk = self.desk.lock();
         loop {
             if let Some(station) = desk.line.pop_front() {
-                if desk.line.is_empty() {
-                    self.short.store(false, Ordering::Release);
+                if desk.line.is_empty() && !desk.closed {
+                    self.short.store(false, Ordering::SeqCst);
                 }
                 desk.served.insert(number, station.clone());
                 drop(desk);
@@ -237,10 +234,11 @@ impl Inner {
 
     fn serve_until(&self, station: &dyn Station) -> bool {
         let seat = station.seat();
+        *seat.sitter.lock() = Some(thread::current());
         loop {
-            seat.sits.lock().called = false;
+            seat.state.swap(SERVED, Ordering::SeqCst);
             while station.turn() {
-                if self.short.load(Ordering::Acquire) {
+                if self.short.load(Ordering::SeqCst) {
                     return true;
                 }
             }
@@ -248,9 +246,7 @@ impl Inner {
                 continue;
             }
             station.pause();
-            let mut sits = seat.sits.lock();
-            if !sits.called {
-                sits.taken = false;
+            if seat.move_on(SERVED, EMPTY) {
                 return false;
             }
         }
@@ -261,28 +257,46 @@ impl Inner {
 
 impl Seat {
     /// Waits for a call, at most so long, unless others need the thread; says whether one came.
-    fn linger(&self, patience: Duration, short: &AtomicBool) -> bool {
-        let until = Instant::now() + patience;
-        let mut sits = self.sits.lock();
-        (sits.lingers, sits.leave) = (true, false);
-        while !sits.called && !sits.leave && !short.load(Ordering::Acquire) {
-            if self.more.wait_until(&mut sits, until).timed_out() {
-                break;
+    fn linger(&self, patience: Option<Duration>, short: &AtomicBool) -> bool {
+        let until = patience.map(|patience| Instant::now() + patience);
+        if self.move_on(SERVED, LINGERS) {
+            // Who makes the threads short looks for those that linger afterwards.
+            while self.state.load(Ordering::SeqCst) == LINGERS && !short.load(Ordering::SeqCst) {
+                match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                    None => thread::park(),
+                    Some(Duration::ZERO) => break,
+                    Some(left) => thread::park_timeout(left),
+                }
             }
         }
-        sits.lingers = false;
-        sits.called
+        self.state.swap(SERVED, Ordering::SeqCst) == CALLED
     }
 
-    /// Sends a thread away that lingers; `false`: none does.
-    fn ask_to_leave(&self) -> bool {
-        let mut sits = self.sits.lock();
-        if !sits.lingers || sits.called || sits.leave {
-            return false;
+    /// Makes the thread that is there look again whether it should stay; says whether it lingered. Does
+    /// nothing if none is there.
+    pub(crate) fn stir(&self) -> bool {
+        let stirred = |state| matches!(state, SERVED | LINGERS).then_some(CALLED);
+        let was = self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, stirred);
+        let lingered = was == Ok(LINGERS);
+        if lingered {
+            self.wake();
         }
-        sits.leave = true;
-        self.more.notify_one();
-        true
+        lingered
+    }
+
+    fn wake(&self) {
+        if let Some(sitter) = &*self.sitter.lock() {
+            sitter.unpark();
+        }
+    }
+
+    fn move_on(&self, from: u8, to: u8) -> bool {
+        let moved = self
+            .state
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+        moved.is_ok()
     }
 }
 
@@ -310,6 +324,7 @@ mod tests {
         done: mpsc::Sender<(usize, u32)>,
         name: usize,
         inside: AtomicUsize,
+        has_ended: AtomicBool,
     }
 
     impl Station for Counted {
@@ -317,9 +332,8 @@ mod tests {
             &self.seat
         }
 
-        // Longer than any test: who stays so long is not sent away.
-        fn patience(&self) -> Duration {
-            Duration::from_secs(3_600)
+        fn patience(&self) -> Option<Duration> {
+            self.has_ended.load(Ordering::SeqCst).then_some(Duration::ZERO)
         }
 
         fn turn(&self) -> bool {
@@ -352,6 +366,7 @@ mod tests {
                 done: done.clone(),
                 name,
                 inside: AtomicUsize::new(0),
+                has_ended: AtomicBool::new(false),
             })
         };
         ((0..count).map(station).collect(), all)
@@ -422,6 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_is_stirred_goes_where_nobody_wants_it_and_comes_back_at_a_call() {
+        let pool = Pool::of(1);
+        let (stations, all) = stations(1);
+        for number in 0..200 {
+            give(&pool, &stations[0], [number]);
+            assert_eq!(all.recv_timeout(Duration::from_secs(60)), Ok((0, number)));
+            stations[0].has_ended.store(number % 2 == 1, Ordering::SeqCst);
+            stations[0].seat.stir();
+        }
+        let until = Instant::now() + Duration::from_secs(60);
+        while !pool.owner.inner.desk.lock().served.is_empty() {
+            assert!(Instant::now() < until, "it stays");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_station_that_panics_is_told_and_costs_no_other_its_thread() {
         let pool = Pool::of(1);
         let (stations, all) = stations(2);
@@ -439,6 +471,10 @@ mod tests {
     fn the_threads_end_with_the_pool() {
         let pool = Pool::of(4);
         pool.begin().unwrap();
+        // One thread waits for the line, the other one lingers.
+        let (stations, all) = stations(1);
+        give(&pool, &stations[0], [1]);
+        assert_eq!(all.recv_timeout(Duration::from_secs(60)), Ok((0, 1)));
         let inner = Arc::downgrade(&pool.owner.inner);
         drop(pool);
         let until = Instant::now() + Duration::from_secs(30);

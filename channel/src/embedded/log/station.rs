@@ -42,7 +42,11 @@ impl Station {
     /// Closes the file if nothing waits; says whether it is closed. Blocking.
     pub(super) fn rest(&self) -> bool {
         let mut writer = self.writer.lock();
-        self.shared.queue.waiting_bytes() == 0 && writer.as_mut().is_some_and(Writer::rest)
+        let rests = self.shared.queue.waiting_bytes() == 0 && writer.as_mut().is_some_and(Writer::rest);
+        if rests {
+            self.seat.stir();
+        }
+        rests
     }
 
     /// Does what still waits, and ends. Blocking.
@@ -50,6 +54,7 @@ impl Station {
         let mut writer = self.writer.lock();
         while self.group(&mut writer) {}
         self.finish(&mut writer, None);
+        self.seat.stir();
     }
 
     /// One group; `false`: nothing waited, or it has ended. Work is taken only by who holds the writer, so
@@ -86,10 +91,11 @@ impl pool::Station for Station {
         self.group(&mut self.writer.lock())
     }
 
-    fn patience(&self) -> Duration {
+    fn patience(&self) -> Option<Duration> {
         match &*self.writer.lock() {
-            Some(writer) if writer.is_unsynced() => LAZY_SYNC,
-            _ => pool::LINGER,
+            Some(writer) if writer.is_unsynced() => Some(LAZY_SYNC),
+            Some(writer) if writer.is_open() => None,
+            _ => Some(Duration::ZERO),
         }
     }
 

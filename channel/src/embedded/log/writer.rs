@@ -287,6 +287,10 @@ impl Writer {
         self.active.is_none()
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.active.is_some()
+    }
+
     /// Opens the file again. If it is gone meanwhile, a new segment begins. A want of descriptors passes.
     fn wake(&mut self) -> Result<(), LogError> {
         let Some(resting) = self.resting.take() else {

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
@@ -79,7 +80,11 @@ impl Station {
 
     /// Closes the database until there is more to write; `false`: that is now. Blocking.
     pub(super) fn rest(&self) -> bool {
-        self.worker.lock().as_mut().is_some_and(Worker::rest)
+        let rests = self.worker.lock().as_mut().is_some_and(Worker::rest);
+        if rests {
+            self.seat.stir();
+        }
+        rests
     }
 
     /// Ends if it rests and nothing waits: then there is nothing left to be done. Blocking.
@@ -90,6 +95,7 @@ impl Station {
             .is_none_or(|worker| worker.db.is_none() && worker.jobs.is_empty());
         if rests {
             *held = None;
+            self.seat.stir();
         }
         rests
     }
@@ -99,6 +105,7 @@ impl Station {
         let mut worker = self.worker.lock();
         while worker.as_mut().is_some_and(Worker::work) {}
         *worker = None;
+        self.seat.stir();
     }
 }
 
@@ -109,6 +116,12 @@ impl pool::Station for Station {
 
     fn turn(&self) -> bool {
         self.worker.lock().as_mut().is_some_and(Worker::work)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let works = |worker: &Worker| worker.db.is_some();
+        let stays = self.worker.lock().as_ref().is_some_and(works);
+        (!stays).then_some(Duration::ZERO)
     }
 
     /// What waits is answered as closed.
