@@ -4,13 +4,14 @@
 //! Scenarios on topics of their own share a Kafka broker, since starting one takes longer than most of them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::kafka::scene::{
     BROKER, EARLIEST, LATEST, Millrace, PATH, Scene, ids, records, until_source,
 };
-use millrace_tests::kafka::{Kafka, Record, group, source};
+use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, group, source};
 use millrace_tests::{Answer, Gate, Mesh, wait_until};
 
 #[tokio::test]
@@ -32,6 +33,58 @@ async fn what_appears_after_the_admission_is_read_from_its_beginning() -> anyhow
     matched.context("topics_are_matched_later")?;
     named.context("a_topic_that_existed_is_named_later")?;
     upgraded.context("a_group_without_a_list_has_seen_what_it_has_committed")
+}
+
+#[tokio::test]
+async fn what_an_acl_had_hidden_is_read_from_its_beginning() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::secured().await? else {
+        return Ok(());
+    };
+    let (named, matched) = tokio::join!(
+        a_topic_is_shown(
+            &kafka,
+            "acl-named",
+            "topics: [acl-named-0, acl-named-1]",
+            Millrace::Down
+        ),
+        a_topic_is_shown(
+            &kafka,
+            "acl-matched",
+            "topicPattern: '^acl-matched-[0-9]$'",
+            Millrace::Up
+        ),
+    );
+    named.context("the topic is named")?;
+    matched.context("the topic matches a pattern")
+}
+
+/// Of two topics the second one is hidden when the source is admitted.
+async fn a_topic_is_shown(kafka: &Kafka, name: &str, reads: &str, millrace: Millrace) -> anyhow::Result<()> {
+    let scene = Scene::new(kafka, name).await?;
+    let [open, hidden] = [0, 1].map(|number| format!("{name}-{number}"));
+    for topic in [&open, &hidden] {
+        kafka.create_topic(topic, 1).await?;
+        kafka.produce(topic, &records(3, 0)).await?;
+    }
+    kafka.allow(&hidden, "somebody-else").await?;
+    let login = "{enable: true, type: PLAIN, user: {secretKeyRef: {name: login, key: user}}, \
+                 password: {secretKeyRef: {name: login, key: password}}}";
+    let documents = scene
+        .documents(&format!("{reads}, net: {{sasl: {login}}}"), LATEST)
+        .replace(&kafka.bootstrap(), &kafka.listener(Listener::Sasl));
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: shop}}\n\
+         stringData: {{user: {USER}, password: '{PASSWORD}'}}\n"
+    );
+    let mut mesh = Mesh::start(&(documents + &secret)).await?;
+    kafka.until_committed(&group(name), &open, 0, 3).await?;
+    kafka.produce(&hidden, &records(2, 0)).await?;
+    scene
+        .meanwhile(&mut mesh, millrace, async || kafka.allow(&hidden, USER).await)
+        .await?;
+    until_read(&scene, name, &hidden, 0..5).await?;
+    kafka.produce(&open, &records(1, 0)).await?;
+    until_read(&scene, name, &open, 3..4).await
 }
 
 async fn partitions_are_added(kafka: &Kafka, topic: &str, millrace: Millrace) -> anyhow::Result<()> {
@@ -85,19 +138,24 @@ async fn topics_are_matched_later(kafka: &Kafka) -> anyhow::Result<()> {
                 kafka.produce(&topic, &records(3, 0)).await
             })
             .await?;
-        let source = format!("/apis/v1/namespaces/shop/kafkasources/matched#{topic}");
-        wait_until(&format!("the records of {topic}"), || async {
-            let received = scene.sink.received(PATH);
-            let from = received
-                .iter()
-                .filter(|received| received.event().get("source") == Some(&source));
-            let found: BTreeSet<String> = from.map(|received| received.event().id().to_owned()).collect();
-            ensure!(found == ids(0, 0..3).collect(), "{found:?}");
-            Ok(Some(()))
-        })
-        .await?;
+        until_read(&scene, "matched", &topic, 0..3).await?;
     }
     Ok(())
+}
+
+/// Waits until exactly these records of a topic with one partition have come.
+async fn until_read(scene: &Scene<'_>, name: &str, topic: &str, offsets: Range<i64>) -> anyhow::Result<()> {
+    let source = format!("/apis/v1/namespaces/shop/kafkasources/{name}#{topic}");
+    wait_until(&format!("the records of {topic}"), || async {
+        let received = scene.sink.received(PATH);
+        let from = received
+            .iter()
+            .filter(|received| received.event().get("source") == Some(&source));
+        let found: BTreeSet<String> = from.map(|received| received.event().id().to_owned()).collect();
+        ensure!(found == ids(0, offsets.clone()).collect(), "{found:?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// What existed and is only now named is admitted now: what it had before is not read.

@@ -181,6 +181,21 @@ impl Kafka {
         Some((&pair.certificate, &pair.key))
     }
 
+    /// Lets this user see and use a topic, and nobody else who logs in: for [`Kafka::secured`].
+    ///
+    /// # Errors
+    /// When the broker refuses it.
+    pub async fn allow(&self, topic: &str, user: &str) -> anyhow::Result<()> {
+        const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/kafka/Allow.java");
+        let mut java = self.java();
+        java.args([PROGRAM, &self.bootstrap(), topic, user]);
+        let output = tokio::task::spawn_blocking(move || java.output()).await?;
+        let output = output.context("starting java")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "allowing {user} to use {topic}: {said}");
+        Ok(())
+    }
+
     /// Stops it in good order.
     ///
     /// # Errors

@@ -56,6 +56,13 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 ";
 
+/// Whoever logs in may use the topics that name no user. Without login one may do everything.
+const ACCESS: &str = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
+";
+
 /// The properties file.
 pub(super) fn properties(
     data: &Path,
@@ -90,6 +97,7 @@ pub(super) fn properties(
         "listener.security.protocol.map={kinds},CONTROLLER:PLAINTEXT"
     )?;
     if let Some(certificates) = certificates {
+        text += ACCESS;
         login(&mut text)?;
         encryption(&mut text, certificates)?;
     }
