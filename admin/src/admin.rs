@@ -8,7 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use hyper_util::service::TowerToHyperService;
-use millrace_channel::Channels;
+use millrace_channel::{Logs, Ownership};
 use millrace_event::{Clock, Timestamp};
 use millrace_filter::{Compiled, Turns};
 use millrace_model::{Mesh, StatusBoard};
@@ -42,8 +42,10 @@ pub struct Admin {
     pub reload: watch::Receiver<ReloadState>,
     /// The mesh as it is.
     pub board: Arc<StatusBoard>,
-    /// The channels: events, lanes, attempts, parked events.
-    pub channels: Channels,
+    /// The Brokers' events.
+    pub logs: Logs,
+    /// The partitions that this process owns: lanes, attempts, parked events.
+    pub owned: Ownership,
     /// The clock.
     pub clock: Clock,
     /// What happens, for those who follow it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use millrace_channel::{Channel, ChannelError, Position};
+use millrace_channel::{ChannelError, Ends, Log, Position};
 use millrace_event::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -75,9 +75,13 @@ pub(crate) async fn stream(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Refused::bad_query(format!("`limit` is from 1 to {MAX_LIMIT}")));
     }
-    let (_, channel) = crate::explain::broker(&admin, &query.broker)?;
-    let until = channel.head();
-    let mut from = channel.usage().oldest;
+    let (_, log) = crate::explain::broker(&admin, &query.broker)?;
+    // The embedded log has one partition.
+    let ends = log.ends().into_iter().next();
+    let Ends {
+        oldest: mut from,
+        head: until,
+    } = ends.ok_or(ChannelError::NotOwner)?;
     if let Some(seconds) = query.seconds {
         let back = Duration::from_secs(seconds).as_millis();
         let since = admin
@@ -85,21 +89,21 @@ pub(crate) async fn stream(
             .now()
             .0
             .saturating_sub(i64::try_from(back).unwrap_or(i64::MAX));
-        from = from.max(channel.position_at(Timestamp(since)).await?);
+        from = from.max(log.position_at(from.partition, Timestamp(since)).await?);
     }
     if let Some(offset) = query.from {
         from = from.max(Position { offset, ..from });
     }
     let stretch = Stretch { from, until, limit };
     Ok(lines::stream(admin.shutdown, |writer| {
-        write(channel, stretch, writer)
+        write(log, stretch, writer)
     }))
 }
 
 /// Writes the stretch and the last line; ends early when the client has gone.
-async fn write(channel: Arc<dyn Channel>, stretch: Stretch, mut writer: Writer) {
+async fn write(log: Arc<dyn Log>, stretch: Stretch, mut writer: Writer) {
     let mut written = 0;
-    let Some(read) = write_events(&channel, stretch, &mut writer, &mut written).await else {
+    let Some(read) = write_events(&*log, stretch, &mut writer, &mut written).await else {
         return;
     };
     let (next, error) = match read {
@@ -119,12 +123,12 @@ async fn write(channel: Arc<dyn Channel>, stretch: Stretch, mut writer: Writer) 
 
 /// Where the events went on that were not written any more; `None` when the client has gone.
 async fn write_events(
-    channel: &Arc<dyn Channel>,
+    log: &dyn Log,
     stretch: Stretch,
     writer: &mut Writer,
     written: &mut u64,
 ) -> Option<Result<Position, ChannelError>> {
-    let mut reader = channel.reader(stretch.from);
+    let mut reader = log.reader(stretch.from);
     while reader.position() < stretch.until {
         let batch = match reader.try_next(BATCH.0, BATCH.1).await {
             Ok(batch) => batch,

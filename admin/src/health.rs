@@ -52,8 +52,8 @@ pub(crate) async fn ready(State(admin): State<Admin>) -> Result<&'static str, Re
         let detail = "the process is starting and does not accept events yet";
         return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail));
     }
-    for (broker, channel) in admin.channels.all() {
-        if let Some(fault) = channel.fault() {
+    for (broker, log) in admin.logs.all() {
+        if let Some(fault) = log.fault() {
             let detail = format!("the files of the broker {broker} are not in order: {fault}");
             return Err(Refused::new(
                 StatusCode::SERVICE_UNAVAILABLE,

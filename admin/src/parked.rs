@@ -140,7 +140,7 @@ pub(crate) async fn redrive(State(admin): State<Admin>, id: Id) -> Result<Status
 // === helpers ===
 
 fn channels(admin: &Admin) -> impl Iterator<Item = Arc<dyn Channel>> {
-    admin.channels.all().into_iter().map(|(_, channel)| channel)
+    admin.owned.all().into_iter().map(|(_, channel)| channel)
 }
 
 /// Asks each channel for the parked event of that id until one has it. A channel that failed may be the one

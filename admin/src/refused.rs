@@ -70,6 +70,9 @@ impl From<ChannelError> for Refused {
                 "storage-failed",
                 error.to_string(),
             ),
+            ChannelError::NotOwner => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-owner", error.to_string())
+            }
             ChannelError::Closed => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "shutting-down",

@@ -147,7 +147,7 @@ fn in_document<'a>(mesh: &'a Mesh, lane: &LaneName) -> Option<&'a Trigger> {
 pub(crate) async fn forget(State(admin): State<Admin>, path: Named) -> Result<StatusCode, Refused> {
     let name = named(path)?;
     let (mut is_forgotten, mut is_there, mut failed) = (false, false, None);
-    for (_, channel) in admin.channels.all() {
+    for (_, channel) in admin.owned.all() {
         match channel.forget_orphan(&name).await {
             Ok(Forgotten::Rows(_)) => is_forgotten = true,
             Ok(Forgotten::InUse) => is_there = true,

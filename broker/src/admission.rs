@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millrace_channel::{AppendError, Channels, Class};
+use millrace_channel::{AppendError, Class, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::Mesh;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ pub struct AdmissionParts {
     /// The mesh: its brokers are those that have a door.
     pub mesh: watch::Receiver<Arc<Mesh>>,
     /// The open channels. A broker of the mesh whose channel is not here (yet) is not ready.
-    pub channels: Channels,
+    pub logs: Logs,
     /// How large events and batches may be.
     pub limits: Limits,
     /// Who is told what was accepted; `None` costs nothing.
@@ -45,7 +45,7 @@ pub struct AdmissionParts {
 /// When the future of `admit` is dropped the events may be stored all the same.
 pub struct Admission {
     doors: Doors,
-    channels: Channels,
+    logs: Logs,
     limits: Limits,
     observer: Option<Observer>,
 }
@@ -57,7 +57,7 @@ impl Admission {
     pub fn new(parts: AdmissionParts) -> Self {
         Self {
             doors: Doors::new(parts.mesh, parts.metrics),
-            channels: parts.channels,
+            logs: parts.logs,
             limits: parts.limits,
             observer: parts.observer,
         }
@@ -90,12 +90,9 @@ impl Admission {
                 door.say_loop();
             }
         })?;
-        let channel = self
-            .channels
-            .get(&door.name)
-            .ok_or_else(|| not_ready(&door.name))?;
+        let log = self.logs.get(&door.name).ok_or_else(|| not_ready(&door.name))?;
         let shown = self.observer.as_ref().map(|observer| (observer, events.clone()));
-        channel.append(events, class(origin)).await.map_err(refusal)?;
+        log.append(events, class(origin)).await.map_err(refusal)?;
         door.metrics.accepted(count, bytes);
         if let Some((observer, events)) = shown {
             observer(&door.name, &events);

@@ -43,6 +43,10 @@ pub struct Lane {
     pub cursor: Option<Position>,
     /// Positions below the cursor that matched and are not settled, in order.
     pub unsettled: Vec<Position>,
+    /// Positions that this progress still owes although a row or a parked event stands for each, in order: a
+    /// commit was cut off behind its rows. They are passed without being offered again. Until stored progress
+    /// has passed them, what stands for them is neither due nor listed. Empty where commits are atomic.
+    pub covered: Vec<Position>,
     /// Active, paused or orphaned.
     pub state: LaneState,
     /// Rows of work.

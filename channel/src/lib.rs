@@ -13,7 +13,10 @@ pub mod record;
 pub mod work;
 
 pub use attempt::{Attempt, AttemptOutcome};
-pub use contract::{AppendError, Change, Channel, ChannelError, Channels, Class, Forgotten, Reader, Usage};
+pub use contract::{
+    AppendError, Change, Channel, ChannelError, Class, Ends, Forgotten, LaneProgress, Log, Logs, Ownership,
+    Progress, Reader, Usage,
+};
 pub use lane::{Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
 pub use record::{Batch, Gap, GapReason, Position, Record};

@@ -10,7 +10,7 @@ use millrace_event::{Event, Timestamp};
 pub struct Position {
     /// The partition; the embedded backend has one, 0.
     pub partition: u32,
-    /// Counts events in the partition, from 0. A position is never used twice.
+    /// Rises with each event of the partition, by one or more. A position is never used twice.
     pub offset: u64,
 }
 
@@ -57,6 +57,12 @@ pub enum GapReason {
     Dropped,
     /// Never used: positions are skipped where a crash might have given them out.
     Unused,
+    /// Something stands there that is no CloudEvent or cannot be parsed: another writer put it there. It is
+    /// skipped, counted and reported.
+    Unreadable,
+    /// The backend has lost events that it had acknowledged (a power cut, a restored backup): a loss, to be
+    /// counted and reported.
+    Lost,
 }
 
 impl fmt::Display for Position {

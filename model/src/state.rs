@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-/// The state of a Trigger's lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state of a Trigger's lane. The later ones are the worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TriggerState {
     /// The router feeds it.
     Live,
@@ -21,8 +21,8 @@ pub enum TriggerState {
     Blocked,
 }
 
-/// The state of a Broker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state of a Broker. The later ones are the worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BrokerState {
     /// It takes events, unless its status says why it refuses them.
     Ready,

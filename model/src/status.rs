@@ -1,6 +1,9 @@
 //! What is: the board on which owners write the state of brokers and lanes, and others read it.
 
+mod sum;
+
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,7 +15,8 @@ use crate::{BrokerState, Shortage, SourceKey, SourceState, TriggerState};
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
 pub struct StatusBoard {
-    brokers: RwLock<BTreeMap<ObjectName, Arc<dyn Statuses>>>,
+    /// By broker and partition.
+    brokers: RwLock<BTreeMap<(ObjectName, u32), Arc<dyn Statuses>>>,
     unserved: RwLock<BTreeMap<LaneName, TriggerStatus>>,
     sources: RwLock<BTreeMap<SourceKey, Arc<Mutex<SourceStatus>>>>,
     clock: Mutex<ClockStatus>,
@@ -40,7 +44,7 @@ pub struct ClockStatus {
     pub last: Option<(Timestamp, i64)>,
 }
 
-/// Tells the state of one broker and its triggers.
+/// Tells the state of one partition of a broker and of its triggers there.
 pub trait Statuses: Send + Sync {
     /// The broker's own state.
     fn broker(&self) -> BrokerStatus;
@@ -144,14 +148,14 @@ pub struct SourceStatus {
 // === impl StatusBoard ===
 
 impl StatusBoard {
-    /// Asks `owner` from now on for the state of this broker and its triggers.
-    pub fn attach(&self, broker: &ObjectName, owner: Arc<dyn Statuses>) {
-        self.brokers.write().insert(broker.clone(), owner);
+    /// Asks `owner` from now on for the state of this partition of a broker and of its triggers there.
+    pub fn attach(&self, broker: &ObjectName, partition: u32, owner: Arc<dyn Statuses>) {
+        self.brokers.write().insert((broker.clone(), partition), owner);
     }
 
-    /// Forgets a broker.
-    pub fn detach(&self, broker: &ObjectName) {
-        self.brokers.write().remove(broker);
+    /// Forgets a partition of a broker.
+    pub fn detach(&self, broker: &ObjectName, partition: u32) {
+        self.brokers.write().remove(&(broker.clone(), partition));
     }
 
     /// Replaces the states of the triggers that no broker here serves.
@@ -197,13 +201,15 @@ impl StatusBoard {
 
     /// The states of all lanes, in order of their triggers' names.
     pub fn triggers(&self) -> BTreeMap<LaneName, TriggerStatus> {
-        let mut all = self.unserved.read().clone();
+        let mut all = BTreeMap::new();
         for (broker, owner) in self.owners() {
-            let lanes = owner.triggers(&|_| true).into_iter();
-            all.extend(lanes.map(|(trigger, status)| {
+            for (trigger, status) in of_one(&*owner, &|_| true) {
                 let broker = broker.clone();
-                (LaneName { trigger, broker }, status)
-            }));
+                join(&mut all, LaneName { trigger, broker }, status, TriggerStatus::add);
+            }
+        }
+        for (lane, status) in self.unserved.read().iter() {
+            all.entry(lane.clone()).or_insert_with(|| status.clone());
         }
         all
     }
@@ -214,15 +220,23 @@ impl StatusBoard {
         broker: &ObjectName,
         wanted: &dyn Fn(&ObjectName) -> bool,
     ) -> BTreeMap<ObjectName, TriggerStatus> {
-        let owner = self.brokers.read().get(broker).cloned();
-        owner
-            .map(|owner| owner.triggers(wanted).into_iter().collect())
-            .unwrap_or_default()
+        let mut all = BTreeMap::new();
+        for owner in self.owners_of(broker) {
+            for (trigger, status) in of_one(&*owner, wanted) {
+                join(&mut all, trigger, status, TriggerStatus::add);
+            }
+        }
+        all
     }
 
-    /// The attempts at the event of this position of a broker that are under way now, by trigger.
-    pub fn under_way(&self, broker: &ObjectName, position: u64) -> BTreeMap<ObjectName, UnderWay> {
-        let owner = self.brokers.read().get(broker).cloned();
+    /// The attempts at the event of this position that are under way now, by trigger.
+    pub fn under_way(
+        &self,
+        broker: &ObjectName,
+        partition: u32,
+        position: u64,
+    ) -> BTreeMap<ObjectName, UnderWay> {
+        let owner = self.brokers.read().get(&(broker.clone(), partition)).cloned();
         owner.map_or_else(BTreeMap::new, |owner| {
             owner.under_way(position).into_iter().collect()
         })
@@ -230,8 +244,11 @@ impl StatusBoard {
 
     /// All brokers' states, in order of name.
     pub fn brokers(&self) -> BTreeMap<ObjectName, BrokerStatus> {
-        let owners = self.owners().into_iter();
-        owners.map(|(name, owner)| (name, owner.broker())).collect()
+        let mut all = BTreeMap::new();
+        for (broker, owner) in self.owners() {
+            join(&mut all, broker, owner.broker(), BrokerStatus::add);
+        }
+        all
     }
 
     /// The status sources by broker, copied so that they are asked without the lock.
@@ -239,8 +256,14 @@ impl StatusBoard {
         let brokers = self.brokers.read();
         brokers
             .iter()
-            .map(|(name, owner)| (name.clone(), owner.clone()))
+            .map(|((name, _), owner)| (name.clone(), owner.clone()))
             .collect()
+    }
+
+    fn owners_of(&self, broker: &ObjectName) -> Vec<Arc<dyn Statuses>> {
+        let brokers = self.brokers.read();
+        let all = brokers.range((broker.clone(), 0)..=(broker.clone(), u32::MAX));
+        all.map(|(_, owner)| owner.clone()).collect()
     }
 }
 
@@ -249,5 +272,21 @@ impl fmt::Debug for StatusBoard {
         f.debug_struct("StatusBoard")
             .field("brokers", &self.brokers.read().len())
             .finish_non_exhaustive()
+    }
+}
+
+/// The states of one partition's lanes. Of two lanes of one name the last counts: the trigger's own, behind
+/// one that is gone.
+fn of_one(owner: &dyn Statuses, wanted: &dyn Fn(&ObjectName) -> bool) -> BTreeMap<ObjectName, TriggerStatus> {
+    owner.triggers(wanted).into_iter().collect()
+}
+
+/// Puts a value, or adds it to the one that is there.
+fn join<K: Ord, V>(all: &mut BTreeMap<K, V>, key: K, value: V, add: fn(&mut V, V)) {
+    match all.entry(key) {
+        Entry::Vacant(place) => {
+            place.insert(value);
+        }
+        Entry::Occupied(mut there) => add(there.get_mut(), value),
     }
 }

@@ -11,7 +11,7 @@ use millrace_channel::{Batch, ChannelError, Reader, Record};
 use millrace_event::Event;
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
-use crate::lane::{Lane, Place, at};
+use crate::lane::{Lane, Place};
 use crate::provoke;
 use crate::router::Said;
 use crate::serving::Serving;
@@ -173,9 +173,10 @@ async fn feed_group(
     costly: &mut Costly,
 ) -> Result<usize, ChannelError> {
     let first = lanes[0].0;
-    let mut reader = match readers.iter().position(|reader| reader.position() == at(first)) {
+    let at = serving.at(first);
+    let mut reader = match readers.iter().position(|reader| reader.position() == at) {
         Some(index) => readers.swap_remove(index),
-        None => serving.channel.reader(at(first)),
+        None => serving.channel.log().reader(at),
     };
     let batch = reader.try_next(BATCH_EVENTS, BATCH_BYTES).await?;
     readers.retain(|reader| reader.read_ahead() <= KEPT_BYTES);
@@ -207,7 +208,7 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
                 _ => return Ok(()),
             }
         };
-        let record = serving.channel.get(at(offset)).await?;
+        let record = serving.channel.get(serving.at(offset)).await?;
         let mut inner = lane.inner.lock();
         if inner.window.next_owed() != Some(offset) {
             // The queue was dropped meanwhile: what it held comes first.
@@ -380,7 +381,7 @@ impl Costly {
             let Some(said) = asking.ask_in_turns(serving, &record.event).await else {
                 return false;
             };
-            let next = at(record.position.offset + 1);
+            let next = serving.at(record.position.offset + 1);
             let batch = Batch {
                 records: vec![record],
                 next,

@@ -1,24 +1,20 @@
-//! Keeps one serving per broker of the mesh.
+//! Keeps one serving per partition that this process owns.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use millrace_budget::{Ledger, Slots};
-use millrace_channel::{Channel, ChannelError, Channels};
+use millrace_channel::{Channel, ChannelError, Logs, Ownership};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Intake, ObjectName};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard, TriggerState};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::alone::Alone;
 use crate::budget::Budget;
@@ -26,16 +22,15 @@ use crate::catch_up::STRETCH_BYTES;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
-use crate::serving::{Common, Routes, Serving};
-use crate::watched::{Panics, Task, note_places, watched};
-use crate::{admission, catch_up, due, orphans, progress, provoke, router};
+use crate::served::Served;
+use crate::serving::{Common, Serving};
+use crate::watched::note_places;
+use crate::{admission, orphans};
 
 /// An attempt that takes longer than this is written down.
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How soon something that could not be applied is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// How often progress is written down while attempts in flight end.
-const DRAIN_COMMIT: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
 const LOOK_OVER: Duration = Duration::from_millis(250);
 /// Orphaned lanes are looked at four times in a grace period, between these bounds.
@@ -61,10 +56,12 @@ pub struct DispatcherOptions {
 /// What the dispatcher works with.
 #[derive(Clone)]
 pub struct Parts {
-    /// The mesh as it should be. Channels of its brokers are open before it says so.
+    /// The mesh as it should be. Logs of its brokers are open before it says so.
     pub mesh: watch::Receiver<Arc<Mesh>>,
-    /// The open channels.
-    pub channels: Channels,
+    /// The open logs.
+    pub logs: Logs,
+    /// The partitions to serve.
+    pub owned: Ownership,
     /// Makes connections.
     pub connector: Connector,
     /// Takes replies, and deliveries to Brokers of this mesh.
@@ -88,15 +85,12 @@ pub struct Dispatcher {
     parts: Parts,
     common: Common,
     applied: watch::Sender<u64>,
-    served: HashMap<ObjectName, Served>,
+    /// The newest mesh.
+    newest: Arc<Mesh>,
+    /// By broker and partition.
+    served: HashMap<(ObjectName, u32), Served>,
     /// A mesh of which something could not be applied: it is tried again.
     unapplied: Option<Arc<Mesh>>,
-}
-
-/// One broker's serving with its tasks.
-struct Served {
-    serving: Arc<Serving>,
-    tasks: TaskTracker,
 }
 
 // === impl DispatcherOptions ===
@@ -137,6 +131,7 @@ impl Dispatcher {
             parts,
             common,
             applied: watch::Sender::new(0),
+            newest: Arc::default(),
             served: HashMap::new(),
             unapplied: None,
         }
@@ -158,6 +153,7 @@ impl Dispatcher {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut mesh = self.parts.mesh.clone();
         mesh.mark_changed();
+        let mut ownership = self.parts.owned.changes();
         let mut look_over = tokio::time::interval(LOOK_OVER);
         look_over.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let grace = self.common.options.orphan_grace;
@@ -173,6 +169,7 @@ impl Dispatcher {
                     }
                     Err(_) => break,
                 },
+                Ok(()) = ownership.changed() => self.follow_ownership(&shutdown).await,
                 () = tokio::time::sleep(TRY_AGAIN), if self.unapplied.is_some() => {
                     if let Some(mesh) = self.unapplied.take() {
                         self.apply(mesh, &shutdown).await;
@@ -182,66 +179,100 @@ impl Dispatcher {
                 _ = sweep.tick() => self.sweep_orphans().await,
             }
         }
-        let all: Vec<_> = self.served.keys().cloned().collect();
-        self.end(all, self.common.options.drain_timeout).await;
+        self.end(self.common.options.drain_timeout).await;
     }
 
-    /// Ends serving these brokers, all at the same time.
-    async fn end(&mut self, brokers: Vec<ObjectName>, drain_timeout: Duration) {
+    /// Ends serving everything, all at the same time.
+    async fn end(&mut self, drain_timeout: Duration) {
         let mut ending = JoinSet::new();
-        for broker in brokers {
-            self.parts.board.detach(&broker);
-            if let Some(served) = self.served.remove(&broker) {
-                ending.spawn(served.end(drain_timeout));
-            }
+        for ((broker, partition), served) in self.served.drain() {
+            self.parts.board.detach(&broker, partition);
+            ending.spawn(served.end(drain_timeout));
         }
         while ending.join_next().await.is_some() {}
     }
 
-    /// Makes the served brokers and triggers match the mesh. The mesh counts as applied only when all of it
-    /// is: an event that is admitted afterwards must find the lanes that want it. A shutdown is noticed
-    /// between two brokers.
+    /// Makes what is served match the mesh. The mesh counts as applied only when all of it is: an event that
+    /// is admitted afterwards must find the lanes that want it.
     async fn apply(&mut self, mesh: Arc<Mesh>, shutdown: &CancellationToken) {
+        self.newest = mesh.clone();
         let mut complete = true;
-        // Also those of no document any more: the debts of their triggers are kept for the grace period.
-        let open: Vec<_> = self
-            .parts
-            .channels
-            .all()
-            .into_iter()
-            .map(|(broker, _)| broker)
-            .collect();
-        for broker in mesh
-            .brokers
-            .keys()
-            .filter(|broker| !open.contains(broker))
-            .chain(&open)
-        {
-            if shutdown.is_cancelled() {
-                return;
-            }
-            if let Err(error) = self.serve(broker, &mesh).await {
-                complete = false;
-                tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");
-            }
+        for broker in mesh.brokers.keys().filter(|broker| !self.parts.logs.has(broker)) {
+            complete = false;
+            tracing::error!(%broker, "the broker's channel is not open; trying again in a second");
         }
+        // Also those of no document any more: the debts of their triggers are kept for the grace period.
+        let owned = self.parts.owned.all();
+        let Some(all) = self.serve_all(owned, &mesh, shutdown).await else {
+            return;
+        };
         self.show_unserved(&mesh);
+        complete &= all;
         if complete {
             self.applied.send_replace(mesh.revision);
         }
         self.unapplied = (!complete).then_some(mesh);
     }
 
-    async fn serve(&mut self, broker: &ObjectName, mesh: &Mesh) -> Result<(), ChannelError> {
-        if let Some(served) = self.served.get(broker) {
+    /// Ends serving what was lost, and serves what was gained of Brokers in the mesh. The partitions of other
+    /// Brokers wait for the next mesh: it may name them, and until then their triggers are not gone.
+    async fn follow_ownership(&mut self, shutdown: &CancellationToken) {
+        let owned = &self.parts.owned;
+        let lost = self
+            .served
+            .extract_if(|(broker, _), served| !owned.has(broker, &served.serving.channel));
+        for ((broker, partition), served) in lost {
+            self.parts.board.detach(&broker, partition);
+            tokio::spawn(served.lose());
+        }
+        let (mesh, mut gained) = (self.newest.clone(), owned.all());
+        gained.retain(|(broker, channel)| {
+            let key = (broker.clone(), channel.partition());
+            mesh.brokers.contains_key(broker) && !self.served.contains_key(&key)
+        });
+        if self.serve_all(gained, &mesh, shutdown).await == Some(false) {
+            self.unapplied.get_or_insert(mesh);
+        }
+    }
+
+    /// Serves these partitions by the mesh; says whether that worked for all of them. A shutdown is noticed
+    /// between two: `None`.
+    async fn serve_all(
+        &mut self,
+        owned: Vec<(ObjectName, Arc<dyn Channel>)>,
+        mesh: &Mesh,
+        shutdown: &CancellationToken,
+    ) -> Option<bool> {
+        let mut complete = true;
+        for (broker, channel) in owned {
+            if shutdown.is_cancelled() {
+                return None;
+            }
+            match self.serve(&broker, channel, mesh).await {
+                // Whoever owns it now serves it.
+                Ok(()) | Err(ChannelError::NotOwner) => {}
+                Err(error) => {
+                    complete = false;
+                    tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");
+                }
+            }
+        }
+        Some(complete)
+    }
+
+    async fn serve(
+        &mut self,
+        broker: &ObjectName,
+        channel: Arc<dyn Channel>,
+        mesh: &Mesh,
+    ) -> Result<(), ChannelError> {
+        let key = (broker.clone(), channel.partition());
+        if let Some(served) = self.served.get(&key) {
             return admission::apply(&served.serving, mesh).await;
         }
-        let Some(channel) = self.parts.channels.get(broker) else {
-            return Err(ChannelError::Storage("its channel is not open".to_owned()));
-        };
         let served = Served::begin(broker, channel, &self.common, &self.parts, mesh).await?;
-        self.parts.board.attach(broker, served.serving.clone());
-        self.served.insert(broker.clone(), served);
+        self.parts.board.attach(broker, key.1, served.serving.clone());
+        self.served.insert(key, served);
         Ok(())
     }
 
@@ -271,112 +302,6 @@ impl Dispatcher {
             if let Err(error) = orphans::sweep(&served.serving).await {
                 tracing::error!(broker = %served.serving.broker, %error, "orphaned triggers cannot be looked at");
             }
-        }
-    }
-}
-
-// === impl Served ===
-
-impl Served {
-    async fn begin(
-        broker: &ObjectName,
-        channel: Arc<dyn Channel>,
-        common: &Common,
-        parts: &Parts,
-        mesh: &Mesh,
-    ) -> Result<Self, ChannelError> {
-        let position = channel.router().await?.offset;
-        let suspects_below = if channel.recovered_uncleanly() {
-            channel.head().offset
-        } else {
-            0
-        };
-        let serving = Arc::new(Serving {
-            broker: broker.clone(),
-            channel,
-            common: common.clone(),
-            metrics: parts.metrics.of(broker),
-            gate: tokio::sync::Mutex::default(),
-            routes: Mutex::new(Routes {
-                position,
-                ..Routes::default()
-            }),
-            dirty: Mutex::default(),
-            dirty_waker: Notify::new(),
-            commit_now: Notify::new(),
-            committing: tokio::sync::Mutex::default(),
-            hungry: Mutex::default(),
-            hungry_waker: Notify::new(),
-            due: Mutex::default(),
-            due_waker: Notify::new(),
-            workers: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            stopped: AtomicBool::new(false),
-            suspects_below,
-            panics: Mutex::new(Panics::default()),
-            began: common.clock.steady(),
-            since: Instant::now(),
-            gone: Mutex::default(),
-            orphaned: AtomicBool::new(false),
-        });
-        // The lanes come before the router: it passes nothing that they should have seen.
-        admission::apply(&serving, mesh).await?;
-        orphans::sweep(&serving).await?;
-        let tasks = TaskTracker::new();
-        tasks.spawn(watched(serving.clone(), Task::Router, router::run));
-        tasks.spawn(watched(serving.clone(), Task::CatchUp, catch_up::run));
-        tasks.spawn(watched(serving.clone(), Task::Due, due::run));
-        tasks.spawn(watched(serving.clone(), Task::Progress, progress::run));
-        tasks.spawn(watched(serving.clone(), Task::Commands, watch_commands));
-        Ok(Self { serving, tasks })
-    }
-
-    /// Ends what is in flight, up to the drain timeout, writing progress down meanwhile and at the end.
-    async fn end(self, drain_timeout: Duration) {
-        let serving = self.serving;
-        serving.end();
-        self.tasks.close();
-        self.tasks.wait().await;
-        serving.workers.close();
-        let drained = async {
-            while tokio::time::timeout(DRAIN_COMMIT, serving.workers.wait())
-                .await
-                .is_err()
-            {
-                write_down(&serving).await;
-            }
-        };
-        if tokio::time::timeout(drain_timeout, drained).await.is_err() {
-            tracing::warn!(broker = %serving.broker, "attempts are still in flight after the drain timeout; they will be made again");
-        }
-        write_down(&serving).await;
-        for lane in serving.routes.lock().lanes.values() {
-            lane.inner
-                .lock()
-                .give_up(&serving.common.budget, serving.steady());
-        }
-    }
-}
-
-async fn write_down(serving: &Arc<Serving>) {
-    if let Err(error) = progress::commit(serving).await {
-        tracing::error!(broker = %serving.broker, %error, "progress cannot be written down");
-    }
-}
-
-/// Takes over what commands changed in the stored state.
-async fn watch_commands(serving: Arc<Serving>) {
-    let mut commands = serving.channel.commands();
-    // A command that came before anybody watched would be missed.
-    commands.mark_changed();
-    loop {
-        tokio::select! {
-            () = serving.stop.cancelled() => return,
-            changed = commands.changed() => if changed.is_err() { return },
-        }
-        provoke::at(&serving, Task::Commands, None);
-        if let Err(error) = admission::refresh(&serving).await {
-            tracing::error!(broker = %serving.broker, %error, "a command cannot be taken over");
         }
     }
 }

@@ -14,13 +14,15 @@ mod firsts;
 mod flight;
 mod settle;
 mod tally;
+#[cfg(test)]
+pub(crate) mod tests;
 mod under_way;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use millrace_budget::Ledger;
-use millrace_channel::{Change, LaneId, Position, Stage, Work, WorkKey};
+use millrace_channel::{Change, LaneId, LaneProgress, Position, Stage, Work, WorkKey};
 use millrace_delivery::Share;
 use millrace_event::{Event, ObjectName, Timestamp};
 use parking_lot::Mutex;
@@ -56,6 +58,8 @@ pub(crate) const MAX_DUE_BYTES: usize = 2 << 20;
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) name: ObjectName,
+    /// The partition whose events it gets.
+    partition: u32,
     /// Its number in the index.
     pub(crate) key: u32,
     /// Wakes a worker that waits for something to take.
@@ -105,7 +109,7 @@ pub(crate) struct Job {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) changes: Vec<Change>,
-    pub(crate) progress: Option<Change>,
+    pub(crate) progress: Option<LaneProgress>,
     /// Its stored cursor is ahead of the router, which feeds it nevertheless.
     pub(crate) is_ahead: bool,
     pub(crate) outcomes: usize,
@@ -163,6 +167,8 @@ pub(crate) struct Inner {
     suspects_left: usize,
     /// First attempts that come before new events in a lane that keeps the order.
     firsts: Firsts,
+    /// Positions to be read again for which a row or a parked event stands already.
+    covered: BTreeSet<u64>,
     last_taken: Timestamp,
     /// Consecutive panics of workers, outside of attempts.
     pub(crate) worker_panics: u32,
@@ -176,6 +182,7 @@ impl Lane {
         Self {
             id: stored.id,
             name: stored.trigger.clone(),
+            partition: stored.start.partition,
             key,
             wake: Notify::new(),
             share,
@@ -186,8 +193,15 @@ impl Lane {
     fn work_key(&self, offset: u64, stage: Stage) -> WorkKey {
         WorkKey {
             lane: self.id,
-            position: at(offset),
+            position: self.at(offset),
             stage,
+        }
+    }
+
+    fn at(&self, offset: u64) -> Position {
+        Position {
+            partition: self.partition,
+            offset,
         }
     }
 
@@ -260,11 +274,12 @@ impl Lane {
     /// What goes into the next commit; the lane is clean afterwards.
     pub(crate) fn snapshot(&self, inner: &mut Inner, router: u64) -> Snapshot {
         let cursor = match inner.place {
-            Place::Live { from } if from > router => Some(at(from)),
+            Place::Live { from } if from > router => Some(self.at(from)),
             Place::Live { .. } => None,
-            Place::Behind { cursor } => Some(at(cursor)),
+            Place::Behind { cursor } => Some(self.at(cursor)),
         };
-        let unsettled = inner.window.unsettled().into_iter().map(at).collect();
+        let unsettled = inner.window.unsettled().into_iter();
+        let unsettled = unsettled.map(|offset| self.at(offset)).collect();
         inner.dirty = false;
         inner.marked = false;
         inner.deferred.begin_commit();
@@ -272,7 +287,7 @@ impl Lane {
         Snapshot {
             changes: std::mem::take(&mut inner.pending),
             is_ahead: matches!(inner.place, Place::Live { .. }) && cursor.is_some(),
-            progress: Some(Change::Progress {
+            progress: Some(LaneProgress {
                 lane: self.id,
                 cursor,
                 unsettled,
@@ -307,12 +322,15 @@ impl Inner {
         };
         // It no longer follows the router, and the next commit must say so: it may move the router.
         let leaves_router = stored.cursor.is_none() && place != (Place::Live { from: follows });
+        let covered: BTreeSet<u64> = stored.covered.iter().map(|position| position.offset).collect();
+        let owed = stored.unsettled.iter().map(|position| position.offset);
+        let owed = owed.filter(|offset| !covered.contains(offset));
         let parallelism = settings.trigger.parallelism as usize;
         Self {
             settings,
             place,
             halt: None,
-            window: Window::with_owed(stored.unsettled.iter().map(|position| position.offset)),
+            window: Window::with_owed(owed),
             due: VecDeque::new(),
             due_bytes: 0,
             taken: HashSet::new(),
@@ -323,7 +341,7 @@ impl Inner {
             pending: Vec::new(),
             next_due: None,
             uncommitted: 0,
-            dirty: leaves_router,
+            dirty: leaves_router || !stored.covered.is_empty(),
             marked: false,
             workers: 0,
             idle: 0,
@@ -343,6 +361,7 @@ impl Inner {
                 MAX_UNCOMMITTED + parallelism + MAX_QUEUED
             },
             firsts: Firsts::restore(stored, now),
+            covered,
             last_taken: now,
             worker_panics: 0,
             tally: Tally::default(),
@@ -373,63 +392,5 @@ impl Inner {
             && (!self.due.is_empty() || self.may_take_new())
             && self.uncommitted < MAX_UNCOMMITTED
             && !self.flight.waits
-    }
-}
-
-/// A position in the embedded channel's only partition.
-pub(crate) fn at(offset: u64) -> Position {
-    Position { partition: 0, offset }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use millrace_channel::LaneState;
-    use millrace_event::SpecVersion;
-
-    use super::*;
-    use crate::next_step::tests::settings;
-
-    /// The key of an event of [`lane`], at its subscriber.
-    pub(crate) fn key(offset: u64) -> WorkKey {
-        WorkKey {
-            lane: LaneId(1),
-            position: at(offset),
-            stage: Stage::Subscriber,
-        }
-    }
-
-    /// An event without data.
-    pub(crate) fn event() -> Event {
-        Event::builder(SpecVersion::V10)
-            .attribute("id", "1")
-            .attribute("source", "/s")
-            .attribute("type", "t")
-            .build()
-            .expect("a valid event")
-    }
-
-    /// A lane behind the router, with a subscriber.
-    pub(crate) fn lane() -> Lane {
-        lane_with_suspects_below(0)
-    }
-
-    /// The same after an unclean stop.
-    pub(crate) fn lane_with_suspects_below(suspects_below: u64) -> Lane {
-        let stored = millrace_channel::Lane {
-            id: LaneId(1),
-            trigger: ObjectName::new("shop", "ship"),
-            uid: String::new(),
-            start: at(0),
-            cursor: Some(at(0)),
-            unsettled: Vec::new(),
-            state: LaneState::Active,
-            deferred: 0,
-            parked: 0,
-            next_due: None,
-        };
-        let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
-        let settings = settings(0, None).into();
-        let inner = Inner::restore(&stored, settings, 0, suspects_below, Timestamp(1_000));
-        Lane::new(&stored, 1, connector.share("Trigger shop/ship"), inner)
     }
 }

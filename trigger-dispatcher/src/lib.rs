@@ -1,12 +1,12 @@
 //! From the channel to the subscribers: router, lanes, retries, dead letters, parking.
 //!
-//! The files follow the way of an event. [`dispatcher`] keeps one `serving` per broker, and `admission` gives
-//! each of its triggers a `lane`. The `router` reads the log's head and pushes matches into the lanes that
-//! keep up; `catch_up` feeds the others. A `worker` takes from its lane and sees the job through (`deliver`):
-//! it makes the `attempt` (whose `reply` is stored, and a `bad_reply` is kept), and
-//! `conclude` decides what comes next (`next_step`), which `history` notes. `alone` keeps events apart that
-//! may have ended the process. `progress` writes down what was settled; `due` brings back what is due later.
-//! `watched` restarts all of these tasks after a panic.
+//! The files follow the way of an event. [`dispatcher`] keeps one `serving` per owned partition, whose tasks
+//! `served` begins and ends, and `admission` gives each trigger a `lane` in it. The `router` reads the log's
+//! head and pushes matches into the lanes that keep up; `catch_up` feeds the others. A `worker` takes from
+//! its lane and sees the job through (`deliver`): it makes the `attempt` (whose `reply` is stored, and a
+//! `bad_reply` is kept), and `conclude` decides what comes next (`next_step`), which `history` notes.
+//! `alone` keeps events apart that may have ended the process. `progress` writes down what was settled;
+//! `due` brings back what is due later. `watched` restarts all of these tasks after a panic.
 //!
 //! # Guarantees
 //! - Every event that matches a lane's filter at or after the lane's start is delivered, dead-lettered or
@@ -37,6 +37,7 @@ mod progress;
 mod provoke;
 mod reply;
 mod router;
+mod served;
 mod serving;
 mod settings;
 mod status;

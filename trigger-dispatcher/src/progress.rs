@@ -1,20 +1,23 @@
-//! Writes down what was settled: the router's position, each lane's progress and its rows, in one atomic
-//! commit.
+//! Writes down what was settled: the rows, and the progress of router and lanes, in one commit.
 //!
 //! # Guarantees
 //! The router's position passes p only together with the rows and the progress of every lane that has p
 //! unsettled. A commit comes 100 ms after the first change, or as soon as a lane has many outcomes. A failed
-//! commit is tried again; until it succeeds lanes stop at their bound of uncommitted outcomes.
+//! commit is tried again; until it succeeds lanes stop at their bound of uncommitted outcomes. Once another
+//! process owns the partition, nothing is written down any more.
+//!
+//! The channel stores rows no later than the progress that rests on them, and removes a row only when that
+//! progress is stored. So a large commit that a crash has cut in two repeats events, but loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_channel::{Change, ChannelError, WorkKey};
+use millrace_channel::{Change, ChannelError, Progress, WorkKey};
 use millrace_event::Timestamp;
 
 use crate::budget::Remembered;
-use crate::lane::{Lane, Snapshot, at};
+use crate::lane::{Lane, Snapshot};
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::Task;
@@ -60,6 +63,9 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             () = tokio::time::sleep(INTERVAL) => {}
         }
         if let Err(error) = commit(&serving).await {
+            if error == ChannelError::NotOwner {
+                return;
+            }
             tracing::error!(broker = %serving.broker, %error, "progress cannot be written down; trying again in a second");
             tokio::time::sleep(Duration::from_secs(1)).await;
             serving.dirty_waker.notify_one();
@@ -74,13 +80,22 @@ pub(crate) async fn commit(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     // try.
     let progress = snapshot(serving, &mut owed);
     let mut changes = owed.changes.clone();
-    changes.extend(progress);
+    if !progress.is_empty() {
+        changes.push(progress.into());
+    }
     if changes.is_empty() {
         return Ok(());
     }
-    if let Err(error) = serving.channel.commit(changes).await {
-        ask_again(serving, &owed);
-        return Err(error);
+    match serving.channel.commit(changes).await {
+        Ok(()) => {}
+        Err(ChannelError::NotOwner) => {
+            serving.lose();
+            return Err(ChannelError::NotOwner);
+        }
+        Err(error) => {
+            ask_again(serving, &owed);
+            return Err(error);
+        }
     }
     owed.changes.clear();
     owed.remembered.clear();
@@ -122,8 +137,8 @@ async fn take_up(serving: &Serving) {
 
 /// The progress of router and lanes, all as they stand at this moment. Row changes are added to what is owed
 /// lane by lane: a panic between two lanes loses none.
-fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
-    let mut progress = Vec::new();
+fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Progress {
+    let mut progress = Progress::default();
     let mut routes = serving.routes.lock();
     let mut dirty = std::mem::take(&mut *serving.dirty.lock());
     dirty.extend(&routes.ahead);
@@ -134,13 +149,13 @@ fn snapshot(serving: &Arc<Serving>, owed: &mut Owed) -> Vec<Change> {
         if snapshot.is_ahead {
             ahead.insert(lane.key);
         }
-        progress.extend(snapshot.progress.take());
+        progress.lanes.extend(snapshot.progress.take());
         owed.take(lane, snapshot);
         provoke::at(serving, Task::Progress, None);
     }
     owed.moved |= std::mem::take(&mut routes.position_moved);
     if owed.moved {
-        progress.push(Change::Router(at(routes.position)));
+        progress.router = Some(serving.at(routes.position));
     }
     routes.ahead = ahead;
     progress

@@ -16,7 +16,6 @@ use millrace_channel::Batch;
 use millrace_filter::turns::SLICE;
 use millrace_filter::{Matching, Subject};
 
-use crate::lane::at;
 use crate::provoke;
 use crate::serving::Serving;
 use crate::watched::{Panic, Task, caught, with_place};
@@ -44,7 +43,7 @@ pub(crate) enum Said {
 pub(crate) async fn run(serving: Arc<Serving>) {
     // Everything before this position was given: the next batch begins here.
     let mut given_to = position(&serving);
-    let mut reader = serving.channel.reader(at(given_to));
+    let mut reader = serving.channel.log().reader(serving.at(given_to));
     let mut answers = Answers::default();
     loop {
         let batch = tokio::select! {
@@ -71,7 +70,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             }
         }
         given_to = position(&serving);
-        reader = serving.channel.reader(at(given_to));
+        reader = serving.channel.log().reader(serving.at(given_to));
     }
 }
 

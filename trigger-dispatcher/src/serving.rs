@@ -1,4 +1,4 @@
-//! One broker being served: what its router, workers, timers and commits share.
+//! One partition of a broker being served: what its router, workers, timers and commits share.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millrace_channel::Channel;
+use millrace_channel::{Channel, Position};
 use millrace_delivery::Connector;
 use millrace_event::{Clock, Event, Intake, Moment, ObjectName, Timestamp};
 use millrace_filter::{Allowance, Compiled, Decision, Index, Subject, Turns};
@@ -46,9 +46,10 @@ pub(crate) struct Common {
     pub(crate) provoked: Arc<crate::provoke::testing::Provoked>,
 }
 
-/// One broker being served.
+/// One partition of a broker being served. Nothing in it knows that there may be others.
 pub(crate) struct Serving {
     pub(crate) broker: ObjectName,
+    pub(crate) partition: u32,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pub(crate) metrics: BrokerMetrics,
@@ -146,6 +147,22 @@ impl Serving {
         self.common.clock.moment()
     }
 
+    /// A position of its partition.
+    pub(crate) fn at(&self, offset: u64) -> Position {
+        Position {
+            partition: self.partition,
+            offset,
+        }
+    }
+
+    /// Another process owns the partition now: no attempt begins here, and nothing is written down any more.
+    pub(crate) fn lose(&self) {
+        if !self.is_stopped() {
+            tracing::info!(broker = %self.broker, partition = self.partition, "another process serves this partition now");
+        }
+        self.end();
+    }
+
     /// From now on no attempt begins.
     pub(crate) fn end(&self) {
         self.stopped.store(true, Ordering::Release);
@@ -218,6 +235,9 @@ impl Serving {
         event: &Event,
         said: Said,
     ) -> bool {
+        if inner.is_covered(offset) {
+            return true;
+        }
         match said {
             Said::Match => inner.offer(offset, event, &self.common.budget),
             Said::Undecided => lane.owe_undecided(inner, offset, self.steady()),

@@ -17,7 +17,7 @@ impl Statuses for Serving {
     fn broker(&self) -> BrokerStatus {
         let usage = self.channel.usage();
         let orphaned = self.orphaned.load(Ordering::Relaxed);
-        let (state, reason) = match self.channel.fault() {
+        let (state, reason) = match self.channel.log().fault() {
             Some(fault) => (BrokerState::NotReady, Some(fault)),
             None if orphaned => (
                 BrokerState::Orphaned,

@@ -80,6 +80,6 @@ async fn unknown(channel: &dyn Channel) -> Result<Refused, Refused> {
 }
 
 async fn first_kept(channel: &dyn Channel, oldest: Position) -> Result<Option<Record>, Refused> {
-    let batch = channel.reader(oldest).try_next(1, 1).await?;
+    let batch = channel.log().reader(oldest).try_next(1, 1).await?;
     Ok(batch.records.into_iter().next())
 }

@@ -101,7 +101,9 @@ pub(super) async fn gather(
     let mut statuses = admin
         .board
         .triggers_of(broker, &|trigger| named.contains(trigger));
-    let mut under_way = admin.board.under_way(broker, record.position.offset);
+    let mut under_way = admin
+        .board
+        .under_way(broker, record.position.partition, record.position.offset);
     for attempt in under_way.values_mut() {
         attempt.since = admin.clock.shown(attempt.since);
     }

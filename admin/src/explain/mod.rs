@@ -16,7 +16,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use http::StatusCode;
-use millrace_channel::Channel;
+use millrace_channel::{ChannelError, Log};
 use millrace_event::ObjectName;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -48,7 +48,10 @@ pub(crate) async fn show(
             "the query has `broker` (namespace/name) and `id`, and may have `source`, `trigger` and `position`",
         )
     })?;
-    let (broker, channel) = broker(&admin, &query.broker)?;
+    let (broker, _) = broker(&admin, &query.broker)?;
+    // The embedded log has one partition.
+    let channel = admin.owned.of(&broker).into_iter().next();
+    let channel = channel.ok_or(ChannelError::NotOwner)?;
     let trigger = query.trigger.as_deref().map(str::parse::<ObjectName>).transpose();
     let trigger = trigger.map_err(|_| Refused::bad_query("`trigger` is of the form namespace/name"))?;
     let asked = event::Asked {
@@ -61,16 +64,16 @@ pub(crate) async fn show(
     Ok(Json(Explained::new(&broker, found, facts)))
 }
 
-/// The broker of that name and its channel.
-pub(crate) fn broker(admin: &Admin, name: &str) -> Result<(ObjectName, Arc<dyn Channel>), Refused> {
+/// The broker of that name and its log.
+pub(crate) fn broker(admin: &Admin, name: &str) -> Result<(ObjectName, Arc<dyn Log>), Refused> {
     let name: ObjectName = name
         .parse()
         .map_err(|_| Refused::bad_query("`broker` is of the form namespace/name"))?;
-    if let Some(channel) = admin.channels.get(&name) {
-        return Ok((name, channel));
+    if let Some(log) = admin.logs.get(&name) {
+        return Ok((name, log));
     }
     let mut known: Vec<String> = admin
-        .channels
+        .logs
         .all()
         .iter()
         .map(|(name, _)| name.to_string())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millrace_channel::{
-    AppendError, Attempt, Change, Channel, ChannelError, Class, Forgotten, Lane, LaneId, LaneSpec, LaneState,
-    Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
+    Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState, Log, Parked,
+    ParkedQuery, Position, Record, Rows, Usage, Work,
 };
-use millrace_event::{Event, ObjectName, Timestamp};
+use millrace_event::{ObjectName, Timestamp};
 use tokio::sync::watch;
 
 /// A channel with a count.
@@ -39,20 +39,17 @@ impl Counted {
 
 #[async_trait::async_trait]
 impl Channel for Counted {
-    async fn append(&self, events: Vec<Event>, class: Class) -> Result<Position, AppendError> {
-        self.ask().append(events, class).await
+    fn partition(&self) -> u32 {
+        self.answers.partition()
+    }
+    fn log(&self) -> &dyn Log {
+        self.ask().log()
     }
     fn head(&self) -> Position {
         self.ask().head()
     }
-    fn reader(&self, from: Position) -> Box<dyn Reader> {
-        self.ask().reader(from)
-    }
     async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
         self.ask().get(at).await
-    }
-    async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError> {
-        self.ask().position_at(time).await
     }
     async fn find(
         &self,
@@ -118,9 +115,6 @@ impl Channel for Counted {
     }
     fn attempts_left_out(&self, around: Position) -> bool {
         self.ask().attempts_left_out(around)
-    }
-    fn fault(&self) -> Option<String> {
-        self.ask().fault()
     }
     fn usage(&self) -> Usage {
         self.ask().usage()

@@ -84,12 +84,14 @@ async fn the_channel_is_asked_as_often_for_200_triggers_as_for_one() {
     let (served, folder) = (serve().await, tempfile::tempdir().unwrap());
     served.mesh.send(Arc::new(with_triggers(mesh()))).unwrap();
     let tallied = Arc::new(Tallied::default());
-    served.board.attach(&name("shop/default"), tallied.clone());
+    served.board.attach(&name("shop/default"), 0, tallied.clone());
     let store = Store::open(folder.path(), StoreOptions::default()).unwrap();
     let channel = park(&served, &store, "shop/default", "shop/ship", 1).await;
     owe(&*channel).await;
     let counted = Arc::new(Counted::new(channel));
-    served.channels.insert(name("shop/default"), counted.clone());
+    served
+        .owned
+        .gain([(name("shop/default"), counted.clone() as Arc<dyn Channel>)]);
 
     let path = "/api/v1/explain?broker=shop/default&id=shop/default-0";
     let all = served.get(path).await.json();

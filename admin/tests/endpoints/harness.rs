@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
-use millrace_channel::Channels;
+use millrace_channel::embedded::Embedded;
+use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_model::{Mesh, StatusBoard};
 use millrace_serve::{Drained, Listener, ListenerMetrics};
@@ -25,7 +26,8 @@ pub(crate) struct Served {
     pub(crate) reload: watch::Sender<ReloadState>,
     pub(crate) ready: watch::Sender<bool>,
     pub(crate) board: Arc<StatusBoard>,
-    pub(crate) channels: Channels,
+    pub(crate) logs: Logs,
+    pub(crate) owned: Ownership,
     pub(crate) feed: Feed,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<Drained>,
@@ -80,7 +82,8 @@ pub(crate) async fn serve() -> Served {
         mesh: mesh_receiver,
         reload: reload_receiver,
         board: Arc::default(),
-        channels: Channels::default(),
+        logs: Logs::default(),
+        owned: Ownership::default(),
         clock: Clock::manual(NOW),
         feed: Feed::default(),
         turns: millrace_filter::Turns::new(1),
@@ -100,7 +103,8 @@ pub(crate) async fn serve() -> Served {
         reload,
         ready,
         board: admin.board.clone(),
-        channels: admin.channels.clone(),
+        logs: admin.logs.clone(),
+        owned: admin.owned.clone(),
         feed: admin.feed.clone(),
         shutdown: admin.shutdown.clone(),
         task: tokio::spawn(admin.serve(listener, ListenerMetrics::default())),
@@ -108,6 +112,13 @@ pub(crate) async fn serve() -> Served {
 }
 
 impl Served {
+    /// Makes the channel of a broker known.
+    pub(crate) fn open(&self, broker: &str, channel: &Arc<Embedded>) {
+        self.logs.insert(name(broker), channel.clone());
+        self.owned
+            .gain([(name(broker), channel.clone() as Arc<dyn Channel>)]);
+    }
+
     pub(crate) async fn raw(&self, request: String) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

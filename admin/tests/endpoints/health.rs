@@ -36,7 +36,7 @@ async fn metrics_are_openmetrics_text_and_the_index_lists_what_is_here() {
         !metrics.body.contains("millrace_trigger_"),
         "an empty mesh has no series: {metrics:?}"
     );
-    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
     let metrics = served.get("/metrics").await.body;
     assert!(
         metrics.contains("# TYPE millrace_trigger_backlog_events gauge\n"),

@@ -118,7 +118,7 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
         (&json!(0), &Value::Null, &json!({"jumps": 0, "lastJump": null}))
     );
     served.mesh.send(Arc::new(mesh())).unwrap();
-    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
     let error = Some("mesh.yaml:3: spec.broker is missing".to_owned());
     served
         .reload
@@ -160,7 +160,7 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
 async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
     let served = serve().await;
     served.mesh.send(Arc::new(mesh())).unwrap();
-    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
     let triggers = served.get("/api/v1/triggers").await.json();
     let states: Vec<_> = triggers
         .as_array()
@@ -204,7 +204,7 @@ async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
 async fn a_trigger_with_nothing_to_show_has_no_series() {
     let served = serve().await;
     served.mesh.send(Arc::new(mesh())).unwrap();
-    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
     let metrics = served.get("/metrics").await.body;
     let of = |trigger: &str| metrics.matches(&format!("trigger=\"{trigger}\"")).count();
     assert_eq!((of("ship"), of("lost"), of("old")), (1, 0, 0), "{metrics}");
@@ -217,8 +217,8 @@ async fn a_trigger_that_moved_to_another_broker_is_shown_with_both_places() {
     for kept in ["shop/a-broker", "shop/z-broker"] {
         let served = serve().await;
         served.mesh.send(Arc::new(mesh())).unwrap();
-        served.board.attach(&name("shop/default"), Arc::new(Owner));
-        served.board.attach(&name(kept), Arc::new(Left));
+        served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
+        served.board.attach(&name(kept), 0, Arc::new(Left));
         let triggers = served.get("/api/v1/triggers").await.json();
         let states: Vec<_> = triggers
             .as_array()

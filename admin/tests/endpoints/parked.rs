@@ -25,7 +25,7 @@ pub(crate) async fn park(
         drop_oldest: false,
     };
     let channel = store.channel(&name(broker), options).await.unwrap();
-    served.channels.insert(name(broker), channel.clone());
+    served.open(broker, &channel);
     let spec = LaneSpec {
         trigger: name(trigger),
         uid: None,
@@ -43,7 +43,9 @@ pub(crate) async fn park(
             .build()
             .unwrap()
     };
-    let mut at = channel
+    let mut at = channel.head();
+    channel
+        .log()
         .append((0..count).map(event).collect(), Class::Producer)
         .await
         .unwrap();

@@ -27,7 +27,7 @@ const PAGE: &str = include_str!("../../../docs/reference/http-api.md");
 async fn scene() -> (Served, TempDir) {
     let (served, folder) = (serve().await, tempfile::tempdir().unwrap());
     served.mesh.send(Arc::new(with_source(mesh()))).unwrap();
-    served.board.attach(&name("shop/default"), Arc::new(Owner));
+    served.board.attach(&name("shop/default"), 0, Arc::new(Owner));
     served.board.clock_was_set(7_200_500, NOW);
     let reload = ReloadState {
         revision: 7,
@@ -42,6 +42,7 @@ async fn scene() -> (Served, TempDir) {
     let store = Store::open(folder.path(), options).unwrap();
     let channel = park(&served, &store, "shop/default", "shop/ship", 1).await;
     channel
+        .log()
         .append(vec![order("shop/default-0")], Class::Producer)
         .await
         .unwrap();

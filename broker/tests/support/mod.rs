@@ -1,15 +1,11 @@
 //! A mesh of two brokers (one of which is not ready) over a channel in memory, and raw HTTP to talk to it.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
-use millrace_channel::{
-    AppendError, Attempt, Change, Channel, ChannelError, Channels, Class, Forgotten, Lane, LaneId, LaneSpec,
-    LaneState, Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
-};
+use millrace_channel::{AppendError, ChannelError, Class, Ends, Log, Logs, Position, Reader, Record};
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use millrace_serve::{BodyBudget, Drained, ListenerMetrics, Part};
@@ -87,13 +83,9 @@ impl Memory {
     }
 }
 
-fn absent<T>() -> Result<T, ChannelError> {
-    Err(ChannelError::Storage("this channel only takes events".to_owned()))
-}
-
 #[async_trait::async_trait]
-impl Channel for Memory {
-    async fn append(&self, events: Vec<Event>, class: Class) -> Result<Position, AppendError> {
+impl Log for Memory {
+    async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError> {
         self.begun.add_permits(1);
         if let Ok(permit) = self.gate.acquire().await {
             permit.forget();
@@ -105,83 +97,22 @@ impl Channel for Memory {
         self.appended
             .lock()
             .extend(events.into_iter().map(|event| (event, class)));
-        Ok(Position::default())
+        Ok(())
     }
-    fn head(&self) -> Position {
-        Position::default()
+    fn ends(&self) -> Vec<Ends> {
+        Vec::new()
     }
     fn reader(&self, _: Position) -> Box<dyn Reader> {
         panic!("nobody reads here")
     }
-    async fn get(&self, _: Position) -> Result<Option<Record>, ChannelError> {
-        absent()
+    async fn get_many(&self, at: &[Position]) -> Result<Vec<Option<Record>>, ChannelError> {
+        Ok(vec![None; at.len()])
     }
-    async fn find(&self, _: &str, _: Option<&str>, _: usize) -> Result<Vec<Position>, ChannelError> {
-        absent()
-    }
-    async fn position_at(&self, _: Timestamp) -> Result<Position, ChannelError> {
-        absent()
-    }
-    fn recovered_uncleanly(&self) -> bool {
-        false
-    }
-    async fn router(&self) -> Result<Position, ChannelError> {
-        absent()
-    }
-    async fn lanes(&self) -> Result<Vec<Lane>, ChannelError> {
-        absent()
-    }
-    async fn open_lanes(&self, _: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError> {
-        absent()
-    }
-    async fn drop_lane(&self, _: LaneId) -> Result<u64, ChannelError> {
-        absent()
-    }
-    async fn forget_orphan(&self, _: &ObjectName) -> Result<Forgotten, ChannelError> {
-        absent()
-    }
-    async fn commit(&self, _: Vec<Change>) -> Result<(), ChannelError> {
-        absent()
-    }
-    async fn due(&self, _: LaneId, _: Timestamp, _: usize) -> Result<Vec<Work>, ChannelError> {
-        absent()
-    }
-    async fn next_due(&self, _: LaneId, _: Timestamp) -> Result<Option<Timestamp>, ChannelError> {
-        absent()
-    }
-    async fn rows_of(&self, _: &[LaneId], _: Position) -> Result<HashMap<LaneId, Rows>, ChannelError> {
-        absent()
-    }
-    async fn parked(&self, _: ParkedQuery) -> Result<Vec<Parked>, ChannelError> {
-        absent()
-    }
-    async fn parked_by_id(&self, _: &str) -> Result<Option<Parked>, ChannelError> {
-        absent()
-    }
-    async fn redrive(&self, _: &str) -> Result<bool, ChannelError> {
-        absent()
-    }
-    async fn drop_parked(&self, _: &str) -> Result<bool, ChannelError> {
-        absent()
-    }
-    async fn set_lane_state(&self, _: LaneId, _: LaneState) -> Result<(), ChannelError> {
-        absent()
-    }
-    fn commands(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
-    }
-    fn record(&self, _: Attempt) {}
-    async fn attempts(&self, _: Position) -> Result<Vec<Attempt>, ChannelError> {
-        absent()
+    async fn position_at(&self, _: u32, _: Timestamp) -> Result<Position, ChannelError> {
+        Ok(Position::default())
     }
     fn fault(&self) -> Option<String> {
         None
-    }
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-    async fn close(&self) -> Result<(), ChannelError> {
-        Ok(())
     }
 }
 
@@ -210,12 +141,12 @@ pub(crate) fn admission(
     observer: Option<Observer>,
 ) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
     let (sender, receiver) = watch::channel(mesh());
-    let channels = Channels::default();
-    channels.insert("shop/default".parse().unwrap(), memory.clone());
+    let logs = Logs::default();
+    logs.insert("shop/default".parse().unwrap(), memory.clone());
     let mut registry = Registry::default();
     let admission = Admission::new(AdmissionParts {
         mesh: receiver,
-        channels,
+        logs,
         limits: Limits::default(),
         observer,
         metrics: BrokerMetrics::new(&mut registry),

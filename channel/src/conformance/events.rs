@@ -4,24 +4,8 @@ use std::time::Duration;
 
 use millrace_event::Timestamp;
 
-use super::{Place, append, at, event};
+use super::{Place, append, event, numbers, read_all};
 use crate::{AppendError, Attempt, AttemptOutcome, Channel, ChannelError, Class, Position, Stage};
-
-/// Reads everything from a position to the head: position and id of each event.
-async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, String)> {
-    let mut reader = channel.reader(from);
-    let mut all = Vec::new();
-    while reader.position() < channel.head() {
-        let batch = reader.try_next(3, 1 << 20).await.expect("a read");
-        all.extend(
-            batch
-                .records
-                .iter()
-                .map(|record| (record.position, record.event.id().to_owned())),
-        );
-    }
-    all
-}
 
 async fn ids(channel: &dyn Channel, from: Position) -> Vec<String> {
     read_all(channel, from)
@@ -38,29 +22,25 @@ pub(super) async fn appended_events_are_read_back_in_order(place: &mut impl Plac
         append(&*channel, &[id]).await;
     }
     assert_eq!(ids(&*channel, start).await, ["a", "b", "c", "d", "e"]);
-    let mut reader = channel.reader(start);
+    let mut reader = channel.log().reader(start);
     let batch = reader.try_next(1, 1 << 20).await.unwrap();
     assert_eq!(batch.records[0].event, event("a"), "byte for byte");
 }
 
-pub(super) async fn a_batch_takes_consecutive_positions(place: &mut impl Place) {
+pub(super) async fn a_batch_stands_together_and_nothing_takes_no_position(place: &mut impl Place) {
     let channel = place.open().await;
     append(&*channel, &["before"]).await;
-    let first = append(&*channel, &["a", "b", "c"]).await;
-    assert_eq!(channel.head(), at(first.offset + 3));
-    let found = read_all(&*channel, first).await;
-    let expected = ["a", "b", "c"]
-        .iter()
-        .zip(first.offset..)
-        .map(|(id, offset)| (at(offset), (*id).to_owned()));
-    assert_eq!(found, expected.collect::<Vec<_>>());
-    let none = channel.append(Vec::new(), Class::Producer).await.unwrap();
-    assert_eq!(none, channel.head(), "nothing takes no position");
+    let batch = append(&*channel, &["a", "b", "c"]).await;
+    append(&*channel, &["after"]).await;
+    assert_eq!(ids(&*channel, batch[0]).await, ["a", "b", "c", "after"]);
+    let head = channel.head();
+    channel.log().append(Vec::new(), Class::Producer).await.unwrap();
+    assert_eq!(channel.head(), head);
 }
 
 pub(super) async fn durable_events_survive_a_close_and_a_crash(place: &mut impl Place) {
     let channel = place.open().await;
-    let start = append(&*channel, &["a", "b"]).await;
+    let start = append(&*channel, &["a", "b"]).await[0];
     channel.close().await.unwrap();
     drop(channel);
     let channel = place.open().await;
@@ -74,7 +54,7 @@ pub(super) async fn a_position_is_never_used_twice(place: &mut impl Place) {
     let mut last = None;
     for clean in [true, false, true] {
         let channel = place.open().await;
-        let position = append(&*channel, &["x"]).await;
+        let position = append(&*channel, &["x"]).await[0];
         assert!(last < Some(position), "{last:?} and then {position}");
         last = Some(position);
         if clean {
@@ -85,7 +65,7 @@ pub(super) async fn a_position_is_never_used_twice(place: &mut impl Place) {
 
 pub(super) async fn a_reader_follows_the_head(place: &mut impl Place) {
     let channel = place.open().await;
-    let mut reader = channel.reader(channel.head());
+    let mut reader = channel.log().reader(channel.head());
     let empty = reader.try_next(10, 1_000).await.unwrap();
     assert!(empty.records.is_empty() && empty.gaps.is_empty());
     assert_eq!(empty.next, channel.head());
@@ -94,25 +74,23 @@ pub(super) async fn a_reader_follows_the_head(place: &mut impl Place) {
             let batch = reader.next(10, 1_000).await.unwrap();
             (reader, batch)
         });
-        let position = append(&*channel, &[id]).await;
+        let position = append(&*channel, &[id]).await[0];
         let batch;
         (reader, batch) = waiting.await.unwrap();
         assert_eq!(batch.records[0].event.id(), id);
-        assert_eq!(
-            (batch.records[0].position, batch.next),
-            (position, at(position.offset + 1))
-        );
+        assert_eq!(batch.records[0].position, position);
+        assert!(batch.next > position);
         assert_eq!(reader.position(), batch.next);
     }
 }
 
 pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(place: &mut impl Place) {
     let channel = place.open().await;
-    let start = append(&*channel, &["a", "b", "c", "d"]).await;
-    let mut reader = channel.reader(start);
+    let start = append(&*channel, &["a", "b", "c", "d"]).await[0];
+    let mut reader = channel.log().reader(start);
     assert_eq!(reader.next(3, 1 << 20).await.unwrap().records.len(), 3);
     assert_eq!(reader.next(3, 1 << 20).await.unwrap().records.len(), 1);
-    let mut reader = channel.reader(start);
+    let mut reader = channel.log().reader(start);
     assert_eq!(
         reader.next(10, 1).await.unwrap().records.len(),
         1,
@@ -122,7 +100,7 @@ pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(pla
 
 pub(super) async fn a_read_that_is_given_up_loses_nothing(place: &mut impl Place) {
     let channel = place.open().await;
-    let mut reader = channel.reader(channel.head());
+    let mut reader = channel.log().reader(channel.head());
     for id in ["a", "b", "c"] {
         tokio::select! {
             biased;
@@ -136,36 +114,46 @@ pub(super) async fn a_read_that_is_given_up_loses_nothing(place: &mut impl Place
 
 pub(super) async fn one_event_is_found_by_its_position(place: &mut impl Place) {
     let channel = place.open().await;
-    let first = append(&*channel, &["a", "b"]).await;
-    for (n, id) in (0..).zip(["a", "b"]) {
-        let record = channel
-            .get(at(first.offset + n))
-            .await
-            .unwrap()
-            .expect("the event");
-        assert_eq!(
-            (record.position.offset, record.event),
-            (first.offset + n, event(id))
-        );
+    let p = append(&*channel, &["a", "b"]).await;
+    for (position, id) in p.iter().zip(["a", "b"]) {
+        let record = channel.get(*position).await.unwrap().expect("the event");
+        assert_eq!((record.position, record.event), (*position, event(id)));
     }
-    assert!(channel.get(channel.head()).await.unwrap().is_none());
-    assert!(channel.get(at(u64::MAX >> 2)).await.unwrap().is_none());
+    let head = channel.head();
+    let far = Position {
+        offset: u64::MAX >> 2,
+        ..head
+    };
+    assert!(channel.get(head).await.unwrap().is_none());
+    assert!(channel.get(far).await.unwrap().is_none());
+    let many = channel.log().get_many(&[p[1], far, p[0], p[1]]).await.unwrap();
+    let ids = many
+        .iter()
+        .map(|one| one.as_ref().map(|record| record.event.id()));
+    assert_eq!(ids.collect::<Vec<_>>(), [Some("b"), None, Some("a"), Some("b")]);
 }
 
 pub(super) async fn events_are_found_by_their_id(place: &mut impl Place) {
     let channel = place.open().await;
-    let first = append(&*channel, &["a", "b"]).await.offset;
-    append(&*channel, &["a"]).await;
+    let mut p = append(&*channel, &["a", "b"]).await;
+    p.extend(append(&*channel, &["a"]).await);
+    let head = channel.head();
     let other = event("a").edit().attribute("source", "/other").build().unwrap();
-    channel.append(vec![other], Class::Producer).await.unwrap();
-    found_by_their_id(&*channel, first).await;
+    channel.log().append(vec![other], Class::Producer).await.unwrap();
+    p.extend(
+        read_all(&*channel, head)
+            .await
+            .into_iter()
+            .map(|(position, _)| position),
+    );
+    found_by_their_id(&*channel, &p).await;
     channel.close().await.unwrap();
     drop(channel);
-    found_by_their_id(&*place.open().await, first).await;
+    found_by_their_id(&*place.open().await, &p).await;
 }
 
-async fn found_by_their_id(channel: &dyn Channel, first: u64) {
-    let cases: [(&str, Option<&str>, usize, &[u64]); 6] = [
+async fn found_by_their_id(channel: &dyn Channel, p: &[Position]) {
+    let cases: [(&str, Option<&str>, usize, &[usize]); 6] = [
         ("a", None, 10, &[0, 2, 3]),
         ("a", None, 2, &[2, 3]),
         ("a", Some("/conformance"), 10, &[0, 2]),
@@ -175,25 +163,41 @@ async fn found_by_their_id(channel: &dyn Channel, first: u64) {
     ];
     for (id, source, limit, expected) in cases {
         let found = channel.find(id, source, limit).await.unwrap();
-        let found: Vec<_> = found.iter().map(|found| found.offset - first).collect();
-        assert_eq!(found, expected, "{id} of {source:?}, at most {limit}");
+        assert_eq!(numbers(p, found), expected, "{id} of {source:?}, at most {limit}");
     }
 }
 
 pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(place: &mut impl Place) {
     let channel = place.open().await;
-    let first = append(&*channel, &["a", "b"]).await;
+    let first = append(&*channel, &["a", "b"]).await[0];
     let time = channel.get(first).await.unwrap().expect("the event").appended;
-    assert_eq!(channel.position_at(Timestamp(0)).await.unwrap(), first);
-    assert_eq!(channel.position_at(time).await.unwrap(), first);
     let later = time.after(Duration::from_secs(3_600));
-    assert_eq!(channel.position_at(later).await.unwrap(), channel.head());
+    for (since, expected) in [(Timestamp(0), first), (time, first), (later, channel.head())] {
+        let found = channel
+            .log()
+            .position_at(channel.partition(), since)
+            .await
+            .unwrap();
+        assert_eq!(found, expected, "{since:?}");
+    }
+}
+
+pub(super) async fn the_ends_of_the_log_are_those_of_its_partitions(place: &mut impl Place) {
+    let channel = place.open().await;
+    let first = append(&*channel, &["a", "b"]).await[0];
+    let ends = channel.log().ends();
+    let mut own = ends
+        .iter()
+        .filter(|ends| ends.head.partition == channel.partition());
+    let own = own.next().expect("one for its partition");
+    assert_eq!((own.oldest, own.head), (first, channel.head()));
 }
 
 pub(super) async fn replies_go_the_same_way_as_producers_events(place: &mut impl Place) {
     let channel = place.open().await;
-    let first = append(&*channel, &["a"]).await;
+    let first = append(&*channel, &["a"]).await[0];
     channel
+        .log()
         .append(vec![event("reply")], Class::Reserve)
         .await
         .unwrap();
@@ -202,8 +206,9 @@ pub(super) async fn replies_go_the_same_way_as_producers_events(place: &mut impl
 
 pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place) {
     let channel = place.open().await;
-    let attempt = |offset: u64, attempt: u32| Attempt {
-        position: at(offset),
+    let p = append(&*channel, &["0", "1", "2"]).await;
+    let attempt = |position, attempt: u32| Attempt {
+        position,
         trigger: super::spec("a").trigger,
         stage: Stage::DeadLetter,
         attempt,
@@ -214,19 +219,17 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
         detail: "nobody listens".to_owned(),
         answer: "busy".to_owned(),
     };
-    for (offset, n) in [(1, 0), (2, 0), (1, 1)] {
-        channel.record(attempt(offset, n));
+    for (position, n) in [(p[0], 0), (p[1], 0), (p[0], 1)] {
+        channel.record(attempt(position, n));
     }
-    assert_eq!(
-        channel.attempts(at(1)).await.unwrap(),
-        [attempt(1, 0), attempt(1, 1)]
-    );
-    assert_eq!(channel.attempts(at(3)).await.unwrap(), []);
+    let found = channel.attempts(p[0]).await.unwrap();
+    assert_eq!(found, [attempt(p[0], 0), attempt(p[0], 1)]);
+    assert_eq!(channel.attempts(p[2]).await.unwrap(), []);
 }
 
 pub(super) async fn usage_tells_what_can_be_read(place: &mut impl Place) {
     let channel = place.open().await;
-    let first = append(&*channel, &["a", "b"]).await;
+    let first = append(&*channel, &["a", "b"]).await[0];
     let usage = channel.usage();
     assert_eq!((usage.oldest, usage.head), (first, channel.head()));
     assert_eq!((usage.refusing, usage.dropped), (None, 0));
@@ -239,13 +242,16 @@ pub(super) async fn a_closed_channel_takes_nothing(place: &mut impl Place) {
     channel.close().await.unwrap();
     channel.close().await.unwrap();
     assert_eq!(
-        channel.append(vec![event("b")], Class::Producer).await,
+        channel.log().append(vec![event("b")], Class::Producer).await,
         Err(AppendError::Closed)
     );
     assert_eq!(
-        channel.append(vec![event("b")], Class::Reserve).await,
+        channel.log().append(vec![event("b")], Class::Reserve).await,
         Err(AppendError::Closed)
     );
-    let change = crate::Change::Router(at(1));
-    assert_eq!(channel.commit(vec![change]).await, Err(ChannelError::Closed));
+    let progress = crate::Progress::router(channel.head());
+    assert_eq!(
+        channel.commit(vec![progress.into()]).await,
+        Err(ChannelError::Closed)
+    );
 }

@@ -2,8 +2,8 @@
 
 use millrace_event::Timestamp;
 
-use super::{Place, append, at, lane, spec, stored};
-use crate::{Change, Forgotten, LaneSpec, LaneState};
+use super::{Place, after, append, lane, spec, stored};
+use crate::{Forgotten, LaneProgress, LaneSpec, LaneState, Progress};
 
 pub(super) async fn a_new_channel_has_no_past(place: &mut impl Place) {
     let channel = place.open().await;
@@ -67,18 +67,18 @@ pub(super) async fn a_lane_is_never_numbered_twice(place: &mut impl Place) {
 pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Place) {
     let mut channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0", "1", "2", "3", "4", "5"]).await;
-    let cases: [(Option<u64>, &[u64]); 4] =
-        [(Some(6), &[0, 1, 4]), (Some(2), &[]), (None, &[5]), (None, &[])];
-    for (cursor, unsettled) in cases {
-        let cursor = cursor.map(at);
-        let unsettled: Vec<_> = unsettled.iter().copied().map(at).collect();
-        let change = Change::Progress {
+    let p = append(&*channel, &["0", "1", "2", "3", "4", "5"]).await;
+    let cases: [(Option<usize>, &[usize]); 4] =
+        [(Some(5), &[0, 1, 4]), (Some(2), &[]), (None, &[5]), (None, &[])];
+    for (read, unsettled) in cases {
+        let cursor = read.map(|last| after(p[last]));
+        let unsettled: Vec<_> = unsettled.iter().map(|n| p[*n]).collect();
+        let progress = LaneProgress {
             lane,
             cursor,
             unsettled: unsettled.clone(),
         };
-        channel.commit(vec![change]).await.unwrap();
+        channel.commit(vec![progress.into()]).await.unwrap();
         drop(channel);
         channel = place.open().await;
         let found = stored(&*channel, lane).await;
@@ -88,11 +88,11 @@ pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Pla
 
 pub(super) async fn the_router_comes_back_where_it_was_committed(place: &mut impl Place) {
     let channel = place.open().await;
-    append(&*channel, &["0", "1", "2"]).await;
-    channel.commit(vec![Change::Router(at(2))]).await.unwrap();
-    assert_eq!(channel.router().await.unwrap(), at(2));
+    let p = append(&*channel, &["0", "1", "2"]).await;
+    channel.commit(vec![Progress::router(p[2]).into()]).await.unwrap();
+    assert_eq!(channel.router().await.unwrap(), p[2]);
     drop(channel);
-    assert_eq!(place.open().await.router().await.unwrap(), at(2));
+    assert_eq!(place.open().await.router().await.unwrap(), p[2]);
 }
 
 pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger(

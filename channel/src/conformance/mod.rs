@@ -2,6 +2,9 @@
 //!
 //! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they
 //! promise, by what they speak of: [`events`], [`lanes`], [`work`], [`parked`].
+//!
+//! A check compares with the positions at which its own events stand: those of a channel begin anywhere and
+//! have gaps.
 
 #![allow(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
@@ -20,8 +23,8 @@ use crate::{Channel, Class, Failure, Lane, LaneId, LaneSpec, Position, Stage, Wo
 /// Where one channel is kept.
 #[async_trait::async_trait]
 pub trait Place: Send {
-    /// Opens the channel: a new one the first time, later what is kept. The caller has closed or dropped the
-    /// one before; dropping it without closing stands for a crash.
+    /// Opens the channel (one partition): a new one the first time, later what is kept. The caller has closed
+    /// or dropped the one before; dropping it without closing stands for a crash.
     async fn open(&mut self) -> Arc<dyn Channel>;
 }
 
@@ -41,7 +44,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
     each! {
         events:
             appended_events_are_read_back_in_order,
-            a_batch_takes_consecutive_positions,
+            a_batch_stands_together_and_nothing_takes_no_position,
             durable_events_survive_a_close_and_a_crash,
             a_position_is_never_used_twice,
             a_reader_follows_the_head,
@@ -50,6 +53,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             one_event_is_found_by_its_position,
             events_are_found_by_their_id,
             a_time_leads_to_the_first_position_at_or_after_it,
+            the_ends_of_the_log_are_those_of_its_partitions,
             replies_go_the_same_way_as_producers_events,
             noted_attempts_are_found_by_position,
             usage_tells_what_can_be_read,
@@ -87,8 +91,19 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
     }
 }
 
-fn at(offset: u64) -> Position {
-    Position { partition: 0, offset }
+/// Where to read on after the event at this position.
+fn after(position: Position) -> Position {
+    Position {
+        offset: position.offset + 1,
+        ..position
+    }
+}
+
+/// The number of each position in the order of `all`: what a test compares instead of positions, which begin
+/// anywhere and have gaps.
+fn numbers(all: &[Position], found: impl IntoIterator<Item = Position>) -> Vec<usize> {
+    let number = |position: Position| all.iter().position(|one| *one == position).expect("one of them");
+    found.into_iter().map(number).collect()
 }
 
 fn event(id: &str) -> Event {
@@ -110,11 +125,36 @@ fn spec(trigger: &str) -> LaneSpec {
     }
 }
 
-async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
+/// Appends events in one call and says where they stand. Nobody else appends meanwhile.
+async fn append(channel: &dyn Channel, ids: &[&str]) -> Vec<Position> {
+    let from = channel.head();
+    let events = ids.iter().map(|id| event(id)).collect();
     channel
-        .append(ids.iter().map(|id| event(id)).collect(), Class::Producer)
+        .log()
+        .append(events, Class::Producer)
         .await
-        .expect("an append")
+        .expect("an append");
+    let read = read_all(channel, from).await;
+    assert_eq!(
+        read.iter().map(|(_, id)| id).collect::<Vec<_>>(),
+        ids,
+        "what was appended"
+    );
+    read.into_iter().map(|(position, _)| position).collect()
+}
+
+/// Reads everything from a position to the head: position and id of each event.
+async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, String)> {
+    let mut reader = channel.log().reader(from);
+    let mut all = Vec::new();
+    while reader.position() < channel.head() {
+        let batch = reader.try_next(3, 1 << 20).await.expect("a read");
+        assert_eq!(batch.next, reader.position());
+        let read = batch.records.iter();
+        all.extend(read.map(|record| (record.position, record.event.id().to_owned())));
+    }
+    assert!(all.is_sorted_by(|a, b| a.0 < b.0), "{all:?}");
+    all
 }
 
 async fn lane(channel: &dyn Channel, trigger: &str) -> LaneId {

@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use super::{Place, append, at, event, failure, key, lane, rows, spec, stored, work};
+use super::{Place, append, event, failure, key, lane, numbers, rows, spec, stored, work};
 use crate::{Change, Channel, ChannelError, LaneId, LaneState, Parked, ParkedQuery, Position, Stage};
 
 /// Parks an event after two failures.
@@ -31,17 +31,17 @@ pub(super) async fn all(channel: &dyn Channel) -> Vec<Parked> {
 pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0", "1"]).await;
+    let p = append(&*channel, &["0", "1"]).await;
     channel
-        .commit(vec![Change::Put(work(lane, at(0), 1, 1))])
+        .commit(vec![Change::Put(work(lane, p[0], 1, 1))])
         .await
         .unwrap();
     channel
-        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
         .unwrap();
     channel
-        .commit(vec![park(lane, at(1), Stage::Reply, Some(event("reply")))])
+        .commit(vec![park(lane, p[1], Stage::Reply, Some(event("reply")))])
         .await
         .unwrap();
     assert_eq!(rows(&*channel, lane).await, [], "the row of that key goes");
@@ -63,8 +63,8 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
     assert_eq!(
         parked,
         [
-            expected(0, at(0), Stage::Subscriber, "0"),
-            expected(1, at(1), Stage::Reply, "reply")
+            expected(0, p[0], Stage::Subscriber, "0"),
+            expected(1, p[1], Stage::Reply, "reply")
         ]
     );
     assert_ne!(parked[0].id, parked[1].id);
@@ -81,14 +81,14 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
 pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0"]).await;
+    let p = append(&*channel, &["0"]).await;
     channel
-        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
         .unwrap();
     let first = all(&*channel).await;
     channel
-        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
         .unwrap();
     assert_eq!(all(&*channel).await, first);
@@ -97,10 +97,10 @@ pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
 pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl Place) {
     let channel = place.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
-    append(&*channel, &["0", "1", "2", "3", "4"]).await;
-    for (lane, offset) in [(b, 4), (a, 3), (b, 0), (a, 1), (b, 2)] {
+    let p = append(&*channel, &["0", "1", "2", "3", "4"]).await;
+    for (lane, n) in [(b, 4), (a, 3), (b, 0), (a, 1), (b, 2)] {
         channel
-            .commit(vec![park(lane, at(offset), Stage::Subscriber, None)])
+            .commit(vec![park(lane, p[n], Stage::Subscriber, None)])
             .await
             .unwrap();
     }
@@ -115,30 +115,30 @@ pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl 
             .await
             .unwrap()
     };
-    let offsets = |page: &[Parked]| page.iter().map(|one| one.position.offset).collect::<Vec<_>>();
+    let places = |page: &[Parked]| numbers(&p, page.iter().map(|one| one.position));
     let first = page(None, None, 2).await;
-    assert_eq!(offsets(&first), [4, 3]);
+    assert_eq!(places(&first), [4, 3]);
     let last = first[1].id.as_str();
-    assert_eq!(offsets(&page(None, Some(last), 10).await), [0, 1, 2]);
+    assert_eq!(places(&page(None, Some(last), 10).await), [0, 1, 2]);
     channel.drop_parked(last).await.unwrap();
     assert_eq!(
-        offsets(&page(None, Some(last), 2).await),
+        places(&page(None, Some(last), 2).await),
         [0, 1],
         "the next page begins where the dropped one stood"
     );
     let of_b = page(Some("b"), None, 2).await;
-    assert_eq!(offsets(&of_b), [4, 0]);
-    assert_eq!(offsets(&page(Some("b"), Some(&of_b[1].id), 2).await), [2]);
+    assert_eq!(places(&of_b), [4, 0]);
+    assert_eq!(places(&page(Some("b"), Some(&of_b[1].id), 2).await), [2]);
     assert!(page(Some("c"), None, 2).await.is_empty());
 }
 
 pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0", "1"]).await;
+    let p = append(&*channel, &["0", "1"]).await;
     for (offset, stage) in [(0, Stage::Subscriber), (1, Stage::DeadLetter)] {
         channel
-            .commit(vec![park(lane, at(offset), stage, None)])
+            .commit(vec![park(lane, p[offset], stage, None)])
             .await
             .unwrap();
         let id = all(&*channel).await[0].id.clone();
@@ -149,10 +149,10 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
     let mut found = rows(&*channel, lane).await;
     found.sort_by_key(|row| row.key);
     assert_eq!(found.len(), 2);
-    for (row, offset) in found.into_iter().zip(0..) {
+    for (row, position) in found.into_iter().zip(p) {
         assert_eq!(
             row.key,
-            key(lane, at(offset), Stage::Subscriber),
+            key(lane, position, Stage::Subscriber),
             "back to the subscriber"
         );
         assert_eq!(
@@ -167,9 +167,9 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
 pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0"]).await;
+    let p = append(&*channel, &["0"]).await;
     channel
-        .commit(vec![park(lane, at(0), Stage::Reply, Some(event("reply")))])
+        .commit(vec![park(lane, p[0], Stage::Reply, Some(event("reply")))])
         .await
         .unwrap();
     assert!(channel.redrive(&all(&*channel).await[0].id).await.unwrap());
@@ -183,9 +183,9 @@ pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
 pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0"]).await;
+    let p = append(&*channel, &["0"]).await;
     channel
-        .commit(vec![park(lane, at(0), Stage::Subscriber, None)])
+        .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
         .unwrap();
     channel.drop_lane(lane).await.unwrap();
@@ -199,9 +199,9 @@ pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(p
 pub(super) async fn a_dropped_parked_event_is_gone(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0", "1"]).await;
+    let p = append(&*channel, &["0", "1"]).await;
     let changes = (0..2)
-        .map(|n| park(lane, at(n), Stage::Subscriber, None))
+        .map(|n| park(lane, p[n], Stage::Subscriber, None))
         .collect();
     channel.commit(changes).await.unwrap();
     let parked = all(&*channel).await;
@@ -217,9 +217,9 @@ pub(super) async fn commands_are_seen_by_who_watches(place: &mut impl Place) {
     let channel = place.open().await;
     let mut commands = channel.commands();
     let lane = lane(&*channel, "a").await;
-    append(&*channel, &["0", "1"]).await;
+    let p = append(&*channel, &["0", "1"]).await;
     let changes = (0..2)
-        .map(|n| park(lane, at(n), Stage::Subscriber, None))
+        .map(|n| park(lane, p[n], Stage::Subscriber, None))
         .collect();
     channel.commit(changes).await.unwrap();
     assert!(

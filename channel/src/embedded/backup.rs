@@ -424,7 +424,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (data, target) = (temp.path().join("data"), temp.path().join("deep/copy"));
         let store = Store::open(&data, StoreOptions::default()).unwrap();
-        let channel = store.embedded(&broker(), OPTIONS).await.unwrap();
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         channel.open_lanes(vec![spec("a")]).await.unwrap();
         append(&*channel, &["one", "two"]).await;
         channel.roll().await;
@@ -438,7 +438,7 @@ mod tests {
         );
         append(&*channel, &["four"]).await;
         let copy = Store::open(&target, StoreOptions::default()).unwrap();
-        let copied = copy.embedded(&broker(), OPTIONS).await.unwrap();
+        let copied = copy.channel(&broker(), OPTIONS).await.unwrap();
         assert_eq!(events_from(&*copied, 0).await, ["one", "two", "three"]);
         assert_eq!(append(&*copied, &["other"]).await.offset, 3);
         assert!(copied.recovered_uncleanly());
@@ -457,7 +457,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let data = temp.path().join("data");
         let store = Store::open(&data, StoreOptions::default()).unwrap();
-        let channel = store.embedded(&broker(), OPTIONS).await.unwrap();
+        let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         append(&*channel, &["one"]).await;
         channel.close().await.unwrap();
         fs::remove_file(data.join("brokers/shop/default/state.db")).unwrap();

@@ -1,11 +1,12 @@
 //! The default backend: files on the local disk, no other server.
 //!
-//! A data folder ([`store`], [`folder`]) has a channel for each broker. A channel ([`channel`], which
-//! implements [`crate::Channel`]) consists of the events ([`log`]), and of progress and debts beside them
-//! ([`state`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`] decides
-//! who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed or
-//! replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
-//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`].
+//! A data folder ([`store`], [`folder`]) has a channel for each broker. A channel is the contract's
+//! [`crate::Log`] and its one partition, a [`crate::Channel`] ([`Embedded`]). It consists of the events
+//! ([`log`]), and of progress and debts beside them ([`state`]). The volume under it may fill up: [`disk`]
+//! knows how much room there is, [`shares`] decides who may have it, and [`ballast`] keeps some for writing
+//! progress down. Open files may be removed or replaced: [`place`] notices it, and a [`fault`] reports it
+//! until it is mended. [`backup`](mod@backup) copies a folder that is in use. Logs and states are written on
+//! the threads of one [`pool`].
 
 mod backup;
 mod ballast;
@@ -23,6 +24,7 @@ pub mod state;
 pub mod store;
 
 pub use backup::{BackupError, BackupReport, backup};
+pub use channel::Embedded;
 pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions, close_all};
 
 #[cfg(test)]

@@ -205,14 +205,6 @@ impl Store {
         &self,
         broker: &ObjectName,
         options: ChannelOptions,
-    ) -> Result<Arc<dyn Channel>, OpenError> {
-        Ok(self.embedded(broker, options).await?)
-    }
-
-    pub(crate) async fn embedded(
-        &self,
-        broker: &ObjectName,
-        options: ChannelOptions,
     ) -> Result<Arc<Embedded>, OpenError> {
         let _one = self.opening[lock_of(broker)].lock().await;
         let known = self.open.lock().get(broker).and_then(Weak::upgrade);
@@ -239,7 +231,7 @@ impl Store {
     pub async fn channels(
         self: &Arc<Self>,
         brokers: Vec<(ObjectName, ChannelOptions)>,
-    ) -> Result<Vec<(ObjectName, Arc<dyn Channel>)>, (ObjectName, OpenError)> {
+    ) -> Result<Vec<(ObjectName, Arc<Embedded>)>, (ObjectName, OpenError)> {
         let (mut opened, mut made) = (Vec::with_capacity(brokers.len()), Vec::new());
         let mut failed: Option<(ObjectName, OpenError)> = None;
         let (mut waiting, mut opening) = (brokers.into_iter(), JoinSet::new());
@@ -282,13 +274,13 @@ impl Store {
     /// in `made`.
     async fn take_back(
         self: &Arc<Self>,
-        opened: Vec<(Had, ObjectName, Arc<dyn Channel>)>,
+        opened: Vec<(Had, ObjectName, Arc<Embedded>)>,
         mut made: Vec<ObjectName>,
     ) {
         let mut closing = Vec::new();
         for (had, broker, channel) in opened {
             if had != Had::Channel {
-                closing.push((broker.clone(), channel));
+                closing.push((broker.clone(), channel as Arc<dyn Channel>));
             }
             if had == Had::Nothing {
                 made.push(broker);
@@ -445,9 +437,9 @@ mod tests {
     async fn asking_again_gives_the_same_channel_and_a_closed_one_is_opened_anew() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
-        let first = store.embedded(&broker(), OPTIONS).await.unwrap();
+        let first = store.channel(&broker(), OPTIONS).await.unwrap();
         let again = store
-            .embedded(
+            .channel(
                 &broker(),
                 ChannelOptions {
                     backlog_bytes: Some(1),
@@ -464,7 +456,7 @@ mod tests {
         );
         assert!(matches!(store.remove(&broker()), Err(OpenError::StillOpen(_))));
         first.close().await.unwrap();
-        let anew = store.embedded(&broker(), OPTIONS).await.unwrap();
+        let anew = store.channel(&broker(), OPTIONS).await.unwrap();
         assert!(!Arc::ptr_eq(&first, &anew));
         assert_eq!(store.brokers().unwrap(), [broker()]);
         anew.close().await.unwrap();
@@ -479,9 +471,9 @@ mod tests {
         let named = |n: usize| ObjectName::new("shop", format!("b{n:02}"));
         let all = |range: std::ops::Range<usize>| range.map(|n| (named(n), OPTIONS)).collect::<Vec<_>>();
         // One is open, one has only its folder.
-        let running = store.embedded(&named(0), OPTIONS).await.unwrap();
+        let running = store.channel(&named(0), OPTIONS).await.unwrap();
         store
-            .embedded(&named(1), OPTIONS)
+            .channel(&named(1), OPTIONS)
             .await
             .unwrap()
             .close()
@@ -507,7 +499,11 @@ mod tests {
         std::fs::remove_file(in_the_way).unwrap();
         let opened = store.channels(all(0..40)).await.unwrap();
         assert_eq!((opened.len(), store.brokers().unwrap().len()), (40, 40));
-        assert!(close_all(opened).await.iter().all(|(_, closed)| closed.is_ok()));
+        let opened = opened
+            .into_iter()
+            .map(|(broker, channel)| (broker, channel as Arc<dyn Channel>));
+        let closed = close_all(opened.collect()).await;
+        assert!(closed.iter().all(|(_, closed)| closed.is_ok()));
     }
 
     #[tokio::test]
@@ -517,7 +513,10 @@ mod tests {
         let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         channel.open_lanes(vec![spec("a")]).await.unwrap();
         append(&*channel, &["one", "two"]).await;
-        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        channel
+            .commit(vec![crate::Progress::router(at(2)).into()])
+            .await
+            .unwrap();
         channel.close().await.unwrap();
         drop((channel, store));
         let file = folder.path().join("brokers/shop/default/state.db");
@@ -538,7 +537,10 @@ mod tests {
         assert_eq!(events_from(&*channel, 0).await, ["one", "two"]);
         assert!(file.with_file_name("state.db.unreadable-1").exists());
         // A trigger admitted later in that run begins there too, behind the router.
-        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        channel
+            .commit(vec![crate::Progress::router(at(2)).into()])
+            .await
+            .unwrap();
         assert_eq!(
             channel.open_lanes(vec![spec("b")]).await.unwrap()[0].cursor,
             Some(at(0))
@@ -567,7 +569,10 @@ mod tests {
         let store = open(folder.path());
         let channel = store.channel(&broker(), OPTIONS).await.unwrap();
         append(&*channel, &["one", "two"]).await;
-        channel.commit(vec![crate::Change::Router(at(2))]).await.unwrap();
+        channel
+            .commit(vec![crate::Progress::router(at(2)).into()])
+            .await
+            .unwrap();
         channel.close().await.unwrap();
         drop((channel, store));
         let store = open_rebuilding(folder.path());
@@ -630,8 +635,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let channel = store.channel(&broker(), OPTIONS).await.unwrap();
-        let mut reader: Box<dyn Reader> = channel.reader(at(0));
+        let mut reader: Box<dyn Reader> = channel.log().reader(at(0));
         channel
+            .log()
             .append(vec![event("one")], crate::Class::Producer)
             .await
             .unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
-use millrace_channel::Channels;
+use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Checkpoint, Clock};
@@ -32,7 +32,8 @@ pub(crate) struct Given {
     /// The mesh whose Brokers take events.
     pub(crate) admitted: watch::Receiver<Arc<Mesh>>,
     /// The channels of these Brokers.
-    pub(crate) channels: Channels,
+    pub(crate) logs: Logs,
+    pub(crate) owned: Ownership,
     /// How many Brokers there are, which files are needed for.
     pub(crate) brokers: usize,
     /// Where sources remember.
@@ -58,7 +59,8 @@ pub(crate) struct Front {
     webhooks: Arc<Webhooks>,
     sources: Sources,
     mesh: watch::Receiver<Arc<Mesh>>,
-    channels: Channels,
+    logs: Logs,
+    owned: Ownership,
     log_filter: Arc<dyn LogFilter>,
     admin_listener: Listener,
     admin_allowed_hosts: Vec<String>,
@@ -106,7 +108,7 @@ impl Front {
         let bodies = BodyBudget::new(memory.bodies.clone());
         let admission = Arc::new(Admission::new(AdmissionParts {
             mesh: given.admitted,
-            channels: given.channels.clone(),
+            logs: given.logs.clone(),
             limits,
             observer: None,
             metrics: BrokerMetrics::new(&mut registry),
@@ -163,7 +165,8 @@ impl Front {
             webhooks,
             sources,
             mesh: given.mesh,
-            channels: given.channels,
+            logs: given.logs,
+            owned: given.owned,
             log_filter: given.log_filter,
             memory,
             admin_listener,
@@ -199,7 +202,8 @@ impl Front {
             mesh: self.mesh,
             reload: reload.subscribe(),
             board: self.board,
-            channels: self.channels,
+            logs: self.logs,
+            owned: self.owned,
             clock: Clock::System,
             feed: self.feed,
             read_filter: millrace_crds::read_filter,

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use millrace_channel::Channels;
-use millrace_channel::embedded::{ChannelOptions, Store, close_all};
+use millrace_channel::embedded::{ChannelOptions, Embedded, Store, close_all};
+use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use tokio::sync::watch;
@@ -13,7 +13,8 @@ use tokio::sync::watch;
 /// What a change of the mesh goes through.
 pub(crate) struct Effect {
     store: Arc<Store>,
-    channels: Channels,
+    logs: Logs,
+    owned: Ownership,
     /// What the dispatcher is to serve.
     desired: watch::Sender<Arc<Mesh>>,
     /// What the dispatcher serves: its revision.
@@ -27,14 +28,16 @@ pub(crate) struct Effect {
 impl Effect {
     pub(crate) fn new(
         store: Store,
-        channels: Channels,
+        logs: Logs,
+        owned: Ownership,
         desired: watch::Sender<Arc<Mesh>>,
         applied: watch::Receiver<u64>,
         admitted: watch::Sender<Arc<Mesh>>,
     ) -> Self {
         Self {
             store: Arc::new(store),
-            channels,
+            logs,
+            owned,
             desired,
             applied,
             admitted,
@@ -65,7 +68,7 @@ impl Effect {
 
     /// Opens the channels that the mesh needs, all or none, and applies its options to those that are open.
     async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
-        let is_open = |name: &ObjectName| self.channels.get(name).is_some();
+        let is_open = |name: &ObjectName| self.logs.has(name);
         let all = mesh.brokers.values();
         let (open, mut closed): (Vec<_>, Vec<_>) = all
             .map(|broker| (broker.name.clone(), options(broker)))
@@ -78,22 +81,29 @@ impl Effect {
         let opened = self.store.channels(closed).await;
         let opened =
             opened.map_err(|(broker, error)| anyhow::Error::new(error).context(unopened(&broker)))?;
-        for (broker, channel) in opened {
-            self.channels.insert(broker, channel);
-        }
+        self.make_known(opened);
         // Only now: if a channel cannot be opened, those that run keep the options that they have.
         for (broker, options) in open {
             let changed = self.store.channel(&broker, options).await;
             let channel = changed.with_context(|| unopened(&broker))?;
-            self.channels.insert(broker, channel);
+            self.make_known([(broker, channel)]);
         }
         Ok(())
+    }
+
+    /// Whoever has the data folder owns the partition of each Broker in it.
+    fn make_known(&self, opened: impl IntoIterator<Item = (ObjectName, Arc<Embedded>)>) {
+        let known = opened.into_iter().map(|(broker, channel)| {
+            self.logs.insert(broker.clone(), channel.clone());
+            (broker, channel as Arc<dyn Channel>)
+        });
+        self.owned.gain(known);
     }
 
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         let mut outcome = Ok(());
-        for (broker, closed) in close_all(self.channels.all()).await {
+        for (broker, closed) in close_all(self.owned.all()).await {
             let context = || format!("the channel of broker {broker} cannot be closed");
             // One that cannot be closed must not keep the others from it.
             outcome = outcome.and(closed.with_context(context));

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_admin::{LogFilter, ReloadState};
-use millrace_channel::Channels;
 use millrace_channel::embedded::Store;
+use millrace_channel::{Logs, Ownership};
 use millrace_event::{Clock, ObjectName};
 use millrace_model::Mesh;
 use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Parts};
@@ -54,7 +54,7 @@ impl Node {
         brokers.extend(mesh.brokers.keys().cloned());
         let mut registry = Registry::default();
         store.register(&mut registry);
-        let channels = Channels::default();
+        let (logs, owned) = (Logs::default(), Ownership::default());
         let desired = latest::Sender::new(Arc::new(Mesh::default()));
         let admitted = latest::Sender::new(Arc::new(Mesh::default()));
         let mut front = Front::build(
@@ -62,7 +62,8 @@ impl Node {
             Given {
                 mesh: admitted.subscribe(),
                 admitted: admitted.subscribe(),
-                channels: channels.clone(),
+                logs: logs.clone(),
+                owned: owned.clone(),
                 brokers: brokers.len(),
                 checkpoints: store.checkpoints(),
                 sink_timeout: SINK_TIMEOUT,
@@ -73,7 +74,8 @@ impl Node {
         let dispatcher = Dispatcher::new(
             Parts {
                 mesh: desired.subscribe(),
-                channels: channels.clone(),
+                logs: logs.clone(),
+                owned: owned.clone(),
                 connector: front.connector.clone(),
                 intake: front.admission.clone(),
                 board: front.board.clone(),
@@ -92,7 +94,7 @@ impl Node {
                 ..DispatcherOptions::default()
             },
         );
-        let effect = Effect::new(store, channels, desired, dispatcher.applied(), admitted);
+        let effect = Effect::new(store, logs, owned, desired, dispatcher.applied(), admitted);
         Ok(Self {
             front,
             dispatcher,

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_admin::{LogFilter, ReloadState};
-use millrace_channel::Channels;
 use millrace_channel::embedded::Store;
+use millrace_channel::{Logs, Ownership};
 use millrace_model::Mesh;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -52,7 +52,8 @@ impl SourcesNode {
             mesh: mesh.subscribe(),
             // The door of no Broker: it turns every event away, and calls of origins go past it.
             admitted: watch::Sender::new(Arc::new(Mesh::default())).subscribe(),
-            channels: Channels::default(),
+            logs: Logs::default(),
+            owned: Ownership::default(),
             brokers: 0,
             checkpoints: store.checkpoints(),
             sink_timeout: sinks.timeout,

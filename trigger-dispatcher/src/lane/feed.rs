@@ -17,6 +17,11 @@ impl Inner {
             && self.window.queued_bytes() <= MAX_QUEUED_BYTES / 2
     }
 
+    /// Whether a row or a parked event stands for this position already: it is passed, and not offered.
+    pub(crate) fn is_covered(&self, offset: u64) -> bool {
+        !self.covered.is_empty() && self.covered.contains(&offset)
+    }
+
     /// Queues an event if there is room; `false`: the lane is full.
     pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
         let bytes = event.stored().len();

@@ -117,10 +117,21 @@ fn move_to(serving: &Serving, routes: &mut Routes, batch: &Batch, record: usize)
 /// Counts and reports positions that are gone when the router passes them, so that each is reported once.
 fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
     for gap in gaps_within(batch, passed) {
+        // At most: positions have gaps.
         let events = gap.to.offset - gap.from.offset;
-        if gap.reason == GapReason::Corrupt {
-            serving.metrics.lost.inc_by(events);
-            tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered");
+        match gap.reason {
+            GapReason::Corrupt => {
+                serving.metrics.lost.inc_by(events);
+                tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered");
+            }
+            GapReason::Lost => {
+                serving.metrics.lost.inc_by(events);
+                tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "the backend has lost events that it had acknowledged; they cannot be delivered");
+            }
+            GapReason::Unreadable => {
+                tracing::warn!(broker = %serving.broker, from = %gap.from, to = %gap.to, "something in the log is no CloudEvent and is skipped");
+            }
+            GapReason::Dropped | GapReason::Unused => {}
         }
     }
 }
@@ -154,7 +165,7 @@ impl Drop for Given<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::at;
+    use crate::lane::tests::at;
 
     fn batch(gaps: &[(u64, u64)]) -> Batch {
         let gaps = gaps.iter().map(|(from, to)| Gap {

@@ -114,7 +114,7 @@ mod tests {
     use millrace_channel::{LaneId, Stage};
 
     use super::*;
-    use crate::lane::at;
+    use crate::lane::tests::at;
 
     fn key(offset: u64, stage: Stage) -> WorkKey {
         WorkKey {

@@ -1,9 +1,11 @@
-//! The channel of one broker: log and state put together, with what neither knows alone.
+//! The channel of one broker: log and state put together, with what neither knows alone. It is both halves of
+//! the contract, [`crate::Log`] and [`Channel`].
 //!
-//! [`open`] puts it together, [`room`] says whether there is room for an append, [`retention`] deletes what
-//! nobody needs, [`read`] finds events wherever they are kept, [`find`] looks them up by id, [`history`]
-//! keeps the attempts.
+//! [`open`] puts it together, [`append`] takes events, [`room`] says whether there is room for them,
+//! [`retention`] deletes what nobody needs, [`read`] finds events wherever they are kept, [`find`] looks them
+//! up by id, [`history`] keeps the attempts.
 
+mod append;
 mod find;
 mod history;
 mod open;
@@ -14,30 +16,26 @@ mod room;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use millrace_event::{Clock, Event, ObjectName, Timestamp};
+use millrace_event::{Clock, ObjectName, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
 use super::ballast::Ballast;
-use super::disk::{Disk, Promise};
+use super::disk::Disk;
 use super::folder::DataFolder;
-use super::log::{Log, LogError};
+use super::log::Log;
 use super::metrics::BrokerMetrics;
 use super::pool::Pool;
 use super::shares::{Borrowed, Shares};
 use super::state::{Admission, State};
 use super::store::{ChannelOptions, StoreOptions};
 use crate::{
-    AppendError, Attempt, Change, Channel, ChannelError, Class, Forgotten, Lane, LaneId, LaneSpec, LaneState,
-    Parked, ParkedQuery, Position, Reader, Record, Rows, Usage, Work,
+    AppendError, Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState,
+    Parked, ParkedQuery, Position, Record, Rows, Usage, Work,
 };
 use history::History;
 use room::{Backlog, Patience};
-
-/// When a producer may come back after it found the log's queue full.
-const QUEUE_RETRY: Duration = Duration::from_secs(1);
 
 /// What the channels of one data folder share.
 #[derive(Clone, Debug)]
@@ -50,9 +48,10 @@ pub(crate) struct Surroundings {
     pub(crate) folder: Arc<DataFolder>,
 }
 
-/// The channel of one broker on the local disk.
+/// The channel of one broker on the local disk: its log, and the only partition of it. Whoever has the data
+/// folder owns it.
 #[derive(Debug)]
-pub(crate) struct Embedded {
+pub struct Embedded {
     broker: ObjectName,
     log: Log,
     state: State,
@@ -133,39 +132,6 @@ impl Embedded {
         self.is_closed.load(Ordering::Acquire)
     }
 
-    async fn store(&self, events: Vec<Event>, room: Promise<'_>) -> Result<Position, AppendError> {
-        let bytes = room.bytes();
-        let count = events.len() as u64;
-        match self.log.append(events).await {
-            Ok(offset) => {
-                room.kept();
-                self.backlog.appended(bytes);
-                self.metrics.appended_events.inc_by(count);
-                self.metrics.append_bytes.inc_by(bytes);
-                Ok(Position { partition: 0, offset })
-            }
-            Err(LogError::QueueFull) => Err(AppendError::Full {
-                code: "append-queue-full",
-                reason: "too many events wait to be written to the disk".to_owned(),
-                retry_after: QUEUE_RETRY,
-            }),
-            Err(LogError::DiskFull) => {
-                self.disk.look_again();
-                self.upkeep.notify_one();
-                Err(room::disk_full(
-                    "the volume of the data folder is full".to_owned(),
-                ))
-            }
-            Err(LogError::Closed) => Err(AppendError::Closed),
-            Err(error @ LogError::TooLarge { .. }) => Err(AppendError::Storage(error.to_string())),
-            Err(error @ (LogError::Format { .. } | LogError::Gone { .. } | LogError::Io { .. })) => {
-                // Looks for what is wrong, reports it, and mends it if possible.
-                self.upkeep.notify_one();
-                Err(AppendError::Storage(error.to_string()))
-            }
-        }
-    }
-
     /// Opens what is closed while the Broker is idle, and notes durably that this run has not ended: only
     /// then may an event be stored, and attempted.
     async fn wake(&self) -> Result<(), AppendError> {
@@ -203,7 +169,7 @@ impl Embedded {
     }
 
     fn may_rest(&self) -> bool {
-        self.appending.load(Ordering::SeqCst) == 0 && self.owes_nothing() && self.fault().is_none()
+        self.appending.load(Ordering::SeqCst) == 0 && self.owes_nothing() && crate::Log::fault(self).is_none()
     }
 
     /// Whether every stored event is settled.
@@ -215,6 +181,13 @@ impl Embedded {
     #[cfg(test)]
     pub(crate) async fn roll(&self) {
         self.log.roll().await.unwrap();
+    }
+
+    fn oldest(&self) -> Position {
+        Position {
+            partition: 0,
+            offset: self.log.oldest(),
+        }
     }
 
     async fn close_once(&self) -> Result<(), ChannelError> {
@@ -231,29 +204,12 @@ impl Embedded {
 
 #[async_trait::async_trait]
 impl Channel for Embedded {
-    async fn append(&self, events: Vec<Event>, class: Class) -> Result<Position, AppendError> {
-        if self.is_closing() {
-            return Err(AppendError::Closed);
-        }
-        if events.is_empty() {
-            return Ok(self.head());
-        }
-        let _appending = Counted::begin(&self.appending);
-        if self.is_asleep.load(Ordering::SeqCst) {
-            self.wake().await?;
-        }
-        if let Some(fault) = self.state.fault() {
-            return Err(AppendError::Storage(fault));
-        }
-        let bytes = events.iter().map(|event| event.stored().len() as u64).sum();
-        let outcome = match self.admit(class, bytes).await {
-            Ok(room) => self.store(events, room).await,
-            Err(refused) => Err(refused),
-        };
-        if let Err(AppendError::Full { code, .. }) = &outcome {
-            self.metrics.refused(code);
-        }
-        outcome
+    fn partition(&self) -> u32 {
+        0
+    }
+
+    fn log(&self) -> &dyn crate::Log {
+        self
     }
 
     fn head(&self) -> Position {
@@ -263,16 +219,8 @@ impl Channel for Embedded {
         }
     }
 
-    fn reader(&self, from: Position) -> Box<dyn Reader> {
-        self.counting_reader(from)
-    }
-
     async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
         self.record_at(at.offset).await
-    }
-
-    async fn position_at(&self, time: Timestamp) -> Result<Position, ChannelError> {
-        self.first_since(time).await
     }
 
     async fn find(
@@ -384,17 +332,10 @@ impl Channel for Embedded {
         self.history.is_incomplete(around)
     }
 
-    fn fault(&self) -> Option<String> {
-        self.state.fault().or_else(|| self.log.fault())
-    }
-
     fn usage(&self) -> Usage {
         Usage {
             head: self.head(),
-            oldest: Position {
-                partition: 0,
-                offset: self.log.oldest(),
-            },
+            oldest: self.oldest(),
             log_bytes: self.log.bytes(),
             refusing: self.refusing(),
             dropped: self.metrics.dropped_events.get(),
@@ -425,9 +366,12 @@ mod tests;
 /// What the tests of the backend share.
 #[cfg(test)]
 pub(crate) mod testing {
-    use millrace_event::SpecVersion;
+    use std::time::Duration;
+
+    use millrace_event::{Event, SpecVersion};
 
     use super::*;
+    use crate::Class;
 
     pub(crate) const OPTIONS: ChannelOptions = ChannelOptions {
         retention_age: Duration::from_secs(24 * 3600),
@@ -464,16 +408,19 @@ pub(crate) mod testing {
         }
     }
 
+    /// Appends events, and says where the first of them stands. Nobody else appends meanwhile.
     pub(crate) async fn append(channel: &dyn Channel, ids: &[&str]) -> Position {
-        channel
-            .append(ids.iter().map(|id| event(id)).collect(), Class::Producer)
-            .await
-            .unwrap()
+        let events = ids.iter().map(|id| event(id)).collect();
+        channel.log().append(events, Class::Producer).await.unwrap();
+        Position {
+            partition: 0,
+            offset: channel.head().offset - ids.len() as u64,
+        }
     }
 
     /// The ids of all events from an offset to the head.
     pub(crate) async fn events_from(channel: &dyn Channel, from: u64) -> Vec<String> {
-        let mut reader = channel.reader(Position {
+        let mut reader = channel.log().reader(Position {
             partition: 0,
             offset: from,
         });

@@ -315,7 +315,7 @@ impl Embedded {
         // The result is kept as a fault.
         let _ = self.log.look_over().await;
         self.state.look_over().await;
-        let now = self.fault();
+        let now = crate::Log::fault(self);
         let mut said = self.said_fault.lock();
         match (&*said, &now) {
             (before, Some(fault)) if before.as_ref() != Some(fault) => {
@@ -364,7 +364,7 @@ impl Embedded {
         self.metrics
             .log_bytes
             .set(i64::try_from(self.log.bytes()).unwrap_or(i64::MAX));
-        missing == 0 && self.fault().is_none()
+        missing == 0 && crate::Log::fault(self).is_none()
     }
 
     /// Whether its files are closed.

@@ -5,6 +5,7 @@ mod resting;
 mod sharing;
 
 use std::path::Path;
+use std::time::Duration;
 
 use millrace_event::Clock;
 
@@ -13,7 +14,7 @@ use super::*;
 use crate::embedded::Durability;
 use crate::embedded::disk::testing::Small;
 use crate::embedded::metrics::Metrics;
-use crate::{Change, GapReason, Stage, WorkKey, conformance};
+use crate::{Change, Class, GapReason, LaneProgress, Log as _, Progress, Stage, WorkKey, conformance};
 
 const MIB: u64 = 1 << 20;
 
@@ -68,7 +69,7 @@ async fn fill(channel: &Embedded, at_most: u64) -> (u64, Option<&'static str>) {
             .append(vec![sized(&n.to_string(), LARGE)], Class::Producer)
             .await
         {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(AppendError::Full {
                 code, retry_after, ..
             }) => {
@@ -83,7 +84,7 @@ async fn fill(channel: &Embedded, at_most: u64) -> (u64, Option<&'static str>) {
 
 async fn settle_all(channel: &Embedded) {
     channel
-        .commit(vec![Change::Router(channel.head())])
+        .commit(vec![Progress::router(channel.head()).into()])
         .await
         .unwrap();
 }
@@ -113,12 +114,16 @@ async fn settled_history_goes_when_it_is_old_and_what_is_held_stays() {
     let channel = open_on(folder.path(), 1 << 40, SMALL, &clock);
     let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
     fill(&channel, 9).await;
-    let held = Change::Progress {
+    let held = LaneProgress {
         lane,
         cursor: None,
         unsettled: vec![at(4)],
     };
-    channel.commit(vec![held, Change::Router(at(9))]).await.unwrap();
+    let progress = Progress {
+        router: Some(at(9)),
+        lanes: vec![held],
+    };
+    channel.commit(vec![progress.into()]).await.unwrap();
     clock.advance(Duration::from_secs(23 * 3_600));
     channel.retain(0).await.unwrap();
     assert_eq!(channel.usage().oldest, at(0), "not yet a day old");
@@ -128,11 +133,14 @@ async fn settled_history_goes_when_it_is_old_and_what_is_held_stays() {
     assert!(at(0) < oldest && oldest <= at(4), "{oldest}");
     assert!(channel.get(at(4)).await.unwrap().is_some());
     channel
-        .commit(vec![Change::Progress {
-            lane,
-            cursor: None,
-            unsettled: vec![],
-        }])
+        .commit(vec![
+            LaneProgress {
+                lane,
+                cursor: None,
+                unsettled: vec![],
+            }
+            .into(),
+        ])
         .await
         .unwrap();
     channel.retain(0).await.unwrap();
@@ -167,7 +175,7 @@ async fn events_that_rows_name_stay_readable_until_the_last_row_is_gone() {
             put(lane, 1),
             park(lane, 1),
             park(lane, 2),
-            Change::Router(at(9)),
+            Progress::router(at(9)).into(),
         ])
         .await
         .unwrap();
@@ -243,7 +251,7 @@ async fn producers_are_turned_away_at_the_backlog_limit_until_lanes_have_settled
         .await
         .unwrap();
     channel
-        .commit(vec![Change::Router(at(stored / 2))])
+        .commit(vec![Progress::router(at(stored / 2)).into()])
         .await
         .unwrap();
     let (more, code) = fill(&channel, 100).await;
@@ -273,12 +281,12 @@ async fn drop_oldest_skips_the_hindmost_forward_and_says_so() {
     let channel = open_on(folder.path(), 1 << 40, options, &clock);
     let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
     fill(&channel, 3).await;
-    let behind = Change::Progress {
+    let behind = LaneProgress {
         lane,
         cursor: Some(at(0)),
         unsettled: vec![],
     };
-    channel.commit(vec![behind, put(lane, 1)]).await.unwrap();
+    channel.commit(vec![put(lane, 1), behind.into()]).await.unwrap();
     assert_eq!(fill(&channel, 100).await, (100, None));
     let usage = channel.usage();
     assert!(
@@ -287,7 +295,7 @@ async fn drop_oldest_skips_the_hindmost_forward_and_says_so() {
         usage.log_bytes
     );
     assert_eq!((usage.refusing, usage.dropped), (None, usage.oldest.offset));
-    let mut reader = channel.reader(at(0));
+    let mut reader = channel.log().reader(at(0));
     let batch = reader.try_next(1, 1).await.unwrap();
     let gap = batch.gaps[0];
     assert_eq!(
@@ -326,7 +334,7 @@ async fn a_full_volume_leaves_the_reserve_and_drains_by_itself() {
         .unwrap();
     // Half is delivered: its segments go before the next producer would be refused.
     channel
-        .commit(vec![park(lane, 0), Change::Router(at(stored / 2))])
+        .commit(vec![park(lane, 0), Progress::router(at(stored / 2)).into()])
         .await
         .unwrap();
     let (more, code) = fill(&channel, 1_000).await;

@@ -7,17 +7,12 @@ use super::holds::Held;
 use super::work::suspect_to_db;
 use super::worker::Effects;
 use super::{StateError, copies};
-use crate::{Change, LaneId, Position, Work, WorkKey};
+use crate::{Change, LaneId, LaneProgress, Position, Progress, Work, WorkKey};
 
 /// Applies one change. A change for a lane that is gone does nothing: its debts went with it.
 pub(super) fn apply(db: &Connection, change: &Change, effects: &mut Effects) -> Result<(), StateError> {
     match change {
-        Change::Router(at) => router(db, *at, effects),
-        Change::Progress {
-            lane,
-            cursor,
-            unsettled,
-        } => progress(db, *lane, *cursor, unsettled, effects),
+        Change::Progress(made) => progress(db, made, effects),
         Change::Put(work) => put(db, work),
         Change::Advance { from, to } => {
             remove(db, from)?;
@@ -37,6 +32,13 @@ pub(super) fn replace(db: &Connection, work: &Work) -> Result<(), StateError> {
     put(db, work)
 }
 
+fn progress(db: &Connection, made: &Progress, effects: &mut Effects) -> Result<(), StateError> {
+    for lane in &made.lanes {
+        of_lane(db, lane, effects)?;
+    }
+    made.router.map_or(Ok(()), |at| router(db, at, effects))
+}
+
 fn router(db: &Connection, at: Position, effects: &mut Effects) -> Result<(), StateError> {
     db.prepare_cached("UPDATE channel SET router = ?1 WHERE id = 1")?
         .execute([to_db(at.offset)])?;
@@ -44,13 +46,12 @@ fn router(db: &Connection, at: Position, effects: &mut Effects) -> Result<(), St
     Ok(())
 }
 
-fn progress(
-    db: &Connection,
-    lane: LaneId,
-    cursor: Option<Position>,
-    unsettled: &[Position],
-    effects: &mut Effects,
-) -> Result<(), StateError> {
+fn of_lane(db: &Connection, made: &LaneProgress, effects: &mut Effects) -> Result<(), StateError> {
+    let LaneProgress {
+        lane,
+        cursor,
+        unsettled,
+    } = made;
     let changed = db
         .prepare_cached("UPDATE lanes SET cursor = ?2, unsettled = ?3 WHERE id = ?1")?
         .execute(params![
@@ -59,7 +60,7 @@ fn progress(
             offsets_to_db(unsettled)
         ])?;
     if changed > 0 {
-        effects.holds.push(held(lane, cursor, unsettled));
+        effects.holds.push(held(*lane, *cursor, unsettled));
     }
     Ok(())
 }

@@ -239,6 +239,7 @@ fn lane(row: &Row<'_>) -> Result<Lane, StateError> {
         state: lane_state(row.get(6)?, row.get(7)?),
         deferred: from_db(row.get(8)?),
         parked: from_db(row.get(9)?),
+        covered: Vec::new(),
         next_due: row.get::<_, Option<i64>>(10)?.map(Timestamp),
     })
 }
@@ -248,7 +249,7 @@ mod tests {
     use super::super::Opened;
     use super::super::testing::*;
     use super::*;
-    use crate::Change;
+    use crate::{Change, Progress};
 
     #[tokio::test]
     async fn ten_thousand_lanes_open_in_one_step_and_are_found_again() {
@@ -316,9 +317,9 @@ mod tests {
                 .await
                 .unwrap()
                 .remove(0);
-            db.commit(vec![Change::Router(at(10))]).await.unwrap();
+            db.commit(vec![Progress::router(at(10)).into()]).await.unwrap();
             db.set_lane_state(lane.id, state).await.unwrap();
-            db.commit(vec![Change::Router(at(20))]).await.unwrap();
+            db.commit(vec![Progress::router(at(20)).into()]).await.unwrap();
             let back = db.open_lanes(vec![spec("a")], admission(20)).await.unwrap();
             assert_eq!((back[0].cursor, db.lowest()), (Some(at(10)), 10), "{state:?}");
         }
@@ -340,7 +341,7 @@ mod tests {
             .commit(vec![
                 Change::Put(work(lanes[0].id, 1, 0, 50)),
                 Change::Put(work(lanes[1].id, 1, 0, 50)),
-                Change::Router(at(10)),
+                Progress::router(at(10)).into(),
             ])
             .await
             .unwrap();
@@ -350,7 +351,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        state.commit(vec![Change::Router(at(20))]).await.unwrap();
+        state.commit(vec![Progress::router(at(20)).into()]).await.unwrap();
         assert_eq!((state.lowest(), state.hindmost(9).triggers.len()), (10, 2));
         let mut commands = state.commands();
         commands.mark_unchanged();
@@ -372,7 +373,7 @@ mod tests {
     async fn a_lane_that_begins_behind_the_router_reads_on_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let state = start(folder.path());
-        state.commit(vec![Change::Router(at(10))]).await.unwrap();
+        state.commit(vec![Progress::router(at(10)).into()]).await.unwrap();
         let lanes = state.open_lanes(vec![spec("late")], admission(4)).await.unwrap();
         assert_eq!((lanes[0].cursor, state.lowest()), (Some(at(4)), 4));
         state.drop_lane(lanes[0].id).await.unwrap();

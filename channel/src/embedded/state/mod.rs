@@ -415,19 +415,22 @@ impl Shared {
 mod tests {
     use super::testing::*;
     use super::*;
+    use crate::{LaneProgress, Progress};
 
     #[tokio::test]
     async fn the_next_position_is_above_everything_that_state_names() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.db");
-        let progress = |lane: LaneId, cursor: Option<u64>, unsettled: &[u64]| Change::Progress {
-            lane,
-            cursor: cursor.map(at),
-            unsettled: unsettled.iter().copied().map(at).collect(),
+        let progress = |lane: LaneId, cursor: Option<u64>, unsettled: &[u64]| {
+            Change::from(LaneProgress {
+                lane,
+                cursor: cursor.map(at),
+                unsettled: unsettled.iter().copied().map(at).collect(),
+            })
         };
         let mut lane = None;
         let steps: [(u64, &dyn Fn(LaneId) -> Change); 4] = [
-            (7, &|_| Change::Router(at(7))),
+            (7, &|_| Progress::router(at(7)).into()),
             (9, &|lane| progress(lane, Some(9), &[])),
             (13, &|lane| progress(lane, Some(9), &[3, 12])),
             (21, &|lane| Change::Put(work(lane, 20, 0, 0))),
@@ -473,10 +476,13 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             let state = start(folder.path());
-            state.commit(vec![Change::Router(at(1))]).await.unwrap();
+            state.commit(vec![Progress::router(at(1)).into()]).await.unwrap();
             let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
             std::fs::rename(&file, &aside).unwrap();
-            let refused = state.commit(vec![Change::Router(at(2))]).await.unwrap_err();
+            let refused = state
+                .commit(vec![Progress::router(at(2)).into()])
+                .await
+                .unwrap_err();
             assert!(matches!(refused, StateError::Gone(_)), "{name}: {refused}");
             let fault = state.fault().unwrap();
             assert!(fault.contains(name) && fault.contains(helps), "{fault}");
@@ -486,7 +492,7 @@ mod tests {
             std::fs::rename(&aside, &file).unwrap();
             state.look_over().await;
             assert_eq!(state.fault(), None, "{name} is back");
-            state.commit(vec![Change::Router(at(3))]).await.unwrap();
+            state.commit(vec![Progress::router(at(3)).into()]).await.unwrap();
             assert_eq!(state.router(), 3);
         }
     }
@@ -499,7 +505,7 @@ mod tests {
         state.close(true).await.unwrap();
         assert!(matches!(state.lanes().await, Err(StateError::Closed)));
         assert!(matches!(
-            state.commit(vec![Change::Router(at(1))]).await,
+            state.commit(vec![Progress::router(at(1)).into()]).await,
             Err(StateError::Closed)
         ));
     }

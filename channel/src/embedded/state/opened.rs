@@ -16,7 +16,7 @@ use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
 use super::worker::{self, Effects, Station, Worker};
 use super::{Hooks, Shared, State, StateError, change, copies, lanes, times};
-use crate::{Change, LaneId, Position};
+use crate::{LaneId, Position, Progress};
 
 /// A database that has been read but is not yet written to: the log is opened in between.
 #[derive(Debug)]
@@ -87,10 +87,11 @@ impl Opened {
         let mut effects = Effects::default();
         change::apply(
             &self.db,
-            &Change::Router(Position {
+            &Progress::router(Position {
                 partition: 0,
                 offset: oldest,
-            }),
+            })
+            .into(),
             &mut effects,
         )?;
         self.holds.apply(&effects.holds);

@@ -375,7 +375,7 @@ mod tests {
     use super::super::testing::*;
     use super::super::{Opened, State};
     use super::*;
-    use crate::{Change, ChannelError, LaneId};
+    use crate::{Change, ChannelError, LaneId, Progress};
 
     fn start_with(folder: &std::path::Path, hooks: Hooks) -> State {
         Opened::open(&folder.join("state.db"), false)
@@ -397,13 +397,13 @@ mod tests {
         };
         let state = start_with(folder.path(), hooks);
         // The first holds the thread at the gate while the others gather behind it.
-        let first = state.commit(vec![Change::Router(at(1))]);
+        let first = state.commit(vec![Progress::router(at(1)).into()]);
         let refused = state.write(|db, _| {
             db.execute("UPDATE channel SET router = 99", [])?;
             Err::<(), _>(StateError::Damaged("refused".to_owned()))
         });
         let rest: Vec<_> = (2..=50)
-            .map(|n| state.commit(vec![Change::Router(at(n))]))
+            .map(|n| state.commit(vec![Progress::router(at(n)).into()]))
             .collect();
         let all = async {
             tokio::join!(first, refused, async {
@@ -438,7 +438,7 @@ mod tests {
         let commits = hooks.commits.clone();
         let state = start_with(folder.path(), hooks);
         let outcome = state
-            .commit(vec![Change::Router(at(1))])
+            .commit(vec![Progress::router(at(1)).into()])
             .await
             .map_err(ChannelError::from);
         assert!(matches!(outcome, Err(ChannelError::Storage(reason)) if reason.contains("no disk")));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::embedded::{ChannelOptions, Durability, OpenError, Store, StoreOptions};
-use millrace_channel::{Channel, Channels, Class, Parked, ParkedQuery};
+use millrace_channel::{Channel, Class, Logs, Ownership, Parked, ParkedQuery};
 use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Clock, DataForm, Event, Intake, ObjectName, Origin, Refusal, SpecVersion, Timestamp};
 use millrace_filter::{Compiled, Filter, Turns};
@@ -49,6 +49,7 @@ impl Intake for Taker {
 /// A dispatcher at work on a real channel.
 pub(super) struct World {
     pub(super) channel: Arc<dyn Channel>,
+    pub(super) owned: Ownership,
     pub(super) taker: Arc<Taker>,
     pub(super) provoked: Arc<Provoked>,
     pub(super) board: Arc<StatusBoard>,
@@ -148,8 +149,9 @@ impl World {
             drop_oldest: false,
         };
         let channel = store.channel(&name("default"), keeps).await.expect("a channel");
-        let channels = Channels::default();
-        channels.insert(name("default"), channel.clone());
+        let (logs, owned) = (Logs::default(), Ownership::default());
+        logs.insert(name("default"), channel.clone());
+        owned.gain([(name("default"), channel.clone() as Arc<dyn Channel>)]);
         let broker = Broker {
             name: name("default"),
             uid: None,
@@ -175,7 +177,8 @@ impl World {
         let dispatcher = Dispatcher::new(
             Parts {
                 mesh: wanted,
-                channels,
+                logs,
+                owned: owned.clone(),
                 connector: Connector::new(ConnectorOptions::default()),
                 intake: taker.clone(),
                 board: board.clone(),
@@ -198,6 +201,7 @@ impl World {
             .expect("it is served");
         Self {
             channel,
+            owned,
             taker,
             provoked,
             board,
@@ -244,7 +248,7 @@ impl World {
     }
 
     pub(super) async fn append_all(&self, events: Vec<Event>) {
-        let appended = self.channel.append(events, Class::Producer).await;
+        let appended = self.channel.log().append(events, Class::Producer).await;
         appended.expect("they are stored");
     }
 

@@ -107,7 +107,7 @@ async fn a_channel_that_owes_something_keeps_its_files() {
     channel.rest().await;
     assert!(!channel.rests(), "an event that nobody has read");
     channel
-        .commit(vec![put(lane, 0), Change::Router(channel.head())])
+        .commit(vec![put(lane, 0), Progress::router(channel.head()).into()])
         .await
         .unwrap();
     channel.rest().await;

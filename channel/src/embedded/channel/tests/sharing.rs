@@ -20,15 +20,15 @@ async fn stuck(channel: &Embedded, trigger: &str) -> LaneId {
 }
 
 async fn stand_at(channel: &Embedded, lane: LaneId, offset: u64) {
-    let progress = Change::Progress {
+    let progress = LaneProgress {
         lane,
         cursor: Some(at(offset)),
         unsettled: vec![],
     };
-    channel.commit(vec![progress]).await.unwrap();
+    channel.commit(vec![progress.into()]).await.unwrap();
 }
 
-async fn append_one(channel: &Embedded, class: Class) -> Result<Position, AppendError> {
+async fn append_one(channel: &Embedded, class: Class) -> Result<(), AppendError> {
     channel.append(vec![sized("x", LARGE)], class).await
 }
 
