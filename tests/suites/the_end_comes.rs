@@ -5,7 +5,8 @@ use std::io::Write as _;
 
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Event, Sink, wait_until};
+use millrace_tests::raw::Socket;
+use millrace_tests::{Answer, Event, Gate, Sink, wait_until};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 #[tokio::test]
@@ -30,6 +31,43 @@ async fn the_process_ends_whatever_hangs() -> anyhow::Result<()> {
     let status = mesh.stop().await?;
     assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
     assert_eq!(sink.count("/ship"), 1);
+    Ok(())
+}
+
+/// Producers that stop amid their bodies, and a subscriber that never answers.
+#[tokio::test]
+async fn the_process_ends_while_producers_and_a_subscriber_hang() -> anyhow::Result<()> {
+    let (sink, never) = (Sink::start().await?, Gate::closed());
+    sink.answer("/ship", [Answer::ok().after(&never)]);
+    let documents = Documents::broker().trigger(&Trigger::new("ship", &sink.url("/ship")));
+    let setup = Setup::new(documents.text())?.args(&["--drain-timeout", "2s"]);
+    let mut mesh = setup.start().await?;
+    mesh.send("shop/default", &[Event::new("taken", "order.paid")])
+        .await?;
+    sink.wait_for("/ship", 1).await?;
+    let mut producers = Vec::new();
+    for number in 0..40 {
+        let mut producer = Socket::connect(mesh.listen()).await?;
+        let head = format!(
+            "POST /shop/default HTTP/1.1\r\nHost: mesh\r\nContent-Type: application/json\r\nCe-Id: {number}\r\n\
+             Ce-Source: /s\r\nCe-Type: order.paid\r\nCe-Specversion: 1.0\r\nContent-Length: 1000000\r\n\r\n{{"
+        );
+        producer.write(head.as_bytes()).await?;
+        producers.push(producer);
+    }
+    wait_until("the producers to be served", || async {
+        let open = mesh.admin().metric("millrace_http_connections").await?;
+        Ok((open >= 40.0).then_some(()))
+    })
+    .await?;
+    let status = mesh.stop().await?;
+    assert_eq!(status.code(), Some(0), "{}", mesh.process().stderr());
+    never.open();
+    sink.answer("/ship", [Answer::ok()]);
+    mesh.restart().await?;
+    mesh.until_settled().await?;
+    let ids = sink.ids("/ship");
+    assert!(ids.len() >= 2 && ids.iter().all(|id| id == "taken"), "{ids:?}");
     Ok(())
 }
 
