@@ -56,13 +56,13 @@ struct Pool {
 
 #[derive(Debug, Default)]
 struct Door {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Asker>,
     /// Units that each asker was given at the door and still holds.
     held: HashMap<u64, usize>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Asker {
     asker: u64,
     units: usize,
     given: oneshot::Sender<Hold>,
@@ -131,7 +131,7 @@ impl Part {
                 return Hold::of(&self.shared, units, Some(asker));
             }
             let (give, given) = oneshot::channel();
-            door.waiting.push_back(Waiting {
+            door.waiting.push_back(Asker {
                 asker,
                 units,
                 given: give,
@@ -186,7 +186,7 @@ impl Shared {
             let mut door = self.door.lock();
             door.waiting.retain(|waiting| !waiting.given.is_closed());
             while let Some(next) = door.next() {
-                let Waiting { asker, units, .. } = door.waiting[next];
+                let Asker { asker, units, .. } = door.waiting[next];
                 let hold = if self.common.take(units) {
                     *door.held.entry(asker).or_default() += units;
                     Hold::of(self, units, Some(asker))

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::guard::Guard;
 use crate::no_answer::{NoAnswer, Unmade};
-use crate::place::Place;
+use crate::place::Endpoint;
 use crate::shortage;
 use crate::stream::Wire;
 use crate::tls::Tls;
@@ -29,7 +29,7 @@ const PROBES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_se
 /// Connects to `place` at one of these addresses, ready for HTTP, within `limit`. Of several addresses none
 /// may use up all of that time.
 pub(crate) async fn connect(
-    place: &Place,
+    place: &Endpoint,
     addresses: &[SocketAddr],
     guard: &Guard,
     tls: &Tls,

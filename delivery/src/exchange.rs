@@ -22,7 +22,7 @@ use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::patience::Patience;
 use crate::permits::Permit;
-use crate::place::Place;
+use crate::place::Endpoint;
 use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
 
@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// An open connection.
 pub(crate) struct Open {
-    place: Place,
+    place: Endpoint,
     heard: Heard,
     sender: http1::SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
@@ -93,7 +93,7 @@ enum End {
 
 impl Open {
     /// Speaks HTTP/1.1 on a new connection to `place`.
-    pub(crate) async fn new(place: Place, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
+    pub(crate) async fn new(place: Endpoint, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
         let heard = Heard::default();
         let io = TokioIo::new(Stream::new(wire, heard.clone()));
         let handshake = http1::Builder::new()

@@ -11,7 +11,7 @@ use crate::exchange::Open;
 use crate::no_answer::Unmade;
 use crate::outgoing::{Owner, Short};
 use crate::permits::{Pending, Permit};
-use crate::place::Place;
+use crate::place::Endpoint;
 use crate::resolve::{Lookup, Resolved, Resolver};
 
 /// What the next attempt needs before it can connect, as far as the slot has it.
@@ -36,7 +36,7 @@ impl Means {
         uri: &Uri,
         timeout: Duration,
     ) -> Result<Box<Open>, Unmade> {
-        let place = Place::of(uri)?;
+        let place = Endpoint::of(uri)?;
         // The addresses stay valid until the permit is there: another lookup would begin from the start.
         let resolved = match self.resolved.take().filter(|resolved| resolved.is_of(&place)) {
             Some(resolved) => resolved,

@@ -7,7 +7,7 @@ use crate::no_answer::NoAnswer;
 
 /// The far end of a connection, as a URL names it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     authority: Authority,
     /// Speak TLS.
     pub(crate) tls: bool,
@@ -18,9 +18,9 @@ pub(crate) struct Place {
     pub(crate) host_header: HeaderValue,
 }
 
-// === impl Place ===
+// === impl Endpoint ===
 
-impl Place {
+impl Endpoint {
     /// The place of an absolute `http` or `https` URL.
     pub(crate) fn of(uri: &Uri) -> Result<Self, NoAnswer> {
         Self::parse(uri).ok_or_else(|| NoAnswer::BadUrl(uri.clone()))
@@ -116,7 +116,7 @@ mod tests {
             ),
         ];
         for (url, tls, host, port, header) in cases {
-            let place = Place::of(&url.parse().expect(url)).expect(url);
+            let place = Endpoint::of(&url.parse().expect(url)).expect(url);
             let got = (
                 place.tls,
                 place.host.as_str(),
@@ -136,14 +136,14 @@ mod tests {
             "http://a.example:99999/",
             "http://a.example:0/",
         ] {
-            let refused = Place::of(&url.parse().expect(url)).map(|place| place.port);
+            let refused = Endpoint::of(&url.parse().expect(url)).map(|place| place.port);
             assert!(matches!(refused, Err(NoAnswer::BadUrl(_))), "{url}: {refused:?}");
         }
     }
 
     #[test]
     fn two_urls_share_a_place_when_scheme_and_authority_agree() {
-        let place = Place::of(&Uri::from_static("http://a.example:81/x")).expect("a place");
+        let place = Endpoint::of(&Uri::from_static("http://a.example:81/x")).expect("a place");
         for (url, expected) in [
             ("http://a.example:81/other?y", true),
             ("http://A.EXAMPLE:81/", true),

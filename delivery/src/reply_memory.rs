@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::exchange::Bounds;
 use crate::no_answer::NoAnswer;
 use crate::patience::Patience;
-use crate::place::Place;
+use crate::place::Endpoint;
 
 /// The memory of one answer.
 ///
@@ -39,7 +39,7 @@ pub(crate) struct ReplyMemory<'a> {
 
 impl<'a> ReplyMemory<'a> {
     /// For an answer from `place`, with its announced length if it has one.
-    pub(crate) fn new(bounds: &Bounds<'a>, place: &Place, length: Option<u64>) -> Self {
+    pub(crate) fn new(bounds: &Bounds<'a>, place: &Endpoint, length: Option<u64>) -> Self {
         let Bounds {
             max,
             replies: part,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn memory(replies: &'static Part, name: &str, length: Option<u64>) -> ReplyMemory<'static> {
-        let place = Place::of(&format!("http://{name}/").parse().unwrap()).unwrap();
+        let place = Endpoint::of(&format!("http://{name}/").parse().unwrap()).unwrap();
         let bounds = Bounds {
             wants_reply: true,
             max: MAX,

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::lookups::{Found, Lookups, Missing};
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::permits::{Pending, Permit, Shown};
-use crate::place::Place;
+use crate::place::Endpoint;
 use crate::shares::{OwnerId, Rank};
 
 /// How long an attempt waits for the answer to a running lookup. A lookup that takes longer is slow.
@@ -104,7 +104,7 @@ impl Resolver {
     }
 
     /// Whether the addresses of this place are known without a lookup.
-    pub(crate) fn knows(place: &Place) -> bool {
+    pub(crate) fn knows(place: &Endpoint) -> bool {
         without_lookup(&place.host).is_some()
     }
 
@@ -113,7 +113,7 @@ impl Resolver {
     pub(crate) async fn addresses(
         &self,
         owner: OwnerId,
-        place: &Place,
+        place: &Endpoint,
         lookup: &mut Option<Lookup>,
     ) -> Result<Resolved, Unmade> {
         if let Some(literal) = without_lookup(&place.host) {
@@ -259,7 +259,7 @@ impl Lookup {
 // === impl Resolved ===
 
 impl Resolved {
-    fn now(place: &Place, addresses: Arc<[IpAddr]>) -> Self {
+    fn now(place: &Endpoint, addresses: Arc<[IpAddr]>) -> Self {
         Self {
             host: place.host.clone(),
             addresses,
@@ -267,7 +267,7 @@ impl Resolved {
     }
 
     /// Whether these are the addresses of this place.
-    pub(crate) fn is_of(&self, place: &Place) -> bool {
+    pub(crate) fn is_of(&self, place: &Endpoint) -> bool {
         self.host == place.host
     }
 
@@ -309,8 +309,8 @@ mod tests {
     /// How long the tests wait for a name that never answers.
     const SOON: Duration = Duration::from_millis(300);
 
-    fn place(url: &str) -> Place {
-        Place::of(&url.parse().expect(url)).expect(url)
+    fn place(url: &str) -> Endpoint {
+        Endpoint::of(&url.parse().expect(url)).expect(url)
     }
 
     fn resolver(

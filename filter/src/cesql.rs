@@ -35,7 +35,7 @@ pub const MAX_EXPRESSION_BYTES: usize = 4_096;
 pub const MAX_NESTING: usize = 64;
 /// A fault of a text that is to be an expression.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct SyntaxError {
     /// Where, in bytes.
     pub(crate) at: usize,
     /// A sentence without the place.

@@ -14,12 +14,12 @@ use crate::rule::Folder;
 use crate::turn::{AT_ONCE, OF_A_FOLDER};
 
 /// A folder with documents, beside which there is more.
-struct Place {
+struct Home {
     home: tempfile::TempDir,
     reader: SecretReader,
 }
 
-impl Place {
+impl Home {
     fn new() -> Self {
         let home = tempfile::tempdir().expect("a folder");
         fs::create_dir(home.path().join("docs")).expect("made");
@@ -53,7 +53,7 @@ impl Place {
 
 #[tokio::test]
 async fn a_secret_has_no_line_break_at_its_end() {
-    let place = Place::new();
+    let place = Home::new();
     for (content, expected) in [("a b\n", "a b"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a", "a")] {
         fs::write(place.at("docs/hook"), content).expect("written");
         assert_eq!(
@@ -66,7 +66,7 @@ async fn a_secret_has_no_line_break_at_its_end() {
 
 #[tokio::test]
 async fn links_count_by_where_they_lead() {
-    let place = Place::new();
+    let place = Home::new();
     fs::write(place.at("outside"), "hush").expect("written");
     fs::create_dir(place.at("docs/..2026")).expect("made");
     fs::write(place.at("docs/..2026/mounted"), "fine").expect("written");
@@ -102,7 +102,7 @@ async fn links_count_by_where_they_lead() {
 
 #[tokio::test]
 async fn a_link_that_changes_while_it_is_judged_leads_nowhere_else() {
-    let place = Place::new();
+    let place = Home::new();
     fs::create_dir(place.at("out")).expect("made");
     fs::create_dir(place.at("docs/in")).expect("made");
     fs::write(place.at("out/hook"), "hush").expect("written");
@@ -138,7 +138,7 @@ async fn a_link_that_changes_while_it_is_judged_leads_nowhere_else() {
 
 #[tokio::test]
 async fn of_places_that_are_not_open_nothing_is_told() {
-    let place = Place::new();
+    let place = Home::new();
     fs::write(place.at("there"), "hush").expect("written");
     fs::create_dir(place.at("dir")).expect("made");
     let kind = |path: &str| {
@@ -193,7 +193,7 @@ async fn of_places_that_are_not_open_nothing_is_told() {
 
 #[tokio::test]
 async fn only_regular_files_within_the_bound_are_read() {
-    let place = Place::new();
+    let place = Home::new();
     let file = |name: &str, size: u64| {
         let file = File::create(place.at(name)).expect("made");
         file.set_len(size).expect("sized");
@@ -276,7 +276,7 @@ impl Hanging {
         }
     }
 
-    async fn read(&self, place: &Place, folder: &str, file: &str) -> Result<(), SecretError> {
+    async fn read(&self, place: &Home, folder: &str, file: &str) -> Result<(), SecretError> {
         let (begun, released) = (self.begun.clone(), self.released.clone());
         let hang = move |_: &SecretRule, _: &NamedFile| {
             begun.fetch_add(1, Ordering::Relaxed);
@@ -291,7 +291,7 @@ impl Hanging {
     }
 
     /// Releases the threads, and returns how many have hung.
-    async fn end(&mut self, place: &Place) -> usize {
+    async fn end(&mut self, place: &Home) -> usize {
         self.release = None;
         while place.reader.shared.turns.free() < AT_ONCE {
             tokio::task::yield_now().await;
@@ -302,7 +302,7 @@ impl Hanging {
 
 #[tokio::test(start_paused = true)]
 async fn what_hangs_is_given_up_on_and_takes_no_second_thread_until_it_comes_back() {
-    let place = Place::new();
+    let place = Home::new();
     let mut hanging = Hanging::new();
     let error = hanging.read(&place, "docs", "docs/hangs").await;
     assert!(matches!(error, Err(SecretError::Late(_))), "{error:?}");
@@ -321,7 +321,7 @@ async fn what_hangs_is_given_up_on_and_takes_no_second_thread_until_it_comes_bac
 
 #[tokio::test(start_paused = true)]
 async fn one_file_takes_one_thread_however_many_ask_and_whoever_gives_up() {
-    let place = Place::new();
+    let place = Home::new();
     let mut hanging = Hanging::new();
     for _ in 0..50 {
         let given_up = timeout(
@@ -343,7 +343,7 @@ async fn one_file_takes_one_thread_however_many_ask_and_whoever_gives_up() {
 
 #[tokio::test]
 async fn those_who_ask_at_the_same_time_all_get_the_secret() {
-    let place = Place::new();
+    let place = Home::new();
     fs::write(place.at("docs/hook"), "fine").expect("written");
     let (first, second, third) = tokio::join!(
         place.read("docs/hook"),
@@ -357,7 +357,7 @@ async fn those_who_ask_at_the_same_time_all_get_the_secret() {
 
 #[tokio::test(start_paused = true)]
 async fn the_documents_of_one_folder_take_few_of_the_threads() {
-    let place = Place::new();
+    let place = Home::new();
     let mut hanging = Hanging::new();
     for number in 0..AT_ONCE {
         // Many spellings of one file count as one.

@@ -22,7 +22,7 @@ pub(crate) struct Table {
     open: HashMap<task::Id, Open>,
     /// Open connections of each peer that has any.
     held: HashMap<Peer, usize>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Arrived>,
     /// Open connections that were asked to leave.
     leaving: usize,
     /// When one was last asked to leave.
@@ -39,7 +39,7 @@ struct Open {
 
 /// An accepted connection that is not served yet.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct Arrived {
     pub(crate) stream: TcpStream,
     pub(crate) peer: Peer,
     since: Instant,
@@ -87,7 +87,7 @@ impl Table {
     }
 
     pub(crate) fn wait(&mut self, stream: TcpStream, peer: Peer) {
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(Arrived {
             stream,
             peer,
             since: Instant::now(),
@@ -95,7 +95,7 @@ impl Table {
     }
 
     /// The connection to be served next, if there is room: the oldest one of the peer that has the fewest.
-    pub(crate) fn next(&mut self) -> Option<Waiting> {
+    pub(crate) fn next(&mut self) -> Option<Arrived> {
         if self.open.len() >= self.limit {
             return None;
         }
@@ -134,7 +134,7 @@ impl Table {
             return 0;
         }
         let Some((peer, most)) = self.most() else { return 0 };
-        let is_other = |waiting: &&Waiting| self.held(waiting.peer) + 1 < most;
+        let is_other = |waiting: &&Arrived| self.held(waiting.peer) + 1 < most;
         let others = self.waiting.iter().filter(is_other).count();
         let idle = self.idle(peer, others > 0, wanted, now);
         let busy = others.saturating_sub(on_their_way + idle.len());
@@ -192,7 +192,7 @@ impl Table {
     /// Connections to be turned away. No more can be accepted, so other peers would not even be seen. They
     /// belong to the peer that has the most. If it keeps idle connections, its newest one goes at once: it
     /// has others to use. Otherwise those go that have waited for a second.
-    pub(crate) fn turned_away(&mut self) -> Vec<Waiting> {
+    pub(crate) fn turned_away(&mut self) -> Vec<Arrived> {
         if self.has_room_to_wait() {
             return Vec::new();
         }

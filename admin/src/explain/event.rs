@@ -19,13 +19,13 @@ pub(super) struct Asked<'a> {
 
 /// The event, and others of the same id (and source, where that was asked for), newest first.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundEvent {
     pub(super) record: Record,
     pub(super) others: Vec<Record>,
 }
 
 /// Finds the event.
-pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Found, Refused> {
+pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<FoundEvent, Refused> {
     let positions = channel.find(asked.id, asked.source, OTHERS + 1).await?;
     let mut records = Vec::new();
     // One that is named by its position may be older than those that are listed.
@@ -52,7 +52,7 @@ pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Fou
             let record = records.remove(index);
             // Beside an older one all that were found are others.
             records.truncate(OTHERS);
-            Ok(Found {
+            Ok(FoundEvent {
                 record,
                 others: records,
             })

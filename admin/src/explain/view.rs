@@ -6,7 +6,7 @@ use millrace_filter::Clause;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::event::Found;
+use super::event::FoundEvent;
 use super::facts::{All, Facts};
 use super::fate;
 use super::state::EventState;
@@ -91,8 +91,8 @@ struct AttemptView {
 // === impl Explained ===
 
 impl Explained {
-    pub(super) fn new(broker: &ObjectName, found: Found, facts: All) -> Self {
-        let Found { record, others } = found;
+    pub(super) fn new(broker: &ObjectName, found: FoundEvent, facts: All) -> Self {
+        let FoundEvent { record, others } = found;
         Self {
             broker: broker.to_string(),
             position: record.position.to_string(),

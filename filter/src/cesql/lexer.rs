@@ -1,6 +1,6 @@
 //! A text as tokens, each with its place.
 
-use super::{Fault, MAX_EXPRESSION_BYTES};
+use super::{MAX_EXPRESSION_BYTES, SyntaxError};
 
 /// A token and where it stands, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +55,10 @@ const SIGNS: [&str; 15] = [
 ];
 
 /// The tokens of `text`; the last is [`Kind::End`].
-pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Fault> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, SyntaxError> {
     if text.len() > MAX_EXPRESSION_BYTES {
         let message = format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes");
-        return Err(Fault { at: 0, message });
+        return Err(SyntaxError { at: 0, message });
     }
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -75,12 +75,12 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Fault> {
 }
 
 /// The token with which `rest` begins, and its length.
-fn token(rest: &str, start: usize) -> Result<(Kind<'_>, usize), Fault> {
+fn token(rest: &str, start: usize) -> Result<(Kind<'_>, usize), SyntaxError> {
     let Some(first) = rest.chars().next() else {
         return Ok((Kind::End, 0));
     };
     if first == '\'' || first == '"' {
-        let inner = quoted(&rest[1..], first).ok_or_else(|| Fault {
+        let inner = quoted(&rest[1..], first).ok_or_else(|| SyntaxError {
             at: start,
             message: format!("the text that begins here has no closing {first}"),
         })?;
@@ -93,7 +93,7 @@ fn token(rest: &str, start: usize) -> Result<(Kind<'_>, usize), Fault> {
     }
     match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
         Some(sign) => Ok((Kind::Sign(sign), sign.len())),
-        None => Err(Fault {
+        None => Err(SyntaxError {
             at: start,
             message: format!("`{}` has no meaning here", first.escape_debug()),
         }),

@@ -8,12 +8,12 @@ use super::expression::{Arithmetic, Compare, Kind, Logic, Node};
 use super::functions::Function;
 use super::lexer::{Kind as Is, Token, Word, tokens, unescaped};
 use super::like::Pattern;
-use super::{Fault, MAX_NESTING};
+use super::{MAX_NESTING, SyntaxError};
 use crate::clause::Attr;
 use crate::compile::MAX_NAME_BYTES;
 
 /// The tree of a whole text.
-pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
+pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     let tokens = tokens(text)?;
     let mut parser = Parser {
         tokens: &tokens,
@@ -50,7 +50,7 @@ enum Binary {
 
 impl<'t> Parser<'t> {
     /// Operands joined by AND, OR and XOR.
-    fn chain(&mut self) -> Result<Node, Fault> {
+    fn chain(&mut self) -> Result<Node, SyntaxError> {
         self.enter()?;
         let start = self.peek().start;
         let first = self.binary(Tightness::Comparison)?;
@@ -73,7 +73,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Comparisons, sums and products, as far as they bind at least so tight.
-    fn binary(&mut self, least: Tightness) -> Result<Node, Fault> {
+    fn binary(&mut self, least: Tightness) -> Result<Node, SyntaxError> {
         let start = self.peek().start;
         let mut left = self.tested()?;
         while let Some((tightness, operator)) = operator(self.peek().kind).filter(|(is, _)| *is >= least) {
@@ -94,7 +94,7 @@ impl<'t> Parser<'t> {
     }
 
     /// Something, and the LIKE and IN that follow it.
-    fn tested(&mut self) -> Result<Node, Fault> {
+    fn tested(&mut self) -> Result<Node, SyntaxError> {
         let start = self.peek().start;
         let mut of = self.prefixed()?;
         loop {
@@ -127,7 +127,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn pattern(&mut self) -> Result<Pattern, Fault> {
+    fn pattern(&mut self) -> Result<Pattern, SyntaxError> {
         match self.peek().kind {
             Is::Text(raw) => {
                 self.next += 1;
@@ -141,7 +141,7 @@ impl<'t> Parser<'t> {
     }
 
     /// NOT and the sign, which bind tighter than every operator: `NOT a = b` is `(NOT a) = b`.
-    fn prefixed(&mut self) -> Result<Node, Fault> {
+    fn prefixed(&mut self) -> Result<Node, SyntaxError> {
         let start = self.peek().start;
         match self.peek().kind {
             Is::Word(Word::Not) => {
@@ -164,7 +164,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn primary(&mut self) -> Result<Node, Fault> {
+    fn primary(&mut self) -> Result<Node, SyntaxError> {
         let token = self.peek();
         let start = token.start;
         match token.kind {
@@ -201,7 +201,7 @@ impl<'t> Parser<'t> {
         self.node(Kind::Attribute(attr), start)
     }
 
-    fn integer(&mut self, text: &str, start: usize) -> Result<Node, Fault> {
+    fn integer(&mut self, text: &str, start: usize) -> Result<Node, SyntaxError> {
         let Ok(number) = text.parse() else {
             return self.refuse(format!("{text} is out of the range of an Integer (32 bits)"));
         };
@@ -209,7 +209,7 @@ impl<'t> Parser<'t> {
         self.node(Kind::Integer(number), start)
     }
 
-    fn call(&mut self, name: &str, start: usize) -> Result<Node, Fault> {
+    fn call(&mut self, name: &str, start: usize) -> Result<Node, SyntaxError> {
         let arguments = if self.peek().kind == Is::Sign(")") {
             self.next += 1;
             Vec::new()
@@ -217,12 +217,12 @@ impl<'t> Parser<'t> {
             self.list()?
         };
         let function =
-            Function::find(name, arguments.len()).map_err(|message| Fault { at: start, message })?;
+            Function::find(name, arguments.len()).map_err(|message| SyntaxError { at: start, message })?;
         self.node(Kind::Call(function, arguments.into()), start)
     }
 
     /// The rest of a list whose opening bracket has been read.
-    fn list(&mut self) -> Result<Vec<Node>, Fault> {
+    fn list(&mut self) -> Result<Vec<Node>, SyntaxError> {
         let mut items = vec![self.chain()?];
         while self.peek().kind == Is::Sign(",") {
             self.next += 1;
@@ -233,7 +233,7 @@ impl<'t> Parser<'t> {
     }
 
     /// The attribute that is named here, in lower case as CloudEvents has them.
-    fn attribute(&mut self, otherwise: &str) -> Result<Attr, Fault> {
+    fn attribute(&mut self, otherwise: &str) -> Result<Attr, SyntaxError> {
         let Is::Name(name) = self.peek().kind else {
             return self.refuse(format!("{otherwise}, not {}", self.peek().kind.shown()));
         };
@@ -256,7 +256,7 @@ impl<'t> Parser<'t> {
         self.tokens[self.next.min(self.tokens.len() - 1)]
     }
 
-    fn expect(&mut self, sign: &'static str, what: &str) -> Result<(), Fault> {
+    fn expect(&mut self, sign: &'static str, what: &str) -> Result<(), SyntaxError> {
         let kind = self.peek().kind;
         if kind != Is::Sign(sign) {
             return self.refuse(format!(
@@ -268,7 +268,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn enter(&mut self) -> Result<(), Fault> {
+    fn enter(&mut self) -> Result<(), SyntaxError> {
         self.depth += 1;
         if self.depth > MAX_NESTING {
             return self.refuse(format!(
@@ -278,7 +278,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    fn nested<T>(&mut self, inner: fn(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn nested<T>(&mut self, inner: fn(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
         self.enter()?;
         let inner = inner(self)?;
         self.depth -= 1;
@@ -286,7 +286,7 @@ impl<'t> Parser<'t> {
     }
 
     /// A part that begins at `start` and ends before the next token.
-    fn node(&self, kind: Kind, start: usize) -> Result<Node, Fault> {
+    fn node(&self, kind: Kind, start: usize) -> Result<Node, SyntaxError> {
         let end = self
             .next
             .checked_sub(1)
@@ -303,7 +303,7 @@ impl<'t> Parser<'t> {
             .max()
             .unwrap_or(0);
         if node.height > MAX_NESTING {
-            return Err(Fault {
+            return Err(SyntaxError {
                 at: start,
                 message: format!("the expression may be nested {MAX_NESTING} deep, and not deeper"),
             });
@@ -311,8 +311,8 @@ impl<'t> Parser<'t> {
         Ok(node)
     }
 
-    fn refuse<T>(&self, message: String) -> Result<T, Fault> {
-        Err(Fault {
+    fn refuse<T>(&self, message: String) -> Result<T, SyntaxError> {
+        Err(SyntaxError {
             at: self.peek().start,
             message,
         })

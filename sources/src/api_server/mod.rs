@@ -38,7 +38,7 @@ use crate::{Context, Feed, SourceError};
 use client::Origin;
 pub use kubeconfig::{KubeconfigError, check_kubeconfig};
 use places::Places;
-use select::Place;
+use select::Scope;
 use standing::Standing;
 
 /// Tells the changes of the objects of some kinds.
@@ -80,10 +80,10 @@ impl Feed for ApiServerFeed {
         });
         let mut places = Places::new(&shared, &shutdown);
         match &self.spec.namespaces {
-            Namespaces::Own => places.open(Place::Own(context.name.namespace().to_owned())),
-            Namespaces::All => places.open(Place::Everywhere),
+            Namespaces::Own => places.open(Scope::Own(context.name.namespace().to_owned())),
+            Namespaces::All => places.open(Scope::Everywhere),
             Namespaces::Matching(selector) => {
-                places.open(Place::Outside);
+                places.open(Scope::Outside);
                 return matching(&shared, places, selector, &shutdown).await;
             }
         }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::remember::Remembered;
-use super::select::{Place, Selection};
+use super::select::{Scope, Selection};
 use super::watch::Watch;
 use crate::SourceError;
 
@@ -17,8 +17,8 @@ use crate::SourceError;
 pub(super) struct Places {
     shared: Arc<Shared>,
     shutdown: CancellationToken,
-    tasks: JoinSet<(Place, Result<(), SourceError>)>,
-    open: BTreeMap<Place, Open>,
+    tasks: JoinSet<(Scope, Result<(), SourceError>)>,
+    open: BTreeMap<Scope, Open>,
     /// The matching namespaces as last told.
     wanted: BTreeSet<String>,
     /// Whether they have been told at all.
@@ -51,7 +51,7 @@ impl Places {
     }
 
     /// Watches every kind in this place from now on.
-    pub(super) fn open(&mut self, place: Place) {
+    pub(super) fn open(&mut self, place: Scope) {
         let left = CancellationToken::new();
         let selections = Selection::all(&self.shared.spec, &place);
         let open = Open {
@@ -72,7 +72,7 @@ impl Places {
     }
 
     /// The next watch that ends, and how. May be dropped while it waits.
-    pub(super) async fn ended(&mut self) -> Result<Place, SourceError> {
+    pub(super) async fn ended(&mut self) -> Result<Scope, SourceError> {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
             Some(Err(error)) => Err(broken(&error)),
@@ -92,7 +92,7 @@ impl Places {
     pub(super) async fn set(&mut self, names: &BTreeSet<String>) -> Result<(), SourceError> {
         self.wanted = self.within_bound(names);
         for (place, open) in &self.open {
-            if let Place::Matching(name) = place
+            if let Scope::Matching(name) = place
                 && !self.wanted.contains(name)
             {
                 open.left.cancel();
@@ -104,7 +104,7 @@ impl Places {
             self.opened().await?
         };
         let known = opened.clone().unwrap_or_default();
-        let place = |name: &String| Place::Matching(name.clone());
+        let place = |name: &String| Scope::Matching(name.clone());
         let new: Vec<String> = self
             .wanted
             .iter()
@@ -128,7 +128,7 @@ impl Places {
     }
 
     /// A watch of this place has ended; after the last one it is left.
-    pub(super) async fn one_less(&mut self, place: &Place) -> Result<(), SourceError> {
+    pub(super) async fn one_less(&mut self, place: &Scope) -> Result<(), SourceError> {
         let Some(open) = self.open.get_mut(place) else {
             return Ok(());
         };
@@ -139,7 +139,7 @@ impl Places {
         self.open.remove(place);
         match place {
             // It came back while it was being left.
-            Place::Matching(name) if self.wanted.contains(name) => {
+            Scope::Matching(name) if self.wanted.contains(name) => {
                 self.begin_empty(place).await?;
                 self.open(place.clone());
             }
@@ -149,7 +149,7 @@ impl Places {
     }
 
     /// Objects in a place that has just come are new: they are compared with nothing.
-    async fn begin_empty(&self, place: &Place) -> Result<(), SourceError> {
+    async fn begin_empty(&self, place: &Scope) -> Result<(), SourceError> {
         for selection in Selection::all(&self.shared.spec, place) {
             let mut told = Remembered::load(&self.shared.context.memory, &selection.name()).await?;
             if !told.is_begun() {
@@ -172,7 +172,7 @@ impl Places {
 
     /// Stores those that are wanted, those that are being left, and these.
     async fn remember(&self, more: &BTreeSet<String>) -> Result<(), SourceError> {
-        let open = self.open.keys().filter_map(Place::namespace);
+        let open = self.open.keys().filter_map(Scope::namespace);
         let all: BTreeSet<&str> = open
             .chain(self.wanted.iter().map(String::as_str))
             .chain(more.iter().map(String::as_str))

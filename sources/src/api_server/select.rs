@@ -10,7 +10,7 @@ use super::object::Object;
 
 /// A place that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Scope {
     /// All namespaces at once.
     Everywhere,
     /// The namespace of the source. Kinds that know no namespaces are looked at here too.
@@ -26,14 +26,14 @@ pub(super) enum Place {
 pub(super) struct Selection {
     pub(super) watched: WatchedKind,
     pub(super) owner: Option<ObjectKind>,
-    pub(super) place: Place,
+    pub(super) place: Scope,
     /// Which one it is of those in the document that watch the same kind.
     nth: usize,
 }
 
-// === impl Place ===
+// === impl Scope ===
 
-impl Place {
+impl Scope {
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
             Self::Own(namespace) | Self::Matching(namespace) => Some(namespace),
@@ -63,7 +63,7 @@ impl Place {
 
 impl Selection {
     /// All kinds of a source in one place.
-    pub(super) fn all(spec: &ApiServer, place: &Place) -> Vec<Self> {
+    pub(super) fn all(spec: &ApiServer, place: &Scope) -> Vec<Self> {
         let kinds = spec.resources.iter().enumerate();
         let selections = kinds.map(|(at, watched)| {
             let earlier = &spec.resources[..at];
@@ -190,7 +190,7 @@ mod tests {
             ),
             (Some(replica_set.clone()), Some(replica_set), true),
         ] {
-            let selections = Selection::all(&spec(owner.clone(), Vec::new()), &Place::Everywhere);
+            let selections = Selection::all(&spec(owner.clone(), Vec::new()), &Scope::Everywhere);
             assert_eq!(
                 selections[0].takes(&pod(controller.clone())),
                 expected,
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_kind_that_is_there_twice_is_remembered_twice() {
         let spec = spec(None, Vec::new());
-        let [first, second] = Selection::all(&spec, &Place::Own("shop".to_owned()))
+        let [first, second] = Selection::all(&spec, &Scope::Own("shop".to_owned()))
             .try_into()
             .unwrap();
         assert_eq!(
@@ -246,17 +246,17 @@ mod tests {
             plural: "pods".to_owned(),
             is_namespaced,
         };
-        let own = || Place::Own("a".to_owned());
-        let matching = || Place::Matching("a".to_owned());
+        let own = || Scope::Own("a".to_owned());
+        let matching = || Scope::Matching("a".to_owned());
         for (place, is_namespaced, expected) in [
-            (Place::Everywhere, true, Some("/api/v1/pods")),
-            (Place::Everywhere, false, Some("/api/v1/pods")),
+            (Scope::Everywhere, true, Some("/api/v1/pods")),
+            (Scope::Everywhere, false, Some("/api/v1/pods")),
             (own(), true, Some("/api/v1/namespaces/a/pods")),
             (own(), false, Some("/api/v1/pods")),
             (matching(), true, Some("/api/v1/namespaces/a/pods")),
             (matching(), false, None),
-            (Place::Outside, true, None),
-            (Place::Outside, false, Some("/api/v1/pods")),
+            (Scope::Outside, true, None),
+            (Scope::Outside, false, Some("/api/v1/pods")),
         ] {
             let path = selection(place.clone()).path(&resource(is_namespaced));
             assert_eq!(path.as_deref(), expected, "{place:?} {is_namespaced}");

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use millrace_model::source::git_webhook::Forge;
 
-use super::refuse::Refused;
+use super::refuse::RefusedCall;
 
 /// The forge to which a header belongs. Gitea sends GitHub's headers too, and Forgejo sends Gitea's and
 /// GitHub's: the order matters.
@@ -16,15 +16,15 @@ const ORDER: [(&str, Forge); 5] = [
 ];
 
 /// Checks that a call comes from the forge that the source is for.
-pub(super) fn check(forge: Forge, headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn check(forge: Forge, headers: &HeaderMap) -> Result<(), RefusedCall> {
     if forge == Forge::Generic {
         return Ok(());
     }
     let found = ORDER.iter().find(|(name, _)| headers.contains_key(*name));
     match found {
-        None => Err(Refused::NoEventHeader),
+        None => Err(RefusedCall::NoEventHeader),
         Some((_, found)) if kin(*found) == kin(forge) => Ok(()),
-        Some((_, found)) => Err(Refused::OtherForge(found.as_str())),
+        Some((_, found)) => Err(RefusedCall::OtherForge(found.as_str())),
     }
 }
 
@@ -76,13 +76,13 @@ mod tests {
         for (forge, names, other) in table {
             match (check(forge, &headers(names)), other) {
                 (Ok(()), None) => {}
-                (Err(Refused::OtherForge(found)), Some(other)) => assert_eq!(found, other),
+                (Err(RefusedCall::OtherForge(found)), Some(other)) => assert_eq!(found, other),
                 (outcome, _) => panic!("{forge:?} {names:?}: {outcome:?}"),
             }
         }
         assert!(matches!(
             check(Forge::Github, &headers(&[])),
-            Err(Refused::NoEventHeader)
+            Err(RefusedCall::NoEventHeader)
         ));
     }
 }

@@ -20,8 +20,8 @@ use super::detect;
 use super::mapping::{Call, Mapper};
 use super::payload::{Payload, Wrapping};
 use super::rate::Rate;
-use super::refuse::Refused;
-use super::secrets::Found;
+use super::refuse::RefusedCall;
+use super::secrets::FoundSecrets;
 use super::verify::{Signed, verify};
 use crate::webhooks::DISCARD;
 use crate::{Context, Endpoint, Outlet, Report, SourceError};
@@ -66,7 +66,7 @@ impl Hook {
     }
 
     /// Verifies calls with these from now on.
-    pub(super) fn use_secrets(&self, found: &Found) {
+    pub(super) fn use_secrets(&self, found: &FoundSecrets) {
         *self.secrets.write() = found.secrets().cloned().collect();
     }
 
@@ -86,12 +86,12 @@ impl Hook {
     }
 
     /// What can be decided before the body is read.
-    fn open(&self, head: &request::Parts) -> Result<Wrapping, Refused> {
+    fn open(&self, head: &request::Parts) -> Result<Wrapping, RefusedCall> {
         if head.method != Method::POST {
-            return Err(Refused::Method);
+            return Err(RefusedCall::Method);
         }
         if !self.can_verify() {
-            return Err(Refused::NoSecret);
+            return Err(RefusedCall::NoSecret);
         }
         Wrapping::of(self.forge, &head.headers)
     }
@@ -103,19 +103,19 @@ impl Hook {
         head: &request::Parts,
         body: Incoming,
         budget: &BodyBudget,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RefusedCall> {
         let (data, _held) = self.read(wrapping, head, body, budget).await?;
         detect::check(self.forge, &head.headers)?;
         let event = self.understand(&head.headers, data).await?;
         match tokio::time::timeout(SINK_TIMEOUT, self.outlet.offer(&[event])).await {
             Ok(taken) => Ok(taken?),
-            Err(_) => Err(Refused::SinkTimeout),
+            Err(_) => Err(RefusedCall::SinkTimeout),
         }
     }
 
     /// The event that a verified call becomes. What takes long is done in turns with others, off the I/O
     /// threads.
-    async fn understand(&self, headers: &HeaderMap, data: Bytes) -> Result<Event, Refused> {
+    async fn understand(&self, headers: &HeaderMap, data: Bytes) -> Result<Event, RefusedCall> {
         let received = self.clock.now();
         if data.len().saturating_mul(1 + self.mapper.paths()) <= AT_ONCE {
             return map(&self.mapper, headers, &data, received);
@@ -139,7 +139,7 @@ impl Hook {
         head: &request::Parts,
         body: Incoming,
         budget: &BodyBudget,
-    ) -> Result<(Bytes, Hold), Refused> {
+    ) -> Result<(Bytes, Hold), RefusedCall> {
         let limit = wrapping.body_bytes(self.max_event_bytes);
         let peer = head.extensions.get().copied();
         let (body, held) = budget.read(body, limit, BODY_TIMEOUT, peer).await?;
@@ -153,14 +153,16 @@ impl Hook {
         };
         let secrets = self.secrets.read().clone();
         verify(&self.verification, self.forge, &secrets, signed)?;
-        self.rate.take(self.clock.steady()).map_err(Refused::TooMany)?;
+        self.rate
+            .take(self.clock.steady())
+            .map_err(RefusedCall::TooMany)?;
         Ok((data?, held))
     }
 
     /// The answer to a call that is not taken. What the sink refused is counted where it was offered.
-    fn refuse(&self, refused: &Refused) -> millrace_serve::Problem {
+    fn refuse(&self, refused: &RefusedCall) -> millrace_serve::Problem {
         let problem = refused.problem();
-        if !matches!(refused, Refused::Sink(_)) {
+        if !matches!(refused, RefusedCall::Sink(_)) {
             self.report.refused(problem.code(), refused.to_string());
         }
         problem
@@ -168,7 +170,7 @@ impl Hook {
 }
 
 /// The event of a call with this JSON.
-fn map(mapper: &Mapper, headers: &HeaderMap, data: &[u8], received: Timestamp) -> Result<Event, Refused> {
+fn map(mapper: &Mapper, headers: &HeaderMap, data: &[u8], received: Timestamp) -> Result<Event, RefusedCall> {
     let payload = Payload::read(data)?;
     let call = Call {
         headers,
@@ -199,7 +201,10 @@ impl Endpoint for Hook {
             if discard(body, DISCARD.0, DISCARD.1).await {
                 return empty(StatusCode::OK);
             }
-            return self.refuse(&Refused::SignatureMissing).closing().into_response();
+            return self
+                .refuse(&RefusedCall::SignatureMissing)
+                .closing()
+                .into_response();
         }
         match self.take(wrapping, &head, body, budget).await {
             Ok(()) => empty(StatusCode::ACCEPTED),

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Feed, SourceError};
 use endpoint::Hook;
-use secrets::Found;
+use secrets::FoundSecrets;
 
 pub use flaw::secret_flaw;
 
@@ -59,7 +59,7 @@ impl GitWebhookFeed {
 impl Feed for GitWebhookFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
         let hook = Arc::new(Hook::new(&self.spec, context)?);
-        let unknown = Found::default();
+        let unknown = FoundSecrets::default();
         let mut found = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             found = secrets::find(&self.spec, &context.secrets, &unknown) => found,
@@ -86,7 +86,7 @@ impl Feed for GitWebhookFeed {
 }
 
 /// Says how the source stands with these secrets.
-fn tell(context: &Context, hook: &Hook, found: &Found) {
+fn tell(context: &Context, hook: &Hook, found: &FoundSecrets) {
     for why in &found.missing {
         tracing::warn!(source = %context.name, "a secret of the source cannot be used as it is now: {why}");
     }

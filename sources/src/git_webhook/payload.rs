@@ -8,7 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use millrace_filter::value::{self, Value};
 use millrace_model::source::git_webhook::Forge;
 
-use super::refuse::Refused;
+use super::refuse::RefusedCall;
 
 /// How the JSON lies in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +33,15 @@ const FORM_REST: usize = 64 * 1024;
 
 impl Wrapping {
     /// What the headers say.
-    pub(super) fn of(forge: Forge, headers: &HeaderMap) -> Result<Self, Refused> {
+    pub(super) fn of(forge: Forge, headers: &HeaderMap) -> Result<Self, RefusedCall> {
         let encoding = headers.get(CONTENT_ENCODING);
         if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Refused::Encoding);
+            return Err(RefusedCall::Encoding);
         }
         let Some(value) = headers.get(CONTENT_TYPE) else {
             return Ok(Self::Bare);
         };
-        let value = value.to_str().map_err(|_| Refused::MediaType)?;
+        let value = value.to_str().map_err(|_| RefusedCall::MediaType)?;
         let essence = value
             .split(';')
             .next()
@@ -52,7 +52,7 @@ impl Wrapping {
         match essence.as_str() {
             "application/x-www-form-urlencoded" if has_forms => Ok(Self::Form),
             essence if essence.ends_with("/json") || essence.ends_with("+json") => Ok(Self::Bare),
-            _ => Err(Refused::MediaType),
+            _ => Err(RefusedCall::MediaType),
         }
     }
 
@@ -70,16 +70,16 @@ impl Wrapping {
     }
 
     /// The JSON, byte for byte.
-    pub(super) fn unwrap(self, body: &Bytes, limit: usize) -> Result<Bytes, Refused> {
+    pub(super) fn unwrap(self, body: &Bytes, limit: usize) -> Result<Bytes, RefusedCall> {
         if self == Self::Bare {
             return Ok(body.clone());
         }
         let mut fields = form_urlencoded::parse(body);
         let (_, payload) = fields
             .find(|(name, _)| name == "payload")
-            .ok_or(Refused::FormWithoutPayload)?;
+            .ok_or(RefusedCall::FormWithoutPayload)?;
         if payload.len() > limit {
-            return Err(Refused::TooLarge(limit));
+            return Err(RefusedCall::TooLarge(limit));
         }
         Ok(Bytes::from(payload.into_owned()))
     }
@@ -90,8 +90,8 @@ impl Wrapping {
 impl<'a> Payload<'a> {
     /// Reads JSON, nested up to 128 deep. All valid JSON is accepted: a verified call is not refused for a
     /// number that is too large for a double.
-    pub(super) fn read(data: &'a [u8]) -> Result<Self, Refused> {
-        let document = value::read(data).map_err(|error| Refused::BadJson(error.in_words(data)))?;
+    pub(super) fn read(data: &'a [u8]) -> Result<Self, RefusedCall> {
+        let document = value::read(data).map_err(|error| RefusedCall::BadJson(error.in_words(data)))?;
         Ok(Self { document })
     }
 
@@ -162,12 +162,12 @@ mod tests {
         assert_eq!(payload, r#"{"a":"b c+é"}"#);
         assert!(matches!(
             Wrapping::Form.unwrap(&body, 5),
-            Err(Refused::TooLarge(5))
+            Err(RefusedCall::TooLarge(5))
         ));
         let none = Bytes::from_static(b"x=1");
         assert!(matches!(
             Wrapping::Form.unwrap(&none, 5),
-            Err(Refused::FormWithoutPayload)
+            Err(RefusedCall::FormWithoutPayload)
         ));
     }
 
@@ -204,7 +204,7 @@ mod tests {
             assert!(Payload::read(good).is_ok());
         }
         for bad in [b"".as_slice(), b"{", b"nope", b"{}x", b"\"\xff\"", &deep] {
-            assert!(matches!(Payload::read(bad), Err(Refused::BadJson(_))));
+            assert!(matches!(Payload::read(bad), Err(RefusedCall::BadJson(_))));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::NotTaken;
 
 /// Why a call is not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum RefusedCall {
     /// Not a POST.
     #[error("calls are made with POST")]
     Method,
@@ -68,9 +68,9 @@ pub(super) enum Refused {
 /// When to come back where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
 
-// === impl Refused ===
+// === impl RefusedCall ===
 
-impl Refused {
+impl RefusedCall {
     /// The answer.
     pub(super) fn problem(&self) -> Problem {
         let problem = |status, code| Problem::new(status, code, self.to_string());

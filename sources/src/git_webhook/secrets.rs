@@ -8,7 +8,7 @@ use super::flaw::secret_flaw;
 
 /// What was found of a source's secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundSecrets {
     /// Each secret of the document, if it can be used; none of them is empty.
     each: Vec<Option<Box<[u8]>>>,
     /// A sentence for each secret that cannot be used, or whose earlier value is used.
@@ -20,9 +20,9 @@ pub(super) fn may_change(secrets: &[Secret]) -> bool {
     secrets.iter().any(|secret| matches!(secret, Secret::File(_)))
 }
 
-// === impl Found ===
+// === impl FoundSecrets ===
 
-impl Found {
+impl FoundSecrets {
     /// The secrets that can be used.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Box<[u8]>> {
         self.each.iter().flatten()
@@ -31,8 +31,8 @@ impl Found {
 
 /// Finds the secrets of a source. One that cannot be read now keeps its value from `before`: if a genuine
 /// call were refused as forged, the forge would not repeat it.
-pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &Found) -> Found {
-    let mut found = Found::default();
+pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &FoundSecrets) -> FoundSecrets {
+    let mut found = FoundSecrets::default();
     for (index, secret) in spec.secrets.iter().enumerate() {
         let secret = match reader.secret(secret).await {
             Ok(secret) if secret.is_empty() => Err("a secret is empty".to_owned()),
@@ -57,9 +57,9 @@ pub(super) async fn find(spec: &GitWebhook, reader: &SecretReader, before: &Foun
     found
 }
 
-impl std::fmt::Debug for Found {
+impl std::fmt::Debug for FoundSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Found")
+        f.debug_struct("FoundSecrets")
             .field("secrets", &self.secrets().count())
             .field("missing", &self.missing)
             .finish()
@@ -98,7 +98,7 @@ mod tests {
         let found = find(
             &spec,
             &SecretReader::new(SecretRule::default()),
-            &Found::default(),
+            &FoundSecrets::default(),
         )
         .await;
         assert_eq!(octets(&found), [b"good"]);
@@ -119,7 +119,7 @@ mod tests {
         let reader = SecretReader::new(SecretRule::default());
         fs::write(&path, "old").unwrap();
         fs::write(folder.path().join("new"), "new").unwrap();
-        let found = find(&spec, &reader, &Found::default()).await;
+        let found = find(&spec, &reader, &FoundSecrets::default()).await;
         assert_eq!(octets(&found), [b"old", b"new"]);
 
         // A name too long for the file system tells nothing about the file: it is neither refused nor
@@ -132,7 +132,10 @@ mod tests {
             unreadable.missing[0].ends_with("as it was read before"),
             "{unreadable:?}"
         );
-        assert_eq!(octets(&find(&spec, &reader, &Found::default()).await), [b"new"]);
+        assert_eq!(
+            octets(&find(&spec, &reader, &FoundSecrets::default()).await),
+            [b"new"]
+        );
 
         // First it is gone, then it is refused.
         fs::remove_file(&path).unwrap();
@@ -146,7 +149,7 @@ mod tests {
         }
     }
 
-    fn octets(found: &Found) -> Vec<&[u8]> {
+    fn octets(found: &FoundSecrets) -> Vec<&[u8]> {
         found.secrets().map(AsRef::as_ref).collect()
     }
 

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use millrace_event::Timestamp;
 use millrace_model::source::git_webhook::{Algorithm, Encoding, Forge, Hmac, Verification};
 
-use super::refuse::Refused;
+use super::refuse::RefusedCall;
 
 /// What a signature was made for.
 #[derive(Clone, Copy, Debug)]
@@ -41,25 +41,25 @@ pub(super) fn verify(
     forge: Forge,
     secrets: &[Box<[u8]>],
     signed: Signed<'_>,
-) -> Result<(), Refused> {
+) -> Result<(), RefusedCall> {
     match verification {
         Verification::None => Ok(()),
         Verification::Forge => as_forge(forge, secrets, signed),
         Verification::Hmac(spec) => {
-            let text = header(signed.headers, &spec.header).ok_or(Refused::SignatureMissing)?;
+            let text = header(signed.headers, &spec.header).ok_or(RefusedCall::SignatureMissing)?;
             by_hmac(spec, secrets, text, signed.body)
         }
         Verification::StandardWebhooks => standard(&keys(secrets, true), signed),
         Verification::Bearer => {
-            let given = header(signed.headers, "authorization").ok_or(Refused::SignatureMissing)?;
-            let (scheme, token) = given.split_once(' ').ok_or(Refused::SignatureWrong)?;
+            let given = header(signed.headers, "authorization").ok_or(RefusedCall::SignatureMissing)?;
+            let (scheme, token) = given.split_once(' ').ok_or(RefusedCall::SignatureWrong)?;
             let token = token.trim_start_matches(' ');
             matching(scheme.eq_ignore_ascii_case("bearer") && is_one_of(secrets, token))
         }
     }
 }
 
-fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
+fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
     let of = |name: &str| header(signed.headers, name);
     let sha256 = |text, prefix, body| check(hmac::HMAC_SHA256, Encoding::Hex, prefix, secrets, text, body);
     match forge {
@@ -69,11 +69,11 @@ fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(
                 let sha1 = hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY;
                 check(sha1, Encoding::Hex, "sha1=", secrets, text, signed.body)
             }
-            (None, None) => Err(Refused::SignatureMissing),
+            (None, None) => Err(RefusedCall::SignatureMissing),
         },
         Forge::Gitlab => gitlab(secrets, signed),
         Forge::Bitbucket | Forge::BitbucketServer => {
-            let text = of("x-hub-signature").ok_or(Refused::SignatureMissing)?;
+            let text = of("x-hub-signature").ok_or(RefusedCall::SignatureMissing)?;
             sha256(text, "sha256=", signed.body)
         }
         Forge::Gitea | Forge::Forgejo => {
@@ -81,17 +81,17 @@ fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(
             let (text, prefix) = match (bare, of("x-hub-signature-256")) {
                 (Some(text), _) => (text, ""),
                 (None, Some(text)) => (text, "sha256="),
-                (None, None) => return Err(Refused::SignatureMissing),
+                (None, None) => return Err(RefusedCall::SignatureMissing),
             };
             // In a form they sign the JSON and not the form.
             sha256(text, prefix, signed.body).or_else(|_| sha256(text, prefix, signed.payload))
         }
-        Forge::Generic => Err(Refused::SignatureMissing),
+        Forge::Generic => Err(RefusedCall::SignatureMissing),
     }
 }
 
 /// The secret token as it is, or the signing token's signature.
-fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
+fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
     let token = header(signed.headers, "x-gitlab-token").filter(|token| !token.is_empty());
     if let Some(token) = token
         && is_one_of(secrets, token)
@@ -99,7 +99,7 @@ fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
         return Ok(());
     }
     match standard(&keys(secrets, false), signed) {
-        Err(Refused::SignatureMissing) if token.is_some() => Err(Refused::SignatureWrong),
+        Err(RefusedCall::SignatureMissing) if token.is_some() => Err(RefusedCall::SignatureWrong),
         outcome => outcome,
     }
 }
@@ -112,12 +112,12 @@ pub(super) fn prefix(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Standard Webhooks: `v1,` and the HMAC of id, time and body; several signatures may be given.
-fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
-    let prefix = prefix(signed.headers).ok_or(Refused::SignatureMissing)?;
+fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
+    let prefix = prefix(signed.headers).ok_or(RefusedCall::SignatureMissing)?;
     let of =
-        |name: &str| header(signed.headers, &format!("{prefix}-{name}")).ok_or(Refused::SignatureMissing);
+        |name: &str| header(signed.headers, &format!("{prefix}-{name}")).ok_or(RefusedCall::SignatureMissing);
     let (id, time, signatures) = (of("id")?, of("timestamp")?, of("signature")?);
-    let seconds: i64 = time.parse().map_err(|_| Refused::SignatureWrong)?;
+    let seconds: i64 = time.parse().map_err(|_| RefusedCall::SignatureWrong)?;
     let sent = Timestamp(seconds.saturating_mul(1_000));
     let content = [id.as_bytes(), b".", time.as_bytes(), b".", signed.body].concat();
     // One HMAC for each key, however many signatures a caller lists.
@@ -135,7 +135,7 @@ fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), Refused> {
     matching(!tags.is_empty() && keys.iter().any(|key| signs(key)))?;
     let apart = sent.since(signed.received).max(signed.received.since(sent));
     if apart > TOLERANCE {
-        return Err(Refused::SignatureStale);
+        return Err(RefusedCall::SignatureStale);
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn keys(secrets: &[Box<[u8]>], is_sure: bool) -> Vec<Box<[u8]>> {
     secrets.iter().filter_map(|secret| key(secret)).collect()
 }
 
-fn by_hmac(spec: &Hmac, secrets: &[Box<[u8]>], text: &str, body: &[u8]) -> Result<(), Refused> {
+fn by_hmac(spec: &Hmac, secrets: &[Box<[u8]>], text: &str, body: &[u8]) -> Result<(), RefusedCall> {
     let algorithm = match spec.algorithm {
         Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         Algorithm::Sha256 => hmac::HMAC_SHA256,
@@ -172,13 +172,13 @@ fn check(
     secrets: &[Box<[u8]>],
     text: &str,
     data: &[u8],
-) -> Result<(), Refused> {
-    let text = text.strip_prefix(prefix).ok_or(Refused::SignatureWrong)?;
+) -> Result<(), RefusedCall> {
+    let text = text.strip_prefix(prefix).ok_or(RefusedCall::SignatureWrong)?;
     let tag = match encoding {
         Encoding::Hex => unhex(text),
         Encoding::Base64 => STANDARD.decode(text).ok(),
     };
-    let tag = tag.ok_or(Refused::SignatureWrong)?;
+    let tag = tag.ok_or(RefusedCall::SignatureWrong)?;
     let is_of = |secret: &[u8]| hmac::verify(&hmac::Key::new(algorithm, secret), data, &tag).is_ok();
     matching(secrets.iter().any(|secret| is_of(secret)))
 }
@@ -188,11 +188,11 @@ fn is_one_of(secrets: &[Box<[u8]>], given: &str) -> bool {
     secrets.iter().any(|secret| is(secret))
 }
 
-fn matching(is_good: bool) -> Result<(), Refused> {
+fn matching(is_good: bool) -> Result<(), RefusedCall> {
     if is_good {
         Ok(())
     } else {
-        Err(Refused::SignatureWrong)
+        Err(RefusedCall::SignatureWrong)
     }
 }
 

@@ -49,7 +49,7 @@ fn hmac(algorithm: Algorithm, encoding: Encoding, prefix: &str) -> Verification 
     })
 }
 
-fn check(vector: &Vector, secrets: &[&str], body: &str) -> Result<(), Refused> {
+fn check(vector: &Vector, secrets: &[&str], body: &str) -> Result<(), RefusedCall> {
     let headers = vector
         .headers
         .iter()
@@ -199,7 +199,7 @@ fn any_one_of_the_secrets_will_do() {
 fn what_differs_in_secret_body_or_signature_is_refused() {
     for mut vector in published() {
         let headers = vector.headers.clone();
-        let wrong = |outcome| matches!(outcome, Err(Refused::SignatureWrong));
+        let wrong = |outcome| matches!(outcome, Err(RefusedCall::SignatureWrong));
         assert!(wrong(check(&vector, &["other"], vector.body)), "{headers:?}");
         assert!(wrong(check(&vector, &[], vector.body)), "{headers:?}");
         if signs_the_body(&vector) {
@@ -231,7 +231,10 @@ fn what_differs_in_secret_body_or_signature_is_refused() {
         }
         vector.headers.retain(|(name, _)| !is_signature(name));
         let outcome = check(&vector, &[vector.secret], vector.body);
-        assert!(matches!(outcome, Err(Refused::SignatureMissing)), "{headers:?}");
+        assert!(
+            matches!(outcome, Err(RefusedCall::SignatureMissing)),
+            "{headers:?}"
+        );
     }
 }
 
@@ -245,7 +248,7 @@ fn an_old_signature_is_not_looked_at_when_there_is_a_new_one() {
     let vector = of(Forge::Github, "Jefe", &both, JEFE);
     assert!(matches!(
         check(&vector, &["Jefe"], JEFE),
-        Err(Refused::SignatureWrong)
+        Err(RefusedCall::SignatureWrong)
     ));
 }
 
@@ -263,7 +266,7 @@ fn a_signature_of_another_time_is_stale() {
         let outcome = check(&vector, &[STANDARD_SECRET], STANDARD_BODY);
         assert_eq!(outcome.is_ok(), is_good, "{apart}");
         assert!(
-            is_good || matches!(outcome, Err(Refused::SignatureStale)),
+            is_good || matches!(outcome, Err(RefusedCall::SignatureStale)),
             "{apart}"
         );
     }

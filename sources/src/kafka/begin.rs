@@ -15,13 +15,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::fingerprint::Fingerprint;
 use super::group::{ASK, Group, TRIES, persist};
 use super::look;
-use super::record::Place;
+use super::record::PartitionLife;
 use super::remembered::Partition;
 use super::start::{Check, Start, Verdict};
 
 /// An assigned partition.
 pub(super) struct Reading {
-    pub(super) place: Place,
+    pub(super) place: PartitionLife,
     /// The record to compare before the first one is taken.
     pub(super) check: Option<Check>,
 }
@@ -29,9 +29,9 @@ pub(super) struct Reading {
 /// What to do with the next messages of a partition.
 pub(super) enum Turn {
     /// Take them.
-    Take(Place),
+    Take(PartitionLife),
     /// Leave out the first and take the others.
-    PassBy(Place),
+    PassBy(PartitionLife),
     /// Leave them out: they were fetched before a seek. Those that are needed come again.
     Skip,
 }
@@ -70,7 +70,7 @@ impl Group {
         }
     }
 
-    fn seek(&self, consumer: &BaseConsumer<Self>, place: &Place, next: i64) -> Turn {
+    fn seek(&self, consumer: &BaseConsumer<Self>, place: &PartitionLife, next: i64) -> Turn {
         let sought = consumer.seek(&place.topic, place.partition, Offset::Offset(next), ASK);
         if let Err(error) = sought {
             tracing::warn!(%place, next, %error, "cannot seek to the partition's beginning; reading restarts with a new client");
@@ -149,7 +149,7 @@ impl Group {
                 },
             };
             let (topic, partition) = partition;
-            let place = Place {
+            let place = PartitionLife {
                 topic: topic.clone(),
                 partition,
                 life,
@@ -188,8 +188,8 @@ impl Group {
     }
 }
 
-fn place(partition: &Partition, start: &Start) -> Place {
-    Place {
+fn place(partition: &Partition, start: &Start) -> PartitionLife {
+    PartitionLife {
         topic: partition.0.clone(),
         partition: partition.1,
         life: start.position.life,

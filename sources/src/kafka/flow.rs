@@ -11,7 +11,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::fingerprint::Mark;
-use super::record::Place;
+use super::record::PartitionLife;
 
 /// The most that one partition may have in hand, and all together.
 const PARTITION: Load = Load {
@@ -41,22 +41,22 @@ pub(crate) struct Flow {
 struct State {
     is_stopped: bool,
     all: Load,
-    held: BTreeMap<Place, Load>,
-    done: BTreeMap<Place, Mark>,
+    held: BTreeMap<PartitionLife, Load>,
+    done: BTreeMap<PartitionLife, Mark>,
 }
 
 // === impl Flow ===
 
 impl Flow {
     /// The reader has handed this on.
-    pub(crate) fn take(&self, place: &Place, load: Load) {
+    pub(crate) fn take(&self, place: &PartitionLife, load: Load) {
         let mut state = self.state.lock();
         state.all.add(load);
         state.held.entry(place.clone()).or_default().add(load);
     }
 
     /// This is in hand no more.
-    pub(crate) fn give_back(&self, place: &Place, load: Load) {
+    pub(crate) fn give_back(&self, place: &PartitionLife, load: Load) {
         let mut state = self.state.lock();
         state.all.subtract(load);
         if let Some(held) = state.held.get_mut(place) {
@@ -76,22 +76,22 @@ impl Flow {
     }
 
     /// Everything of the partition before this is durable.
-    pub(crate) fn done(&self, place: &Place, mark: Mark) {
+    pub(crate) fn done(&self, place: &PartitionLife, mark: Mark) {
         self.state.lock().done.insert(place.clone(), mark);
     }
 
     /// As [`Flow::done`], unless something else has become durable since the last [`Flow::take_done`].
-    pub(crate) fn done_if_none(&self, place: &Place, mark: Mark) {
+    pub(crate) fn done_if_none(&self, place: &PartitionLife, mark: Mark) {
         self.state.lock().done.entry(place.clone()).or_insert(mark);
     }
 
     /// What has become durable since the last call.
-    pub(crate) fn take_done(&self) -> BTreeMap<Place, Mark> {
+    pub(crate) fn take_done(&self) -> BTreeMap<PartitionLife, Mark> {
         std::mem::take(&mut self.state.lock().done)
     }
 
     /// Whether anything of the partition is in hand. If not, everything handed on is in [`Flow::take_done`].
-    pub(crate) fn holds(&self, place: &Place) -> bool {
+    pub(crate) fn holds(&self, place: &PartitionLife) -> bool {
         let state = self.state.lock();
         state.held.get(place).is_some_and(|held| held.records > 0)
     }
@@ -102,12 +102,12 @@ impl Flow {
     }
 
     /// Whether the partition may have more in hand.
-    pub(crate) fn has_room(&self, place: &Place) -> bool {
+    pub(crate) fn has_room(&self, place: &PartitionLife) -> bool {
         self.state.lock().has_room(place)
     }
 
     /// Waits until the partition may have more in hand; false when it may not yet at `until`.
-    pub(crate) fn wait_for_room(&self, place: &Place, until: Instant) -> bool {
+    pub(crate) fn wait_for_room(&self, place: &PartitionLife, until: Instant) -> bool {
         let mut state = self.state.lock();
         while !state.has_room(place) && !state.is_stopped {
             if self.changed.wait_until(&mut state, until).timed_out() {
@@ -137,7 +137,7 @@ impl Flow {
 }
 
 impl State {
-    fn has_room(&self, place: &Place) -> bool {
+    fn has_room(&self, place: &PartitionLife) -> bool {
         let held = self.held.get(place).copied().unwrap_or_default();
         held.is_within(PARTITION) && self.all.is_within(ALL)
     }
@@ -167,8 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn place(partition: i32) -> Place {
-        Place {
+    fn place(partition: i32) -> PartitionLife {
+        PartitionLife {
             topic: "t".into(),
             partition,
             life: 1,

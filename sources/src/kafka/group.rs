@@ -21,7 +21,7 @@ use super::flow::Flow;
 use super::health::Standing;
 use super::look::Wanted;
 use super::reader::{Read, is_nothing_to_commit};
-use super::record::Place;
+use super::record::PartitionLife;
 use super::remembered::Remembered;
 use super::servers::Servers;
 use crate::Report;
@@ -137,7 +137,7 @@ impl Group {
     /// Tells librdkafka what has become durable, to be committed soon, and stores it too.
     pub(super) fn store_done(&self, consumer: &BaseConsumer<Self>) {
         self.heed();
-        let mut done: BTreeMap<Place, Mark> = self.flow.take_done();
+        let mut done: BTreeMap<PartitionLife, Mark> = self.flow.take_done();
         done.retain(|place, _| self.is_ours(place));
         let mut remembered = self.remembered.lock();
         let mut list = TopicPartitionList::with_capacity(done.len());
@@ -162,7 +162,7 @@ impl Group {
         }
     }
 
-    fn is_ours(&self, place: &Place) -> bool {
+    fn is_ours(&self, place: &PartitionLife) -> bool {
         let ours = self.state.ours.lock();
         let reading = ours
             .get(&place.topic)

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
 use super::remembered::{Partition, Remembered};
-use super::start::{Admission, Found, Start};
+use super::start::{Admission, Offsets, Start};
 use super::topics::Topics;
 
 /// Which topics a source reads.
@@ -98,7 +98,7 @@ impl Wanted {
 }
 
 /// The topics with a commit of the group.
-pub(super) fn begun(found: &BTreeMap<Partition, Found>) -> BTreeSet<String> {
+pub(super) fn begun(found: &BTreeMap<Partition, Offsets>) -> BTreeSet<String> {
     let committed = found.iter().filter(|(_, found)| found.committed.is_some());
     committed.map(|(partition, _)| partition.0.to_string()).collect()
 }
@@ -108,7 +108,7 @@ pub(super) fn found<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &[Partition],
     within: Duration,
-) -> KafkaResult<BTreeMap<Partition, Found>> {
+) -> KafkaResult<BTreeMap<Partition, Offsets>> {
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -127,7 +127,7 @@ pub(super) fn found<C: ConsumerContext>(
     for partition in partitions {
         if let (Some(low), Some(end)) = (offset(&low, partition), offset(&end, partition)) {
             let committed = offset(&committed, partition);
-            found.insert(partition.clone(), Found { low, end, committed });
+            found.insert(partition.clone(), Offsets { low, end, committed });
         }
     }
     Ok(found)

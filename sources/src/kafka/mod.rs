@@ -54,7 +54,7 @@ use self::open::Opening;
 use self::partitions::{Partitions, Ticket};
 use self::read_ahead::ReadAhead;
 use self::reader::{Ending, Read};
-use self::record::Place;
+use self::record::PartitionLife;
 use crate::{Context, Feed, SourceError};
 
 /// Runs between the reading thread and the carrying side. What they hold is bounded by `flow`.
@@ -187,7 +187,7 @@ impl Carrying<'_> {
     }
 
     /// Sends on what of a partition may be sent now.
-    fn send(&mut self, place: &Place) {
+    fn send(&mut self, place: &PartitionLife) {
         while let Some(chunk) = self.partitions.next(place) {
             let (outlet, report) = (self.context.outlet.clone(), self.context.report.clone());
             self.on_the_way.spawn(carry::carry(outlet, report, chunk));

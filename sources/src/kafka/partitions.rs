@@ -11,7 +11,7 @@ use millrace_model::source::Ordering;
 
 use super::fingerprint::{Fingerprint, Mark};
 use super::flow::Load;
-use super::record::Place;
+use super::record::PartitionLife;
 
 /// The most records of a chunk, and the most bytes. A Broker takes 1 000 events and 8 MiB of data at once;
 /// larger chunks than these were measured to be no faster, and take more memory.
@@ -25,7 +25,7 @@ const UNORDERED: usize = 32;
 /// Records of one partition, one after the other.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) place: Place,
+    pub(super) place: PartitionLife,
     pub(super) events: Vec<Event>,
     /// The offset of each event's record.
     pub(super) offsets: Vec<i64>,
@@ -49,7 +49,7 @@ pub(super) struct Chunk {
 /// A chunk on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
-    pub(super) place: Place,
+    pub(super) place: PartitionLife,
     pub(super) load: Load,
     /// The runs of the partition that it is made of: the first one's number, and the number after the last
     /// one's.
@@ -62,7 +62,7 @@ pub(super) struct Partitions {
     ordering: Ordering,
     /// Whether each event is handed on by itself.
     singly: bool,
-    all: BTreeMap<Place, Partition>,
+    all: BTreeMap<PartitionLife, Partition>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ impl Partitions {
     }
 
     /// The next chunk of that partition that may be handed on now.
-    pub(super) fn next(&mut self, place: &Place) -> Option<Chunk> {
+    pub(super) fn next(&mut self, place: &PartitionLife) -> Option<Chunk> {
         let most = match self.ordering {
             Ordering::Ordered => 1,
             Ordering::Unordered => UNORDERED,
@@ -234,8 +234,8 @@ mod tests {
 
     use super::*;
 
-    fn place() -> Place {
-        Place {
+    fn place() -> PartitionLife {
+        PartitionLife {
             topic: "t".into(),
             partition: 0,
             life: 1,

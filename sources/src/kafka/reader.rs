@@ -22,7 +22,7 @@ use super::flow::{Flow, Load};
 use super::group::Group;
 use super::health::Health;
 use super::partitions::{CHUNK, Run};
-use super::record::Place;
+use super::record::PartitionLife;
 use super::take::Taking;
 use crate::Report;
 
@@ -136,7 +136,7 @@ impl Reader {
     }
 
     /// One poll and what follows from it. The error says how the reading ends.
-    fn step(&mut self, paused: &mut BTreeSet<Place>) -> Result<(), Over> {
+    fn step(&mut self, paused: &mut BTreeSet<PartitionLife>) -> Result<(), Over> {
         self.consumer.context().store_done(&self.consumer);
         self.check_place()?;
         self.resume(paused);
@@ -156,7 +156,7 @@ impl Reader {
     }
 
     /// What is there to read now, up to a chunk, in runs by partition.
-    fn read(&mut self, wait: Duration) -> Result<BTreeMap<Place, Run>, String> {
+    fn read(&mut self, wait: Duration) -> Result<BTreeMap<PartitionLife, Run>, String> {
         let (mut runs, mut load) = (BTreeMap::new(), Load::default());
         let epoch = self.consumer.context().epoch();
         let (mut wait, mut is_all) = (wait, false);
@@ -190,8 +190,12 @@ impl Reader {
         Ok(runs)
     }
 
-    fn hand_on(&self, runs: BTreeMap<Place, Run>, paused: &mut BTreeSet<Place>) -> Result<(), Over> {
-        let places: Vec<Place> = runs.keys().cloned().collect();
+    fn hand_on(
+        &self,
+        runs: BTreeMap<PartitionLife, Run>,
+        paused: &mut BTreeSet<PartitionLife>,
+    ) -> Result<(), Over> {
+        let places: Vec<PartitionLife> = runs.keys().cloned().collect();
         for (place, run) in runs {
             self.flow.take(&place, run.load);
             self.sender
@@ -202,7 +206,7 @@ impl Reader {
         let full = places
             .iter()
             .filter(|place| !self.flow.wait_for_room(place, until));
-        let full: Vec<&Place> = full.collect();
+        let full: Vec<&PartitionLife> = full.collect();
         if !full.is_empty() && self.consumer.pause(&list(full.iter().copied())).is_ok() {
             paused.extend(full.into_iter().cloned());
             self.report.paused_partitions(paused.len());
@@ -210,8 +214,8 @@ impl Reader {
         Ok(())
     }
 
-    fn resume(&self, paused: &mut BTreeSet<Place>) {
-        let roomy: Vec<Place> = paused
+    fn resume(&self, paused: &mut BTreeSet<PartitionLife>) {
+        let roomy: Vec<PartitionLife> = paused
             .iter()
             .filter(|place| self.flow.has_room(place))
             .cloned()
@@ -264,7 +268,7 @@ fn is_place_gone(error: &KafkaError) -> bool {
     )
 }
 
-fn list<'a>(places: impl Iterator<Item = &'a Place>) -> TopicPartitionList {
+fn list<'a>(places: impl Iterator<Item = &'a PartitionLife>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for place in places {
         list.add_partition(&place.topic, place.partition);

@@ -17,7 +17,7 @@ use millrace_model::source::KeyType;
 
 /// A partition of a topic in one of its lives: a recreated one is another place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct PartitionLife {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     /// Counts from 1.
@@ -27,7 +27,7 @@ pub(crate) struct Place {
 /// A record, as borrowed from the client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
-    pub(crate) place: &'a Place,
+    pub(crate) place: &'a PartitionLife,
     pub(crate) offset: i64,
     /// Milliseconds since 1970.
     pub(crate) timestamp: Option<i64>,
@@ -264,9 +264,9 @@ fn told(invalid: &Invalid) -> String {
     }
 }
 
-// === impl Place ===
+// === impl PartitionLife ===
 
-impl fmt::Display for Place {
+impl fmt::Display for PartitionLife {
     /// `orders[3]`, and in a later life `orders[3] (life 2)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.topic, self.partition)?;
@@ -288,8 +288,8 @@ mod tests {
         Mapping::new(&ObjectName::new("shop", "orders"), key_type, 1024)
     }
 
-    fn place() -> Place {
-        Place {
+    fn place() -> PartitionLife {
+        PartitionLife {
             topic: "orders-v1".into(),
             partition: 3,
             life: 1,
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn a_later_life_of_a_partition_has_ids_of_its_own() {
         let id = |life| {
-            let place = Place { life, ..place() };
+            let place = PartitionLife { life, ..place() };
             let record = Record {
                 place: &place,
                 offset: 17,
@@ -429,7 +429,7 @@ mod tests {
         };
         assert_eq!(id(1), "partition:3/offset:17");
         assert_eq!(id(2), "partition:3/life:2/offset:17");
-        let shown = [1, 3].map(|life| Place { life, ..place() }.to_string());
+        let shown = [1, 3].map(|life| PartitionLife { life, ..place() }.to_string());
         assert_eq!(shown, ["orders-v1[3]", "orders-v1[3] (life 3)"]);
     }
 

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::fingerprint::{Fingerprint, Mark};
-use super::record::Place;
+use super::record::PartitionLife;
 use super::topics::Topics;
 use crate::Memory;
 
@@ -157,7 +157,7 @@ impl Remembered {
     }
 
     /// Notes how far a partition is done, unless that is of an earlier life.
-    pub(super) fn mark(&mut self, place: &Place, mark: Mark) {
+    pub(super) fn mark(&mut self, place: &PartitionLife, mark: Mark) {
         let partition = (place.topic.clone(), place.partition);
         let known = self.positions.get(&partition);
         if let Some(position) = known.filter(|known| known.life == place.life && !known.is_over) {
@@ -172,7 +172,7 @@ impl Remembered {
     }
 
     /// Notes the record before a place.
-    pub(super) fn learn(&mut self, place: &Place, record: Fingerprint) {
+    pub(super) fn learn(&mut self, place: &PartitionLife, record: Fingerprint) {
         let partition = (place.topic.clone(), place.partition);
         if let Some(position) = self.positions.get(&partition).copied() {
             let record = Some(record);
@@ -324,8 +324,8 @@ mod tests {
         serde_json::from_str(text).expect("topics")
     }
 
-    fn place(life: u32) -> Place {
-        Place {
+    fn place(life: u32) -> PartitionLife {
+        PartitionLife {
             topic: "orders".into(),
             partition: 0,
             life,

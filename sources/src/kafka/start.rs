@@ -13,7 +13,7 @@ use super::remembered::Position;
 
 /// What Kafka has of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Offsets {
     /// The first offset that it still has.
     pub(super) low: i64,
     /// The offset that the next record gets.
@@ -85,7 +85,7 @@ pub(super) enum Verdict {
 
 impl Start {
     /// Where a partition begins.
-    pub(super) fn of(known: Option<&Position>, admission: Admission, found: Found) -> Self {
+    pub(super) fn of(known: Option<&Position>, admission: Admission, found: Offsets) -> Self {
         let Some(position) = known else {
             return Self::first(admission, found);
         };
@@ -103,7 +103,7 @@ impl Start {
         Self::at(*position, committed.unwrap_or(position.next), found)
     }
 
-    fn first(admission: Admission, found: Found) -> Self {
+    fn first(admission: Admission, found: Offsets) -> Self {
         let next = match (found.committed, admission) {
             (Some(committed), _) if committed > found.end => {
                 let before = Position::at(committed);
@@ -126,7 +126,7 @@ impl Start {
         }
     }
 
-    fn at(position: Position, next: i64, found: Found) -> Self {
+    fn at(position: Position, next: i64, found: Offsets) -> Self {
         let deleted = (found.low - next).max(0);
         let next = next.max(found.low);
         // Without a known record the one before the beginning is read, to be known next time.
@@ -237,8 +237,8 @@ mod tests {
     const LATEST: Admission = Admission::Now(InitialOffset::Latest);
     const EARLIEST: Admission = Admission::Now(InitialOffset::Earliest);
 
-    fn found(low: i64, end: i64, committed: Option<i64>) -> Found {
-        Found { low, end, committed }
+    fn found(low: i64, end: i64, committed: Option<i64>) -> Offsets {
+        Offsets { low, end, committed }
     }
 
     fn record(offset: i64, checksum: u32) -> Fingerprint {

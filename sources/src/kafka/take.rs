@@ -13,7 +13,7 @@ use super::fingerprint::{Fingerprint, Mark};
 use super::flow::Load;
 use super::group::Group;
 use super::partitions::Run;
-use super::record::{Mapping, Place, Record, TooLarge};
+use super::record::{Mapping, PartitionLife, Record, TooLarge};
 use crate::Report;
 
 /// Turns messages into events.
@@ -26,7 +26,7 @@ pub(super) struct Taking {
 
 /// The partition of the present messages of a batch.
 struct Current {
-    place: Place,
+    place: PartitionLife,
     /// The index of its latest message.
     last: usize,
 }
@@ -42,7 +42,7 @@ impl Taking {
         &mut self,
         consumer: &BaseConsumer<Group>,
         messages: &[BorrowedMessage<'_>],
-        runs: &mut BTreeMap<Place, Run>,
+        runs: &mut BTreeMap<PartitionLife, Run>,
     ) -> Load {
         let mut load = Load::default();
         // `None`: the messages of the partition are left out.
@@ -82,9 +82,9 @@ impl Taking {
     /// Adds one message to its run. Returns the load that it adds.
     fn take(
         &mut self,
-        place: &Place,
+        place: &PartitionLife,
         message: &BorrowedMessage<'_>,
-        runs: &mut BTreeMap<Place, Run>,
+        runs: &mut BTreeMap<PartitionLife, Run>,
     ) -> Load {
         let offset = message.offset();
         let headers = headers(message).unwrap_or_else(|why| {
@@ -160,7 +160,7 @@ fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Headers<'a>, &'static
 }
 
 /// Notes the fingerprint of a run's last record.
-fn seal(runs: &mut BTreeMap<Place, Run>, done: Option<Current>, messages: &[BorrowedMessage<'_>]) {
+fn seal(runs: &mut BTreeMap<PartitionLife, Run>, done: Option<Current>, messages: &[BorrowedMessage<'_>]) {
     if let Some(Current { place, last }) = done
         && let Some(run) = runs.get_mut(&place)
     {

@@ -46,7 +46,7 @@ struct Line<'a> {
 
 /// What has been found.
 #[derive(Debug, Default)]
-struct Found {
+struct Matches {
     events: u64,
     matched: u64,
     /// The newest that match, at most as many as are listed: position, accepted, event, why.
@@ -67,7 +67,7 @@ pub(super) async fn explain(api: &AdminApi, asked: Asked, output: Output) -> any
         return Ok(Exit::Invalid);
     };
     let broker = asked.broker.clone().unwrap_or_else(|| trigger.broker.clone());
-    let mut found = Found::default();
+    let mut found = Matches::default();
     if let Err(refused) = run(api, &asked, trigger, &broker, &mut found).await {
         return Ok(refused.report());
     }
@@ -87,7 +87,7 @@ async fn run(
     asked: &Asked,
     trigger: &Trigger,
     broker: &ObjectName,
-    found: &mut Found,
+    found: &mut Matches,
 ) -> Result<(), NotDone> {
     let mut from: Option<String> = None;
     loop {
@@ -112,7 +112,7 @@ async fn page(
     mut lines: Lines,
     trigger: &Trigger,
     limit: usize,
-    found: &mut Found,
+    found: &mut Matches,
 ) -> Result<Option<String>, NotDone> {
     let broken = |error: &dyn std::fmt::Display| NotDone::Nonsense(error.to_string());
     while let Some(text) = lines.next().await.map_err(|error| broken(&error))? {
@@ -133,9 +133,9 @@ async fn page(
     ))
 }
 
-// === impl Found ===
+// === impl Matches ===
 
-impl Found {
+impl Matches {
     fn see(&mut self, line: &Line<'_>, trigger: &Trigger, limit: usize) -> Result<(), NotDone> {
         // It was accepted once, so it is within the limits of the Broker that accepted it.
         let limits = Limits {
@@ -171,7 +171,7 @@ impl Found {
     }
 }
 
-fn in_words(trigger: &Trigger, broker: &ObjectName, found: &Found) -> String {
+fn in_words(trigger: &Trigger, broker: &ObjectName, found: &Matches) -> String {
     let mut text = format!(
         "{} would get {} of the {} that {broker} keeps of that time.",
         trigger.name,

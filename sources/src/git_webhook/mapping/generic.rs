@@ -34,7 +34,7 @@ pub(in super::super) struct Generic {
 /// Where the value of one attribute comes from.
 #[derive(Debug)]
 struct Value {
-    found: Found,
+    found: Lookup,
     prefix: String,
     default: Option<String>,
 }
@@ -46,7 +46,7 @@ struct Origin<'a, 'c> {
 }
 
 #[derive(Debug)]
-enum Found {
+enum Lookup {
     Here(String),
     Header(String),
     Path(JsonPath),
@@ -84,7 +84,7 @@ impl Generic {
         let own = [&self.ty, &self.source, &self.subject, &self.id, &self.time];
         let own = own.into_iter().flatten();
         let extensions = self.extensions.iter().map(|(_, value)| value);
-        let is_path = |value: &&Value| matches!(value.found, Found::Path(_));
+        let is_path = |value: &&Value| matches!(value.found, Lookup::Path(_));
         own.chain(extensions).filter(is_path).count()
     }
 
@@ -133,12 +133,12 @@ impl Origin<'_, '_> {
 impl Value {
     fn new(field: &Field) -> Result<Self, SourceError> {
         let found = match &field.from {
-            From::Const(text) => Found::Here(text.clone()),
-            From::Header(name) => Found::Header(name.clone()),
+            From::Const(text) => Lookup::Here(text.clone()),
+            From::Header(name) => Lookup::Header(name.clone()),
             From::JsonPath(path) => {
-                Found::Path(JsonPath::new(path).map_err(|error| SourceError::Unusable(error.to_string()))?)
+                Lookup::Path(JsonPath::new(path).map_err(|error| SourceError::Unusable(error.to_string()))?)
             }
-            From::BodyHash => Found::BodyHash,
+            From::BodyHash => Lookup::BodyHash,
         };
         Ok(Self {
             found,
@@ -150,10 +150,10 @@ impl Value {
     fn of<'a>(&'a self, origin: &Origin<'a, '_>) -> Option<Cow<'a, str>> {
         let call = origin.call;
         let found = match &self.found {
-            Found::Here(text) => Some(Cow::Borrowed(text.as_str())),
-            Found::Header(name) => call.header(name).map(Cow::Borrowed),
-            Found::Path(path) => origin.document().first_text(path).map(Cow::Owned),
-            Found::BodyHash => Some(hash(call.data).into()),
+            Lookup::Here(text) => Some(Cow::Borrowed(text.as_str())),
+            Lookup::Header(name) => call.header(name).map(Cow::Borrowed),
+            Lookup::Path(path) => origin.document().first_text(path).map(Cow::Owned),
+            Lookup::BodyHash => Some(hash(call.data).into()),
         };
         match found.filter(|text| !text.is_empty()) {
             Some(text) if self.prefix.is_empty() => Some(text),
