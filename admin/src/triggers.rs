@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use millrace_channel::Forgotten;
 use millrace_model::status::{LaneName, TriggerStatus};
-use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, Shortage, Target, Trigger, TriggerState};
+use millrace_model::{BackoffPolicy, Format, Mesh, ObjectName, Shortage, Trigger, TriggerState};
 use serde::Serialize;
 
 use crate::Admin;
@@ -211,17 +211,17 @@ fn view(lane: &LaneName, status: Option<&TriggerStatus>, trigger: Option<&Trigge
 
 /// Why a trigger that should be has no lane yet.
 fn why_not_served(trigger: &Trigger) -> Option<String> {
-    let reason = trigger.subscriber.as_ref().err().cloned();
+    let reason = trigger.subscriber.as_ref().err().map(ToString::to_string);
     reason.or_else(|| Some(format!("it is not served yet by the broker {}", trigger.broker)))
 }
 
 fn settings(trigger: &Trigger) -> Settings {
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let delivery = &trigger.delivery;
-    let sink: Option<&Result<Target, String>> = trigger.dead_letter.as_ref();
+    let sink = trigger.dead_letter.as_ref();
     Settings {
         dead_letter_sink: sink.and_then(|sink| sink.as_ref().ok()).map(shown),
-        dead_letter_sink_error: sink.and_then(|sink| sink.as_ref().err()).cloned(),
+        dead_letter_sink_error: sink.and_then(|sink| sink.as_ref().err()).map(ToString::to_string),
         retry: delivery.retry,
         backoff_policy: match delivery.backoff.policy {
             BackoffPolicy::Linear => "linear",

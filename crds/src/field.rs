@@ -1,27 +1,9 @@
 //! Reading the fields of a document: every fault is noted with its place and path, and reading goes on.
 
-use crate::node::{Entry, Kind, Node, ReadsAs};
-use std::path::{Path, PathBuf};
-
-use millrace_model::NamedFile;
-
-use crate::problem::{Code, Mark, Problem, Remark, shown};
-use crate::reference::{Named, Reference};
+use crate::problem::{Code, Mark, shown};
+use crate::report::Report;
 use crate::suggest;
-use crate::telltale;
-
-/// Problems that are listed; a hostile file could have millions.
-pub(crate) const MAX_PROBLEMS: usize = 1_000;
-
-/// What has been found so far, and the document that is being read.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) file: String,
-    pub(crate) document: Option<String>,
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) remarks: Vec<Remark>,
-    pub(crate) references: Vec<Reference>,
-}
+use crate::tree::{self, Entry, Node, ReadsAs, Shape};
 
 /// A value with its path.
 #[derive(Clone, Debug)]
@@ -38,84 +20,12 @@ pub(crate) struct Object<'a> {
     known: Vec<&'static str>,
 }
 
-// === impl Report ===
-
-impl Report {
-    /// Whether as many problems have been found as are listed.
-    pub(crate) fn is_full(&self) -> bool {
-        self.problems.len() >= MAX_PROBLEMS
-    }
-
-    pub(crate) fn problem(&mut self, at: Mark, path: &str, code: Code, message: impl Into<String>) {
-        if self.is_full() {
-            return;
-        }
-        self.problems.push(Problem {
-            file: self.file.clone(),
-            at: Some(at),
-            document: self.document.clone(),
-            path: path.to_owned(),
-            code,
-            message: message.into(),
-        });
-    }
-
-    /// A file that this document names, with the folder in which the document lies.
-    pub(crate) fn named_file(&self, path: &str) -> NamedFile {
-        let file = Path::new(&self.file);
-        NamedFile {
-            path: PathBuf::from(path),
-            folder: file.parent().map(Path::to_owned).unwrap_or_default(),
-        }
-    }
-
-    /// Notes that a field names something outside of the documents.
-    pub(crate) fn reference(&mut self, field: &Field<'_>, named: Named) {
-        self.reference_at(field.node.at, field.path.clone(), named);
-    }
-
-    /// The same of a field at that place.
-    pub(crate) fn reference_at(&mut self, at: Mark, path: String, named: Named) {
-        self.references.push(Reference {
-            file: self.file.clone(),
-            at,
-            document: self.document.clone(),
-            path,
-            named,
-        });
-    }
-
-    /// A remark on the file as a whole.
-    pub(crate) fn remark_on_file(&mut self, message: &str) {
-        self.remarks.push(Remark {
-            file: self.file.clone(),
-            at: None,
-            document: None,
-            path: String::new(),
-            message: message.to_owned(),
-        });
-    }
-
-    pub(crate) fn remark(&mut self, at: Mark, path: &str, message: impl Into<String>) {
-        if self.remarks.len() >= MAX_PROBLEMS {
-            return;
-        }
-        self.remarks.push(Remark {
-            file: self.file.clone(),
-            at: Some(at),
-            document: self.document.clone(),
-            path: path.to_owned(),
-            message: message.into(),
-        });
-    }
-}
-
 // === impl Field ===
 
 impl<'a> Field<'a> {
     /// Notes a problem of this value: in these words, unless the value itself gives away what went wrong.
     pub(crate) fn refuse(&self, report: &mut Report, code: Code, message: impl Into<String>) {
-        match telltale::of_value(self.node, code) {
+        match tree::of_value(self.node, code) {
             Some(why) => report.problem(self.node.at, &self.path, code, why),
             None => report.problem(self.node.at, &self.path, code, message),
         }
@@ -123,7 +33,7 @@ impl<'a> Field<'a> {
 
     /// The value as a text.
     pub(crate) fn text(&self, report: &mut Report) -> Option<&'a str> {
-        if let Kind::Scalar(scalar) = &self.node.kind {
+        if let Shape::Scalar(scalar) = &self.node.shape {
             if scalar.reads_as == ReadsAs::Text {
                 return Some(&scalar.text);
             }
@@ -148,7 +58,7 @@ impl<'a> Field<'a> {
 
     /// The value as a whole number within bounds.
     pub(crate) fn whole(&self, report: &mut Report, bounds: std::ops::RangeInclusive<u32>) -> Option<u32> {
-        let Kind::Scalar(scalar) = &self.node.kind else {
+        let Shape::Scalar(scalar) = &self.node.shape else {
             self.wrong_type(report, "a whole number");
             return None;
         };
@@ -172,7 +82,7 @@ impl<'a> Field<'a> {
     /// The value as true or false, as Kubernetes takes them: the other words that YAML takes for them are
     /// refused.
     pub(crate) fn truth(&self, report: &mut Report) -> Option<bool> {
-        if let Kind::Scalar(scalar) = &self.node.kind
+        if let Shape::Scalar(scalar) = &self.node.shape
             && scalar.reads_as == ReadsAs::Bool
         {
             match scalar.text.as_str() {
@@ -187,7 +97,7 @@ impl<'a> Field<'a> {
 
     /// The value as a list.
     pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
-        let Kind::List(items) = &self.node.kind else {
+        let Shape::List(items) = &self.node.shape else {
             self.wrong_type(report, "a list");
             return None;
         };
@@ -211,7 +121,7 @@ impl<'a> Field<'a> {
 
     /// The value as a mapping whose keys are the user's.
     pub(crate) fn entries(&self, report: &mut Report) -> Option<&'a [Entry]> {
-        if let Kind::Map(entries) = &self.node.kind {
+        if let Shape::Map(entries) = &self.node.shape {
             return Some(entries);
         }
         self.wrong_type(report, "a mapping");

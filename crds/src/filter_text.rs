@@ -3,9 +3,10 @@
 
 use millrace_filter::Compiled;
 
-use crate::field::{Field, Report};
-use crate::filters;
-use crate::parse::Documents;
+use crate::document::filters;
+use crate::field::Field;
+use crate::report::{Origin, Report};
+use crate::tree::Trees;
 
 /// Reads one element of `filters` (or a list of them, all of which must hold) as YAML or JSON in flow style,
 /// e.g. `{exact: {type: order.paid}}`.
@@ -21,7 +22,7 @@ pub fn read_filter(text: &str) -> Result<Compiled, String> {
     } else {
         format!("filters: [{text}]\n")
     };
-    let mut documents = Documents::new(&list);
+    let mut documents = Trees::new(&list);
     let document = match (documents.next(), documents.next()) {
         (Some(Ok(document)), None) => document,
         (Some(Err(fault)), _) => return Err(fault.message),
@@ -30,7 +31,7 @@ pub fn read_filter(text: &str) -> Result<Compiled, String> {
     if let Some(fault) = document.faults.first() {
         return Err(fault.message.clone());
     }
-    let mut report = Report::default();
+    let mut report = Report::new(Origin::File("".into()), None);
     let field = Field {
         node: &document.root,
         path: String::new(),

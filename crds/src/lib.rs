@@ -1,42 +1,56 @@
 //! The documents that users write: Knative's Broker and Trigger, our sources, and the Secrets they refer to,
-//! loaded from files into the model.
+//! from files or from the API of Kubernetes, made into the model in two steps.
 //!
-//! The way of a document: [`input`] reads the files, `parse` makes trees in which every part knows its line
-//! (`node`), `field` reads them noting every [`problem`], `metadata`, `broker`, `trigger`, `source` and their
-//! parts (`filters`, `destination`, `delivery`, `secret`, `reference`, [`duration`], [`quantity`]) say what
-//! the fields mean, and `found` makes the mesh of them; [`mod@load`] goes that way with every document.
+//! 1. **Documents**, each by itself. [`input`] reads files and [`documents`](mod@documents) takes them apart;
+//!    an object of a cluster goes to [`Document::of_object`] at once. `tree` makes a tree in which every part
+//!    knows its line; `field` takes its fields one by one, and `report` collects each [`problem`], each
+//!    remark, and what the document names outside of all documents ([`external`]). `document` says what the
+//!    fields mean ([`duration`], [`quantity`] and `suggest` help).
+//! 2. **The mesh of them all.** [`assemble`](fn@assemble) looks up what they refer to, also with
+//!    [`Resolve`], and makes the mesh and the draft of each status ([`Draft`]).
+//!
+//! Who calls decides what an invalid document means. In a cluster each document stands alone. Files are
+//! served together or not at all: [`mod@load`] goes both steps for them. [`filter_text`] reads a filter that
+//! stands in no document.
 //!
 //! Values are decoded by hand, not derived: the messages need the line of every value, and all problems of
 //! all documents are reported at once.
 
-mod broker;
-mod delivery;
-mod destination;
-pub mod duration;
-mod field;
-pub mod filter_text;
-mod filters;
-mod found;
 pub mod input;
-pub mod load;
-mod merge;
-mod metadata;
-mod node;
-mod ours;
-mod parse;
-pub mod problem;
-pub mod quantity;
-mod reference;
-mod secret;
-mod source;
-mod suggest;
-mod telltale;
-mod trigger;
 
-pub use destination::url;
+pub mod documents;
+mod tree;
+
+mod field;
+mod report;
+
+pub mod external;
+pub mod problem;
+
+mod document;
+
+pub mod duration;
+pub mod quantity;
+mod suggest;
+
+mod assemble;
+mod resolve;
+mod status;
+
+pub mod filter_text;
+pub mod load;
+
+pub use assemble::{Assembled, assemble};
+pub use document::Document;
+pub use document::destination::url;
+pub use document::kinds::{Key, Kind};
+pub use document::source::check_override;
+pub use documents::documents;
+pub use external::{External, Named};
 pub use filter_text::read_filter;
 pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
-pub use reference::{Named, Reference};
-pub use source::check_override;
+pub use report::Origin;
+pub use resolve::Resolve;
+pub use status::{Condition, ConditionStatus, ConditionType, Draft, Reason, Standing};

@@ -15,13 +15,16 @@ pub struct Mark {
     pub column: u32,
 }
 
+/// Problems that are listed, of one document and of all: a hostile file could have millions.
+pub(crate) const MAX_PROBLEMS: usize = 1_000;
+
 /// Why a document is refused. Its `Display` is `file:line:column: path: message (code)`, without what is not
 /// known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file as it was named.
+    /// The file as it was named; empty when the document is an object of a cluster.
     pub file: String,
-    /// The place; `None` when the file as a whole is at fault.
+    /// The place; `None` when the file as a whole is at fault, and for an object of a cluster.
     #[serde(flatten)]
     pub at: Option<Mark>,
     /// The document, e.g. `Trigger shop/ship`, as far as it could be read.
@@ -37,9 +40,9 @@ pub struct Problem {
 /// Something that is not wrong but that the author should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
-    /// The file as it was named.
+    /// The file as it was named; empty when the document is an object of a cluster.
     pub file: String,
-    /// The place; `None` when the file as a whole is meant.
+    /// The place; `None` when the file as a whole is meant, and for an object of a cluster.
     #[serde(flatten)]
     pub at: Option<Mark>,
     /// The document, as in [`Problem`].
@@ -174,6 +177,18 @@ pub(crate) fn shown(text: &str) -> String {
     short
 }
 
+// === impl Mark ===
+
+impl Mark {
+    /// No place: that of every part of an object of a cluster.
+    pub(crate) const NONE: Self = Self { line: 0, column: 0 };
+
+    /// The place, if it is one.
+    pub(crate) fn known(self) -> Option<Self> {
+        (self != Self::NONE).then_some(self)
+    }
+}
+
 // === impl Code ===
 
 impl fmt::Display for Code {
@@ -225,7 +240,9 @@ fn place(f: &mut fmt::Formatter<'_>, file: &str, at: Option<Mark>, path: &str) -
     if let Some(at) = at {
         write!(f, ":{}:{}", at.line, at.column)?;
     }
-    f.write_str(": ")?;
+    if !file.is_empty() {
+        f.write_str(": ")?;
+    }
     if !path.is_empty() {
         write!(f, "{path}: ")?;
     }

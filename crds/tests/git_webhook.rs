@@ -58,7 +58,7 @@ fn what_a_document_names_outside_of_itself_is_listed_with_its_place() {
         "forge: github, secrets: [{env: A}, {secretKeyRef: {name: s, key: k}}, {file: deep/b}, {env: [c]}]",
     );
     let found: Vec<_> = loaded
-        .references
+        .external
         .iter()
         .filter(|found| !matches!(found.named, Named::Target(_)))
         .map(|found| (found.path.as_str(), &found.named))
@@ -74,10 +74,14 @@ fn what_a_document_names_outside_of_itself_is_listed_with_its_place() {
             ("spec.secrets[2].file", &Named::Secret(Secret::File(file))),
         ]
     );
-    let first = &loaded.references[1];
+    let first = &loaded.external[1];
     assert_eq!(
-        (first.file.as_str(), first.at.line, first.document.as_deref()),
-        ("-", 9, Some("GitWebhookSource shop/w"))
+        (
+            first.file.as_str(),
+            first.at.map(|at| at.line),
+            first.document.as_deref()
+        ),
+        ("-", Some(9), Some("GitWebhookSource shop/w"))
     );
 }
 

@@ -203,7 +203,7 @@ fn what_an_encryption_names_that_is_off_is_named_by_nobody() {
             "",
             &format!("bootstrapServers: [\"a:1\"], topics: [t], {net}"),
         ));
-        let named = loaded.references.iter();
+        let named = loaded.external.iter();
         let named = named.filter(|found| !matches!(found.named, Named::Target(_)));
         assert_eq!(named.count(), count, "{enable}: {:?}", loaded.problems);
     }

@@ -1,12 +1,13 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
-//! run out of).
+//! [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`]
+//! for what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
 pub mod broker;
 pub mod mesh;
 pub mod policy;
+pub mod reference;
 pub mod secret;
 pub mod shortage;
 pub mod source;
@@ -19,7 +20,8 @@ pub use broker::{Broker, OnFull, Retention};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
-pub use secret::{NamedFile, Secret};
+pub use reference::{NoTarget, Reference, Unresolved};
+pub use secret::{MissingSecret, NamedFile, NoSecret, Secret};
 pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
 pub use state::{BrokerState, SourceState, TriggerState};

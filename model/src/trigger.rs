@@ -6,7 +6,7 @@ use millrace_event::ObjectName;
 use millrace_filter::{Compiled, Filter};
 
 use crate::status::LaneName;
-use crate::{DeliveryPolicy, Target};
+use crate::{DeliveryPolicy, NoTarget, Target};
 
 /// A trigger: which events of a broker go to which subscriber, and how.
 #[derive(Clone, Debug)]
@@ -22,10 +22,10 @@ pub struct Trigger {
     /// The filters ready to run.
     pub compiled: Arc<Compiled>,
     /// Where events go, or why that is not known (then the trigger is not ready and its events wait).
-    pub subscriber: Result<Target, String>,
+    pub subscriber: Result<Target, NoTarget>,
     /// Where events go that were given up on: the trigger's own or its broker's. An unresolved one is kept as
     /// its reason.
-    pub dead_letter: Option<Result<Target, String>>,
+    pub dead_letter: Option<Result<Target, NoTarget>>,
     /// Retries, backoff and timeouts, after defaults and precedence.
     pub delivery: DeliveryPolicy,
     /// Attempts in flight at once (`millrace.dev/parallelism`, 32).

@@ -58,7 +58,7 @@ impl SecretReader {
             Secret::Value(value) => value.to_vec(),
             Secret::Env(name) => self.variable(name)?,
             Secret::File(file) => self.file(file).await?,
-            Secret::Missing(why) => return Err(SecretError::Missing(why.clone())),
+            Secret::Missing(why) => return Err(SecretError::Missing(why.to_string())),
         };
         Ok(without_line_break(octets).into())
     }

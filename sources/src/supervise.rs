@@ -209,7 +209,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
     let target = match &source.sink {
         Ok(target) => target,
         Err(why) => {
-            report.not_ready(why);
+            report.not_ready(why.to_string());
             return shutdown.cancelled().await;
         }
     };

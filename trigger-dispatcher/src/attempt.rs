@@ -38,7 +38,7 @@ pub(crate) fn target<'a>(
 ) -> Result<&'a NamedTarget, String> {
     let cause = || failures.last().map_or("", |failure| failure.reason.as_str());
     match (stage, &settings.dead_letter) {
-        (Stage::Subscriber, _) => settings.subscriber.as_ref().map_err(Clone::clone),
+        (Stage::Subscriber, _) => settings.subscriber.as_ref().map_err(ToString::to_string),
         (Stage::DeadLetter | Stage::Reply, Some(sink)) => sink.as_ref().map_err(|_| cause().to_owned()),
         (Stage::Reply, None) => Err(cause().to_owned()),
         (Stage::DeadLetter, None) => Err(format!("{}; there is no dead-letter sink any more", cause())),

@@ -248,7 +248,7 @@ pub(crate) mod tests {
     use millrace_channel::{LaneId, Position};
     use millrace_event::ObjectName;
     use millrace_filter::Compiled;
-    use millrace_model::{DeliveryPolicy, Target, Trigger};
+    use millrace_model::{DeliveryPolicy, NoTarget, Target, Trigger};
 
     use super::*;
 
@@ -258,7 +258,7 @@ pub(crate) mod tests {
         steady: Timestamp(3_601_000),
     };
 
-    pub(crate) fn settings(retry: u32, sink: Option<Result<&str, &str>>) -> Settings {
+    pub(crate) fn settings(retry: u32, sink: Option<Result<&str, ()>>) -> Settings {
         let http = |uri: &str| Target::Http(uri.parse().expect("a uri"));
         let trigger = Trigger {
             name: ObjectName::new("shop", "ship"),
@@ -267,7 +267,7 @@ pub(crate) mod tests {
             filters: Vec::new(),
             compiled: Arc::new(Compiled::new(&[]).expect("no filter compiles")),
             subscriber: Ok(http("http://127.0.0.1:9001/ship")),
-            dead_letter: sink.map(|sink| sink.map(http).map_err(str::to_owned)),
+            dead_letter: sink.map(|sink| sink.map(http).map_err(|()| NoTarget::NotNamed)),
             delivery: DeliveryPolicy {
                 retry,
                 ..DeliveryPolicy::default()
@@ -342,7 +342,7 @@ pub(crate) mod tests {
                 0,
                 0,
                 Verdict::Again,
-                Some(Err("no such Service")),
+                Some(Err(())),
                 "park",
             ),
             (

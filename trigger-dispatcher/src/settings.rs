@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_delivery::own_ingress::own_broker;
-use millrace_model::{Target, Trigger};
+use millrace_model::{NoTarget, Target, Trigger};
 
 /// A trigger as its lane uses it. Replaced as a whole when the trigger changes.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) trigger: Arc<Trigger>,
-    pub(crate) subscriber: Result<NamedTarget, String>,
-    pub(crate) dead_letter: Option<Result<NamedTarget, String>>,
+    pub(crate) subscriber: Result<NamedTarget, NoTarget>,
+    pub(crate) dead_letter: Option<Result<NamedTarget, NoTarget>>,
 }
 
 /// A target with its text, which is needed for each attempt.

@@ -123,7 +123,7 @@ fn state(inner: &Inner) -> (TriggerState, Option<String>) {
     match (inner.halt, &inner.settings.subscriber) {
         (Some(Halt::Paused), _) => (TriggerState::Paused, None),
         (Some(Halt::Orphaned(_)), _) => (TriggerState::Orphaned, Some(ORPHANED.to_owned())),
-        (None, Err(why)) => (TriggerState::NotReady, Some(why.clone())),
+        (None, Err(why)) => (TriggerState::NotReady, Some(why.to_string())),
         (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
             TriggerState::Blocked,
             Some(match inner.parked.get() {

@@ -8,7 +8,8 @@ use millrace_event::Timestamp;
 use millrace_filter::{Compiled, Filter};
 use millrace_model::status::{BrokerStatus, Statuses, TriggerStatus};
 use millrace_model::{
-    Broker, BrokerState, DeliveryPolicy, Mesh, ObjectName, OnFull, Retention, Target, Trigger, TriggerState,
+    Broker, BrokerState, DeliveryPolicy, Mesh, NoTarget, ObjectName, OnFull, Reference, Retention, Target,
+    Trigger, TriggerState, Unresolved,
 };
 use serde_json::{Value, json};
 
@@ -40,7 +41,12 @@ pub(crate) fn mesh() -> Mesh {
         max_deferred: 10_000,
         max_parked: 10_000,
     };
-    let subscriber = Err("the ref names a Service, which only Kubernetes knows".to_owned());
+    let service = Reference {
+        api_version: "v1".to_owned(),
+        kind: "Service".to_owned(),
+        name: name("shop/lost"),
+    };
+    let subscriber = Err(NoTarget::Unresolved(service, Unresolved::NeedsKubernetes));
     let lost = Trigger {
         name: name("shop/lost"),
         subscriber,
@@ -178,7 +184,7 @@ async fn triggers_are_shown_also_when_they_are_not_ready_or_gone() {
     );
     assert_eq!(
         triggers[0]["reason"],
-        "the ref names a Service, which only Kubernetes knows"
+        "the address of Service shop/lost (v1) is known to Kubernetes only; without it, write a `uri`"
     );
     let ship = &triggers[2];
     assert_eq!(ship["subscriber"], "http://***@127.0.0.1:9001/ship");

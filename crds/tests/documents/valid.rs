@@ -90,7 +90,9 @@ fn a_trigger_that_cannot_be_ready_stays_in_the_mesh_with_its_reason() {
         let mesh = loaded.mesh.expect("valid");
         let subscriber = &mesh.triggers[&name("default/t")].subscriber;
         assert!(
-            subscriber.as_ref().is_err_and(|why| why.contains(word)),
+            subscriber
+                .as_ref()
+                .is_err_and(|why| why.to_string().contains(word)),
             "{subscriber:?}"
         );
         assert!(

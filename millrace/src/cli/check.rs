@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use http::Uri;
-use millrace_crds::{Loaded, Named, Reference, load, read};
+use millrace_crds::{External, Loaded, Named, load, read};
 use millrace_delivery::guard::Guard;
 use millrace_secrets::SecretReader;
 use millrace_sources::secret_flaw;
@@ -50,7 +50,7 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
             },
         ),
     };
-    look_at_references(&mut loaded, &SecretReader::new(args.opened.rule(Vec::new()))).await;
+    look_at_external(&mut loaded, &SecretReader::new(args.opened.rule(Vec::new()))).await;
     let valid = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty());
     match output {
         Output::Table => show(files, &loaded),
@@ -69,18 +69,18 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
 
 /// Adds what is wrong with the files and variables that the documents name. `run` does not refuse documents
 /// for that: only the source that names them does not run.
-async fn look_at_references(loaded: &mut Loaded, secrets: &SecretReader) {
-    for reference in std::mem::take(&mut loaded.references) {
-        match look(&reference, secrets).await {
+async fn look_at_external(loaded: &mut Loaded, secrets: &SecretReader) {
+    for external in std::mem::take(&mut loaded.external) {
+        match look(&external, secrets).await {
             Looked::Fine => {}
-            Looked::Refused(why) => loaded.problems.push(reference.refused(why)),
-            Looked::Warned(why) => loaded.remarks.push(reference.remark(why)),
+            Looked::Refused(why) => loaded.problems.push(external.refused(why)),
+            Looked::Warned(why) => loaded.remarks.push(external.remark(why)),
         }
     }
 }
 
-async fn look(reference: &Reference, secrets: &SecretReader) -> Looked {
-    let (why, is_refusal) = match &reference.named {
+async fn look(external: &External, secrets: &SecretReader) -> Looked {
+    let (why, is_refusal) = match &external.named {
         Named::Secret(secret) => match secrets.judge(secret).await {
             Ok(()) => return Looked::Fine,
             Err(error) => (error.to_string(), error.is_refusal()),
@@ -197,7 +197,7 @@ mod tests {
                 ("http://a/", uri, "spec.delivery.deadLetterSink.uri"),
             ] {
                 let mut loaded = millrace_crds::load_text(&trigger(subscriber, sink));
-                look_at_references(&mut loaded, &secrets).await;
+                look_at_external(&mut loaded, &secrets).await;
                 assert!(loaded.problems.is_empty(), "{uri}: {:?}", loaded.problems);
                 let said: Vec<_> = loaded
                     .remarks

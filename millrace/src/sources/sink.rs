@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use millrace_model::{Mesh, Source, Target};
+use millrace_model::{Mesh, NoTarget, Source, Target};
 use serde::Deserialize;
 
 use crate::role::config::SINK_TIMEOUT;
@@ -77,17 +77,12 @@ impl Sinks {
         }
     }
 
-    fn sink_of(&self, source: &Source) -> Result<Target, String> {
-        let no_broker = |why: &str| {
-            format!(
-                "{why}: `millrace sources` has no Brokers. Set K_SINK to the URL of one, or give the source a `sink.uri`"
-            )
-        };
+    fn sink_of(&self, source: &Source) -> Result<Target, NoTarget> {
         match (&self.sink, &source.sink) {
             (Some(sink), _) => Ok(Target::Http(sink.clone())),
             (None, Ok(Target::Http(uri))) => Ok(Target::Http(uri.clone())),
-            (None, Ok(Target::Broker(broker))) => Err(no_broker(&format!("its sink is the Broker {broker}"))),
-            (None, Err(why)) => Err(no_broker(why)),
+            (None, Ok(Target::Broker(broker))) => Err(NoTarget::NoBrokersHere(Ok(broker.clone()))),
+            (None, Err(why)) => Err(NoTarget::NoBrokersHere(Err(Box::new(why.clone())))),
         }
     }
 }

@@ -11,7 +11,7 @@ mod schedule_words;
 
 use std::fmt;
 
-use crate::{ObjectName, Target};
+use crate::{NoTarget, ObjectName, Target};
 
 pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
@@ -25,7 +25,7 @@ pub struct Source {
     /// `namespace/name`.
     pub name: ObjectName,
     /// Where its events go, or why that is not known: then the source does not run.
-    pub sink: Result<Target, String>,
+    pub sink: Result<Target, NoTarget>,
     /// Extension attributes that every event gets, or gets replaced (`ceOverrides.extensions`).
     pub overrides: Vec<(String, String)>,
     /// What it does.

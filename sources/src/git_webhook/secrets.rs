@@ -71,8 +71,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use millrace_model::NamedFile;
     use millrace_model::source::git_webhook::{EventFields, Forge, Mapping, Verification};
+    use millrace_model::{MissingSecret, NamedFile, NoSecret, ObjectName};
     use millrace_secrets::SecretRule;
 
     use super::*;
@@ -92,7 +92,11 @@ mod tests {
             file("gone"),
             file("../outside"),
             Secret::Env("PATH".to_owned()),
-            Secret::Missing("there is no Secret".to_owned()),
+            Secret::Missing(MissingSecret {
+                secret: ObjectName::new("shop", "s"),
+                key: "k".to_owned(),
+                why: NoSecret::NotFound,
+            }),
             Secret::Value(b"good".as_slice().into()),
         ]);
         let found = find(

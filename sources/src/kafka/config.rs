@@ -83,6 +83,7 @@ fn unusable(field: &str, flaw: AccessError) -> SourceError {
 #[cfg(test)]
 mod tests {
     use millrace_model::source::{InitialOffset, KeyType, Ordering};
+    use millrace_model::{MissingSecret, NoSecret, ObjectName};
     use millrace_secrets::SecretRule;
 
     use super::*;
@@ -154,6 +155,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_is_not_there_is_said_with_its_field_and_without_any_value() {
+        let missing = || {
+            Secret::Missing(MissingSecret {
+                secret: ObjectName::new("shop", "s"),
+                key: "k".to_owned(),
+                why: NoSecret::NotFound,
+            })
+        };
         let login = |password, mechanism: &str| Kafka {
             login: Some(Login {
                 mechanism: Mechanism::Named(secret(mechanism)),
@@ -164,8 +172,8 @@ mod tests {
         };
         for (spec, expected) in [
             (
-                login(Secret::Missing("there is no Secret s".to_owned()), "PLAIN"),
-                "`net.sasl.password`: there is no Secret s",
+                login(missing(), "PLAIN"),
+                "`net.sasl.password`: there is no Secret shop/s",
             ),
             (
                 login(secret("hush\0"), "PLAIN"),

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use millrace_event::{Clock, Refusal};
 use millrace_model::source::CatchUp;
-use millrace_model::{Source, SourceState, Target};
+use millrace_model::{NoTarget, Source, SourceState, Target};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
@@ -157,13 +157,13 @@ async fn a_reload_touches_only_what_it_changes() {
 async fn a_source_without_a_sink_says_so_and_does_not_run() {
     let (broker, store, clock) = parts();
     let mut source = minutely("tick");
-    source.sink = Err("there is no Broker shop/default".to_owned());
+    source.sink = Err(NoTarget::NotNamed);
     let process = Process::start([source], &broker, &store, &clock);
     pass(&clock, 2 * MINUTE).await;
     let status = process.status("tick");
     assert_eq!(
         (status.state, status.reason.as_deref()),
-        (SourceState::NotReady, Some("there is no Broker shop/default"))
+        (SourceState::NotReady, Some("it has no `sink`"))
     );
     process.reload([minutely("tick")]);
     settle().await;

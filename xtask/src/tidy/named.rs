@@ -78,7 +78,7 @@ mod tests {
     fn only_code_that_handles_documents_is_judged() {
         for (file, expected) in [
             ("sources/src/kafka/config.rs", true),
-            ("crds/src/secret.rs", true),
+            ("crds/src/document/secret.rs", true),
             ("crds/src/input.rs", false),
             ("sources/src/api_server/kubeconfig_tests.rs", false),
             ("secrets/src/open.rs", false),

@@ -83,7 +83,7 @@ fn as_json(event: &Event, said: &[(&Trigger, Explanation)]) -> Value {
         let mut one = trace::of(said);
         one["trigger"] = json!(trigger.name.to_string());
         one["broker"] = json!(trigger.broker.to_string());
-        one["notReady"] = json!(trigger.subscriber.as_ref().err());
+        one["notReady"] = json!(trigger.subscriber.as_ref().err().map(ToString::to_string));
         one
     });
     json!({

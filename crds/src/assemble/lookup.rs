@@ -1,0 +1,174 @@
+//! What a document refers to: another document, or what [`Resolve`] knows.
+
+use std::collections::HashMap;
+
+use http::Uri;
+use millrace_event::ObjectName;
+use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Secret, Target, Unresolved};
+
+use crate::document::broker::BrokerDocument;
+use crate::document::destination::{Destination, is_broker};
+use crate::document::kinds::Kind;
+use crate::document::secret::SecretRef;
+use crate::document::{Content, Document};
+use crate::problem::shown;
+use crate::resolve::Resolve;
+
+/// The documents by name, and who knows the rest.
+pub(super) struct Lookup<'a> {
+    brokers: HashMap<&'a ObjectName, &'a Document>,
+    secrets: HashMap<&'a ObjectName, &'a Document>,
+    resolve: &'a dyn Resolve,
+}
+
+// === impl Lookup ===
+
+impl<'a> Lookup<'a> {
+    pub(super) fn new(documents: &[&'a Document], resolve: &'a dyn Resolve) -> Self {
+        let of = |wanted| {
+            let mut named = HashMap::new();
+            for document in documents {
+                if let Some(key) = document.key.as_ref().filter(|key| key.kind == wanted) {
+                    named.entry(&key.name).or_insert(*document);
+                }
+            }
+            named
+        };
+        Self {
+            brokers: of(Kind::Broker),
+            secrets: of(Kind::Secret),
+            resolve,
+        }
+    }
+
+    /// The Broker that a Trigger reads, which is among the documents.
+    pub(super) fn broker(&self, reference: &Reference) -> Result<&'a BrokerDocument, NoTarget> {
+        let why = match self.brokers.get(&reference.name).map(|found| &found.content) {
+            Some(Some(Content::Broker(broker))) => return Ok(broker),
+            Some(_) => Unresolved::Invalid,
+            None => Unresolved::NotFound,
+        };
+        Err(NoTarget::Unresolved(reference.clone(), why))
+    }
+
+    /// The sink of a source, which may name none.
+    pub(super) fn sink(&self, destination: Option<&Destination>) -> Result<Target, NoTarget> {
+        destination.map_or(Err(NoTarget::NotNamed), |destination| self.target(destination))
+    }
+
+    pub(super) fn target(&self, destination: &Destination) -> Result<Target, NoTarget> {
+        match destination {
+            Destination::Url(uri) => Ok(Target::Http(uri.clone())),
+            Destination::Resource(reference, _)
+                if is_broker(reference) && self.brokers.contains_key(&reference.name) =>
+            {
+                self.broker(reference)
+                    .map(|broker| Target::Broker(broker.broker.name.clone()))
+            }
+            Destination::Resource(reference, relative) => {
+                let address = self.resolve.address(reference);
+                let target = address.and_then(|address| join(&address, relative));
+                target
+                    .map(Target::Http)
+                    .map_err(|why| NoTarget::Unresolved(reference.clone(), why))
+            }
+        }
+    }
+
+    /// A secret, or where it is found later. One that is nowhere is also noted in `missing`.
+    pub(super) fn secret(&self, reference: &SecretRef, missing: &mut Vec<MissingSecret>) -> Secret {
+        let (name, key) = match reference {
+            SecretRef::Env(name) => return Secret::Env(name.clone()),
+            SecretRef::File(file) => return Secret::File(file.clone()),
+            SecretRef::Key(name, key) => (name, key),
+        };
+        match self.entry(name, key) {
+            Ok(value) => Secret::Value(value),
+            Err(why) => {
+                let gap = MissingSecret {
+                    secret: name.clone(),
+                    key: shown(key),
+                    why,
+                };
+                missing.push(gap.clone());
+                Secret::Missing(gap)
+            }
+        }
+    }
+
+    fn entry(&self, name: &ObjectName, key: &str) -> Result<Box<[u8]>, NoSecret> {
+        match self.secrets.get(name).map(|found| &found.content) {
+            Some(Some(Content::Secret(entries))) => {
+                let value = entries.get(key).ok_or(NoSecret::NoEntry)?;
+                Ok(value.into())
+            }
+            Some(_) => Err(NoSecret::Invalid),
+            None => self.resolve.secret(name, key),
+        }
+    }
+}
+
+/// A path and query relative to an address, joined as RFC 3986 joins them.
+fn join(address: &Uri, relative: &str) -> Result<Uri, Unresolved> {
+    if relative.is_empty() {
+        return Ok(address.clone());
+    }
+    let (path, query) = match relative.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (relative, None),
+    };
+    let base = address.path();
+    let path = match path {
+        "" => base.to_owned(),
+        path if path.starts_with('/') => without_dots(path),
+        path => without_dots(&format!("{}{path}", &base[..=base.rfind('/').unwrap_or(0)])),
+    };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = address.clone().into_parts();
+    parts.path_and_query = format!("{path}{query}").parse().ok();
+    Uri::from_parts(parts).map_err(|_| Unresolved::NotAddressable)
+}
+
+/// An absolute path without the segments `.` and `..`.
+fn without_dots(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        segments.push("");
+    }
+    format!("/{}", segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_url_is_joined_as_links_are() {
+        for (address, relative, joined) in [
+            ("http://s.shop.svc", "", "http://s.shop.svc/"),
+            ("http://s.shop.svc", "/in", "http://s.shop.svc/in"),
+            (
+                "http://s.shop.svc:8080/a/b",
+                "/in?x=y",
+                "http://s.shop.svc:8080/in?x=y",
+            ),
+            ("http://s.shop.svc/a/b", "in", "http://s.shop.svc/a/in"),
+            ("http://s.shop.svc/a/", "../in", "http://s.shop.svc/in"),
+            ("http://s.shop.svc/a/b", "../../../in/.", "http://s.shop.svc/in/"),
+            ("http://s.shop.svc/a/b", "./", "http://s.shop.svc/a/"),
+            ("http://s.shop.svc", "a//b", "http://s.shop.svc/a//b"),
+            ("https://s.shop.svc/a?x=y", "?z=/..", "https://s.shop.svc/a?z=/.."),
+        ] {
+            let address: Uri = address.parse().expect("a URL");
+            let found = join(&address, relative).expect("joined");
+            assert_eq!(found.to_string(), joined, "{address} {relative}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The second step: documents become the mesh, and each gets the draft of its status.
+//!
+//! # Contract
+//! Every valid document is in the mesh, whatever the others are: what cannot be resolved is in it with the
+//! reason, so that its events wait. An invalid document is not in the mesh, and its draft says why. Nothing
+//! is read or asked for but what [`Resolve`] answers, so equal documents and equal answers make an equal
+//! mesh.
+//!
+//! [`lookup`] finds what a document refers to, among the documents or with [`Resolve`].
+
+mod lookup;
+
+use std::sync::Arc;
+
+use millrace_model::{Broker, Mesh, MissingSecret, Source, Trigger};
+
+use self::lookup::Lookup;
+use crate::document::broker::BrokerDocument;
+use crate::document::source::SourceDocument;
+use crate::document::trigger::TriggerDocument;
+use crate::document::{Content, Document};
+use crate::resolve::Resolve;
+use crate::status::{Draft, Standing};
+
+/// What becomes of documents.
+#[derive(Debug, Default)]
+pub struct Assembled {
+    /// The mesh, with revision 0 (who publishes it counts).
+    pub mesh: Mesh,
+    /// A draft for each Broker, Trigger and source that has a name, valid or not, in the order of the
+    /// documents.
+    pub drafts: Vec<Draft>,
+}
+
+/// Makes the mesh of these documents. Where two have the same kind and name, the first is served.
+pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: &dyn Resolve) -> Assembled {
+    let documents: Vec<&Document> = documents.into_iter().collect();
+    let lookup = Lookup::new(&documents, resolve);
+    let mut assembled = Assembled::default();
+    for document in documents {
+        let Some(key) = document.key.as_ref().filter(|_| document.has_status()) else {
+            continue;
+        };
+        let standing = match &document.content {
+            Some(Content::Broker(broker)) => assembled.broker(document, broker, &lookup),
+            Some(Content::Trigger(trigger)) => assembled.trigger(document, trigger, &lookup),
+            Some(Content::Source(source)) => assembled.source(source, &lookup),
+            Some(Content::Secret(_)) => continue,
+            None => Standing::Invalid(document.problems.clone()),
+        };
+        assembled.drafts.push(Draft {
+            key: key.clone(),
+            uid: document.uid.clone(),
+            generation: document.generation,
+            standing,
+        });
+    }
+    assembled
+}
+
+// === impl Assembled ===
+
+impl Assembled {
+    fn broker(&mut self, document: &Document, read: &BrokerDocument, lookup: &Lookup<'_>) -> Standing {
+        let broker = Broker {
+            uid: document.uid.clone(),
+            ..read.broker.clone()
+        };
+        self.mesh
+            .brokers
+            .entry(broker.name.clone())
+            .or_insert_with(|| Arc::new(broker));
+        let sink = read.delivery.own_sink();
+        Standing::Broker {
+            dead_letter: sink.map(|sink| lookup.target(sink)),
+        }
+    }
+
+    fn trigger(&mut self, document: &Document, read: &TriggerDocument, lookup: &Lookup<'_>) -> Standing {
+        let broker = lookup.broker(&read.broker);
+        let defaults = broker.as_ref().ok().map(|broker| &broker.delivery);
+        let sink = read.delivery.dead_letter(defaults);
+        let subscriber = lookup.target(&read.subscriber);
+        let dead_letter = sink.map(|sink| lookup.target(&sink.destination));
+        let trigger = Trigger {
+            name: read.name.clone(),
+            uid: document.uid.clone(),
+            broker: read.broker.name.clone(),
+            filters: read.filters.clone(),
+            compiled: Arc::clone(&read.compiled),
+            subscriber: subscriber.clone(),
+            dead_letter: dead_letter.clone(),
+            delivery: read.delivery.policy(defaults),
+            parallelism: read.parallelism,
+            max_deferred: read.max_deferred,
+            max_parked: read.max_parked,
+        };
+        self.mesh
+            .triggers
+            .entry(trigger.name.clone())
+            .or_insert_with(|| Arc::new(trigger));
+        Standing::Trigger {
+            broker: broker.map(|broker| broker.broker.name.clone()),
+            subscriber,
+            dead_letter,
+        }
+    }
+
+    fn source(&mut self, read: &SourceDocument, lookup: &Lookup<'_>) -> Standing {
+        let mut missing: Vec<MissingSecret> = Vec::new();
+        let spec = read
+            .spec
+            .with_secrets(&mut |secret| lookup.secret(secret, &mut missing));
+        let sink = lookup.sink(read.sink.as_ref());
+        let source = Source {
+            name: read.name.clone(),
+            sink: sink.clone(),
+            overrides: read.overrides.clone(),
+            spec,
+        };
+        self.mesh
+            .sources
+            .entry(source.key())
+            .or_insert_with(|| Arc::new(source));
+        Standing::Source { sink, missing }
+    }
+}

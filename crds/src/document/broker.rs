@@ -1,0 +1,102 @@
+//! A Broker document.
+
+use millrace_event::ObjectName;
+use millrace_model::{Broker, OnFull, Retention};
+
+use super::delivery::{DeliverySpec, choose, parse_short_period};
+use super::metadata::Metadata;
+use crate::field::Object;
+use crate::problem::Code;
+use crate::quantity;
+use crate::report::Report;
+
+/// The annotation that says which implementation serves a Broker, and our name in it.
+const CLASS: (&str, &str) = ("eventing.knative.dev/broker.class", "Millrace");
+/// Our annotations of a Broker, without the prefix.
+const ANNOTATIONS: &[&str] = &["retention-age", "retention-bytes", "backlog-bytes", "on-full"];
+
+/// A Broker as written.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokerDocument {
+    /// The Broker, without a uid.
+    pub(crate) broker: Broker,
+    pub(crate) delivery: DeliverySpec,
+}
+
+/// Reads the rest of a Broker document whose head has been read. Whether it is valid, the report tells.
+pub(crate) fn read(
+    name: Option<&ObjectName>,
+    metadata: &Metadata<'_>,
+    document: &mut Object<'_>,
+    report: &mut Report,
+) -> Option<BrokerDocument> {
+    if let Some(class) = metadata.annotation(CLASS.0)
+        && let Some(text) = class.node.text()
+        && text != CLASS.1
+    {
+        let message = "this Broker is of another class; Millrace serves it all the same";
+        report.remark(class.node.at, &class.path, message);
+    }
+    metadata.refuse_unknown(ANNOTATIONS, report);
+    let retention = retention(metadata, report);
+    let backlog_bytes = bytes(metadata, "backlog-bytes", 1, report);
+    let on_full = metadata.ours("on-full", report).and_then(|(field, text)| {
+        choose(
+            field,
+            text,
+            &[("refuse", OnFull::Refuse), ("drop-oldest", OnFull::DropOldest)],
+            report,
+        )
+    });
+    let namespace = name.map_or("", ObjectName::namespace);
+    let delivery = spec(document, namespace, report);
+    let on_full = on_full.unwrap_or_default();
+    let broker = Broker {
+        name: name?.clone(),
+        uid: None,
+        retention,
+        backlog_bytes,
+        on_full,
+    };
+    Some(BrokerDocument { broker, delivery })
+}
+
+fn spec(document: &mut Object<'_>, namespace: &str, report: &mut Report) -> DeliverySpec {
+    let Some(mut spec) = document.take("spec").and_then(|field| field.object(report)) else {
+        return DeliverySpec::default();
+    };
+    if let Some(config) = spec.take("config") {
+        let message = "`config` is for brokers of other classes, and is ignored";
+        report.remark(config.node.at, &config.path, message);
+    }
+    let delivery = DeliverySpec::read(&mut spec, namespace, report);
+    spec.close(report);
+    delivery
+}
+
+fn retention(metadata: &Metadata<'_>, report: &mut Report) -> Retention {
+    let default = Retention::default();
+    let age = metadata
+        .ours("retention-age", report)
+        .and_then(|(field, text)| parse_short_period(field, text, report));
+    let bytes = bytes(metadata, "retention-bytes", 0, report);
+    Retention {
+        age: age.unwrap_or(default.age),
+        bytes: bytes.unwrap_or(default.bytes),
+    }
+}
+
+fn bytes(metadata: &Metadata<'_>, name: &str, least: u64, report: &mut Report) -> Option<u64> {
+    let (field, text) = metadata.ours(name, report)?;
+    match quantity::parse(text) {
+        Ok(bytes) if bytes < least => {
+            field.refuse(report, Code::OutOfRange, format!("at least {least} is expected"));
+            None
+        }
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            field.refuse(report, Code::BadNumber, error.to_string());
+            None
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! One document by itself: its verdict, its name, and what it refers to. Nothing here depends on another
+//! document.
+//!
+//! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`source`], [`secret`])
+//! the rest, with parts that several kinds have ([`filters`], [`delivery`], [`destination`]). [`kinds`] says
+//! which documents are Millrace's own.
+
+pub(crate) mod broker;
+pub(crate) mod delivery;
+pub(crate) mod destination;
+pub(crate) mod filters;
+pub(crate) mod kinds;
+mod metadata;
+pub(crate) mod secret;
+pub(crate) mod source;
+pub(crate) mod trigger;
+
+use std::sync::Arc;
+
+use millrace_event::ObjectName;
+use millrace_model::Reference;
+use serde_json::Value;
+
+use self::broker::BrokerDocument;
+use self::destination::Destination;
+use self::kinds::{Key, Kind, Whose};
+use self::metadata::Metadata;
+use self::secret::Entries;
+use self::source::SourceDocument;
+use self::trigger::TriggerDocument;
+use crate::external::External;
+use crate::field::{Field, Object};
+use crate::problem::{Code, Mark, Problem, Remark, shown};
+use crate::report::{Origin, Report};
+use crate::tree::{self, Node};
+
+/// Kinds of others that are skipped without a word.
+const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
+
+/// A document, valid or not.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its kind and name; `None` when it is not of a kind of Millrace's, or has no valid name.
+    pub key: Option<Key>,
+    /// The uid that the cluster gave it; `None` from a file, where it may be a copy of another's.
+    pub uid: Option<String>,
+    /// The generation that the cluster counts; `None` from a file.
+    pub generation: Option<i64>,
+    /// What is wrong with it, at most 1 000 of it. It is valid when there is nothing.
+    pub problems: Vec<Problem>,
+    /// What its author should know.
+    pub remarks: Vec<Remark>,
+    /// What it names outside of all documents.
+    pub external: Vec<External>,
+    /// Where it begins.
+    pub(crate) at: Mark,
+    /// What it says; `None` when it is invalid, or not of a kind of Millrace's.
+    pub(crate) content: Option<Content>,
+}
+
+/// What a valid document of a kind of Millrace's says.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Broker(Box<BrokerDocument>),
+    Trigger(Box<TriggerDocument>),
+    Source(Box<SourceDocument>),
+    Secret(Entries),
+}
+
+// === impl Document ===
+
+impl Document {
+    /// Reads an object as the API of Kubernetes gives it. What the cluster adds (`metadata.managedFields`,
+    /// `status`) is passed over.
+    pub fn of_object(object: &Value) -> Self {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        let uid = text("/metadata/uid").map(str::to_owned);
+        let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+        let mut report = Report::new(Origin::Cluster, None);
+        let read = match tree::tree(object) {
+            Ok(root) => {
+                report.title = metadata::title(&root);
+                Self::read(&root, "", report)
+            }
+            Err(fault) => {
+                report.problem(fault.at, "", fault.code, fault.message);
+                Self {
+                    key: key(object),
+                    ..Self::unread(report)
+                }
+            }
+        };
+        Self {
+            uid,
+            generation,
+            ..read
+        }
+    }
+
+    /// Reads the document with that root, which stands at `path` of its file.
+    pub(crate) fn read(root: &Node, path: &str, mut report: Report) -> Self {
+        let field = Field {
+            node: root,
+            path: path.to_owned(),
+        };
+        let (key, content) = resource(&field, &mut report).unwrap_or_default();
+        Self {
+            key,
+            at: root.at,
+            content: content.filter(|_| report.problems.is_empty()),
+            ..Self::unread(report)
+        }
+    }
+
+    /// A document of which no more is known than that report.
+    pub(crate) fn unread(report: Report) -> Self {
+        Self {
+            origin: report.origin,
+            key: None,
+            uid: None,
+            generation: None,
+            problems: report.problems,
+            remarks: report.remarks,
+            external: report.external,
+            at: Mark::NONE,
+            content: None,
+        }
+    }
+
+    /// Whether nothing is wrong with it.
+    pub fn is_valid(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Refuses it for something that was found out later.
+    pub(crate) fn refuse(&mut self, path: &str, code: Code, message: String) {
+        let title = self.key.as_ref().map(ToString::to_string);
+        let mut report = Report::new(self.origin.clone(), title);
+        report.problem(self.at, path, code, message);
+        self.problems.append(&mut report.problems);
+        self.content = None;
+    }
+
+    /// Whether it has a status: it is a Broker, a Trigger or a source, valid or not.
+    pub(crate) fn has_status(&self) -> bool {
+        matches!(&self.key, Some(key) if key.kind != Kind::Secret)
+    }
+
+    /// The resources that it refers to, each as often as it does: a Trigger's Broker first.
+    pub fn references(&self) -> Vec<&Reference> {
+        let destinations = match &self.content {
+            Some(Content::Broker(broker)) => vec![broker.delivery.own_sink()],
+            Some(Content::Trigger(trigger)) => vec![Some(&trigger.subscriber), trigger.delivery.own_sink()],
+            Some(Content::Source(source)) => vec![source.sink.as_ref()],
+            Some(Content::Secret(_)) | None => Vec::new(),
+        };
+        let broker = match &self.content {
+            Some(Content::Trigger(trigger)) => Some(&trigger.broker),
+            _ => None,
+        };
+        let destinations = destinations.into_iter().flatten();
+        broker
+            .into_iter()
+            .chain(destinations.filter_map(Destination::reference))
+            .collect()
+    }
+}
+
+/// The kind and name of an object that is too large to be read, so that its status can say so.
+fn key(object: &Value) -> Option<Key> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let Whose::Ours(kind) = kinds::kind(text("/apiVersion")?, text("/kind")?) else {
+        return None;
+    };
+    let name = ObjectName::new(text("/metadata/namespace")?, text("/metadata/name")?);
+    Some(Key { kind, name })
+}
+
+/// One resource: its kind and name as far as it has them, and what it says.
+fn resource(field: &Field<'_>, report: &mut Report) -> Option<(Option<Key>, Option<Content>)> {
+    let mut object = field.object(report)?;
+    let version = object.require("apiVersion", report).and_then(|f| f.text(report));
+    let kind = object.require("kind", report).and_then(|f| f.text(report));
+    let (version, kind) = (version?, kind?);
+    match kinds::kind(version, kind) {
+        Whose::Ours(kind) => return Some(known(kind, object, report)),
+        Whose::OtherVersion(known) => {
+            let message = format!("there is no {kind} of {}; write {known}", shown(version));
+            let at = field.node.get("apiVersion").map_or(field.node.at, |node| node.at);
+            let path = object.path_of("apiVersion");
+            report.problem(at, &path, Code::UnsupportedVersion, message);
+        }
+        Whose::List | Whose::Foreign => skip(field.node, version, kind, report),
+    }
+    None
+}
+
+/// A document of a kind of ours.
+fn known(kind: Kind, mut object: Object<'_>, report: &mut Report) -> (Option<Key>, Option<Content>) {
+    let metadata = Metadata::read(&mut object, report);
+    let name = metadata.name.clone();
+    let _set_by_the_controller = object.take("status");
+    let content = match kind {
+        Kind::Broker => broker::read(name.as_ref(), &metadata, &mut object, report)
+            .map(|broker| Content::Broker(Box::new(broker))),
+        Kind::Trigger => trigger::read(name.as_ref(), &metadata, &mut object, report)
+            .map(|trigger| Content::Trigger(Box::new(trigger))),
+        Kind::Source(kind) => source::read(kind, name.as_ref(), &metadata, &mut object, report)
+            .map(|source| Content::Source(Box::new(source))),
+        Kind::Secret => Some(Content::Secret(secret::entries(&mut object, report))),
+    };
+    if kind != Kind::Secret {
+        // Other fields of a Secret are Kubernetes' business.
+        object.close(report);
+    }
+    (name.map(|name| Key { kind, name }), content)
+}
+
+/// A document of another kind.
+fn skip(root: &Node, version: &str, kind: &str, report: &mut Report) {
+    if SILENT.contains(&(version, kind)) {
+        return;
+    }
+    let mut message = format!(
+        "skipped: Millrace does not use a {} of {}",
+        shown(kind),
+        shown(version)
+    );
+    if let Some(near) = kinds::nearest(version, kind) {
+        message.push_str(&format!("; did you mean `{near}`?"));
+    }
+    report.remark(root.at, "", message);
+}
+
+/// A report on a document of that file, which is titled as its root says.
+pub(crate) fn report(file: &Arc<str>, root: &Node) -> Report {
+    Report::new(Origin::File(Arc::clone(file)), metadata::title(root))
+}

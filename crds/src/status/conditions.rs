@@ -1,0 +1,267 @@
+//! How a document stands, as Kubernetes' conditions with Knative's types and reasons.
+
+use std::fmt;
+
+use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Target, Unresolved};
+
+use super::{Draft, Standing};
+use crate::document::destination::is_broker;
+use crate::problem::Problem;
+
+macro_rules! words {
+    ($(#[$head:meta])+ $name:ident { $($(#[$doc:meta])+ $variant:ident,)+ }) => {
+        $(#[$head])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])+ $variant,)+ }
+
+        impl $name {
+            /// The word, as in a status.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// The types of conditions, in the order of their words, as Knative sorts them.
+    ConditionType {
+        /// The Broker that a Trigger reads is there and valid.
+        BrokerReady,
+        /// The dead-letter sink has an address, or there is none.
+        DeadLetterSinkResolved,
+        /// All the others are true.
+        Ready,
+        /// The secrets of a source are there.
+        SecretsResolved,
+        /// The sink of a source has an address.
+        SinkProvided,
+        /// The subscriber has an address.
+        SubscriberResolved,
+    }
+}
+
+words! {
+    /// Whether a condition is met.
+    ConditionStatus {
+        /// It is.
+        True,
+        /// It is not.
+        False,
+        /// It is not known yet.
+        Unknown,
+    }
+}
+
+words! {
+    /// Why a condition is as it is.
+    Reason {
+        /// A filter is invalid.
+        InvalidFilter,
+        /// Something else in the document is invalid.
+        InvalidSpec,
+        /// The Broker that the Trigger reads does not exist.
+        BrokerDoesNotExist,
+        /// The Broker that the Trigger reads is invalid.
+        BrokerInvalid,
+        /// There is no dead-letter sink, so it needs no address.
+        DeadLetterSinkNotConfigured,
+        /// The source names no sink.
+        SinkNotConfigured,
+        /// A Broker that events go to does not exist.
+        BrokerNotFound,
+        /// A Service does not exist.
+        ServiceNotFound,
+        /// Another resource does not exist.
+        NotFound,
+        /// A kind does not exist.
+        KindNotFound,
+        /// A Service has several ports, and nothing tells which one is meant.
+        AmbiguousPort,
+        /// Millrace may not read a resource.
+        Forbidden,
+        /// A resource has no address.
+        NotAddressable,
+        /// A resource has not been looked up yet.
+        NotResolvedYet,
+        /// Only Kubernetes knows the address.
+        NeedsKubernetes,
+        /// The process has sources only, and the sink is a Broker.
+        NoBrokersHere,
+        /// A Secret does not exist.
+        SecretNotFound,
+        /// A Secret has no such entry.
+        SecretEntryNotFound,
+        /// A Secret is invalid.
+        SecretInvalid,
+        /// Millrace may not read a Secret.
+        SecretForbidden,
+    }
+}
+
+/// One condition. When it changed is for the writer to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// What it is about.
+    pub ty: ConditionType,
+    /// Whether it is met.
+    pub status: ConditionStatus,
+    /// Why; always there unless it is met.
+    pub reason: Option<Reason>,
+    /// The same for people; empty where there is nothing to say.
+    pub message: String,
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// The conditions, in the order of their types, with `Ready` as far as this draft tells.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let mut conditions = match &self.standing {
+            Standing::Invalid(problems) => vec![invalid(problems)],
+            Standing::Broker { dead_letter } => with_ready(vec![dead_letter_sink(dead_letter.as_ref())]),
+            Standing::Trigger {
+                broker,
+                subscriber,
+                dead_letter,
+            } => with_ready(vec![
+                Condition::of(ConditionType::BrokerReady, broker.as_ref().err().map(lost_broker)),
+                resolved(ConditionType::SubscriberResolved, subscriber),
+                dead_letter_sink(dead_letter.as_ref()),
+            ]),
+            Standing::Source { sink, missing } => with_ready(vec![
+                resolved(ConditionType::SinkProvided, sink),
+                Condition::of(ConditionType::SecretsResolved, missing.first().map(no_secret)),
+            ]),
+        };
+        conditions.sort_by_key(|condition| condition.ty);
+        conditions
+    }
+}
+
+/// What keeps a condition from being met.
+struct Lack(ConditionStatus, Reason, String);
+
+// === impl Condition ===
+
+impl Condition {
+    /// A condition that is met unless something is lacking.
+    fn of(ty: ConditionType, lack: Option<Lack>) -> Self {
+        let (status, reason, message) = match lack {
+            Some(Lack(status, reason, message)) => (status, Some(reason), message),
+            None => (ConditionStatus::True, None, String::new()),
+        };
+        Self {
+            ty,
+            status,
+            reason,
+            message,
+        }
+    }
+}
+
+/// The conditions and `Ready`: not met like the first that is not, else unknown like the first that is
+/// unknown.
+fn with_ready(mut conditions: Vec<Condition>) -> Vec<Condition> {
+    let first = |status| conditions.iter().find(|condition| condition.status == status);
+    let ready = match first(ConditionStatus::False).or_else(|| first(ConditionStatus::Unknown)) {
+        Some(unhappy) => Condition {
+            ty: ConditionType::Ready,
+            ..unhappy.clone()
+        },
+        None => Condition::of(ConditionType::Ready, None),
+    };
+    conditions.push(ready);
+    conditions
+}
+
+fn invalid(problems: &[Problem]) -> Condition {
+    let lack = problems.first().map(|problem| {
+        let reason = if problem.path.starts_with("spec.filter") {
+            Reason::InvalidFilter
+        } else {
+            Reason::InvalidSpec
+        };
+        let mut message = problem.to_string();
+        if problems.len() > 1 {
+            message.push_str(&format!("; and {} more", problems.len() - 1));
+        }
+        Lack(ConditionStatus::False, reason, message)
+    });
+    Condition::of(ConditionType::Ready, lack)
+}
+
+fn dead_letter_sink(sink: Option<&Result<Target, NoTarget>>) -> Condition {
+    let ty = ConditionType::DeadLetterSinkResolved;
+    match sink {
+        Some(sink) => {
+            let lack = sink.as_ref().err().map(no_target);
+            let parked =
+                |Lack(status, reason, why)| Lack(status, reason, format!("dead letters are parked: {why}"));
+            Condition::of(ty, lack.map(parked))
+        }
+        None => Condition {
+            reason: Some(Reason::DeadLetterSinkNotConfigured),
+            ..Condition::of(ty, None)
+        },
+    }
+}
+
+fn resolved(ty: ConditionType, target: &Result<Target, NoTarget>) -> Condition {
+    Condition::of(ty, target.as_ref().err().map(no_target))
+}
+
+/// Why the Broker that a Trigger reads is not ready.
+fn lost_broker(why: &NoTarget) -> Lack {
+    let (reason, message) = match why {
+        NoTarget::Unresolved(_, Unresolved::NotFound) => (
+            Reason::BrokerDoesNotExist,
+            format!("{why}; the Trigger waits for it"),
+        ),
+        _ => (Reason::BrokerInvalid, why.to_string()),
+    };
+    Lack(ConditionStatus::False, reason, message)
+}
+
+fn no_target(why: &NoTarget) -> Lack {
+    let (status, reason) = match why {
+        NoTarget::Unresolved(_, Unresolved::Pending) => (ConditionStatus::Unknown, Reason::NotResolvedYet),
+        NoTarget::Unresolved(reference, why) => (ConditionStatus::False, unresolved(reference, why)),
+        NoTarget::NotNamed => (ConditionStatus::False, Reason::SinkNotConfigured),
+        NoTarget::NoBrokersHere(_) => (ConditionStatus::False, Reason::NoBrokersHere),
+    };
+    Lack(status, reason, why.to_string())
+}
+
+fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
+    let is_service = reference.kind == "Service" && reference.api_version == "v1";
+    match why {
+        Unresolved::NotFound if is_broker(reference) => Reason::BrokerNotFound,
+        Unresolved::NotFound if is_service => Reason::ServiceNotFound,
+        Unresolved::NotFound => Reason::NotFound,
+        Unresolved::KindNotFound => Reason::KindNotFound,
+        Unresolved::Ambiguous { .. } => Reason::AmbiguousPort,
+        Unresolved::Forbidden => Reason::Forbidden,
+        Unresolved::NotAddressable => Reason::NotAddressable,
+        Unresolved::Invalid => Reason::BrokerInvalid,
+        Unresolved::Pending => Reason::NotResolvedYet,
+        Unresolved::NeedsKubernetes => Reason::NeedsKubernetes,
+    }
+}
+
+fn no_secret(missing: &MissingSecret) -> Lack {
+    let (status, reason) = match missing.why {
+        NoSecret::Pending => (ConditionStatus::Unknown, Reason::NotResolvedYet),
+        NoSecret::NotFound | NoSecret::NotInFiles => (ConditionStatus::False, Reason::SecretNotFound),
+        NoSecret::NoEntry => (ConditionStatus::False, Reason::SecretEntryNotFound),
+        NoSecret::Invalid => (ConditionStatus::False, Reason::SecretInvalid),
+        NoSecret::Forbidden => (ConditionStatus::False, Reason::SecretForbidden),
+    };
+    Lack(status, reason, missing.to_string())
+}

@@ -1,0 +1,57 @@
+//! How a document stands: the draft of its status, as far as the documents and what they refer to tell.
+//!
+//! [`conditions`] says it as Kubernetes' conditions, for a cluster; [`remarks`] as sentences with a place,
+//! for files. Both are made of the same data, [`Standing`].
+
+mod conditions;
+pub(crate) mod remarks;
+
+pub use conditions::{Condition, ConditionStatus, ConditionType, Reason};
+
+use millrace_event::ObjectName;
+use millrace_model::{MissingSecret, NoTarget, Target};
+
+use crate::document::kinds::Key;
+use crate::problem::Problem;
+
+/// The draft of a status. What only the data plane knows is not in it: whether the mesh with this document is
+/// in effect, and the Broker's own address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// Whose status it is.
+    pub key: Key,
+    /// The uid that the cluster gave the object; `None` from a file.
+    pub uid: Option<String>,
+    /// The generation that was read, for `observedGeneration`; `None` from a file.
+    pub generation: Option<i64>,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// How a document stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It is invalid, and not in the mesh: these are its problems.
+    Invalid(Vec<Problem>),
+    /// A Broker.
+    Broker {
+        /// Its dead-letter sink, if it names one.
+        dead_letter: Option<Result<Target, NoTarget>>,
+    },
+    /// A Trigger.
+    Trigger {
+        /// The Broker that it reads.
+        broker: Result<ObjectName, NoTarget>,
+        /// Where its events go.
+        subscriber: Result<Target, NoTarget>,
+        /// Where events go that are given up: its own sink, or its Broker's.
+        dead_letter: Option<Result<Target, NoTarget>>,
+    },
+    /// A source.
+    Source {
+        /// Where its events go.
+        sink: Result<Target, NoTarget>,
+        /// The secrets that it lacks.
+        missing: Vec<MissingSecret>,
+    },
+}

@@ -1,0 +1,111 @@
+//! What the author of files should know about references: they may come to something later, so none is a
+//! problem.
+
+use millrace_event::ObjectName;
+use millrace_model::{Mesh, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
+
+use super::{Draft, Standing};
+use crate::document::delivery::DeliverySpec;
+use crate::document::kinds::Kind;
+use crate::document::source::SourceDocument;
+use crate::document::{Content, Document};
+use crate::external::Named;
+use crate::report::Report;
+
+/// What is to be said about a document, and what it names outside of all documents, now that references are
+/// looked up.
+pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report {
+    let mut report = Report::new(document.origin.clone(), Some(draft.key.to_string()));
+    match (&document.content, &draft.standing) {
+        (Some(Content::Broker(read)), Standing::Broker { dead_letter }) => {
+            let own = &read.broker.name;
+            remark_on_sink(&read.delivery, dead_letter.as_ref(), own, &mut report);
+        }
+        (
+            Some(Content::Trigger(read)),
+            Standing::Trigger {
+                broker,
+                subscriber,
+                dead_letter,
+            },
+        ) => {
+            if let Err(why) = broker
+                && let Some(why) = told(why)
+            {
+                let message = format!("{why} in these files; the Trigger waits for it");
+                report.remark(read.broker_at, "spec.broker", message);
+            }
+            if let Err(why) = subscriber
+                && let Some(why) = told(why)
+            {
+                let message = format!("the Trigger is not ready: {why}");
+                report.remark(read.subscriber_at, "spec.subscriber", message);
+            }
+            remark_on_sink(
+                &read.delivery,
+                dead_letter.as_ref(),
+                &read.broker.name,
+                &mut report,
+            );
+        }
+        (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
+            for why in missing {
+                report.remark(read.sink_at, "spec", format!("a secret is missing: {why}"));
+            }
+            webhook_secrets(read, draft, mesh, &mut report);
+            if let Err(why) = sink
+                && let Some(why) = told(why)
+            {
+                let message = format!("the source does not run: {why}");
+                report.remark(read.sink_at, "spec.sink", message);
+            }
+        }
+        _ => {}
+    }
+    report
+}
+
+/// The reason, unless the problems of another document say it already.
+fn told(why: &NoTarget) -> Option<&NoTarget> {
+    (!matches!(why, NoTarget::Unresolved(_, Unresolved::Invalid))).then_some(why)
+}
+
+/// Remarks on a document's own dead-letter sink that is not there, or that is the Broker `own` itself.
+fn remark_on_sink(
+    delivery: &DeliverySpec,
+    found: Option<&Result<Target, NoTarget>>,
+    own: &ObjectName,
+    report: &mut Report,
+) {
+    let (Some(sink), Some(found)) = (&delivery.dead_letter, found) else {
+        return;
+    };
+    let message = match found {
+        Err(why) => match told(why) {
+            Some(why) => format!("dead letters are parked: {why}"),
+            None => return,
+        },
+        Ok(Target::Broker(broker)) if broker == own => format!(
+            "dead letters go back to the Broker {own} itself: matching Triggers get them again, until the TTL ends"
+        ),
+        Ok(_) => return,
+    };
+    report.remark(sink.at, "spec.delivery.deadLetterSink", message);
+}
+
+/// Notes the secrets that calls are verified with: `check` looks whether they can serve.
+fn webhook_secrets(read: &SourceDocument, draft: &Draft, mesh: &Mesh, report: &mut Report) {
+    let Kind::Source(kind) = draft.key.kind else {
+        return;
+    };
+    let name = read.name.clone();
+    let source = mesh.sources.get(&SourceKey { kind, name });
+    let Some(SourceSpec::GitWebhook(webhook)) = source.map(|source| &source.spec) else {
+        return;
+    };
+    for (index, (secret, at)) in webhook.secrets.iter().zip(&read.secrets_at).enumerate() {
+        let (forge, verification) = (webhook.forge, webhook.verification.clone());
+        let named = Named::WebhookSecret(forge, verification, secret.clone());
+        report.external_at(*at, format!("spec.secrets[{index}]"), named);
+    }
+}

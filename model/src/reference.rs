@@ -1,0 +1,180 @@
+//! References from one resource to another, and why one leads nowhere.
+//!
+//! That is data, so that a command, a log line, an API and a condition can each decide on it. The sentences
+//! for people are the `Display` of these types, and stand nowhere else.
+
+use std::fmt;
+
+use millrace_event::ObjectName;
+
+/// What tells one resource from all others, as another resource refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    /// The group and version: `eventing.knative.dev/v1`.
+    pub api_version: String,
+    /// The kind: `Broker`.
+    pub kind: String,
+    /// `namespace/name`.
+    pub name: ObjectName,
+}
+
+/// Why a reference leads to no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// There is no resource of that name.
+    NotFound,
+    /// There is no such kind.
+    KindNotFound,
+    /// The resource has several ports, and nothing tells which one takes events.
+    Ambiguous {
+        /// The ports.
+        ports: Vec<u16>,
+    },
+    /// Millrace may not read the resource.
+    Forbidden,
+    /// The resource has no address.
+    NotAddressable,
+    /// The resource is a Broker whose document is invalid.
+    Invalid,
+    /// It has not been looked up yet. Unlike the others, this says nothing about the resource.
+    Pending,
+    /// Only Kubernetes knows the addresses of such resources, and there is none here.
+    NeedsKubernetes,
+}
+
+/// Why there is no target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTarget {
+    /// The document refers to a resource, and the reference leads to no address.
+    Unresolved(Reference, Unresolved),
+    /// The document of a source names no sink.
+    NotNamed,
+    /// The process has sources but no Brokers, and the sink is a Broker, or there is none for that reason.
+    NoBrokersHere(Result<ObjectName, Box<NoTarget>>),
+}
+
+// === impl Reference ===
+
+impl fmt::Display for Reference {
+    /// `Service shop/ship (v1)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            api_version,
+            kind,
+            name,
+        } = self;
+        write!(f, "{kind} {name} ({api_version})")
+    }
+}
+
+// === impl NoTarget ===
+
+impl fmt::Display for NoTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresolved(reference, why) => why.write(reference, f),
+            Self::NotNamed => f.write_str("it has no `sink`"),
+            Self::NoBrokersHere(sink) => {
+                match sink {
+                    Ok(broker) => write!(f, "its sink is the Broker {broker}"),
+                    Err(why) => write!(f, "{why}"),
+                }?;
+                f.write_str(
+                    ": `millrace sources` has no Brokers. Set K_SINK to the URL of one, or give the source a `sink.uri`",
+                )
+            }
+        }
+    }
+}
+
+// === impl Unresolved ===
+
+impl Unresolved {
+    fn write(&self, reference: &Reference, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reference {
+            api_version,
+            kind,
+            name,
+        } = reference;
+        match self {
+            Self::NotFound => write!(f, "there is no {kind} {name}"),
+            Self::KindNotFound => write!(f, "{reference} cannot be found: this cluster has no such kind"),
+            Self::Ambiguous { ports } => {
+                let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                let ports = ports.join(" and ");
+                write!(
+                    f,
+                    "the {kind} {name} has the ports {ports}: name one of them `http`, or write a `uri`"
+                )
+            }
+            Self::Forbidden => write!(
+                f,
+                "Millrace may not read the {kind} {name}: its ServiceAccount needs get, list and watch for this \
+                 kind of {api_version}"
+            ),
+            Self::NotAddressable => write!(f, "the {kind} {name} has no address (`status.address.url`)"),
+            Self::Invalid => write!(f, "the {kind} {name} is invalid, as its own status says"),
+            Self::Pending => write!(f, "the {kind} {name} has not been looked up yet"),
+            Self::NeedsKubernetes => write!(
+                f,
+                "the address of {reference} is known to Kubernetes only; without it, write a `uri`"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_sentence() {
+        let service = Reference {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            name: ObjectName::new("shop", "ship"),
+        };
+        let of = |why: Unresolved| NoTarget::Unresolved(service.clone(), why).to_string();
+        let ports = vec![8080, 9090];
+        for (why, sentence) in [
+            (Unresolved::NotFound, "there is no Service shop/ship"),
+            (
+                Unresolved::KindNotFound,
+                "Service shop/ship (v1) cannot be found: this cluster has no such kind",
+            ),
+            (
+                Unresolved::Ambiguous { ports },
+                "the Service shop/ship has the ports 8080 and 9090: name one of them `http`, or write a `uri`",
+            ),
+            (
+                Unresolved::Forbidden,
+                "Millrace may not read the Service shop/ship: its ServiceAccount needs get, list and watch for \
+                 this kind of v1",
+            ),
+            (
+                Unresolved::NotAddressable,
+                "the Service shop/ship has no address (`status.address.url`)",
+            ),
+            (
+                Unresolved::Invalid,
+                "the Service shop/ship is invalid, as its own status says",
+            ),
+            (
+                Unresolved::Pending,
+                "the Service shop/ship has not been looked up yet",
+            ),
+            (
+                Unresolved::NeedsKubernetes,
+                "the address of Service shop/ship (v1) is known to Kubernetes only; without it, write a `uri`",
+            ),
+        ] {
+            assert_eq!(of(why), sentence);
+        }
+        assert_eq!(NoTarget::NotNamed.to_string(), "it has no `sink`");
+        let elsewhere = NoTarget::NoBrokersHere(Err(Box::new(NoTarget::NotNamed))).to_string();
+        assert!(
+            elsewhere.starts_with("it has no `sink`: `millrace sources` has no Brokers."),
+            "{elsewhere}"
+        );
+    }
+}
