@@ -13,7 +13,7 @@ use millrace_event::ObjectName;
 use millrace_model::Mesh;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error_span, warn};
 
 use crate::metrics::{BrokerMetrics, DoorMetrics};
 
@@ -56,8 +56,8 @@ impl Door {
     /// Logs now and then that an event went round in a loop.
     pub(crate) fn say_loop(&self) {
         if self.may_say() {
+            let _span = error_span!("broker", broker = %self.name).entered();
             warn!(
-                broker = %self.name,
                 "an event went round through too many brokers and was refused: a trigger's answers, or those of \
                  several brokers, lead back to where they come from (said once a minute)"
             );

@@ -118,17 +118,17 @@ impl Connector {
         &self.shared.options.guard
     }
 
-    /// A share of what is limited. `name` names its owner in log lines.
-    pub fn share(&self, name: impl Into<String>) -> Share {
+    /// A share of what is limited, for one owner: log lines name it if its tasks stand in a span.
+    pub fn share(&self) -> Share {
         Share {
             shared: self.shared.clone(),
-            owner: self.shared.outgoing.owner(name.into()),
+            owner: self.shared.outgoing.owner(),
         }
     }
 
     /// A slot without an open connection yet, with a share of its own.
     pub fn slot(&self) -> Connection {
-        self.share("a connection").slot()
+        self.share().slot()
     }
 }
 

@@ -48,8 +48,6 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 pub(crate) struct Owner {
     pub(crate) id: OwnerId,
-    /// Its name in log lines.
-    name: String,
     outgoing: Arc<Outgoing>,
     /// Where its slots park their connections.
     places: Mutex<Vec<Weak<Parked>>>,
@@ -96,10 +94,9 @@ impl Outgoing {
         })
     }
 
-    pub(crate) fn owner(self: &Arc<Self>, name: String) -> Arc<Owner> {
+    pub(crate) fn owner(self: &Arc<Self>) -> Arc<Owner> {
         Arc::new(Owner {
             id: self.next.fetch_add(1, Ordering::Relaxed),
-            name,
             outgoing: self.clone(),
             places: Mutex::default(),
             idle: AtomicUsize::new(0),
@@ -261,7 +258,7 @@ impl Short {
             Ok(waited) => waited,
             Err(_) => {
                 if !self.owner.told.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(of = %self.owner.name, "deliveries stand still: {shortage}. No attempt is counted meanwhile");
+                    tracing::warn!("deliveries stand still: {shortage}. No attempt is counted meanwhile");
                 }
                 room.await
             }

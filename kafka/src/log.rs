@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use tracing::Span;
 
 use crate::Fault;
 
 /// What clients have logged. Clients of the same cluster may share one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClientLog {
+    /// That in which it was made: librdkafka logs on threads of its own.
+    span: Span,
     fault: Mutex<Option<(Instant, Fault)>>,
     recreated: Mutex<BTreeSet<String>>,
     is_any_recreated: AtomicBool,
@@ -37,11 +40,24 @@ pub fn without_recreated(config: &mut ClientConfig) {
 
 // === impl ClientLog ===
 
+impl Default for ClientLog {
+    /// An empty log, whose lines stand in the span of the caller.
+    fn default() -> Self {
+        Self {
+            span: Span::current(),
+            fault: Mutex::default(),
+            recreated: Mutex::default(),
+            is_any_recreated: AtomicBool::new(false),
+        }
+    }
+}
+
 impl ClientLog {
     /// Notes one line, and passes it on to the log of the process, unless its level is `debug`.
     pub fn line(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
 
+        let _span = self.span.enter();
         match level {
             Debug => {
                 if let Some(topic) = recreated(text) {
@@ -53,8 +69,12 @@ impl ClientLog {
             Emerg | Alert | Critical | Error => {
                 tracing::error!(target: "librdkafka", "librdkafka: {facility} {text}");
             }
-            Warning => tracing::warn!(target: "librdkafka", "librdkafka: {facility} {text}"),
-            Notice | Info => tracing::info!(target: "librdkafka", "librdkafka: {facility} {text}"),
+            Warning => {
+                tracing::warn!(target: "librdkafka", "librdkafka: {facility} {text}")
+            }
+            Notice | Info => {
+                tracing::info!(target: "librdkafka", "librdkafka: {facility} {text}")
+            }
         }
         if facility == "FAIL" {
             *self.fault.lock() = Some((Instant::now(), Fault::of(text)));

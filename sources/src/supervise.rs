@@ -15,6 +15,7 @@ use millrace_secrets::SecretReader;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::waits::Waits;
 use crate::{
@@ -68,6 +69,8 @@ pub struct Sources {
 struct Running {
     source: Arc<Source>,
     shutdown: CancellationToken,
+    /// Log lines of its work stand in it.
+    span: Span,
     task: AbortOnDrop<()>,
 }
 
@@ -171,14 +174,13 @@ impl Sources {
 
 fn start(source: Arc<Source>, parts: &Parts) -> Running {
     let shutdown = CancellationToken::new();
-    let task = AbortOnDrop(tokio::spawn(keep_running(
-        source.clone(),
-        parts.clone(),
-        shutdown.clone(),
-    )));
+    let span = tracing::error_span!(parent: None, "source", source = %source.key());
+    let run = keep_running(source.clone(), parts.clone(), shutdown.clone());
+    let task = AbortOnDrop(tokio::spawn(run.instrument(span.clone())));
     Running {
         source,
         shutdown,
+        span,
         task,
     }
 }
@@ -193,7 +195,9 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
             .await
             .is_err()
         {
-            tracing::warn!(source = %running.source.key(), "the source did not end in time and is dropped");
+            running
+                .span
+                .in_scope(|| tracing::warn!("the source did not end in time and is dropped"));
             running.task.0.abort();
             // An aborted task ends at its next await. A task that blocks never does, and is not waited for.
             let _ = tokio::time::timeout(ABORTED, &mut running.task.0).await;
@@ -222,7 +226,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             namespace,
             overrides,
             parts.intake.clone(),
-            parts.connector.share(format!("source {key}")),
+            parts.connector.share(),
             parts.sink_timeout,
             report.clone(),
         )
@@ -247,7 +251,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
             Ok(()) => "the source has ended by itself".to_owned(),
             Err(error) => error.to_string(),
         };
-        tracing::warn!(source = %key, reason, "the source does not go on; it is run again");
+        tracing::warn!(reason, "the source does not go on; it is run again");
         report.not_ready(reason);
         if report.last_event() != began {
             waits.begin_anew();
@@ -266,9 +270,8 @@ async fn run_once(
     shutdown: CancellationToken,
 ) -> Result<(), SourceError> {
     let source = source.clone();
-    let mut task = AbortOnDrop(tokio::spawn(async move {
-        feed(&source).run(&context, shutdown).await
-    }));
+    let run = async move { feed(&source).run(&context, shutdown).await };
+    let mut task = AbortOnDrop(tokio::spawn(run.in_current_span()));
     match (&mut task.0).await {
         Ok(result) => result,
         Err(error) => Err(SourceError::Unusable(format!("the source broke down: {error}"))),

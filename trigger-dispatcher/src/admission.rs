@@ -25,7 +25,11 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
     let mut gate = serving.gate.lock().await;
     let orphaned = !mesh.brokers.contains_key(&serving.broker);
     if orphaned && !serving.orphaned.load(Ordering::Relaxed) {
-        tracing::info!(broker = %serving.broker, "the broker is in no document any more; its triggers' debts are kept for the grace period");
+        serving.span.in_scope(|| {
+            tracing::info!(
+                "the broker is in no document any more; its triggers' debts are kept for the grace period"
+            )
+        });
     }
     serving.orphaned.store(orphaned, Ordering::Relaxed);
     let wanted: HashMap<ObjectName, Arc<Trigger>> = mesh
@@ -103,7 +107,9 @@ async fn orphan_missing(
             inner.indexed = false;
             inner.orphan_stored = false;
             missing.push((lane.clone(), now));
-            tracing::info!(broker = %serving.broker, trigger = %lane.name, "the trigger is gone; its debts are kept for the grace period");
+            serving
+                .trigger_span(&lane.name)
+                .in_scope(|| tracing::info!("the trigger is gone; its debts are kept for the grace period"));
         }
     }
     if !missing.is_empty() {
@@ -192,10 +198,7 @@ async fn open(
                     serving.suspects_below,
                     serving.steady(),
                 );
-                let share = serving
-                    .common
-                    .connector
-                    .share(format!("Trigger {}", stored.trigger));
+                let share = serving.common.connector.share();
                 let lane = Arc::new(Lane::new(&stored, key, share, inner));
                 routes.lanes.insert(key, lane.clone());
                 routes.by_name.insert(stored.trigger.clone(), key);

@@ -82,7 +82,9 @@ impl Turn<'_> {
         {
             // It is tried again with whatever comes next; at worst the next crash is counted against this one
             // too.
-            tracing::warn!(broker = %serving.broker, %error, "the outcome of a suspected event is not written down yet");
+            serving.span.in_scope(
+                || tracing::warn!(%error, "the outcome of a suspected event is not written down yet"),
+            );
         }
     }
 }

@@ -142,7 +142,9 @@ async fn feed(
     let mut behind = Vec::new();
     for lane in lanes {
         if let Err(error) = feed_owed(serving, lane).await {
-            tracing::error!(broker = %serving.broker, trigger = %lane.name, %error, "an owed event cannot be read; trying again in a second");
+            serving.trigger_span(&lane.name).in_scope(
+                || tracing::error!(%error, "an owed event cannot be read; trying again in a second"),
+            );
             good = false;
             continue;
         }
@@ -157,7 +159,9 @@ async fn feed(
         match feed_group(serving, rest, readers, costly).await {
             Ok(fed) => rest = &rest[fed..],
             Err(error) => {
-                tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
+                serving
+                    .span
+                    .in_scope(|| tracing::error!(%error, "the log cannot be read; trying again in a second"));
                 return false;
             }
         }
@@ -223,7 +227,9 @@ async fn feed_owed(serving: &Arc<Serving>, lane: &Arc<Lane>) -> Result<(), Chann
             None => {
                 serving.metrics.lost.inc();
                 inner.dirty = true;
-                tracing::error!(broker = %serving.broker, trigger = %lane.name, position = offset, "an owed event is gone from the log");
+                serving
+                    .trigger_span(&lane.name)
+                    .in_scope(|| tracing::error!(position = offset, "an owed event is gone from the log"));
             }
         }
         inner.window.was_read();

@@ -12,6 +12,7 @@ use millrace_channel::Change;
 use millrace_delivery::Connection;
 use millrace_filter::{Decision, Subject};
 use millrace_model::Shortage;
+use tracing::Instrument as _;
 
 use crate::alone::{Alone, Turn};
 use crate::attempt::{attempt, target};
@@ -132,8 +133,9 @@ async fn wait_for_room(
     connection: &mut Connection,
 ) -> bool {
     lane.inner.lock().wait_for(job, shortage, serving.steady());
+    let room = connection.room(shortage);
     tokio::select! {
-        () = connection.room(shortage) => {}
+        () = room.instrument(serving.trigger_span(&lane.name)) => {}
         () = serving.stop.cancelled() => {}
     }
     if !serving.is_stopped() && lane.inner.lock().go_on(job, serving.steady()) {
@@ -203,7 +205,9 @@ async fn prepare<'a>(serving: &'a Serving, job: &Job) -> Result<Option<Turn<'a>>
     // It keeps its place among the due rows, which it has again after another crash.
     let open = row(job.due.unwrap_or_else(|| serving.steady()), true);
     if let Err(error) = serving.channel.commit(vec![Change::Put(open)]).await {
-        tracing::warn!(broker = %serving.broker, %error, "an attempt cannot be written down; trying again in a second");
+        serving.trigger_span(&settings.trigger.name).in_scope(
+            || tracing::warn!(%error, "an attempt cannot be written down; trying again in a second"),
+        );
         return Err(later(Duration::from_secs(1)));
     }
     Ok(Some(turn))
@@ -245,7 +249,7 @@ fn settle(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &mut Job, next: Next, c
         tells
     };
     if tells {
-        tracing::info!(trigger = %lane.name, "the subscriber's answer has a body that is not a CloudEvent; it counts as delivered (told once)");
+        serving.trigger_span(&lane.name).in_scope(|| tracing::info!("the subscriber's answer has a body that is not a CloudEvent; it counts as delivered (told once)"));
     }
     serving.common.budget.end(bytes);
 }

@@ -199,7 +199,8 @@ impl Dispatcher {
         let mut complete = true;
         for broker in mesh.brokers.keys().filter(|broker| !self.parts.logs.has(broker)) {
             complete = false;
-            tracing::error!(%broker, "the broker's channel is not open; trying again in a second");
+            let _span = tracing::error_span!("broker", %broker).entered();
+            tracing::error!("the broker's channel is not open; trying again in a second");
         }
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
         let owned = self.parts.owned.all();
@@ -253,7 +254,8 @@ impl Dispatcher {
                 Ok(()) | Err(ChannelError::NotOwner) => {}
                 Err(error) => {
                     complete = false;
-                    tracing::error!(%broker, %error, "the broker's triggers cannot be served; trying again in a second");
+                    let _span = tracing::error_span!("broker", %broker).entered();
+                    tracing::error!(%error, "the broker's triggers cannot be served; trying again in a second");
                 }
             }
         }
@@ -300,7 +302,10 @@ impl Dispatcher {
     async fn sweep_orphans(&self) {
         for served in self.served.values() {
             if let Err(error) = orphans::sweep(&served.serving).await {
-                tracing::error!(broker = %served.serving.broker, %error, "orphaned triggers cannot be looked at");
+                served
+                    .serving
+                    .span
+                    .in_scope(|| tracing::error!(%error, "orphaned triggers cannot be looked at"));
             }
         }
     }

@@ -34,7 +34,9 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 match caught(fetching).await {
                     Ok(Ok(())) => panics = 0,
                     Ok(Err(error)) => {
-                        tracing::error!(broker = %serving.broker, %error, "due work cannot be read; trying again in a second");
+                        serving.span.in_scope(
+                            || tracing::error!(%error, "due work cannot be read; trying again in a second"),
+                        );
                         serving.schedule(key, now.after(std::time::Duration::from_secs(1)));
                     }
                     Err(panic) => {
@@ -163,7 +165,9 @@ async fn hold(serving: &Arc<Serving>, lane: &Arc<Lane>, mut work: Work) -> Resul
         Some(event) => inner.offer_due(work, event, &serving.common.budget),
         None => {
             serving.metrics.lost.inc();
-            tracing::error!(broker = %serving.broker, trigger = %lane.name, position = %work.key.position, "a deferred event is gone from the log");
+            serving.trigger_span(&lane.name).in_scope(
+                || tracing::error!(position = %work.key.position, "a deferred event is gone from the log"),
+            );
             inner.lose_due(work.key);
             true
         }

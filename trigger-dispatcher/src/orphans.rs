@@ -27,7 +27,9 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
                     .channel
                     .set_lane_state(stored.id, LaneState::Orphaned(now))
                     .await?;
-                tracing::info!(broker = %serving.broker, trigger = %stored.trigger, "the trigger is gone; its debts are kept for the grace period");
+                serving.trigger_span(&stored.trigger).in_scope(|| {
+                    tracing::info!("the trigger is gone; its debts are kept for the grace period")
+                });
             }
             _ => {}
         }
@@ -63,7 +65,12 @@ pub(crate) fn take_over(serving: &Arc<Serving>, gate: &mut Gate, stored: &[millr
         let debts = inner.deferred.get() + inner.window.unsettled().len() as u64;
         inner.give_up(&serving.common.budget, serving.steady());
         serving.metrics.dropped.inc_by(debts);
-        tracing::info!(broker = %serving.broker, trigger = %lane.name, debts, "the trigger that is gone was forgotten; its debts are dropped");
+        serving.trigger_span(&lane.name).in_scope(|| {
+            tracing::info!(
+                debts,
+                "the trigger that is gone was forgotten; its debts are dropped"
+            )
+        });
     }
     note(serving, stored);
 }
@@ -104,6 +111,12 @@ async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Resu
     });
     let debts = rows + stored.unsettled.len() as u64;
     serving.metrics.dropped.inc_by(debts);
-    tracing::warn!(broker = %serving.broker, trigger = %stored.trigger, debts, unread = cursor, "the trigger stayed away longer than the grace period; its debts are dropped");
+    serving.trigger_span(&stored.trigger).in_scope(|| {
+        tracing::warn!(
+            debts,
+            unread = cursor,
+            "the trigger stayed away longer than the grace period; its debts are dropped"
+        )
+    });
     Ok(())
 }

@@ -66,7 +66,9 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             if error == ChannelError::NotOwner {
                 return;
             }
-            tracing::error!(broker = %serving.broker, %error, "progress cannot be written down; trying again in a second");
+            serving.span.in_scope(
+                || tracing::error!(%error, "progress cannot be written down; trying again in a second"),
+            );
             tokio::time::sleep(Duration::from_secs(1)).await;
             serving.dirty_waker.notify_one();
         }

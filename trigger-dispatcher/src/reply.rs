@@ -91,7 +91,9 @@ async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Ref
 fn refuse(serving: &Serving, job: &Job, refused: Refused, kept: Event) -> Ended {
     serving.metrics.refused_replies.inc();
     let key = job.attempted.key;
-    tracing::warn!(broker = %serving.broker, trigger = %job.settings.trigger.name, position = %key.position, reason = refused.reason, "a reply was refused");
+    serving.trigger_span(&job.settings.trigger.name).in_scope(
+        || tracing::warn!(position = %key.position, reason = refused.reason, "a reply was refused"),
+    );
     let row = next_step::refused_reply(&job.settings, key, kept, refused.reason.clone(), serving.moment());
     done(Reply::Refused(refused, Box::new(row)))
 }

@@ -61,11 +61,18 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                 continue;
             }
             Ok(_) => {
-                tracing::error!(broker = %serving.broker, read_from = given_to, "the router is not where it read on; reading again");
+                serving.span.in_scope(|| {
+                    tracing::error!(
+                        read_from = given_to,
+                        "the router is not where it read on; reading again"
+                    )
+                });
                 answers.clear();
             }
             Err(error) => {
-                tracing::error!(broker = %serving.broker, %error, "the log cannot be read; trying again in a second");
+                serving
+                    .span
+                    .in_scope(|| tracing::error!(%error, "the log cannot be read; trying again in a second"));
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         }

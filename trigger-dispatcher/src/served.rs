@@ -45,6 +45,7 @@ impl Served {
         };
         let serving = Arc::new(Serving {
             broker: broker.clone(),
+            span: tracing::error_span!(parent: None, "broker", %broker),
             partition: channel.partition(),
             channel,
             common: common.clone(),
@@ -100,7 +101,11 @@ impl Served {
             }
         };
         if tokio::time::timeout(drain_timeout, drained).await.is_err() {
-            tracing::warn!(broker = %serving.broker, "attempts are still in flight after the drain timeout; they will be made again");
+            serving.span.in_scope(|| {
+                tracing::warn!(
+                    "attempts are still in flight after the drain timeout; they will be made again"
+                )
+            });
         }
         write_down(&serving).await;
         give_memory_back(&serving);
@@ -127,7 +132,9 @@ async fn write_down(serving: &Arc<Serving>) {
     match progress::commit(serving).await {
         Ok(()) | Err(ChannelError::NotOwner) => {}
         Err(error) => {
-            tracing::error!(broker = %serving.broker, %error, "progress cannot be written down");
+            serving
+                .span
+                .in_scope(|| tracing::error!(%error, "progress cannot be written down"));
         }
     }
 }
@@ -144,7 +151,9 @@ async fn watch_commands(serving: Arc<Serving>) {
         }
         provoke::at(&serving, Task::Commands, None);
         if let Err(error) = admission::refresh(&serving).await {
-            tracing::error!(broker = %serving.broker, %error, "a command cannot be taken over");
+            serving
+                .span
+                .in_scope(|| tracing::error!(%error, "a command cannot be taken over"));
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Span;
 
 use crate::alone::Alone;
 use crate::budget::Budget;
@@ -50,6 +51,9 @@ pub(crate) struct Common {
 pub(crate) struct Serving {
     pub(crate) broker: ObjectName,
     pub(crate) partition: u32,
+    /// It names the Broker; log lines are written in it. No task runs in it, since entering it would cost
+    /// something for each event.
+    pub(crate) span: Span,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
     pub(crate) metrics: BrokerMetrics,
@@ -158,9 +162,20 @@ impl Serving {
     /// Another process owns the partition now: no attempt begins here, and nothing is written down any more.
     pub(crate) fn lose(&self) {
         if !self.is_stopped() {
-            tracing::info!(broker = %self.broker, partition = self.partition, "another process serves this partition now");
+            self.span.in_scope(|| {
+                tracing::info!(
+                    partition = self.partition,
+                    "another process serves this partition now"
+                )
+            });
         }
         self.end();
+    }
+
+    /// The span for a log line about a Trigger of this Broker. It is made for each line, so that a Trigger
+    /// that logs nothing has none.
+    pub(crate) fn trigger_span(&self, trigger: &ObjectName) -> Span {
+        tracing::error_span!(parent: &self.span, "trigger", %trigger)
     }
 
     /// From now on no attempt begins.
@@ -253,7 +268,7 @@ impl Serving {
     pub(crate) fn note_too_much_work(&self, lane: &Lane, inner: &mut Inner) {
         self.metrics.too_much_work.inc();
         if inner.tally.too_much_work == 0 {
-            tracing::warn!(broker = %self.broker, trigger = %lane.name, "an event does not match because the trigger's filters would need too much work to decide (told once; `millrace explain` says for which events)");
+            self.trigger_span(&lane.name).in_scope(|| tracing::warn!("an event does not match because the trigger's filters would need too much work to decide (told once; `millrace explain` says for which events)"));
         }
         inner.tally.too_much_work += 1;
     }
@@ -282,7 +297,8 @@ impl Serving {
     /// Notes that a task panicked and starts again.
     pub(crate) fn note_panic(&self, task: Task, panic: &Panic) {
         self.metrics.panics.inc();
-        tracing::error!(broker = %self.broker, %task, %panic, "a task panicked; it begins again");
+        self.span
+            .in_scope(|| tracing::error!(%task, %panic, "a task panicked; it begins again"));
         self.panics.lock().note(task, panic);
     }
 

@@ -10,6 +10,7 @@
 
 mod backup;
 mod ballast;
+mod blocking;
 mod channel;
 mod checkpoints;
 mod disk;

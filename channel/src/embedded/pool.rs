@@ -24,6 +24,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tracing::Span;
+use tracing::span::Entered;
 
 /// Threads for each core: most of the time they wait for a disk.
 const PER_CORE: usize = 16;
@@ -49,8 +51,10 @@ pub(crate) trait Station: Send + Sync {
 }
 
 /// A station's place for a thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Seat {
+    /// Log lines of the thread stand in it.
+    span: Span,
     /// One of the constants below. A call is a single swap, as every append makes one.
     state: AtomicU8,
     /// Who sits there.
@@ -224,6 +228,7 @@ impl Inner {
     /// Serves a station until nothing waits, or others need the thread; then it says whether there is more to
     /// do.
     fn serve(&self, station: &dyn Station) -> bool {
+        let _span = station.seat().enter();
         let served = catch_unwind(AssertUnwindSafe(|| self.serve_until(station)));
         // Its seat stays taken: it gets no thread again.
         served.unwrap_or_else(|_| {
@@ -256,6 +261,20 @@ impl Inner {
 // === impl Seat ===
 
 impl Seat {
+    /// A free place in the span of the caller, which is that of the Broker whose channel is being opened.
+    pub(crate) fn new() -> Self {
+        Self {
+            span: Span::current(),
+            state: AtomicU8::new(EMPTY),
+            sitter: Mutex::default(),
+        }
+    }
+
+    /// For work of the station on another thread than those of the pool.
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        self.span.enter()
+    }
+
     /// Waits for a call, at most so long, unless others need the thread; says whether one came.
     fn linger(&self, patience: Option<Duration>, short: &AtomicBool) -> bool {
         let until = patience.map(|patience| Instant::now() + patience);
@@ -361,7 +380,7 @@ mod tests {
         let (done, all) = mpsc::channel();
         let station = |name| {
             Arc::new(Counted {
-                seat: Seat::default(),
+                seat: Seat::new(),
                 given: Mutex::default(),
                 done: done.clone(),
                 name,

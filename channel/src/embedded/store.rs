@@ -288,14 +288,16 @@ impl Store {
         }
         for (broker, closed) in close_all(closing).await {
             if let Err(error) = closed {
-                tracing::warn!(%broker, %error, "a channel that is not needed after all could not be closed");
+                let _span = tracing::error_span!("broker", %broker).entered();
+                tracing::warn!(%error, "a channel that is not needed after all could not be closed");
             }
         }
         let store = self.clone();
         let removal = tokio::task::spawn_blocking(move || {
             for broker in made {
                 if let Err(error) = store.remove(&broker) {
-                    tracing::warn!(%broker, %error, "the new folder of a broker that is not needed after all stays");
+                    let _span = tracing::error_span!("broker", %broker).entered();
+                    tracing::warn!(%error, "the new folder of a broker that is not needed after all stays");
                 }
             }
         });

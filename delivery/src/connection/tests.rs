@@ -64,9 +64,9 @@ async fn a_name_is_looked_up_once_however_long_the_connection_is_waited_for() {
         counted.fetch_add(1, Ordering::SeqCst);
         here()
     });
-    let other = connector.share("other");
+    let other = connector.share();
     let held = other.owner.ask().expect("the only connection");
-    let mut slot = connector.share("waits").slot();
+    let mut slot = connector.share().slot();
     assert_eq!(attempt(&mut slot, "a").await, Err(Shortage::Connections));
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(3_600)).await;
@@ -89,13 +89,13 @@ async fn no_connection_is_held_while_a_lookup_is_waited_for() {
         }
         here()
     });
-    let other = connector.share("other");
+    let other = connector.share();
     let mut hangs = other.slot();
     let hanging = tokio::spawn(async move { attempt(&mut hangs, "hangs").await });
     begun.notified().await;
     // It has a connection, which it waited for or closed, and its next target is another one.
     for waited in [true, false] {
-        let mut slot = connector.share("waits").slot();
+        let mut slot = connector.share().slot();
         let held = other.owner.ask().expect("the only connection");
         if waited {
             slot.means.in_line = slot.parked.owner().ask().err();

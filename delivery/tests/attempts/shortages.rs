@@ -35,7 +35,7 @@ async fn deliver(share: &Share, server: &Server) {
 async fn an_idle_connection_is_closed_for_who_waits() {
     let server = Server::start(vec![answers(&[OK]), answers(&[OK]), answers(&[OK])]).await;
     let (connector, registry) = connector(1);
-    let (idle, other) = (connector.share("idle"), connector.share("other"));
+    let (idle, other) = (connector.share(), connector.share());
     let mut kept = idle.slot();
     for _ in 0..2 {
         done(kept.attempt(&server.url("/"), &request(&event())).await);
@@ -62,7 +62,7 @@ async fn who_waits_has_made_no_attempt_and_gets_the_connection_of_one_that_ends(
     let hangs = vec![Step::Request, Step::Hold];
     let mut server = Server::start(vec![hangs, answers(&[OK])]).await;
     let (connector, registry) = connector(1);
-    let (mut hanging, share) = (connector.share("hangs").slot(), connector.share("waits"));
+    let (mut hanging, share) = (connector.share().slot(), connector.share());
     let (uri, event) = (server.url("/"), event());
     let request = request(&event);
     let mut waits = share.slot();
@@ -95,7 +95,7 @@ async fn who_waits_has_made_no_attempt_and_gets_the_connection_of_one_that_ends(
 async fn who_stands_in_line_and_goes_away_takes_nothing_with_it() {
     let server = Server::start(vec![answers(&[OK]), answers(&[OK])]).await;
     let (connector, registry) = connector(1);
-    let (first, second) = (connector.share("first"), connector.share("second"));
+    let (first, second) = (connector.share(), connector.share());
     let hanging = Server::start(vec![vec![Step::Request, Step::Hold]]).await;
     let (uri, event) = (hanging.url("/"), event());
     let request = request(&event);
@@ -120,7 +120,7 @@ async fn who_stands_in_line_and_goes_away_takes_nothing_with_it() {
 async fn a_slot_that_makes_one_attempt_after_another_gives_way_at_the_end_of_one() {
     let server = Server::start(vec![answers(&[OK, OK, OK]), answers(&[OK]), answers(&[OK])]).await;
     let (connector, _) = connector(1);
-    let (mut busy, other) = (connector.share("busy").slot(), connector.share("other"));
+    let (mut busy, other) = (connector.share().slot(), connector.share());
     let (uri, event) = (server.url("/"), event());
     let request = request(&event);
     for _ in 0..2 {
@@ -144,7 +144,7 @@ async fn a_slot_that_makes_one_attempt_after_another_gives_way_at_the_end_of_one
 async fn a_slot_that_rests_gives_way_to_who_waits_already_and_leaves_the_line() {
     let server = Server::start(vec![answers(&[OK]), answers(&[OK]), answers(&[OK])]).await;
     let (connector, registry) = connector(1);
-    let (mut first, other) = (connector.share("first").slot(), connector.share("other"));
+    let (mut first, other) = (connector.share().slot(), connector.share());
     let (uri, event) = (server.url("/"), event());
     let request = request(&event);
     done(first.attempt(&uri, &request).await);

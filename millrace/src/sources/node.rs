@@ -126,7 +126,8 @@ impl Effect {
         if mesh.revision != before.revision {
             for source in mesh.sources.values() {
                 if let Err(why) = &source.sink {
-                    tracing::warn!(source = %source.key(), "the source does not run: {why}");
+                    let _span = tracing::error_span!("source", source = %source.key()).entered();
+                    tracing::warn!("the source does not run: {why}");
                 }
             }
             self.mesh.send_replace(mesh.clone());

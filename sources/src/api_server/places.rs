@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Shared;
 use super::remember::Remembered;
@@ -66,7 +67,8 @@ impl Places {
                 shutdown: self.shutdown.clone(),
             };
             let place = place.clone();
-            self.tasks.spawn(async move { (place, watch.run().await) });
+            let watched = async move { (place, watch.run().await) };
+            self.tasks.spawn(watched.in_current_span());
         }
         self.open.insert(place, open);
     }

@@ -125,7 +125,7 @@ impl Run<'_> {
         let mut look = self.horizon.look(now, self.ledger.done());
         while let Look::Undone(done) = look {
             tracing::info!(
-                source = %self.context.name, to = %tick::rfc3339(now.wall),
+                to = %tick::rfc3339(now.wall),
                 "the clock was set back to before it leapt ahead; the schedule goes on from there"
             );
             self.ledger.go_back(now.wall, done).await?;
@@ -144,7 +144,7 @@ impl Run<'_> {
             }
             Look::SetBack(reached) => {
                 tracing::warn!(
-                    source = %self.context.name, from = %tick::rfc3339(reached), to = %tick::rfc3339(now.wall),
+                    from = %tick::rfc3339(reached), to = %tick::rfc3339(now.wall),
                     "the clock was set back by more than three hours; the schedule goes on from the new time"
                 );
                 self.ledger.go_back(now.wall, now.wall).await?;
@@ -202,7 +202,6 @@ impl Run<'_> {
                 .is_some_and(|tick| tick <= done)
         {
             tracing::info!(
-                source = %self.context.name,
                 from = %tick::rfc3339(after), to = %tick::rfc3339(done),
                 "ticks of the schedule were missed and are not made up"
             );
@@ -250,7 +249,7 @@ impl Run<'_> {
             Ok(false) => self.ledger.release(tick).await?,
             Err(refusal) => {
                 // For good: the same event will not be taken later either, and the next one may be.
-                tracing::warn!(source = %self.context.name, tick = %tick::rfc3339(tick), %refusal, "the sink refuses a tick");
+                tracing::warn!(tick = %tick::rfc3339(tick), %refusal, "the sink refuses a tick");
                 self.horizon.sent(tick);
                 self.ledger.complete(tick).await?;
             }

@@ -15,6 +15,7 @@ use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Forge, Verification};
 use millrace_serve::{BodyBudget, Hold, discard, empty};
 use parking_lot::RwLock;
+use tracing::{Instrument as _, Span};
 
 use super::detect;
 use super::mapping::{Call, Mapper};
@@ -38,6 +39,8 @@ pub(super) struct Hook {
     report: Report,
     clock: Clock,
     max_event_bytes: usize,
+    /// The source's: calls come on tasks of the listener.
+    span: Span,
 }
 
 /// How long a body may take to arrive. A forge gives up after ten seconds.
@@ -62,6 +65,7 @@ impl Hook {
             report: context.report.clone(),
             clock: context.clock.clone(),
             max_event_bytes: context.max_event_bytes,
+            span: Span::current(),
         })
     }
 
@@ -159,31 +163,8 @@ impl Hook {
         Ok((data?, held))
     }
 
-    /// The answer to a call that is not taken. What the sink refused is counted where it was offered.
-    fn refuse(&self, refused: &RefusedCall) -> millrace_serve::Problem {
-        let problem = refused.problem();
-        if !matches!(refused, RefusedCall::Sink(_)) {
-            self.report.refused(problem.code(), refused.to_string());
-        }
-        problem
-    }
-}
-
-/// The event of a call with this JSON.
-fn map(mapper: &Mapper, headers: &HeaderMap, data: &[u8], received: Timestamp) -> Result<Event, RefusedCall> {
-    let payload = Payload::read(data)?;
-    let call = Call {
-        headers,
-        payload: &payload,
-        data,
-        received,
-    };
-    Ok(mapper.event(&call)?)
-}
-
-#[async_trait::async_trait]
-impl Endpoint for Hook {
-    async fn answer(&self, request: Request<Incoming>, budget: &BodyBudget) -> Response<Full<Bytes>> {
+    /// The answer to a call, taken or not.
+    async fn answer_here(&self, request: Request<Incoming>, budget: &BodyBudget) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let wrapping = match self.open(&head) {
             Ok(wrapping) => wrapping,
@@ -210,6 +191,35 @@ impl Endpoint for Hook {
             Ok(()) => empty(StatusCode::ACCEPTED),
             Err(refused) => self.refuse(&refused).into_response(),
         }
+    }
+
+    /// The answer to a call that is not taken. What the sink refused is counted where it was offered.
+    fn refuse(&self, refused: &RefusedCall) -> millrace_serve::Problem {
+        let problem = refused.problem();
+        if !matches!(refused, RefusedCall::Sink(_)) {
+            self.report.refused(problem.code(), refused.to_string());
+        }
+        problem
+    }
+}
+
+/// The event of a call with this JSON.
+fn map(mapper: &Mapper, headers: &HeaderMap, data: &[u8], received: Timestamp) -> Result<Event, RefusedCall> {
+    let payload = Payload::read(data)?;
+    let call = Call {
+        headers,
+        payload: &payload,
+        data,
+        received,
+    };
+    Ok(mapper.event(&call)?)
+}
+
+#[async_trait::async_trait]
+impl Endpoint for Hook {
+    async fn answer(&self, request: Request<Incoming>, budget: &BodyBudget) -> Response<Full<Bytes>> {
+        let answered = self.answer_here(request, budget);
+        answered.instrument(self.span.clone()).await
     }
 }
 

@@ -88,7 +88,7 @@ impl Feed for GitWebhookFeed {
 /// Says how the source stands with these secrets.
 fn tell(context: &Context, hook: &Hook, found: &FoundSecrets) {
     for why in &found.missing {
-        tracing::warn!(source = %context.name, "a secret of the source cannot be used as it is now: {why}");
+        tracing::warn!("a secret of the source cannot be used as it is now: {why}");
     }
     let report = &context.report;
     match (hook.can_verify(), found.missing.first()) {

@@ -48,6 +48,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use self::flow::Flow;
 use self::open::Opening;
@@ -132,7 +133,7 @@ impl KafkaFeed {
         // more.
         drop(receiver);
         carrying.finish().await;
-        reading.end(&context.name).await;
+        reading.end().await;
         outcome
     }
 }
@@ -141,7 +142,7 @@ impl KafkaFeed {
 impl Feed for KafkaFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
         while let End::Over = self.read(context, &shutdown).await? {
-            tracing::info!(source = %context.name, "partitions are begun anew, with another client");
+            tracing::info!("partitions are begun anew, with another client");
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(ANEW) => {}
@@ -190,7 +191,8 @@ impl Carrying<'_> {
     fn send(&mut self, place: &PartitionLife) {
         while let Some(chunk) = self.partitions.next(place) {
             let (outlet, report) = (self.context.outlet.clone(), self.context.report.clone());
-            self.on_the_way.spawn(carry::carry(outlet, report, chunk));
+            let carried = carry::carry(outlet, report, chunk);
+            self.on_the_way.spawn(carried.in_current_span());
         }
     }
 
@@ -231,8 +233,9 @@ impl Reading {
     fn start(opening: Opening) -> Result<Self, SourceError> {
         let (flow, (end, ended)) = (opening.flow.clone(), oneshot::channel());
         let thread = std::thread::Builder::new().name("kafka-source".to_owned());
+        let span = Span::current();
         let read = move || {
-            opening.run();
+            span.in_scope(|| opening.run());
             let _ = end.send(());
         };
         thread
@@ -242,10 +245,10 @@ impl Reading {
     }
 
     /// Ends the thread. One that hangs in the client is left alone: it holds nothing that anybody waits for.
-    async fn end(mut self, name: &millrace_event::ObjectName) {
+    async fn end(mut self) {
         self.flow.stop();
         if timeout(CLOSE, &mut self.ended).await.is_err() {
-            tracing::warn!(source = %name, "the Kafka client does not close in time and is left to itself");
+            tracing::warn!("the Kafka client does not close in time and is left to itself");
         }
     }
 }

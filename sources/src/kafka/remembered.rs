@@ -15,6 +15,7 @@ use millrace_event::{CheckpointError, Clock};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::fingerprint::{Fingerprint, Mark};
 use super::record::PartitionLife;
@@ -271,7 +272,9 @@ impl Remembered {
         }
         if !values.is_empty() {
             let memory = self.memory.clone();
-            let task = self.handle.spawn(async move { memory.put_all(values).await });
+            let task = self
+                .handle
+                .spawn(async move { memory.put_all(values).await }.in_current_span());
             self.storing = Some(Storing { task, partitions });
         }
     }

@@ -60,7 +60,7 @@ fn restored(stored: &millrace_channel::Lane, suspects_below: u64) -> Lane {
     let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
     let settings = settings(0, None).into();
     let inner = Inner::restore(stored, settings, 0, suspects_below, Timestamp(1_000));
-    Lane::new(stored, 1, connector.share("Trigger shop/ship"), inner)
+    Lane::new(stored, 1, connector.share(), inner)
 }
 
 #[test]

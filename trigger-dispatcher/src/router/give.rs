@@ -122,14 +122,14 @@ fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
         match gap.reason {
             GapReason::Corrupt => {
                 serving.metrics.lost.inc_by(events);
-                tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered");
+                serving.span.in_scope(|| tracing::error!(from = %gap.from, to = %gap.to, "events are corrupt and cannot be delivered"));
             }
             GapReason::Lost => {
                 serving.metrics.lost.inc_by(events);
-                tracing::error!(broker = %serving.broker, from = %gap.from, to = %gap.to, "the backend has lost events that it had acknowledged; they cannot be delivered");
+                serving.span.in_scope(|| tracing::error!(from = %gap.from, to = %gap.to, "the backend has lost events that it had acknowledged; they cannot be delivered"));
             }
             GapReason::Unreadable => {
-                tracing::warn!(broker = %serving.broker, from = %gap.from, to = %gap.to, "something in the log is no CloudEvent and is skipped");
+                serving.span.in_scope(|| tracing::warn!(from = %gap.from, to = %gap.to, "something in the log is no CloudEvent and is skipped"));
             }
             GapReason::Dropped | GapReason::Unused => {}
         }

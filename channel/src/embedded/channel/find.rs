@@ -2,6 +2,7 @@
 
 use super::Embedded;
 use super::read::log_fault;
+use crate::embedded::blocking::blocking;
 use crate::{ChannelError, Position};
 
 /// Copies that one question to the state database looks at, so that others come in between.
@@ -21,7 +22,7 @@ impl Embedded {
     ) -> Result<Vec<Position>, ChannelError> {
         let _one = self.finding.lock().await;
         let (log, name, from) = (self.log.clone(), id.to_owned(), source.map(str::to_owned));
-        let found = tokio::task::spawn_blocking(move || log.find(&name, from.as_deref(), limit)).await;
+        let found = blocking(self.span.clone(), move || log.find(&name, from.as_deref(), limit)).await;
         let mut found = found.map_err(|_| ChannelError::Closed)?.map_err(log_fault)?;
         if found.len() < limit {
             let mut copied = self.find_copies(id, source).await?;
@@ -60,10 +61,10 @@ impl Embedded {
     /// Makes the index of the next segment that has been sealed; says whether there was one.
     pub(super) async fn index_next(&self) -> bool {
         let log = self.log.clone();
-        match tokio::task::spawn_blocking(move || log.index_next()).await {
+        match blocking(self.span.clone(), move || log.index_next()).await {
             Ok(Ok(was_one)) => was_one,
             Ok(Err(error)) => {
-                tracing::debug!(broker = %self.broker, %error, "a segment was not indexed; it is tried again when an event is looked up");
+                self.span.in_scope(|| tracing::debug!(%error, "a segment was not indexed; it is tried again when an event is looked up"));
                 false
             }
             Err(_) => false,

@@ -18,7 +18,9 @@ use millrace_event::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tracing::Span;
 
+use crate::embedded::blocking::blocking;
 use crate::embedded::disk::{Disk, Space};
 use crate::embedded::place::Place;
 use crate::embedded::state::{stage_from_db, stage_to_db};
@@ -59,6 +61,8 @@ struct Line {
 #[derive(Debug)]
 pub(super) struct History {
     ring: Arc<Ring>,
+    /// That in which it was opened.
+    span: Span,
     wake: Arc<Notify>,
     /// Half of what may wait does: no more is gathered.
     enough: Arc<Notify>,
@@ -132,11 +136,12 @@ impl History {
                 files,
                 indexes: Mutex::default(),
             }),
+            span: Span::current(),
             wake: Arc::default(),
             enough: Arc::default(),
         };
         let (ring, wake) = (Arc::downgrade(&history.ring), history.wake.clone());
-        let enough = history.enough.clone();
+        let (enough, span) = (history.enough.clone(), history.span.clone());
         drop(tokio::spawn(async move {
             loop {
                 wake.notified().await;
@@ -144,7 +149,7 @@ impl History {
                 loop {
                     let _ = tokio::time::timeout(pause, enough.notified()).await;
                     let Some(ring) = ring.upgrade() else { return };
-                    let written = tokio::task::spawn_blocking(move || ring.flush()).await;
+                    let written = blocking(span.clone(), move || ring.flush()).await;
                     if written.unwrap_or(true) {
                         break;
                     }
@@ -177,7 +182,7 @@ impl History {
     /// What is kept of a position's attempts, oldest first.
     pub(super) async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError> {
         let ring = self.ring.clone();
-        let found = tokio::task::spawn_blocking(move || {
+        let found = blocking(self.span.clone(), move || {
             ring.flush();
             let mut found = ring.find(of);
             let waiting = ring.waiting.lock();
@@ -201,7 +206,7 @@ impl History {
     /// Writes what waits.
     pub(super) async fn flush(&self) {
         let ring = self.ring.clone();
-        let _ = tokio::task::spawn_blocking(move || ring.flush()).await;
+        let _ = blocking(self.span.clone(), move || ring.flush()).await;
     }
 }
 

@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use millrace_event::{Clock, ObjectName, Timestamp};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
+use tracing::Span;
 
 use super::ballast::Ballast;
+use super::blocking::blocking;
 use super::disk::Disk;
 use super::folder::DataFolder;
 use super::log::Log;
@@ -52,7 +54,8 @@ pub(crate) struct Surroundings {
 /// folder owns it.
 #[derive(Debug)]
 pub struct Embedded {
-    broker: ObjectName,
+    /// It names the Broker. Log lines of the channel's work stand in it, on whatever task or thread.
+    span: Span,
     log: Log,
     state: State,
     history: History,
@@ -153,7 +156,7 @@ impl Embedded {
         let mut is_resting = false;
         if self.may_rest() {
             let channel = self.clone();
-            let rested = tokio::task::spawn_blocking(move || {
+            let rested = blocking(self.span.clone(), move || {
                 channel.history.rest();
                 channel.log.rest() && channel.may_rest() && channel.state.rest()
             });

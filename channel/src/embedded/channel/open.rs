@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use millrace_event::ObjectName;
+use tracing::Instrument as _;
 
 use super::history::History;
 use super::read::Damage;
@@ -59,21 +60,26 @@ impl Embedded {
         around: Surroundings,
         metrics: BrokerMetrics,
     ) -> Result<Arc<Self>, OpenError> {
+        let span = tracing::error_span!(parent: None, "broker", %broker);
+        let _entered = span.enter();
         let path = around.backed(|| around.folder.make_broker(broker))?;
         let file = path.join("state.db");
         let Begun {
             mut state,
             rebuilt,
             has_log,
-        } = begin_state(broker, &path, &file, &around)?;
+        } = begin_state(&path, &file, &around)?;
         let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
         let segment_bytes = segment_bytes(&options, volume);
         let (log, recovery) =
             around.backed(|| open_log(broker, &path, segment_bytes, &around, state.at_least))?;
-        report(broker, &recovery, &metrics);
+        report(&recovery, &metrics);
         if !has_log && state.at_least > 0 {
             let lost = state.at_least.saturating_sub(state.lowest());
-            tracing::warn!(%broker, lost, "the log is missing or corrupt although state names its events; they are lost");
+            tracing::warn!(
+                lost,
+                "the log is missing or corrupt although state names its events; they are lost"
+            );
             metrics.lost_events.inc_by(lost);
         }
         let state_fault = |error: StateError| OpenError::State {
@@ -105,7 +111,7 @@ impl Embedded {
         }
         let metrics = Arc::new(metrics);
         let channel = Arc::new(Self {
-            broker: broker.clone(),
+            span: span.clone(),
             rebuilt_from: rebuilt.then(|| log.oldest()),
             damage: Arc::new(Damage::new(log.clone(), metrics.clone(), &recovery)),
             log,
@@ -145,12 +151,7 @@ impl Embedded {
 }
 
 /// Opens the state, or with leave to do so begins anew beside a log whose state cannot be read.
-fn begin_state(
-    broker: &ObjectName,
-    path: &Path,
-    file: &Path,
-    around: &Surroundings,
-) -> Result<Begun, OpenError> {
+fn begin_state(path: &Path, file: &Path, around: &Surroundings) -> Result<Begun, OpenError> {
     let logs = path.join("log");
     // An index that its segment left behind is no log.
     let is_index = |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|suffix| suffix == "ids");
@@ -162,7 +163,8 @@ fn begin_state(
         Err(OpenError::StateUnreadable { reason, .. }) if around.options.rebuild_state => {
             let aside = set_aside(file).map_err(|error| fault("rename", file, error))?;
             tracing::warn!(
-                %broker, reason, ?aside,
+                reason,
+                ?aside,
                 "the state database was corrupt and is made anew; every trigger begins at the oldest event"
             );
             Begun {
@@ -245,13 +247,20 @@ fn segment_bytes(options: &ChannelOptions, volume: u64) -> u64 {
 }
 
 /// Says and counts what opening the log found.
-fn report(broker: &ObjectName, recovery: &Recovery, metrics: &BrokerMetrics) {
+fn report(recovery: &Recovery, metrics: &BrokerMetrics) {
     if recovery.torn_bytes > 0 {
-        tracing::info!(%broker, bytes = recovery.torn_bytes, "cut a torn tail off the log: appends that were never answered");
+        tracing::info!(
+            bytes = recovery.torn_bytes,
+            "cut a torn tail off the log: appends that were never answered"
+        );
         metrics.torn_bytes.inc_by(recovery.torn_bytes);
     }
     if let Some((from, to)) = recovery.skipped {
-        tracing::warn!(%broker, from, to, "state names positions that the log does not have; they are skipped, their events are lost");
+        tracing::warn!(
+            from,
+            to,
+            "state names positions that the log does not have; they are skipped, their events are lost"
+        );
         metrics.lost_events.inc_by(to.saturating_sub(from));
     }
 }
@@ -269,7 +278,8 @@ fn keep_up(channel: &Arc<Embedded>) {
         ),
         false => (u64::MAX, u64::MAX, 0),
     };
-    drop(tokio::spawn(async move {
+    let span = channel.span.clone();
+    let upkeep = async move {
         let mut looked = Instant::now();
         loop {
             // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.
@@ -301,7 +311,8 @@ fn keep_up(channel: &Arc<Embedded>) {
             let pause = UPKEEP * 2_u32.pow(resting.min(DOUBLED));
             let _ = tokio::time::timeout(pause, wake.notified()).await;
         }
-    }));
+    };
+    drop(tokio::spawn(upkeep.instrument(span)));
 }
 
 /// Whether a log that was given so many bytes in that time is busy.
@@ -319,9 +330,9 @@ impl Embedded {
         let mut said = self.said_fault.lock();
         match (&*said, &now) {
             (before, Some(fault)) if before.as_ref() != Some(fault) => {
-                tracing::error!(broker = %self.broker, fault, "the broker is not ready: its files are not in order");
+                tracing::error!(fault, "the broker is not ready: its files are not in order");
             }
-            (Some(_), None) => tracing::info!(broker = %self.broker, "the broker's files are in order again"),
+            (Some(_), None) => tracing::info!("the broker's files are in order again"),
             _ => {}
         }
         *said = now;
@@ -332,13 +343,13 @@ impl Embedded {
     async fn keep_up_once(&self, is_busy: bool, happened: bool) -> bool {
         let missing = self.disk.space().map_or(0, |space| space.missing(0));
         if let Err(error) = self.retain(missing).await {
-            tracing::warn!(broker = %self.broker, %error, "settled history could not be deleted");
+            tracing::warn!(%error, "settled history could not be deleted");
         }
         if let Err(error) = self.state.note_ahead(self.clock.ahead(), self.clock.now()).await {
-            tracing::warn!(broker = %self.broker, %error, "that the clock was set could not be written down");
+            tracing::warn!(%error, "that the clock was set could not be written down");
         }
         if happened && let Err(error) = self.state.give_back().await {
-            tracing::debug!(broker = %self.broker, %error, "free pages of the state database were not given back");
+            tracing::debug!(%error, "free pages of the state database were not given back");
         }
         self.look_over().await;
         if !self.ballast.is_kept() {
@@ -378,7 +389,9 @@ impl Drop for Embedded {
         // Ends the upkeep at once.
         self.upkeep.notify_one();
         if !self.is_closed() {
-            tracing::debug!(broker = %self.broker, head = %self.head(), "the channel was dropped without being closed");
+            self.span.in_scope(
+                || tracing::debug!(head = %self.head(), "the channel was dropped without being closed"),
+            );
         }
     }
 }

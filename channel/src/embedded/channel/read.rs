@@ -7,6 +7,7 @@ use millrace_event::Timestamp;
 use parking_lot::Mutex;
 
 use super::Embedded;
+use crate::embedded::blocking::blocking;
 use crate::embedded::log::{Log, LogError, LogReader, Recovery};
 use crate::embedded::metrics::BrokerMetrics;
 use crate::{Batch, ChannelError, Gap, GapReason, Parked, Position, Reader, Record, Stage};
@@ -140,7 +141,7 @@ impl Embedded {
         }
         if offset >= self.log.oldest() {
             let log = self.log.clone();
-            if let Some(record) = blocking(move || log.get(offset)).await? {
+            if let Some(record) = self.blocking(move || log.get(offset)).await? {
                 return Ok(Some(record));
             }
         }
@@ -167,16 +168,15 @@ impl Embedded {
     /// The first position appended at or after a time.
     pub(super) async fn first_since(&self, time: Timestamp) -> Result<Position, ChannelError> {
         let log = self.log.clone();
-        let offset = blocking(move || log.offset_at(time)).await?;
+        let offset = self.blocking(move || log.offset_at(time)).await?;
         Ok(Position { partition: 0, offset })
     }
-}
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, ChannelError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| ChannelError::Closed)?
-        .map_err(log_fault)
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, ChannelError> {
+        let done = blocking(self.span.clone(), work).await;
+        done.map_err(|_| ChannelError::Closed)?.map_err(log_fault)
+    }
 }

@@ -110,7 +110,8 @@ impl Embedded {
                 Ok(true) => {}
                 Ok(false) => return self.shortage(bytes),
                 Err(error) => {
-                    tracing::warn!(broker = %self.broker, %error, "no room could be made");
+                    self.span
+                        .in_scope(|| tracing::warn!(%error, "no room could be made"));
                     return Some(shortage);
                 }
             }
@@ -231,8 +232,10 @@ impl Embedded {
             return Ok(());
         };
         self.metrics.dropped_orphans.inc();
+        let span = tracing::error_span!(parent: &self.span, "trigger", trigger = %orphan.trigger);
+        let _span = span.enter();
         tracing::warn!(
-            broker = %self.broker, trigger = %orphan.trigger, rows,
+            rows,
             unread = self.log.head().saturating_sub(orphan.from),
             "room is short: the place of a trigger that is gone was given up before the end of its grace period"
         );
@@ -277,8 +280,10 @@ impl Embedded {
         self.delete(&segment).await?;
         let dropped = segment.end.saturating_sub(from);
         self.metrics.dropped_events.inc_by(dropped);
+        let _span = self.span.enter();
         tracing::warn!(
-            broker = %self.broker, from, to = segment.end,
+            from,
+            to = segment.end,
             "dropped the oldest events to make room (millrace.dev/on-full: drop-oldest); the triggers that are furthest behind skip them"
         );
         Ok(true)
@@ -300,7 +305,15 @@ impl Embedded {
         self.disk.look_again();
         self.backlog.count_again();
         let freed = deleted.lock().clone().map_err(read::log_fault)?;
-        tracing::debug!(broker = %self.broker, from = segment.base, to = end, freed, copied, "deleted a segment of the log");
+        self.span.in_scope(|| {
+            tracing::debug!(
+                from = segment.base,
+                to = end,
+                freed,
+                copied,
+                "deleted a segment of the log"
+            )
+        });
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::segment::Segment;
 use super::walk::{Damage, Item, Walk};
 use super::{LogError, Shared, io_error};
+use crate::embedded::blocking::blocking;
 use crate::{Batch, ChannelError, Gap, GapReason, Position, Record};
 
 /// What one read from disk gave, taken out bit by bit.
@@ -257,8 +258,8 @@ impl LogReader {
                 return Ok(batch);
             }
             let (shared, position, cursor) = (Arc::clone(&self.shared), self.position, self.cursor.take());
-            let read =
-                tokio::task::spawn_blocking(move || shared.read_chunk(position, usize::MAX, cursor)).await;
+            let span = self.shared.span.clone();
+            let read = blocking(span, move || shared.read_chunk(position, usize::MAX, cursor)).await;
             let read = read.map_err(|error| ChannelError::Storage(error.to_string()))?;
             (self.chunk, self.cursor) = read.map_err(|error| ChannelError::Storage(error.to_string()))?;
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use millrace_event::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::files::Files;
 use super::ids;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) fault: Fault,
     /// One index is made at a time.
     pub(super) indexing: Mutex<()>,
+    /// That in which the log was opened: log lines of its readers stand in it.
+    pub(super) span: Span,
 }
 
 // === impl Shared ===
@@ -65,6 +68,7 @@ impl Shared {
             deletion: Mutex::new(()),
             fault: Fault::default(),
             indexing: Mutex::new(()),
+            span: Span::current(),
         }
     }
 

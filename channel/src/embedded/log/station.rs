@@ -26,7 +26,7 @@ impl Station {
     pub(super) fn new(shared: Arc<Shared>, writer: Writer) -> Self {
         Self {
             shared,
-            seat: Seat::default(),
+            seat: Seat::new(),
             writer: Mutex::new(Some(writer)),
         }
     }
@@ -51,6 +51,7 @@ impl Station {
 
     /// Does what still waits, and ends. Blocking.
     pub(super) fn end(&self) {
+        let _span = self.seat.enter();
         let mut writer = self.writer.lock();
         while self.group(&mut writer) {}
         self.finish(&mut writer, None);

@@ -30,7 +30,9 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::Span;
 
+use crate::embedded::blocking::blocking;
 use crate::embedded::pool::Pool;
 use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
@@ -83,6 +85,8 @@ struct Shared {
     openings: AtomicU64,
     /// Wakes those that wait for another version of `holds`.
     progressed: Notify,
+    /// That in which the state was opened: log lines of its readers stand in it.
+    span: Span,
 }
 
 // === impl State: changes ===
@@ -379,7 +383,7 @@ impl State {
     ) -> Result<T, StateError> {
         let mut reads = self.reads.clone().lock_owned().await;
         let shared = self.shared.clone();
-        tokio::task::spawn_blocking(move || {
+        blocking(shared.span.clone(), move || {
             let keeps = || shared.is_open.load(Ordering::Acquire);
             reads.ask(shared.files.path(), question, keeps)
         })

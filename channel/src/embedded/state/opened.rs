@@ -9,6 +9,7 @@ use millrace_event::Timestamp;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::Span;
 
 use super::codec::{self, from_db, offsets_from_db};
 use super::files::Files;
@@ -138,6 +139,7 @@ impl Opened {
             }),
             openings: AtomicU64::new(0),
             progressed: Notify::new(),
+            span: Span::current(),
         });
         let pool = hooks.pool.clone();
         let worker = Worker {

@@ -73,7 +73,7 @@ pub(super) struct Station {
 impl Station {
     pub(super) fn new(worker: Worker) -> Self {
         Self {
-            seat: Seat::default(),
+            seat: Seat::new(),
             worker: Mutex::new(Some(worker)),
         }
     }
@@ -102,6 +102,7 @@ impl Station {
 
     /// Does what still waits, and closes the database. Blocking.
     pub(super) fn end(&self) {
+        let _span = self.seat.enter();
         let mut worker = self.worker.lock();
         while worker.as_mut().is_some_and(Worker::work) {}
         *worker = None;
