@@ -681,6 +681,28 @@ fn where_events_go() {
             &["-:8:21: spec.subscriber.uri: an absolute URL with http:// or https:// is expected (bad-uri)"],
         ),
         (
+            trigger(
+                "broker: b\nsubscriber: {ref: {apiVersion: v1, kind: Service, name: s}, uri: '//other/in'}",
+            ),
+            &[
+                "-:8:68: spec.subscriber.uri: beside `ref` a path is expected, such as /orders?kind=new (bad-uri)",
+            ],
+        ),
+        (
+            trigger(
+                "broker: b\nsubscriber: {ref: {apiVersion: v1, kind: Service, name: s}, uri: '/in#there'}",
+            ),
+            &[
+                "-:8:68: spec.subscriber.uri: beside `ref` a path is expected, such as /orders?kind=new (bad-uri)",
+            ],
+        ),
+        (
+            trigger("broker: b\nsubscriber: {ref: {apiVersion: v1, kind: Service, name: s}, uri: '/a b'}"),
+            &[
+                "-:8:68: spec.subscriber.uri: beside `ref` a path is expected, such as /orders?kind=new (bad-uri)",
+            ],
+        ),
+        (
             trigger("broker: b\nsubscriber: {ref: {apiVersion: v1, kind: Service, name: s}}"),
             &[
                 "serves Broker default/b, Trigger default/t",

@@ -8,7 +8,7 @@ use super::metadata::Metadata;
 use crate::field::Object;
 use crate::problem::Code;
 use crate::quantity;
-use crate::report::Report;
+use crate::report::{Origin, Report};
 
 /// The annotation that says which implementation serves a Broker, and our name in it.
 const CLASS: (&str, &str) = ("eventing.knative.dev/broker.class", "Millrace");
@@ -33,6 +33,7 @@ pub(crate) fn read(
     if let Some(class) = metadata.annotation(CLASS.0)
         && let Some(text) = class.node.text()
         && text != CLASS.1
+        && report.origin != Origin::Cluster
     {
         let message = "this Broker is of another class; Millrace serves it all the same";
         report.remark(class.node.at, &class.path, message);

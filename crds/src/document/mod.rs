@@ -25,7 +25,7 @@ use self::broker::BrokerDocument;
 use self::destination::Destination;
 use self::kinds::{Key, Kind, Whose};
 use self::metadata::Metadata;
-use self::secret::Entries;
+use self::secret::{Entries, SecretRef};
 use self::source::SourceDocument;
 use self::trigger::TriggerDocument;
 use crate::external::External;
@@ -165,6 +165,18 @@ impl Document {
             .into_iter()
             .chain(destinations.filter_map(Destination::reference))
             .collect()
+    }
+
+    /// The entries of Secrets that it refers to, each as often as it does: the Secret, and the name of the
+    /// entry.
+    pub fn secrets(&self) -> Vec<(&ObjectName, &str)> {
+        match &self.content {
+            Some(Content::Source(source)) => {
+                let secrets = source.spec.secrets().into_iter();
+                secrets.filter_map(SecretRef::entry).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

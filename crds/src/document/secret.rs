@@ -130,6 +130,14 @@ impl SecretRef {
         }
     }
 
+    /// The Secret and the name of its entry, where that is what it is found by.
+    pub(crate) fn entry(&self) -> Option<(&ObjectName, &str)> {
+        match self {
+            Self::Key(secret, key) => Some((secret, key)),
+            Self::Env(_) | Self::File(_) => None,
+        }
+    }
+
     fn key(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Self> {
         let mut object = field.object(report)?;
         let name = object

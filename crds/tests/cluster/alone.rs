@@ -110,6 +110,13 @@ fn what_others_refer_to_may_come_later() {
 }
 
 #[test]
+fn what_only_holds_for_files_is_not_said_of_objects() {
+    let class = json!({"eventing.knative.dev/broker.class": "Kafka"});
+    let foreign = Document::of_object(&object(EVENTING, "Broker", "shop/default", class, json!({})));
+    assert!(foreign.is_valid() && foreign.remarks.is_empty(), "{foreign:?}");
+}
+
+#[test]
 fn of_two_objects_of_one_name_the_first_is_served() {
     let old = object(
         EVENTING,

@@ -1,6 +1,6 @@
 //! Each way in which a reference ends has its words, its condition and its place in the mesh.
 
-use millrace_crds::{ConditionType, Document, Draft, Input, assemble, documents};
+use millrace_crds::{ConditionType, Document, Draft, Input, Standing, assemble, documents};
 use millrace_model::{NoSecret, NoTarget, Secret, SourceSpec, Target, Unresolved};
 use serde_json::{Value, json};
 
@@ -301,4 +301,22 @@ fn a_document_lists_what_it_refers_to() {
     );
     let invalid = trigger("shop/t", json!({"broker": "default", "subscriber": {}}));
     assert!(invalid.references().is_empty());
+
+    let key = |key: &str| json!({"secretKeyRef": {"name": "s", "key": key}});
+    let net = json!({
+        "tls": {"enable": true, "caCert": key("ca"), "cert": key("cert"), "key": key("key")},
+        "sasl": {"enable": true, "type": key("type"), "user": key("user"), "password": key("password")},
+    });
+    let spec = json!({"bootstrapServers": ["a:1"], "topics": ["t"], "net": net, "sink": service("ship")});
+    let kafka = Document::of_object(&object(SOURCES, "KafkaSource", "shop/k", json!({}), spec));
+    let expected = ["ca", "cert", "key", "type", "user", "password"];
+    let secret = name("shop/s");
+    assert_eq!(kafka.secrets(), expected.map(|key| (&secret, key)));
+    // Each of them is looked up, and no other.
+    let standing = &assemble([&kafka], &Known::default()).drafts[0].standing;
+    let Standing::Source { missing, .. } = standing else {
+        panic!("{standing:?}")
+    };
+    let missing: Vec<_> = missing.iter().map(|gap| (&gap.secret, &*gap.key)).collect();
+    assert_eq!(missing, kafka.secrets());
 }

@@ -42,6 +42,32 @@ enum User {
 // === impl Net ===
 
 impl Net {
+    /// The secrets that it refers to.
+    pub(super) fn secrets(&self) -> Vec<&SecretRef> {
+        let mut secrets = Vec::new();
+        if let Some(TlsRefs {
+            authorities,
+            identity,
+        }) = &self.tls
+        {
+            secrets.extend(authorities);
+            secrets.extend(identity.iter().flat_map(|(cert, key)| [cert, key]));
+        }
+        if let Some(LoginRefs {
+            mechanism,
+            user,
+            password,
+        }) = &self.login
+        {
+            secrets.extend(mechanism.as_ref().err());
+            if let User::Secret(user) = user {
+                secrets.push(user);
+            }
+            secrets.push(password);
+        }
+        secrets
+    }
+
     /// Encryption and login with their secrets, each as `find` finds it.
     pub(super) fn with_secrets(
         &self,

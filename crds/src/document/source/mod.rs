@@ -65,6 +65,15 @@ pub(crate) enum Spec {
 // === impl Spec ===
 
 impl Spec {
+    /// The secrets that it refers to.
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Self::Whole(_) => Vec::new(),
+            Self::GitWebhook(_, secrets) => secrets.iter().collect(),
+            Self::Kafka(_, net) => net.secrets(),
+        }
+    }
+
     /// The specification with its secrets, each as `find` finds it.
     pub(crate) fn with_secrets(&self, find: &mut dyn FnMut(&SecretRef) -> Secret) -> SourceSpec {
         match self {
