@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Feed, LogFilter, brokers, events, explain, guard, health, log_level, mesh, metrics, parked, refused,
-    sources, tail, triggers,
+    BrokerKeeper, Feed, LogFilter, brokers, events, explain, guard, health, log_level, mesh, metrics, parked,
+    refused, sources, tail, triggers,
 };
 
 /// How the last load of documents went.
@@ -46,6 +46,8 @@ pub struct Admin {
     pub logs: Logs,
     /// The partitions that this process owns: lanes, attempts, parked events.
     pub owned: Ownership,
+    /// Who forgets brokers that are gone; `None`: this process has none.
+    pub keeper: Option<Arc<dyn BrokerKeeper>>,
     /// The clock.
     pub clock: Clock,
     /// What happens, for those who follow it.
@@ -87,6 +89,10 @@ impl Admin {
             .route("/metrics", get(metrics::scrape))
             .route("/api/v1/mesh", get(mesh::show))
             .route("/api/v1/brokers", get(brokers::list))
+            .route(
+                "/api/v1/brokers/{namespace}/{name}",
+                get(brokers::show).delete(brokers::forget),
+            )
             .route("/api/v1/triggers", get(triggers::list))
             .route(
                 "/api/v1/triggers/{namespace}/{name}",

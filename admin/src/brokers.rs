@@ -1,14 +1,45 @@
-//! `GET /api/v1/brokers`: each broker as it should be and as it is.
+//! `/api/v1/brokers` and one of them: each broker as it should be and as it is; one that is gone can be
+//! forgotten.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use http::StatusCode;
 use millrace_model::status::BrokerStatus;
 use millrace_model::{Broker, BrokerState, ObjectName, OnFull};
 use serde::Serialize;
 
 use crate::Admin;
+use crate::refused::Refused;
+
+/// Who keeps the folders of brokers.
+#[async_trait::async_trait]
+pub trait BrokerKeeper: Send + Sync + fmt::Debug {
+    /// Gives the folder of a broker back that is in no document any more, with everything in it.
+    ///
+    /// # Errors
+    /// Why it is still there.
+    async fn forget(&self, broker: &ObjectName) -> Result<(), NotForgotten>;
+}
+
+/// Why a broker was not forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotForgotten {
+    /// There is none of that name.
+    Unknown,
+    /// It is in a document.
+    InUse,
+    /// The process is starting, or about to end.
+    NotReady,
+    /// A file could not be written or removed: a sentence for people. The broker is there as it was.
+    Failed(String),
+}
+
+/// The name in a path, or the refusal of a path that is not text.
+type Named = Result<Path<(String, String)>, PathRejection>;
 
 /// One broker.
 #[derive(Debug, Serialize)]
@@ -33,6 +64,8 @@ pub(crate) struct BrokerView {
     dropped: u64,
     /// Triggers that were gone and whose debts were dropped to make room, since the process started.
     forgotten: u64,
+    /// Parked events, also those of triggers that are gone.
+    parked: u64,
     /// What its document says; null when there is none any more.
     settings: Option<Settings>,
 }
@@ -58,6 +91,59 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<BrokerView>> {
     Json(views.collect())
 }
 
+pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json<BrokerView>, Refused> {
+    let name = named(path)?;
+    let mesh = admin.mesh.borrow().clone();
+    let broker = mesh.brokers.get(&name).map(AsRef::as_ref);
+    let status = admin.board.broker(&name);
+    if broker.is_none() && status.is_none() {
+        return Err(unknown());
+    }
+    Ok(Json(view(&name, status.unwrap_or_else(not_served), broker)))
+}
+
+/// Forgets a broker that is gone, with everything that it holds.
+pub(crate) async fn forget(State(admin): State<Admin>, path: Named) -> Result<StatusCode, Refused> {
+    let name = named(path)?;
+    let Some(keeper) = &admin.keeper else {
+        return Err(unknown());
+    };
+    // Before, it is not known which brokers are gone.
+    let is_ready = *admin.ready.borrow();
+    let forgotten = match is_ready {
+        true => keeper.forget(&name).await,
+        false => Err(NotForgotten::NotReady),
+    };
+    match forgotten {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(NotForgotten::Unknown) => Err(unknown()),
+        Err(NotForgotten::InUse) => Err(Refused::new(
+            StatusCode::CONFLICT,
+            "broker-in-use",
+            "the broker is in a document; only one that is gone can be forgotten",
+        )),
+        Err(NotForgotten::NotReady) => Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            "the process is starting or about to end, and forgets no broker now",
+        )),
+        Err(NotForgotten::Failed(why)) => Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "storage-failed",
+            why,
+        )),
+    }
+}
+
+fn unknown() -> Refused {
+    Refused::unknown("unknown-broker", "there is no broker of that name")
+}
+
+fn named(path: Named) -> Result<ObjectName, Refused> {
+    let Path((namespace, name)) = path.map_err(|_| unknown())?;
+    Ok(ObjectName::new(namespace, name))
+}
+
 /// A broker that nobody has put on the board yet.
 fn not_served() -> BrokerStatus {
     BrokerStatus {
@@ -78,6 +164,7 @@ fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> Bro
         refusing: status.refusing,
         dropped: status.dropped,
         forgotten: status.forgotten,
+        parked: status.parked,
         settings: broker.map(|broker| Settings {
             retention_age_seconds: broker.retention.age.as_secs(),
             retention_bytes: broker.retention.bytes,

@@ -14,6 +14,8 @@ GET    /readyz                               does it accept events
 GET    /metrics                              metrics, as OpenMetrics text
 GET    /api/v1/mesh                          what runs, and the last reload
 GET    /api/v1/brokers                       brokers
+GET    /api/v1/brokers/{namespace}/{name}    one broker
+DELETE /api/v1/brokers/{namespace}/{name}    forget one that is gone, with everything that it holds
 GET    /api/v1/triggers                      triggers: state, backlog, cursor, last failure
 GET    /api/v1/triggers/{namespace}/{name}   one trigger, with its settings
 DELETE /api/v1/triggers/{namespace}/{name}   give up the place of one that is gone, with what is owed to it

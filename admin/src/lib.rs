@@ -9,8 +9,9 @@
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a
-//!   durable change of a channel's state, so it holds whatever happens to the process afterwards. The filter
-//!   of the log is the exception: a change of it ends with the process.
+//!   durable change of a channel's state, so it holds whatever happens to the process afterwards. There are
+//!   two exceptions. A change of the log's filter ends with the process. And whoever keeps the folders of
+//!   Brokers ([`BrokerKeeper`]) is asked to give one back, which is answered when it is done.
 //! - A web page of another origin can neither read anything here nor change anything: foreign `Host` headers
 //!   are refused, changes need the header `Millrace-Request: 1`, and no answer carries a CORS header.
 //! - Every answer is bounded in size and memory, except `triggers` and `brokers`, which have a row for each.
@@ -21,7 +22,7 @@
 //! told otherwise.
 
 pub mod admin;
-mod brokers;
+pub mod brokers;
 mod events;
 mod explain;
 pub mod feed;
@@ -39,5 +40,6 @@ mod triggers;
 mod wire;
 
 pub use admin::{Admin, ReloadState};
+pub use brokers::{BrokerKeeper, NotForgotten};
 pub use feed::Feed;
 pub use log_level::LogFilter;

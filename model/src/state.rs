@@ -26,7 +26,7 @@ pub enum TriggerState {
 pub enum BrokerState {
     /// It takes events, unless its status says why it refuses them.
     Ready,
-    /// It is in no document any more; the debts of its Triggers are still kept.
+    /// It is in no document any more; what it holds is still kept.
     Orphaned,
     /// Its channel is not open, or has a fault.
     #[default]

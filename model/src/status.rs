@@ -126,6 +126,8 @@ pub struct BrokerStatus {
     pub dropped: u64,
     /// Triggers that were gone and whose debts were dropped to make room, since the process started.
     pub forgotten: u64,
+    /// Parked events, durable, also those of triggers that are gone.
+    pub parked: u64,
 }
 
 /// The state of one source. Counts are since the process started.
@@ -240,6 +242,16 @@ impl StatusBoard {
         owner.map_or_else(BTreeMap::new, |owner| {
             owner.under_way(position).into_iter().collect()
         })
+    }
+
+    /// One broker's state, if somebody serves it.
+    pub fn broker(&self, broker: &ObjectName) -> Option<BrokerStatus> {
+        let mut all = self.owners_of(broker).into_iter();
+        let first = all.next()?.broker();
+        Some(all.fold(first, |mut sum, owner| {
+            sum.add(owner.broker());
+            sum
+        }))
     }
 
     /// All brokers' states, in order of name.

@@ -38,6 +38,8 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         .map(|trigger| (trigger.name.clone(), trigger.clone()))
         .collect();
     orphan_missing(serving, &mut gate, &wanted).await?;
+    let gone = orphaned.then(|| serving.steady());
+    serving.channel.set_orphaned(gone).await?;
     let mut specs = Vec::new();
     let mut changed = Vec::new();
     for trigger in wanted.values() {

@@ -12,7 +12,7 @@ use millrace_event::{Clock, Intake, ObjectName};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard, TriggerState};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use crate::catch_up::STRETCH_BYTES;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
+use crate::release::{Asked, Release};
 use crate::served::Served;
 use crate::serving::{Common, Serving};
 use crate::watched::note_places;
@@ -31,6 +32,8 @@ use crate::{admission, orphans};
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How soon something that could not be applied is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long attempts at events of a Broker that is forgotten may take to end.
+const RELEASE_DRAIN: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
 const LOOK_OVER: Duration = Duration::from_millis(250);
 /// Orphaned lanes are looked at four times in a grace period, between these bounds.
@@ -89,6 +92,8 @@ pub struct Dispatcher {
     newest: Arc<Mesh>,
     /// By broker and partition.
     served: HashMap<(ObjectName, u32), Served>,
+    release: Release,
+    releases: mpsc::Receiver<Asked>,
     /// A mesh of which something could not be applied: it is tried again.
     unapplied: Option<Arc<Mesh>>,
 }
@@ -127,14 +132,22 @@ impl Dispatcher {
             #[cfg(test)]
             provoked: Arc::default(),
         };
+        let (release, releases) = Release::new();
         Self {
             parts,
             common,
             applied: watch::Sender::new(0),
             newest: Arc::default(),
             served: HashMap::new(),
+            release,
+            releases,
             unapplied: None,
         }
+    }
+
+    /// Ends serving Brokers that are forgotten.
+    pub fn release(&self) -> Release {
+        self.release.clone()
     }
 
     /// The revision of the mesh that is in effect: its triggers' start positions are durable.
@@ -177,6 +190,7 @@ impl Dispatcher {
                 }
                 _ = look_over.tick() => self.served.values().for_each(|served| look_lanes_over(&served.serving)),
                 _ = sweep.tick() => self.sweep_orphans().await,
+                Some(asked) = self.releases.recv() => self.release_broker(asked),
             }
         }
         self.end(self.common.options.drain_timeout).await;
@@ -190,6 +204,30 @@ impl Dispatcher {
             ending.spawn(served.end(drain_timeout));
         }
         while ending.join_next().await.is_some() {}
+    }
+
+    /// Ends serving a Broker that is forgotten, beside everything else. Its partitions are this process's no
+    /// longer, so nothing serves them again.
+    fn release_broker(&mut self, Asked { broker, done }: Asked) {
+        let released: Vec<Served> = self
+            .served
+            .extract_if(|(of, _), _| *of == broker)
+            .map(|(_, served)| served)
+            .collect();
+        for channel in self.parts.owned.of(&broker) {
+            self.parts.board.detach(&broker, channel.partition());
+            self.parts.owned.lose(&broker, channel.partition());
+        }
+        let metrics = self.parts.metrics.clone();
+        drop(tokio::spawn(async move {
+            for served in released {
+                orphans::forget_all(&served.serving).await;
+                served.end(RELEASE_DRAIN).await;
+            }
+            metrics.forget(&broker);
+            // Whoever asked may have given up.
+            let _ = done.send(());
+        }));
     }
 
     /// Makes what is served match the mesh. The mesh counts as applied only when all of it is: an event that

@@ -56,6 +56,17 @@ pub(crate) struct BrokerMetrics {
     pub(crate) panics: Counter,
 }
 
+// === impl BrokerLabels ===
+
+impl BrokerLabels {
+    fn of(broker: &ObjectName) -> Self {
+        Self {
+            namespace: broker.namespace().into(),
+            broker: broker.name().into(),
+        }
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
@@ -145,11 +156,35 @@ impl Metrics {
         metrics
     }
 
+    /// Forgets the series of a broker that is no longer served. What was dropped with it stays counted.
+    pub(crate) fn forget(&self, broker: &ObjectName) {
+        let label = BrokerLabels::of(broker);
+        let families = [
+            &self.routed,
+            &self.matched,
+            &self.filter_errors,
+            &self.delivered,
+            &self.replies,
+            &self.refused_replies,
+            &self.odd_answers,
+            &self.failed_attempts,
+            &self.dead_lettered,
+            &self.parked,
+            &self.lost,
+            &self.fell_behind,
+            &self.too_much_work,
+            &self.panics,
+        ];
+        for family in families {
+            family.remove(&label);
+        }
+        if self.dropped.get(&label).is_some_and(|dropped| dropped.get() == 0) {
+            self.dropped.remove(&label);
+        }
+    }
+
     pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
-        let label = BrokerLabels {
-            namespace: broker.namespace().into(),
-            broker: broker.name().into(),
-        };
+        let label = BrokerLabels::of(broker);
         let counter = |family: &Family<BrokerLabels, Counter>| family.get_or_create(&label).clone();
         BrokerMetrics {
             routed: counter(&self.routed),

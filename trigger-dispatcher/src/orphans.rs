@@ -1,6 +1,6 @@
 //! Lanes whose trigger is gone: shown while they are kept, and removed when they are forgotten. They are
-//! forgotten here after the grace period, and in the channel by hand or when room is short. Dropped debts are
-//! counted and logged.
+//! forgotten here after the grace period or with their Broker, and in the channel by hand or when room is
+//! short. Dropped debts are counted and logged.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,7 +20,15 @@ pub(crate) async fn sweep(serving: &Arc<Serving>) -> Result<(), ChannelError> {
     for stored in lanes {
         match stored.state {
             LaneState::Orphaned(since) if now.since(since) >= serving.common.options.orphan_grace => {
-                forget(serving, &stored).await?;
+                let debts = forget(serving, &stored).await?;
+                let unread = unread(serving, &stored);
+                serving.trigger_span(&stored.trigger).in_scope(|| {
+                    tracing::warn!(
+                        debts,
+                        unread,
+                        "the trigger stayed away longer than the grace period; its debts are dropped"
+                    );
+                });
             }
             LaneState::Active | LaneState::Paused if !is_known(serving, &stored) => {
                 serving
@@ -92,7 +100,44 @@ fn is_known(serving: &Serving, stored: &millrace_channel::Lane) -> bool {
         .is_some_and(|lane| lane.id == stored.id)
 }
 
-async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Result<(), ChannelError> {
+/// Forgets every lane of a Broker that is gone itself. What cannot be removed from the stored state goes with
+/// it.
+pub(crate) async fn forget_all(serving: &Arc<Serving>) {
+    let lanes = match serving.channel.lanes().await {
+        Ok(lanes) => lanes,
+        Err(error) => {
+            tracing::warn!(broker = %serving.broker, %error, "what was owed to the triggers of a forgotten broker cannot be counted");
+            return;
+        }
+    };
+    for stored in lanes {
+        let forgotten = forget(serving, &stored).await;
+        serving.trigger_span(&stored.trigger).in_scope(|| match forgotten {
+            Ok(debts) => {
+                let unread = unread(serving, &stored);
+                tracing::info!(
+                    debts,
+                    unread,
+                    "the trigger was forgotten with its broker; its debts are dropped"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what was owed to a trigger of a forgotten broker cannot be counted");
+            }
+        });
+    }
+}
+
+/// How many positions a lane has not read.
+fn unread(serving: &Serving, stored: &millrace_channel::Lane) -> u64 {
+    let head = serving.channel.head().offset;
+    stored
+        .cursor
+        .map_or(0, |cursor| head.saturating_sub(cursor.offset))
+}
+
+/// Forgets a lane; says how many debts are dropped with it, which are counted.
+async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Result<u64, ChannelError> {
     {
         let mut routes = serving.routes.lock();
         let key = routes.by_name.get(&stored.trigger).copied();
@@ -106,17 +151,7 @@ async fn forget(serving: &Arc<Serving>, stored: &millrace_channel::Lane) -> Resu
         }
     }
     let rows = serving.channel.drop_lane(stored.id).await?;
-    let cursor = stored.cursor.map_or(0, |cursor| {
-        serving.channel.head().offset.saturating_sub(cursor.offset)
-    });
     let debts = rows + stored.unsettled.len() as u64;
     serving.metrics.dropped.inc_by(debts);
-    serving.trigger_span(&stored.trigger).in_scope(|| {
-        tracing::warn!(
-            debts,
-            unread = cursor,
-            "the trigger stayed away longer than the grace period; its debts are dropped"
-        )
-    });
-    Ok(())
+    Ok(debts)
 }

@@ -19,13 +19,7 @@ impl Statuses for Serving {
         let orphaned = self.orphaned.load(Ordering::Relaxed);
         let (state, reason) = match self.channel.log().fault() {
             Some(fault) => (BrokerState::NotReady, Some(fault)),
-            None if orphaned => (
-                BrokerState::Orphaned,
-                Some(
-                    "it is in no document any more; its triggers' debts are kept for the grace period"
-                        .to_owned(),
-                ),
-            ),
+            None if orphaned => (BrokerState::Orphaned, Some(why_kept(usage.parked))),
             None => (BrokerState::Ready, self.panics.lock().in_words()),
         };
         BrokerStatus {
@@ -37,6 +31,7 @@ impl Statuses for Serving {
             refusing: usage.refusing,
             dropped: usage.dropped,
             forgotten: usage.forgotten,
+            parked: usage.parked,
         }
     }
 
@@ -76,6 +71,23 @@ impl Statuses for Serving {
             .iter()
             .filter_map(|lane| Some((lane.name.clone(), lane.inner.lock().under_way(position)?)))
             .collect()
+    }
+}
+
+/// Why a Broker that is gone is still here, and what can be done.
+fn why_kept(parked: u64) -> String {
+    const GONE: &str = "it is in no document any more";
+    match parked {
+        0 => format!(
+            "{GONE}; it is kept for the grace period with what its triggers are owed, or until \
+             `millrace brokers forget`"
+        ),
+        parked => {
+            let events = if parked == 1 { "event keeps" } else { "events keep" };
+            format!(
+                "{GONE}; {parked} parked {events} it, until they are dropped, or until `millrace brokers forget`"
+            )
+        }
     }
 }
 

@@ -101,6 +101,9 @@ impl Channel for Counted {
     async fn drop_parked(&self, id: &str) -> Result<bool, ChannelError> {
         self.ask().drop_parked(id).await
     }
+    async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), ChannelError> {
+        self.ask().set_orphaned(since).await
+    }
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError> {
         self.ask().set_lane_state(lane, state).await
     }

@@ -1,4 +1,4 @@
-//! A trigger that is gone is forgotten; one that is there is not.
+//! A trigger or a broker that is gone is forgotten; one that is there is not.
 
 use millrace_channel::LaneState;
 use millrace_channel::embedded::{Store, StoreOptions};
@@ -42,4 +42,29 @@ async fn only_a_trigger_that_is_gone_can_be_forgotten() {
         Some(2),
         "what is parked stays: {parked}"
     );
+}
+
+#[tokio::test]
+async fn a_broker_is_forgotten_by_who_keeps_it_once_the_process_is_ready() {
+    let served = serve().await;
+    let path = |name: &str| format!("/api/v1/brokers/shop/{name}");
+    let early = served.change("DELETE", &path("old")).await;
+    early.is_problem(503, "not-ready");
+    served.ready.send(true).unwrap();
+    served
+        .send("DELETE", &path("old"), "")
+        .await
+        .is_problem(403, "missing-header");
+    assert_eq!(served.change("DELETE", &path("old")).await.status, 204);
+    for (name, status, code) in [
+        ("none", 404, "unknown-broker"),
+        ("default", 409, "broker-in-use"),
+        ("stuck", 503, "storage-failed"),
+        ("late", 503, "not-ready"),
+    ] {
+        served
+            .change("DELETE", &path(name))
+            .await
+            .is_problem(status, code);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
+use millrace_admin::{Admin, BrokerKeeper, Feed, LogFilter, NotForgotten, ReloadState};
 use millrace_channel::embedded::Embedded;
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::{Clock, ObjectName, Timestamp};
@@ -66,6 +66,25 @@ impl LogFilter for TestLog {
     }
 }
 
+/// Forgets `shop/old`, and fails at `shop/stuck`.
+#[derive(Debug)]
+struct TestKeeper;
+
+#[async_trait::async_trait]
+impl BrokerKeeper for TestKeeper {
+    async fn forget(&self, broker: &ObjectName) -> Result<(), NotForgotten> {
+        match broker.name() {
+            "old" => Ok(()),
+            "default" => Err(NotForgotten::InUse),
+            "stuck" => Err(NotForgotten::Failed(
+                "could not move the folder: no space".to_owned(),
+            )),
+            "late" => Err(NotForgotten::NotReady),
+            _ => Err(NotForgotten::Unknown),
+        }
+    }
+}
+
 pub(crate) fn name(text: &str) -> ObjectName {
     text.parse().expect("a name")
 }
@@ -84,6 +103,7 @@ pub(crate) async fn serve() -> Served {
         board: Arc::default(),
         logs: Logs::default(),
         owned: Ownership::default(),
+        keeper: Some(Arc::new(TestKeeper)),
         clock: Clock::manual(NOW),
         feed: Feed::default(),
         turns: millrace_filter::Turns::new(1),

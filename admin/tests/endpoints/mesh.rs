@@ -155,6 +155,7 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
             "refusing": null,
             "dropped": 0,
             "forgotten": 0,
+            "parked": 0,
             "settings": {
                 "retentionAgeSeconds": 86_400, "retentionBytes": 1 << 30, "backlogBytes": null, "onFull": "refuse",
             },

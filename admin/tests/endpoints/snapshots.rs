@@ -163,6 +163,12 @@ async fn lists_and_details_have_the_members_that_are_documented() {
         let answer = served.get(&format!("/api/v1/{path}")).await.json();
         assert_answer(path, &format!("### `GET /api/v1/{path}`"), answer);
     }
+    let broker = served.get("/api/v1/brokers/shop/default").await.json();
+    let all = served.get("/api/v1/brokers").await.json();
+    assert_eq!(all[0], broker);
+    assert_answer("broker", "### `GET /api/v1/brokers/{namespace}/{name}`", broker);
+    let unknown = served.get("/api/v1/brokers/shop/none").await;
+    unknown.is_problem(404, "unknown-broker");
     let trigger = served.get("/api/v1/triggers/shop/ship").await.json();
     assert_answer(
         "trigger",

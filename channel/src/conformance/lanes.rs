@@ -142,6 +142,24 @@ pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(place: &mut impl Pl
     assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
 }
 
+pub(super) async fn since_when_the_broker_is_gone_lasts_until_it_is_back(place: &mut impl Place) {
+    let mut channel = place.open().await;
+    assert_eq!(channel.usage().orphaned, None);
+    let steps = [
+        (Some(Timestamp(99)), Some(Timestamp(99))),
+        (Some(Timestamp(100)), Some(Timestamp(99))),
+        (None, None),
+        (Some(Timestamp(101)), Some(Timestamp(101))),
+    ];
+    for (noted, known) in steps {
+        channel.set_orphaned(noted).await.unwrap();
+        assert_eq!(channel.usage().orphaned, known, "{noted:?}");
+        drop(channel);
+        channel = place.open().await;
+        assert_eq!(channel.usage().orphaned, known, "{noted:?}, after a crash");
+    }
+}
+
 pub(super) async fn only_a_crash_is_an_unclean_stop(place: &mut impl Place) {
     let mut uncleanly = false;
     for clean in [false, true, true, false, false] {

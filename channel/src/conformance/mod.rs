@@ -67,6 +67,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             the_router_comes_back_where_it_was_committed,
             a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger,
             only_a_trigger_that_is_gone_is_forgotten,
+            since_when_the_broker_is_gone_lasts_until_it_is_back,
             only_a_crash_is_an_unclean_stop;
         work:
             a_row_comes_back_as_it_was_put,
@@ -87,6 +88,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             a_redriven_reply_keeps_its_body,
             what_is_parked_outlives_its_trigger_but_cannot_be_redriven,
             a_dropped_parked_event_is_gone,
+            usage_counts_what_is_parked,
             commands_are_seen_by_who_watches;
     }
 }

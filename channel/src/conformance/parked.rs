@@ -94,6 +94,31 @@ pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
     assert_eq!(all(&*channel).await, first);
 }
 
+pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
+    let mut channel = place.open().await;
+    let lane = lane(&*channel, "a").await;
+    let p = append(&*channel, &["0", "1", "2"]).await;
+    let parked = |n: usize| park(lane, p[n], Stage::Subscriber, None);
+    // One of them twice.
+    for changes in [vec![parked(0), parked(1)], vec![parked(1), parked(2)]] {
+        channel.commit(changes).await.unwrap();
+    }
+    let ids: Vec<String> = all(&*channel).await.into_iter().map(|one| one.id).collect();
+    assert_eq!(channel.usage().parked, 3);
+    drop(channel);
+    channel = place.open().await;
+    assert_eq!(channel.usage().parked, 3);
+    assert!(channel.redrive(&ids[0]).await.unwrap());
+    assert_eq!(channel.usage().parked, 2);
+    channel.drop_lane(lane).await.unwrap();
+    channel.commit(vec![parked(0)]).await.unwrap();
+    assert_eq!(channel.usage().parked, 2, "those of a trigger that is gone count");
+    for again in [true, false] {
+        assert_eq!(channel.drop_parked(&ids[1]).await.unwrap(), again);
+        assert_eq!(channel.usage().parked, 1);
+    }
+}
+
 pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl Place) {
     let channel = place.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);

@@ -22,9 +22,9 @@ use crate::{Attempt, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Pos
 ///   (with what they replace), progress, removals; after a crash all of it or its first chunks are there. The
 ///   embedded backend stores all or none. Every change is idempotent by its key. Changes of one key are
 ///   applied in the order of the call.
-/// - Times to wait for (due times, since when a lane is orphaned) are in the steady time of this process
-///   ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for the next
-///   process too.
+/// - Times to wait for (due times, since when a lane or the Broker is gone) are in the steady time of this
+///   process ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for
+///   the next process too.
 /// - Events that rows of work or parked rows name stay readable by `get` until the row is gone, whatever
 ///   retention deletes.
 /// - Once another process owns the partition, what this one commits is refused
@@ -107,6 +107,10 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Drops a parked event for good; `false`: there is none of that id.
     async fn drop_parked(&self, id: &str) -> Result<bool, ChannelError>;
 
+    /// Notes durably that the Broker is in no document any more, since that time (`None`: it is in one). A
+    /// time that is noted already stays.
+    async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), ChannelError>;
+
     /// Sets a lane's state durably (pause, resume, orphan).
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError>;
 
@@ -162,4 +166,8 @@ pub struct Usage {
     /// Triggers that were gone and whose debts were dropped since the opening, to make room before their
     /// grace period ended.
     pub forgotten: u64,
+    /// Parked events, also those of triggers that are gone.
+    pub parked: u64,
+    /// Since when the Broker is in no document any more, as [`Channel::set_orphaned`] noted it.
+    pub orphaned: Option<Timestamp>,
 }

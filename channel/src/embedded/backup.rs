@@ -24,9 +24,9 @@ use millrace_event::ObjectName;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::OpenError;
-use super::folder::{FORMAT_FILE, broker_path, brokers_in, check_known_format, fault, sync_dir};
+use super::folder::{FORMAT_FILE, broker_path, brokers_in, check_known_format, entries, fault, sync_dir};
 use super::log::{Folder, copies};
+use super::{OpenError, ends};
 
 /// How often a copy is begun anew because segments came and went while it was made.
 const ATTEMPTS: u32 = 20;
@@ -221,6 +221,8 @@ impl Copy<'_> {
         for begun in &begun {
             self.finish(begun)?;
         }
+        // After the Brokers: one that was forgotten meanwhile is in the copy with its folder or with its end.
+        self.ends()?;
         self.report.brokers = begun.len();
         self.sync(&begun)
     }
@@ -268,6 +270,22 @@ impl Copy<'_> {
             let folder = self.into.join(&log);
             let settled = Folder::open(&folder).and_then(|files| copies::settle(&files, &name));
             settled.map_err(|error| fault("read", &folder.join(&name), error))?;
+        }
+        Ok(())
+    }
+
+    /// Copies where forgotten Brokers ended.
+    fn ends(&mut self) -> Result<(), Cut> {
+        let all = self.data.join(ends::FOLDER);
+        for namespace in entries(&all, fs::FileType::is_dir)? {
+            let folder = Path::new(ends::FOLDER).join(&namespace);
+            fs::create_dir_all(self.into.join(&folder))
+                .map_err(|error| fault("make", &self.into.join(&folder), error))?;
+            for name in entries(&all.join(&namespace), fs::FileType::is_file)? {
+                self.copy(&folder.join(name))?;
+            }
+            sync_dir(&self.into.join(&folder))?;
+            sync_dir(&self.into.join(ends::FOLDER))?;
         }
         Ok(())
     }
@@ -338,13 +356,16 @@ impl Copy<'_> {
         if !from.exists() {
             return Ok(());
         }
-        let copied = copy_database(&from, &to);
-        copied.map_err(|error| {
-            Cut::Failed(BackupError::Database {
+        if let Err(error) = copy_database(&from, &to) {
+            // A Broker that is forgotten takes its folder along.
+            if !from.exists() {
+                return Err(Cut::Missed);
+            }
+            return Err(Cut::Failed(BackupError::Database {
                 file: from,
                 reason: error.to_string(),
-            })
-        })?;
+            }));
+        }
         let synced = File::open(&to).and_then(|file| {
             file.sync_all()?;
             file.metadata()

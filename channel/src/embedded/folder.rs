@@ -5,6 +5,8 @@
 //! brokers/<namespace>/<name>/state.db
 //! brokers/<namespace>/<name>/log/
 //! brokers/<namespace>/<name>/history/
+//! ends/<namespace>/<name>
+//! trash/
 //! ```
 //!
 //! # The lock
@@ -13,14 +15,14 @@
 //! locked too, for versions that know only that one. It names the process for people who look; deleting it
 //! does no harm.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, FileType, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use millrace_event::ObjectName;
 
-use super::OpenError;
 use super::place::Place;
+use super::{OpenError, ends};
 
 /// What FORMAT says in this version.
 const FORMAT: &str = "millrace data 1\n";
@@ -107,27 +109,48 @@ impl DataFolder {
         brokers_in(&self.path)
     }
 
+    /// The first position of a Broker that is made now: above every one that a Broker of its name ever used.
+    /// Blocking.
+    pub(crate) fn end_of_earlier(&self, broker: &ObjectName) -> Result<u64, OpenError> {
+        self.broker(broker)?;
+        ends::find(&self.path, broker)
+    }
+
+    /// Notes durably that a Broker's log ends at `end`, for the next one of its name. Blocking.
+    pub(crate) fn note_end(&self, broker: &ObjectName, end: u64) -> Result<(), OpenError> {
+        self.broker(broker)?;
+        ends::note(&self.path, broker, end, &self.in_trash()?)
+    }
+
     /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its
-    /// name. Blocking.
+    /// name. What of it cannot be deleted then goes at the next start. Blocking.
     pub(crate) fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
         let path = self.broker(broker)?;
         if !path.exists() {
             return Ok(());
         }
-        let trash = self.trash();
-        std::fs::create_dir_all(&trash).map_err(|error| fault("make", &trash, error))?;
-        let away = trash.join(format!("{:016x}", fastrand::u64(..)));
+        let away = self.in_trash()?;
         std::fs::rename(&path, &away).map_err(|error| fault("move", &path, error))?;
         if let Some(namespace) = path.parent() {
             sync_dir(namespace)?;
             // Goes only when it is empty.
             let _ = std::fs::remove_dir(namespace);
         }
-        std::fs::remove_dir_all(&away).map_err(|error| fault("delete", &away, error))
+        if let Err(error) = std::fs::remove_dir_all(&away) {
+            tracing::warn!(%broker, folder = %away.display(), %error, "files of a removed broker stay until the next start");
+        }
+        Ok(())
     }
 
     fn trash(&self) -> PathBuf {
         self.path.join("trash")
+    }
+
+    /// A new name in the folder that a start empties.
+    fn in_trash(&self) -> Result<PathBuf, OpenError> {
+        let trash = self.trash();
+        std::fs::create_dir_all(&trash).map_err(|error| fault("make", &trash, error))?;
+        Ok(trash.join(format!("{:016x}", fastrand::u64(..))))
     }
 }
 
@@ -140,8 +163,8 @@ pub(crate) fn broker_path(broker: &ObjectName) -> PathBuf {
 pub(crate) fn brokers_in(data: &Path) -> Result<Vec<ObjectName>, OpenError> {
     let all = data.join("brokers");
     let mut brokers = Vec::new();
-    for namespace in entries(&all)? {
-        for name in entries(&all.join(&namespace))? {
+    for namespace in entries(&all, FileType::is_dir)? {
+        for name in entries(&all.join(&namespace), FileType::is_dir)? {
             brokers.push(ObjectName::new(namespace.as_str(), name));
         }
     }
@@ -241,8 +264,8 @@ fn write_format(folder: &Path, path: &Path) -> Result<(), OpenError> {
     sync_dir(folder)
 }
 
-/// The plain folder names in a folder that may be absent.
-fn entries(path: &Path) -> Result<Vec<String>, OpenError> {
+/// The plain names of that kind in a folder that may be absent.
+pub(crate) fn entries(path: &Path, kind: fn(&FileType) -> bool) -> Result<Vec<String>, OpenError> {
     let listed = match std::fs::read_dir(path) {
         Ok(listed) => listed,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -251,11 +274,11 @@ fn entries(path: &Path) -> Result<Vec<String>, OpenError> {
     let mut names = Vec::new();
     for entry in listed {
         let entry = entry.map_err(|error| fault("list", path, error))?;
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_wanted = entry.file_type().is_ok_and(|found| kind(&found));
         if let Some(name) = entry
             .file_name()
             .to_str()
-            .filter(|name| is_folder && is_plain(name))
+            .filter(|name| is_wanted && is_plain(name))
         {
             names.push(name.to_owned());
         }

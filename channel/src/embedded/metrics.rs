@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     copied_events: Family<Broker, Counter>,
     state_commits: Family<Broker, Counter>,
     history_dropped: Family<Broker, Counter>,
+    /// Brokers whose folder was given back. Not a family: their series are gone.
+    pub(crate) forgotten_brokers: Counter,
 }
 
 /// The series of one broker.
@@ -137,6 +139,11 @@ impl Metrics {
             "history_dropped",
             "Attempts that the bounded history did not take",
             &self.history_dropped,
+        );
+        registry.register(
+            "millrace_channel_forgotten_brokers",
+            "Brokers that were gone and whose folder was given back",
+            self.forgotten_brokers.clone(),
         );
         registry.register(
             "millrace_channel_refused",

@@ -2,11 +2,11 @@
 //!
 //! A data folder ([`store`], [`folder`]) has a channel for each broker. A channel is the contract's
 //! [`crate::Log`] and its one partition, a [`crate::Channel`] ([`Embedded`]). It consists of the events
-//! ([`log`]), and of progress and debts beside them ([`state`]). The volume under it may fill up: [`disk`]
-//! knows how much room there is, [`shares`] decides who may have it, and [`ballast`] keeps some for writing
-//! progress down. Open files may be removed or replaced: [`place`] notices it, and a [`fault`] reports it
-//! until it is mended. [`backup`](mod@backup) copies a folder that is in use. Logs and states are written on
-//! the threads of one [`pool`].
+//! ([`log`]), and of progress and debts beside them ([`state`]). Of a Broker that is forgotten only its end
+//! stays ([`ends`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`]
+//! decides who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed
+//! or replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
+//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`].
 
 mod backup;
 mod ballast;
@@ -14,6 +14,7 @@ mod blocking;
 mod channel;
 mod checkpoints;
 mod disk;
+mod ends;
 mod fault;
 mod folder;
 pub mod log;

@@ -20,7 +20,7 @@ use super::log::LogError;
 use super::metrics::Metrics;
 use super::pool::Pool;
 use super::state;
-use crate::{Channel, ChannelError};
+use crate::{Channel, ChannelError, Position};
 
 /// Channels that are opened or closed at one time: they wait for a disk, which syncs many for the price of
 /// one.
@@ -142,7 +142,7 @@ enum Had {
 /// An open data folder. Holds the lock until it is dropped.
 #[derive(Debug)]
 pub struct Store {
-    folder: Arc<DataFolder>,
+    pub(super) folder: Arc<DataFolder>,
     surroundings: Surroundings,
     metrics: Metrics,
     checkpoints: Arc<Checkpoints>,
@@ -328,20 +328,37 @@ impl Store {
         self.folder.brokers()
     }
 
-    /// Deletes a broker's folder with everything in it. Its channel must be closed.
+    /// Deletes a broker's folder with everything in it. Its channel must be closed, and must not be opened
+    /// meanwhile. Blocking.
     pub fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
-        let mut open = self.open.lock();
-        if open
-            .get(broker)
-            .and_then(Weak::upgrade)
-            .is_some_and(|channel| !channel.is_closed())
         {
-            return Err(OpenError::StillOpen(broker.clone()));
+            let mut open = self.open.lock();
+            let known = open.get(broker).and_then(Weak::upgrade);
+            if known.is_some_and(|channel| !channel.is_closed()) {
+                return Err(OpenError::StillOpen(broker.clone()));
+            }
+            open.remove(broker);
         }
-        open.remove(broker);
         self.folder.remove(broker)?;
         self.metrics.forget(broker);
         Ok(())
+    }
+
+    /// Gives the folder of a Broker back that is gone for good. Its channel must be closed, and ended at
+    /// `end`. That is durable before the folder goes: a Broker of the same name begins there. After an error,
+    /// or a crash in between, the Broker is there as it was.
+    pub async fn give_back(self: &Arc<Self>, broker: &ObjectName, end: Position) -> Result<(), OpenError> {
+        let _one = self.opening[lock_of(broker)].lock().await;
+        let (store, name) = (self.clone(), broker.clone());
+        let given = tokio::task::spawn_blocking(move || {
+            let around = &store.surroundings;
+            let note = || store.folder.note_end(&name, end.offset);
+            around.ballast.backing(&around.disk, note)?;
+            store.remove(&name)?;
+            store.metrics.forgotten_brokers.inc();
+            Ok(())
+        });
+        given.await.map_err(|_| OpenError::Interrupted)?
     }
 
     /// The checkpoints of sources, in `<data>/sources.db`.
@@ -413,8 +430,8 @@ fn open_checkpoints(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reader;
     use crate::embedded::channel::testing::{OPTIONS, append, broker, event, events_from, spec};
-    use crate::{Position, Reader};
 
     fn at(offset: u64) -> Position {
         Position { partition: 0, offset }

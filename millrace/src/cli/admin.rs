@@ -155,7 +155,8 @@ fn refusal(detail: &str, code: Option<&str>) -> String {
     let helps = match code {
         "unknown-trigger" => "; `millrace triggers` lists all",
         "unknown-parked-event" => "; `millrace parked list` lists all",
-        "trigger-in-use" => "; take it out of the documents first",
+        "unknown-broker" => "; `millrace brokers` lists all",
+        "trigger-in-use" | "broker-in-use" => "; take it out of the documents first",
         "trigger-gone" => "; show or drop it, or bring its Trigger back",
         "foreign-host" => "; --admin-allowed-hosts of the server allows a name",
         "too-many-followers" => "; end another `millrace tail` first",
@@ -217,9 +218,54 @@ pub(crate) fn cell(value: &Value) -> String {
     }
 }
 
+/// All members of one thing, one a line.
+pub(crate) fn members(one: &Value) -> String {
+    let mut rows = Vec::new();
+    flatten("", one, &mut rows);
+    out::table(&["FIELD", "VALUE"], &rows)
+}
+
+/// The members of a value as rows of a path and a text.
+fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let below = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                flatten(&below, member, rows);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                flatten(&format!("{path}[{index}]"), item, rows);
+            }
+        }
+        Value::Null => {}
+        _ => rows.push(vec![path.to_owned(), cell(value)]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_shown_member_by_member() {
+        let shown = members(&serde_json::json!(
+            {"name": "a/b", "broker": null, "settings": {"retry": 5}, "otherPlaces": [{"broker": "a/c"}]}
+        ));
+        assert_eq!(
+            shown,
+            "\
+FIELD                  VALUE
+name                   a/b
+otherPlaces[0].broker  a/c
+settings.retry         5"
+        );
+    }
 
     #[test]
     fn an_answer_is_read_whatever_the_data_in_it_is() {

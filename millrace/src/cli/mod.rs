@@ -2,12 +2,13 @@
 //! standard error, and the exit code tells how the command ended.
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
-//! itself. [`check`], [`send`], [`triggers`], [`parked`], [`explain`], [`tail`] and [`log_level`] are
-//! commands of their own; the last five ask a running Millrace through [`admin`], over [`client`] and
-//! [`stream`].
+//! itself. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
+//! [`log_level`] are commands of their own; the last six ask a running Millrace through [`admin`], over
+//! [`client`] and [`stream`].
 
 mod admin;
 mod backup;
+mod brokers;
 mod check;
 mod client;
 pub(crate) mod exit;
@@ -76,6 +77,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Send an event, and say what the answer means
     Send(send::SendArgs),
+    /// Show the Brokers of a running Millrace: state, positions, size of the log, what they hold
+    Brokers(brokers::BrokersArgs),
     /// Show the Triggers of a running Millrace: state, backlog, cursor, last failure
     Triggers(triggers::TriggersArgs),
     /// Say why a service was (not) called for an event, by asking a running Millrace or from documents alone
@@ -118,7 +121,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// The commands that ask a running Millrace.
-const ASKING: &[&str] = &["triggers", "parked", "explain", "tail", "log-level"];
+const ASKING: &[&str] = &["brokers", "triggers", "parked", "explain", "tail", "log-level"];
 
 /// Whether a command that usually asks answers from documents alone.
 fn is_offline(name: &str, command: &ArgMatches) -> bool {
@@ -189,6 +192,7 @@ impl Cli {
             },
             Command::Check(args) => ask(async { Ok(check::check(&args, output).await) }),
             Command::Send(args) => ask(send::send(args, output)),
+            Command::Brokers(args) => ask(brokers::brokers(args, admin, output)),
             Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),
             Command::Explain(args) => ask(explain::explain(args, admin, output)),
             Command::Tail(args) => ask(tail::tail(args, admin, output)),

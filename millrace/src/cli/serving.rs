@@ -81,7 +81,8 @@ pub(crate) struct ServingArgs {
     /// When an event counts as stored
     #[arg(long, value_enum, default_value_t)]
     pub(crate) durability: DurabilityArg,
-    /// How long the place of a Trigger that is gone from the documents is kept
+    /// How long the place of a Trigger that is gone from the documents is kept, and the folder of such a
+    /// Broker
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     pub(crate) orphan_grace: Duration,
     /// How much of the attempts' history is kept for `millrace explain`, for each Broker; 0 keeps none

@@ -5,7 +5,7 @@ use http::Method;
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, NotDone, cell, segment};
+use crate::cli::admin::{AdminApi, NotDone, cell, members, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
 use crate::cli::values::parse_name;
@@ -66,7 +66,7 @@ pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) 
         (Output::Json, _) => out::json(&answer),
         (Output::Table, Value::Array(list)) if list.is_empty() => out::remark("There are no Triggers."),
         (Output::Table, Value::Array(list)) => out::data(&table(list)),
-        (Output::Table, one) => out::data(&describe(one)),
+        (Output::Table, one) => out::data(&members(one)),
     }
     Ok(Exit::Ok)
 }
@@ -118,36 +118,6 @@ fn last(trigger: &Value) -> String {
     }
 }
 
-/// All members of one Trigger, one a line.
-fn describe(trigger: &Value) -> String {
-    let mut rows = Vec::new();
-    flatten("", trigger, &mut rows);
-    out::table(&["FIELD", "VALUE"], &rows)
-}
-
-/// The members of a value as rows of a path and a text.
-fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let below = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
-                flatten(&below, member, rows);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                flatten(&format!("{path}[{index}]"), item, rows);
-            }
-        }
-        Value::Null => {}
-        _ => rows.push(vec![path.to_owned(), cell(value)]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,21 +137,6 @@ mod tests {
 NAME       BROKER        STATE      BACKLOG  QUEUED  DEFERRED  PARKED  CURSOR  LAST FAILURE
 shop/ship  shop/default  live       0        1       2         3       7       2026-11-22T10:00:00.000Z status 500
 shop/late                not-ready  <=12     0       0         0       0       there is no Broker shop/x"
-        );
-    }
-
-    #[test]
-    fn one_trigger_is_shown_member_by_member() {
-        let shown = describe(
-            &json!({"name": "a/b", "broker": null, "settings": {"retry": 5}, "otherPlaces": [{"broker": "a/c"}]}),
-        );
-        assert_eq!(
-            shown,
-            "\
-FIELD                  VALUE
-name                   a/b
-otherPlaces[0].broker  a/c
-settings.retry         5"
         );
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct RoleConfig {
     pub(crate) max_outgoing_connections: usize,
     /// How long what is in hand may take to end at shutdown.
     pub(crate) drain_timeout: Duration,
-    /// How long the debts of a trigger that is gone are kept.
+    /// How long the debts of a trigger that is gone are kept, and the folder of a Broker that is gone.
     pub(crate) orphan_grace: Duration,
     /// Bytes of the attempts' history of each broker.
     pub(crate) history_bytes: u64,

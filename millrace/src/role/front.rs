@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, Feed, LogFilter, ReloadState};
+use millrace_admin::{Admin, BrokerKeeper, Feed, LogFilter, ReloadState};
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
 use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
@@ -34,6 +34,8 @@ pub(crate) struct Given {
     /// The channels of these Brokers.
     pub(crate) logs: Logs,
     pub(crate) owned: Ownership,
+    /// Who forgets Brokers that are gone; `None`: the role has none.
+    pub(crate) keeper: Option<Arc<dyn BrokerKeeper>>,
     /// How many Brokers there are, which files are needed for.
     pub(crate) brokers: usize,
     /// Where sources remember.
@@ -61,6 +63,7 @@ pub(crate) struct Front {
     mesh: watch::Receiver<Arc<Mesh>>,
     logs: Logs,
     owned: Ownership,
+    keeper: Option<Arc<dyn BrokerKeeper>>,
     log_filter: Arc<dyn LogFilter>,
     admin_listener: Listener,
     admin_allowed_hosts: Vec<String>,
@@ -167,6 +170,7 @@ impl Front {
             mesh: given.mesh,
             logs: given.logs,
             owned: given.owned,
+            keeper: given.keeper,
             log_filter: given.log_filter,
             memory,
             admin_listener,
@@ -204,6 +208,7 @@ impl Front {
             board: self.board,
             logs: self.logs,
             owned: self.owned,
+            keeper: self.keeper,
             clock: Clock::System,
             feed: self.feed,
             read_filter: millrace_crds::read_filter,

@@ -1,5 +1,5 @@
 //! Brings a mesh into effect in the order that loses nothing: channels open, then triggers' start positions
-//! are durable, then the door opens.
+//! are durable, then the door opens. A Broker that is gone is given back in the opposite order.
 
 use std::sync::Arc;
 
@@ -8,10 +8,14 @@ use millrace_channel::embedded::{ChannelOptions, Embedded, Store, close_all};
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
-use tokio::sync::watch;
+use millrace_trigger_dispatcher::Release;
+use tokio::sync::{MutexGuard, watch};
 
 /// What a change of the mesh goes through.
+#[derive(Debug)]
 pub(crate) struct Effect {
+    /// Held while Brokers come or go: one that comes back is never given back at the same time.
+    changing: tokio::sync::Mutex<()>,
     store: Arc<Store>,
     logs: Logs,
     owned: Ownership,
@@ -19,8 +23,16 @@ pub(crate) struct Effect {
     desired: watch::Sender<Arc<Mesh>>,
     /// What the dispatcher serves: its revision.
     applied: watch::Receiver<u64>,
+    /// Ends the serving of a Broker.
+    release: Release,
     /// What intake lets in.
     admitted: watch::Sender<Arc<Mesh>>,
+}
+
+/// The right to change which Brokers there are.
+pub(super) struct Changing<'a> {
+    effect: &'a Effect,
+    _one: MutexGuard<'a, ()>,
 }
 
 // === impl Effect ===
@@ -32,14 +44,17 @@ impl Effect {
         owned: Ownership,
         desired: watch::Sender<Arc<Mesh>>,
         applied: watch::Receiver<u64>,
+        release: Release,
         admitted: watch::Sender<Arc<Mesh>>,
     ) -> Self {
         Self {
+            changing: tokio::sync::Mutex::default(),
             store: Arc::new(store),
             logs,
             owned,
             desired,
             applied,
+            release,
             admitted,
         }
     }
@@ -50,7 +65,8 @@ impl Effect {
     }
 
     /// Makes `mesh` the one in effect. An error leaves the one that was.
-    pub(crate) async fn take(&mut self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
+    pub(crate) async fn take(&self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
+        let _one = self.changing.lock().await;
         let before = self.current();
         let mesh = Arc::new(mesh.succeeding(&before));
         if mesh.revision == before.revision {
@@ -58,7 +74,8 @@ impl Effect {
         }
         self.open_channels(&mesh).await?;
         self.desired.send_replace(mesh.clone());
-        self.applied
+        let mut applied = self.applied.clone();
+        applied
             .wait_for(|revision| *revision >= mesh.revision)
             .await
             .context("the dispatcher has ended")?;
@@ -100,8 +117,37 @@ impl Effect {
         self.owned.gain(known);
     }
 
+    /// The Brokers that are open although no document has them any more.
+    pub(super) fn gone(&self) -> Vec<ObjectName> {
+        let mesh = self.current();
+        let open = self.owned.all().into_iter().map(|(broker, _)| broker);
+        open.filter(|broker| !mesh.brokers.contains_key(broker)).collect()
+    }
+
+    /// Waits for the right to change which Brokers there are.
+    pub(super) async fn change(&self) -> Changing<'_> {
+        Changing {
+            effect: self,
+            _one: self.changing.lock().await,
+        }
+    }
+
+    /// Opens a Broker's channel again that could not be given back, and has it served as before.
+    async fn take_back(&self, broker: &ObjectName) {
+        match self.store.channel(broker, options_of_gone()).await {
+            Ok(channel) => {
+                self.make_known([(broker.clone(), channel)]);
+                // The dispatcher serves it by the mesh, as one that is gone.
+                self.desired.send_modify(|_| ());
+            }
+            Err(error) => {
+                tracing::error!(%broker, %error, "the channel of a broker that is gone cannot be opened again; the next start or reload tries it");
+            }
+        }
+    }
+
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
-    pub(crate) async fn close(self) -> anyhow::Result<()> {
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
         let mut outcome = Ok(());
         for (broker, closed) in close_all(self.owned.all()).await {
             let context = || format!("the channel of broker {broker} cannot be closed");
@@ -109,6 +155,53 @@ impl Effect {
             outcome = outcome.and(closed.with_context(context));
         }
         outcome
+    }
+}
+
+// === impl Changing ===
+
+impl Changing<'_> {
+    /// Whether a document has that Broker.
+    pub(super) fn is_wanted(&self, broker: &ObjectName) -> bool {
+        self.effect.current().brokers.contains_key(broker)
+    }
+
+    /// The channel of a Broker that no document has any more.
+    pub(super) fn gone(&self, broker: &ObjectName) -> Option<Arc<dyn Channel>> {
+        let channel = self.effect.owned.of(broker).into_iter().next()?;
+        (!self.is_wanted(broker)).then_some(channel)
+    }
+
+    /// Gives the folder of a Broker back that is gone; says at which position it ended. After an error it is
+    /// there as it was, but for what its Triggers were owed.
+    pub(super) async fn give_back(
+        &self,
+        broker: &ObjectName,
+        channel: Arc<dyn Channel>,
+    ) -> anyhow::Result<u64> {
+        let Effect {
+            logs,
+            owned,
+            release,
+            store,
+            ..
+        } = self.effect;
+        logs.remove(broker);
+        release.broker(broker).await;
+        // The dispatcher has done it, unless it has ended.
+        owned.lose(broker, channel.partition());
+        if let Err(error) = channel.close().await {
+            tracing::warn!(%broker, %error, "the channel of a broker that is forgotten was not closed cleanly");
+        }
+        let end = channel.head();
+        let given = store.give_back(broker, end).await;
+        if given.is_err() {
+            // Whoever holds it holds a closed one.
+            drop(channel);
+            self.effect.take_back(broker).await;
+        }
+        given.with_context(|| format!("the folder of the broker {broker} cannot be given back"))?;
+        Ok(end.offset)
     }
 }
 

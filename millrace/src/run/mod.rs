@@ -1,9 +1,10 @@
 //! `millrace run`: the whole of Millrace in one process, configured by documents that are watched.
 //!
-//! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`watch`]
-//! informs observers; the rest is what every [`role`] is made of.
+//! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`keeper`]
+//! gives back what gone Brokers had, [`watch`] informs observers; the rest is what every [`role`] is made of.
 
 mod effect;
+mod keeper;
 mod node;
 mod watch;
 

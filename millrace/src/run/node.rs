@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::embedded::Store;
@@ -16,6 +17,7 @@ use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
 use super::effect::Effect;
+use super::keeper::{self, Asks, Keeper};
 use super::watch;
 use crate::dev::show::Show;
 use crate::role::config::{RoleConfig, SINK_TIMEOUT};
@@ -28,13 +30,16 @@ pub(crate) struct Node {
     front: Front,
     dispatcher: Dispatcher,
     effect: Effect,
+    asks: Asks,
+    orphan_grace: Duration,
 }
 
 /// A node at work.
 pub(crate) struct Running {
     front: OpenFront,
     dispatcher: Part,
-    effect: Effect,
+    effect: Arc<Effect>,
+    keeper: Part,
 }
 
 // === impl Node ===
@@ -57,6 +62,7 @@ impl Node {
         let (logs, owned) = (Logs::default(), Ownership::default());
         let desired = latest::Sender::new(Arc::new(Mesh::default()));
         let admitted = latest::Sender::new(Arc::new(Mesh::default()));
+        let (desk, asks) = keeper::desk();
         let mut front = Front::build(
             config,
             Given {
@@ -65,6 +71,7 @@ impl Node {
                 logs: logs.clone(),
                 owned: owned.clone(),
                 brokers: brokers.len(),
+                keeper: Some(desk),
                 checkpoints: store.checkpoints(),
                 sink_timeout: SINK_TIMEOUT,
                 registry,
@@ -94,11 +101,14 @@ impl Node {
                 ..DispatcherOptions::default()
             },
         );
-        let effect = Effect::new(store, logs, owned, desired, dispatcher.applied(), admitted);
+        let (applied, release) = (dispatcher.applied(), dispatcher.release());
+        let effect = Effect::new(store, logs, owned, desired, applied, release, admitted);
         Ok(Self {
             front,
             dispatcher,
             effect,
+            asks,
+            orphan_grace: config.orphan_grace,
         })
     }
 }
@@ -116,12 +126,16 @@ impl Role for Node {
 
     async fn start(self, mesh: Mesh) -> anyhow::Result<Running> {
         let dispatcher = Part::start(CancellationToken::new(), |shutdown| self.dispatcher.run(shutdown));
-        let mut effect = self.effect;
+        let effect = Arc::new(self.effect);
         let front = self.front.open(effect.take(mesh)).await?;
+        // Only now is it known which Brokers are gone.
+        let keeper = Keeper::new(effect.clone(), self.orphan_grace, self.asks);
+        let keeper = Part::start(CancellationToken::new(), |shutdown| keeper.run(shutdown));
         Ok(Running {
             front,
             dispatcher,
             effect,
+            keeper,
         })
     }
 }
@@ -144,7 +158,7 @@ impl Live for Running {
     /// Stops accepting and finishes the work in hand, all parts at the same time and each within the drain
     /// timeout; then makes everything durable.
     async fn stop(self) -> anyhow::Result<()> {
-        let (admin, ()) = tokio::join!(self.front.close(), self.dispatcher.stop());
+        let (admin, (), ()) = tokio::join!(self.front.close(), self.dispatcher.stop(), self.keeper.stop());
         self.effect.close().await?;
         admin.stop_within(ADMIN_END).await;
         Ok(())

@@ -55,6 +55,7 @@ impl SourcesNode {
             logs: Logs::default(),
             owned: Ownership::default(),
             brokers: 0,
+            keeper: None,
             checkpoints: store.checkpoints(),
             sink_timeout: sinks.timeout,
             registry: Registry::default(),

@@ -47,6 +47,7 @@ impl BrokerStatus {
         self.log_bytes += other.log_bytes;
         self.dropped += other.dropped;
         self.forgotten += other.forgotten;
+        self.parked += other.parked;
     }
 }
 
@@ -111,6 +112,8 @@ mod tests {
         let told = &all[&broker];
         assert_eq!((told.head, told.state), (14, BrokerState::NotReady));
         assert_eq!(told.reason.as_deref(), Some("NotReady"));
+        assert_eq!(board.broker(&broker).as_ref(), Some(told));
+        assert_eq!(board.broker(&ObjectName::new("shop", "none")), None);
         let triggers = board.triggers_of(&broker, &|_| true);
         let told = &triggers[&ship()];
         assert_eq!(

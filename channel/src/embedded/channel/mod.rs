@@ -313,6 +313,10 @@ impl Channel for Embedded {
         Ok(self.state.drop_parked(id).await?)
     }
 
+    async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), ChannelError> {
+        Ok(self.state.set_orphaned(since).await?)
+    }
+
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError> {
         Ok(self.state.set_lane_state(lane, state).await?)
     }
@@ -343,6 +347,8 @@ impl Channel for Embedded {
             refusing: self.refusing(),
             dropped: self.metrics.dropped_events.get(),
             forgotten: self.metrics.dropped_orphans.get(),
+            parked: self.state.parked_count(),
+            orphaned: self.state.orphaned(),
         }
     }
 

@@ -71,8 +71,13 @@ impl Embedded {
         } = begin_state(&path, &file, &around)?;
         let volume = around.disk.space().map_or(u64::MAX, |space| space.total);
         let segment_bytes = segment_bytes(&options, volume);
-        let (log, recovery) =
-            around.backed(|| open_log(broker, &path, segment_bytes, &around, state.at_least))?;
+        // State that names nothing is that of a Broker that is being made, perhaps since before a crash.
+        let is_new = state.at_least == 0;
+        let at_least = match is_new {
+            true => around.folder.end_of_earlier(broker)?,
+            false => state.at_least,
+        };
+        let (log, recovery) = around.backed(|| open_log(broker, &path, segment_bytes, &around, at_least))?;
         report(&recovery, &metrics);
         if !has_log && state.at_least > 0 {
             let lost = state.at_least.saturating_sub(state.lowest());
@@ -87,6 +92,11 @@ impl Embedded {
             reason: error.to_string(),
         };
         state.bound_journal(volume).map_err(state_fault)?;
+        if is_new && at_least > 0 && log.oldest() >= at_least {
+            around
+                .backed(|| state.begin_at(log.oldest()))
+                .map_err(state_fault)?;
+        }
         let clock = &around.options.clock;
         let unclean = state.unclean || rebuilt;
         // What is owed, or may have been attempted, keeps it awake.

@@ -1,6 +1,7 @@
 //! What the channel promises beyond the contract of every backend: limits, retention, copies, and a disk that
 //! fills up under one channel or several.
 
+mod given_back;
 mod resting;
 mod sharing;
 

@@ -22,7 +22,7 @@ pub(super) fn apply(db: &Connection, change: &Change, effects: &mut Effects) -> 
             remove(db, key)?;
             copies::release(db, key.position.offset, effects)
         }
-        Change::Park { .. } => park(db, change),
+        Change::Park { .. } => park(db, change, effects),
     }
 }
 
@@ -107,7 +107,8 @@ fn remove(db: &Connection, key: &WorkKey) -> Result<(), StateError> {
 }
 
 /// Parking the same key again keeps the id that people may already have seen.
-fn park(db: &Connection, change: &Change) -> Result<(), StateError> {
+fn park(db: &Connection, change: &Change, effects: &mut Effects) -> Result<(), StateError> {
+    const KNOWN: &str = "SELECT 1 FROM parked WHERE lane = ?1 AND position = ?2 AND stage = ?3";
     const PARK: &str = "
         INSERT INTO parked (salt, lane, trigger, position, stage, reason, since, attempts, failures, body)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -131,6 +132,10 @@ fn park(db: &Connection, change: &Change) -> Result<(), StateError> {
         .optional()?;
     let Some(trigger) = trigger else { return Ok(()) };
     remove(db, key)?;
+    let known = [key.lane.0, to_db(key.position.offset), stage_to_db(key.stage)];
+    if !db.prepare_cached(KNOWN)?.exists(known)? {
+        effects.holds.push(Held::Parked(1));
+    }
     db.prepare_cached(PARK)?.execute(params![
         fastrand::u32(..),
         key.lane.0,

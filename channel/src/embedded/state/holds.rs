@@ -1,4 +1,5 @@
-//! What holds the log's segments, mirrored in memory: asked for at every append under a backlog limit.
+//! What holds the log's segments, mirrored in memory: asked for at every append under a backlog limit. And
+//! what else is asked without the database: how much is parked, and since when the Broker is gone.
 
 use std::collections::HashMap;
 
@@ -20,6 +21,10 @@ pub(super) enum Held {
     Forgotten(LaneId),
     /// So many bytes of copies more, or less.
     Copies(i64),
+    /// So many parked events more, or less.
+    Parked(i64),
+    /// The Broker is gone since this time (`None`: it is in a document).
+    Orphaned(Option<Timestamp>),
 }
 
 /// The router's position, and that of every lane that is behind it or has something unsettled.
@@ -30,6 +35,8 @@ pub(super) struct Holds {
     triggers: HashMap<LaneId, ObjectName>,
     orphans: HashMap<LaneId, Timestamp>,
     copies: i64,
+    parked: i64,
+    orphaned: Option<Timestamp>,
     version: u64,
 }
 
@@ -81,6 +88,8 @@ impl Holds {
                     self.orphans.remove(lane);
                 }
                 Held::Copies(bytes) => self.copies += bytes,
+                Held::Parked(count) => self.parked += count,
+                Held::Orphaned(since) => self.orphaned = *since,
             }
         }
     }
@@ -174,6 +183,16 @@ impl State {
     /// Bytes of events that rows name and whose segment is deleted.
     pub(crate) fn copies(&self) -> u64 {
         self.shared.holds.lock().copies()
+    }
+
+    /// How many events are parked.
+    pub(crate) fn parked_count(&self) -> u64 {
+        self.shared.holds.lock().parked.try_into().unwrap_or_default()
+    }
+
+    /// Since when the Broker is in no document any more.
+    pub(crate) fn orphaned(&self) -> Option<Timestamp> {
+        self.shared.holds.lock().orphaned
     }
 
     /// Another number whenever `lowest` may have changed.

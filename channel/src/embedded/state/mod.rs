@@ -139,6 +139,25 @@ impl State {
             .await
     }
 
+    /// Notes since when the Broker is gone (`None`: it is in a document). A time that is noted stays.
+    pub(crate) async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), StateError> {
+        // An idle Broker is not woken for what it knows.
+        if self.orphaned().is_some() == since.is_some() {
+            return Ok(());
+        }
+        self.write(move |db, effects| {
+            let stored: Option<i64> = db.query_row(
+                "UPDATE channel SET orphaned = iif(?1 IS NULL, NULL, coalesce(orphaned, ?1)) WHERE id = 1
+                 RETURNING orphaned",
+                [since.map(|since| since.0)],
+                |row| row.get(0),
+            )?;
+            effects.holds.push(Held::Orphaned(stored.map(Timestamp)));
+            Ok(())
+        })
+        .await
+    }
+
     /// Makes work of a parked event again.
     pub(crate) async fn redrive(&self, id: &str, now: Timestamp) -> Result<bool, StateError> {
         let id = id.to_owned();

@@ -82,8 +82,8 @@ impl Opened {
         self.holds.lowest()
     }
 
-    /// Puts the router at `oldest`: after the old state was thrown away everything retained is read again.
-    /// Blocking.
+    /// Puts the router at `oldest`: where the log begins, or, after the old state was thrown away, from where
+    /// everything retained is read again. Blocking.
     pub(crate) fn begin_at(&mut self, oldest: u64) -> Result<(), StateError> {
         let mut effects = Effects::default();
         change::apply(
@@ -170,8 +170,16 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
             (SELECT coalesce(max(position) + 1, 0) FROM parked),
             (SELECT coalesce(max(position) + 1, 0) FROM events))";
     let mut highest = from_db(db.query_row(HIGHEST, [], |row| row.get(0))?);
-    let router = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
-    let mut held = vec![Held::Router(from_db(router)), Held::Copies(copies::bytes(db)?)];
+    let (router, orphaned): (_, Option<i64>) =
+        db.query_row("SELECT router, orphaned FROM channel WHERE id = 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let mut held = vec![
+        Held::Router(from_db(router)),
+        Held::Copies(copies::bytes(db)?),
+        Held::Parked(db.query_row("SELECT count(*) FROM parked", [], |row| row.get(0))?),
+        Held::Orphaned(orphaned.map(Timestamp)),
+    ];
     let mut statement = db.prepare("SELECT id, cursor, unsettled, trigger, orphaned FROM lanes")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

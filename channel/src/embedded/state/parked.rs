@@ -6,6 +6,7 @@ use millrace_event::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{event, failures_from_db, from_db, position, stage_from_db, stage_to_db, to_db, trigger};
+use super::holds::Held;
 use super::worker::Effects;
 use super::{StateError, change, copies};
 use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
@@ -102,14 +103,14 @@ pub(super) fn redrive(
         body: parked.event,
     };
     change::replace(db, &work)?;
-    delete(db, id)?;
+    delete(db, id, effects)?;
     effects.command = true;
     Ok(true)
 }
 
 /// Drops a parked row for good.
 pub(super) fn drop_parked(db: &Connection, id: &str, effects: &mut Effects) -> Result<bool, StateError> {
-    let Some(offset) = delete(db, id)? else {
+    let Some(offset) = delete(db, id, effects)? else {
         return Ok(false);
     };
     copies::release(db, from_db(offset), effects)?;
@@ -117,7 +118,7 @@ pub(super) fn drop_parked(db: &Connection, id: &str, effects: &mut Effects) -> R
     Ok(true)
 }
 
-fn delete(db: &Connection, id: &str) -> Result<Option<i64>, StateError> {
+fn delete(db: &Connection, id: &str, effects: &mut Effects) -> Result<Option<i64>, StateError> {
     let Some((seq, salt)) = parse(id) else {
         return Ok(None);
     };
@@ -125,6 +126,9 @@ fn delete(db: &Connection, id: &str) -> Result<Option<i64>, StateError> {
         .prepare_cached("DELETE FROM parked WHERE seq = ?1 AND salt = ?2 RETURNING position")?
         .query_row([seq, salt], |row| row.get(0))
         .optional()?;
+    if offset.is_some() {
+        effects.holds.push(Held::Parked(-1));
+    }
     Ok(offset)
 }
 

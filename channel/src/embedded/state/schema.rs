@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::StateError;
 
 /// The version of the tables below, kept in `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// A whole check of the file is quick up to this size; a larger file is believed until a read says otherwise.
 const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
@@ -17,15 +17,17 @@ const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
 ///
 /// Numbers of lanes are never used twice (AUTOINCREMENT), nor are those of parked events. `work_due` gives
 /// due rows in order. `work_position` tells whether an event is still named before its copy or its segment
-/// goes. `ahead` has to be added to `work.due` and `lanes.orphaned` to make wall times of them; `noted` is
-/// the wall time at which that was so.
+/// goes. `ahead` has to be added to `work.due` and to both `orphaned` to make wall times of them; `noted` is
+/// the wall time at which that was so. `channel.orphaned` is since when the Broker is in no document any
+/// more.
 const TABLES: &str = "
 CREATE TABLE channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     router INTEGER NOT NULL,
     clean INTEGER NOT NULL,
     ahead INTEGER NOT NULL DEFAULT 0,
-    noted INTEGER
+    noted INTEGER,
+    orphaned INTEGER
 ) STRICT;
 CREATE TABLE lanes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -78,9 +80,10 @@ INSERT INTO channel (id, router, clean) VALUES (1, 0, 1);
 ";
 
 /// The steps from version 1 to version 2, from 2 to 3, and so on.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE channel ADD COLUMN noted INTEGER;",
+    "ALTER TABLE channel ADD COLUMN orphaned INTEGER;",
 ];
 
 /// What was found at opening.
@@ -351,9 +354,14 @@ mod tests {
         for (version, lacks) in [
             (
                 1,
-                "ALTER TABLE channel DROP COLUMN ahead; ALTER TABLE channel DROP COLUMN noted;",
+                "ALTER TABLE channel DROP COLUMN ahead; ALTER TABLE channel DROP COLUMN noted;
+                 ALTER TABLE channel DROP COLUMN orphaned;",
             ),
-            (2, "ALTER TABLE channel DROP COLUMN noted;"),
+            (
+                2,
+                "ALTER TABLE channel DROP COLUMN noted; ALTER TABLE channel DROP COLUMN orphaned;",
+            ),
+            (3, "ALTER TABLE channel DROP COLUMN orphaned;"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("state.db");
@@ -365,13 +373,13 @@ mod tests {
             drop(db);
             for _ in 0..2 {
                 let found = open(&file, true).unwrap();
-                let row: (i64, i64, Option<i64>) = found
+                let row: (i64, i64, Option<i64>, Option<i64>) = found
                     .db
-                    .query_row("SELECT router, ahead, noted FROM channel", [], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    .query_row("SELECT router, ahead, noted, orphaned FROM channel", [], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
                     })
                     .unwrap();
-                assert_eq!((found.fresh, row), (false, (7, 0, None)), "{version}");
+                assert_eq!((found.fresh, row), (false, (7, 0, None, None)), "{version}");
             }
         }
     }

@@ -79,12 +79,17 @@ pub(super) fn take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<(
             "UPDATE lanes SET orphaned = orphaned + ?1 WHERE orphaned BETWEEN -?2 AND ?2 AND ?1 BETWEEN -?2 AND ?2",
             [by, NEVER],
         )?;
+        all.execute(
+            "UPDATE channel SET orphaned = orphaned + ?1 WHERE orphaned BETWEEN -?2 AND ?2 AND ?1 BETWEEN -?2 AND ?2",
+            [by, NEVER],
+        )?;
     }
     if !before.holds(ahead, wall) {
         note(&all, ahead, wall)?;
     }
-    // A trigger cannot have gone away in the future: the clock was wrong then, or is wrong now.
+    // Nothing can have gone away in the future: the clock was wrong then, or is wrong now.
     all.execute("UPDATE lanes SET orphaned = ?1 WHERE orphaned > ?1", [now.0])?;
+    all.execute("UPDATE channel SET orphaned = ?1 WHERE orphaned > ?1", [now.0])?;
     all.commit()?;
     Ok(())
 }
@@ -140,6 +145,7 @@ mod tests {
         state.commit(rows.collect()).await.unwrap();
         let orphaned = LaneState::Orphaned(START);
         state.set_lane_state(gone, orphaned).await.unwrap();
+        state.set_orphaned(Some(START)).await.unwrap();
         (state, lane)
     }
 
@@ -159,6 +165,7 @@ mod tests {
             assert_eq!(due, [began.0 + 1_000, i64::MAX], "{set}");
             let orphaned = state.lanes().await.unwrap()[1].state;
             assert_eq!(orphaned, LaneState::Orphaned(Timestamp(began.0 - 1_000)), "{set}");
+            assert_eq!(state.orphaned(), Some(Timestamp(began.0 - 1_000)), "{set}");
         }
     }
 
@@ -183,6 +190,7 @@ mod tests {
             assert_eq!(found[0].due, Timestamp(due), "{set} {again}");
             let orphaned = state.lanes().await.unwrap()[1].state;
             assert_eq!(orphaned, LaneState::Orphaned(START.min(began)), "{set} {again}");
+            assert_eq!(state.orphaned(), Some(START.min(began)), "{set} {again}");
             drop(state);
             // The next process finds nothing more to change.
             let state = process(folder.path(), 0, Timestamp(began.0 + HOUR));

@@ -1,0 +1,153 @@
+//! Gives back the folders of Brokers that are in no document any more: after the grace period if they hold
+//! nothing that anybody waits for, or when an operator says so.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_admin::{BrokerKeeper, NotForgotten};
+use millrace_event::{Clock, ObjectName};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::effect::Effect;
+
+/// Brokers that are gone are looked at four times in a grace period, between these bounds.
+const SWEEP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
+
+/// Asks of operators that may wait; more wait for room.
+const QUEUE: usize = 16;
+
+/// What an operator asks, and where the answer goes.
+#[derive(Debug)]
+struct Ask {
+    broker: ObjectName,
+    answer: oneshot::Sender<Result<(), NotForgotten>>,
+}
+
+/// Where an operator's ask goes.
+#[derive(Debug)]
+struct Desk(mpsc::Sender<Ask>);
+
+/// Looks after Brokers that are gone.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    effect: Arc<Effect>,
+    grace: Duration,
+    clock: Clock,
+    asks: Asks,
+    /// Those whose grace period has ended although they stay, which was logged.
+    stay: HashSet<ObjectName>,
+}
+
+/// The asks of operators, which wait until somebody keeps the Brokers.
+#[derive(Debug)]
+pub(super) struct Asks(mpsc::Receiver<Ask>);
+
+/// A way to ask for a Broker to be forgotten, and where the asks arrive.
+pub(super) fn desk() -> (Arc<dyn BrokerKeeper>, Asks) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Arc::new(Desk(sender)), Asks(receiver))
+}
+
+#[async_trait::async_trait]
+impl BrokerKeeper for Desk {
+    async fn forget(&self, broker: &ObjectName) -> Result<(), NotForgotten> {
+        let (answer, answered) = oneshot::channel();
+        let broker = broker.clone();
+        let asked = self.0.send(Ask { broker, answer }).await;
+        asked.map_err(|_| NotForgotten::NotReady)?;
+        answered.await.unwrap_or(Err(NotForgotten::NotReady))
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(super) fn new(effect: Arc<Effect>, grace: Duration, asks: Asks) -> Self {
+        Self {
+            effect,
+            grace,
+            clock: Clock::System,
+            asks,
+            stay: HashSet::new(),
+        }
+    }
+
+    /// Works until `shutdown`. A Broker that is being given back then is finished.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut sweep = tokio::time::interval((self.grace / 4).clamp(SWEEP.0, SWEEP.1));
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = sweep.tick() => self.sweep(&shutdown).await,
+                Some(Ask { broker, answer }) = self.asks.0.recv() => {
+                    // Whoever asked may be gone; what was asked is done all the same.
+                    let _ = answer.send(self.forget(&broker).await);
+                }
+            }
+        }
+    }
+
+    async fn sweep(&mut self, shutdown: &CancellationToken) {
+        let gone = self.effect.gone();
+        self.stay.retain(|broker| gone.contains(broker));
+        for broker in gone {
+            if shutdown.is_cancelled() {
+                return;
+            }
+            self.look_at(&broker).await;
+        }
+    }
+
+    /// Gives the Broker back if its grace period has ended and it holds nothing. Its Triggers are forgotten
+    /// by the dispatcher before.
+    async fn look_at(&mut self, broker: &ObjectName) {
+        let change = self.effect.change().await;
+        let Some(channel) = change.gone(broker) else {
+            return;
+        };
+        let usage = channel.usage();
+        let now = self.clock.steady();
+        if usage.orphaned.is_none_or(|since| now.since(since) < self.grace) {
+            return;
+        }
+        if usage.parked > 0 {
+            if self.stay.insert(broker.clone()) {
+                tracing::warn!(%broker, parked = usage.parked, "the broker stayed away longer than the grace period; it stays for its parked events, until they are dropped or `millrace brokers forget`");
+            }
+            return;
+        }
+        // One whose state cannot be read is looked at again.
+        if !channel.lanes().await.is_ok_and(|lanes| lanes.is_empty()) {
+            return;
+        }
+        match change.give_back(broker, channel).await {
+            Ok(end) => {
+                tracing::info!(%broker, end, "the broker stayed away longer than the grace period; its folder is given back");
+            }
+            Err(error) => {
+                tracing::error!(%broker, error = %crate::reasons::reasons(&error), "the folder of a broker that is gone cannot be given back; it is tried again");
+            }
+        }
+    }
+
+    /// Gives a Broker back that is gone, whatever it holds.
+    async fn forget(&self, broker: &ObjectName) -> Result<(), NotForgotten> {
+        let change = self.effect.change().await;
+        if change.is_wanted(broker) {
+            return Err(NotForgotten::InUse);
+        }
+        let channel = change.gone(broker).ok_or(NotForgotten::Unknown)?;
+        let parked = channel.usage().parked;
+        match change.give_back(broker, channel).await {
+            Ok(end) => {
+                tracing::warn!(%broker, parked, end, "the broker that is gone was forgotten; its folder is given back");
+                Ok(())
+            }
+            Err(error) => Err(NotForgotten::Failed(crate::reasons::reasons(&error))),
+        }
+    }
+}
