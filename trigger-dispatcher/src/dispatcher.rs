@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_budget::{Ledger, Slots};
 use millrace_channel::{Channel, ChannelError, Logs, Ownership};
 use millrace_delivery::Connector;
-use millrace_event::{Clock, Intake, ObjectName};
+use millrace_event::{Clock, Intake, ObjectName, Timestamp};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard, TriggerState};
@@ -188,7 +188,7 @@ impl Dispatcher {
                         self.apply(mesh, &shutdown).await;
                     }
                 }
-                _ = look_over.tick() => self.served.values().for_each(|served| look_lanes_over(&served.serving)),
+                _ = look_over.tick() => self.look_over(),
                 _ = sweep.tick() => self.sweep_orphans().await,
                 Some(asked) = self.releases.recv() => self.release_broker(asked),
             }
@@ -337,6 +337,14 @@ impl Dispatcher {
         self.parts.board.set_unserved(unserved);
     }
 
+    /// Looks over the lanes of all Brokers. One that has none costs a look at a map.
+    fn look_over(&self) {
+        let (now, is_tight) = (self.common.clock.steady(), self.common.budget.is_tight());
+        for served in self.served.values() {
+            look_lanes_over(&served.serving, now, is_tight);
+        }
+    }
+
     async fn sweep_orphans(&self) {
         for served in self.served.values() {
             if let Err(error) = orphans::sweep(&served.serving).await {
@@ -351,10 +359,8 @@ impl Dispatcher {
 
 /// Writes long attempts down, lets lanes fetch what they had no memory for, and drops queues that stand still
 /// while memory is short.
-fn look_lanes_over(serving: &Arc<Serving>) {
-    let now = serving.steady();
+fn look_lanes_over(serving: &Arc<Serving>, now: Timestamp, is_tight: bool) {
     let then = now.before(WRITTEN_DOWN_AFTER);
-    let tight = serving.common.budget.is_tight();
     let lanes: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
     for lane in lanes {
         let mut inner = lane.inner.lock();
@@ -363,7 +369,7 @@ fn look_lanes_over(serving: &Arc<Serving>) {
         if inner.dirty || inner.wants_due(&serving.common.budget) {
             serving.stir(&lane, &mut inner);
         }
-        let still = tight && inner.stands_still_since(then);
+        let still = is_tight && inner.stands_still_since(then);
         drop(inner);
         if still {
             drop_what_stands(serving, &lane);

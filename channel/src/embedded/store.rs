@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use millrace_event::{Checkpoint, Clock, ObjectName};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use super::ballast::Ballast;
@@ -25,6 +26,8 @@ use crate::{Channel, ChannelError, Position};
 /// Channels that are opened or closed at one time: they wait for a disk, which syncs many for the price of
 /// one.
 const AT_ONCE: usize = 16;
+/// Idle channels that are looked after at one time: each needs a blocking thread for a moment.
+pub(super) const IDLE_ROUNDS: usize = 4;
 /// Brokers whose names fall on the same one of so many locks are opened one after the other.
 const LOCKS: usize = 64;
 
@@ -184,6 +187,7 @@ impl Store {
                 disk,
                 ballast,
                 shares: Arc::default(),
+                idle_rounds: Arc::new(Semaphore::new(IDLE_ROUNDS)),
                 pool,
                 folder: folder.clone(),
             },

@@ -28,6 +28,7 @@ mod values;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -100,6 +101,10 @@ enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+/// A thread for blocking calls ends after so long without one. Starting one is cheap, and a burst of calls
+/// starts many.
+const BLOCKING_IDLE: Duration = Duration::from_secs(2);
 
 /// What all of the program does.
 pub(crate) fn main() -> ExitCode {
@@ -230,7 +235,9 @@ fn serve<F: Future<Output = anyhow::Result<Exit>>>(
         Ok(log) => log,
         Err(message) => return Ok(usage(&message)),
     };
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = runtime::Builder::new_multi_thread();
+    runtime.thread_keep_alive(BLOCKING_IDLE);
+    let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(command(log));
     // A thread that hangs in a blocking call (a name server, a file system) holds nothing that is not
     // durable.

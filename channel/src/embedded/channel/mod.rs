@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use millrace_event::{Clock, ObjectName, Timestamp};
 use parking_lot::RwLock;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::Span;
 
 use super::ballast::Ballast;
@@ -46,6 +46,8 @@ pub(crate) struct Surroundings {
     pub(crate) disk: Arc<Disk>,
     pub(crate) ballast: Arc<Ballast>,
     pub(crate) shares: Arc<Shares>,
+    /// Looks after idle channels that run at one time.
+    pub(crate) idle_rounds: Arc<Semaphore>,
     pub(crate) pool: Pool,
     pub(crate) folder: Arc<DataFolder>,
 }
@@ -78,6 +80,8 @@ pub struct Embedded {
     retaining: tokio::sync::Mutex<()>,
     /// One look-up by id at a time.
     finding: tokio::sync::Mutex<()>,
+    /// The turns of the upkeep while it is idle, which it shares with the others.
+    idle_rounds: Arc<Semaphore>,
     /// Wakes the upkeep early.
     upkeep: Arc<Notify>,
     closing: AtomicBool,

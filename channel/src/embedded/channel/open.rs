@@ -138,6 +138,7 @@ impl Embedded {
             disk: around.disk,
             ballast: around.ballast,
             shares: around.shares,
+            idle_rounds: around.idle_rounds,
             borrowed: Borrowed::default(),
             patience: Patience::default(),
             clock: around.options.clock,
@@ -280,7 +281,8 @@ fn keep_up(channel: &Arc<Embedded>) {
     let (weak, wake) = (Arc::downgrade(channel), channel.upkeep.clone());
     let tending = channel.tending.clone();
     // One that begins resting has been idle already.
-    let (mut bytes, mut commits, mut calm) = match channel.rests() {
+    let rested = channel.rests();
+    let (mut bytes, mut commits, mut calm) = match rested {
         true => (
             channel.log.metrics().bytes.get(),
             channel.metrics.state_commits.get(),
@@ -288,10 +290,16 @@ fn keep_up(channel: &Arc<Embedded>) {
         ),
         false => (u64::MAX, u64::MAX, 0),
     };
-    let span = channel.span.clone();
+    let (span, idle_rounds) = (channel.span.clone(), channel.idle_rounds.clone());
     let upkeep = async move {
-        let mut looked = Instant::now();
+        let (mut looked, mut is_idle) = (Instant::now(), rested);
         loop {
+            // Thousands of idle Brokers may ask at the same moment. Taken before all else, so that no close
+            // waits for it; the semaphore is never closed.
+            let turn = match is_idle {
+                true => idle_rounds.acquire().await.ok(),
+                false => None,
+            };
             // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.
             let tended = tending.lock().await;
             let Some(channel) = weak.upgrade() else { return };
@@ -316,10 +324,11 @@ fn keep_up(channel: &Arc<Embedded>) {
             } else {
                 0
             };
-            drop(channel);
-            drop(tended);
+            let rests = channel.rests();
+            drop((channel, tended, turn));
             let pause = UPKEEP * 2_u32.pow(resting.min(DOUBLED));
-            let _ = tokio::time::timeout(pause, wake.notified()).await;
+            let was_asked = tokio::time::timeout(pause, wake.notified()).await.is_ok();
+            is_idle = rests && !was_asked;
         }
     };
     drop(tokio::spawn(upkeep.instrument(span)));
@@ -373,7 +382,8 @@ impl Embedded {
         // waits for long; in a calm moment the next one follows at once. An index is a small part of a
         // segment, and a segment is at most a 64th of the volume.
         let has_room = |space: Space| space.missing(SEGMENT.0.min(space.total / 64)) == 0;
-        let mut was_one = self.disk.space().is_none_or(has_room) && self.index_next().await;
+        let mut was_one =
+            self.log.lacks_an_index() && self.disk.space().is_none_or(has_room) && self.index_next().await;
         while was_one && self.log.may_index_without_reading() {
             was_one = self.index_next().await;
         }

@@ -48,6 +48,7 @@ fn surroundings(folder: &Path, total: u64, clock: &Clock) -> Surroundings {
         disk: Arc::new(Disk::new(Box::new(volume))),
         ballast: Arc::new(Ballast::new(folder)),
         pool: Default::default(),
+        idle_rounds: Arc::new(Semaphore::new(crate::embedded::store::IDLE_ROUNDS)),
         shares: Arc::default(),
         folder: Arc::new(DataFolder::open(folder).unwrap()),
     }

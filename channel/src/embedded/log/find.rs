@@ -184,6 +184,14 @@ impl Shared {
         }
     }
 
+    /// Whether a sealed segment has no index yet.
+    pub(super) fn lacks_an_index(&self) -> bool {
+        let segments = self.segments();
+        segments
+            .iter()
+            .any(|segment| segment.sealed() && !segment.is_indexed())
+    }
+
     /// Whether ids of a sealed segment wait for its index to be made.
     pub(super) fn holds_collected(&self) -> bool {
         let segments = self.segments();

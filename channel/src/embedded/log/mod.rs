@@ -254,6 +254,11 @@ impl Log {
         self.inner.shared.index_next()
     }
 
+    /// Whether a sealed segment has no index yet.
+    pub fn lacks_an_index(&self) -> bool {
+        self.inner.shared.lacks_an_index()
+    }
+
     /// Whether the next index can be made without reading.
     pub fn may_index_without_reading(&self) -> bool {
         self.inner.shared.holds_collected()
