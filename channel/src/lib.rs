@@ -1,6 +1,7 @@
 //! The durable channel of a broker: the contract ([`contract`], and the values it speaks of: [`record`],
 //! [`work`], [`lane`], [`parked`], [`attempt`]), the default backend ([`embedded`]) and the suite that every
-//! backend passes (`conformance`, behind a feature).
+//! backend passes (`conformance`). A remote backend in memory (`simulated`) proves the contract. Both are
+//! behind features of their names.
 
 pub mod attempt;
 #[cfg(any(test, feature = "conformance"))]
@@ -10,12 +11,14 @@ pub mod embedded;
 pub mod lane;
 pub mod parked;
 pub mod record;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
 pub mod work;
 
 pub use attempt::{Attempt, AttemptOutcome};
 pub use contract::{
-    AppendError, Change, Channel, ChannelError, Class, Ends, Forgotten, LaneProgress, Log, Logs, Ownership,
-    Progress, Reader, Usage,
+    AppendError, Change, Channel, ChannelError, Class, Ends, Forgotten, Guarantees, LaneProgress, Log, Logs,
+    Ownership, Progress, Reader, Usage,
 };
 pub use lane::{Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};

@@ -1,6 +1,6 @@
 //! Gives each trigger of a broker its lane: new ones, changed ones, and those that are gone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         });
     }
     serving.orphaned.store(orphaned, Ordering::Relaxed);
-    let wanted: HashMap<ObjectName, Arc<Trigger>> = mesh
+    let wanted: BTreeMap<ObjectName, Arc<Trigger>> = mesh
         .triggers_of(&serving.broker)
         .filter(|_| !orphaned)
         .map(|trigger| (trigger.name.clone(), trigger.clone()))
@@ -78,7 +78,7 @@ fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
 async fn orphan_missing(
     serving: &Arc<Serving>,
     gate: &mut Gate,
-    wanted: &HashMap<ObjectName, Arc<Trigger>>,
+    wanted: &BTreeMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
     let now = serving.steady();
     let mut missing = Vec::new();
@@ -163,7 +163,7 @@ async fn open(
     serving: &Arc<Serving>,
     gate: &mut Gate,
     specs: Vec<LaneSpec>,
-    wanted: &HashMap<ObjectName, Arc<Trigger>>,
+    wanted: &BTreeMap<ObjectName, Arc<Trigger>>,
 ) -> Result<(), ChannelError> {
     for stored in serving.channel.open_lanes(specs).await? {
         let Some(trigger) = wanted.get(&stored.trigger) else {

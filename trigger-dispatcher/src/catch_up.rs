@@ -1,13 +1,15 @@
 //! The reader behind the head: feeds lanes that left the router, those near each other together, and hands
 //! them back.
 
+mod costly;
+
 use std::ops::Bound;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_budget::Slot;
-use millrace_channel::{Batch, ChannelError, Reader, Record};
+use millrace_channel::{Batch, ChannelError, Reader};
 use millrace_event::Event;
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
 
@@ -16,6 +18,7 @@ use crate::provoke;
 use crate::router::Said;
 use crate::serving::Serving;
 use crate::watched::{Task, caught, caught_at_once, waits};
+use costly::Costly;
 
 const BATCH_EVENTS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
@@ -40,6 +43,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         if hungry.is_empty() {
             readers.clear();
             tokio::select! {
+                biased;
                 () = serving.stop.cancelled() => return,
                 () = serving.hungry_waker.notified() => continue,
             }
@@ -81,6 +85,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
         };
         if !again.is_zero() {
             tokio::select! {
+                biased;
                 () = serving.stop.cancelled() => return,
                 () = tokio::time::sleep(again) => {}
             }
@@ -118,6 +123,7 @@ async fn stretch(serving: &Serving, readers: &mut Vec<Box<dyn Reader>>) -> Optio
     }
     readers.clear();
     tokio::select! {
+        biased;
         () = serving.stop.cancelled() => None,
         slot = slots.take() => Some(slot),
     }
@@ -177,12 +183,18 @@ async fn feed_group(
     costly: &mut Costly,
 ) -> Result<usize, ChannelError> {
     let first = lanes[0].0;
-    let at = serving.at(first);
+    let (at, router) = (serving.at(first), serving.routes.lock().position);
     let mut reader = match readers.iter().position(|reader| reader.position() == at) {
         Some(index) => readers.swap_remove(index),
         None => serving.channel.log().reader(at),
     };
     let batch = reader.try_next(BATCH_EVENTS, BATCH_BYTES).await?;
+    if first < router && batch.next <= at {
+        // A remote log may have lost its end. Asking again at once would never end.
+        return Err(ChannelError::Storage(format!(
+            "it ends at {at}, before what the router has read"
+        )));
+    }
     readers.retain(|reader| reader.read_ahead() <= KEPT_BYTES);
     readers.truncate(KEPT_READERS - 1);
     readers.insert(0, reader);
@@ -338,6 +350,7 @@ impl Asking {
         let subject = Subject::new(event).into_owned();
         let asked = serving.decide_in_turns(Task::CatchUp, subject, self.compiled.clone());
         let asked = tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return None,
             asked = asked => asked,
         };
@@ -350,53 +363,6 @@ impl Asking {
                 Some(Said::Undecided)
             }
         })
-    }
-}
-
-/// Events that need turns, each the next one of its lane. They are decided without a stretch: while one
-/// Broker waits for its turns, others read.
-#[derive(Default)]
-struct Costly {
-    events: Vec<(Arc<Lane>, Asking, Record)>,
-    bytes: usize,
-}
-
-// === impl Costly ===
-
-impl Costly {
-    /// Keeps the event for later. Beyond a batch's bytes it is dropped: its lane asks again.
-    fn put_off(&mut self, lane: &Arc<Lane>, asking: Asking, record: &Record) {
-        let same = self.events.last().map(|(_, _, last)| last);
-        let record = match same.filter(|last| last.position == record.position) {
-            Some(same) => same.clone(),
-            None if self.bytes >= BATCH_BYTES => return,
-            None => {
-                self.bytes += record.event.stored().len();
-                Record {
-                    event: record.event.compact(),
-                    ..record.clone()
-                }
-            }
-        };
-        self.events.push((lane.clone(), asking, record));
-    }
-
-    /// Decides on all of them. `false`: the broker is no longer served.
-    async fn decide(self, serving: &Arc<Serving>) -> bool {
-        for (lane, asking, record) in self.events {
-            let Some(said) = asking.ask_in_turns(serving, &record.event).await else {
-                return false;
-            };
-            let next = serving.at(record.position.offset + 1);
-            let batch = Batch {
-                records: vec![record],
-                next,
-                ..Batch::default()
-            };
-            let asking = Asking { from: 0, ..asking };
-            offer(serving, &lane, &batch, &asking, &[said]).await;
-        }
-        true
     }
 }
 

@@ -135,6 +135,7 @@ async fn wait_for_room(
     lane.inner.lock().wait_for(job, shortage, serving.steady());
     let room = connection.room(shortage);
     tokio::select! {
+        biased;
         () = room.instrument(serving.trigger_span(&lane.name)) => {}
         () = serving.stop.cancelled() => {}
     }

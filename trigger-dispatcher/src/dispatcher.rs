@@ -14,6 +14,7 @@ use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard, TriggerState};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alone::Alone;
@@ -94,8 +95,8 @@ pub struct Dispatcher {
     served: HashMap<(ObjectName, u32), Served>,
     release: Release,
     releases: mpsc::Receiver<Asked>,
-    /// A mesh of which something could not be applied: it is tried again.
-    unapplied: Option<Arc<Mesh>>,
+    /// A mesh of which something could not be applied, and when it is tried again.
+    unapplied: Option<(Arc<Mesh>, Instant)>,
 }
 
 // === impl DispatcherOptions ===
@@ -174,6 +175,7 @@ impl Dispatcher {
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 changed = mesh.changed() => match changed {
                     Ok(()) => {
@@ -183,10 +185,9 @@ impl Dispatcher {
                     Err(_) => break,
                 },
                 Ok(()) = ownership.changed() => self.follow_ownership(&shutdown).await,
-                () = tokio::time::sleep(TRY_AGAIN), if self.unapplied.is_some() => {
-                    if let Some(mesh) = self.unapplied.take() {
-                        self.apply(mesh, &shutdown).await;
-                    }
+                mesh = again(self.unapplied.clone()) => {
+                    self.unapplied = None;
+                    self.apply(mesh, &shutdown).await;
                 }
                 _ = look_over.tick() => self.look_over(),
                 _ = sweep.tick() => self.sweep_orphans().await,
@@ -250,7 +251,7 @@ impl Dispatcher {
         if complete {
             self.applied.send_replace(mesh.revision);
         }
-        self.unapplied = (!complete).then_some(mesh);
+        self.unapplied = (!complete).then(|| (mesh, Instant::now() + TRY_AGAIN));
     }
 
     /// Ends serving what was lost, and serves what was gained of Brokers in the mesh. The partitions of other
@@ -270,7 +271,7 @@ impl Dispatcher {
             mesh.brokers.contains_key(broker) && !self.served.contains_key(&key)
         });
         if self.serve_all(gained, &mesh, shutdown).await == Some(false) {
-            self.unapplied.get_or_insert(mesh);
+            self.unapplied.get_or_insert((mesh, Instant::now() + TRY_AGAIN));
         }
     }
 
@@ -354,6 +355,18 @@ impl Dispatcher {
                     .in_scope(|| tracing::error!(%error, "orphaned triggers cannot be looked at"));
             }
         }
+    }
+}
+
+/// The mesh that could not be applied, once it is to be tried again. Other things that happen meanwhile do
+/// not put it off.
+async fn again(unapplied: Option<(Arc<Mesh>, Instant)>) -> Arc<Mesh> {
+    match unapplied {
+        Some((mesh, at)) => {
+            tokio::time::sleep_until(at).await;
+            mesh
+        }
+        None => std::future::pending().await,
     }
 }
 

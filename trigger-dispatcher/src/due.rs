@@ -55,6 +55,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
                     }
                 };
                 tokio::select! {
+                    biased;
                     () = serving.stop.cancelled() => return,
                     () = serving.due_waker.notified() => {}
                     () = timer => {}

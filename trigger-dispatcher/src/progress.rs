@@ -54,10 +54,12 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     take_up(&serving).await;
     loop {
         tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return,
             () = serving.dirty_waker.notified() => {}
         }
         tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return,
             () = serving.commit_now.notified() => {}
             () = tokio::time::sleep(INTERVAL) => {}

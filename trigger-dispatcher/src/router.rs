@@ -188,6 +188,7 @@ async fn ask_in_turns(
         })
     }));
     tokio::select! {
+        biased;
         () = serving.stop.cancelled() => None,
         asked = caught(asked) => Some(asked.map(|(subject, found, _)| (subject, found))),
     }

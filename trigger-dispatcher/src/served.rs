@@ -146,6 +146,7 @@ async fn watch_commands(serving: Arc<Serving>) {
     commands.mark_changed();
     loop {
         tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return,
             changed = commands.changed() => if changed.is_err() { return },
         }

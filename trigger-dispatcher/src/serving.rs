@@ -1,6 +1,7 @@
 //! One partition of a broker being served: what its router, workers, timers and commits share.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -101,12 +102,16 @@ pub(crate) struct Gate {
     generation: u64,
 }
 
+/// Lanes by their numbers, which are our own. Their order is the same in each run: it decides which lane is
+/// looked at first, and a test that runs again must run alike.
+pub(crate) type Lanes = HashMap<u32, Arc<Lane>, BuildHasherDefault<DefaultHasher>>;
+
 /// The router's position and the lanes.
 #[derive(Default)]
 pub(crate) struct Routes {
     pub(crate) position: u64,
     pub(crate) position_moved: bool,
-    pub(crate) lanes: HashMap<u32, Arc<Lane>>,
+    pub(crate) lanes: Lanes,
     pub(crate) by_name: HashMap<ObjectName, u32>,
     /// Lanes whose stored cursor is ahead of the router: to be taken back once the router has come by.
     pub(crate) ahead: BTreeSet<u32>,

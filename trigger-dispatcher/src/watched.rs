@@ -92,6 +92,7 @@ pub(crate) async fn watched<F: Future<Output = ()>>(
         }
         serving.note_panic(task, &panic);
         tokio::select! {
+            biased;
             () = serving.stop.cancelled() => return,
             () = tokio::time::sleep(waits.next().unwrap_or(WAITS.1)) => {}
         }

@@ -46,6 +46,7 @@ pub(crate) async fn run(serving: Arc<Serving>, lane: Arc<Lane>) {
                 inner.worker_panics
             };
             tokio::select! {
+                biased;
                 () = serving.stop.cancelled() => {}
                 () = tokio::time::sleep(wait_after(panics)) => {}
             }

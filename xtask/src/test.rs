@@ -40,6 +40,19 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
     steps.tests("suites", &mut suites(cargo(&root), long))?;
     if long {
+        steps.tests(
+            "schedules",
+            cargo(&root)
+                .args([
+                    "test",
+                    "--quiet",
+                    "--package",
+                    "millrace-trigger-dispatcher",
+                    "--test",
+                    "schedules",
+                ])
+                .env("MILLRACE_LONG", "1"),
+        )?;
         steps.step("fuzz", || fuzz::run(FUZZ_SECONDS))?;
     }
     steps.summary();

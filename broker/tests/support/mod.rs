@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
-use millrace_channel::{AppendError, ChannelError, Class, Ends, Log, Logs, Position, Reader, Record};
+use millrace_channel::{
+    AppendError, ChannelError, Class, Ends, Guarantees, Log, Logs, Position, Reader, Record,
+};
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use millrace_serve::{BodyBudget, Drained, ListenerMetrics, Part};
@@ -85,6 +87,13 @@ impl Memory {
 
 #[async_trait::async_trait]
 impl Log for Memory {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            atomic_batch: true,
+            atomic_commit: true,
+            ordered: true,
+        }
+    }
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError> {
         self.begun.add_permits(1);
         if let Ok(permit) = self.gate.acquire().await {

@@ -236,6 +236,29 @@ pub(super) async fn usage_tells_what_can_be_read(place: &mut impl Place) {
     assert!(usage.log_bytes > 0);
 }
 
+pub(super) async fn a_batch_that_fails_is_stored_in_part_only_where_the_backend_says_so(
+    place: &mut impl Place,
+) {
+    let channel = place.open().await;
+    let promises = channel.log().guarantees();
+    for steps in 0..3 {
+        let head = channel.head();
+        if !place.cut_append(steps) {
+            return;
+        }
+        let batch = ["a", "b", "c"].map(event).to_vec();
+        let appended = channel.log().append(batch, Class::Producer).await;
+        let stored = ids(&*channel, head).await;
+        match (appended, promises.atomic_batch) {
+            (Ok(()), _) => assert_eq!(stored, ["a", "b", "c"]),
+            (Err(_), true) => assert_eq!(stored, [""; 0]),
+            (Err(_), false) => assert_eq!(stored, ["a", "b", "c"][..steps]),
+        }
+        // What the cut is still for.
+        let _ = channel.log().append(vec![event("d")], Class::Producer).await;
+    }
+}
+
 pub(super) async fn a_closed_channel_takes_nothing(place: &mut impl Place) {
     let channel = place.open().await;
     append(&*channel, &["a"]).await;

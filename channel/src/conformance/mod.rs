@@ -1,7 +1,8 @@
 //! The suite that every backend passes: each sentence of the contract ([`crate::contract`]) once.
 //!
 //! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they
-//! promise, by what they speak of: [`events`], [`lanes`], [`work`], [`parked`].
+//! promise, by what they speak of: [`events`], [`lanes`], [`work`], [`parked`],
+//! [`owners`].
 //!
 //! A check compares with the positions at which its own events stand: those of a channel begin anywhere and
 //! have gaps.
@@ -10,6 +11,7 @@
 
 mod events;
 mod lanes;
+mod owners;
 mod parked;
 mod work;
 
@@ -26,6 +28,28 @@ pub trait Place: Send {
     /// Opens the channel (one partition): a new one the first time, later what is kept. The caller has closed
     /// or dropped the one before; dropping it without closing stands for a crash.
     async fn open(&mut self) -> Arc<dyn Channel>;
+
+    /// Opens it once more while it is open, as a second process does. `None`: the backend lets no second one
+    /// in.
+    async fn open_elsewhere(&mut self) -> Option<Arc<dyn Channel>>;
+
+    /// Cuts the owner off after so many more steps of its commits: the one that is under way never ends. It
+    /// can be opened anew. `false`: a commit of this backend is one step.
+    fn cut(&mut self, _steps: usize) -> bool {
+        false
+    }
+
+    /// Fails the next append after so many of its steps. `false`: whoever uses the backend cannot make it do
+    /// that.
+    fn cut_append(&mut self, _steps: usize) -> bool {
+        false
+    }
+
+    /// Loses the events at and after this position, although they were acknowledged. `false`: whoever uses
+    /// the backend cannot make it do that.
+    async fn lose_suffix(&mut self, _from: Position) -> bool {
+        false
+    }
 }
 
 /// Runs every check, each in a new place.
@@ -57,6 +81,7 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             replies_go_the_same_way_as_producers_events,
             noted_attempts_are_found_by_position,
             usage_tells_what_can_be_read,
+            a_batch_that_fails_is_stored_in_part_only_where_the_backend_says_so,
             a_closed_channel_takes_nothing;
         lanes:
             a_new_channel_has_no_past,
@@ -90,6 +115,11 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             a_dropped_parked_event_is_gone,
             usage_counts_what_is_parked,
             commands_are_seen_by_who_watches;
+        owners:
+            only_the_newest_owner_commits,
+            a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part,
+            what_is_parked_for_an_event_that_is_owed_waits_for_progress,
+            a_log_that_lost_its_end_is_read_on_without_skipping_what_is_new;
     }
 }
 
@@ -128,7 +158,7 @@ fn spec(trigger: &str) -> LaneSpec {
 }
 
 /// Appends events in one call and says where they stand. Nobody else appends meanwhile.
-async fn append(channel: &dyn Channel, ids: &[&str]) -> Vec<Position> {
+pub(crate) async fn append(channel: &dyn Channel, ids: &[&str]) -> Vec<Position> {
     let from = channel.head();
     let events = ids.iter().map(|id| event(id)).collect();
     channel
@@ -145,6 +175,14 @@ async fn append(channel: &dyn Channel, ids: &[&str]) -> Vec<Position> {
     read.into_iter().map(|(position, _)| position).collect()
 }
 
+/// As [`append`]; the router has passed them.
+async fn passed(channel: &dyn Channel, ids: &[&str]) -> Vec<Position> {
+    let positions = append(channel, ids).await;
+    let progress = crate::Progress::router(channel.head());
+    channel.commit(vec![progress.into()]).await.expect("a commit");
+    positions
+}
+
 /// Reads everything from a position to the head: position and id of each event.
 async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, String)> {
     let mut reader = channel.log().reader(from);
@@ -159,7 +197,7 @@ async fn read_all(channel: &dyn Channel, from: Position) -> Vec<(Position, Strin
     all
 }
 
-async fn lane(channel: &dyn Channel, trigger: &str) -> LaneId {
+pub(crate) async fn lane(channel: &dyn Channel, trigger: &str) -> LaneId {
     channel
         .open_lanes(vec![spec(trigger)])
         .await
@@ -175,7 +213,7 @@ async fn stored(channel: &dyn Channel, id: LaneId) -> Lane {
 }
 
 /// All rows of a lane.
-async fn rows(channel: &dyn Channel, lane: LaneId) -> Vec<Work> {
+pub(crate) async fn rows(channel: &dyn Channel, lane: LaneId) -> Vec<Work> {
     channel
         .due(lane, Timestamp(i64::MAX), 1_000)
         .await

@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use super::{Place, append, event, failure, key, lane, numbers, rows, spec, stored, work};
+use super::{Place, event, failure, key, lane, numbers, passed, rows, spec, stored, work};
 use crate::{Change, Channel, ChannelError, LaneId, LaneState, Parked, ParkedQuery, Position, Stage};
 
 /// Parks an event after two failures.
@@ -31,7 +31,7 @@ pub(super) async fn all(channel: &dyn Channel) -> Vec<Parked> {
 pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     channel
         .commit(vec![Change::Put(work(lane, p[0], 1, 1))])
         .await
@@ -81,7 +81,7 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
 pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     channel
         .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
@@ -97,7 +97,7 @@ pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
 pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
     let mut channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1", "2"]).await;
+    let p = passed(&*channel, &["0", "1", "2"]).await;
     let parked = |n: usize| park(lane, p[n], Stage::Subscriber, None);
     // One of them twice.
     for changes in [vec![parked(0), parked(1)], vec![parked(1), parked(2)]] {
@@ -122,7 +122,7 @@ pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
 pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl Place) {
     let channel = place.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
-    let p = append(&*channel, &["0", "1", "2", "3", "4"]).await;
+    let p = passed(&*channel, &["0", "1", "2", "3", "4"]).await;
     for (lane, n) in [(b, 4), (a, 3), (b, 0), (a, 1), (b, 2)] {
         channel
             .commit(vec![park(lane, p[n], Stage::Subscriber, None)])
@@ -160,7 +160,7 @@ pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl 
 pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     for (offset, stage) in [(0, Stage::Subscriber), (1, Stage::DeadLetter)] {
         channel
             .commit(vec![park(lane, p[offset], stage, None)])
@@ -192,7 +192,7 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
 pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     channel
         .commit(vec![park(lane, p[0], Stage::Reply, Some(event("reply")))])
         .await
@@ -208,7 +208,7 @@ pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
 pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     channel
         .commit(vec![park(lane, p[0], Stage::Subscriber, None)])
         .await
@@ -224,7 +224,7 @@ pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(p
 pub(super) async fn a_dropped_parked_event_is_gone(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     let changes = (0..2)
         .map(|n| park(lane, p[n], Stage::Subscriber, None))
         .collect();
@@ -242,7 +242,7 @@ pub(super) async fn commands_are_seen_by_who_watches(place: &mut impl Place) {
     let channel = place.open().await;
     let mut commands = channel.commands();
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     let changes = (0..2)
         .map(|n| park(lane, p[n], Stage::Subscriber, None))
         .collect();

@@ -2,13 +2,13 @@
 
 use millrace_event::Timestamp;
 
-use super::{Place, after, append, event, failure, key, lane, numbers, rows, stored, work};
+use super::{Place, after, event, failure, key, lane, numbers, passed, rows, stored, work};
 use crate::{Change, LaneProgress, Progress, Stage, Work};
 
 pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     let plain = work(lane, p[0], 0, 10);
     let full = Work {
         key: key(lane, p[1], Stage::Reply),
@@ -33,7 +33,7 @@ pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
 pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1", "2"]).await;
+    let p = passed(&*channel, &["0", "1", "2"]).await;
     let letter = Work {
         key: key(lane, p[1], Stage::DeadLetter),
         ..work(lane, p[1], 0, 5)
@@ -68,7 +68,7 @@ pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut im
 pub(super) async fn changes_of_one_call_are_applied_in_order(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     let (put, done) = (
         Change::Put(work(lane, p[0], 0, 1)),
         Change::Complete(key(lane, p[0], Stage::Subscriber)),
@@ -82,7 +82,7 @@ pub(super) async fn changes_of_one_call_are_applied_in_order(place: &mut impl Pl
 pub(super) async fn an_attempt_count_only_rises(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     for (attempt, due, kept) in [
         (1, 10, (1, 10)),
         (0, 20, (1, 10)),
@@ -104,7 +104,7 @@ pub(super) async fn an_attempt_count_only_rises(place: &mut impl Place) {
 pub(super) async fn due_rows_come_earliest_first(place: &mut impl Place) {
     let channel = place.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
-    let p = append(&*channel, &["0", "1", "2", "3"]).await;
+    let p = passed(&*channel, &["0", "1", "2", "3"]).await;
     let put = |(n, due): (usize, i64)| Change::Put(work(a, p[n], 0, due));
     let mut changes: Vec<_> = [(0, 40), (1, 20), (2, 30), (3, 20)]
         .into_iter()
@@ -136,7 +136,7 @@ pub(super) async fn due_rows_come_earliest_first(place: &mut impl Place) {
 pub(super) async fn a_row_moves_to_another_stage_in_one_step(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     channel
         .commit(vec![Change::Put(work(lane, p[0], 5, 10))])
         .await
@@ -157,7 +157,7 @@ pub(super) async fn a_row_moves_to_another_stage_in_one_step(place: &mut impl Pl
 pub(super) async fn a_lane_knows_its_debts(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0", "1", "2"]).await;
+    let p = passed(&*channel, &["0", "1", "2"]).await;
     let mut changes: Vec<_> = [(0, 30), (1, 20)]
         .map(|(n, due)| Change::Put(work(lane, p[n], 0, due)))
         .into();
@@ -174,7 +174,7 @@ pub(super) async fn a_lane_knows_its_debts(place: &mut impl Place) {
 pub(super) async fn a_dropped_lane_takes_its_work_along_and_leaves_what_is_parked(place: &mut impl Place) {
     let channel = place.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
-    let p = append(&*channel, &["0", "1", "2"]).await;
+    let p = passed(&*channel, &["0", "1", "2"]).await;
     let changes = vec![
         Change::Put(work(a, p[0], 0, 1)),
         Change::Put(work(a, p[1], 0, 1)),
@@ -192,7 +192,7 @@ pub(super) async fn a_dropped_lane_takes_its_work_along_and_leaves_what_is_parke
 pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl Place) {
     let channel = place.open().await;
     let lane = lane(&*channel, "a").await;
-    let p = append(&*channel, &["0"]).await;
+    let p = passed(&*channel, &["0"]).await;
     channel.drop_lane(lane).await.unwrap();
     let changes = vec![
         Change::Put(work(lane, p[0], 0, 1)),
@@ -219,7 +219,7 @@ pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl 
 pub(super) async fn what_a_lane_has_written_down_of_one_event_is_found(place: &mut impl Place) {
     let channel = place.open().await;
     let (one, other) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
-    let p = append(&*channel, &["0", "1"]).await;
+    let p = passed(&*channel, &["0", "1"]).await;
     let letter = Work {
         key: key(one, p[0], Stage::Reply),
         body: Some(event("reply")),

@@ -78,8 +78,9 @@ pub trait Channel: Send + Sync + fmt::Debug {
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError>;
 
     /// Applies the changes, as the guarantees say. A change for a lane that is gone does nothing: its debts
-    /// went with it. After an error other than [`ChannelError::NotOwner`] the same changes may be given
-    /// again, with others behind them.
+    /// went with it. After an error other than [`ChannelError::NotOwner`] nothing is stored, and the same
+    /// changes may be given again. A backend that does not know what became of a commit finds out before it
+    /// returns, and stores nothing else meanwhile: a command in between would be undone by the second try.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError>;
 
     /// The lane's rows of work due at or before `until`, earliest first, at most `limit`. Rows already handed

@@ -15,13 +15,17 @@ use crate::{Batch, Position, Record};
 /// read where they like: reading changes nothing.
 ///
 /// # Guarantees
-/// - `append` returns when the events are durable, in order within a partition; a batch is all or nothing.
+/// - `append` returns when the events are durable. What else it promises [`Guarantees`] say.
 /// - Only durable events are read. A position is never used twice.
 /// - Positions of a partition rise, but have gaps and begin anywhere: the position after one that was read is
 ///   [`Batch::next`], and no sum.
 #[async_trait::async_trait]
 pub trait Log: Send + Sync + fmt::Debug {
-    /// Stores the events, all or none. They stand one after the other.
+    /// What this backend promises beyond the contract.
+    fn guarantees(&self) -> Guarantees;
+
+    /// Stores the events, all or none where [`Guarantees::atomic_batch`] holds. They stand one after the
+    /// other where [`Guarantees::ordered`] does.
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError>;
 
     /// Where each partition begins and ends, in the order of their numbers. Other processes append too: an
@@ -50,7 +54,8 @@ pub trait Reader: Send + fmt::Debug {
     /// Waits while there is nothing below the head. Dropping the future loses nothing.
     async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError>;
 
-    /// As `next`, but gives an empty batch instead of waiting at the head.
+    /// As `next`, but gives an empty batch instead of waiting at the head. Either fails where the log ends
+    /// before the reader's position: it has lost its end.
     async fn try_next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError>;
 
     /// The position the next record will have, or an earlier one of which nothing can be read.
@@ -58,6 +63,17 @@ pub trait Reader: Send + fmt::Debug {
 
     /// Bytes of memory that hold what it has read and not given out yet.
     fn read_ahead(&self) -> usize;
+}
+
+/// What a backend can promise beyond the contract, and what it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarantees {
+    /// The events of one append are stored all or none.
+    pub atomic_batch: bool,
+    /// A commit is stored all or none, however large it is.
+    pub atomic_commit: bool,
+    /// Events that are appended one after the other stand in that order, within their partition.
+    pub ordered: bool,
 }
 
 /// Where a partition begins and ends.

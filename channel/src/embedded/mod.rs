@@ -59,6 +59,15 @@ mod tests {
             };
             store.channel(&broker(), OPTIONS).await.unwrap()
         }
+
+        async fn open_elsewhere(&mut self) -> Option<Arc<dyn Channel>> {
+            let refused = Store::open(self.temp.path(), StoreOptions::default());
+            assert!(
+                matches!(refused, Err(OpenError::Locked(_))),
+                "one process has the folder"
+            );
+            None
+        }
     }
 
     async fn conforms(durability: Durability) {

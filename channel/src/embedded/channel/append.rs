@@ -8,7 +8,9 @@ use millrace_event::{Event, Timestamp};
 use super::{Counted, Embedded, room};
 use crate::embedded::disk::Promise;
 use crate::embedded::log::LogError;
-use crate::{AppendError, Channel as _, ChannelError, Class, Ends, Log, Position, Reader, Record};
+use crate::{
+    AppendError, Channel as _, ChannelError, Class, Ends, Guarantees, Log, Position, Reader, Record,
+};
 
 /// When a producer may come back after it found the log's queue full.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
@@ -52,6 +54,14 @@ impl Embedded {
 
 #[async_trait::async_trait]
 impl Log for Embedded {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            atomic_batch: true,
+            atomic_commit: true,
+            ordered: true,
+        }
+    }
+
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError> {
         if self.is_closing() {
             return Err(AppendError::Closed);

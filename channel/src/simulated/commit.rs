@@ -1,0 +1,153 @@
+//! What a commit writes: one record a debt, and the progress, in the order that the contract names.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::server::{Debt, Debtor, Server, Write};
+use super::view::{View, id_of};
+use crate::{Change, LaneId, Parked, Position, Progress, Work, WorkKey};
+
+/// The writes of one commit while its changes are looked at.
+struct Plan<'a> {
+    view: &'a View,
+    server: &'a mut Server,
+    /// Each debt as it will be, and whether something was put into it.
+    debts: BTreeMap<Debtor, (Debt, bool)>,
+    progress: Option<Progress>,
+}
+
+/// The writes of a commit: puts, progress, removals.
+pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Vec<Write> {
+    let mut plan = Plan {
+        view,
+        server,
+        debts: BTreeMap::new(),
+        progress: None,
+    };
+    for change in changes {
+        plan.take(change);
+    }
+    let progress = plan
+        .progress
+        .take()
+        .map(|made| progressed(view, plan.server, &made));
+    let (puts, removals): (Vec<_>, Vec<_>) = plan
+        .debts
+        .into_iter()
+        .partition(|(_, (debt, put))| *put && !debt.is_empty());
+    let write =
+        |(debtor, (debt, _)): (Debtor, (Debt, bool))| Write::Debt(debtor, (!debt.is_empty()).then_some(debt));
+    let puts = puts.into_iter().map(write);
+    puts.chain(progress)
+        .chain(removals.into_iter().map(write))
+        .collect()
+}
+
+fn progressed(view: &View, server: &Server, made: &Progress) -> Write {
+    let mut record = view.state.progress.clone();
+    for lane in &made.lanes {
+        if let Some(at) = record.lanes.get_mut(&lane.lane) {
+            at.cursor = lane.cursor.map(|cursor| cursor.offset);
+            at.unsettled = lane.unsettled.iter().map(|position| position.offset).collect();
+        }
+    }
+    if let Some(router) = made.router {
+        record.router = router.offset;
+        server.note_print(&mut record);
+    }
+    Write::Progress(Box::new(record))
+}
+
+// === impl Plan ===
+
+impl Plan<'_> {
+    fn take(&mut self, change: &Change) {
+        match change {
+            Change::Put(work) => self.put(work),
+            Change::Advance { from, to } => {
+                self.remove(from);
+                self.put(to);
+            }
+            Change::Complete(key) => self.remove(key),
+            Change::Park { key, .. } => self.park(*key, change),
+            Change::Progress(made) => self.progress = Some(made.clone()),
+        }
+    }
+
+    /// The debt of that lane and position; `None` when the lane is gone.
+    fn debt(&mut self, lane: LaneId, position: Position) -> Option<&mut (Debt, bool)> {
+        if !self.view.state.lanes.contains_key(&lane) {
+            return None;
+        }
+        let debtor = (lane, position.offset);
+        Some(match self.debts.entry(debtor) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let stored = self.view.state.debts.get(&debtor).cloned();
+                let mut debt = stored.unwrap_or_default();
+                if debt.event.is_none() {
+                    debt.event = self.server.get(position.offset);
+                }
+                place.insert((debt, false))
+            }
+        })
+    }
+
+    /// An attempt count only rises.
+    fn put(&mut self, work: &Work) {
+        let Some((debt, put)) = self.debt(work.key.lane, work.key.position) else {
+            return;
+        };
+        let stored = debt.work.get(&work.key.stage);
+        if stored.is_none_or(|stored| stored.attempt <= work.attempt) {
+            debt.work.insert(work.key.stage, work.clone());
+            *put = true;
+        }
+    }
+
+    fn remove(&mut self, key: &WorkKey) {
+        if let Some((debt, _)) = self.debt(key.lane, key.position) {
+            debt.work.remove(&key.stage);
+        }
+    }
+
+    fn park(&mut self, key: WorkKey, change: &Change) {
+        let Change::Park {
+            reason,
+            since,
+            attempts,
+            failures,
+            body,
+            ..
+        } = change
+        else {
+            return;
+        };
+        let Some(record) = self.view.state.lanes.get(&key.lane) else {
+            return;
+        };
+        let trigger = record.trigger.clone();
+        let new = self.server.next_record();
+        let Some((debt, put)) = self.debt(key.lane, key.position) else {
+            return;
+        };
+        debt.work.remove(&key.stage);
+        // Who parks again keeps the id that people may already have seen.
+        let number = debt.parked.get(&key.stage).map_or(new, |(number, _)| *number);
+        let event = body.clone().or_else(|| Some(debt.event.as_ref()?.event.clone()));
+        let parked = Parked {
+            id: id_of(number),
+            lane: key.lane,
+            trigger,
+            position: key.position,
+            stage: key.stage,
+            event,
+            reason: reason.clone(),
+            since: *since,
+            attempts: *attempts,
+            failures: failures.clone(),
+        };
+        debt.parked.insert(key.stage, (number, parked));
+        *put = true;
+    }
+}

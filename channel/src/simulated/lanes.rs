@@ -1,0 +1,115 @@
+//! What is written when lanes are made, set aside and dropped.
+
+use millrace_event::{ObjectName, Timestamp};
+
+use super::server::{Debt, LaneAt, LaneRecord, Server, Write};
+use super::view::View;
+use crate::{LaneId, LaneSpec, LaneState};
+
+/// Finds or makes a lane for each spec: the writes, and the lanes' numbers in the order asked.
+pub(super) fn open(
+    view: &View,
+    server: &mut Server,
+    specs: &[LaneSpec],
+    now: Timestamp,
+) -> (Vec<Write>, Vec<LaneId>) {
+    let mut lanes = view.state.lanes.clone();
+    let mut progress = view.state.progress.clone();
+    let (mut writes, mut opened) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let same = |(_, lane): &(&LaneId, &LaneRecord)| {
+            lane.trigger == spec.trigger && spec.uid.as_ref().is_none_or(|uid| *uid == lane.uid)
+        };
+        if let Some(id) = lanes.iter().rev().find(same).map(|(id, _)| *id) {
+            lanes.entry(id).and_modify(|lane| lane.orphaned = None);
+            writes.extend(hasten(view, id, now.after(spec.longest_wait)));
+            opened.push(id);
+            continue;
+        }
+        for lane in lanes.values_mut().filter(|lane| lane.trigger == spec.trigger) {
+            lane.orphaned = lane.orphaned.or(Some(now));
+        }
+        let id = LaneId(progress.next_lane);
+        progress.next_lane += 1;
+        progress.lanes.insert(id, LaneAt::default());
+        let uid = spec.uid.clone();
+        let record = LaneRecord {
+            trigger: spec.trigger.clone(),
+            uid: uid.unwrap_or_else(|| format!("{:016x}", server.choices.u64(..))),
+            start: server.head(),
+            is_paused: false,
+            orphaned: None,
+        };
+        lanes.insert(id, record);
+        opened.push(id);
+    }
+    writes.extend(lanes.into_iter().map(|(id, lane)| Write::Lane(id, Some(lane))));
+    // First, so that no number is given twice: progress of a lane that is none does not matter.
+    writes.insert(0, Write::Progress(Box::new(progress)));
+    (writes, opened)
+}
+
+/// Brings rows forward that are due later than that.
+fn hasten(view: &View, lane: LaneId, latest: Timestamp) -> Vec<Write> {
+    let debts = view.state.debts.range((lane, 0)..=(lane, u64::MAX));
+    let late = debts.filter(|(_, debt)| debt.work.values().any(|work| work.due > latest));
+    let earlier = late.map(|(debtor, debt)| {
+        let mut debt = debt.clone();
+        for work in debt.work.values_mut() {
+            work.due = work.due.min(latest);
+        }
+        Write::Debt(*debtor, Some(debt))
+    });
+    earlier.collect()
+}
+
+/// The lane's new state. One that stops stays where the router is.
+pub(super) fn set_state(view: &View, lane: LaneId, state: LaneState) -> Vec<Write> {
+    let Some(mut record) = view.state.lanes.get(&lane).cloned() else {
+        return Vec::new();
+    };
+    match state {
+        LaneState::Active => (record.is_paused, record.orphaned) = (false, None),
+        LaneState::Paused => (record.is_paused, record.orphaned) = (true, None),
+        LaneState::Orphaned(since) => record.orphaned = Some(since),
+    }
+    let mut progress = view.state.progress.clone();
+    if state != LaneState::Active
+        && let Some(at) = progress.lanes.get_mut(&lane)
+    {
+        at.cursor = at.cursor.or(Some(progress.router));
+    }
+    vec![
+        Write::Progress(Box::new(progress)),
+        Write::Lane(lane, Some(record)),
+    ]
+}
+
+/// Forgets a lane: the lane first, since rows of no lane count for nothing. Says how many rows go.
+pub(super) fn forget(view: &View, lane: LaneId) -> (Vec<Write>, u64) {
+    if !view.state.lanes.contains_key(&lane) {
+        return (Vec::new(), 0);
+    }
+    let mut progress = view.state.progress.clone();
+    progress.lanes.remove(&lane);
+    let mut writes = vec![Write::Lane(lane, None), Write::Progress(Box::new(progress))];
+    let mut rows = 0;
+    for (debtor, debt) in view.state.debts.range((lane, 0)..=(lane, u64::MAX)) {
+        rows += debt.work.len() as u64;
+        let left = Debt {
+            work: Default::default(),
+            ..debt.clone()
+        };
+        writes.push(Write::Debt(*debtor, (!left.is_empty()).then_some(left)));
+    }
+    (writes, rows)
+}
+
+/// The lanes of a trigger, and whether each is set aside.
+pub(super) fn of_trigger(view: &View, trigger: &ObjectName) -> Vec<(LaneId, bool)> {
+    let lanes = view.state.lanes.iter();
+    lanes
+        .filter(|(_, lane)| lane.trigger == *trigger)
+        .map(|(id, lane)| (*id, lane.orphaned.is_some()))
+        .collect()
+}

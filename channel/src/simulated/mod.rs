@@ -1,0 +1,185 @@
+//! A remote backend that is only simulated: what a log and a state store on other machines promise and do,
+//! in memory and without a thread. It proves the contract before any server is involved.
+//!
+//! [`Simulated`] is what the servers hold. Each [`open`](Simulated::open) stands for a process that takes the
+//! partition over; an earlier owner lives on as a zombie. The files follow a commit: the owner's own view
+//! (`view`, with its lanes in `lanes`), what a commit writes and in which order (`commit`), and the server
+//! that takes it in chunks, if the fence lets it (`server`). `log` reads and appends, `epochs` gives new
+//! positions to what came after a loss.
+//!
+//! # Guarantees
+//! - A chunk is stored whole or not at all. A commit is stored in chunks, in the order that the contract
+//!   names.
+//! - Only the newest owner writes: each chunk names its claim.
+//! - Positions begin anywhere and have gaps.
+//! - Everything random comes from the seed. With one thread and a paused clock the same seed gives the same
+//!   run.
+
+mod channel;
+mod commit;
+mod epochs;
+mod lanes;
+mod log;
+mod server;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_event::Clock;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{Channel, ChannelError, Log, Parked, Position, Work};
+use channel::Owner;
+use log::Client;
+use server::{Cut, Server};
+
+/// When a write is sent again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// How it behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What its choices come from.
+    pub seed: u64,
+    /// The most records that are written in one step.
+    pub chunk: usize,
+    /// Whether the events of one append are stored in one step.
+    pub atomic_batch: bool,
+    /// The longest time that a request takes; zero for none.
+    pub latency: Duration,
+    /// The clock of every process.
+    pub clock: Clock,
+}
+
+/// One partition of one broker, as the servers hold it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    shared: Arc<Shared>,
+}
+
+/// What all processes reach.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    server: Mutex<Server>,
+    /// Wakes readers when there is more to read, in the order in which they came.
+    appends: Notify,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            chunk: 2,
+            atomic_batch: false,
+            latency: Duration::ZERO,
+            clock: Clock::System,
+        }
+    }
+}
+
+// === impl Simulated ===
+
+impl Simulated {
+    /// Servers that hold nothing yet.
+    pub fn new(options: Options) -> Self {
+        let server = Server::new(options.seed);
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                server: Mutex::new(server),
+                appends: Notify::new(),
+            }),
+        }
+    }
+
+    /// A process that only appends and reads.
+    pub fn log(&self) -> Arc<dyn Log> {
+        Arc::new(Client::new(self.shared.clone()))
+    }
+
+    /// Takes the partition over. From now on the owner before is fenced off.
+    pub fn open(&self) -> Arc<dyn Channel> {
+        Arc::new(Owner::claim(self.shared.clone()))
+    }
+
+    /// All rows of work that are stored.
+    pub fn rows(&self) -> Vec<Work> {
+        let server = self.shared.server.lock();
+        let debts = server.state.debts.values();
+        debts.flat_map(|debt| debt.work.values().cloned()).collect()
+    }
+
+    /// All parked events that are stored.
+    pub fn parked(&self) -> Vec<Parked> {
+        let server = self.shared.server.lock();
+        let parked = server.state.debts.values().flat_map(|debt| debt.parked.values());
+        parked.map(|(_, parked)| parked.clone()).collect()
+    }
+
+    /// Fails a write of the owner of now, once so many chunks have been stored from now on. `is_stored`: that
+    /// chunk is stored, and only the answer is lost. The owner tries again.
+    pub fn cut_once(&self, chunks: usize, is_stored: bool) {
+        self.shared.server.lock().cut = Some(Cut {
+            chunks,
+            is_stored,
+            for_good: false,
+        });
+    }
+
+    /// Stores only so many more chunks of the owner of now: it is as good as killed.
+    pub fn cut_off(&self, chunks: usize) {
+        self.shared.server.lock().cut = Some(Cut {
+            chunks,
+            is_stored: false,
+            for_good: true,
+        });
+    }
+
+    /// Fails the next append after so many of its steps.
+    pub fn cut_append(&self, steps: usize) {
+        self.shared.server.lock().cut_append = Some(steps);
+    }
+
+    /// Loses the newest events although they were acknowledged, as a power cut may: those at or after `from`.
+    /// The servers have restarted, so whoever owned the partition has lost it. Returns the ids of the lost.
+    pub fn lose_suffix(&self, from: Position) -> Vec<String> {
+        let lost = self.shared.server.lock().lose_suffix(from.offset);
+        self.shared.appends.notify_waiters();
+        lost
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The way to the servers or back: other tasks run meanwhile.
+    async fn travel(&self) {
+        let longest = self.options.latency.as_micros();
+        let longest = u64::try_from(longest).unwrap_or(u64::MAX);
+        if longest > 0 {
+            let micros = self.server.lock().choices.u64(0..=longest);
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+        }
+    }
+
+    /// Stores one chunk. If it is not known what became of it, it is sent again, the same bytes: nothing else
+    /// may be stored before.
+    async fn write(&self, claim: u64, chunk: &[server::Write]) -> Result<(), ChannelError> {
+        loop {
+            self.travel().await;
+            let stored = self.server.lock().write(claim, chunk);
+            self.travel().await;
+            match stored {
+                Err(ChannelError::Storage(_)) => tokio::time::sleep(AGAIN).await,
+                known => return known,
+            }
+        }
+    }
+}
