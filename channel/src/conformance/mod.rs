@@ -1,7 +1,7 @@
 //! The suite that every backend passes: each sentence of the contract ([`crate::contract`]) once.
 //!
 //! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they
-//! promise, by what they speak of: [`events`], [`lanes`], [`work`], [`parked`],
+//! promise, by what they speak of: [`events`], [`lanes`], [`work`](mod@work), [`parked`],
 //! [`owners`].
 //!
 //! A check compares with the positions at which its own events stand: those of a channel begin anywhere and
