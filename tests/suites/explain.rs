@@ -23,12 +23,12 @@ async fn what_does_not_exist_is_named() -> anyhow::Result<()> {
     let cases = [
         (
             "--broker shop/defualt --id 1",
-            "error: there is no broker shop/defualt; there is shop/default, shop/other (unknown-broker)",
+            "error: there is no broker shop/defualt; there is shop/default, shop/other (unknown-broker); `millrace brokers` lists all",
         ),
         (
             "--id 1",
             "error: without --broker, default/default is asked: there is no broker default/default; there is shop/default, \
-             shop/other (unknown-broker)",
+             shop/other (unknown-broker); `millrace brokers` lists all",
         ),
         (
             "--broker shop/default --id 1",
