@@ -34,7 +34,8 @@ pub enum NotForgotten {
     InUse,
     /// The process is starting, or about to end.
     NotReady,
-    /// A file could not be written or removed: a sentence for people. The broker is there as it was.
+    /// A file could not be written or removed: a sentence for people. The broker is still there; what its
+    /// triggers were owed may be gone.
     Failed(String),
 }
 

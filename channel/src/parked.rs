@@ -3,7 +3,7 @@
 
 use millrace_event::{Event, ObjectName, Timestamp};
 
-use crate::{Failure, LaneId, Position, Stage};
+use crate::{Failure, LaneId, Position, Stage, Work, WorkKey};
 
 /// A parked event. It outlives its trigger.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,34 @@ pub struct Parked {
     pub attempts: u32,
     /// The last failures, oldest first.
     pub failures: Vec<Failure>,
+}
+
+// === impl Parked ===
+
+impl Parked {
+    /// The row that it becomes again: a reply is to be dead-lettered, anything else goes to the subscriber. Its
+    /// attempts begin anew, due now; the history stays.
+    pub(crate) fn redriven(self, now: Timestamp) -> Work {
+        let (stage, body) = match self.stage {
+            Stage::Reply => (Stage::Reply, self.event),
+            Stage::Subscriber | Stage::DeadLetter => (Stage::Subscriber, None),
+        };
+        Work {
+            key: WorkKey {
+                lane: self.lane,
+                position: self.position,
+                stage,
+            },
+            attempt: 0,
+            due: now,
+            open: false,
+            crashes: 0,
+            suspect: false,
+            undecided: false,
+            failures: self.failures,
+            body,
+        }
+    }
 }
 
 /// Which parked events to list, in order of parking.

@@ -33,6 +33,16 @@ impl<'a> Field<'a> {
 
     /// The value as a text.
     pub(crate) fn text(&self, report: &mut Report) -> Option<&'a str> {
+        self.text_named(report, |text| (shown(text), format!("\"{}\"", shown(text))))
+    }
+
+    /// A secret text: no message repeats it.
+    pub(crate) fn secret_text(&self, report: &mut Report) -> Option<&'a str> {
+        self.text_named(report, |_| ("it".to_owned(), "\"...\"".to_owned()))
+    }
+
+    /// The value as a text; `named` says what a message calls another scalar, and how it is to be written.
+    fn text_named(&self, report: &mut Report, named: impl Fn(&str) -> (String, String)) -> Option<&'a str> {
         if let Shape::Scalar(scalar) = &self.node.shape {
             if scalar.reads_as == ReadsAs::Text {
                 return Some(&scalar.text);
@@ -42,11 +52,9 @@ impl<'a> Field<'a> {
                     "a text is expected here, but there is nothing; write \"\" for an empty one".to_owned()
                 }
                 ReadsAs::Bool | ReadsAs::Number => {
-                    let text = shown(&scalar.text);
-                    format!(
-                        "a text is expected, but YAML reads {text} as {}; write it in quotes: \"{text}\"",
-                        self.node.what()
-                    )
+                    let (it, quoted) = named(&scalar.text);
+                    let what = self.node.what();
+                    format!("a text is expected, but YAML reads {it} as {what}; write it in quotes: {quoted}")
                 }
             };
             self.refuse(report, Code::NotAString, message);
@@ -97,6 +105,11 @@ impl<'a> Field<'a> {
 
     /// The value as a list.
     pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
+        self.items(report).map(Iterator::collect)
+    }
+
+    /// The items of a list, one by one: a list may be long.
+    pub(crate) fn items(&self, report: &mut Report) -> Option<impl Iterator<Item = Field<'a>> + use<'_, 'a>> {
         let Shape::List(items) = &self.node.shape else {
             self.wrong_type(report, "a list");
             return None;
@@ -105,7 +118,7 @@ impl<'a> Field<'a> {
             node,
             path: format!("{}[{i}]", self.path),
         };
-        Some(items.iter().enumerate().map(item).collect())
+        Some(items.iter().enumerate().map(item))
     }
 
     /// The value as a mapping.

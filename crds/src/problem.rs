@@ -17,6 +17,8 @@ pub struct Mark {
 
 /// Problems that are listed, of one document and of all: a hostile file could have millions.
 pub(crate) const MAX_PROBLEMS: usize = 1_000;
+/// The same of an object of a cluster: anybody may write many of them, and each is kept with its status.
+pub(crate) const MAX_PROBLEMS_OF_OBJECT: usize = 20;
 
 /// Why a document is refused. Its `Display` is `file:line:column: path: message (code)`, without what is not
 /// known.
@@ -108,7 +110,7 @@ codes! {
     WrongType = "wrong-type",
     /// Not a name as Kubernetes wants it.
     BadName = "bad-name",
-    /// A Broker or Trigger that is there twice.
+    /// A second document of the same kind and name.
     DuplicateDocument = "duplicate-document",
     /// Fields that exclude each other.
     ConflictingFields = "conflicting-fields",
@@ -116,7 +118,8 @@ codes! {
     BadReference = "bad-reference",
     /// A secret that is not given as it must be.
     BadSecret = "bad-secret",
-    /// A file, a variable or a program that the operator has not opened to documents.
+    /// A file, a variable or a program that the operator has not opened to documents, or that an object of a
+    /// cluster may never name.
     NotOpen = "not-open",
     /// A schedule that never comes, or cannot be read.
     BadSchedule = "bad-schedule",

@@ -8,7 +8,7 @@ use millrace_model::NamedFile;
 
 use crate::external::{External, Named};
 use crate::field::Field;
-use crate::problem::{Code, MAX_PROBLEMS, Mark, Problem, Remark};
+use crate::problem::{Code, MAX_PROBLEMS, MAX_PROBLEMS_OF_OBJECT, Mark, Problem, Remark};
 
 /// Where a document comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,20 @@ impl Report {
         }
     }
 
+    /// Whether it holds as many problems as are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= self.most()
+    }
+
+    fn most(&self) -> usize {
+        match self.origin {
+            Origin::File(_) => MAX_PROBLEMS,
+            Origin::Cluster => MAX_PROBLEMS_OF_OBJECT,
+        }
+    }
+
     pub(crate) fn problem(&mut self, at: Mark, path: &str, code: Code, message: impl Into<String>) {
-        if self.problems.len() >= MAX_PROBLEMS {
+        if self.is_full() {
             return;
         }
         self.problems.push(Problem {
@@ -66,7 +78,7 @@ impl Report {
     }
 
     pub(crate) fn remark(&mut self, at: Mark, path: &str, message: impl Into<String>) {
-        if self.remarks.len() >= MAX_PROBLEMS {
+        if self.remarks.len() >= self.most() {
             return;
         }
         self.remarks.push(Remark {

@@ -132,7 +132,7 @@ fn the_same_in_ours_is_told() {
             "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: x, a: y}}\n".into(),
             &[
                 "-:1:72: the key `a` is here twice, first in line 1 (duplicate-key)",
-                "-:1:75: stringData.a: a text is expected, but YAML reads y as a boolean; write it in quotes: \"y\" (not-a-string)",
+                "-:1:75: stringData.a: a text is expected, but YAML reads it as a boolean; write it in quotes: \"...\" (not-a-string)",
             ],
         ),
         (

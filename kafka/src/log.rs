@@ -14,7 +14,7 @@ use crate::Fault;
 /// What clients have logged. Clients of the same cluster may share one.
 #[derive(Debug)]
 pub struct ClientLog {
-    /// That in which it was made: librdkafka logs on threads of its own.
+    /// The span of the source that made it: librdkafka's own threads are in none.
     span: Span,
     fault: Mutex<Option<(Instant, Fault)>>,
     recreated: Mutex<BTreeSet<String>>,

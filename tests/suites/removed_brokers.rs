@@ -94,7 +94,13 @@ async fn after_the_grace_period_the_folder_is_given_back_and_counted() -> anyhow
         "{series:?}"
     );
     let words = mesh.process().stderr();
-    assert!(words.contains("its folder is given back"), "{words}");
+    let line = words
+        .lines()
+        .find(|line| line.contains("its folder is given back"));
+    assert!(
+        line.is_some_and(|line| line.contains("broker{broker=shop/side}")),
+        "{words}"
+    );
     begins_above(&mesh, &sink, &with, 5).await?;
     // The end outlives the process, also when that is killed.
     mesh.reload(without.text()).await?;
@@ -249,18 +255,36 @@ async fn wherever_a_kill_comes_the_next_one_begins_above() -> anyhow::Result<()>
     let (without, with) = documents(&sink, PATIENT);
     let mut mesh = Setup::new(with.text())?.args(LATER).start().await?;
     let mut used = 0;
-    for round in 0..6_u32 {
+    for round in 0..7_u32 {
         mesh.send(SIDE, &events(&format!("{round}-"), "x", 3)).await?;
         mesh.until_settled().await?;
         used += 3;
         mesh.reload(without.text()).await?;
-        // The kill comes before, in the middle of, or after the removal.
+        // The kill comes somewhere, then once the end is written, and then once the folder is moved.
+        let data = mesh.setup().data_folder();
+        let (end, folder) = (data.join("ends").join(SIDE), data.join("brokers").join(SIDE));
+        let before = fs::read(&end).ok();
         {
             let forget = mesh.millrace(&["brokers", "forget", SIDE]);
-            let pause = std::time::Duration::from_millis(u64::from(round) * 40);
+            let moment = async {
+                match round {
+                    0..3 => tokio::time::sleep(std::time::Duration::from_millis(u64::from(round) * 60)).await,
+                    3..5 => {
+                        while fs::read(&end).ok() == before {
+                            tokio::task::yield_now().await
+                        }
+                    }
+                    _ => {
+                        while folder.exists() {
+                            tokio::task::yield_now().await
+                        }
+                    }
+                }
+            };
             tokio::select! {
+                biased;
+                () = moment => {}
                 done = forget => drop(done?),
-                () = tokio::time::sleep(pause) => {}
             }
         }
         mesh.kill().await?;

@@ -55,9 +55,9 @@ async fn the_process_ends_while_producers_and_a_subscriber_hang() -> anyhow::Res
         producer.write(head.as_bytes()).await?;
         producers.push(producer);
     }
-    wait_until("the producers to be served", || async {
-        let open = mesh.admin().metric("millrace_http_connections").await?;
-        Ok((open >= 40.0).then_some(()))
+    wait_until("the bodies to be read", || async {
+        let held = mesh.admin().memory("bodies").await?;
+        Ok((held >= 40).then_some(()))
     })
     .await?;
     let status = mesh.stop().await?;

@@ -106,7 +106,7 @@ pub(crate) async fn forget_all(serving: &Arc<Serving>) {
     let lanes = match serving.channel.lanes().await {
         Ok(lanes) => lanes,
         Err(error) => {
-            tracing::warn!(broker = %serving.broker, %error, "what was owed to the triggers of a forgotten broker cannot be counted");
+            serving.span.in_scope(|| tracing::warn!(%error, "what was owed to the triggers of a forgotten broker cannot be counted"));
             return;
         }
     };

@@ -13,7 +13,7 @@ use super::view::View;
 use super::{Shared, commit, lanes};
 use crate::{
     Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState, Log, Parked,
-    ParkedQuery, Position, Record, Rows, Stage, Usage, Work, WorkKey,
+    ParkedQuery, Position, Record, Rows, Usage, Work,
 };
 
 /// Attempts kept in the history.
@@ -324,25 +324,7 @@ impl Channel for Owner {
 fn back(view: &View, debtor: Debtor, parked: Parked, now: Timestamp) -> Vec<Write> {
     let mut debt = view.state.debts.get(&debtor).cloned().unwrap_or_default();
     debt.parked.remove(&parked.stage);
-    let (stage, body) = match parked.stage {
-        Stage::Reply => (Stage::Reply, parked.event),
-        Stage::Subscriber | Stage::DeadLetter => (Stage::Subscriber, None),
-    };
-    let row = Work {
-        key: WorkKey {
-            lane: parked.lane,
-            position: parked.position,
-            stage,
-        },
-        attempt: 0,
-        due: now,
-        open: false,
-        crashes: 0,
-        suspect: false,
-        undecided: false,
-        failures: parked.failures,
-        body,
-    };
-    debt.work.insert(stage, row);
+    let row = parked.redriven(now);
+    debt.work.insert(row.key.stage, row);
     vec![Write::Debt(debtor, Some(debt))]
 }

@@ -2,7 +2,7 @@
 //!
 //! # Contract
 //! Every valid document is in the mesh, whatever the others are: what cannot be resolved is in it with the
-//! reason, so that its events wait. An invalid document is not in the mesh, and its draft says why. Nothing
+//! reason, so that its events wait (where its Broker is missing, for the grace period). An invalid document is not in the mesh, and its draft says why. Nothing
 //! is read or asked for but what [`Resolve`] answers, so equal documents and equal answers make an equal
 //! mesh.
 //!
@@ -32,7 +32,8 @@ pub struct Assembled {
     pub drafts: Vec<Draft>,
 }
 
-/// Makes the mesh of these documents. Where two have the same kind and name, the first is served.
+/// Makes the mesh of these documents. No two have the same kind and name: in files that is a fault, and a
+/// cluster cannot have them.
 pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: &dyn Resolve) -> Assembled {
     let documents: Vec<&Document> = documents.into_iter().collect();
     let lookup = Lookup::new(&documents, resolve);

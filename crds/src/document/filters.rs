@@ -118,10 +118,19 @@ fn filter(field: &Field<'_>, report: &mut Report) -> Option<Filter> {
 }
 
 fn many(field: &Field<'_>, report: &mut Report) -> Option<Vec<Filter>> {
-    let items = field.list(report)?;
-    // Every element is read, so that every fault is found; `None` for a faulty one.
-    let read: Vec<Option<Filter>> = items.iter().map(|item| element(item, report)).collect();
-    read.into_iter().collect()
+    let (mut read, mut is_sound) = (Vec::new(), true);
+    for item in field.items(report)? {
+        // Every element is read, so that every fault is found that can be shown.
+        match element(&item, report) {
+            Some(filter) if is_sound => read.push(filter),
+            Some(_) => {}
+            None => (read, is_sound) = (Vec::new(), false),
+        }
+        if report.is_full() {
+            break;
+        }
+    }
+    is_sound.then_some(read)
 }
 
 /// One element: a mapping with exactly one dialect. Recursion is bounded by the depth of documents.

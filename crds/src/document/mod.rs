@@ -42,13 +42,15 @@ const SILENT: &[(&str, &str)] = &[("v1", "ConfigMap")];
 pub struct Document {
     /// Where it comes from.
     pub origin: Origin,
-    /// Its kind and name; `None` when it is not of a kind of Millrace's, or has no valid name.
+    /// Its kind and name; `None` when it is not of a kind of Millrace's, or has no valid name. Those of an
+    /// object that is too large or too deep to be read are taken as they stand.
     pub key: Option<Key>,
     /// The uid that the cluster gave it; `None` from a file, where it may be a copy of another's.
     pub uid: Option<String>,
     /// The generation that the cluster counts; `None` from a file.
     pub generation: Option<i64>,
-    /// What is wrong with it, at most 1 000 of it. It is valid when there is nothing.
+    /// What is wrong with it: at most 1 000 problems, or 20 of an object of a cluster. It is valid when there
+    /// is nothing.
     pub problems: Vec<Problem>,
     /// What its author should know.
     pub remarks: Vec<Remark>,

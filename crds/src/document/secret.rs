@@ -54,7 +54,9 @@ pub(crate) fn entries(document: &mut Object<'_>, report: &mut Report) -> Entries
             node: &entry.value,
             path: format!("data.{}", shown(&entry.key.text)),
         };
-        let Some(text) = field.text(report) else { continue };
+        let Some(text) = field.secret_text(report) else {
+            continue;
+        };
         let text: String = text.split_ascii_whitespace().collect();
         match STANDARD.decode(text) {
             Ok(value) => {
@@ -72,7 +74,7 @@ pub(crate) fn entries(document: &mut Object<'_>, report: &mut Report) -> Entries
             node: &entry.value,
             path: format!("stringData.{}", shown(&entry.key.text)),
         };
-        if let Some(text) = field.text(report) {
+        if let Some(text) = field.secret_text(report) {
             entries.insert(entry.key.text.clone(), text.as_bytes().into());
         }
     }

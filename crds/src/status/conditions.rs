@@ -137,7 +137,10 @@ impl Draft {
             ]),
             Standing::Source { sink, missing } => with_ready(vec![
                 resolved(ConditionType::SinkProvided, sink),
-                Condition::of(ConditionType::SecretsResolved, missing.first().map(no_secret)),
+                Condition::of(
+                    ConditionType::SecretsResolved,
+                    worst(missing.iter().map(no_secret)),
+                ),
             ]),
         };
         conditions.sort_by_key(|condition| condition.ty);
@@ -147,6 +150,13 @@ impl Draft {
 
 /// What keeps a condition from being met.
 struct Lack(ConditionStatus, Reason, String);
+
+/// The first lack that is known, else the first that may be one.
+fn worst(lacks: impl Iterator<Item = Lack>) -> Option<Lack> {
+    let mut lacks: Vec<Lack> = lacks.collect();
+    let known = lacks.iter().position(|lack| lack.0 == ConditionStatus::False);
+    (!lacks.is_empty()).then(|| lacks.swap_remove(known.unwrap_or(0)))
+}
 
 // === impl Condition ===
 

@@ -2,7 +2,7 @@
 //! problem.
 
 use millrace_event::ObjectName;
-use millrace_model::{Mesh, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
+use millrace_model::{Mesh, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
 
 use super::{Draft, Standing};
 use crate::document::delivery::DeliverySpec;
@@ -49,7 +49,8 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
             );
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
-            for why in missing {
+            // The problems of an invalid Secret say more.
+            for why in missing.iter().filter(|why| why.why != NoSecret::Invalid) {
                 report.remark(read.sink_at, "spec", format!("a secret is missing: {why}"));
             }
             webhook_secrets(read, draft, mesh, &mut report);

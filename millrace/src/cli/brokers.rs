@@ -1,12 +1,12 @@
 //! `millrace brokers`: lists the Brokers of a running Millrace, and forgets those that are gone.
 
 use clap::{Args, Subcommand};
-use http::Method;
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, NotDone, cell, members, segment};
+use crate::cli::admin::cell;
 use crate::cli::exit::Exit;
+use crate::cli::objects::{Asked, Kind};
 use crate::cli::out::{self, Output};
 use crate::cli::values::parse_name;
 
@@ -43,46 +43,20 @@ const COLUMNS: &[(&str, &str)] = &[
     ("PARKED", "parked"),
 ];
 
-/// Lists the Brokers, or shows one.
+const KIND: Kind = Kind {
+    path: "brokers",
+    plural: "Brokers",
+    table,
+};
+
+/// Lists the Brokers, shows one, or forgets some.
 pub(crate) async fn brokers(args: BrokersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
-    let api = match AdminApi::new(&admin) {
-        Ok(api) => api,
-        Err(exit) => return Ok(exit),
+    let asked = match (&args.command, &args.name) {
+        (Some(BrokersCommand::Forget { names }), _) => Asked::Forget(names),
+        (None, Some(name)) => Asked::One(name),
+        (None, None) => Asked::All,
     };
-    if let Some(BrokersCommand::Forget { names }) = &args.command {
-        let forgotten = forget(&api, names, output).await;
-        return Ok(forgotten.unwrap_or_else(|refused| refused.report()));
-    }
-    let path = match &args.name {
-        Some(name) => path_of(name),
-        None => "brokers".to_owned(),
-    };
-    let answer = match api.get(&path).await {
-        Ok(answer) => answer,
-        Err(refused) => return Ok(refused.report()),
-    };
-    match (output, &answer) {
-        (Output::Json, _) => out::json(&answer),
-        (Output::Table, Value::Array(list)) if list.is_empty() => out::remark("There are no Brokers."),
-        (Output::Table, Value::Array(list)) => out::data(&table(list)),
-        (Output::Table, one) => out::data(&members(one)),
-    }
-    Ok(Exit::Ok)
-}
-
-async fn forget(api: &AdminApi, names: &[ObjectName], output: Output) -> Result<Exit, NotDone> {
-    for name in names {
-        api.change(Method::DELETE, &path_of(name)).await?;
-        match output {
-            Output::Table => out::remark(&format!("{name} is forgotten.")),
-            Output::Json => out::json(&serde_json::json!({"forgotten": name.to_string()})),
-        }
-    }
-    Ok(Exit::Ok)
-}
-
-fn path_of(name: &ObjectName) -> String {
-    format!("brokers/{}/{}", segment(name.namespace()), segment(name.name()))
+    KIND.answer(asked, &admin, output).await
 }
 
 fn table(brokers: &[Value]) -> String {

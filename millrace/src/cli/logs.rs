@@ -95,7 +95,7 @@ fn mistake(directives: &str) -> Option<String> {
     let mut words = directives.split(',').map(str::trim);
     let word = words.find(|word| !word.is_empty() && !is_module(word))?;
     Some(format!(
-        "{word:?} is no level (off, error, warn, info, debug, trace); all lines of a module are {word}=trace"
+        "{word:?} is no level (off, error, warn, info, debug, trace); all lines of a module beside the usual ones are info,{word}=trace"
     ))
 }
 

@@ -3,7 +3,7 @@
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
 //! itself. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
-//! [`log_level`] are commands of their own; the last six ask a running Millrace through [`admin`], over
+//! [`log_level`] are commands of their own ([`objects`] is what two of them share); the last six ask a running Millrace through [`admin`], over
 //! [`client`] and [`stream`].
 
 mod admin;
@@ -15,6 +15,7 @@ pub(crate) mod exit;
 mod explain;
 mod log_level;
 mod logs;
+mod objects;
 mod opened;
 pub(crate) mod out;
 mod parked;

@@ -1,12 +1,12 @@
 //! `millrace triggers`: lists the Triggers of a running Millrace, and forgets those that are gone.
 
 use clap::{Args, Subcommand};
-use http::Method;
 use millrace_event::ObjectName;
 use serde_json::Value;
 
-use crate::cli::admin::{AdminApi, NotDone, cell, members, segment};
+use crate::cli::admin::cell;
 use crate::cli::exit::Exit;
+use crate::cli::objects::{Asked, Kind};
 use crate::cli::out::{self, Output};
 use crate::cli::values::parse_name;
 
@@ -44,43 +44,20 @@ const COLUMNS: &[(&str, &str)] = &[
     ("CURSOR", "cursor"),
 ];
 
-/// Lists the Triggers, or shows one.
-pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
-    let api = match AdminApi::new(&admin) {
-        Ok(api) => api,
-        Err(exit) => return Ok(exit),
-    };
-    if let Some(TriggersCommand::Forget { names }) = &args.command {
-        let forgotten = forget(&api, names, output).await;
-        return Ok(forgotten.unwrap_or_else(|refused| refused.report()));
-    }
-    let path = match &args.name {
-        Some(name) => format!("triggers/{name}"),
-        None => "triggers".to_owned(),
-    };
-    let answer = match api.get(&path).await {
-        Ok(answer) => answer,
-        Err(refused) => return Ok(refused.report()),
-    };
-    match (output, &answer) {
-        (Output::Json, _) => out::json(&answer),
-        (Output::Table, Value::Array(list)) if list.is_empty() => out::remark("There are no Triggers."),
-        (Output::Table, Value::Array(list)) => out::data(&table(list)),
-        (Output::Table, one) => out::data(&members(one)),
-    }
-    Ok(Exit::Ok)
-}
+const KIND: Kind = Kind {
+    path: "triggers",
+    plural: "Triggers",
+    table,
+};
 
-async fn forget(api: &AdminApi, names: &[ObjectName], output: Output) -> Result<Exit, NotDone> {
-    for name in names {
-        let path = format!("triggers/{}/{}", segment(name.namespace()), segment(name.name()));
-        api.change(Method::DELETE, &path).await?;
-        match output {
-            Output::Table => out::remark(&format!("{name} is forgotten.")),
-            Output::Json => out::json(&serde_json::json!({"forgotten": name.to_string()})),
-        }
-    }
-    Ok(Exit::Ok)
+/// Lists the Triggers, shows one, or forgets some.
+pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
+    let asked = match (&args.command, &args.name) {
+        (Some(TriggersCommand::Forget { names }), _) => Asked::Forget(names),
+        (None, Some(name)) => Asked::One(name),
+        (None, None) => Asked::All,
+    };
+    KIND.answer(asked, &admin, output).await
 }
 
 fn table(triggers: &[Value]) -> String {

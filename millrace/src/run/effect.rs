@@ -124,6 +124,11 @@ impl Effect {
         open.filter(|broker| !mesh.brokers.contains_key(broker)).collect()
     }
 
+    /// Whether a Broker's channel is open.
+    pub(super) fn is_open(&self, broker: &ObjectName) -> bool {
+        self.logs.has(broker)
+    }
+
     /// Waits for the right to change which Brokers there are.
     pub(super) async fn change(&self) -> Changing<'_> {
         Changing {
@@ -133,7 +138,7 @@ impl Effect {
     }
 
     /// Opens a Broker's channel again that could not be given back, and has it served as before.
-    async fn take_back(&self, broker: &ObjectName) {
+    pub(super) async fn take_back(&self, broker: &ObjectName) {
         match self.store.channel(broker, options_of_gone()).await {
             Ok(channel) => {
                 self.make_known([(broker.clone(), channel)]);
@@ -141,7 +146,7 @@ impl Effect {
                 self.desired.send_modify(|_| ());
             }
             Err(error) => {
-                tracing::error!(%broker, %error, "the channel of a broker that is gone cannot be opened again; the next start or reload tries it");
+                tracing::error!(%error, "the channel of a broker that is gone cannot be opened again; it is tried again");
             }
         }
     }
@@ -161,9 +166,10 @@ impl Effect {
 // === impl Changing ===
 
 impl Changing<'_> {
-    /// Whether a document has that Broker.
+    /// Whether a document has that Broker, also one whose reload was cut off by the end of the process.
     pub(super) fn is_wanted(&self, broker: &ObjectName) -> bool {
-        self.effect.current().brokers.contains_key(broker)
+        let has_it = |mesh: &Mesh| mesh.brokers.contains_key(broker);
+        has_it(&self.effect.current()) || has_it(&self.effect.desired.borrow())
     }
 
     /// The channel of a Broker that no document has any more.
@@ -191,7 +197,7 @@ impl Changing<'_> {
         // The dispatcher has done it, unless it has ended.
         owned.lose(broker, channel.partition());
         if let Err(error) = channel.close().await {
-            tracing::warn!(%broker, %error, "the channel of a broker that is forgotten was not closed cleanly");
+            tracing::warn!(%error, "the channel of a broker that is forgotten was not closed cleanly");
         }
         let end = channel.head();
         let given = store.give_back(broker, end).await;

@@ -10,8 +10,9 @@ use millrace_event::{Clock, ObjectName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
-use super::effect::Effect;
+use super::effect::{Changing, Effect};
 
 /// Brokers that are gone are looked at four times in a grace period, between these bounds.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
@@ -37,8 +38,10 @@ pub(super) struct Keeper {
     grace: Duration,
     clock: Clock,
     asks: Asks,
-    /// Those whose grace period has ended although they stay, which was logged.
+    /// Brokers that stay although their grace period has ended; that was logged once for each.
     stay: HashSet<ObjectName>,
+    /// Brokers whose folder could not be given back, and whose channel could not be opened again either.
+    closed: HashSet<ObjectName>,
 }
 
 /// The asks of operators, which wait until somebody keeps the Brokers.
@@ -62,6 +65,10 @@ impl BrokerKeeper for Desk {
     }
 }
 
+fn span_of(broker: &ObjectName) -> Span {
+    tracing::error_span!(parent: None, "broker", %broker)
+}
+
 // === impl Keeper ===
 
 impl Keeper {
@@ -72,6 +79,7 @@ impl Keeper {
             clock: Clock::System,
             asks,
             stay: HashSet::new(),
+            closed: HashSet::new(),
         }
     }
 
@@ -85,27 +93,31 @@ impl Keeper {
                 _ = sweep.tick() => self.sweep(&shutdown).await,
                 Some(Ask { broker, answer }) = self.asks.0.recv() => {
                     // Whoever asked may be gone; what was asked is done all the same.
-                    let _ = answer.send(self.forget(&broker).await);
+                    let forgotten = self.forget(&broker).instrument(span_of(&broker)).await;
+                    let _ = answer.send(forgotten);
                 }
             }
         }
     }
 
     async fn sweep(&mut self, shutdown: &CancellationToken) {
-        let gone = self.effect.gone();
+        let mut gone = self.effect.gone();
+        gone.extend(self.closed.iter().cloned());
         self.stay.retain(|broker| gone.contains(broker));
         for broker in gone {
             if shutdown.is_cancelled() {
                 return;
             }
-            self.look_at(&broker).await;
+            self.look_at(&broker).instrument(span_of(&broker)).await;
         }
     }
 
     /// Gives the Broker back if its grace period has ended and it holds nothing. Its Triggers are forgotten
     /// by the dispatcher before.
     async fn look_at(&mut self, broker: &ObjectName) {
-        let change = self.effect.change().await;
+        let effect = self.effect.clone();
+        let change = effect.change().await;
+        self.open_again(&change, broker).await;
         let Some(channel) = change.gone(broker) else {
             return;
         };
@@ -116,7 +128,10 @@ impl Keeper {
         }
         if usage.parked > 0 {
             if self.stay.insert(broker.clone()) {
-                tracing::warn!(%broker, parked = usage.parked, "the broker stayed away longer than the grace period; it stays for its parked events, until they are dropped or `millrace brokers forget`");
+                tracing::warn!(
+                    parked = usage.parked,
+                    "the broker stayed away longer than the grace period; it stays for its parked events, until they are dropped or `millrace brokers forget`"
+                );
             }
             return;
         }
@@ -126,28 +141,55 @@ impl Keeper {
         }
         match change.give_back(broker, channel).await {
             Ok(end) => {
-                tracing::info!(%broker, end, "the broker stayed away longer than the grace period; its folder is given back");
+                tracing::info!(
+                    end,
+                    "the broker stayed away longer than the grace period; its folder is given back"
+                );
             }
             Err(error) => {
-                tracing::error!(%broker, error = %crate::reasons::reasons(&error), "the folder of a broker that is gone cannot be given back; it is tried again");
+                self.note_if_closed(broker);
+                tracing::error!(error = %crate::reasons::reasons(&error), "the folder of a broker that is gone cannot be given back; it is tried again");
             }
         }
     }
 
     /// Gives a Broker back that is gone, whatever it holds.
-    async fn forget(&self, broker: &ObjectName) -> Result<(), NotForgotten> {
-        let change = self.effect.change().await;
+    async fn forget(&mut self, broker: &ObjectName) -> Result<(), NotForgotten> {
+        let effect = self.effect.clone();
+        let change = effect.change().await;
         if change.is_wanted(broker) {
             return Err(NotForgotten::InUse);
         }
+        self.open_again(&change, broker).await;
         let channel = change.gone(broker).ok_or(NotForgotten::Unknown)?;
         let parked = channel.usage().parked;
         match change.give_back(broker, channel).await {
             Ok(end) => {
-                tracing::warn!(%broker, parked, end, "the broker that is gone was forgotten; its folder is given back");
+                tracing::warn!(
+                    parked,
+                    end,
+                    "the broker that is gone was forgotten; its folder is given back"
+                );
                 Ok(())
             }
-            Err(error) => Err(NotForgotten::Failed(crate::reasons::reasons(&error))),
+            Err(error) => {
+                self.note_if_closed(broker);
+                Err(NotForgotten::Failed(crate::reasons::reasons(&error)))
+            }
+        }
+    }
+
+    /// Opens the channel of a Broker that an earlier try has left closed.
+    async fn open_again(&mut self, change: &Changing<'_>, broker: &ObjectName) {
+        if self.closed.remove(broker) && !change.is_wanted(broker) {
+            self.effect.take_back(broker).await;
+            self.note_if_closed(broker);
+        }
+    }
+
+    fn note_if_closed(&mut self, broker: &ObjectName) {
+        if !self.effect.is_open(broker) {
+            self.closed.insert(broker.clone());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `millrace run`: the whole of Millrace in one process, configured by documents that are watched.
 //!
 //! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`keeper`]
-//! gives back what gone Brokers had, [`watch`] informs observers; the rest is what every [`role`] is made of.
+//! gives back the folders of Brokers that are gone, [`watch`] informs observers; the rest is what every
+//! [`role`] is made of.
 
 mod effect;
 mod keeper;

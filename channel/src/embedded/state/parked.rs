@@ -9,7 +9,7 @@ use super::codec::{event, failures_from_db, from_db, position, stage_from_db, st
 use super::holds::Held;
 use super::worker::Effects;
 use super::{StateError, change, copies};
-use crate::{LaneId, Parked, ParkedQuery, Stage, Work, WorkKey};
+use crate::{LaneId, Parked, ParkedQuery};
 
 /// A parked row's number and its salt: together its id, which sorts by the number, so that a page goes on
 /// after a row that has been dropped meanwhile.
@@ -82,27 +82,7 @@ pub(super) fn redrive(
     if lane.is_none() {
         return Err(StateError::LaneGone(parked.trigger));
     }
-    let stage = match parked.stage {
-        Stage::Subscriber | Stage::DeadLetter => Stage::Subscriber,
-        Stage::Reply => Stage::Reply,
-    };
-    let key = WorkKey {
-        lane: parked.lane,
-        position: parked.position,
-        stage,
-    };
-    let work = Work {
-        key,
-        attempt: 0,
-        due: now,
-        open: false,
-        crashes: 0,
-        suspect: false,
-        undecided: false,
-        failures: parked.failures,
-        body: parked.event,
-    };
-    change::replace(db, &work)?;
+    change::replace(db, &parked.redriven(now))?;
     delete(db, id, effects)?;
     effects.command = true;
     Ok(true)
