@@ -33,8 +33,8 @@ pub struct Parked {
 // === impl Parked ===
 
 impl Parked {
-    /// The row that it becomes again: a reply is to be dead-lettered, anything else goes to the subscriber. Its
-    /// attempts begin anew, due now; the history stays.
+    /// The row that it becomes again: a reply is to be dead-lettered, anything else goes to the subscriber.
+    /// Its attempts begin anew, due now; the history stays.
     pub(crate) fn redriven(self, now: Timestamp) -> Work {
         let (stage, body) = match self.stage {
             Stage::Reply => (Stage::Reply, self.event),

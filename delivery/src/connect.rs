@@ -1,4 +1,4 @@
-//! Making a connection: ask the guard about each address of the place, connect, speak TLS.
+//! Making a connection: ask the guard about each address of the endpoint, connect, speak TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::no_answer::{NoAnswer, Unmade};
-use crate::place::Endpoint;
 use crate::shortage;
 use crate::stream::Wire;
 use crate::tls::Tls;
@@ -26,10 +26,10 @@ const VANISHED_AFTER: Duration = Duration::from_secs(30);
 /// How long a connection is silent before its first probe, and the time between probes.
 const PROBES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
-/// Connects to `place` at one of these addresses, ready for HTTP, within `limit`. Of several addresses none
-/// may use up all of that time.
+/// Connects to `endpoint` at one of these addresses, ready for HTTP, within `limit`. Of several addresses
+/// none may use up all of that time.
 pub(crate) async fn connect(
-    place: &Endpoint,
+    endpoint: &Endpoint,
     addresses: &[SocketAddr],
     guard: &Guard,
     tls: &Tls,
@@ -37,8 +37,8 @@ pub(crate) async fn connect(
 ) -> Result<Wire, Unmade> {
     let connecting = async {
         let tcp = first_reachable(addresses, guard, limit).await?;
-        if place.tls {
-            Ok(Wire::Tls(Box::new(tls.handshake(&place.host, tcp).await?)))
+        if endpoint.tls {
+            Ok(Wire::Tls(Box::new(tls.handshake(&endpoint.host, tcp).await?)))
         } else {
             Ok(Wire::Plain(tcp))
         }

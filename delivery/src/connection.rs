@@ -66,7 +66,7 @@ impl Connection {
         Self {
             shared,
             open: None,
-            parked: owner.place(),
+            parked: owner.endpoint(),
             means: Means::default(),
             headers: HeaderMap::new(),
             alarm: None,

@@ -18,11 +18,11 @@ use hyper_util::rt::TokioIo;
 use millrace_budget::{Hold, Part};
 use millrace_event::http::is_claimed;
 
+use crate::endpoint::Endpoint;
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::patience::Patience;
 use crate::permits::Permit;
-use crate::place::Endpoint;
 use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
 
@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// An open connection.
 pub(crate) struct Open {
-    place: Endpoint,
+    endpoint: Endpoint,
     heard: Heard,
     sender: http1::SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
@@ -92,8 +92,8 @@ enum End {
 // === impl Open ===
 
 impl Open {
-    /// Speaks HTTP/1.1 on a new connection to `place`.
-    pub(crate) async fn new(place: Endpoint, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
+    /// Speaks HTTP/1.1 on a new connection to `endpoint`.
+    pub(crate) async fn new(endpoint: Endpoint, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
         let heard = Heard::default();
         let io = TokioIo::new(Stream::new(wire, heard.clone()));
         let handshake = http1::Builder::new()
@@ -103,7 +103,7 @@ impl Open {
             .await;
         let (sender, driver) = handshake.map_err(|error| NoAnswer::from_hyper(&error, false))?;
         Ok(Self {
-            place,
+            endpoint,
             heard,
             sender,
             driver,
@@ -120,7 +120,7 @@ impl Open {
     /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing
     /// is left over of the last answer.
     pub(crate) async fn takes(&mut self, uri: &Uri) -> bool {
-        self.place.is(uri) && self.is_idle().await
+        self.endpoint.is(uri) && self.is_idle().await
     }
 
     /// Whether the last exchange is over and done with.
@@ -138,9 +138,9 @@ impl Open {
         self.heard.anything()
     }
 
-    /// The Host header of this place.
+    /// The Host header of this endpoint.
     pub(crate) fn host(&self) -> HeaderValue {
-        self.place.host_header.clone()
+        self.endpoint.host_header.clone()
     }
 
     /// Sends a request. [`Open::exchange`] drives it.
@@ -194,7 +194,7 @@ impl Open {
         bounds: &Bounds<'_>,
     ) -> Result<(), NoAnswer> {
         let length = incoming.size_hint().exact();
-        let mut memory = ReplyMemory::new(bounds, &self.place, length);
+        let mut memory = ReplyMemory::new(bounds, &self.endpoint, length);
         self.read_within(&mut incoming, &mut answer.body, bounds.max, &mut memory)
             .await
             .map_err(|error| error.after_pause(bounds.patience.paused()))?;
@@ -245,7 +245,7 @@ impl Open {
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Open")
-            .field("place", &self.place)
+            .field("endpoint", &self.endpoint)
             .field("over", &self.over)
             .finish_non_exhaustive()
     }

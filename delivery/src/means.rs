@@ -7,11 +7,11 @@ use millrace_model::Shortage;
 
 use crate::connect::{self, connect};
 use crate::connector::Shared;
+use crate::endpoint::Endpoint;
 use crate::exchange::Open;
 use crate::no_answer::Unmade;
 use crate::outgoing::{Owner, Short};
 use crate::permits::{Pending, Permit};
-use crate::place::Endpoint;
 use crate::resolve::{Lookup, Resolved, Resolver};
 
 /// What the next attempt needs before it can connect, as far as the slot has it.
@@ -36,27 +36,27 @@ impl Means {
         uri: &Uri,
         timeout: Duration,
     ) -> Result<Box<Open>, Unmade> {
-        let place = Endpoint::of(uri)?;
+        let endpoint = Endpoint::of(uri)?;
         // The addresses stay valid until the permit is there: another lookup would begin from the start.
-        let resolved = match self.resolved.take().filter(|resolved| resolved.is_of(&place)) {
+        let resolved = match self.resolved.take().filter(|resolved| resolved.is_of(&endpoint)) {
             Some(resolved) => resolved,
             None => {
-                if !Resolver::knows(&place) {
+                if !Resolver::knows(&endpoint) {
                     self.give_permit_up();
                 }
                 let resolver = &shared.resolver;
-                resolver.addresses(owner.id, &place, &mut self.lookup).await?
+                resolver.addresses(owner.id, &endpoint, &mut self.lookup).await?
             }
         };
-        let addresses = resolved.with_port(place.port);
+        let addresses = resolved.with_port(endpoint.port);
         let Some(permit) = self.permit(owner) else {
             self.resolved = Some(resolved);
             return Err(Unmade::Short(Shortage::Connections));
         };
         let limit = timeout.min(connect::LIMIT);
-        let wire = connect(&place, &addresses, &shared.options.guard, &shared.tls, limit).await?;
+        let wire = connect(&endpoint, &addresses, &shared.options.guard, &shared.tls, limit).await?;
         shared.metrics.connections.inc();
-        Ok(Box::new(Open::new(place, wire, permit).await?))
+        Ok(Box::new(Open::new(endpoint, wire, permit).await?))
     }
 
     /// A permit for a connection; `None`: the slot now waits in line for one.

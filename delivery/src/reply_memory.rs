@@ -6,10 +6,10 @@ use millrace_budget::part::SMALL;
 use millrace_budget::{Hold, Pace, Part};
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::exchange::Bounds;
 use crate::no_answer::NoAnswer;
 use crate::patience::Patience;
-use crate::place::Endpoint;
 
 /// The memory of one answer.
 ///
@@ -38,8 +38,8 @@ pub(crate) struct ReplyMemory<'a> {
 // === impl ReplyMemory ===
 
 impl<'a> ReplyMemory<'a> {
-    /// For an answer from `place`, with its announced length if it has one.
-    pub(crate) fn new(bounds: &Bounds<'a>, place: &Endpoint, length: Option<u64>) -> Self {
+    /// For an answer from `endpoint`, with its announced length if it has one.
+    pub(crate) fn new(bounds: &Bounds<'a>, endpoint: &Endpoint, length: Option<u64>) -> Self {
         let Bounds {
             max,
             replies: part,
@@ -47,7 +47,7 @@ impl<'a> ReplyMemory<'a> {
             ..
         } = *bounds;
         let mut hasher = DefaultHasher::new();
-        (&place.host, place.port).hash(&mut hasher);
+        (&endpoint.host, endpoint.port).hash(&mut hasher);
         let now = Instant::now();
         Self {
             part,
@@ -139,14 +139,14 @@ mod tests {
     }
 
     fn memory(replies: &'static Part, name: &str, length: Option<u64>) -> ReplyMemory<'static> {
-        let place = Endpoint::of(&format!("http://{name}/").parse().unwrap()).unwrap();
+        let endpoint = Endpoint::of(&format!("http://{name}/").parse().unwrap()).unwrap();
         let bounds = Bounds {
             wants_reply: true,
             max: MAX,
             replies,
             patience: Box::leak(Box::new(Patience::new(Instant::now()))),
         };
-        ReplyMemory::new(&bounds, &place, length)
+        ReplyMemory::new(&bounds, &endpoint, length)
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,10 +22,10 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::lookups::{Found, Lookups, Missing};
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::permits::{Pending, Permit, Shown};
-use crate::place::Endpoint;
 use crate::shares::{OwnerId, Rank};
 
 /// How long an attempt waits for the answer to a running lookup. A lookup that takes longer is slow.
@@ -77,8 +77,8 @@ pub(crate) struct Lookup {
     stage: watch::Receiver<Stage>,
 }
 
-/// The addresses of a place. An attempt that has to wait for a connection keeps them however long that takes.
-/// The guard is asked about them when the attempt connects.
+/// The addresses of an endpoint. An attempt that has to wait for a connection keeps them however long that
+/// takes. The guard is asked about them when the attempt connects.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     host: String,
@@ -103,36 +103,36 @@ impl Resolver {
         }
     }
 
-    /// Whether the addresses of this place are known without a lookup.
-    pub(crate) fn knows(place: &Endpoint) -> bool {
-        without_lookup(&place.host).is_some()
+    /// Whether the addresses of this endpoint are known without a lookup.
+    pub(crate) fn knows(endpoint: &Endpoint) -> bool {
+        without_lookup(&endpoint.host).is_some()
     }
 
-    /// The addresses of a place, in the resolver's order; at least one. `lookup` keeps a lookup that has not
-    /// begun, so that the next call continues it.
+    /// The addresses of an endpoint, in the resolver's order; at least one. `lookup` keeps a lookup that has
+    /// not begun, so that the next call continues it.
     pub(crate) async fn addresses(
         &self,
         owner: OwnerId,
-        place: &Endpoint,
+        endpoint: &Endpoint,
         lookup: &mut Option<Lookup>,
     ) -> Result<Resolved, Unmade> {
-        if let Some(literal) = without_lookup(&place.host) {
-            return Ok(Resolved::now(place, literal));
+        if let Some(literal) = without_lookup(&endpoint.host) {
+            return Ok(Resolved::now(endpoint, literal));
         }
-        let mut asked = match lookup.take().filter(|lookup| lookup.name == place.host) {
+        let mut asked = match lookup.take().filter(|lookup| lookup.name == endpoint.host) {
             Some(lookup) => lookup,
-            None => self.ask(owner, &place.host)?,
+            None => self.ask(owner, &endpoint.host)?,
         };
         if asked.is_in_line() {
             *lookup = Some(asked);
             return Err(Unmade::Short(Shortage::Lookups));
         }
         match tokio::time::timeout(self.shared.patience, asked.found()).await {
-            Ok(Ok(addresses)) => Ok(Resolved::now(place, addresses)),
+            Ok(Ok(addresses)) => Ok(Resolved::now(endpoint, addresses)),
             Ok(Err(Missing::Short(shortage))) => Err(Unmade::Short(shortage)),
-            Ok(Err(Missing::NotFound(cause))) => Err(not_found(&place.host, cause).into()),
+            Ok(Err(Missing::NotFound(cause))) => Err(not_found(&endpoint.host, cause).into()),
             Err(_) => {
-                let name = place.host.clone();
+                let name = endpoint.host.clone();
                 let limit = self.shared.patience;
                 Err(NoAnswer::NameLate { name, limit }.into())
             }
@@ -259,16 +259,16 @@ impl Lookup {
 // === impl Resolved ===
 
 impl Resolved {
-    fn now(place: &Endpoint, addresses: Arc<[IpAddr]>) -> Self {
+    fn now(endpoint: &Endpoint, addresses: Arc<[IpAddr]>) -> Self {
         Self {
-            host: place.host.clone(),
+            host: endpoint.host.clone(),
             addresses,
         }
     }
 
-    /// Whether these are the addresses of this place.
-    pub(crate) fn is_of(&self, place: &Endpoint) -> bool {
-        self.host == place.host
+    /// Whether these are the addresses of this endpoint.
+    pub(crate) fn is_of(&self, endpoint: &Endpoint) -> bool {
+        self.host == endpoint.host
     }
 
     pub(crate) fn with_port(&self, port: u16) -> Vec<SocketAddr> {
@@ -309,7 +309,7 @@ mod tests {
     /// How long the tests wait for a name that never answers.
     const SOON: Duration = Duration::from_millis(300);
 
-    fn place(url: &str) -> Endpoint {
+    fn endpoint(url: &str) -> Endpoint {
         Endpoint::of(&url.parse().expect(url)).expect(url)
     }
 
@@ -322,9 +322,9 @@ mod tests {
 
     /// The addresses, however long it takes to get a turn; and how often the call had to wait for one.
     async fn find(resolver: &Resolver, owner: OwnerId, url: &str) -> (Result<usize, String>, usize) {
-        let (place, mut lookup, mut waits) = (place(url), None, 0);
+        let (endpoint, mut lookup, mut waits) = (endpoint(url), None, 0);
         loop {
-            match resolver.addresses(owner, &place, &mut lookup).await {
+            match resolver.addresses(owner, &endpoint, &mut lookup).await {
                 Ok(found) => return (Ok(found.with_port(80).len()), waits),
                 Err(Unmade::Failed(error)) => return (Err(error.to_string()), waits),
                 Err(Unmade::Short(shortage)) => {
@@ -346,10 +346,13 @@ mod tests {
             ("http://LocalHost:9/", &["[::1]:9", "127.0.0.1:9"]),
         ];
         for (url, expected) in cases {
-            let place = place(url);
-            let found = resolver.addresses(1, &place, &mut None).await.expect("addresses");
+            let endpoint = endpoint(url);
+            let found = resolver
+                .addresses(1, &endpoint, &mut None)
+                .await
+                .expect("addresses");
             let found: Vec<String> = found
-                .with_port(place.port)
+                .with_port(endpoint.port)
                 .iter()
                 .map(ToString::to_string)
                 .collect();

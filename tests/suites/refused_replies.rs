@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::{Answer, Event, Mesh, Sink};
+use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
 use serde_json::{Value, json};
 
 /// An event in a 200, in structured mode.
@@ -240,4 +240,70 @@ async fn a_batch_that_went_round_too_often_is_parked_as_a_whole() -> anyhow::Res
         serde_json::from_slice::<Value>(&message.body)?
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_reply_waits_for_its_broker_to_come_back() -> anyhow::Result<()> {
+    let (sink, mesh) = with_its_broker_away("PT5M", "the reply to be refused for now", async |mesh| {
+        let refused = mesh
+            .admin()
+            .metric("millrace_broker_requests_refused_total")
+            .await?;
+        Ok((refused >= 2.0).then_some(()))
+    })
+    .await?;
+    let heard = sink.wait_for("/second", 1).await?;
+    mesh.until_settled().await?;
+    assert_eq!((heard[0].event().id(), sink.count("/first")), ("r", 1));
+    assert_eq!(mesh.admin().get("parked").await?, json!([]));
+    Ok(())
+}
+
+/// Nobody is called again for it.
+#[tokio::test]
+async fn a_reply_whose_broker_stays_away_is_parked_as_it_was() -> anyhow::Result<()> {
+    let (sink, mesh) = with_its_broker_away("PT8S", "the reply to be refused for good", async |mesh| {
+        let refused = mesh
+            .admin()
+            .metric("millrace_dispatch_refused_replies_total")
+            .await?;
+        Ok((refused >= 1.0).then_some(()))
+    })
+    .await?;
+    let parked = mesh.admin().until_parked(1).await?;
+    assert!(
+        parked[0]["reason"].to_string().contains("unknown-broker"),
+        "{parked:?}"
+    );
+    assert_eq!((sink.count("/first"), sink.count("/second")), (1, 0));
+    Ok(())
+}
+
+/// A subscriber answers with a reply while its Broker is in no document, until something is so. Then the
+/// Broker is back.
+async fn with_its_broker_away(
+    timeout: &str,
+    what: &str,
+    is_so: impl AsyncFn(&Mesh) -> anyhow::Result<Option<()>>,
+) -> anyhow::Result<(Sink, Mesh)> {
+    let sink = Sink::start().await?;
+    let asked = Gate::closed();
+    sink.answer(
+        "/first",
+        [Answer::reply(&Event::new("r", "answer")).after(&asked)],
+    );
+    let first = Trigger::new("first", &sink.url("/first"))
+        .attributes("{type: question}")
+        .delivery(&format!("{{timeout: {timeout}}}"));
+    let second = Trigger::new("second", &sink.url("/second")).attributes("{type: answer}");
+    let documents = Documents::broker().trigger(&first).trigger(&second);
+    let mesh = Mesh::start(documents.text()).await?;
+    mesh.send("shop/default", &[Event::new("q", "question")]).await?;
+    sink.wait_for("/first", 1).await?;
+    let without = Documents::default().and_broker("other", "{}");
+    mesh.reload(without.text()).await?;
+    asked.open();
+    wait_until(what, || is_so(&mesh)).await?;
+    mesh.reload(documents.text()).await?;
+    Ok((sink, mesh))
 }

@@ -300,3 +300,23 @@ async fn wherever_a_kill_comes_the_next_one_begins_above() -> anyhow::Result<()>
     }
     Ok(())
 }
+
+/// Somebody deleted its files under the process, so that nothing about it can be written down.
+#[tokio::test]
+async fn one_whose_files_are_gone_holds_up_no_change_of_the_documents() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let (without, with) = documents(&sink, PATIENT);
+    let bare = Documents::broker().and_broker("side", "{}");
+    for all in [with.text(), bare.text()] {
+        let mesh = Mesh::start(all).await?;
+        mesh.send(SIDE, &events("1-", "x", 1)).await?;
+        fs::remove_dir_all(mesh.setup().data_folder().join("brokers").join(SIDE))?;
+        mesh.reload(without.text()).await?;
+        let more = without.clone().trigger(&Trigger::new("more", &sink.url("/more")));
+        mesh.reload(more.text()).await?;
+        let seen = sink.count("/more");
+        mesh.send("shop/default", &events("2-", "x", 1)).await?;
+        sink.wait_for("/more", seen + 1).await?;
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
+use millrace_tests::{Answer, Event, Gate, Mesh, Sink};
 use serde_json::json;
 
 /// Triggers `first` for the type `question` and `second` for the type `answer`.
@@ -348,39 +348,6 @@ async fn a_circle_by_the_urls_of_our_own_ingress_ends() -> anyhow::Result<()> {
     let documents = circle(&sink, &to("shop/other"), &to("shop/default"));
     mesh.reload(documents.text()).await?;
     goes_round_and_ends(&mesh, &sink).await
-}
-
-#[tokio::test]
-async fn a_reply_waits_for_its_broker_to_come_back() -> anyhow::Result<()> {
-    let sink = Sink::start().await?;
-    let asked = Gate::closed();
-    sink.answer(
-        "/first",
-        [Answer::reply(&Event::new("r", "answer")).after(&asked)],
-    );
-    let documents = Documents::broker()
-        .trigger(&Trigger::new("first", &sink.url("/first")).attributes("{type: question}"))
-        .trigger(&Trigger::new("second", &sink.url("/second")).attributes("{type: answer}"));
-    let mesh = Mesh::start(documents.text()).await?;
-    mesh.send("shop/default", &[Event::new("q", "question")]).await?;
-    sink.wait_for("/first", 1).await?;
-    let without = Documents::default().and_broker("other", "{}");
-    mesh.reload(without.text()).await?;
-    asked.open();
-    wait_until("the reply to be refused for now", || async {
-        let refused = mesh
-            .admin()
-            .metric("millrace_broker_requests_refused_total")
-            .await?;
-        Ok((refused >= 2.0).then_some(()))
-    })
-    .await?;
-    mesh.reload(documents.text()).await?;
-    let heard = sink.wait_for("/second", 1).await?;
-    mesh.until_settled().await?;
-    assert_eq!((heard[0].event().id(), sink.count("/first")), ("r", 1));
-    assert_eq!(mesh.admin().get("parked").await?, json!([]));
-    Ok(())
 }
 
 #[tokio::test]

@@ -37,8 +37,13 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const RELEASE_DRAIN: Duration = Duration::from_secs(1);
 /// How often lanes are looked over: open attempts, queues that stand still.
 const LOOK_OVER: Duration = Duration::from_millis(250);
-/// Orphaned lanes are looked at four times in a grace period, between these bounds.
+/// The bounds of [`sweep_interval`].
 const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
+
+/// How often what is gone is looked at: four times in a grace period, between bounds.
+pub fn sweep_interval(grace: Duration) -> Duration {
+    (grace / 4).clamp(ORPHAN_SWEEP.0, ORPHAN_SWEEP.1)
+}
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -114,6 +119,17 @@ impl Default for DispatcherOptions {
     }
 }
 
+/// What came of serving partitions by a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// All are served.
+    Complete,
+    /// Those that are not are of Brokers that no document has.
+    AllOfTheMesh,
+    /// A Broker of the mesh is not served.
+    Incomplete,
+}
+
 // === impl Dispatcher ===
 
 impl Dispatcher {
@@ -170,8 +186,7 @@ impl Dispatcher {
         let mut ownership = self.parts.owned.changes();
         let mut look_over = tokio::time::interval(LOOK_OVER);
         look_over.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let grace = self.common.options.orphan_grace;
-        let mut sweep = tokio::time::interval((grace / 4).clamp(ORPHAN_SWEEP.0, ORPHAN_SWEEP.1));
+        let mut sweep = tokio::time::interval(sweep_interval(self.common.options.orphan_grace));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -185,13 +200,14 @@ impl Dispatcher {
                     Err(_) => break,
                 },
                 Ok(()) = ownership.changed() => self.follow_ownership(&shutdown).await,
+                // Before the timers, which may always be due.
+                Some(asked) = self.releases.recv() => self.release_broker(asked),
                 mesh = again(self.unapplied.clone()) => {
                     self.unapplied = None;
                     self.apply(mesh, &shutdown).await;
                 }
                 _ = look_over.tick() => self.look_over(),
                 _ = sweep.tick() => self.sweep_orphans().await,
-                Some(asked) = self.releases.recv() => self.release_broker(asked),
             }
         }
         self.end(self.common.options.drain_timeout).await;
@@ -231,27 +247,28 @@ impl Dispatcher {
         }));
     }
 
-    /// Makes what is served match the mesh. The mesh counts as applied only when all of it is: an event that
-    /// is admitted afterwards must find the lanes that want it.
+    /// Makes what is served match the mesh. The mesh counts as applied only when all of its Brokers are
+    /// served: an event that is admitted afterwards must find the lanes that want it. Brokers of no document
+    /// hold nobody up.
     async fn apply(&mut self, mesh: Arc<Mesh>, shutdown: &CancellationToken) {
         self.newest = mesh.clone();
-        let mut complete = true;
+        let mut are_open = true;
         for broker in mesh.brokers.keys().filter(|broker| !self.parts.logs.has(broker)) {
-            complete = false;
+            are_open = false;
             let _span = tracing::error_span!("broker", %broker).entered();
             tracing::error!("the broker's channel is not open; trying again in a second");
         }
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
         let owned = self.parts.owned.all();
-        let Some(all) = self.serve_all(owned, &mesh, shutdown).await else {
+        let Some(outcome) = self.serve_all(owned, &mesh, shutdown).await else {
             return;
         };
         self.show_unserved(&mesh);
-        complete &= all;
-        if complete {
+        if are_open && outcome != Outcome::Incomplete {
             self.applied.send_replace(mesh.revision);
         }
-        self.unapplied = (!complete).then(|| (mesh, Instant::now() + TRY_AGAIN));
+        let is_done = are_open && outcome == Outcome::Complete;
+        self.unapplied = (!is_done).then(|| (mesh, Instant::now() + TRY_AGAIN));
     }
 
     /// Ends serving what was lost, and serves what was gained of Brokers in the mesh. The partitions of other
@@ -270,20 +287,20 @@ impl Dispatcher {
             let key = (broker.clone(), channel.partition());
             mesh.brokers.contains_key(broker) && !self.served.contains_key(&key)
         });
-        if self.serve_all(gained, &mesh, shutdown).await == Some(false) {
+        let outcome = self.serve_all(gained, &mesh, shutdown).await;
+        if outcome.is_some_and(|outcome| outcome != Outcome::Complete) {
             self.unapplied.get_or_insert((mesh, Instant::now() + TRY_AGAIN));
         }
     }
 
-    /// Serves these partitions by the mesh; says whether that worked for all of them. A shutdown is noticed
-    /// between two: `None`.
+    /// Serves these partitions by the mesh. A shutdown is noticed between two: `None`.
     async fn serve_all(
         &mut self,
         owned: Vec<(ObjectName, Arc<dyn Channel>)>,
         mesh: &Mesh,
         shutdown: &CancellationToken,
-    ) -> Option<bool> {
-        let mut complete = true;
+    ) -> Option<Outcome> {
+        let mut outcome = Outcome::Complete;
         for (broker, channel) in owned {
             if shutdown.is_cancelled() {
                 return None;
@@ -292,13 +309,16 @@ impl Dispatcher {
                 // Whoever owns it now serves it.
                 Ok(()) | Err(ChannelError::NotOwner) => {}
                 Err(error) => {
-                    complete = false;
+                    outcome = match mesh.brokers.contains_key(&broker) {
+                        true => Outcome::Incomplete,
+                        false => outcome.max(Outcome::AllOfTheMesh),
+                    };
                     let _span = tracing::error_span!("broker", %broker).entered();
                     tracing::error!(%error, "the broker's triggers cannot be served; trying again in a second");
                 }
             }
         }
-        Some(complete)
+        Some(outcome)
     }
 
     async fn serve(
@@ -308,8 +328,15 @@ impl Dispatcher {
         mesh: &Mesh,
     ) -> Result<(), ChannelError> {
         let key = (broker.clone(), channel.partition());
-        if let Some(served) = self.served.get(&key) {
-            return admission::apply(&served.serving, mesh).await;
+        if let Some(served) = self.served.remove(&key) {
+            if Arc::ptr_eq(&served.serving.channel, &channel) {
+                let serving = served.serving.clone();
+                self.served.insert(key, served);
+                return admission::apply(&serving, mesh).await;
+            }
+            // The partition was lost and gained again: what served it then serves nothing.
+            self.parts.board.detach(broker, key.1);
+            tokio::spawn(served.lose());
         }
         let served = Served::begin(broker, channel, &self.common, &self.parts, mesh).await?;
         self.parts.board.attach(broker, key.1, served.serving.clone());

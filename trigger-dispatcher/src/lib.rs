@@ -47,7 +47,7 @@ mod window;
 mod worker;
 
 pub use catch_up::STRETCH_BYTES;
-pub use dispatcher::{Dispatcher, DispatcherOptions, Parts};
+pub use dispatcher::{Dispatcher, DispatcherOptions, Parts, sweep_interval};
 pub use metrics::Metrics;
 pub use observer::{Observation, Observer};
 pub use release::Release;

@@ -37,8 +37,8 @@ pub(crate) struct Refused {
 }
 
 /// Stores the replies of an answer before the delivery counts as done. If they are refused for now, they are
-/// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, they
-/// become a row of work and the delivery is done.
+/// offered again up to the policy's timeout; then the attempt has failed. If they are refused for good, or
+/// their Broker is still in no document then, they become a row of work and the delivery is done.
 pub(crate) async fn store(serving: &Serving, job: &Job, reply: answered::Reply) -> Ended {
     let counted = |event: &Event| hops::onward(event, &job.event).build();
     let events: Vec<Event> = match reply.events.iter().map(counted).collect() {
@@ -51,7 +51,7 @@ pub(crate) async fn store(serving: &Serving, job: &Job, reply: answered::Reply) 
             serving.metrics.replies.inc_by(events.len() as u64);
             done(Reply::Stored)
         }
-        Err(refusal) if refusal.is_temporary() => {
+        Err(refusal) if refusal.is_temporary() && !matches!(refusal, Refusal::UnknownBroker(_)) => {
             let reason = format!("the reply could not be stored: {refusal}");
             Ended::failed(Failure::without_answer(Verdict::Again, reason))
         }

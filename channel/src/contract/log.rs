@@ -35,7 +35,7 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// A reader of one partition that begins at `from`.
     fn reader(&self, from: Position) -> Box<dyn Reader>;
 
-    /// The events at these positions that the log still has, in the order asked; `None` for one that is gone.
+    /// The events at these positions that can still be read, in the order asked; `None` for one that is gone.
     async fn get_many(&self, at: &[Position]) -> Result<Vec<Option<Record>>, ChannelError>;
 
     /// The first position of the partition appended at or after `time` (its end when there is none), among
@@ -54,8 +54,8 @@ pub trait Reader: Send + fmt::Debug {
     /// Waits while there is nothing below the head. Dropping the future loses nothing.
     async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError>;
 
-    /// As `next`, but gives an empty batch instead of waiting at the head. Either fails where the log ends
-    /// before the reader's position: it has lost its end.
+    /// As `next`, but gives an empty batch instead of waiting at the head. Of a backend that can lose the end
+    /// of a log, either fails where the log ends before the reader's position.
     async fn try_next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError>;
 
     /// The position the next record will have, or an earlier one of which nothing can be read.

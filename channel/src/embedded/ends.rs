@@ -42,19 +42,21 @@ pub(crate) fn note(data: &Path, broker: &ObjectName, end: u64, draft: &Path) -> 
     let mut within = data.to_owned();
     for part in [FOLDER, broker.namespace()] {
         let inner = within.join(part);
-        if !inner.is_dir() {
-            std::fs::create_dir_all(&inner).map_err(|error| fault("make", &inner, error))?;
-            sync_dir(&within)?;
-        }
+        std::fs::create_dir_all(&inner).map_err(|error| fault("make", &inner, error))?;
+        // Also of one that is there: a kill may have come before its sync.
+        sync_dir(&within)?;
         within = inner;
     }
     let written = File::create(draft).and_then(|mut file| {
         writeln!(file, "{end}")?;
         file.sync_all()
     });
-    written.map_err(|error| fault("write", draft, error))?;
     let path = path_of(data, broker);
-    std::fs::rename(draft, &path).map_err(|error| fault("write", &path, error))?;
+    if let Err(error) = written.and_then(|()| std::fs::rename(draft, &path)) {
+        // Best effort: a start empties the folder in which it lies.
+        let _ = std::fs::remove_file(draft);
+        return Err(fault("write", &path, error));
+    }
     sync_dir(&within)
 }
 

@@ -122,24 +122,23 @@ impl DataFolder {
         ends::note(&self.path, broker, end, &self.in_trash()?)
     }
 
-    /// Deletes a broker's folder. It is first moved away, so that a crash never leaves half of it under its
-    /// name. What of it cannot be deleted then goes at the next start. Blocking.
-    pub(crate) fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
+    /// Moves a broker's folder away, so that a crash never leaves half of it under its name. What is to be
+    /// deleted then; `None`: it has no folder. After an error it is there as it was. Blocking.
+    pub(crate) fn put_away(&self, broker: &ObjectName) -> Result<Option<PathBuf>, OpenError> {
         let path = self.broker(broker)?;
         if !path.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let away = self.in_trash()?;
         std::fs::rename(&path, &away).map_err(|error| fault("move", &path, error))?;
         if let Some(namespace) = path.parent() {
-            sync_dir(namespace)?;
+            if let Err(error) = sync_dir(namespace) {
+                tracing::warn!(%error, "a loss of power may bring the folder of a removed broker back");
+            }
             // Goes only when it is empty.
             let _ = std::fs::remove_dir(namespace);
         }
-        if let Err(error) = std::fs::remove_dir_all(&away) {
-            tracing::warn!(%broker, folder = %away.display(), %error, "files of a removed broker stay until the next start");
-        }
-        Ok(())
+        Ok(Some(away))
     }
 
     fn trash(&self) -> PathBuf {
@@ -151,6 +150,13 @@ impl DataFolder {
         let trash = self.trash();
         std::fs::create_dir_all(&trash).map_err(|error| fault("make", &trash, error))?;
         Ok(trash.join(format!("{:016x}", fastrand::u64(..))))
+    }
+}
+
+/// Deletes what was put away. What stays goes at the next start. Blocking; a large folder takes long.
+pub(crate) fn delete(away: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(away) {
+        tracing::warn!(folder = %away.display(), %error, "files of a removed broker stay until the next start");
     }
 }
 
@@ -398,8 +404,8 @@ mod tests {
             std::fs::write(path.join("log").join("x"), b"x").unwrap();
         }
         assert_eq!(folder.brokers().unwrap(), [a.clone(), b.clone()]);
-        folder.remove(&a).unwrap();
-        folder.remove(&a).unwrap();
+        delete(&folder.put_away(&a).unwrap().unwrap());
+        assert_eq!(folder.put_away(&a).unwrap(), None);
         assert_eq!(folder.brokers().unwrap(), [b]);
         // What a crash left of a removal goes at the next start.
         std::fs::create_dir_all(temp.path().join("trash/half")).unwrap();

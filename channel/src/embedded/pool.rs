@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::Span;
 use tracing::span::Entered;
 
@@ -206,9 +206,13 @@ impl Inner {
                 drop(desk);
                 let has_more = self.serve(&*station);
                 desk = self.desk.lock();
-                desk.served.remove(&number);
+                let served = desk.served.remove(&number);
                 if has_more {
                     desk.line.push_back(station);
+                } else {
+                    // The last one of a station may hold the last handle of the pool, whose end locks the
+                    // desk.
+                    MutexGuard::unlocked(&mut desk, || drop((served, station)));
                 }
                 continue;
             }
@@ -251,6 +255,10 @@ impl Inner {
                 continue;
             }
             station.pause();
+            // With what was left done it may linger on.
+            if station.patience().is_none() && !self.short.load(Ordering::SeqCst) {
+                continue;
+            }
             if seat.move_on(SERVED, EMPTY) {
                 return false;
             }
@@ -344,6 +352,8 @@ mod tests {
         name: usize,
         inside: AtomicUsize,
         has_ended: AtomicBool,
+        /// As a log has the pool in its options.
+        pool: Mutex<Option<Pool>>,
     }
 
     impl Station for Counted {
@@ -386,6 +396,7 @@ mod tests {
                 name,
                 inside: AtomicUsize::new(0),
                 has_ended: AtomicBool::new(false),
+                pool: Mutex::default(),
             })
         };
         ((0..count).map(station).collect(), all)
@@ -488,18 +499,27 @@ mod tests {
 
     #[test]
     fn the_threads_end_with_the_pool() {
-        let pool = Pool::of(4);
-        pool.begin().unwrap();
-        // One thread waits for the line, the other one lingers.
-        let (stations, all) = stations(1);
-        give(&pool, &stations[0], [1]);
-        assert_eq!(all.recv_timeout(Duration::from_secs(60)), Ok((0, 1)));
-        let inner = Arc::downgrade(&pool.owner.inner);
-        drop(pool);
-        let until = Instant::now() + Duration::from_secs(30);
-        while inner.upgrade().is_some() {
-            assert!(Instant::now() < until, "a thread holds it");
-            thread::yield_now();
+        for last_in_a_station in [false, true] {
+            let pool = Pool::of(4);
+            pool.begin().unwrap();
+            // One thread waits for the line, the other one lingers.
+            let (stations, all) = stations(1);
+            give(&pool, &stations[0], [1]);
+            assert_eq!(all.recv_timeout(Duration::from_secs(60)), Ok((0, 1)));
+            let inner = Arc::downgrade(&pool.owner.inner);
+            if last_in_a_station {
+                *stations[0].pool.lock() = Some(pool.clone());
+                stations[0].has_ended.store(true, Ordering::SeqCst);
+                let station = stations.into_iter().next().unwrap();
+                station.seat.stir();
+                drop(station);
+            }
+            drop(pool);
+            let until = Instant::now() + Duration::from_secs(30);
+            while inner.upgrade().is_some() {
+                assert!(Instant::now() < until, "a thread holds it");
+                thread::yield_now();
+            }
         }
     }
 }

@@ -13,10 +13,11 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use super::ballast::Ballast;
+use super::blocking::blocking;
 use super::channel::{Embedded, Surroundings};
 use super::checkpoints::Checkpoints;
 use super::disk::{Disk, FolderVolume, Space};
-use super::folder::{DataFolder, fault};
+use super::folder::{self, DataFolder, fault};
 use super::log::LogError;
 use super::metrics::Metrics;
 use super::pool::Pool;
@@ -335,6 +336,13 @@ impl Store {
     /// Deletes a broker's folder with everything in it. Its channel must be closed, and must not be opened
     /// meanwhile. Blocking.
     pub fn remove(&self, broker: &ObjectName) -> Result<(), OpenError> {
+        if let Some(away) = self.put_away(broker)? {
+            folder::delete(&away);
+        }
+        Ok(())
+    }
+
+    fn put_away(&self, broker: &ObjectName) -> Result<Option<PathBuf>, OpenError> {
         {
             let mut open = self.open.lock();
             let known = open.get(broker).and_then(Weak::upgrade);
@@ -343,14 +351,15 @@ impl Store {
             }
             open.remove(broker);
         }
-        self.folder.remove(broker)?;
+        let away = self.folder.put_away(broker)?;
         self.metrics.forget(broker);
-        Ok(())
+        Ok(away)
     }
 
     /// Gives the folder of a Broker back that is gone for good. Its channel must be closed, and ended at
     /// `end`. That is durable before the folder goes: a Broker of the same name begins there. After an error,
-    /// or a crash in between, the Broker is there as it was.
+    /// or a crash in between, the Broker is there as it was. The files are deleted afterwards, and nobody
+    /// waits for that.
     pub async fn give_back(self: &Arc<Self>, broker: &ObjectName, end: Position) -> Result<(), OpenError> {
         let _one = self.opening[lock_of(broker)].lock().await;
         let (store, name) = (self.clone(), broker.clone());
@@ -358,11 +367,14 @@ impl Store {
             let around = &store.surroundings;
             let note = || store.folder.note_end(&name, end.offset);
             around.ballast.backing(&around.disk, note)?;
-            store.remove(&name)?;
-            store.metrics.forgotten_brokers.inc();
-            Ok(())
+            store.put_away(&name)
         });
-        given.await.map_err(|_| OpenError::Interrupted)?
+        let span = tracing::Span::current();
+        if let Some(away) = given.await.map_err(|_| OpenError::Interrupted)?? {
+            self.metrics.forgotten_brokers.inc();
+            drop(blocking(span, move || folder::delete(&away)));
+        }
+        Ok(())
     }
 
     /// The checkpoints of sources, in `<data>/sources.db`.

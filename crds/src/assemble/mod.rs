@@ -2,9 +2,9 @@
 //!
 //! # Contract
 //! Every valid document is in the mesh, whatever the others are: what cannot be resolved is in it with the
-//! reason, so that its events wait (where its Broker is missing, for the grace period). An invalid document is not in the mesh, and its draft says why. Nothing
-//! is read or asked for but what [`Resolve`] answers, so equal documents and equal answers make an equal
-//! mesh.
+//! reason, so that its events wait (where its Broker is missing, for the grace period). An invalid document
+//! is not in the mesh, and its draft says why. Nothing is read or asked for but what [`Resolve`] answers, so
+//! equal documents and equal answers make an equal mesh.
 //!
 //! [`lookup`] finds what a document refers to, among the documents or with [`Resolve`].
 

@@ -3,8 +3,8 @@
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
 //! itself. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
-//! [`log_level`] are commands of their own ([`objects`] is what two of them share); the last six ask a running Millrace through [`admin`], over
-//! [`client`] and [`stream`].
+//! [`log_level`] are commands of their own ([`objects`] is what two of them share); the last six ask a
+//! running Millrace through [`admin`], over [`client`] and [`stream`].
 
 mod admin;
 mod backup;

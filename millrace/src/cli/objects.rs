@@ -1,5 +1,5 @@
-//! What `brokers` and `triggers` share: all objects of a kind are listed, one is shown, and those that are gone
-//! are forgotten.
+//! What `brokers` and `triggers` share: all objects of a kind are listed, one is shown, and those that are
+//! gone are forgotten.
 
 use http::Method;
 use millrace_event::ObjectName;

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use millrace_admin::{BrokerKeeper, NotForgotten};
 use millrace_event::{Clock, ObjectName};
+use millrace_trigger_dispatcher::sweep_interval;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
 use super::effect::{Changing, Effect};
-
-/// Brokers that are gone are looked at four times in a grace period, between these bounds.
-const SWEEP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// Asks of operators that may wait; more wait for room.
 const QUEUE: usize = 16;
@@ -85,7 +83,7 @@ impl Keeper {
 
     /// Works until `shutdown`. A Broker that is being given back then is finished.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let mut sweep = tokio::time::interval((self.grace / 4).clamp(SWEEP.0, SWEEP.1));
+        let mut sweep = tokio::time::interval(sweep_interval(self.grace));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

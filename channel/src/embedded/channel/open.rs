@@ -294,10 +294,13 @@ fn keep_up(channel: &Arc<Embedded>) {
     let upkeep = async move {
         let (mut looked, mut is_idle) = (Instant::now(), rested);
         loop {
-            // Thousands of idle Brokers may ask at the same moment. Taken before all else, so that no close
-            // waits for it; the semaphore is never closed.
+            // Thousands of idle Brokers may ask at the same moment; one that is woken waits for none of them.
+            // Taken before all else, so that no close waits for it; the semaphore is never closed.
             let turn = match is_idle {
-                true => idle_rounds.acquire().await.ok(),
+                true => tokio::select! {
+                    turn = idle_rounds.acquire() => turn.ok(),
+                    () = wake.notified() => None,
+                },
                 false => None,
             };
             // Taken before the channel and released after it: once the channel is closed, no upkeep holds it.

@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// The place of an absolute `http` or `https` URL.
+    /// The endpoint of an absolute `http` or `https` URL.
     pub(crate) fn of(uri: &Uri) -> Result<Self, NoAnswer> {
         Self::parse(uri).ok_or_else(|| NoAnswer::BadUrl(uri.clone()))
     }
@@ -116,12 +116,12 @@ mod tests {
             ),
         ];
         for (url, tls, host, port, header) in cases {
-            let place = Endpoint::of(&url.parse().expect(url)).expect(url);
+            let endpoint = Endpoint::of(&url.parse().expect(url)).expect(url);
             let got = (
-                place.tls,
-                place.host.as_str(),
-                place.port,
-                place.host_header.to_str().expect("text"),
+                endpoint.tls,
+                endpoint.host.as_str(),
+                endpoint.port,
+                endpoint.host_header.to_str().expect("text"),
             );
             assert_eq!(got, (tls, host, port, header), "{url}");
         }
@@ -136,14 +136,14 @@ mod tests {
             "http://a.example:99999/",
             "http://a.example:0/",
         ] {
-            let refused = Endpoint::of(&url.parse().expect(url)).map(|place| place.port);
+            let refused = Endpoint::of(&url.parse().expect(url)).map(|endpoint| endpoint.port);
             assert!(matches!(refused, Err(NoAnswer::BadUrl(_))), "{url}: {refused:?}");
         }
     }
 
     #[test]
     fn two_urls_share_a_place_when_scheme_and_authority_agree() {
-        let place = Endpoint::of(&Uri::from_static("http://a.example:81/x")).expect("a place");
+        let endpoint = Endpoint::of(&Uri::from_static("http://a.example:81/x")).expect("a endpoint");
         for (url, expected) in [
             ("http://a.example:81/other?y", true),
             ("http://A.EXAMPLE:81/", true),
@@ -151,7 +151,7 @@ mod tests {
             ("http://a.example:82/x", false),
             ("http://b.example:81/x", false),
         ] {
-            assert_eq!(place.is(&url.parse().expect(url)), expected, "{url}");
+            assert_eq!(endpoint.is(&url.parse().expect(url)), expected, "{url}");
         }
     }
 }
