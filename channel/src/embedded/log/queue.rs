@@ -12,6 +12,8 @@ use super::{LogError, frame};
 const GROUP_APPENDS: usize = 1024;
 /// One group holds at most about so many bytes: an append larger than this is a group of its own.
 pub(super) const GROUP_BYTES: usize = 4 << 20;
+/// A group of so many bytes is worth a sync.
+const WORTH_BYTES: usize = 64 << 10;
 
 /// One append on its way.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ struct Waiting {
     orders: Vec<Order>,
     /// Bytes of appends that are not answered yet.
     bytes: usize,
+    /// Something was taken the last time.
+    flows: bool,
     closed: bool,
 }
 
@@ -132,7 +136,8 @@ impl Queue {
     /// The next work, in order; `None`: nothing waits.
     pub(super) fn take(&self) -> Option<Work> {
         let mut waiting = self.waiting.lock();
-        if waiting.appends.is_empty() && waiting.orders.is_empty() {
+        waiting.flows = !(waiting.appends.is_empty() && waiting.orders.is_empty());
+        if !waiting.flows {
             return None;
         }
         let mut bytes = 0;
@@ -148,6 +153,12 @@ impl Queue {
         Some(Work { appends, orders })
     }
 
+    /// Whether the next group would follow another one at once and be small.
+    pub(super) fn is_worth_waiting_for(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.flows && waiting.bytes < WORTH_BYTES
+    }
+
     /// These bytes of appends have been answered.
     pub(super) fn answered(&self, bytes: usize) {
         let mut waiting = self.waiting.lock();
@@ -156,5 +167,35 @@ impl Queue {
 
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting.lock().bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::channel::testing::sized;
+
+    #[test]
+    fn only_a_small_group_that_follows_another_one_is_worth_waiting_for() -> Result<(), LogError> {
+        let queue = Queue::new(usize::MAX);
+        let append = |bytes| queue.append(vec![sized("1", bytes)]).map(drop);
+        let take = || {
+            let bytes: usize = queue
+                .take()
+                .map_or(0, |work| work.appends.iter().map(|append| append.bytes).sum());
+            queue.answered(bytes);
+        };
+        append(10)?;
+        assert!(!queue.is_worth_waiting_for(), "nothing came before a lone append");
+        take();
+        assert!(queue.is_worth_waiting_for(), "more may come");
+        append(10)?;
+        assert!(queue.is_worth_waiting_for());
+        append(WORTH_BYTES)?;
+        assert!(!queue.is_worth_waiting_for(), "it is large enough");
+        take();
+        take();
+        assert!(!queue.is_worth_waiting_for(), "nothing came any more");
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The writer's place in the pool: whoever holds it works, one at a time.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -62,6 +63,11 @@ impl Station {
     /// that it is done in order.
     fn group(&self, held: &mut Option<Writer>) -> bool {
         let Some(writer) = held else { return false };
+        // On an idle machine this returns at once. On a busy one it lets producers add to the group, so that
+        // more events share a sync and its wake-ups.
+        if self.shared.queue.is_worth_waiting_for() {
+            thread::yield_now();
+        }
         let Some(work) = self.shared.queue.take() else {
             return false;
         };
