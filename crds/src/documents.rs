@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::document::kinds::{self, Key};
-use crate::document::{Document, report};
+use crate::document::{self, Document};
 use crate::field::Field;
 use crate::input::Input;
 use crate::problem::{Code, MAX_PROBLEMS, Mark};
@@ -24,6 +24,8 @@ pub const MAX_DOCUMENTS: usize = 100_000;
 /// What has been read so far.
 struct Reader {
     file: Arc<str>,
+    /// What a document of that file is.
+    origin: fn(Arc<str>) -> Origin,
     documents: Vec<Document>,
     /// The place of the first document of each name, valid or not.
     first: BTreeMap<Key, (Arc<str>, Mark)>,
@@ -34,8 +36,18 @@ struct Reader {
 
 /// Reads the documents of these inputs.
 pub fn documents(inputs: &[Input]) -> Vec<Document> {
+    of_origin(inputs, Origin::File)
+}
+
+/// Reads the documents of these inputs as objects of a cluster.
+pub(crate) fn manifests(inputs: &[Input]) -> Vec<Document> {
+    of_origin(inputs, Origin::Manifest)
+}
+
+fn of_origin(inputs: &[Input], origin: fn(Arc<str>) -> Origin) -> Vec<Document> {
     let mut reader = Reader {
         file: "".into(),
+        origin,
         documents: Vec::new(),
         first: BTreeMap::new(),
         count: 0,
@@ -77,7 +89,12 @@ impl Reader {
 
     /// A report on what has no name.
     fn report(&self) -> Report {
-        Report::new(Origin::File(Arc::clone(&self.file)), None)
+        Report::new((self.origin)(Arc::clone(&self.file)), None)
+    }
+
+    /// A report on the document with that root.
+    fn report_on(&self, root: &Node) -> Report {
+        document::report((self.origin)(Arc::clone(&self.file)), root)
     }
 
     fn is_full(&self) -> bool {
@@ -90,7 +107,7 @@ impl Reader {
         if root.is_null() {
             return;
         }
-        let mut report = report(&self.file, root);
+        let mut report = self.report_on(root);
         if faults(tree, &mut report) {
             self.put(Document::unread(report));
         } else if kinds::is_list(root) {
@@ -114,7 +131,7 @@ impl Reader {
             .unwrap_or_default();
         self.put(Document::unread(report));
         for item in items {
-            self.resource(item.node, &item.path, self::report(&self.file, item.node));
+            self.resource(item.node, &item.path, self.report_on(item.node));
             if self.is_full() {
                 break;
             }

@@ -9,6 +9,9 @@
 //! 2. **The mesh of them all.** [`assemble`](fn@assemble) looks up what they refer to, also with
 //!    [`Resolve`], and makes the mesh and the draft of each status ([`Draft`]).
 //!
+//! What a cluster has to know of the kinds is in `definition`: their schemas, rules and policies, as
+//! [`manifests`].
+//!
 //! Who calls decides what an invalid document means. In a cluster each document stands alone. Files are
 //! served together or not at all: [`mod@load`] goes both steps for them. [`filter_text`] reads a filter that
 //! stands in no document.
@@ -37,10 +40,13 @@ mod assemble;
 mod resolve;
 mod status;
 
+mod definition;
+
 pub mod filter_text;
 pub mod load;
 
 pub use assemble::{Assembled, assemble};
+pub use definition::{Manifest, manifests};
 pub use document::Document;
 pub use document::destination::url;
 pub use document::kinds::{Key, Kind};
@@ -49,7 +55,7 @@ pub use documents::documents;
 pub use external::{External, Named};
 pub use filter_text::read_filter;
 pub use input::{Input, ReadError, read};
-pub use load::{Loaded, load, load_text};
+pub use load::{Loaded, load, load_for_cluster, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
 pub use report::Origin;
 pub use resolve::Resolve;

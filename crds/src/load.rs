@@ -8,11 +8,11 @@ use millrace_model::Mesh;
 
 use crate::assemble::{Assembled, assemble};
 use crate::document::Document;
-use crate::documents::documents;
+use crate::documents::{documents, manifests};
 use crate::external::External;
 use crate::input::Input;
 use crate::problem::{Code, MAX_PROBLEMS, Problem, Remark};
-use crate::resolve::Files;
+use crate::resolve::{Files, Resolve, SomeCluster};
 use crate::status::remarks;
 
 /// What came of the files.
@@ -30,8 +30,17 @@ pub struct Loaded {
 
 /// Loads the documents of these inputs.
 pub fn load(inputs: &[Input]) -> Loaded {
-    let documents = documents(inputs);
-    let Assembled { mesh, drafts } = assemble(&documents, &Files);
+    whole(documents(inputs), &Files)
+}
+
+/// Loads the documents of these inputs as a cluster would take them: with what the API server refuses, and
+/// what the controller finds wrong with what is stored.
+pub fn load_for_cluster(inputs: &[Input]) -> Loaded {
+    whole(manifests(inputs), &SomeCluster)
+}
+
+fn whole(documents: Vec<Document>, resolve: &dyn Resolve) -> Loaded {
+    let Assembled { mesh, drafts } = assemble(&documents, resolve);
     let of_references: Vec<_> = documents
         .iter()
         .filter(|document| document.has_status())

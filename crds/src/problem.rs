@@ -121,6 +121,8 @@ codes! {
     /// A file, a variable or a program that the operator has not opened to documents, or that an object of a
     /// cluster may never name.
     NotOpen = "not-open",
+    /// The API server of Kubernetes refuses it, for a reason that holds only there.
+    RefusedByApi = "refused-by-api",
     /// A schedule that never comes, or cannot be read.
     BadSchedule = "bad-schedule",
     /// Data that is not what it is said to be.

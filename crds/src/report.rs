@@ -15,6 +15,8 @@ use crate::problem::{Code, MAX_PROBLEMS, MAX_PROBLEMS_OF_OBJECT, Mark, Problem, 
 pub enum Origin {
     /// A file, as it was named. Its author is the operator, or somebody whom the operator lets write it.
     File(Arc<str>),
+    /// A file whose documents are meant for a cluster: they are judged as objects of it, with their places.
+    Manifest(Arc<str>),
     /// A cluster. Its author may be any tenant.
     Cluster,
 }
@@ -28,6 +30,15 @@ pub(crate) struct Report {
     pub(crate) problems: Vec<Problem>,
     pub(crate) remarks: Vec<Remark>,
     pub(crate) external: Vec<External>,
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// Whether the document is an object of a cluster, or becomes one.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster | Self::Manifest(_))
+    }
 }
 
 // === impl Report ===
@@ -46,7 +57,7 @@ impl Report {
 
     fn file(&self) -> &str {
         match &self.origin {
-            Origin::File(file) => file,
+            Origin::File(file) | Origin::Manifest(file) => file,
             Origin::Cluster => "",
         }
     }
@@ -58,7 +69,7 @@ impl Report {
 
     fn most(&self) -> usize {
         match self.origin {
-            Origin::File(_) => MAX_PROBLEMS,
+            Origin::File(_) | Origin::Manifest(_) => MAX_PROBLEMS,
             Origin::Cluster => MAX_PROBLEMS_OF_OBJECT,
         }
     }

@@ -81,6 +81,23 @@ async fn every_example_is_valid() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn every_example_can_be_a_resource_but_for_the_kubeconfig() -> anyhow::Result<()> {
+    for (example, _) in EXAMPLES {
+        let here = folder().join(example);
+        let checked = process::run(&here, &["check", "--kubernetes", "-f", "mesh.yaml"], "").await?;
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        if example == "kubernetes-api" {
+            // In a cluster the source has a service account.
+            let is_it = said.contains("spec.kubeconfig: ") && said.contains("(not-open)");
+            ensure!(is_it && said.contains("1 problem:"), "{said}");
+        } else {
+            ensure!(checked.status.success(), "{example}: {said}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_page_shows_what_its_example_holds() -> anyhow::Result<()> {
     for (example, page) in EXAMPLES {

@@ -11,9 +11,9 @@ use crate::quantity;
 use crate::report::{Origin, Report};
 
 /// The annotation that says which implementation serves a Broker, and our name in it.
-const CLASS: (&str, &str) = ("eventing.knative.dev/broker.class", "Millrace");
+pub(crate) const CLASS: (&str, &str) = ("eventing.knative.dev/broker.class", "Millrace");
 /// Our annotations of a Broker, without the prefix.
-const ANNOTATIONS: &[&str] = &["retention-age", "retention-bytes", "backlog-bytes", "on-full"];
+pub(crate) const ANNOTATIONS: &[&str] = &["retention-age", "retention-bytes", "backlog-bytes", "on-full"];
 
 /// A Broker as written.
 #[derive(Clone, Debug)]
@@ -30,14 +30,7 @@ pub(crate) fn read(
     document: &mut Object<'_>,
     report: &mut Report,
 ) -> Option<BrokerDocument> {
-    if let Some(class) = metadata.annotation(CLASS.0)
-        && let Some(text) = class.node.text()
-        && text != CLASS.1
-        && report.origin != Origin::Cluster
-    {
-        let message = "this Broker is of another class; Millrace serves it all the same";
-        report.remark(class.node.at, &class.path, message);
-    }
+    remark_on_class(metadata, report);
     metadata.refuse_unknown(ANNOTATIONS, report);
     let retention = retention(metadata, report);
     let backlog_bytes = bytes(metadata, "backlog-bytes", 1, report);
@@ -60,6 +53,23 @@ pub(crate) fn read(
         on_full,
     };
     Some(BrokerDocument { broker, delivery })
+}
+
+/// Files are served whatever class they name. In a cluster another class is another's.
+fn remark_on_class(metadata: &Metadata<'_>, report: &mut Report) {
+    let message = match &report.origin {
+        Origin::File(_) => "this Broker is of another class; Millrace serves it all the same",
+        Origin::Manifest(_) => {
+            "this Broker is of another class; in a cluster Millrace leaves it to its owner"
+        }
+        // The controller knows which Brokers are its own.
+        Origin::Cluster => return,
+    };
+    if let Some(class) = metadata.annotation(CLASS.0)
+        && class.node.text().is_some_and(|text| text != CLASS.1)
+    {
+        report.remark(class.node.at, &class.path, message);
+    }
 }
 
 fn spec(document: &mut Object<'_>, namespace: &str, report: &mut Report) -> DeliverySpec {

@@ -36,7 +36,15 @@ pub(crate) struct Sink {
 }
 
 /// The most retries: what an int32 holds, as Knative's field is one.
-const MAX_RETRY: u32 = i32::MAX as u32;
+pub(crate) const MAX_RETRY: u32 = i32::MAX as u32;
+
+/// How the wait may grow.
+pub(crate) const POLICIES: &[(&str, BackoffPolicy)] = &[
+    ("linear", BackoffPolicy::Linear),
+    ("exponential", BackoffPolicy::Exponential),
+];
+/// The modes of requests.
+pub(crate) const FORMATS: &[(&str, Format)] = &[("binary", Format::Binary), ("json", Format::Json)];
 
 // === impl DeliverySpec ===
 
@@ -58,14 +66,7 @@ impl DeliverySpec {
             retry: object
                 .take("retry")
                 .and_then(|field| field.whole(report, 0..=MAX_RETRY)),
-            backoff_policy: choice(
-                object.take("backoffPolicy"),
-                &[
-                    ("linear", BackoffPolicy::Linear),
-                    ("exponential", BackoffPolicy::Exponential),
-                ],
-                report,
-            ),
+            backoff_policy: choice(object.take("backoffPolicy"), POLICIES, report),
             backoff_delay: object
                 .take("backoffDelay")
                 .and_then(|field| period(&field, report)),
@@ -74,11 +75,7 @@ impl DeliverySpec {
             retry_after_max: object
                 .take("retryAfterMax")
                 .and_then(|field| period(&field, report)),
-            format: choice(
-                object.take("format"),
-                &[("binary", Format::Binary), ("json", Format::Json)],
-                report,
-            ),
+            format: choice(object.take("format"), FORMATS, report),
         };
         object.close(report);
         this

@@ -16,7 +16,7 @@ use crate::suggest;
 use crate::tree::{Entry, Node, ReadsAs, Shape};
 
 /// The dialects of this version, as fields of a filter element.
-const DIALECTS: &[&str] = &[
+pub(crate) const DIALECTS: &[&str] = &[
     "exact", "prefix", "suffix", "cesql", "jsonpath", "all", "any", "not",
 ];
 

@@ -15,8 +15,6 @@ pub(crate) mod secret;
 pub(crate) mod source;
 pub(crate) mod trigger;
 
-use std::sync::Arc;
-
 use millrace_event::ObjectName;
 use millrace_model::Reference;
 use serde_json::Value;
@@ -28,6 +26,7 @@ use self::metadata::Metadata;
 use self::secret::{Entries, SecretRef};
 use self::source::SourceDocument;
 use self::trigger::TriggerDocument;
+use crate::definition::judge::both;
 use crate::external::External;
 use crate::field::{Field, Object};
 use crate::problem::{Code, Mark, Problem, Remark, shown};
@@ -108,6 +107,9 @@ impl Document {
             path: path.to_owned(),
         };
         let (key, content) = resource(&field, &mut report).unwrap_or_default();
+        if matches!(report.origin, Origin::Manifest(_)) {
+            both::add(root, &mut report);
+        }
         Self {
             key,
             at: root.at,
@@ -248,7 +250,7 @@ fn skip(root: &Node, version: &str, kind: &str, report: &mut Report) {
     report.remark(root.at, "", message);
 }
 
-/// A report on a document of that file, which is titled as its root says.
-pub(crate) fn report(file: &Arc<str>, root: &Node) -> Report {
-    Report::new(Origin::File(Arc::clone(file)), metadata::title(root))
+/// A report on a document of that origin, which is titled as its root says.
+pub(crate) fn report(origin: Origin, root: &Node) -> Report {
+    Report::new(origin, metadata::title(root))
 }

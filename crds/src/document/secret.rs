@@ -14,7 +14,7 @@ use super::metadata::subdomain;
 use crate::external::Named;
 use crate::field::{Field, Object};
 use crate::problem::{Code, shown};
-use crate::report::{Origin, Report};
+use crate::report::Report;
 use crate::tree::Entry;
 
 /// The entries of one Secret document. Its `Debug` shows the names only.
@@ -91,7 +91,7 @@ fn maps<'a>(document: &mut Object<'a>, name: &'static str, report: &mut Report) 
 /// Refuses what names a variable or a file in an object of a cluster: they are the operator's, and the object
 /// is a tenant's.
 pub(super) fn only_in_files(field: &Field<'_>, report: &mut Report) -> Option<()> {
-    if report.origin != Origin::Cluster {
+    if !report.origin.is_cluster() {
         return Some(());
     }
     let message = "an object of a cluster cannot name a file or a variable of Millrace's own process";

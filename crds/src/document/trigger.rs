@@ -15,7 +15,7 @@ use crate::problem::{Code, Mark};
 use crate::report::Report;
 
 /// Our annotations of a Trigger, without the prefix.
-const ANNOTATIONS: &[&str] = &["parallelism", "max-deferred", "max-parked"];
+pub(crate) const ANNOTATIONS: &[&str] = &["parallelism", "max-deferred", "max-parked"];
 /// Attempts in flight at once: the default and the most.
 const PARALLELISM: (u32, u32) = (32, 1_000);
 /// Events waiting for another attempt, or parked: the default and the most.

@@ -2,7 +2,7 @@
 //! problem.
 
 use millrace_event::ObjectName;
-use millrace_model::{Mesh, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
+use millrace_model::{Mesh, MissingSecret, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
 
 use super::{Draft, Standing};
 use crate::document::delivery::DeliverySpec;
@@ -50,7 +50,9 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
             // The problems of an invalid Secret say more.
-            for why in missing.iter().filter(|why| why.why != NoSecret::Invalid) {
+            // Nor is one said to be missing that has not been looked up.
+            let is_known = |why: &&MissingSecret| !matches!(why.why, NoSecret::Invalid | NoSecret::Pending);
+            for why in missing.iter().filter(is_known) {
                 report.remark(read.sink_at, "spec", format!("a secret is missing: {why}"));
             }
             webhook_secrets(read, draft, mesh, &mut report);
@@ -66,9 +68,13 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
     report
 }
 
-/// The reason, unless the problems of another document say it already.
+/// The reason, unless the problems of another document say it already, or nobody has looked yet.
 fn told(why: &NoTarget) -> Option<&NoTarget> {
-    (!matches!(why, NoTarget::Unresolved(_, Unresolved::Invalid))).then_some(why)
+    let is_known = !matches!(
+        why,
+        NoTarget::Unresolved(_, Unresolved::Invalid | Unresolved::Pending)
+    );
+    is_known.then_some(why)
 }
 
 /// Remarks on a document's own dead-letter sink that is not there, or that is the Broker `own` itself.

@@ -1,11 +1,11 @@
-//! `millrace check`: everything that is wrong with documents, as `run` would see them.
+//! `millrace check`: everything that is wrong with documents, as `run` would see them, or a cluster.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use http::Uri;
-use millrace_crds::{External, Loaded, Named, load, read};
+use millrace_crds::{External, Loaded, Named, load, load_for_cluster, read};
 use millrace_delivery::guard::Guard;
 use millrace_secrets::SecretReader;
 use millrace_sources::secret_flaw;
@@ -21,6 +21,10 @@ pub(crate) struct CheckArgs {
     /// A file or folder of documents; repeat it for more; `-` is the standard input
     #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
+    /// Judge the documents as a cluster would: what its API server refuses, and what is stored and then not
+    /// Ready
+    #[arg(long)]
+    kubernetes: bool,
     #[command(flatten)]
     opened: OpenedArgs,
 }
@@ -40,6 +44,7 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
     let (files, mut loaded) = match read(&args.files) {
         Ok(inputs) => {
             let documents = inputs.iter().filter(|input| input.passed_over.is_none());
+            let load = if args.kubernetes { load_for_cluster } else { load };
             (documents.count(), load(&inputs))
         }
         Err(error) => (

@@ -2,7 +2,7 @@
 //! standard error, and the exit code tells how the command ended.
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
-//! itself. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
+//! itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
 //! [`log_level`] are commands of their own ([`objects`] is what two of them share); the last six ask a
 //! running Millrace through [`admin`], over [`client`] and [`stream`].
 
@@ -11,6 +11,7 @@ mod backup;
 mod brokers;
 mod check;
 mod client;
+mod crds;
 pub(crate) mod exit;
 mod explain;
 mod log_level;
@@ -77,6 +78,8 @@ enum Command {
     Dev(serving::DevArgs),
     /// Say what is wrong with documents, and exit
     Check(check::CheckArgs),
+    /// Print the custom resource definitions, or write them to files
+    Crds(crds::CrdsArgs),
     /// Send an event, and say what the answer means
     Send(send::SendArgs),
     /// Show the Brokers of a running Millrace: state, positions, size of the log, what they hold
@@ -197,6 +200,7 @@ impl Cli {
                 Err(message) => Ok(usage(&message)),
             },
             Command::Check(args) => ask(async { Ok(check::check(&args, output).await) }),
+            Command::Crds(args) => crds::crds(&args, output),
             Command::Send(args) => ask(send::send(args, output)),
             Command::Brokers(args) => ask(brokers::brokers(args, admin, output)),
             Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),

@@ -132,6 +132,12 @@ impl Kube {
             ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),
             ("token-auth-file", "tokens.csv".to_owned()),
             ("authorization-mode", "RBAC".to_owned()),
+            // A beta in this version: they are what writes defaults that look at other fields.
+            ("feature-gates", "MutatingAdmissionPolicy=true".to_owned()),
+            (
+                "runtime-config",
+                "admissionregistration.k8s.io/v1beta1=true".to_owned(),
+            ),
             ("disable-admission-plugins", "ServiceAccount".to_owned()),
         ]
         .into_iter()

@@ -8,6 +8,7 @@ use millrace_model::source::api_server::{Namespaces, ObjectKind, ObjectMode, Wat
 use millrace_model::{NamedFile, SourceSpec};
 
 use super::selector;
+use crate::document::metadata::subdomain;
 use crate::document::{filters, secret};
 use crate::external::Named;
 use crate::field::{Field, Object};
@@ -16,8 +17,9 @@ use crate::report::Report;
 use crate::suggest;
 
 /// The most kinds that one source watches.
-const MAX_RESOURCES: usize = 100;
-const MODES: &[&str] = &["Reference", "Resource"];
+pub(crate) const MAX_RESOURCES: usize = 100;
+/// What `mode` may be.
+pub(crate) const MODES: &[&str] = &["Reference", "Resource"];
 
 /// Reads what is left of the `spec`.
 pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::Spec> {
@@ -36,9 +38,7 @@ pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::
     let filters = spec.take("filters").map(|field| filters::list(field, report));
     let initial_list = spec.take("initialList").and_then(|field| field.truth(report));
     if let Some(field) = spec.take("serviceAccountName") {
-        let message =
-            "it is not used: the source is who the `kubeconfig` says, or in a cluster who its pod is";
-        report.remark(field.node.at, &field.path, message);
+        service_account(&field, report);
     }
     if report.problems.len() != before {
         return None;
@@ -70,6 +70,16 @@ fn kubeconfig(field: &Field<'_>, report: &mut Report) -> Option<NamedFile> {
     let named = report.named_file(path);
     report.external(field, Named::Kubeconfig(named.clone()));
     Some(named)
+}
+
+/// In a cluster the controller asks whether this account may read what the source reads.
+fn service_account(field: &Field<'_>, report: &mut Report) {
+    if report.origin.is_cluster() {
+        subdomain(field, report);
+    } else {
+        let message = "it is not used: the source is who the `kubeconfig` says";
+        report.remark(field.node.at, &field.path, message);
+    }
 }
 
 /// No filter, which passes everything.

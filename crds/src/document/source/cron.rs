@@ -20,7 +20,7 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// The longest jitter.
 const MAX_JITTER: Duration = Duration::from_secs(24 * 3600);
 /// What `catchUp` may be.
-const CATCH_UP: [&str; 3] = ["none", "last", "all"];
+pub(crate) const CATCH_UP: [&str; 3] = ["none", "last", "all"];
 
 /// Reads what is left of the `spec`.
 pub(super) fn read(spec: &mut Object<'_>, report: &mut Report) -> Option<super::Spec> {

@@ -16,13 +16,14 @@ use crate::report::Report;
 
 /// Calls a second where the document says nothing, and the bounds.
 const RATE: u32 = 1_000;
-const RATES: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+pub(crate) const RATES: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// Secrets of one source: each costs an HMAC for a call that is not signed by those before it.
-const MAX_SECRETS: usize = 16;
+pub(crate) const MAX_SECRETS: usize = 16;
 /// Extension attributes of a generic source.
-const MAX_EXTENSIONS: usize = 32;
+pub(crate) const MAX_EXTENSIONS: usize = 32;
 
-const FORGES: &[(&str, Forge)] = &[
+/// What `forge` may be.
+pub(crate) const FORGES: &[(&str, Forge)] = &[
     ("github", Forge::Github),
     ("gitlab", Forge::Gitlab),
     ("bitbucket", Forge::Bitbucket),
@@ -31,7 +32,9 @@ const FORGES: &[(&str, Forge)] = &[
     ("forgejo", Forge::Forgejo),
     ("generic", Forge::Generic),
 ];
-const MAPPINGS: &[(&str, Mapping)] = &[("adapters", Mapping::Adapters), ("knative", Mapping::Knative)];
+/// What `mapping` may be.
+pub(crate) const MAPPINGS: &[(&str, Mapping)] =
+    &[("adapters", Mapping::Adapters), ("knative", Mapping::Knative)];
 const VERIFICATIONS: &[(&str, Verification)] = &[
     ("none", Verification::None),
     ("standardWebhooks", Verification::StandardWebhooks),

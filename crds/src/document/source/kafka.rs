@@ -14,11 +14,11 @@ use crate::tree::Shape;
 /// Knative's label for the type of the keys.
 const KEY_TYPE: &str = "kafkasources.sources.knative.dev/key-type";
 /// The longest name of a topic, by Kafka's own rule.
-const MAX_TOPIC: usize = 249;
+pub(crate) const MAX_TOPIC: usize = 249;
 /// The most servers, and the most topics, that one document names.
-const MAX_NAMES: usize = 1_000;
+pub(crate) const MAX_NAMES: usize = 1_000;
 /// The longest name of a group, and the longest pattern, in bytes.
-const MAX_TEXT: usize = 1_000;
+pub(crate) const MAX_TEXT: usize = 1_000;
 
 /// Reads what is left of the `spec`.
 pub(super) fn read(
@@ -45,6 +45,8 @@ pub(super) fn read(
     let initial_offset = spec.take("initialOffset");
     let ordering = spec.take("ordering");
     one_consumer(spec, report);
+    // Every field is taken before the first that is missing ends this: else `close` would not know it.
+    let key_type = key_type(spec, metadata, report);
     let delivery = delivery(spec, name, report);
     let net = kafka_net::read(spec, name.namespace(), report);
     let kafka = Kafka {
@@ -58,7 +60,7 @@ pub(super) fn read(
         ),
         initial_offset: choice(initial_offset, OFFSETS, report).unwrap_or_default(),
         ordering: choice(ordering, ORDERINGS, report).unwrap_or_default(),
-        key_type: key_type(spec, metadata, report).unwrap_or_default(),
+        key_type: key_type.unwrap_or_default(),
         tls: None,
         login: None,
         delivery,
@@ -66,12 +68,16 @@ pub(super) fn read(
     Some(super::Spec::Kafka(Box::new(kafka), Box::new(net)))
 }
 
-const OFFSETS: &[(&str, InitialOffset)] = &[
+/// What `initialOffset` may be.
+pub(crate) const OFFSETS: &[(&str, InitialOffset)] = &[
     ("earliest", InitialOffset::Earliest),
     ("latest", InitialOffset::Latest),
 ];
-const ORDERINGS: &[(&str, Ordering)] = &[("ordered", Ordering::Ordered), ("unordered", Ordering::Unordered)];
-const KEY_TYPES: &[(&str, KeyType)] = &[
+/// What `ordering` may be.
+pub(crate) const ORDERINGS: &[(&str, Ordering)] =
+    &[("ordered", Ordering::Ordered), ("unordered", Ordering::Unordered)];
+/// What `keyType` may be.
+pub(crate) const KEY_TYPES: &[(&str, KeyType)] = &[
     ("string", KeyType::Text),
     ("int", KeyType::Int),
     ("float", KeyType::Float),

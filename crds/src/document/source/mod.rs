@@ -1,12 +1,12 @@
 //! The documents of sources (`sources.millrace.dev/v1alpha1`): what all kinds share here, and a file for each
 //! kind.
 
-mod api_server;
-mod cron;
-mod git_webhook;
-mod kafka;
+pub(crate) mod api_server;
+pub(crate) mod cron;
+pub(crate) mod git_webhook;
+pub(crate) mod kafka;
 mod kafka_net;
-mod selector;
+pub(crate) mod selector;
 
 use millrace_event::{Event, ObjectName, SpecVersion};
 use millrace_model::source::{GitWebhook, Kafka};

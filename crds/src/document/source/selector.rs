@@ -5,9 +5,9 @@ use crate::problem::{Code, shown};
 use crate::report::Report;
 
 /// The most requirements of one selector.
-const MAX_REQUIREMENTS: usize = 100;
+pub(crate) const MAX_REQUIREMENTS: usize = 100;
 /// The most values of one requirement.
-const MAX_VALUES: usize = 100;
+pub(crate) const MAX_VALUES: usize = 100;
 
 /// Reads a selector. Empty text: it selects everything.
 pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Option<String> {

@@ -1,0 +1,24 @@
+//! Fields that several kinds have: where events go ([`destination`]), how they are delivered ([`delivery`]),
+//! which are wanted ([`filters`]), and how an object stands ([`status`]).
+
+mod delivery;
+mod destination;
+mod filters;
+mod status;
+
+pub(super) use self::delivery::{delivery, iso_duration, short_period};
+pub(super) use self::destination::{destination, reference};
+pub(super) use self::filters::{filter, filters};
+pub(super) use self::status::{addresses, resolved, status};
+
+/// The longest name of an object, and of a kind or version.
+pub(super) const NAME: u32 = 253;
+
+/// The longest URL, and the longest name of an audience.
+pub(super) const URL: u32 = 2_048;
+
+/// The longest chain of certificates.
+const CERTIFICATES: u32 = 65_536;
+
+/// The longest text of other kinds: an expression, the value of an attribute.
+pub(super) const TEXT: u32 = 4_096;

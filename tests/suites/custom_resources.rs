@@ -1,0 +1,308 @@
+//! Promise: the API server itself refuses what is wrong with a resource, in words that say what to do, and stores
+//! what is right as it was written; no webhook is needed for it.
+//!
+//! The table of cases is also what `millrace check --kubernetes` is tested with.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use futures_util::{StreamExt as _, stream};
+use http::{Method, Request};
+use kube::Client;
+use millrace_tests::{Kube, process, wait_until};
+use serde_json::{Value, json};
+
+/// The table: `api` is a part of the refusal, or null where the object is stored.
+const CASES: &str = include_str!("../../crds/tests/data/cases.json");
+/// Where the cases are tried.
+const NAMESPACE: &str = "shop";
+/// Requests under way at one time.
+const AT_ONCE: usize = 8;
+
+/// The manifests of these names, or those of all kinds, as `millrace crds` prints them.
+async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let args = [&["crds", "--output", "json"], names].concat();
+    let printed = process::run(Path::new("."), &args, "").await?;
+    ensure!(
+        printed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    let mut list: Value = serde_json::from_slice(&printed.stdout)?;
+    let items = list["items"].take();
+    Ok(serde_json::from_value(items)?)
+}
+
+/// An API that knows our kinds, and refuses by our policies.
+async fn with_kinds() -> anyhow::Result<Option<Kube>> {
+    let Some(kube) = Kube::start().await? else {
+        return Ok(None);
+    };
+    kube.namespace(NAMESPACE).await?;
+    for definition in manifests(&[]).await? {
+        kube.define(&definition).await?;
+    }
+    for object in manifests(&["policies/validating"]).await? {
+        kube.apply(&object).await?;
+    }
+    let client = kube.client();
+    let strange = |kind: &str, spec: Value| {
+        let mut object = object(kind, "probe");
+        object["spec"] = spec;
+        object["metadata"]["annotations"] = json!({"millrace.dev/strange": "x"});
+        object
+    };
+    let cron = json!({"schedule": "@daily", "sink": {"uri": "http://a/"}});
+    let trigger = json!({"broker": "default", "subscriber": {"uri": "http://a/"}});
+    // A policy holds a little after it is there.
+    for probe in [
+        strange("Broker", json!({})),
+        strange("Trigger", trigger),
+        strange("CronSource", cron),
+    ] {
+        wait_until("the policies to hold", || async {
+            Ok(create(&client, &probe, true).await.is_err().then_some(()))
+        })
+        .await?;
+    }
+    Ok(Some(kube))
+}
+
+/// The group, version and plural of a kind.
+fn place(kind: &str) -> (String, String) {
+    let group = match kind {
+        "Broker" | "Trigger" => "eventing.knative.dev/v1",
+        "KafkaSink" => "sinks.millrace.dev/v1alpha1",
+        _ => "sources.millrace.dev/v1alpha1",
+    };
+    (group.to_owned(), format!("{}s", kind.to_lowercase()))
+}
+
+/// An object without a `spec`, as `kn` writes its head.
+fn object(kind: &str, name: &str) -> Value {
+    let (version, _) = place(kind);
+    json!({
+        "apiVersion": version, "kind": kind, "status": {},
+        "metadata": {"name": name, "namespace": NAMESPACE, "creationTimestamp": null},
+    })
+}
+
+/// Where an object is, for a request.
+fn path(object: &Value) -> String {
+    let (version, plural) = place(object["kind"].as_str().unwrap_or_default());
+    format!("/apis/{version}/namespaces/{NAMESPACE}/{plural}")
+}
+
+async fn create(client: &Client, object: &Value, is_dry: bool) -> Result<Value, kube::Error> {
+    let dry = if is_dry { "?dryRun=All" } else { "" };
+    send(client, Method::POST, &format!("{}{dry}", path(object)), object).await
+}
+
+async fn send(client: &Client, method: Method, path: &str, object: &Value) -> Result<Value, kube::Error> {
+    let body = object.to_string().into_bytes();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body);
+    client.request(request.map_err(kube::Error::HttpError)?).await
+}
+
+/// What the API makes of a case: a change where there is something before, else a new object.
+async fn answer(client: &Client, index: usize, case: &Value) -> anyhow::Result<Result<Value, String>> {
+    let kind = case["kind"].as_str().context("a kind")?;
+    let made = |spec: &str, annotations: &str| {
+        let mut object = object(kind, &format!("case-{index}"));
+        if let Some(spec) = case.get(spec) {
+            object["spec"] = spec.clone();
+        }
+        if let Some(annotations) = case.get(annotations) {
+            object["metadata"]["annotations"] = annotations.clone();
+        }
+        object
+    };
+    let mut after = made("spec", "annotations");
+    let answered = if case.get("before").is_some() {
+        let before = create(client, &made("before", "beforeAnnotations"), false).await?;
+        after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+        let path = format!("{}/case-{index}?dryRun=All", path(&after));
+        send(client, Method::PUT, &path, &after).await
+    } else {
+        create(client, &after, true).await
+    };
+    match answered {
+        Ok(stored) => Ok(Ok(stored)),
+        Err(kube::Error::Api(status)) => Ok(Err(status.message)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_says_what_the_table_says() -> anyhow::Result<()> {
+    let Some(kube) = with_kinds().await? else {
+        return Ok(());
+    };
+    let client = &kube.client();
+    let cases: Vec<Value> = serde_json::from_str(CASES)?;
+    ensure!(cases.len() >= 200, "{} cases", cases.len());
+    let ask = |(index, case)| async move {
+        let said = answer(client, index, case).await?;
+        let is_right = match (case["api"].as_str(), &said) {
+            (None, Ok(_)) => true,
+            (Some(text), Err(message)) => message.contains(text),
+            _ => false,
+        };
+        let wrong = (!is_right).then(|| format!("{}: {} and not {said:?}", case["name"], case["api"]));
+        anyhow::Ok(wrong)
+    };
+    let asked: Vec<_> = stream::iter(cases.iter().enumerate().map(ask))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let asked: Vec<Option<String>> = asked.into_iter().collect::<anyhow::Result<_>>()?;
+    let wrong: Vec<String> = asked.into_iter().flatten().collect();
+    ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    // A server of its own would take as long as all of the above.
+    takes_the_examples(client).await
+}
+
+#[tokio::test]
+async fn what_is_stored_is_what_was_written_and_says_that_nobody_has_looked() -> anyhow::Result<()> {
+    let Some(kube) = with_kinds().await? else {
+        return Ok(());
+    };
+    let client = &kube.client();
+    let mut trigger = object("Trigger", "ship");
+    let attributes = json!({"source": "a", "type": "", "c1d2e3": "x", "abcdefghijklmnopqrst": "y"});
+    trigger["spec"] = json!({
+        "broker": "default", "filter": {"attributes": attributes},
+        "filters": [{"jsonpath": {"$.country": "DE", "$.n": 1}}, {"all": [{"any": [{"exact": {"type": "a"}}]}]}],
+        "subscriber": {"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}},
+        "delivery": {"backoffMax": "PT1M"},
+    });
+    let mut other = object("Trigger", "bill");
+    other["spec"] = json!({"broker": "other", "subscriber": {"uri": "http://a/"}});
+    let broker = object("Broker", "default");
+    for object in [&broker, &trigger, &other] {
+        create(client, object, false).await?;
+    }
+    let get = |object: &Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let request = Request::get(format!("{}/{name}", path(object))).body(Vec::new());
+        async move { anyhow::Ok(client.request::<Value>(request?).await?) }
+    };
+    assert_eq!(get(&trigger).await?["spec"], trigger["spec"]);
+    assert_eq!(
+        get(&other).await?["spec"]["filter"],
+        json!({}),
+        "as Knative defaults it"
+    );
+    for (object, kind) in [(&broker, "Broker"), (&trigger, "Trigger")] {
+        let ready = &get(object).await?["status"]["conditions"][0];
+        assert_eq!(
+            (&ready["type"], &ready["status"]),
+            (&json!("Ready"), &json!("Unknown"))
+        );
+        assert_eq!(
+            ready["message"],
+            format!("no controller has looked at this {kind} yet")
+        );
+    }
+    let selected =
+        Request::get(format!("{}?fieldSelector=spec.broker%3Ddefault", path(&trigger))).body(Vec::new());
+    let selected: Value = client.request(selected?).await?;
+    let names: Vec<_> = selected["items"].as_array().context("items")?.iter().collect();
+    assert!(
+        names.len() == 1 && names[0]["metadata"]["name"] == "ship",
+        "{names:?}"
+    );
+    fills_in_what_looks_at_other_fields(&kube).await
+}
+
+/// With the policies that write: references get the namespace of their object, and Brokers the class.
+async fn fills_in_what_looks_at_other_fields(kube: &Kube) -> anyhow::Result<()> {
+    for mut object in manifests(&["policies/defaults", "policies/default-class"]).await? {
+        // This API server has them as a beta, and Kubernetes 1.36 as they are.
+        object["apiVersion"] = json!("admissionregistration.k8s.io/v1beta1");
+        kube.apply(&object).await?;
+    }
+    let client = &kube.client();
+    let service = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
+    let mut trigger = object("Trigger", "t");
+    let sink = json!({"deadLetterSink": {"ref": service}});
+    trigger["spec"] =
+        json!({"broker": "default", "subscriber": {"ref": service, "uri": "/in"}, "delivery": sink});
+    let mut broker = object("Broker", "b");
+    broker["spec"] = json!({"config": service, "delivery": sink});
+    let there = |object: &Value, pointer: &str| object.pointer(pointer) == Some(&json!(NAMESPACE));
+    wait_until("the policies to hold", || async {
+        let trigger = create(client, &trigger, true).await?;
+        let broker = create(client, &broker, true).await?;
+        let class = &broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"];
+        let all = there(&trigger, "/spec/subscriber/ref/namespace")
+            && there(&trigger, "/spec/delivery/deadLetterSink/ref/namespace")
+            && there(&broker, "/spec/delivery/deadLetterSink/ref/namespace")
+            && there(&broker, "/spec/config/namespace")
+            && class == "Millrace";
+        Ok(all.then_some(()))
+    })
+    .await?;
+    let stored = create(client, &trigger, true).await?;
+    assert_eq!(
+        stored["spec"]["subscriber"]["uri"], "/in",
+        "nothing else is touched"
+    );
+    let mut elsewhere = trigger.clone();
+    elsewhere["spec"]["subscriber"]["ref"]["namespace"] = json!("elsewhere");
+    let stored = create(client, &elsewhere, true).await?;
+    assert_eq!(stored["spec"]["subscriber"]["ref"]["namespace"], "elsewhere");
+    let mut foreign = broker.clone();
+    foreign["metadata"]["annotations"] = json!({"eventing.knative.dev/broker.class": "Kafka"});
+    let stored = create(client, &foreign, true).await?;
+    assert_eq!(
+        stored["metadata"]["annotations"]["eventing.knative.dev/broker.class"],
+        "Kafka"
+    );
+    Ok(())
+}
+
+/// The examples, and why one cannot be a resource as it is.
+const EXAMPLES: [(&str, Option<&str>); 7] = [
+    ("cron", None),
+    ("dead-letters", None),
+    ("filters", None),
+    ("git-webhooks", None),
+    ("kafka", None),
+    // In a cluster the source has a service account, and no kubeconfig.
+    ("kubernetes-api", Some("spec.kubeconfig")),
+    ("quickstart", None),
+];
+
+/// Every document of every example, strictly: with a field that it does not know it would refuse it.
+async fn takes_the_examples(client: &Client) -> anyhow::Result<()> {
+    for (example, but) in EXAMPLES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../examples")
+            .join(example);
+        let text = std::fs::read_to_string(folder.join("mesh.yaml"))?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        ensure!(documents.len() > 1, "{example}");
+        let mut refusals = Vec::new();
+        for document in documents.iter().filter(|document| document["kind"] != "Secret") {
+            let path = format!("{}?dryRun=All&fieldValidation=Strict", path(document));
+            match send(client, Method::POST, &path, document).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) => refusals.push(status.message),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match but {
+            None => ensure!(refusals.is_empty(), "{example}: {refusals:?}"),
+            Some(field) => ensure!(
+                refusals.len() == 1 && refusals[0].contains(field),
+                "{example}: {refusals:?}"
+            ),
+        }
+    }
+    Ok(())
+}
