@@ -6,7 +6,8 @@
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
 //! process, and [`Connects`] keeps it from making connections. [`Terminal`] types what the documentation
 //! says. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
-//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers (with the feature `servers`). Nothing
+//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers, and [`Helm`] installs the chart
+//! (with the feature `servers`). Nothing
 //! here uses the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
@@ -24,6 +25,8 @@ pub mod console;
 pub mod descriptors;
 pub mod documents;
 pub mod event;
+#[cfg(feature = "servers")]
+pub mod helm;
 #[cfg(feature = "servers")]
 pub mod kafka;
 #[cfg(feature = "servers")]
@@ -50,6 +53,8 @@ pub mod volume;
 pub mod wait;
 pub mod webhook;
 
+#[cfg(feature = "servers")]
+pub use self::helm::Helm;
 #[cfg(feature = "servers")]
 pub use self::kafka::Kafka;
 #[cfg(feature = "servers")]

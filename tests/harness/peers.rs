@@ -114,6 +114,14 @@ pub(crate) fn kube_apiserver() -> anyhow::Result<Option<PathBuf>> {
     Ok(found("kube-apiserver", version)?.map(|environment| environment.join("kube-apiserver")))
 }
 
+/// The program helm.
+#[cfg(feature = "servers")]
+pub(crate) fn helm() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/helm/go.mod");
+    let version = version(LOCK, "helm.sh/helm/v4 v").context("invariant: the lock names a version")?;
+    Ok(found("helm", version)?.map(|environment| environment.join("helm")))
+}
+
 /// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not
 /// required.
 fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
@@ -146,7 +154,7 @@ pub(crate) fn skip(reason: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The reason, where nothing may be skipped.
-pub(crate) fn can(command: &mut Command, lacking: &str) -> anyhow::Result<bool> {
+pub fn can(command: &mut Command, lacking: &str) -> anyhow::Result<bool> {
     let refused = match command.output() {
         Ok(output) if output.status.success() => return Ok(true),
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),

@@ -12,6 +12,7 @@
 
 mod bench;
 mod fuzz;
+mod image;
 mod peers;
 mod steps;
 mod test;
@@ -31,6 +32,7 @@ cargo xtask <command>
   tidy              the rules of the house that no compiler checks
   bench [options]   Millrace beside a bare forwarder on this machine; `bench --help` says more
   fuzz [seconds]    every fuzz target for so many seconds (60), where nightly and cargo-fuzz are there
+  image [options]   the container image as an archive, without Docker; `image --help` says more
 
 MILLRACE_REQUIRE_PEERS=1 makes a missing peer a failure; without it a suite says what it skips and why.
 ";
@@ -60,6 +62,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ("bench", options) => bench::run(options),
         ("fuzz", []) => fuzz::run(60),
         ("fuzz", [seconds]) => fuzz::run(seconds.parse()?),
+        ("image", options) => image::run(options),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             Ok(())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -81,6 +81,22 @@ async fn until_granted(client: Client, namespace: &str, rules: &Value) -> anyhow
     .await
 }
 
+/// Whether the user of a client may do something: `verb`, `group`, `resource` (with a subresource behind a
+/// slash), in a namespace or, with an empty one, everywhere.
+///
+/// # Errors
+/// When the API does not answer.
+pub async fn may(client: &Client, action: [&str; 4]) -> anyhow::Result<bool> {
+    let [verb, group, resource, namespace] = action;
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let question = serde_json::from_value(json!({ "spec": { "resourceAttributes": {
+        "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace,
+    } } }))?;
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &question).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}
+
 // === impl Kube ===
 
 impl Kube {
@@ -120,10 +136,18 @@ impl Kube {
         for object in [account, role_object, binding_object] {
             self.apply(&object).await?;
         }
-        let token = self.token(home, name).await?;
-        let kubeconfig = kubeconfig(self.folder.path(), name, self.port, &self.certificates, &token)?;
+        let kubeconfig = self.kubeconfig_of(home, name).await?;
         until_granted(client(&kubeconfig).await?, home, rules).await?;
         Ok(kubeconfig)
+    }
+
+    /// The kubeconfig of a service account that is there.
+    ///
+    /// # Errors
+    /// When the API gives no token, or the file cannot be written.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
+        let token = self.token(namespace, account).await?;
+        kubeconfig(self.folder.path(), account, self.port, &self.certificates, &token)
     }
 
     /// A token of a service account, for an hour.

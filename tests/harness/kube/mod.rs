@@ -232,6 +232,33 @@ impl Kube {
             .await?)
     }
 
+    /// Asks the API whether it would take an object, as `kubectl apply --server-side --dry-run=server
+    /// --validate=strict` does: nothing is stored, and a field that it does not know is refused too.
+    ///
+    /// # Errors
+    /// When it does not know the kind, or would refuse the object.
+    pub async fn would_take(&self, object: &Value) -> anyhow::Result<()> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let params = PatchParams::apply("the-test")
+            .force()
+            .dry_run()
+            .validation_strict();
+        self.api(object)
+            .await?
+            .patch(name, &params, &Patch::Apply(object))
+            .await?;
+        Ok(())
+    }
+
+    /// The object of this kind, namespace and name; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API does not know its kind, or does not answer.
+    pub async fn find(&self, object: &Value) -> anyhow::Result<Option<DynamicObject>> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        Ok(self.api(object).await?.get_opt(name).await?)
+    }
+
     /// Deletes the object of this kind, namespace and name.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 6] = [
+const PEERS: [Peer; 7] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -74,6 +74,13 @@ const PEERS: [Peer; 6] = [
         version_after: "go.etcd.io/etcd/server/v3 v",
         tools: &["go"],
         make: recipes::etcd,
+    },
+    Peer {
+        name: "helm",
+        lock: "helm/go.mod",
+        version_after: "helm.sh/helm/v4 v",
+        tools: &["go"],
+        make: recipes::helm,
     },
     Peer {
         name: "kube-apiserver",

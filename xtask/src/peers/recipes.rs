@@ -70,6 +70,15 @@ pub(super) fn etcd(order: &Order<'_>) -> anyhow::Result<()> {
     go(order, "go.etcd.io/etcd/server/v3", "etcd", "-s -w")
 }
 
+/// Built without its version, it says that it is not released.
+pub(super) fn helm(order: &Order<'_>) -> anyhow::Result<()> {
+    let flags = format!(
+        "-s -w -X helm.sh/helm/v4/internal/version.version=v{}",
+        order.version
+    );
+    go(order, "helm.sh/helm/v4/cmd/helm", "helm", &flags)
+}
+
 /// Its version is what clients ask it for; built without it, it says 0.0.
 pub(super) fn kube_apiserver(order: &Order<'_>) -> anyhow::Result<()> {
     let mut parts = order.version.split('.');

@@ -1,6 +1,7 @@
 //! The rules of the house that no compiler checks. Each check gives findings, one sentence each; none means
 //! tidy.
 
+mod chart;
 mod documents;
 mod edges;
 mod manifests;
@@ -32,7 +33,7 @@ struct House {
 /// A rule: its name and its check.
 type Rule = (&'static str, fn(&House) -> anyhow::Result<Vec<String>>);
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     (
         "every source file says what it is, and is short enough to read",
         sources::check,
@@ -74,6 +75,10 @@ const RULES: [Rule; 12] = [
     (
         "every path and parameter over HTTP is documented, and no other",
         reference::paths,
+    ),
+    (
+        "the chart has our definitions and versions, and describes each value",
+        chart::check,
     ),
 ];
 
