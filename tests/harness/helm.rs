@@ -120,9 +120,9 @@ impl Helm {
     /// # Errors
     /// When the chart refuses them.
     pub async fn template(&self, values: &[&str]) -> anyhow::Result<Vec<Value>> {
-        let mut args = command("template", values);
-        args.extend(["--kube-version", KUBERNETES].map(str::to_owned));
-        documents(&self.succeed(&args).await?)
+        let mut all = vec!["--kube-version", KUBERNETES];
+        all.extend(values);
+        documents(&self.succeed(&command("template", &all)).await?)
     }
 }
 
@@ -132,11 +132,9 @@ pub fn command(verb: &str, values: &[&str]) -> Vec<String> {
     let mut args = vec![verb.to_owned(), "millrace".to_owned(), place];
     args.extend(["--namespace", NAMESPACE].map(str::to_owned));
     for value in values {
-        if !value.starts_with('-') {
-            // JSON is told from text by how it begins.
-            let is_json = value
-                .split_once('=')
-                .is_some_and(|(_, value)| value.starts_with(['[', '{']));
+        if value.contains('=') && !value.starts_with('-') {
+            let (_, given) = value.split_once('=').unwrap_or_default();
+            let is_json = given.starts_with(['[', '{']) && serde_json::from_str::<Value>(given).is_ok();
             args.push(if is_json { "--set-json" } else { "--set" }.to_owned());
         }
         args.push((*value).to_owned());

@@ -82,7 +82,7 @@ const COMBINATIONS: [(&str, &[&str]); 14] = [
             "persistence.storageClass=fast",
             "bindAddress=[::]",
             "service.ipFamilyPolicy=PreferDualStack",
-            r#"service.ipFamilies=["IPv4","IPv6"]"#,
+            r#"service.ipFamilies=["IPv4"]"#,
             "memoryBudget=256MiB",
             "hostUsers=false",
             "priorityClassName=high",
@@ -146,7 +146,7 @@ fn definition(group: &str, kind: &str, spec: &Value) -> Value {
 }
 
 /// The objects of a kind among those of a release.
-fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> + Clone {
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
@@ -231,6 +231,36 @@ async fn the_api_server_takes_every_combination() -> anyhow::Result<()> {
             taken.with_context(|| format!("{what}: {} {}", object["kind"], name(object)))?;
         }
         ensure!(of_kind(&objects, "StatefulSet").count() == 1, "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn policies_come_where_they_are_wanted_and_known() -> anyhow::Result<()> {
+    let Some(helm) = Helm::alone()? else {
+        return Ok(());
+    };
+    let modern = "--kube-version=1.36.0";
+    // Those that refuse, those that fill something in, and whether one of these is about the class.
+    let cases: [(&[&str], usize, usize, bool); 6] = [
+        (&[], 3, 0, false),
+        (&[modern], 3, 5, true),
+        (&[modern, "defaultClass=false"], 3, 4, false),
+        (&[modern, "crds.eventing=skip"], 1, 0, false),
+        (&[modern, "admissionPolicies.enabled=false"], 0, 0, false),
+        (&[modern, r#"watchNamespaces=["millrace"]"#], 0, 0, false),
+    ];
+    for (values, refuse, fill, has_class) in cases {
+        let objects = helm.template(values).await?;
+        let fills = of_kind(&objects, "MutatingAdmissionPolicy");
+        assert_eq!(
+            of_kind(&objects, "ValidatingAdmissionPolicy").count(),
+            refuse,
+            "{values:?}"
+        );
+        assert_eq!(fills.clone().count(), fill, "{values:?}");
+        let is_class = |policy: &Value| name(policy) == "millrace-broker-class";
+        assert_eq!(fills.clone().any(is_class), has_class, "{values:?}");
     }
     Ok(())
 }
@@ -388,7 +418,6 @@ async fn the_account_may_do_what_it_needs_and_nothing_else() -> anyhow::Result<(
         ["patch", "sources.millrace.dev", "kafkasources/status", TEAM],
         ["watch", "", "services", ""],
         ["create", "events.k8s.io", "events", TEAM],
-        ["watch", "apiextensions.k8s.io", "customresourcedefinitions", ""],
         ["create", "authorization.k8s.io", "subjectaccessreviews", ""],
         ["create", eventing, "brokers", NAMESPACE],
         ["watch", "", "secrets", NAMESPACE],

@@ -80,7 +80,12 @@ async fn they_are_taken_over_when_knative_is_gone(kube: &Kube, helm: &Helm) -> a
     let mut foreign = foreign_triggers();
     foreign["metadata"]["labels"] = json!({"app.kubernetes.io/name": "millrace"});
     kube.define(&foreign).await?;
-    let values = ["--reuse-values", "crds.eventing=install", "--take-ownership"];
+    let values = [
+        "--reuse-values",
+        "crds.eventing=install",
+        "--take-ownership",
+        "--force-conflicts",
+    ];
     helm.succeed(&helm::command("upgrade", &values)).await?;
     let ours = kube.find(&definition(TRIGGERS)).await?.context("no definition")?;
     ensure!(

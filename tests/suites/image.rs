@@ -11,10 +11,10 @@ use millrace_tests::{Client, Event, peers};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Makes `$1` read-only, with `$2` at its `/data`, and becomes the rest of the arguments in it, as the user of
-/// the image. What a container runtime does, with nothing but namespaces: none is needed on this machine.
-const INSIDE: &str = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && mount --bind \"$2\" \"$1/data\" \
-    && root=\"$1\" && shift 2 && exec unshare --user --map-user=65532 --map-group=65532 --root=\"$root\" \"$@\"";
+/// Makes `$1` read-only, with `$2` at its `/data`, and becomes the rest of the arguments in it, as the user
+/// of the image. It is what a container runtime does, done with namespaces, so that none has to be here.
+const INSIDE: &str = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && mount --bind "$2" "$1/data" \
+    && root="$1" && shift 2 && exec unshare --user --map-user=65532 --map-group=65532 --root="$root" "$@""#;
 
 const BROKER: &str =
     "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default, namespace: shop}\n";

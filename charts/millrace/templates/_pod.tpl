@@ -35,9 +35,9 @@
 
 {{- define "millrace.volumes" -}}
 {{- $trusted := .Values.trustedCertificates -}}
-{{- $claimed := and .Values.persistence.enabled (not .Values.persistence.existingClaim) -}}
-{{- if or (not $claimed) $trusted.existingSecret $trusted.existingConfigMap .Values.extraVolumes -}}
 volumes:
+  # Where SQLite sorts what is large.
+  - {name: tmp, emptyDir: {}}
   {{- if not .Values.persistence.enabled }}
   - {name: data, emptyDir: {}}
   {{- else if .Values.persistence.existingClaim }}
@@ -51,7 +51,6 @@ volumes:
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- end -}}
 {{- end -}}
 
 {{/* Immutable on the server, so nothing is in it that an upgrade changes, such as labels with a version. */}}

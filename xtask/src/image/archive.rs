@@ -1,4 +1,5 @@
-//! A folder as an image of one layer: an OCI layout in a tar, with the index that older Dockers read beside it.
+//! A folder as an image of one layer: an OCI layout in a tar, and beside it the index that older Dockers
+//! read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! `image`: the container image as an archive, made without Docker.
 //!
 //! [`root`] gathers what is in it: the binary, the libraries that it loads, certificates and the user.
-//! [`archive`] makes one layer of that, and an archive that Docker, containerd and Podman load. The same files
-//! give the same bytes: names are sorted, and times and owners are fixed.
+//! [`archive`] makes one layer of that, and an archive that Docker, containerd and Podman load. The same
+//! files give the same bytes: names are sorted, and times and owners are fixed.
 
 mod archive;
 mod root;
