@@ -38,7 +38,7 @@ pub mod namespace;
 pub mod neighbours;
 pub mod peers;
 #[cfg(feature = "servers")]
-mod ports;
+pub mod ports;
 mod preload;
 pub mod process;
 pub mod producer;

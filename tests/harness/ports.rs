@@ -10,7 +10,10 @@ const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// So many different free ports of the loopback interface. Nothing holds them: a test that loses the race
 /// starts again with others.
-pub(crate) fn free(count: usize) -> anyhow::Result<Vec<u16>> {
+///
+/// # Errors
+/// When there are not as many.
+pub fn free(count: usize) -> anyhow::Result<Vec<u16>> {
     let mut held = Vec::new();
     for _ in 0..1_000 {
         if held.len() == count {

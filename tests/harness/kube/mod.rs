@@ -259,6 +259,18 @@ impl Kube {
         Ok(self.api(object).await?.get_opt(name).await?)
     }
 
+    /// Says how an object stands, in the place of the controller that would: its `status` becomes this.
+    ///
+    /// # Errors
+    /// When there is no such object, or the API refuses it.
+    pub async fn set_status(&self, object: &Value, status: &Value) -> anyhow::Result<()> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let patch = Patch::Merge(json!({ "status": status }));
+        let api = self.api(object).await?;
+        api.patch_status(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
     /// Deletes the object of this kind, namespace and name.
     ///
     /// # Errors
