@@ -1,5 +1,5 @@
-//! Promise: the API server itself refuses what is wrong with a resource, in words that say what to do, and stores
-//! what is right as it was written; no webhook is needed for it.
+//! Promise: the API server itself refuses what is wrong with a resource, in words that say what to do, and
+//! stores what is right as it was written; no webhook is needed for it.
 //!
 //! The table of cases is also what `millrace check --kubernetes` is tested with.
 

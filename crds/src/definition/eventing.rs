@@ -1,5 +1,5 @@
-//! Broker and Trigger, as Knative defines them: the same fields, columns and labels, and its messages where its
-//! own tests look for them. Beside these are the optional fields of Millrace.
+//! Broker and Trigger, as Knative defines them: the same fields, columns and labels, and its messages where
+//! its own tests look for them. Beside these are the optional fields of Millrace.
 
 use super::parts::{NAME, addresses, delivery, destination, filter, filters, reference, resolved, status};
 use super::rule::{Part, Rule};

@@ -3,8 +3,8 @@
 //! A [`Definition`] is one kind, and [`definitions`] lists them. [`schema`] says what the fields may hold,
 //! [`rule`] what a type cannot say; both are data here, and become OpenAPI and CEL only in the manifests. So
 //! the same table is also what [`judge`] asks. [`parts`] has the fields that several kinds share;
-//! [`eventing`], [`sources`] and [`sinks`] have the kinds. [`policy`] holds the rules about annotations, which
-//! a schema cannot see. [`manifest`] is what is applied, written by [`yaml`].
+//! [`eventing`], [`sources`] and [`sinks`] have the kinds. [`policy`] holds the rules about annotations,
+//! which a schema cannot see. [`manifest`] is what is applied, written by [`yaml`].
 //!
 //! Words and bounds are those of the readers in [`crate::document`]: a schema takes them from there.
 

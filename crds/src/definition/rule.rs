@@ -1,5 +1,5 @@
-//! Rules that a type cannot say. Each is data, so that it is written once: as CEL for the API server, and as a
-//! test of a document for `millrace check --kubernetes`.
+//! Rules that a type cannot say. Each is data, so that it is written once: as CEL for the API server, and as
+//! a test of a document for `millrace check --kubernetes`.
 //!
 //! Patterns are understood alike by RE2 and by the crate `regex`: no look-around, no classes of Unicode. They
 //! have no single quote, so they stand in CEL as raw strings.

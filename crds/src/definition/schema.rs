@@ -1,7 +1,7 @@
 //! What a field may hold: its type with its bounds, and the rules that go beyond a type.
 //!
-//! Every text, list and mapping has a bound, because Kubernetes multiplies the cost of a rule by the bounds of
-//! all that encloses it. Every field has a description; it is what `kubectl explain` shows.
+//! Every text, list and mapping has a bound, because Kubernetes multiplies the cost of a rule by the bounds
+//! of all that encloses it. Every field has a description; it is what `kubectl explain` shows.
 
 use serde_json::{Map, Value, json};
 

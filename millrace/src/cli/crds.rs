@@ -1,5 +1,5 @@
-//! `millrace crds`: the custom resource definitions and admission policies of this version, to be applied to a
-//! cluster.
+//! `millrace crds`: the custom resource definitions and admission policies of this version, to be applied to
+//! a cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,9 @@
 //! standard error, and the exit code tells how the command ended.
 //!
 //! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
-//! itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and
-//! [`log_level`] are commands of their own ([`objects`] is what two of them share); the last six ask a
-//! running Millrace through [`admin`], over [`client`] and [`stream`].
+//! itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`],
+//! [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`] is what two of them
+//! share); the last six ask a running Millrace through [`admin`], over [`client`] and [`stream`].
 
 mod admin;
 mod backup;

@@ -41,8 +41,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-/// What the API server does with an object of that kind, which replaces the one `before`. `None` when the kind
-/// is not one of ours.
+/// What the API server does with an object of that kind, which replaces the one `before`. `None` when the
+/// kind is not one of ours.
 pub(crate) fn judge(root: &Node, before: Option<&Node>) -> Option<Verdict> {
     let text = |name| root.get(name).and_then(Node::text);
     let (version, kind) = (text("apiVersion")?, text("kind")?);

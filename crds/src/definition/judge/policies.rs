@@ -107,8 +107,8 @@ fn filter(element: &Node, path: &str, levels: usize, out: &mut Vec<Refusal>) {
     if DIALECTS.iter().filter(|word| element.get(word).is_some()).count() > 1 {
         out.push(refusal(element.at, path, MANY_DIALECTS));
     }
-    for name in ["all", "any"] {
-        filters(element.get(name), &format!("{path}.{name}"), below, out);
+    for list in ["all", "any"] {
+        filters(element.get(list), &format!("{path}.{list}"), below, out);
     }
     if let Some(inner) = element.get("not") {
         filter(inner, &format!("{path}.not"), below, out);

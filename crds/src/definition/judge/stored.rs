@@ -1,4 +1,5 @@
-//! What the API server stores of an object: without the fields that a schema does not list, and with defaults.
+//! What the API server stores of an object: without the fields that a schema does not list, and with
+//! defaults.
 
 use crate::definition::Definition;
 use crate::definition::schema::{Holds, Schema};

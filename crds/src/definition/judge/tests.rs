@@ -1,5 +1,5 @@
-//! The table of cases: what the API server and the controller make of each object. The suite `custom_resources`
-//! asks a real API server the same.
+//! The table of cases: what the API server and the controller make of each object. The suite
+//! `custom_resources` asks a real API server the same.
 
 use serde_json::{Value, json};
 
@@ -192,7 +192,8 @@ fn a_schema_has_the_fields_that_the_reader_knows() {
         // What Brokers of other classes are configured by is passed over.
         for (way, mut names) in found.into_iter().filter(|(way, _)| *way != ["config"]) {
             if definition.kind == "KafkaSource" && way == ["delivery"] {
-                // It is read to be refused with a reason; as an unknown field it is stored, and so is refused.
+                // It is read to be refused with a reason; as an unknown field it is stored, and so is
+                // refused.
                 names.insert(0, "deadLetterSink".to_owned());
                 names.sort();
             }

@@ -1,6 +1,6 @@
-//! Admission policies: what a schema cannot see. Annotations, which are no part of a schema ([`annotations`]);
-//! filters with `jsonpath`, whose type is free; and fields that are a text or a mapping. [`validating`] refuses,
-//! and [`mutating`] writes defaults that look at other fields.
+//! Admission policies: what a schema cannot see. Annotations, which are no part of a schema
+//! ([`annotations`]); filters with `jsonpath`, whose type is free; and fields that are a text or a mapping.
+//! [`validating`] refuses, and [`mutating`] writes defaults that look at other fields.
 //!
 //! They need no webhook: the API server itself evaluates them. They are for clusters in which the kinds are
 //! ours, because Knative's own webhooks refuse the same there.

@@ -8,7 +8,7 @@ use crate::document::broker::CLASS;
 use crate::document::filters::DIALECTS;
 
 /// All annotations of an object, of which there may be none.
-const ANNOTATIONS_OF_OBJECT: &str = "has(object.metadata.annotations) ? object.metadata.annotations : {}";
+const ALL_ANNOTATIONS: &str = "has(object.metadata.annotations) ? object.metadata.annotations : {}";
 
 /// Brokers: the class stays, and annotations make sense.
 pub(super) fn brokers() -> Vec<Value> {
@@ -28,7 +28,7 @@ pub(super) fn brokers() -> Vec<Value> {
         CLASS_CHANGED,
     )];
     validations.extend(of_annotations("Broker"));
-    let variables = vec![variable("annotations", ANNOTATIONS_OF_OBJECT)];
+    let variables = vec![variable("annotations", ALL_ANNOTATIONS)];
     validating(
         "millrace-brokers",
         &eventing("brokers", &["CREATE", "UPDATE"]),
@@ -73,7 +73,7 @@ pub(super) fn triggers() -> Vec<Value> {
         NOT_DEFAULT,
     ));
     let variables = vec![
-        variable("annotations", ANNOTATIONS_OF_OBJECT),
+        variable("annotations", ALL_ANNOTATIONS),
         variable("filters", "has(object.spec.filters) ? object.spec.filters : []"),
     ];
     validating(
@@ -95,7 +95,7 @@ pub(super) fn sources() -> Vec<Value> {
             format!("spec.net.sasl.{field}: {ONLY_SECRETS}"),
         ));
     }
-    let variables = vec![variable("annotations", ANNOTATIONS_OF_OBJECT)];
+    let variables = vec![variable("annotations", ALL_ANNOTATIONS)];
     let rules = json!({
         "apiGroups": ["sources.millrace.dev"], "apiVersions": ["v1alpha1"], "resources": ["*"],
         "operations": ["CREATE", "UPDATE"],

@@ -1,4 +1,5 @@
-//! The sources of Millrace, a file for each kind. Where Knative has a kind for the same, fields have its names.
+//! The sources of Millrace, a file for each kind. Where Knative has a kind for the same, fields have its
+//! names.
 
 mod api_server;
 mod cron;
