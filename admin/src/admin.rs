@@ -76,6 +76,9 @@ pub struct Admin {
 /// What one request's header may take, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
+/// Connections of probes and scrapers at one time.
+const MAX_PROBES: usize = 32;
+
 // === impl Admin ===
 
 impl Admin {
@@ -110,6 +113,29 @@ impl Admin {
             .layer(DefaultBodyLimit::max(guard::MAX_BODY_BYTES))
             .layer(from_fn_with_state(hosts, guard::admit))
             .with_state(self.clone())
+    }
+
+    /// What a probe or a scraper needs, and nothing else. Any Host is answered: a kubelet calls a pod by its
+    /// address.
+    pub fn probe_router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::scrape))
+            .fallback(refused::unknown_path)
+            .layer(DefaultBodyLimit::max(0))
+            .with_state(self.clone())
+    }
+
+    /// Serves what probes and scrapers need until [`Admin::shutdown`].
+    pub async fn serve_probes(self, listener: Listener, metrics: ListenerMetrics) -> Drained {
+        let options = ServeOptions {
+            max_connections: MAX_PROBES,
+            max_header_bytes: MAX_HEADER_BYTES,
+            ..ServeOptions::default()
+        };
+        let service = TowerToHyperService::new(self.probe_router());
+        millrace_serve::serve(listener, options, metrics, service, self.shutdown).await
     }
 
     /// Serves until [`Admin::shutdown`].

@@ -74,6 +74,12 @@ fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
     (!orphaned).then_some(lane)
 }
 
+/// Whether a lane is that trigger's own. One of the same name that a cluster has made anew is another
+/// trigger.
+fn is_of(lane: &Lane, trigger: &Trigger) -> bool {
+    trigger.uid.is_none() || lane.inner.lock().settings.trigger.uid == trigger.uid
+}
+
 /// Lanes whose trigger is gone stop where they are, durably.
 async fn orphan_missing(
     serving: &Arc<Serving>,
@@ -87,7 +93,7 @@ async fn orphan_missing(
         let gone: Vec<_> = routes
             .lanes
             .values()
-            .filter(|lane| !wanted.contains_key(&lane.name))
+            .filter(|lane| !wanted.get(&lane.name).is_some_and(|trigger| is_of(lane, trigger)))
             .cloned()
             .collect();
         let position = routes.position;

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A served admin listener, and the ends of what it reads.
 pub(crate) struct Served {
+    /// Where probes are answered.
+    pub(crate) probed: SocketAddr,
     pub(crate) address: SocketAddr,
     pub(crate) mesh: watch::Sender<Arc<Mesh>>,
     pub(crate) reload: watch::Sender<ReloadState>,
@@ -116,9 +118,13 @@ pub(crate) async fn serve() -> Served {
         max_connections: 64,
         shutdown: CancellationToken::new(),
     };
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).expect("a free port");
+    let bind = || Listener::bind("127.0.0.1:0".parse().unwrap()).expect("a free port");
+    let (listener, probes) = (bind(), bind());
+    let probed = probes.address();
+    tokio::spawn(admin.clone().serve_probes(probes, ListenerMetrics::default()));
     Served {
         address: listener.address(),
+        probed,
         mesh,
         reload,
         ready,
@@ -140,7 +146,11 @@ impl Served {
     }
 
     pub(crate) async fn raw(&self, request: String) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.raw_at(self.address, request).await
+    }
+
+    pub(crate) async fn raw_at(&self, address: SocketAddr, request: String) -> Answer {
+        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();

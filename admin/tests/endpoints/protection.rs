@@ -25,6 +25,33 @@ async fn a_foreign_host_gets_nothing() {
 }
 
 #[tokio::test]
+async fn probes_are_answered_to_any_host_and_nothing_else_is() {
+    let served = serve().await;
+    served.ready.send_replace(true);
+    for (method, path, status) in [
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/metrics", 200),
+        ("POST", "/metrics", 405),
+        ("GET", "/", 404),
+        ("GET", "/api/v1/mesh", 404),
+        ("PUT", "/api/v1/log-level", 404),
+        ("DELETE", "/api/v1/parked/1", 404),
+    ] {
+        for host in ["10.244.0.7:9091", "evil.example"] {
+            let headers = format!("host: {host}\r\nmillrace-request: 1\r\nconnection: close");
+            let request = format!("{method} {path} HTTP/1.1\r\n{headers}\r\n\r\n");
+            let answer = served.raw_at(served.probed, request).await;
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        }
+    }
+    served.ready.send_replace(false);
+    let request = "GET /readyz HTTP/1.1\r\nhost: 10.244.0.7\r\nconnection: close\r\n\r\n";
+    let answer = served.raw_at(served.probed, request.to_owned()).await;
+    assert_eq!(answer.status, 503);
+}
+
+#[tokio::test]
 async fn what_changes_something_needs_the_header_and_no_answer_allows_an_origin() {
     let served = serve().await;
     let origin = "origin: http://evil.example\r\n";

@@ -1,16 +1,17 @@
 //! The command line: its arguments, and which command runs. Data goes to the standard output, remarks to the
 //! standard error, and the exit code tells how the command ended.
 //!
-//! [`serving`] and [`opened`] hold the flags of the commands that serve. [`backup`] reads a data folder by
-//! itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`], [`parked`],
-//! [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`] is what two of them
-//! share); the last six ask a running Millrace through [`admin`], over [`client`] and [`stream`].
+//! [`serving`], [`opened`] and [`cluster`] hold the flags of the commands that serve. [`backup`] reads a data
+//! folder by itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`],
+//! [`parked`], [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`] is what two of
+//! them share); the last six ask a running Millrace through [`admin`], over [`client`] and [`stream`].
 
 mod admin;
 mod backup;
 mod brokers;
 mod check;
 mod client;
+mod cluster;
 mod crds;
 pub(crate) mod exit;
 mod explain;
@@ -181,6 +182,7 @@ impl Cli {
                     "documents are watched, which cannot be done with the standard input: name a file or folder",
                 ))
             }
+            Command::Run(args) if args.cluster.kubernetes => run_cluster(args),
             Command::Run(args) => match args.serving.config(args.data) {
                 Ok(config) => serve(args.serving.listening.log_format, "info", |log| {
                     crate::run::run(config, args.files, log)
@@ -221,6 +223,36 @@ impl Cli {
             }
         }
     }
+}
+
+/// What is logged by default. The client logs each attempt while the API server is away; the controller says
+/// it once.
+#[cfg(feature = "kubernetes")]
+const CLUSTER_LOG: &str = "info,kube_client=off,kube_runtime=off";
+
+/// `millrace run --kubernetes`.
+#[cfg(feature = "kubernetes")]
+fn run_cluster(args: serving::RunArgs) -> anyhow::Result<Exit> {
+    let made = args.serving.config(args.data).and_then(|mut config| {
+        let cluster = args.cluster.config(config.listen)?;
+        // Beside a laptop's cluster subscribers may be on the laptop; in a pod loopback is the pod itself.
+        config.refuse_loopback = cluster.kubeconfig.is_none();
+        Ok((config, cluster))
+    });
+    match made {
+        Ok((config, cluster)) => serve(args.serving.listening.log_format, CLUSTER_LOG, |log| {
+            crate::run::cluster::run(config, cluster, log)
+        }),
+        Err(message) => Ok(usage(&message)),
+    }
+}
+
+/// Without the client of Kubernetes there is no cluster.
+#[cfg(not(feature = "kubernetes"))]
+fn run_cluster(_: serving::RunArgs) -> anyhow::Result<Exit> {
+    Ok(usage(
+        "this build has no client of Kubernetes (feature `kubernetes`)",
+    ))
 }
 
 fn version(output: Output) {

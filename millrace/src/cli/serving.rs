@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use millrace_broker::HostRule;
 use millrace_channel::embedded::Durability;
 
+use crate::cli::cluster::ClusterArgs;
 use crate::cli::logs::LogFormat;
 use crate::cli::opened::OpenedArgs;
 use crate::cli::values::{
@@ -21,8 +22,16 @@ use crate::sources::sink::Sinks;
 pub(crate) struct RunArgs {
     /// A file or folder of documents; repeat it for more. They are watched: changes take effect without a
     /// restart
-    #[arg(short = 'f', long = "file", value_name = "PATH", required = true)]
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "PATH",
+        required_unless_present = "kubernetes",
+        conflicts_with = "kubernetes"
+    )]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// The data folder; created where it is not there
     #[arg(
         long,
@@ -103,6 +112,10 @@ pub(crate) struct ListeningArgs {
     /// Where the admin API, health and metrics are; port 0 takes any free one
     #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = parse_address)]
     pub(crate) admin_listen: SocketAddr,
+    /// Where /healthz, /readyz and /metrics, and nothing else, are answered beside the admin listener, to
+    /// whoever can connect: for the probes of a pod
+    #[arg(long, value_name = "ADDR", env = "MILLRACE_PROBE_LISTEN", value_parser = parse_address)]
+    pub(crate) probe_listen: Option<SocketAddr>,
     /// A name by which clients may call the admin listener beside its own address, as through a proxy: NAME
     /// for any port, or NAME:PORT. Repeat it, or separate names by commas
     #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
@@ -231,6 +244,7 @@ impl ListeningArgs {
             data,
             listen: self.listen,
             admin_listen: self.admin_listen,
+            probe_listen: self.probe_listen,
             admin_allowed_hosts: self.admin_allowed_hosts.clone(),
             hosts: match &*self.allowed_hosts {
                 [] => HostRule::Any,
@@ -242,6 +256,7 @@ impl ListeningArgs {
             rebuild_state: false,
             max_event_bytes: self.max_event_bytes,
             max_outgoing_connections: self.max_outgoing_connections,
+            refuse_loopback: false,
             drain_timeout: self.drain_timeout,
             orphan_grace: Duration::ZERO,
             history_bytes: 0,

@@ -81,6 +81,19 @@ pub(crate) fn parse_name(text: &str) -> Result<ObjectName, String> {
     }
 }
 
+/// A namespace of Kubernetes.
+pub(crate) fn parse_namespace(text: &str) -> Result<String, String> {
+    match parse_name(&format!("{text}/name")) {
+        Ok(_) if !text.contains(['/', '.']) && text.len() <= 63 => Ok(text.to_owned()),
+        _ => Err("the name of a namespace is expected".to_owned()),
+    }
+}
+
+/// An absolute URL with `http` or `https`.
+pub(crate) fn parse_url(text: &str) -> Result<http::Uri, String> {
+    millrace_crds::url(text).map_err(str::to_owned)
+}
+
 /// An attribute of an event: `name=value`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -178,6 +191,11 @@ mod tests {
         for text in ["", "a b", "me@a", "http://a", "a/b", "a:b", "a:", "a:99999", "*"] {
             assert!(parse_host(text).is_err(), "{text}");
         }
+        assert_eq!(parse_namespace("shop"), Ok("shop".to_owned()));
+        for text in ["", "a/b", "a.b", "A", " "] {
+            assert!(parse_namespace(text).is_err(), "{text}");
+        }
+        assert!(parse_url("https://in.example/a").is_ok() && parse_url("in.example").is_err());
         assert!(parse_pair("a=b=c").is_ok_and(|pair| pair.1 == "b=c"));
         assert!(parse_pair("=b").is_err() && parse_pair("a").is_err());
     }

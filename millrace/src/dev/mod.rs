@@ -34,7 +34,7 @@ pub(crate) async fn dev(config: RoleConfig, log: Arc<dyn LogFilter>) -> anyhow::
     let (listen, admin) = (node.listen(), node.admin_listen());
     let echo_shutdown = CancellationToken::new();
     let echo_task = tokio::spawn(echo::serve(echo, echo_shutdown.clone()));
-    let running = node.start(mesh).await?;
+    let running = node.start(std::future::ready(mesh)).await?;
     out::data(&greeting(listen, admin, &config));
     let mut ended = signal::Ended::listen(config.drain_timeout)?;
     ended.asked().await;

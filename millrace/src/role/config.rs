@@ -20,7 +20,9 @@ pub(crate) struct RoleConfig {
     pub(crate) listen: SocketAddr,
     /// Where the admin API is.
     pub(crate) admin_listen: SocketAddr,
-    /// Names by which it may be called beside its own address.
+    /// Where probes and scrapers are answered beside it.
+    pub(crate) probe_listen: Option<SocketAddr>,
+    /// Names by which the admin API may be called beside its own address.
     pub(crate) admin_allowed_hosts: Vec<String>,
     /// The hosts under which the ingress may be called.
     pub(crate) hosts: HostRule,
@@ -36,6 +38,8 @@ pub(crate) struct RoleConfig {
     pub(crate) max_event_bytes: usize,
     /// The most connections to targets that may be open at one time, as far as there are descriptors.
     pub(crate) max_outgoing_connections: usize,
+    /// Whether targets on this machine itself are refused: in a pod they are Millrace's own.
+    pub(crate) refuse_loopback: bool,
     /// How long what is in hand may take to end at shutdown.
     pub(crate) drain_timeout: Duration,
     /// How long the debts of a trigger that is gone are kept, and the folder of a Broker that is gone.

@@ -66,6 +66,7 @@ pub(crate) struct Front {
     keeper: Option<Arc<dyn BrokerKeeper>>,
     log_filter: Arc<dyn LogFilter>,
     admin_listener: Listener,
+    probe_listener: Option<Listener>,
     admin_allowed_hosts: Vec<String>,
     admin_connections: usize,
     serve_metrics: ServeMetrics,
@@ -101,6 +102,9 @@ impl Front {
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());
         let admin_listener = Listener::bind(config.admin_listen)?;
+        let probe_listener = config.probe_listen.map(Listener::bind).transpose()?;
+        let own = [Some(&admin_listener), probe_listener.as_ref()];
+        let own: Vec<SocketAddr> = own.into_iter().flatten().map(Listener::address).collect();
         let limits = Limits {
             event_bytes: config.max_event_bytes,
             ..Limits::default()
@@ -130,8 +134,8 @@ impl Front {
         )?;
         let connector = Connector::new(ConnectorOptions {
             guard: Guard {
-                refuse: vec![admin_listener.address()],
-                ..Guard::default()
+                refuse_loopback: config.refuse_loopback,
+                refuse: own,
             },
             max_answer_bytes: config.answer_bytes(),
             max_connections: descriptors.outgoing,
@@ -174,6 +178,7 @@ impl Front {
             log_filter: given.log_filter,
             memory,
             admin_listener,
+            probe_listener,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
             admin_connections: descriptors.admin,
             serve_metrics,
@@ -222,12 +227,27 @@ impl Front {
             shutdown: shutdown.clone(),
         };
         let (listener, metrics) = (self.admin_listener, self.serve_metrics.listener("admin"));
+        let probes = self.probe_listener.map(|listener| {
+            let metrics = self.serve_metrics.listener("probes");
+            (listener, metrics)
+        });
         // On threads of its own: health is answered whatever the process is busy with.
         let admin = Part::start_apart("millrace-admin", shutdown, |_| async {
-            match listener.moved_here() {
-                Ok(listener) => drop(admin.serve(listener, metrics).await),
-                Err(error) => tracing::error!(%error, "the admin API cannot be served"),
-            }
+            let beside = admin.clone();
+            let probes = async {
+                let Some((listener, metrics)) = probes else { return };
+                match listener.moved_here() {
+                    Ok(listener) => drop(beside.serve_probes(listener, metrics).await),
+                    Err(error) => tracing::error!(%error, "probes cannot be answered"),
+                }
+            };
+            let api = async {
+                match listener.moved_here() {
+                    Ok(listener) => drop(admin.serve(listener, metrics).await),
+                    Err(error) => tracing::error!(%error, "the admin API cannot be served"),
+                }
+            };
+            tokio::join!(api, probes);
         })?;
         let first = first.await?;
         let ingress = Part::start(CancellationToken::new(), |shutdown| async {

@@ -1,8 +1,9 @@
 //! What every serving role is made of: `millrace run`, `millrace sources` and `millrace dev` add only their
 //! own parts.
 //!
-//! A role is given its [`config`] and its [`documents`], finds its [`limits`], builds its [`front`] and its
-//! own [`part`]s, and runs until the [`signal`] to end. Meanwhile it applies changed documents.
+//! A role is given its [`config`] and the [`Origin`] of its mesh ([`documents`], unless it is a cluster),
+//! finds its [`limits`], builds its [`front`] and its own [`part`]s, and runs until the [`signal`] to end.
+//! Meanwhile it applies changed documents.
 
 pub(crate) mod clock;
 pub(crate) mod config;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::cli::exit::Exit;
 use config::RoleConfig;
-use documents::{Documents, Unfit};
+use documents::{Documents, Seen, Unfit};
 
 /// A role of the process whose parts are wired and whose addresses are bound; nothing is served yet.
 pub(crate) trait Role {
@@ -38,8 +39,9 @@ pub(crate) trait Role {
     /// Where the admin API is.
     fn admin_listen(&self) -> SocketAddr;
 
-    /// Starts the parts and brings the first mesh into effect. It is ready when this returns.
-    async fn start(self, mesh: Mesh) -> anyhow::Result<Self::Live>;
+    /// Starts the parts, waits for the first mesh and brings it into effect. It is ready when this returns;
+    /// until then the admin API says that it is not.
+    async fn start(self, first: impl Future<Output = Mesh>) -> anyhow::Result<Self::Live>;
 }
 
 /// A role at work.
@@ -82,13 +84,33 @@ struct Ready {
     data: String,
 }
 
+/// Where the mesh comes from.
+pub(crate) trait Origin {
+    /// The mesh to begin with, as soon as it is known.
+    async fn first(&mut self) -> Mesh;
+
+    /// Brings each later mesh into effect, without an end. It may be dropped at any time.
+    async fn follow(&mut self, running: &mut impl Live);
+
+    /// Ends what it does beside.
+    async fn end(self);
+}
+
+/// Files and folders as the origin of the mesh.
+struct Files {
+    documents: Documents,
+    seen: Seen,
+    /// What was read at the start.
+    mesh: Mesh,
+}
+
 /// Serves documents until SIGTERM or SIGINT.
 pub(crate) async fn serve<R: Role>(
     documents: Documents,
     config: &RoleConfig,
     build: impl FnOnce(&Mesh) -> anyhow::Result<R>,
 ) -> anyhow::Result<Exit> {
-    let mut seen = documents.seen().await;
+    let seen = documents.seen().await;
     let (mesh, remarks) = match documents.load().await {
         Ok(loaded) => loaded,
         Err(unfit) => {
@@ -97,10 +119,25 @@ pub(crate) async fn serve<R: Role>(
         }
     };
     remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
-    let role = match unless_locked(build(&mesh))? {
-        Ok(role) => role,
-        Err(exit) => return Ok(exit),
-    };
+    match unless_locked(build(&mesh))? {
+        Ok(role) => {
+            let files = Files {
+                documents,
+                seen,
+                mesh,
+            };
+            serve_from(files, role, config).await
+        }
+        Err(exit) => Ok(exit),
+    }
+}
+
+/// Serves what the origin has until SIGTERM or SIGINT.
+pub(crate) async fn serve_from<R: Role>(
+    mut origin: impl Origin,
+    role: R,
+    config: &RoleConfig,
+) -> anyhow::Result<Exit> {
     let ready = serde_json::to_string(&Ready {
         ready: true,
         listen: role.listen().to_string(),
@@ -109,31 +146,42 @@ pub(crate) async fn serve<R: Role>(
     })?;
     let mut ended = signal::Ended::listen(config.drain_timeout)?;
     let mut running = tokio::select! {
-        running = role.start(mesh) => running?,
+        running = role.start(origin.first()) => running?,
         () = ended.asked() => return Ok(Exit::Ok),
     };
     crate::cli::out::data(&ready);
-    let follow = async {
-        loop {
-            documents.changed(&mut seen).await;
-            match reload(&documents, &mut running).await {
-                Reloaded::Settled => seen.settle(),
-                Reloaded::TryAgain => seen.try_again(),
-            }
-        }
-    };
     tokio::select! {
         () = ended.asked() => {}
-        () = follow => {}
+        () = origin.follow(&mut running) => {}
     }
     tracing::info!("stopping: no new events; what is in hand ends");
     tokio::select! {
-        stopped = running.stop() => stopped.map(|()| Exit::Ok),
+        (stopped, ()) = async { tokio::join!(running.stop(), origin.end()) } => stopped.map(|()| Exit::Ok),
         () = ended.asked() => {
             tracing::warn!("asked to end a second time: ending at once");
             Ok(Exit::Failed)
         }
     }
+}
+
+// === impl Files ===
+
+impl Origin for Files {
+    async fn first(&mut self) -> Mesh {
+        std::mem::take(&mut self.mesh)
+    }
+
+    async fn follow(&mut self, running: &mut impl Live) {
+        loop {
+            self.documents.changed(&mut self.seen).await;
+            match reload(&self.documents, running).await {
+                Reloaded::Settled => self.seen.settle(),
+                Reloaded::TryAgain => self.seen.try_again(),
+            }
+        }
+    }
+
+    async fn end(self) {}
 }
 
 /// A locked data folder has an exit code of its own.

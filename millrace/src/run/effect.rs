@@ -64,6 +64,12 @@ impl Effect {
         self.admitted.borrow().clone()
     }
 
+    /// The partitions that this process owns.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn owned(&self) -> Ownership {
+        self.owned.clone()
+    }
+
     /// Makes `mesh` the one in effect. An error leaves the one that was.
     pub(crate) async fn take(&self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
         let _one = self.changing.lock().await;

@@ -2,8 +2,10 @@
 //!
 //! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`keeper`]
 //! gives back the folders of Brokers that are gone, [`watch`] informs observers; the rest is what every
-//! [`role`] is made of.
+//! [`role`] is made of. `cluster` takes the documents from Kubernetes.
 
+#[cfg(feature = "kubernetes")]
+pub(crate) mod cluster;
 mod effect;
 mod keeper;
 mod node;

@@ -11,6 +11,8 @@ use millrace_channel::embedded::Store;
 use millrace_channel::{Logs, Ownership};
 use millrace_event::{Clock, ObjectName};
 use millrace_model::Mesh;
+#[cfg(feature = "kubernetes")]
+use millrace_model::StatusBoard;
 use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Parts};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch as latest;
@@ -113,6 +115,24 @@ impl Node {
     }
 }
 
+#[cfg(feature = "kubernetes")]
+impl Node {
+    /// Every metric of the process, for who counts beside its parts.
+    pub(super) fn registry(&mut self) -> &mut Registry {
+        &mut self.front.registry
+    }
+
+    /// Where its parts say how they stand.
+    pub(super) fn board(&self) -> Arc<StatusBoard> {
+        self.front.board.clone()
+    }
+
+    /// The partitions that this process owns.
+    pub(super) fn owned(&self) -> Ownership {
+        self.effect.owned()
+    }
+}
+
 impl Role for Node {
     type Live = Running;
 
@@ -124,10 +144,10 @@ impl Role for Node {
         self.front.admin_listen()
     }
 
-    async fn start(self, mesh: Mesh) -> anyhow::Result<Running> {
+    async fn start(self, first: impl Future<Output = Mesh>) -> anyhow::Result<Running> {
         let dispatcher = Part::start(CancellationToken::new(), |shutdown| self.dispatcher.run(shutdown));
         let effect = Arc::new(self.effect);
-        let front = self.front.open(effect.take(mesh)).await?;
+        let front = self.front.open(async { effect.take(first.await).await }).await?;
         // Only now is it known which Brokers are gone.
         let keeper = Keeper::new(effect.clone(), self.orphan_grace, self.asks);
         let keeper = Part::start(CancellationToken::new(), |shutdown| keeper.run(shutdown));

@@ -80,11 +80,12 @@ impl Role for SourcesNode {
         self.front.admin_listen()
     }
 
-    async fn start(self, mesh: Mesh) -> anyhow::Result<SourcesLive> {
-        let first = self.effect.take(mesh);
+    async fn start(self, first: impl Future<Output = Mesh>) -> anyhow::Result<SourcesLive> {
+        let effect = self.effect;
+        let front = self.front.open(async { Ok(effect.take(first.await)) }).await?;
         Ok(SourcesLive {
-            front: self.front.open(async { Ok(first) }).await?,
-            effect: self.effect,
+            front,
+            effect,
             store: self.store,
         })
     }

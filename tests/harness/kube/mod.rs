@@ -2,12 +2,13 @@
 //!
 //! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a
 //! namespace of its own. The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`].
-//! [`access`] is who may do what, [`pod`] how that looks from inside, and [`watched`] a source that looks at
-//! it.
+//! [`access`] is who may do what, [`pod`] how that looks from inside, [`watched`] a source that looks at it,
+//! and [`served`] a mesh whose documents are its objects.
 
 pub mod access;
 mod etcd;
 pub mod pod;
+pub mod served;
 pub mod watched;
 
 use std::fs;
@@ -282,6 +283,16 @@ impl Kube {
             .delete(name, &kube::api::DeleteParams::default())
             .await?;
         Ok(())
+    }
+
+    /// An object as it is now; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API does not know its kind, or does not answer.
+    pub async fn get(&self, object: &Value) -> anyhow::Result<Option<Value>> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let found = self.api(object).await?.get_opt(name).await?;
+        Ok(found.map(serde_json::to_value).transpose()?)
     }
 
     /// Applies a CustomResourceDefinition, and waits until its kind is served and found.

@@ -25,6 +25,8 @@ pub struct Setup {
     role: &'static str,
     pub(super) args: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Where its documents come from, instead of the file.
+    kubeconfig: Option<PathBuf>,
     data: PathBuf,
     listen: String,
     is_silent: bool,
@@ -46,6 +48,7 @@ impl Setup {
             role: "run",
             args: Vec::new(),
             environment: Vec::new(),
+            kubeconfig: None,
             data,
             listen: "127.0.0.1:0".to_owned(),
             is_silent: false,
@@ -58,6 +61,13 @@ impl Setup {
     #[must_use]
     pub fn sources(mut self) -> Self {
         self.role = "sources";
+        self
+    }
+
+    /// With the objects of a cluster as its documents (`--kubernetes`).
+    #[must_use]
+    pub fn cluster(mut self, kubeconfig: &Path) -> Self {
+        self.kubeconfig = Some(kubeconfig.to_path_buf());
         self
     }
 
@@ -166,13 +176,12 @@ impl Setup {
 
     fn command(&self) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
-        let mut command = vec![
-            self.role.to_owned(),
-            "-f".to_owned(),
-            path(&self.file()),
-            "--data".to_owned(),
-            path(&self.data),
-        ];
+        let mut command = vec![self.role.to_owned()];
+        command.extend(match &self.kubeconfig {
+            Some(file) => vec!["--kubernetes".to_owned(), "--kubeconfig".to_owned(), path(file)],
+            None => vec!["-f".to_owned(), path(&self.file())],
+        });
+        command.extend(["--data".to_owned(), path(&self.data)]);
         command.extend(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"].map(str::to_owned));
         command.extend(self.args.iter().cloned());
         command

@@ -30,7 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
         ],
     ),
     ("crds", &["event", "filter", "model"]),
-    ("controller", &["crds", "model", "serve"]),
+    ("controller", &["crds", "event", "model"]),
     ("millrace", &[ANY]),
     ("tests", &[]),
     ("xtask", &[]),

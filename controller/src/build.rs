@@ -1,0 +1,160 @@
+//! All objects together become one mesh and a draft of each status.
+//!
+//! # Contract
+//! Pure: equal objects and equal answers make an equal mesh. Only Brokers of our class are in it, the
+//! Triggers of these, and the sources. A Trigger whose Broker does not exist is in it as well where it is
+//! ours to say so: we are the default class, or we have written its status before.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, assemble};
+use millrace_model::{Mesh, ObjectName, Reference};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::objects::{Entry, Objects};
+use crate::options::Options;
+use crate::resolve::{Reviews, is_broker};
+use crate::review::Question;
+
+/// What became of all objects.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    pub(crate) mesh: Mesh,
+    pub(crate) drafts: Vec<Draft>,
+    /// What is in the mesh: uids with the generation that counts.
+    pub(crate) members: HashSet<(String, i64)>,
+}
+
+/// What the objects refer to, beside Brokers and each other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) references: BTreeSet<Reference>,
+    pub(crate) secrets: BTreeSet<ObjectName>,
+    pub(crate) reviews: BTreeSet<Question>,
+}
+
+// === impl Needs ===
+
+impl Needs {
+    /// Whether all of it is also needed there.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.references.is_subset(&other.references)
+            && self.secrets.is_subset(&other.secrets)
+            && self.reviews.is_subset(&other.reviews)
+    }
+}
+
+/// The annotation by which a Trigger waits for a source.
+const DEPENDENCY: &str = "/metadata/annotations/knative.dev~1dependency";
+
+/// Makes the mesh. `secrets` are the Secrets that can be read. An ApiServerSource is in the mesh only if its
+/// own account may read what it reads.
+pub(crate) fn build<'a>(
+    objects: &'a Objects,
+    secrets: impl Iterator<Item = &'a Document>,
+    resolve: &dyn Resolve,
+    options: &'a Options,
+    reviews: &Reviews,
+) -> Built {
+    let entries: Vec<&Entry> = served(objects, options).collect();
+    let documents = entries.iter().map(|entry| entry.document());
+    let assembled = assemble(documents.chain(secrets), resolve);
+    let mut built = Built {
+        mesh: assembled.mesh,
+        drafts: assembled.drafts,
+        members: HashSet::new(),
+    };
+    let by_key: BTreeMap<_, &Entry> = entries.iter().map(|entry| (&entry.key, *entry)).collect();
+    built.mesh.sources.retain(|source, _| {
+        let key = Key {
+            kind: Kind::Source(source.kind),
+            name: source.name.clone(),
+        };
+        let entry = by_key.get(&key);
+        let question = entry.and_then(|entry| Question::of(entry));
+        question.is_none_or(|question| matches!(reviews.get(&question), Some(Ok(()))))
+    });
+    for draft in &mut built.drafts {
+        let Some(entry) = by_key.get(&draft.key) else {
+            continue;
+        };
+        // Its last valid generation is in the mesh, and its status is about the newest.
+        if !entry.current.document.is_valid() {
+            draft.standing = Standing::Invalid(entry.current.document.problems.clone());
+            draft.generation = Some(entry.generation);
+        }
+    }
+    let in_mesh = entries.iter().filter(|entry| entry.valid.is_some());
+    built.members = in_mesh.map(|entry| entry.identity()).collect();
+    built
+}
+
+/// What the objects that are served refer to.
+pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
+    let mut needs = Needs::default();
+    for entry in served(objects, options) {
+        let document = entry.document();
+        let references = document.references().into_iter().cloned();
+        let references = references.chain(dependency(entry).and_then(Result::ok));
+        needs
+            .references
+            .extend(references.filter(|reference| !is_broker(reference)));
+        let secrets = document.secrets().into_iter();
+        needs.secrets.extend(secrets.map(|(secret, _)| secret.clone()));
+        needs.reviews.extend(Question::of(entry));
+    }
+    needs
+}
+
+/// The objects that are ours to serve.
+fn served<'a>(objects: &'a Objects, options: &'a Options) -> impl Iterator<Item = &'a Entry> {
+    objects.all().filter(|entry| is_served(entry, objects, options))
+}
+
+fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
+    match entry.key.kind {
+        Kind::Broker => options.is_ours(entry.class()),
+        Kind::Trigger => {
+            let broker = entry.broker();
+            match broker.and_then(|broker| objects.get(Kind::Broker, &broker)) {
+                Some(broker) => options.is_ours(broker.class()),
+                None => options.default_class || entry.is_written,
+            }
+        }
+        Kind::Source(_) => true,
+        Kind::Secret => false,
+    }
+}
+
+/// A reference as Kubernetes' own objects have it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    api_version: String,
+    kind: String,
+    name: String,
+    #[serde(default)]
+    namespace: String,
+}
+
+/// The source that a Trigger waits for (`knative.dev/dependency`); `None`: for none.
+///
+/// # Errors
+/// What is wrong with the annotation.
+pub(crate) fn dependency(entry: &Entry) -> Option<Result<Reference, String>> {
+    let text = entry.current.object.pointer(DEPENDENCY).and_then(Value::as_str)?;
+    let namespace = entry.key.name.namespace();
+    Some(match serde_json::from_str::<Named>(text) {
+        Ok(named) if named.namespace.is_empty() || named.namespace == namespace => Ok(Reference {
+            api_version: named.api_version,
+            kind: named.kind,
+            name: ObjectName::new(namespace, named.name),
+        }),
+        Ok(_) => Err("the annotation knative.dev/dependency names another namespace".to_owned()),
+        Err(_) => Err(
+            "the annotation knative.dev/dependency is to be a JSON object with kind, name and apiVersion"
+                .to_owned(),
+        ),
+    })
+}

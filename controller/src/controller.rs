@@ -1,0 +1,361 @@
+//! The loop: what the watches see is taken in; when it has stood still for a moment, all objects become a
+//! mesh; when that is in effect, the statuses say so.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use millrace_event::Clock;
+use millrace_model::status::SourceStatus;
+use millrace_model::{Mesh, ObjectName, SourceKey};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::build::Built;
+use crate::connect::{self, Connection};
+use crate::index::Index;
+use crate::kept::{self, Kept};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::running::Running;
+use crate::status::{Scene, Status};
+use crate::watch::{News, Place, Sighting, Trouble, What};
+use crate::watches::Watches;
+use crate::write::{Write, Writer};
+
+/// How long nothing may change before a mesh is made, and how long that waits at most.
+const QUIET: Duration = Duration::from_millis(50);
+const AT_MOST: Duration = Duration::from_millis(500);
+/// How long the last write to the disk may take.
+const WRITING: Duration = Duration::from_secs(5);
+/// The first pause before a mesh is tried again that could not be brought into effect, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The origin of the mesh in a cluster. Dropping it ends its watches.
+pub struct Controller {
+    client: Client,
+    metrics: Metrics,
+    watches: Watches,
+    sightings: mpsc::Receiver<Sighting>,
+    index: Index,
+    /// The first mesh can be made.
+    is_known: bool,
+    /// It can be made of what was kept on the disk.
+    is_remembered: bool,
+    /// Something was seen since the last mesh was made.
+    is_stale: bool,
+    running: Running,
+    built: Built,
+    applied: HashSet<(String, i64)>,
+    /// When the mesh is tried again, and after which pause.
+    again: Option<(Instant, Duration)>,
+    delay: String,
+    /// The Triggers that exist, by their uids, with their Brokers.
+    triggers: BTreeMap<String, Gone>,
+    gone: Vec<Gone>,
+    account: Option<String>,
+    asked: Option<oneshot::Receiver<Option<String>>>,
+    /// What was said of kinds that cannot be listed.
+    said: BTreeSet<String>,
+    is_reached: bool,
+    writes: watch::Sender<Arc<Vec<Write>>>,
+    keeping: watch::Sender<Option<Arc<Kept>>>,
+    keeper: JoinHandle<()>,
+    _tasks: JoinSet<()>,
+}
+
+/// A Trigger whose deletion was seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gone {
+    /// The Trigger.
+    pub trigger: ObjectName,
+    /// The Broker that it read.
+    pub broker: ObjectName,
+}
+
+// === impl Controller ===
+
+impl Controller {
+    /// Reads what an earlier run has kept, and begins to watch.
+    pub async fn start(connection: Connection, options: Options, metrics: Metrics) -> Self {
+        let Connection { client } = connection;
+        let folder = options.kept.clone();
+        let kept = tokio::task::spawn_blocking(move || kept::read(&folder)).await;
+        let kept = kept.unwrap_or_default();
+        let (watches, sightings) = Watches::new();
+        let writes = watch::Sender::new(Arc::default());
+        let keeping = watch::Sender::new(None);
+        let mut tasks = JoinSet::new();
+        let writer = Writer::new(client.clone(), Clock::System, metrics.clone());
+        tasks.spawn(writer.run(writes.subscribe()));
+        let keeper = tokio::spawn(kept::keep(options.kept.clone(), keeping.subscribe()));
+        if let Some(broker) = options.ensure_broker.clone() {
+            tasks.spawn(crate::ensure::ensure(client.clone(), broker));
+        }
+        let (answer, asked) = oneshot::channel();
+        let asking = client.clone();
+        tasks.spawn(async move { drop(answer.send(connect::account(&asking).await)) });
+        let mut controller = Self {
+            client,
+            metrics,
+            watches,
+            sightings,
+            index: Index::new(options, kept),
+            is_known: false,
+            is_remembered: false,
+            is_stale: false,
+            running: Running::default(),
+            built: Built::default(),
+            applied: HashSet::new(),
+            again: None,
+            delay: String::new(),
+            triggers: BTreeMap::new(),
+            gone: Vec::new(),
+            account: None,
+            asked: Some(asked),
+            said: BTreeSet::new(),
+            is_reached: true,
+            writes,
+            keeping,
+            keeper,
+            _tasks: tasks,
+        };
+        controller.remember();
+        controller.open_watches();
+        controller
+    }
+
+    /// Begins with what an earlier run has kept, if there is something.
+    fn remember(&mut self) {
+        let objects = self.index.objects.all().count();
+        self.is_known = objects > 0 && self.index.has_ensured();
+        self.is_remembered = self.is_known;
+        self.triggers = self.index.triggers();
+        if self.is_known {
+            tracing::info!(
+                objects,
+                "serving what the last run has accepted, until the API server has listed everything"
+            );
+        }
+    }
+
+    /// The next mesh, when something has changed. It may be dropped at any time, and called again.
+    pub async fn next(&mut self) -> Mesh {
+        while !std::mem::take(&mut self.is_remembered) {
+            self.until_changed().await;
+            self.open_watches();
+            self.is_known = self.is_known || self.index.is_listed();
+            self.is_stale = false;
+            if self.is_known && !self.index.is_waiting() {
+                break;
+            }
+        }
+        self.make()
+    }
+
+    /// Says whether the mesh of the last [`Controller::next`] is in effect, or why not. Then it is tried
+    /// again after a pause.
+    pub fn took(&mut self, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.applied.clone_from(&self.built.members);
+                self.again = None;
+                self.delay.clear();
+                self.note_deletions();
+                self.keep();
+            }
+            Err(why) => {
+                let pause = self
+                    .again
+                    .map_or(PAUSES.0, |(_, pause)| (pause * 2).min(PAUSES.1));
+                self.again = Some((Instant::now() + pause, pause));
+                self.delay = format!(": {why}");
+            }
+        }
+        self.write();
+    }
+
+    /// Says that the mesh of the last [`Controller::next`] takes its time: the statuses then say so.
+    pub fn waits(&mut self) {
+        self.write();
+    }
+
+    /// Says how the sources run; their statuses then say so.
+    pub fn observe(&mut self, sources: &BTreeMap<SourceKey, SourceStatus>) {
+        if self.running.observe(sources) {
+            self.write();
+        }
+    }
+
+    /// The Triggers whose deletion is in effect, each once. What they were owed can go.
+    pub fn gone(&mut self) -> Vec<Gone> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Ends the watches, and writes down what is in effect.
+    pub async fn stop(self) {
+        let Self { keeping, keeper, .. } = self;
+        drop(keeping);
+        if tokio::time::timeout(WRITING, keeper).await.is_err() {
+            tracing::warn!(
+                "what is in effect is not written down in time; the next start begins with an older state"
+            );
+        }
+    }
+
+    /// Waits for a change, and until nothing has changed for a moment.
+    async fn until_changed(&mut self) {
+        if !self.is_stale && !self.until_seen().await {
+            return;
+        }
+        let latest = Instant::now() + AT_MOST;
+        loop {
+            let until = (Instant::now() + QUIET).min(latest);
+            match timeout_at(until, self.sightings.recv()).await {
+                Ok(Some(sighting)) => self.see(sighting),
+                Ok(None) | Err(_) => return,
+            }
+            if Instant::now() >= latest {
+                return;
+            }
+        }
+    }
+
+    /// Waits until something is seen; `false`: it is time to make a mesh without that.
+    async fn until_seen(&mut self) -> bool {
+        let again = self.again.map(|(at, _)| at);
+        let seen = match self.index.waits_until().into_iter().chain(again).min() {
+            Some(at) => timeout_at(at, self.sightings.recv()).await.unwrap_or_default(),
+            None => self.sightings.recv().await,
+        };
+        match seen {
+            Some(sighting) => self.see(sighting),
+            None => return false,
+        }
+        true
+    }
+
+    fn see(&mut self, sighting: Sighting) {
+        if self.watches.is_open(&sighting.place) {
+            self.is_stale = true;
+            self.note_trouble(&sighting.place, &sighting.news);
+            self.index.see(sighting);
+        }
+    }
+
+    fn open_watches(&mut self) {
+        let places = self.index.places();
+        self.watches.want(&self.client, &places);
+    }
+
+    /// Logs trouble when it begins and when it ends.
+    fn note_trouble(&mut self, place: &Place, news: &News) {
+        let News::Failed(trouble) = news else {
+            if !std::mem::replace(&mut self.is_reached, true) {
+                tracing::info!("the API server answers again");
+            }
+            self.metrics.reached.set(1);
+            return;
+        };
+        self.metrics.failures.inc();
+        let what = match &place.what {
+            What::Ours(kind) => kind.to_string(),
+            What::Target(kind) => format!("{} of {}", kind.kind, kind.api_version),
+            // Its source says so in its status.
+            What::Secret(_) | What::Review(_) => return,
+        };
+        match trouble {
+            Trouble::Unreached(why) => {
+                self.metrics.reached.set(0);
+                if std::mem::replace(&mut self.is_reached, false) {
+                    tracing::warn!(why, "the API server does not answer; what is known is served on");
+                }
+            }
+            Trouble::Missing if self.said.insert(format!("missing {what}")) => {
+                tracing::warn!("this cluster has no {what} yet; it is looked up again");
+            }
+            Trouble::Forbidden if self.said.insert(format!("forbidden {what}")) => {
+                let account = self.account.as_deref().unwrap_or("?");
+                tracing::warn!(
+                    account,
+                    "Millrace may not list and watch each {what}; it is tried again"
+                );
+            }
+            Trouble::Missing | Trouble::Forbidden => {}
+        }
+    }
+
+    fn make(&mut self) -> Mesh {
+        self.metrics.builds.inc();
+        self.built = self.index.build();
+        self.built.mesh.clone()
+    }
+
+    /// Notes which Triggers are there no more. All that are known are there, or were seen to go.
+    fn note_deletions(&mut self) {
+        let now = self.index.triggers();
+        let before = std::mem::take(&mut self.triggers);
+        let gone = before.into_iter().filter(|(uid, _)| !now.contains_key(uid));
+        self.gone.extend(gone.map(|(_, gone)| gone));
+        self.triggers = now;
+    }
+
+    /// Keeps what is in effect on the disk.
+    fn keep(&mut self) {
+        let kept = self.index.keep();
+        self.keeping.send_if_modified(|last| {
+            let is_new = last.as_deref() != Some(&kept);
+            if is_new {
+                *last = Some(Arc::new(kept));
+            }
+            is_new
+        });
+    }
+
+    /// Hands the statuses to the writer.
+    fn write(&mut self) {
+        if let Some(Ok(account)) = self.asked.as_mut().map(oneshot::Receiver::try_recv) {
+            (self.account, self.asked) = (account, None);
+        }
+        // Before everything is listed nobody knows what is missing.
+        if !self.index.is_complete() {
+            return;
+        }
+        let scene = Scene {
+            options: &self.index.options,
+            objects: &self.index.objects,
+            targets: &self.index.targets,
+            reviews: &self.index.reviews,
+            running: &self.running,
+            applied: &self.applied,
+            delay: &self.delay,
+            account: self.account.as_deref(),
+        };
+        let writes = self.built.drafts.iter().filter_map(|draft| {
+            let entry = scene.objects.get(draft.key.kind, &draft.key.name)?;
+            // An object that has changed since waits for its own draft.
+            let is_about_it =
+                draft.uid.as_ref() == Some(&entry.uid) && draft.generation == Some(entry.generation);
+            let is_known = is_about_it && !entry.version.is_empty() && !scene.is_early(draft, entry);
+            is_known.then(|| Write {
+                key: draft.key.clone(),
+                uid: entry.uid.clone(),
+                version: entry.version.clone(),
+                before: entry.status.clone(),
+                status: Status::of(draft, entry, &scene),
+            })
+        });
+        let writes = writes.collect();
+        self.writes.send_replace(Arc::new(writes));
+    }
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller")
+            .field("watches", &self.watches)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+//! Everything that the watches have seen, and what follows from it: what to watch, whether a mesh can be
+//! made, and what is still waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_crds::{Document, Kind, Resolve as _};
+use millrace_model::{ObjectName, Reference, Unresolved};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::build::{Built, Needs, build, needs};
+use crate::controller::Gone;
+use crate::kept::Kept;
+use crate::kinds::KINDS;
+use crate::objects::{Objects, Standing, name_of};
+use crate::options::Options;
+use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
+use crate::targets::Targets;
+use crate::watch::{News, Place, Sighting, What};
+
+/// How long a mesh waits for what was never looked up.
+pub(crate) const LOOK_UP: Duration = Duration::from_secs(2);
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) options: Options,
+    pub(crate) objects: Objects,
+    pub(crate) targets: Targets,
+    pub(crate) reviews: Reviews,
+    secrets: Secrets,
+    /// The Secrets that are there.
+    readable: BTreeMap<ObjectName, Document>,
+    /// Addresses of an earlier run.
+    remembered: Addresses,
+    /// Since when something is waited for that was never looked up.
+    waiting: Option<Instant>,
+    /// What was waited for in vain.
+    overdue: Needs,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// What an earlier run has kept.
+    pub(crate) fn new(options: Options, kept: Kept) -> Self {
+        let mut objects = Objects::default();
+        for object in &kept.objects {
+            objects.remember(Value::clone(object));
+        }
+        Self {
+            options,
+            objects,
+            targets: Targets::default(),
+            reviews: Reviews::new(),
+            secrets: Secrets::new(),
+            readable: BTreeMap::new(),
+            remembered: kept.addresses,
+            waiting: None,
+            overdue: Needs::default(),
+        }
+    }
+
+    /// Takes in what a watch says.
+    pub(crate) fn see(&mut self, Sighting { place, news }: Sighting) {
+        let scope = place.namespace.as_deref();
+        match place.what {
+            What::Ours(kind) => self.objects.see(kind, scope, news),
+            What::Target(kind) => {
+                let domain = &self.options.cluster_domain;
+                self.targets.see(&kind, scope, news, domain);
+            }
+            What::Secret(name) => self.see_secret(name, news),
+            What::Review(question) => {
+                if let News::Reviewed(verdict) = news {
+                    self.reviews.insert(question, verdict);
+                }
+            }
+        }
+    }
+
+    fn see_secret(&mut self, secret: ObjectName, news: News) {
+        let standing = self.secrets.entry(secret.clone()).or_default();
+        let found = match news {
+            News::Listed(objects) => {
+                *standing = Standing::Complete;
+                objects
+                    .into_iter()
+                    .find(|object| name_of(object).as_ref() == Some(&secret))
+            }
+            News::Applied(object) => Some(*object),
+            News::Deleted(_) => None,
+            News::Failed(trouble) => return standing.fail(trouble),
+            News::Reviewed(_) => return,
+        };
+        match found.and_then(|object| serde_json::to_value(object).ok()) {
+            Some(object) => drop(self.readable.insert(secret, Document::of_object(&object))),
+            None => drop(self.readable.remove(&secret)),
+        }
+    }
+
+    /// Whether nothing of Brokers and Triggers is unknown, so that something can be missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        let scopes = self.options.scopes();
+        [Kind::Broker, Kind::Trigger]
+            .iter()
+            .all(|kind| self.objects.is_complete(*kind, &scopes))
+    }
+
+    /// Whether Brokers and Triggers are known completely, and of all else whether it can be.
+    pub(crate) fn is_listed(&self) -> bool {
+        let scopes = self.options.scopes();
+        let is_complete = |kind| self.objects.is_complete(kind, &scopes);
+        let is_answered = |(kind, _): &(Kind, &str)| self.objects.is_answered(*kind, &scopes);
+        is_complete(Kind::Broker)
+            && is_complete(Kind::Trigger)
+            && KINDS.iter().all(is_answered)
+            && self.has_ensured()
+    }
+
+    /// Whether the Broker that is to be there is.
+    pub(crate) fn has_ensured(&self) -> bool {
+        let wanted = self.options.ensure_broker.as_ref();
+        wanted.is_none_or(|broker| {
+            let found = self.objects.get(Kind::Broker, broker);
+            found.is_some_and(|entry| self.options.is_ours(entry.class()))
+        })
+    }
+
+    /// Whether something was never looked up that may still be: a mesh would say of it that it is not known.
+    pub(crate) fn is_waiting(&mut self) -> bool {
+        let mut pending = needs(&self.objects, &self.options);
+        let resolver = self.resolver();
+        let is_pending = |reference: &Reference| resolver.address(reference) == Err(Unresolved::Pending);
+        pending.references.retain(is_pending);
+        let is_unread =
+            |secret: &ObjectName| matches!(self.secrets.get(secret), None | Some(Standing::Pending));
+        pending.secrets.retain(is_unread);
+        pending
+            .reviews
+            .retain(|question| !self.reviews.contains_key(question));
+        let is_overdue = pending.is_within(&self.overdue);
+        let since = *self.waiting.get_or_insert_with(Instant::now);
+        if !is_overdue && since.elapsed() < LOOK_UP {
+            return true;
+        }
+        (self.overdue, self.waiting) = (pending, None);
+        false
+    }
+
+    /// When a mesh is made although something is still waited for.
+    pub(crate) fn waits_until(&self) -> Option<Instant> {
+        self.waiting.map(|since| since + LOOK_UP)
+    }
+
+    /// What is to be watched. What is no longer needed is forgotten.
+    pub(crate) fn places(&mut self) -> BTreeSet<Place> {
+        let needed = needs(&self.objects, &self.options);
+        let Needs {
+            references,
+            secrets,
+            reviews,
+        } = needed;
+        let is_scoped = !self.options.namespaces.is_empty();
+        let mut places = self.targets.want(&references, is_scoped);
+        for (kind, _) in KINDS {
+            places.extend(self.options.scopes().into_iter().map(|namespace| Place {
+                what: What::Ours(kind),
+                namespace,
+            }));
+        }
+        self.secrets.retain(|secret, _| secrets.contains(secret));
+        self.readable.retain(|secret, _| secrets.contains(secret));
+        self.reviews.retain(|question, _| reviews.contains(question));
+        let secrets = secrets.into_iter().map(What::Secret);
+        let single = secrets.chain(reviews.into_iter().map(What::Review));
+        places.extend(single.map(|what| Place {
+            what,
+            namespace: None,
+        }));
+        places
+    }
+
+    /// Makes the mesh of all objects.
+    pub(crate) fn build(&self) -> Built {
+        let resolver = self.resolver();
+        let readable = self.readable.values();
+        build(&self.objects, readable, &resolver, &self.options, &self.reviews)
+    }
+
+    /// What is to be kept on the disk. Its addresses count until they are looked up again.
+    pub(crate) fn keep(&mut self) -> Kept {
+        let valid = self.objects.all().filter_map(|entry| entry.valid.as_ref());
+        let objects: Vec<Arc<Value>> = valid.map(|said| said.object.clone()).collect();
+        let resolver = self.resolver();
+        let references = needs(&self.objects, &self.options).references;
+        let found = references.into_iter().filter_map(|reference| {
+            let address = resolver.address(&reference).ok()?;
+            Some((reference, address))
+        });
+        let addresses: Addresses = found.collect();
+        self.remembered.clone_from(&addresses);
+        Kept { objects, addresses }
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver {
+            objects: &self.objects,
+            targets: &self.targets,
+            secrets: &self.secrets,
+            kept: &self.remembered,
+            options: &self.options,
+        }
+    }
+
+    /// The Triggers that exist, by their uids.
+    pub(crate) fn triggers(&self) -> BTreeMap<String, Gone> {
+        let triggers = self.objects.of(Kind::Trigger).filter_map(|entry| {
+            let trigger = entry.key.name.clone();
+            let broker = entry.broker()?;
+            Some((entry.uid.clone(), Gone { trigger, broker }))
+        });
+        triggers.collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! What was accepted, on the disk: a start while the API server is away serves it at once.
+//!
+//! The file holds the newest valid generation of each object, and the addresses that references led to.
+//! Secrets are not in it: a source that needs one waits. It is replaced in one step, at most ten times a
+//! second.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use millrace_model::{ObjectName, Reference};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::resolve::Addresses;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) objects: Vec<Arc<Value>>,
+    pub(crate) addresses: Addresses,
+}
+
+/// The same in the file.
+#[derive(Serialize, Deserialize)]
+struct File {
+    version: u32,
+    objects: Vec<Value>,
+    addresses: Vec<Address>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    api_version: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    url: String,
+}
+
+const VERSION: u32 = 1;
+const NAME: &str = "accepted.json";
+/// The pause after a write.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads what an earlier run has kept; what cannot be read counts as nothing.
+pub(crate) fn read(folder: &Path) -> Kept {
+    let text = match fs::read(folder.join(NAME)) {
+        Ok(text) => text,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, "the accepted documents of the last run cannot be read; the API server is waited for");
+            }
+            return Kept::default();
+        }
+    };
+    match serde_json::from_slice::<File>(&text) {
+        Ok(file) if file.version == VERSION => Kept::from(file),
+        Ok(_) | Err(_) => {
+            tracing::warn!(
+                "the accepted documents of the last run are not understood; the API server is waited for"
+            );
+            Kept::default()
+        }
+    }
+}
+
+/// Writes the newest of what is to be kept, until its maker is gone.
+pub(crate) async fn keep(folder: PathBuf, mut newest: watch::Receiver<Option<Arc<Kept>>>) {
+    let mut is_failing = false;
+    while newest.changed().await.is_ok() {
+        let Some(kept) = newest.borrow_and_update().clone() else {
+            continue;
+        };
+        let folder = folder.clone();
+        let written = tokio::task::spawn_blocking(move || write(&folder, &kept)).await;
+        let error = match written {
+            Ok(written) => written.err(),
+            Err(error) => Some(io::Error::other(error)),
+        };
+        if let Some(error) = &error
+            && !is_failing
+        {
+            tracing::error!(%error, "the accepted documents cannot be kept: a start without the API server would serve older ones");
+        }
+        is_failing = error.is_some();
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let next = folder.join(format!(".{NAME}.next"));
+    let mut file = fs::File::create(&next)?;
+    file.write_all(&serde_json::to_vec(&File::from(kept))?)?;
+    file.sync_all()?;
+    fs::rename(&next, folder.join(NAME))?;
+    fs::File::open(folder)?.sync_all()
+}
+
+impl From<File> for Kept {
+    fn from(file: File) -> Self {
+        let address = |address: Address| {
+            let url: Uri = address.url.parse().ok()?;
+            let reference = Reference {
+                api_version: address.api_version,
+                kind: address.kind,
+                name: ObjectName::new(address.namespace, address.name),
+            };
+            Some((reference, url))
+        };
+        Self {
+            objects: file.objects.into_iter().map(Arc::new).collect(),
+            addresses: file.addresses.into_iter().filter_map(address).collect(),
+        }
+    }
+}
+
+impl From<&Kept> for File {
+    fn from(kept: &Kept) -> Self {
+        let address = |(reference, url): (&Reference, &Uri)| Address {
+            api_version: reference.api_version.clone(),
+            kind: reference.kind.clone(),
+            namespace: reference.name.namespace().to_owned(),
+            name: reference.name.name().to_owned(),
+            url: url.to_string(),
+        };
+        Self {
+            version: VERSION,
+            objects: kept.objects.iter().map(|object| Value::clone(object)).collect(),
+            addresses: kept.addresses.iter().map(address).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_as_it_was_and_what_is_broken_counts_as_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = folder.path().join("mesh");
+        assert_eq!(read(&at), Kept::default());
+        let reference = Reference {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            name: ObjectName::new("shop", "ship"),
+        };
+        let kept = Kept {
+            objects: vec![Arc::new(json!({"kind": "Broker"}))],
+            addresses: [(reference, Uri::from_static("http://ship.shop.svc/"))].into(),
+        };
+        write(&at, &kept).expect("written");
+        assert_eq!(read(&at), kept);
+        write(&at, &Kept::default()).expect("replaced");
+        assert_eq!(read(&at), Kept::default());
+        fs::write(at.join(NAME), "{\"version\":1,").expect("written");
+        assert_eq!(read(&at), Kept::default());
+        fs::write(at.join(NAME), "{\"version\":9,\"objects\":[1],\"addresses\":[]}").expect("written");
+        assert_eq!(read(&at), Kept::default());
+    }
+}

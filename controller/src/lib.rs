@@ -1,0 +1,54 @@
+//! A cluster of Kubernetes as the origin of the mesh: objects are watched, what they refer to is resolved,
+//! and each object gets the status that is true of it.
+//!
+//! It is an index of everything and no reconciler per object: all objects together make one mesh, purely
+//! ([`mod@build`]), whenever something has changed and then stood still for a moment ([`controller`]).
+//!
+//! 1. [`mod@connect`] logs in. [`options`] says which objects are served. [`ensure`] creates a Broker that is
+//!    to be there.
+//! 2. [`watch`] follows the objects of one kind, [`watches`] opens and closes such watches, and [`kinds`]
+//!    says where each kind lies.
+//! 3. [`objects`] holds the documents of our kinds; [`targets`] the addresses of what they refer to
+//!    ([`service`] reads ports), and [`resolve`] answers from both. [`review`] asks what an ApiServerSource
+//!    may read.
+//! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
+//!    what was accepted on the disk, for a start while the API server is away.
+//! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run), and
+//!    [`mod@write`] writes those that changed. [`metrics`] counts.
+//!
+//! Nothing here knows channels or lanes: whoever runs the mesh takes it from [`Controller::next`] and says
+//! with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
+
+mod connect;
+mod ensure;
+mod options;
+
+mod kinds;
+mod watch;
+mod watches;
+
+mod objects;
+mod resolve;
+mod review;
+mod service;
+mod targets;
+
+mod build;
+mod index;
+mod kept;
+
+mod condition;
+mod running;
+mod status;
+mod write;
+
+mod controller;
+mod metrics;
+
+#[cfg(test)]
+mod tests;
+
+pub use connect::{ConnectError, Connection, connect};
+pub use controller::{Controller, Gone};
+pub use metrics::Metrics;
+pub use options::Options;

@@ -1,0 +1,51 @@
+//! Which objects are served, and how they are shown.
+
+use std::path::PathBuf;
+
+use http::Uri;
+use millrace_model::ObjectName;
+
+use crate::kinds::CLASS;
+
+/// What the controller is told. Inert data.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Also Brokers without a class are ours.
+    pub default_class: bool,
+    /// The namespaces that are watched; empty: all.
+    pub namespaces: Vec<String>,
+    /// Where producers reach the ingress: a Broker's address is this with `/namespace/name`.
+    pub public_url: Uri,
+    /// The domain of the cluster, as in `name.namespace.svc.<domain>`.
+    pub cluster_domain: String,
+    /// A Broker that is created where there is none; the first mesh waits for it.
+    pub ensure_broker: Option<ObjectName>,
+    /// The folder where accepted documents are kept.
+    pub kept: PathBuf,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Whether a Broker of this class is ours.
+    pub(crate) fn is_ours(&self, class: Option<&str>) -> bool {
+        match class {
+            Some(class) => class == CLASS,
+            None => self.default_class,
+        }
+    }
+
+    /// The address of a Broker.
+    pub(crate) fn address(&self, broker: &ObjectName) -> String {
+        let base = self.public_url.to_string();
+        format!("{}/{broker}", base.trim_end_matches('/'))
+    }
+
+    /// The scopes in which a kind is watched: each namespace, or the whole cluster.
+    pub(crate) fn scopes(&self) -> Vec<Option<String>> {
+        if self.namespaces.is_empty() {
+            return vec![None];
+        }
+        self.namespaces.iter().cloned().map(Some).collect()
+    }
+}

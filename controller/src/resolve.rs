@@ -1,0 +1,85 @@
+//! Answers what documents refer to from what the watches have seen, and from what an earlier run has left on
+//! the disk where they have seen nothing yet.
+
+use std::collections::BTreeMap;
+
+use http::Uri;
+use millrace_crds::{Kind, Resolve};
+use millrace_model::{NoSecret, ObjectName, Reference, Unresolved};
+
+use crate::objects::{Objects, Standing};
+use crate::options::Options;
+use crate::review::{Question, Verdict};
+use crate::targets::{Targets, addressed};
+use crate::watch::Trouble;
+
+/// The Secrets that documents name: only whether each can be read. Those that are there are documents.
+pub(crate) type Secrets = BTreeMap<ObjectName, Standing>;
+
+/// What ApiServerSources may read.
+pub(crate) type Reviews = BTreeMap<Question, Verdict>;
+
+/// Addresses of an earlier run.
+pub(crate) type Addresses = BTreeMap<Reference, Uri>;
+
+/// Who answers.
+pub(crate) struct Resolver<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) targets: &'a Targets,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) kept: &'a Addresses,
+    pub(crate) options: &'a Options,
+}
+
+/// Whether a reference means a Broker, of whatever class.
+pub(crate) fn is_broker(reference: &Reference) -> bool {
+    reference.kind == "Broker" && reference.api_version == "eventing.knative.dev/v1"
+}
+
+// === impl Resolver ===
+
+impl Resolver<'_> {
+    /// A Broker that we do not serve, by the address that its own controller gave it.
+    fn foreign_broker(&self, name: &ObjectName) -> Result<Uri, Unresolved> {
+        match self.objects.get(Kind::Broker, name) {
+            Some(entry) => addressed(&entry.status),
+            None => Err(self.absent(name)),
+        }
+    }
+
+    fn absent(&self, broker: &ObjectName) -> Unresolved {
+        let scopes = self.options.scopes();
+        let watched = scopes
+            .iter()
+            .filter(|scope| scope.as_ref().is_none_or(|scope| scope == broker.namespace()));
+        let watched: Vec<Option<String>> = watched.cloned().collect();
+        if self.objects.is_complete(Kind::Broker, &watched) {
+            Unresolved::NotFound
+        } else {
+            Unresolved::Pending
+        }
+    }
+}
+
+impl Resolve for Resolver<'_> {
+    fn address(&self, resource: &Reference) -> Result<Uri, Unresolved> {
+        let found = if is_broker(resource) {
+            self.foreign_broker(&resource.name)
+        } else {
+            let target = self.targets.get(resource);
+            target.and_then(|target| target.address.clone())
+        };
+        match found {
+            Err(Unresolved::Pending) => self.kept.get(resource).cloned().ok_or(Unresolved::Pending),
+            found => found,
+        }
+    }
+
+    fn secret(&self, secret: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {
+        Err(match self.secrets.get(secret) {
+            Some(Standing::Complete) => NoSecret::NotFound,
+            Some(Standing::Failed(Trouble::Forbidden)) => NoSecret::Forbidden,
+            Some(Standing::Failed(_) | Standing::Pending) | None => NoSecret::Pending,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! The status of an object, made of its draft and of what the data plane has taken in.
+//!
+//! # Contract
+//! `Ready` is True only when the mesh in effect has this uid with this generation, and so the lane of a
+//! Trigger has its start position. Until then it is Unknown; what is missing makes it False. Nothing in a
+//! status counts: it changes when the state changes and not otherwise.
+
+use std::collections::HashSet;
+
+use millrace_crds::{ConditionStatus, Draft, Kind, Standing};
+use millrace_model::{MissingSecret, NoSecret, NoTarget, SourceKey, SourceState, Target, Unresolved};
+use serde_json::{Value, json};
+
+use crate::build::dependency;
+use crate::condition::Shown;
+use crate::objects::{Entry, Objects};
+use crate::options::Options;
+use crate::resolve::{Reviews, is_broker};
+use crate::review::Question;
+use crate::running::{self, Running};
+use crate::targets::Targets;
+
+/// What a status is made from, beside its draft.
+pub(crate) struct Scene<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) objects: &'a Objects,
+    pub(crate) targets: &'a Targets,
+    pub(crate) reviews: &'a Reviews,
+    pub(crate) running: &'a Running,
+    /// What is in the mesh in effect.
+    pub(crate) applied: &'a HashSet<(String, i64)>,
+    /// Why the newest mesh is not in effect.
+    pub(crate) delay: &'a str,
+    /// The ServiceAccount of this process, `namespace:name`.
+    pub(crate) account: Option<&'a str>,
+}
+
+/// A status that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) generation: i64,
+    pub(crate) conditions: Vec<Shown>,
+    /// The other fields.
+    pub(crate) fields: Vec<(&'static str, Value)>,
+}
+
+/// The fields that are ours; others in a status are left alone.
+const FIELDS: [&str; 6] = [
+    "observedGeneration",
+    "conditions",
+    "address",
+    "subscriberUri",
+    "deadLetterSinkUri",
+    "sinkUri",
+];
+/// Not yet in the mesh in effect.
+const NOT_UPDATED: &str = "DataPlaneNotUpdated";
+
+// === impl Status ===
+
+impl Status {
+    /// The status of an object.
+    pub(crate) fn of(draft: &Draft, entry: &Entry, scene: &Scene<'_>) -> Self {
+        let conditions = draft.conditions().into_iter().map(Shown::from);
+        let mut conditions: Vec<Shown> = conditions.filter(|one| one.ty != "Ready").collect();
+        let mut fields = Vec::new();
+        match &draft.standing {
+            Standing::Invalid(_) => {
+                conditions = draft.conditions().into_iter().map(Shown::from).collect();
+            }
+            Standing::Broker { dead_letter } => {
+                let url = scene.options.address(&draft.key.name);
+                let scheme = scene.options.public_url.scheme_str().unwrap_or("http");
+                fields.push(("address", json!({"name": scheme, "url": url})));
+                fields.extend(
+                    dead_letter
+                        .as_ref()
+                        .and_then(|sink| scene.uri("deadLetterSinkUri", sink)),
+                );
+                conditions.push(Shown::met("Addressable", "Addressed"));
+                conditions.push(scene.plane("IngressReady", "EventsAccepted", draft, entry));
+            }
+            Standing::Trigger {
+                subscriber,
+                dead_letter,
+                ..
+            } => {
+                fields.extend(scene.uri("subscriberUri", subscriber));
+                fields.extend(
+                    dead_letter
+                        .as_ref()
+                        .and_then(|sink| scene.uri("deadLetterSinkUri", sink)),
+                );
+                conditions.push(scene.dependency(entry));
+                conditions.push(scene.plane("SubscriptionReady", "Subscribed", draft, entry));
+            }
+            Standing::Source { sink, missing } => {
+                fields.extend(scene.uri("sinkUri", sink));
+                scene.say_command(&mut conditions, missing);
+                conditions.extend(Question::of(entry).map(|question| scene.permission(&question)));
+                conditions.push(scene.deployed(draft, entry));
+            }
+        }
+        if !conditions.iter().any(|one| one.ty == "Ready") {
+            conditions.push(Shown::sum(&conditions));
+        }
+        conditions.sort_by_key(|one| one.ty);
+        Self {
+            generation: entry.generation,
+            conditions,
+            fields,
+        }
+    }
+
+    /// As it is written, when it stood like `before` until now.
+    pub(crate) fn json(&self, before: &Value, now: &str) -> Value {
+        let conditions = self.conditions.iter();
+        let conditions: Vec<Value> = conditions
+            .map(|one| one.json(&before["conditions"], now))
+            .collect();
+        let mut status = json!({"observedGeneration": self.generation, "conditions": conditions});
+        for (name, value) in &self.fields {
+            status[*name] = value.clone();
+        }
+        status
+    }
+
+    /// Whether a status like `before` says the same.
+    pub(crate) fn is_said_by(&self, before: &Value) -> bool {
+        let wanted = self.json(before, "");
+        FIELDS
+            .iter()
+            .all(|field| wanted.get(*field) == before.get(*field))
+    }
+}
+
+// === impl Scene ===
+
+impl Scene<'_> {
+    /// Where a target is reached, as a field of a status.
+    fn uri(&self, field: &'static str, target: &Result<Target, NoTarget>) -> Option<(&'static str, Value)> {
+        let url = match target.as_ref().ok()? {
+            Target::Http(uri) => uri.to_string(),
+            Target::Broker(broker) => self.options.address(broker),
+        };
+        Some((field, json!(url)))
+    }
+
+    /// Whether the data plane runs this generation.
+    fn plane(&self, ty: &'static str, reason: &str, draft: &Draft, entry: &Entry) -> Shown {
+        let identity = (entry.uid.clone(), entry.generation);
+        if self.applied.contains(&identity) {
+            return Shown::met(ty, reason);
+        }
+        let what = &draft.key;
+        let message = format!(
+            "the mesh in effect does not have this generation of {what} yet{}",
+            self.delay
+        );
+        Shown::unknown(ty, NOT_UPDATED, message)
+    }
+
+    /// Whether a source runs.
+    fn deployed(&self, draft: &Draft, entry: &Entry) -> Shown {
+        const TYPE: &str = "Deployed";
+        let plane = self.plane(TYPE, "Running", draft, entry);
+        if plane.status != ConditionStatus::True {
+            return plane;
+        }
+        match self.source(draft) {
+            Some(shown) if shown.state == SourceState::Ready => plane,
+            Some(shown) => Shown::unmet(TYPE, "NotRunning", shown.reason.as_str()),
+            None => Shown::unknown(TYPE, "Starting", format!("{} is starting", draft.key)),
+        }
+    }
+
+    /// How a source runs.
+    fn source(&self, draft: &Draft) -> Option<&running::Shown> {
+        let Kind::Source(kind) = draft.key.kind else {
+            return None;
+        };
+        let name = draft.key.name.clone();
+        self.running.of(&SourceKey { kind, name })
+    }
+
+    /// Whether it is too early to say how a source stands: it starts, and its status is about this
+    /// generation.
+    pub(crate) fn is_early(&self, draft: &Draft, entry: &Entry) -> bool {
+        let is_source = matches!(draft.standing, Standing::Source { sink: Ok(_), .. });
+        let is_known = entry.status["observedGeneration"] == entry.generation;
+        is_source && is_known && self.source(draft).is_none()
+    }
+
+    /// Whether the source that a Trigger names in `knative.dev/dependency` is ready.
+    fn dependency(&self, entry: &Entry) -> Shown {
+        const TYPE: &str = "DependencyReady";
+        let reference = match dependency(entry) {
+            None => return Shown::met(TYPE, "DependencyNotConfigured"),
+            Some(Err(message)) => return Shown::unmet(TYPE, "ReferenceError", message),
+            Some(Ok(reference)) => reference,
+        };
+        let name = format!("{} {}", reference.kind, reference.name);
+        let ready = if is_broker(&reference) {
+            let found = self.objects.get(Kind::Broker, &reference.name);
+            found.map(|_| Some(true)).ok_or(Unresolved::NotFound)
+        } else {
+            self.targets.get(&reference).map(|target| target.ready)
+        };
+        match ready {
+            Ok(Some(true)) => Shown::met(TYPE, "DependencyReady"),
+            Ok(Some(false)) => Shown::unmet(TYPE, "DependencyNotReady", format!("the {name} is not ready")),
+            Ok(None) => {
+                let message = format!("the {name} does not say yet whether it is ready");
+                Shown::unknown(TYPE, "DependencyNotConfigured", message)
+            }
+            Err(Unresolved::Pending) => {
+                let message = format!("the {name} has not been looked up yet");
+                Shown::unknown(TYPE, "NotResolvedYet", message)
+            }
+            Err(why) => {
+                let message = NoTarget::Unresolved(reference, why).to_string();
+                Shown::unmet(TYPE, "DependencyDoesNotExist", message)
+            }
+        }
+    }
+
+    /// Whether the account of an ApiServerSource may read what it reads.
+    fn permission(&self, question: &Question) -> Shown {
+        const TYPE: &str = "SufficientPermissions";
+        match self.reviews.get(question) {
+            Some(Ok(())) => Shown::met(TYPE, "Permitted"),
+            Some(Err(why)) => Shown::unmet(TYPE, "InsufficientPermissions", why),
+            None => {
+                let message = "what its ServiceAccount may read has not been asked yet";
+                Shown::unknown(TYPE, "NotReviewed", message)
+            }
+        }
+    }
+
+    /// Adds how to permit what is forbidden.
+    fn say_command(&self, conditions: &mut [Shown], missing: &[MissingSecret]) {
+        let forbidden = missing.iter().find(|one| one.why == NoSecret::Forbidden);
+        let Some(MissingSecret { secret, .. }) = forbidden else {
+            return;
+        };
+        let about = conditions.iter_mut().find(|one| one.ty == "SecretsResolved");
+        let Some(about) = about.filter(|one| one.message == missing_message(missing)) else {
+            return;
+        };
+        let (namespace, name) = (secret.namespace(), secret.name());
+        let account = self.account.unwrap_or("NAMESPACE:ACCOUNT");
+        about.message.push_str(&format!(
+            ". To permit it: kubectl -n {namespace} create role millrace-secret-{name} --verb=get,list,watch \
+             --resource=secrets --resource-name={name} && kubectl -n {namespace} create rolebinding \
+             millrace-secret-{name} --role=millrace-secret-{name} --serviceaccount={account}"
+        ));
+    }
+}
+
+/// What the condition says of the secret that is forbidden.
+fn missing_message(missing: &[MissingSecret]) -> String {
+    let forbidden = missing.iter().find(|one| one.why == NoSecret::Forbidden);
+    forbidden.map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,213 @@
+//! What documents refer to beside our own kinds: Services, and any object with an address. One watch a kind,
+//! opened with the first reference and closed with the last; of each object only its address is held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Uri;
+use kube::core::DynamicObject;
+use millrace_model::{ObjectName, Reference, Unresolved};
+use serde_json::{Value, json};
+
+use crate::objects::{Standing, name_of};
+use crate::service;
+use crate::watch::{News, Place, Trouble, What};
+
+/// A kind, as references name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TargetKind {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+}
+
+/// The addresses, by kind and name.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    shelves: BTreeMap<TargetKind, Shelf>,
+}
+
+/// The addresses of one kind.
+#[derive(Debug, Default)]
+struct Shelf {
+    standings: BTreeMap<Option<String>, Standing>,
+    found: BTreeMap<ObjectName, Target>,
+}
+
+/// An object that is referred to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: Result<Uri, Unresolved>,
+    /// Its own condition `Ready`; `None` where it has none, or not yet for its newest generation.
+    pub(crate) ready: Option<bool>,
+}
+
+// === impl TargetKind ===
+
+impl TargetKind {
+    pub(crate) fn of(reference: &Reference) -> Self {
+        Self {
+            api_version: reference.api_version.clone(),
+            kind: reference.kind.clone(),
+        }
+    }
+
+    fn is_service(&self) -> bool {
+        self.api_version == "v1" && self.kind == "Service"
+    }
+}
+
+// === impl Targets ===
+
+impl Targets {
+    /// Takes in what a watch of a kind says.
+    pub(crate) fn see(&mut self, kind: &TargetKind, scope: Option<&str>, news: News, domain: &str) {
+        let shelf = self.shelves.entry(kind.clone()).or_default();
+        let read = |object: DynamicObject| {
+            let name = name_of(&object)?;
+            let target = Target::read(kind, &name, &object.data, object.metadata.generation, domain);
+            Some((name, target))
+        };
+        match news {
+            News::Listed(objects) => {
+                let is_elsewhere = |name: &ObjectName| scope.is_some_and(|scope| name.namespace() != scope);
+                shelf.found.retain(|name, _| is_elsewhere(name));
+                shelf.found.extend(objects.into_iter().filter_map(read));
+                shelf
+                    .standings
+                    .insert(scope.map(str::to_owned), Standing::Complete);
+            }
+            News::Applied(object) => shelf.found.extend(read(*object)),
+            News::Deleted(object) => {
+                if let Some(name) = name_of(&object) {
+                    shelf.found.remove(&name);
+                }
+            }
+            News::Failed(trouble) => {
+                let standing = shelf.standings.entry(scope.map(str::to_owned)).or_default();
+                standing.fail(trouble);
+            }
+            News::Reviewed(_) => {}
+        }
+    }
+
+    /// The places to watch for these references, and forgets the kinds that nothing refers to any more. A
+    /// kind is watched in the whole cluster if that is allowed and nobody asked for less, else in the
+    /// namespaces that are referred to.
+    pub(crate) fn want(&mut self, references: &BTreeSet<Reference>, is_scoped: bool) -> BTreeSet<Place> {
+        let kinds: BTreeSet<TargetKind> = references.iter().map(TargetKind::of).collect();
+        self.shelves.retain(|kind, _| kinds.contains(kind));
+        let mut places = BTreeSet::new();
+        for reference in references {
+            let kind = TargetKind::of(reference);
+            let everywhere = self
+                .shelves
+                .get(&kind)
+                .and_then(|shelf| shelf.standings.get(&None));
+            let is_forbidden = everywhere == Some(&Standing::Failed(Trouble::Forbidden));
+            let what = What::Target(kind);
+            if !is_scoped {
+                // Also where it is forbidden: it may be allowed later.
+                places.insert(Place {
+                    what: what.clone(),
+                    namespace: None,
+                });
+            }
+            if is_scoped || is_forbidden {
+                let namespace = Some(reference.name.namespace().to_owned());
+                places.insert(Place { what, namespace });
+            }
+        }
+        places
+    }
+
+    /// What is known of an object.
+    ///
+    /// # Errors
+    /// Why nothing is.
+    pub(crate) fn get(&self, reference: &Reference) -> Result<&Target, Unresolved> {
+        let shelf = self
+            .shelves
+            .get(&TargetKind::of(reference))
+            .ok_or(Unresolved::Pending)?;
+        let own = Some(reference.name.namespace().to_owned());
+        let known = [None, own].map(|scope| shelf.standings.get(&scope));
+        let has = |standing: &Standing| known.contains(&Some(standing));
+        if has(&Standing::Complete) {
+            return shelf.found.get(&reference.name).ok_or(Unresolved::NotFound);
+        }
+        Err(if has(&Standing::Failed(Trouble::Missing)) {
+            Unresolved::KindNotFound
+        } else if known[1] == Some(&Standing::Failed(Trouble::Forbidden)) {
+            Unresolved::Forbidden
+        } else {
+            Unresolved::Pending
+        })
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn read(
+        kind: &TargetKind,
+        name: &ObjectName,
+        object: &Value,
+        generation: Option<i64>,
+        domain: &str,
+    ) -> Self {
+        let status = &object["status"];
+        let address = if kind.is_service() {
+            service::address(name, object, domain)
+        } else {
+            addressed(status)
+        };
+        let observed = status["observedGeneration"].as_i64();
+        let is_current = observed.is_none_or(|observed| Some(observed) == generation);
+        Self {
+            address,
+            ready: ready(status).filter(|_| is_current),
+        }
+    }
+}
+
+/// The address in the status of an object: the first of several, else the one.
+pub(crate) fn addressed(status: &Value) -> Result<Uri, Unresolved> {
+    let first = status.pointer("/addresses/0/url");
+    let url = first.or_else(|| status.pointer("/address/url"));
+    let url: Option<Uri> = url.and_then(Value::as_str).and_then(|url| url.parse().ok());
+    url.filter(|url| url.host().is_some() && url.scheme().is_some())
+        .ok_or(Unresolved::NotAddressable)
+}
+
+fn ready(status: &Value) -> Option<bool> {
+    let conditions = status["conditions"].as_array()?;
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+    match ready["status"].as_str()? {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Takes away what no address is read from.
+pub(crate) fn strip(object: &mut DynamicObject) {
+    let metadata = std::mem::take(&mut object.metadata);
+    object.metadata.name = metadata.name;
+    object.metadata.namespace = metadata.namespace;
+    object.metadata.uid = metadata.uid;
+    object.metadata.generation = metadata.generation;
+    let mut kept = json!({});
+    for (part, fields) in [
+        (
+            "status",
+            ["address", "addresses", "conditions", "observedGeneration"].as_slice(),
+        ),
+        ("spec", ["ports"].as_slice()),
+    ] {
+        for field in fields {
+            if let Some(value) = object.data.get(part).and_then(|part| part.get(*field)) {
+                kept[part][*field] = value.clone();
+            }
+        }
+    }
+    object.data = kept;
+}

@@ -1,0 +1,58 @@
+//! The watches that are open: each is a task, opened when something is wanted of it and closed when nothing
+//! is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::watch::{self, Place, Sighting};
+
+/// Sightings that wait to be taken in; a watch with more waits. A complete list is one sighting.
+const QUEUE: usize = 1024;
+
+/// The open watches. Dropping them closes them.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    open: BTreeMap<Place, Task>,
+    sightings: mpsc::Sender<Sighting>,
+}
+
+/// A watch at work.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+// === impl Watches ===
+
+impl Watches {
+    /// No watch yet, and where what they see arrives.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Sighting>) {
+        let (sightings, seen) = mpsc::channel(QUEUE);
+        let open = BTreeMap::new();
+        (Self { open, sightings }, seen)
+    }
+
+    /// Opens and closes watches, so that exactly these are open.
+    pub(crate) fn want(&mut self, client: &Client, places: &BTreeSet<Place>) {
+        self.open.retain(|place, _| places.contains(place));
+        for place in places {
+            if !self.open.contains_key(place) {
+                let follow = watch::follow(client.clone(), place.clone(), self.sightings.clone());
+                let task = Task(tokio::spawn(follow).abort_handle());
+                self.open.insert(place.clone(), task);
+            }
+        }
+    }
+
+    /// Whether that watch is open. One that was closed may still have been heard.
+    pub(crate) fn is_open(&self, place: &Place) -> bool {
+        self.open.contains_key(place)
+    }
+}

@@ -1,0 +1,90 @@
+//! The flags by which `millrace run` takes its documents from a cluster instead of files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use http::Uri;
+use millrace_event::ObjectName;
+
+use crate::cli::values::{parse_name, parse_namespace, parse_url};
+
+/// Documents from a cluster.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ClusterArgs {
+    /// Serve the Brokers, Triggers and sources of a Kubernetes cluster instead of files
+    #[arg(long)]
+    pub(crate) kubernetes: bool,
+    /// The kubeconfig of the cluster, where this does not run in one of its pods
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Also serve Brokers that name no class
+    #[arg(long, requires = "kubernetes")]
+    pub(crate) default_class: bool,
+    /// A namespace whose objects are served, instead of all. Repeat it, or separate names by commas
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "MILLRACE_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = parse_namespace,
+        requires = "kubernetes"
+    )]
+    pub(crate) watch_namespace: Vec<String>,
+    /// Where producers reach --listen: the address of a Broker is this with /NAMESPACE/NAME [default: the
+    /// address of --listen, if that is loopback]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MILLRACE_PUBLIC_URL",
+        value_parser = parse_url,
+        requires = "kubernetes"
+    )]
+    pub(crate) public_url: Option<Uri>,
+    /// The domain of the cluster's Services [default: the `search` line of /etc/resolv.conf that begins with
+    /// svc., else cluster.local]
+    #[arg(
+        long,
+        value_name = "DOMAIN",
+        env = "MILLRACE_CLUSTER_DOMAIN",
+        requires = "kubernetes"
+    )]
+    pub(crate) cluster_domain: Option<String>,
+    /// A Broker to create where there is none; ready only once it is served
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        env = "MILLRACE_ENSURE_BROKER",
+        value_parser = parse_name,
+        requires = "kubernetes"
+    )]
+    pub(crate) ensure_broker: Option<ObjectName>,
+}
+
+// === impl ClusterArgs ===
+
+#[cfg(feature = "kubernetes")]
+impl ClusterArgs {
+    /// What is served of which cluster, by a process that listens there.
+    ///
+    /// # Errors
+    /// A sentence, when the flags do not make sense.
+    pub(crate) fn config(
+        &self,
+        listen: std::net::SocketAddr,
+    ) -> Result<crate::run::cluster::ClusterConfig, String> {
+        if self.public_url.is_none() && !listen.ip().is_loopback() {
+            return Err(format!(
+                "--kubernetes with --listen {listen} needs --public-url: the URL under which producers reach it, \
+                 which becomes the address of each Broker"
+            ));
+        }
+        Ok(crate::run::cluster::ClusterConfig {
+            kubeconfig: self.kubeconfig.clone(),
+            default_class: self.default_class,
+            namespaces: self.watch_namespace.clone(),
+            public_url: self.public_url.clone(),
+            domain: self.cluster_domain.clone(),
+            ensure_broker: self.ensure_broker.clone(),
+        })
+    }
+}

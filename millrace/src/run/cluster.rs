@@ -1,0 +1,191 @@
+//! `millrace run --kubernetes`: the cluster is the origin of the mesh, and gets back how each object stands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use millrace_admin::{LogFilter, ReloadState};
+use millrace_channel::{Forgotten, Ownership};
+use millrace_controller::{Controller, Gone, Metrics, Options, connect};
+use millrace_event::{Clock, ObjectName};
+use millrace_model::{Mesh, StatusBoard};
+
+use super::node::Node;
+use crate::cli::exit::Exit;
+use crate::role::config::RoleConfig;
+use crate::role::{self, Live, Origin, Role as _};
+
+/// What is served of which cluster. Inert data.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterConfig {
+    /// The cluster; `None`: that of the pod in which this runs.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Also Brokers without a class are served.
+    pub(crate) default_class: bool,
+    /// The namespaces that are watched; empty: all.
+    pub(crate) namespaces: Vec<String>,
+    /// Where producers reach the ingress; `None`: at its address.
+    pub(crate) public_url: Option<Uri>,
+    /// The domain of Services; `None`: what this machine looks names up in.
+    pub(crate) domain: Option<String>,
+    /// A Broker that is created where there is none.
+    pub(crate) ensure_broker: Option<ObjectName>,
+}
+
+/// A cluster as the origin of the mesh.
+struct Cluster {
+    controller: Controller,
+    owned: Ownership,
+    board: Arc<StatusBoard>,
+}
+
+/// How often sources are asked how they stand.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A mesh that is not in effect after so long is shown as not in effect yet.
+const SLOW: Duration = Duration::from_secs(5);
+/// The folder of the data folder where accepted documents are kept.
+const KEPT: &str = "mesh";
+/// Where this machine says in which domains it looks names up.
+const RESOLVER: &str = "/etc/resolv.conf";
+/// The domain of a cluster that says nothing else.
+const DOMAIN: &str = "cluster.local";
+
+/// Serves the objects of a cluster until SIGTERM or SIGINT.
+pub(crate) async fn run(
+    config: RoleConfig,
+    cluster: ClusterConfig,
+    log: Arc<dyn LogFilter>,
+) -> anyhow::Result<Exit> {
+    let connection = connect(cluster.kubeconfig.as_deref()).await?;
+    let mut node = match super::build(&config, None, log)? {
+        Ok(node) => node,
+        Err(exit) => return Ok(exit),
+    };
+    let options = options(&config, cluster, &node)?;
+    let metrics = Metrics::register(node.registry());
+    let origin = Cluster {
+        owned: node.owned(),
+        board: node.board(),
+        controller: Controller::start(connection, options, metrics).await,
+    };
+    role::serve_from(origin, node, &config).await
+}
+
+fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::Result<Options> {
+    let public_url = match cluster.public_url {
+        Some(url) => url,
+        None => format!("http://{}/", node.listen()).parse()?,
+    };
+    Ok(Options {
+        default_class: cluster.default_class,
+        namespaces: cluster.namespaces,
+        public_url,
+        cluster_domain: cluster.domain.unwrap_or_else(domain),
+        ensure_broker: cluster.ensure_broker,
+        kept: config.data.join(KEPT),
+    })
+}
+
+/// The domain of the cluster, as a pod finds it.
+fn domain() -> String {
+    let resolver = std::fs::read_to_string(RESOLVER).unwrap_or_default();
+    domain_of(&resolver).unwrap_or(DOMAIN).to_owned()
+}
+
+/// The domain that a list of search domains has below `svc.`.
+fn domain_of(resolver: &str) -> Option<&str> {
+    let lists = resolver.lines().filter_map(|line| line.strip_prefix("search"));
+    let mut domains = lists.flat_map(str::split_ascii_whitespace);
+    domains.find_map(|domain| domain.strip_prefix("svc."))
+}
+
+// === impl Cluster ===
+
+impl Origin for Cluster {
+    async fn first(&mut self) -> Mesh {
+        self.controller.next().await
+    }
+
+    async fn follow(&mut self, running: &mut impl Live) {
+        self.controller.took(Ok(()));
+        loop {
+            let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
+                self.controller.observe(&self.board.sources());
+                continue;
+            };
+            self.controller.observe(&self.board.sources());
+            let at = Clock::System.now();
+            let outcome = self.take(mesh, running).await;
+            let error = outcome.as_ref().err().cloned();
+            if let Some(error) = &error {
+                tracing::error!(
+                    %error,
+                    "the objects cannot be served for now, and are tried again; the mesh that ran goes on running"
+                );
+            }
+            self.controller.took(outcome);
+            let revision = running.current().revision;
+            running.told().send_replace(ReloadState { revision, at, error });
+            self.forget().await;
+        }
+    }
+
+    async fn end(self) {
+        self.controller.stop().await;
+    }
+}
+
+impl Cluster {
+    /// Brings a mesh into effect, and has the statuses say so where that takes long.
+    async fn take(&mut self, mesh: Mesh, running: &mut impl Live) -> Result<(), String> {
+        let before = running.current().revision;
+        let taken = {
+            let mut taking = std::pin::pin!(running.take(mesh));
+            match tokio::time::timeout(SLOW, &mut taking).await {
+                Ok(taken) => taken,
+                Err(_) => {
+                    self.controller.waits();
+                    taking.await
+                }
+            }
+        };
+        let mesh = taken.map_err(|error| crate::reasons::reasons(&error))?;
+        if mesh.revision != before {
+            let revision = mesh.revision;
+            tracing::info!(revision, "the cluster changed; the new mesh is in effect");
+        }
+        Ok(())
+    }
+
+    /// Drops what is owed to Triggers that were deleted.
+    async fn forget(&mut self) {
+        for Gone { trigger, broker } in self.controller.gone() {
+            for channel in self.owned.of(&broker) {
+                match channel.forget_orphan(&trigger).await {
+                    Ok(Forgotten::Rows(rows)) => {
+                        tracing::info!(%trigger, %broker, rows, "the Trigger was deleted; what it was owed is dropped");
+                    }
+                    Ok(Forgotten::Unknown | Forgotten::InUse) => {}
+                    Err(error) => {
+                        tracing::warn!(%trigger, %broker, %error, "what a deleted Trigger was owed is kept for the grace period");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_is_what_a_pod_looks_services_up_in() {
+        let pod = "search shop.svc.mill.example svc.mill.example mill.example\nnameserver 10.96.0.10\n";
+        assert_eq!(domain_of(pod), Some("mill.example"));
+        assert_eq!(domain_of("search home.example\n"), None);
+        assert_eq!(domain_of(""), None);
+    }
+}

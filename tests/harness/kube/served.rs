@@ -1,0 +1,183 @@
+//! A mesh whose documents are the objects of a cluster: the objects as a test writes them, and what their
+//! status says.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::Kube;
+use crate::mesh::{Mesh, Setup};
+use crate::wait_until;
+
+/// The group of Brokers and Triggers, with its version.
+pub const EVENTING: &str = "eventing.knative.dev/v1";
+/// The group of sources, with its version.
+pub const SOURCES: &str = "sources.millrace.dev/v1alpha1";
+
+/// An object of the namespace `shop`.
+pub fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "shop"},
+    });
+    object["spec"] = spec;
+    object
+}
+
+/// A Broker of our class.
+pub fn broker(name: &str, spec: Value) -> Value {
+    of_class(object(EVENTING, "Broker", name, spec), "Millrace")
+}
+
+/// The same Broker of another class.
+pub fn of_class(mut broker: Value, class: &str) -> Value {
+    broker["metadata"]["annotations"] = json!({"eventing.knative.dev/broker.class": class});
+    broker
+}
+
+/// A Trigger of the Broker `default` for everything to that URL.
+pub fn trigger(name: &str, uri: &str) -> Value {
+    let spec = json!({"broker": "default", "subscriber": {"uri": uri}});
+    object(EVENTING, "Trigger", name, spec)
+}
+
+/// A Service with these ports.
+pub fn service(name: &str, ports: &[u16]) -> Value {
+    let ports: Vec<Value> = ports
+        .iter()
+        .map(|port| json!({"name": format!("p{port}"), "port": port, "protocol": "TCP"}))
+        .collect();
+    object(
+        "v1",
+        "Service",
+        name,
+        json!({"ports": ports, "selector": {"app": "nobody"}}),
+    )
+}
+
+/// A condition of a status: `True`, or `False BrokerDoesNotExist`.
+pub fn condition(object: &Value, ty: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions.clone().find(|one| one["type"] == ty);
+    let Some(found) = found else { return String::new() };
+    let text = |field: &str| found[field].as_str().unwrap_or_default();
+    match (text("status"), text("reason")) {
+        ("True", _) => "True".to_owned(),
+        (status, reason) => format!("{status} {reason}"),
+    }
+}
+
+/// The definitions of the kinds that Millrace reads.
+fn definitions() -> Vec<Value> {
+    let kinds = [
+        ("eventing.knative.dev", "v1", "Broker"),
+        ("eventing.knative.dev", "v1", "Trigger"),
+        ("sources.millrace.dev", "v1alpha1", "GitWebhookSource"),
+        ("sources.millrace.dev", "v1alpha1", "CronSource"),
+        ("sources.millrace.dev", "v1alpha1", "KafkaSource"),
+        ("sources.millrace.dev", "v1alpha1", "ApiServerSource"),
+    ];
+    kinds
+        .iter()
+        .map(|(group, version, kind)| {
+            let plural = format!("{}s", kind.to_lowercase());
+            let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("{plural}.{group}")},
+                "spec": {
+                    "group": group, "scope": "Namespaced",
+                    "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                    "versions": [{
+                        "name": version, "served": true, "storage": true, "subresources": {"status": {}},
+                        "schema": {"openAPIV3Schema": {
+                            "type": "object", "properties": {"spec": open, "status": open},
+                        }},
+                    }],
+                },
+            })
+        })
+        .collect()
+}
+
+// === impl Kube ===
+
+impl Kube {
+    /// Starts the API with the kinds that Millrace reads, and a namespace `shop`; `None` when a peer is not
+    /// there and not required.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn with_kinds() -> anyhow::Result<Option<Self>> {
+        let Some(kube) = Self::start().await? else {
+            return Ok(None);
+        };
+        kube.define_kinds().await?;
+        kube.namespace("shop").await?;
+        Ok(Some(kube))
+    }
+
+    /// Defines the kinds that Millrace reads.
+    ///
+    /// # Errors
+    /// When the API does not serve them before the deadline.
+    pub async fn define_kinds(&self) -> anyhow::Result<()> {
+        for definition in definitions() {
+            self.define(&definition).await?;
+        }
+        Ok(())
+    }
+
+    /// How `millrace run --kubernetes` is started for this cluster.
+    ///
+    /// # Errors
+    /// When no folder can be made.
+    pub fn served(&self) -> anyhow::Result<Setup> {
+        Ok(Setup::new("")?.cluster(&self.kubeconfig()))
+    }
+
+    /// Waits until a condition of an object is as given, for its newest generation; gives the object.
+    ///
+    /// # Errors
+    /// When that is not so before the deadline.
+    pub async fn until(&self, object: &Value, ty: &str, wanted: &str) -> anyhow::Result<Value> {
+        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+        wait_until(&format!("{name} to be {ty} {wanted}"), || async {
+            let found = self.get(object).await?.context("it is gone")?;
+            let is_current = found["status"]["observedGeneration"] == found["metadata"]["generation"];
+            let said = condition(&found, ty);
+            anyhow::ensure!(is_current && said == wanted, "{said}: {}", found["status"]);
+            Ok(Some(found))
+        })
+        .await
+    }
+
+    /// Applies an object, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not before the deadline.
+    pub async fn ready(&self, object: &Value) -> anyhow::Result<Value> {
+        self.apply(object).await?;
+        self.until(object, "Ready", "True").await
+    }
+}
+
+/// The path of an object's address, if it lies at that listener.
+pub fn path_at(object: &Value, listen: SocketAddr) -> Option<String> {
+    let url = object["status"]["address"]["url"].as_str()?;
+    url.strip_prefix(&format!("http://{listen}")).map(str::to_owned)
+}
+
+/// Whether a mesh serves that many Triggers.
+///
+/// # Errors
+/// When that is not so before the deadline.
+pub async fn until_triggers(mesh: &Mesh, count: usize) -> anyhow::Result<()> {
+    let admin = mesh.admin();
+    wait_until(&format!("{count} triggers to be served"), || async {
+        let mesh = admin.get("mesh").await?;
+        anyhow::ensure!(mesh["triggers"] == count, "{mesh}");
+        Ok(Some(()))
+    })
+    .await
+}

@@ -1,0 +1,103 @@
+//! Promise: while the API server is away deliveries go on, and a restart serves what was accepted before.
+//! What was deleted meanwhile goes with the first complete list. A quiet cluster costs no writes.
+
+use std::collections::BTreeSet;
+
+use millrace_tests::kube::served::{broker, trigger, until_triggers};
+use millrace_tests::{Event, Kube, Sink, wait_until};
+use serde_json::{Value, json};
+
+fn ids(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// The versions of these objects: each write makes a new one.
+async fn versions(kube: &Kube, objects: &[Value]) -> anyhow::Result<Vec<Value>> {
+    let mut versions = Vec::new();
+    for object in objects {
+        let found = kube.get(object).await?.unwrap_or_default();
+        versions.push(found["metadata"]["resourceVersion"].clone());
+    }
+    Ok(versions)
+}
+
+#[tokio::test]
+async fn without_the_api_server_deliveries_go_on_and_a_restart_serves_what_was_accepted() -> anyhow::Result<()>
+{
+    let Some(mut kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let mut mesh = kube.served()?.start().await?;
+    let (broker, kept) = (broker("default", json!({})), trigger("kept", &sink.url("/kept")));
+    let gone = trigger("gone", &sink.url("/gone"));
+    for object in [&broker, &kept, &gone] {
+        kube.ready(object).await?;
+    }
+    // It is written a moment after it is in effect.
+    let file = mesh.setup().data_folder().join("mesh/accepted.json");
+    wait_until("both Triggers to be kept", || async {
+        let text = std::fs::read_to_string(&file)?;
+        Ok((text.contains("/gone") && text.contains("/kept")).then_some(()))
+    })
+    .await?;
+
+    kube.kill().await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.until_all("/kept", &ids(&["1"])).await?;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    mesh.send("shop/default", &[Event::new("2", "t")]).await?;
+    sink.until_all("/kept", &ids(&["1", "2"])).await?;
+    sink.until_all("/gone", &ids(&["1", "2"])).await?;
+    mesh.stop().await?;
+
+    kube.restart().await?;
+    kube.delete(&gone).await?;
+    kube.kill().await?;
+    mesh.restart().await?;
+    until_triggers(&mesh, 2).await?;
+    kube.restart().await?;
+    until_triggers(&mesh, 1).await?;
+    kube.until(&kept, "Ready", "True").await?;
+    mesh.send("shop/default", &[Event::new("3", "t")]).await?;
+    sink.until_all("/kept", &ids(&["1", "2", "3"])).await?;
+    // The kill may have repeated one.
+    let gone: BTreeSet<String> = sink.ids("/gone").into_iter().collect();
+    assert_eq!(gone, ids(&["1", "2"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_and_a_lost_history_write_nothing() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    // Each start takes another port.
+    let mut mesh = kube
+        .served()?
+        .args(&["--public-url", "http://mill.example"])
+        .start()
+        .await?;
+    let mut to_service = trigger("lost", "");
+    to_service["spec"]["subscriber"] = json!({"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}});
+    let objects = [
+        broker("default", json!({})),
+        trigger("t", "http://127.0.0.1:1/"),
+        to_service.clone(),
+    ];
+    kube.ready(&objects[0]).await?;
+    kube.ready(&objects[1]).await?;
+    kube.apply(&to_service).await?;
+    kube.until(&to_service, "Ready", "False ServiceNotFound").await?;
+    let before = versions(&kube, &objects).await?;
+    mesh.stop().await?;
+    mesh.restart().await?;
+    // What comes now shows that all lists were taken in.
+    kube.ready(&trigger("later", "http://127.0.0.1:1/")).await?;
+    assert_eq!(versions(&kube, &objects).await?, before);
+    kube.forget_history().await?;
+    kube.ready(&trigger("latest", "http://127.0.0.1:1/")).await?;
+    assert_eq!(versions(&kube, &objects).await?, before);
+    Ok(())
+}
