@@ -20,7 +20,7 @@ pub use contract::{
     AppendError, Change, Channel, ChannelError, Class, Ends, Forgotten, Guarantees, LaneProgress, Log, Logs,
     Ownership, Progress, Reader, Usage,
 };
-pub use lane::{Lane, LaneId, LaneSpec, LaneState};
+pub use lane::{EarlierFilter, Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
 pub use record::{Batch, Gap, GapReason, Position, Record};
 pub use work::{Failure, Rows, Stage, Work, WorkKey};

@@ -1,7 +1,10 @@
 //! What a user wrote: the dialects of `filter.attributes` and `filters[]` as a tree.
 
+use serde::{Deserialize, Serialize};
+
 /// One filter expression. Texts are as written; nothing has been checked yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Filter {
     /// The older `filter.attributes`: all equal; an empty value asks that the attribute is present and not
     /// empty.
@@ -17,6 +20,7 @@ pub enum Filter {
     /// A path selects something of the data.
     JsonPath(String),
     /// Each of these paths selects a value of the data that is equal to this one.
+    #[serde(rename = "jsonpath-equals")]
     JsonPathEquals(Vec<(String, Scalar)>),
     /// All of these (at least one).
     All(Vec<Filter>),
@@ -27,7 +31,8 @@ pub enum Filter {
 }
 
 /// A typed value to compare JSON with.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scalar {
     /// `null`.
     Null,

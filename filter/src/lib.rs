@@ -6,7 +6,8 @@
 //! `json`), how all is checked (`rules`, `compile`), put in order and laid flat (`tree`), what runs
 //! ([`compiled`]) on an event ([`subject`]) and for how long ([`meter`]), how it explains a decision
 //! ([`explain`]), what is probably a mistake ([`lint`]), what an index may know of it (`access`), how many
-//! filters are asked at once ([`index`]), and where long evaluations continue ([`turns`]).
+//! filters are asked at once ([`index`]), where long evaluations continue ([`turns`]), and how a filter is
+//! kept as text ([`text`]).
 //!
 //! # Guarantees
 //! - The decision of [`Compiled::matches`] and [`Compiled::explain`] is made by the same code, and
@@ -34,6 +35,7 @@ pub mod lint;
 pub mod meter;
 mod rules;
 pub mod subject;
+pub mod text;
 mod tree;
 pub mod turns;
 pub mod value;

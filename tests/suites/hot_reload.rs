@@ -12,7 +12,7 @@ use millrace_tests::mesh::Setup;
 use millrace_tests::reload::{
     PATIENT, events, ids, refused, sorted, steady, taken, under_traffic, until_not_refused,
 };
-use millrace_tests::{Answer, Event, Gate, Mesh, Sink, wait_until};
+use millrace_tests::{Answer, Event, Mesh, Sink, wait_until};
 
 #[tokio::test]
 async fn triggers_come_change_and_go_without_a_restart() -> anyhow::Result<()> {
@@ -68,52 +68,6 @@ async fn a_changed_filter_counts_for_what_is_read_from_then_on() -> anyhow::Resu
     expected.extend(ids("b2-", 20));
     assert_eq!(sorted(sink.ids("/t")), sorted(expected));
     Ok(())
-}
-
-/// Events that wait under the old filter, then another filter; `crash`: and then a `kill -9`.
-async fn owed_under_the_old_filter(crash: bool) -> anyhow::Result<()> {
-    let sink = Sink::start().await?;
-    let gate = Gate::closed();
-    sink.answer("/t", [Answer::ok().after(&gate)]);
-    let with = |kind: &str| {
-        let trigger = Trigger::new("t", &sink.url("/t"))
-            .annotation("millrace.dev/parallelism", "2")
-            .attributes(&format!("{{type: {kind}}}"));
-        Documents::broker().trigger(&trigger)
-    };
-    let mut mesh = Mesh::start(with("a").text()).await?;
-    mesh.send("shop/default", &events("a-", "a", 60)).await?;
-    mesh.admin()
-        .until_trigger("shop/t", "all is read", |trigger| trigger["backlog"] == 0)
-        .await?;
-    sink.wait_for("/t", 2).await?;
-    mesh.reload(with("b").text()).await?;
-    mesh.send("shop/default", &events("b-", "b", 5)).await?;
-    if crash {
-        mesh.kill().await?;
-        mesh.restart().await?;
-    }
-    gate.open();
-    mesh.until_settled().await?;
-    let mut arrived = sorted(sink.ids("/t"));
-    if crash {
-        // What was in flight comes again.
-        arrived.dedup();
-    }
-    let mut expected = ids("a-", 60);
-    expected.extend(ids("b-", 5));
-    assert_eq!(arrived, sorted(expected));
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_was_owed_under_the_old_filter_is_still_delivered() -> anyhow::Result<()> {
-    owed_under_the_old_filter(false).await
-}
-
-#[tokio::test]
-async fn what_was_owed_under_the_old_filter_outlives_a_crash() -> anyhow::Result<()> {
-    owed_under_the_old_filter(true).await
 }
 
 #[tokio::test]

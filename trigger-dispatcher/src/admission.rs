@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millrace_channel::{ChannelError, LaneSpec, LaneState};
+use millrace_channel::{Change, ChannelError, LaneSpec, LaneState};
 use millrace_delivery::backoff;
 use millrace_event::ObjectName;
+use millrace_filter::text;
 use millrace_model::{Mesh, Trigger};
 
 use crate::alone::LONGEST_CALM;
-use crate::lane::{Halt, Inner, Lane};
+use crate::lane::{Earlier, Halt, Inner, Lane};
 use crate::serving::{Gate, Serving};
 use crate::settings::Settings;
 use crate::{orphans, progress};
@@ -19,8 +20,8 @@ use crate::{orphans, progress};
 /// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every
 /// event admitted from now on will be offered to it.
 ///
-/// Nothing is read meanwhile, and what was read under an old filter is written down as owed before a new one
-/// counts.
+/// Nothing is read meanwhile. Before a new filter counts it is written down from where: what was read before
+/// is judged by the old one, also after a crash.
 pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), ChannelError> {
     let mut gate = serving.gate.lock().await;
     let orphaned = !mesh.brokers.contains_key(&serving.broker);
@@ -48,6 +49,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
             None => specs.push(LaneSpec {
                 trigger: trigger.name.clone(),
                 uid: trigger.uid.clone(),
+                filter: text::of(&trigger.filters),
                 longest_wait: longest_wait(trigger),
             }),
         }
@@ -109,6 +111,8 @@ async fn orphan_missing(
             }
             inner.leave_router(position);
             inner.drop_queue(&serving.common.budget, position);
+            // So that it can be counted what is dropped should they not come back.
+            inner.name_queue(position);
             inner.drop_due(&serving.common.budget);
             serving.stir(&lane, &mut inner);
             gate.remove(lane.key);
@@ -140,17 +144,15 @@ async fn change(
     gate: &mut Gate,
     changed: Vec<(Arc<Lane>, Arc<Trigger>)>,
 ) -> Result<(), ChannelError> {
-    let filter_changed =
-        |lane: &Lane, trigger: &Trigger| lane.inner.lock().settings.trigger.filters != trigger.filters;
-    if changed
-        .iter()
-        .any(|(lane, trigger)| filter_changed(lane, trigger))
-    {
-        progress::commit(serving).await?;
+    let filter_changed = |(lane, trigger): &&(Arc<Lane>, Arc<Trigger>)| {
+        lane.inner.lock().settings.trigger.filters != trigger.filters
+    };
+    let others: Vec<_> = changed.iter().filter(filter_changed).cloned().collect();
+    if !others.is_empty() {
+        change_filters(serving, gate, &others).await?;
     }
     for (lane, trigger) in changed {
-        let new_filter = filter_changed(&lane, &trigger);
-        if new_filter || !lane.inner.lock().indexed {
+        if !lane.inner.lock().indexed {
             gate.insert(lane.key, trigger.compiled.clone());
             lane.inner.lock().indexed = true;
         }
@@ -162,6 +164,62 @@ async fn change(
         }
     }
     Ok(())
+}
+
+/// Other filters for lanes that are served: written down before they count.
+async fn change_filters(
+    serving: &Arc<Serving>,
+    gate: &mut Gate,
+    changed: &[(Arc<Lane>, Arc<Trigger>)],
+) -> Result<(), ChannelError> {
+    let router = serving.routes.lock().position;
+    for (lane, _) in changed {
+        let mut inner = lane.inner.lock();
+        inner.make_room_for_filter(router);
+        serving.stir(lane, &mut inner);
+    }
+    progress::commit(serving).await?;
+    let from = |lane: &Lane| serving.at(lane.inner.lock().has_read(router));
+    let changes = changed.iter().map(|(lane, trigger)| Change::Filter {
+        lane: lane.id,
+        from: from(lane),
+        filter: text::of(&trigger.filters),
+    });
+    serving.channel.commit(changes.collect()).await?;
+    for (lane, trigger) in changed {
+        let from = from(lane);
+        gate.insert(lane.key, trigger.compiled.clone());
+        let mut inner = lane.inner.lock();
+        inner.replace_filter(from);
+        inner.indexed = true;
+        // Nothing may be judged in between by the filter that was replaced.
+        inner.settings = Arc::new(Settings::new(trigger.clone(), serving.common.own_ingress));
+        serving.stir(lane, &mut inner);
+    }
+    Ok(())
+}
+
+/// The earlier filters of a lane, ready to run. One that this version refuses is left out: the next one
+/// judges in its place.
+fn earlier(serving: &Serving, stored: &millrace_channel::Lane) -> Vec<Earlier> {
+    let ready = stored.earlier.iter().filter_map(|one| {
+        let compiled = text::compile(&one.filter)
+            .inspect_err(|error| {
+                serving.trigger_span(&stored.trigger).in_scope(|| {
+                    tracing::error!(
+                        %error,
+                        until = %one.until,
+                        "an earlier filter of the trigger cannot be used any more; the next one judges in its place"
+                    )
+                });
+            })
+            .ok()?;
+        Some(Earlier {
+            until: one.until,
+            filter: Arc::new(compiled),
+        })
+    });
+    ready.collect()
 }
 
 /// Opens the lanes of triggers that are new, or back.
@@ -216,7 +274,9 @@ async fn open(
         gate.insert(lane.key, trigger.compiled.clone());
         let position = routes.position;
         drop(routes);
+        let earlier = earlier(serving, &stored);
         let mut inner = lane.inner.lock();
+        inner.judge_by(earlier);
         inner.indexed = true;
         inner.orphan_stored = false;
         set_halt(&mut inner, stored.state, position);

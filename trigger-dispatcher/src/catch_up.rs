@@ -264,7 +264,8 @@ async fn feed_batch(
             return;
         };
         let said = asking.ask(serving, lane, batch, subjects);
-        if let (true, Some(record)) = (said.is_empty(), batch.records.get(asking.from)) {
+        if said.is_empty() && asking.from < asking.end {
+            let record = &batch.records[asking.from];
             costly.put_off(lane, asking, record);
             return;
         }
@@ -275,12 +276,16 @@ async fn feed_batch(
     }
 }
 
-/// A lane that is being fed: its position and its filter.
+/// A lane that is being fed: its position and the filter that judges from there on.
 struct Asking {
     compiled: Arc<Compiled>,
     cursor: u64,
+    /// The offset at which another filter takes over.
+    until: Option<u64>,
     /// The first record that it has not read.
     from: usize,
+    /// The first record that this filter does not judge.
+    end: usize,
     /// The most matches that the lane has room for.
     room: usize,
 }
@@ -297,12 +302,15 @@ impl Asking {
         if !inner.is_hungry() || inner.window.owes_from_before() || cursor > batch.next.offset {
             return None;
         }
+        let (compiled, until) = inner.filter_at(cursor);
+        let records = &batch.records;
+        let first_at = |offset| records.partition_point(|record| record.position.offset < offset);
         Some(Self {
-            compiled: inner.settings.trigger.compiled.clone(),
+            compiled: compiled.clone(),
             cursor,
-            from: batch
-                .records
-                .partition_point(|record| record.position.offset < cursor),
+            until,
+            from: first_at(cursor),
+            end: until.map_or(records.len(), first_at),
             room: inner.room(),
         })
     }
@@ -318,7 +326,8 @@ impl Asking {
     ) -> Vec<Option<Said>> {
         let allowance = Allowance::brief();
         let (mut answers, mut matches) = (Vec::new(), 0);
-        for (record, subject) in batch.records.iter().zip(subjects).skip(self.from) {
+        let range = self.from..self.end;
+        for (record, subject) in batch.records[range.clone()].iter().zip(&subjects[range]) {
             let asked = caught_at_once(|| {
                 provoke::at(serving, Task::CatchUp, Some(subject.event()));
                 self.compiled.decide(subject, &allowance)
@@ -382,7 +391,7 @@ async fn offer(
         == (Place::Behind {
             cursor: asking.cursor,
         });
-    if !stands || !Arc::ptr_eq(&inner.settings.trigger.compiled, &asking.compiled) {
+    if !stands || !Arc::ptr_eq(inner.filter_at(asking.cursor).0, &asking.compiled) {
         return false;
     }
     let mut cursor = asking.cursor;
@@ -398,12 +407,15 @@ async fn offer(
         }
         cursor = offset + 1;
     }
-    let at_end = !full && asking.from + said.len() == batch.records.len();
+    let judged_all = !full && asking.from + said.len() == asking.end;
+    let at_end = judged_all && asking.end == batch.records.len();
     if at_end {
         cursor = cursor.max(batch.next.offset);
+    } else if let (true, Some(until)) = (judged_all, asking.until) {
+        cursor = cursor.max(until);
     }
     let moved = inner.place != Place::Behind { cursor };
-    inner.place = if at_end && cursor >= router.position {
+    inner.place = if at_end && cursor >= router.position.max(inner.read_before) {
         Place::Live { from: cursor }
     } else {
         Place::Behind { cursor }

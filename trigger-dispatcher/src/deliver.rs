@@ -163,10 +163,9 @@ fn give_back(serving: &Arc<Serving>, lane: &Arc<Lane>, job: &Job) {
 
 /// Asks the filter about an event that was handed over without asking it.
 async fn is_wanted(serving: &Arc<Serving>, lane: &Lane, job: &Job) -> bool {
-    let (subject, filter) = (
-        Subject::new(&job.event).into_owned(),
-        job.settings.trigger.compiled.clone(),
-    );
+    let offset = job.attempted.key.position.offset;
+    let filter = lane.inner.lock().filter_at(offset).0.clone();
+    let subject = Subject::new(&job.event).into_owned();
     match serving.decide_in_turns(Task::Worker, subject, filter).await {
         Ok((_, Decision::Match)) => {
             serving.metrics.matched.inc();

@@ -4,14 +4,15 @@
 //! All state is behind one lock that is never held over an await. The methods of [`Inner`] are the lane's
 //! rules; their callers decide when to apply them. They are grouped by purpose: how the queue is filled
 //! (`feed`), what is due (`due_rows`), the bytes in flight (`flight`), the order of first attempts
-//! (`firsts`), an attempt that has to wait (`under_way`), what an outcome changes (`settle`), and the numbers
-//! of rows (`count`) and of attempts (`tally`).
+//! (`firsts`), which filter judges (`judging`), an attempt that has to wait (`under_way`), what an outcome
+//! changes (`settle`), and the numbers of rows (`count`) and of attempts (`tally`).
 
 mod count;
 mod due_rows;
 mod feed;
 mod firsts;
 mod flight;
+mod judging;
 mod settle;
 mod tally;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use firsts::Firsts;
 pub(crate) use count::Count;
 pub(crate) use firsts::is_first;
 pub(crate) use flight::{Flight, bytes_of};
+pub(crate) use judging::Earlier;
 pub(crate) use tally::{Counts, Tally};
 
 /// Outcomes after which a lane waits for the next commit: the most that a crash repeats.
@@ -169,6 +171,11 @@ pub(crate) struct Inner {
     firsts: Firsts,
     /// Positions to be read again for which a row or a parked event stands already.
     covered: BTreeSet<u64>,
+    /// Everything below this was read before a restart. Where the lane stands below, it reads again what was
+    /// queued then.
+    pub(crate) read_before: u64,
+    /// The filters that judged before, for what is read again.
+    earlier: Vec<Earlier>,
     last_taken: Timestamp,
     /// Consecutive panics of workers, outside of attempts.
     pub(crate) worker_panics: u32,
@@ -276,9 +283,13 @@ impl Lane {
         let cursor = match inner.place {
             Place::Live { from } if from > router => Some(self.at(from)),
             Place::Live { .. } => None,
-            Place::Behind { cursor } => Some(self.at(cursor)),
+            Place::Behind { .. } => Some(self.at(inner.has_read(router))),
         };
-        let unsettled = inner.window.unsettled().into_iter();
+        let named = inner.window.named();
+        let queued = inner.first_queued(&named);
+        inner.forget_filters_below(queued.unwrap_or_else(|| inner.has_read(router)));
+        let queued = queued.map(|offset| self.at(offset));
+        let unsettled = named.unsettled.into_iter();
         let unsettled = unsettled.map(|offset| self.at(offset)).collect();
         inner.dirty = false;
         inner.marked = false;
@@ -290,6 +301,7 @@ impl Lane {
             progress: Some(LaneProgress {
                 lane: self.id,
                 cursor,
+                queued,
                 unsettled,
             }),
             outcomes: inner.uncommitted,
@@ -315,10 +327,14 @@ impl Inner {
             .cursor
             .map_or(router, |cursor| cursor.offset)
             .max(stored.start.offset);
-        let place = if stored.cursor.is_none() && stored.unsettled.is_empty() {
+        // What was queued is read again.
+        let begins = stored.queued.map_or(follows, |queued| queued.offset.min(follows));
+        let judged_before = stored.earlier.last().map_or(0, |last| last.until.offset);
+        let read_before = follows.max(judged_before);
+        let place = if stored.cursor.is_none() && stored.unsettled.is_empty() && begins == read_before {
             Place::Live { from: follows }
         } else {
-            Place::Behind { cursor: follows }
+            Place::Behind { cursor: begins }
         };
         // It no longer follows the router, and the next commit must say so: it may move the router.
         let leaves_router = stored.cursor.is_none() && place != (Place::Live { from: follows });
@@ -330,7 +346,7 @@ impl Inner {
             settings,
             place,
             halt: None,
-            window: Window::with_owed(owed),
+            window: Window::with_owed(owed, begins),
             due: VecDeque::new(),
             due_bytes: 0,
             taken: HashSet::new(),
@@ -362,6 +378,8 @@ impl Inner {
             },
             firsts: Firsts::restore(stored, now),
             covered,
+            read_before,
+            earlier: Vec::new(),
             last_taken: now,
             worker_panics: 0,
             tally: Tally::default(),

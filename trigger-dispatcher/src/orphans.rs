@@ -131,9 +131,9 @@ pub(crate) async fn forget_all(serving: &Arc<Serving>) {
 /// How many positions a lane has not read.
 fn unread(serving: &Serving, stored: &millrace_channel::Lane) -> u64 {
     let head = serving.channel.head().offset;
-    stored
-        .cursor
-        .map_or(0, |cursor| head.saturating_sub(cursor.offset))
+    // What was queued is read again.
+    let reads_on = stored.queued.or(stored.cursor);
+    reads_on.map_or(0, |at| head.saturating_sub(at.offset))
 }
 
 /// Forgets a lane; says how many debts are dropped with it, which are counted.

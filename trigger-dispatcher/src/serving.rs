@@ -256,6 +256,7 @@ impl Serving {
         said: Said,
     ) -> bool {
         if inner.is_covered(offset) {
+            inner.pass(offset);
             return true;
         }
         match said {

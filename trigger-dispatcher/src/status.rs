@@ -93,7 +93,7 @@ fn why_kept(parked: u64) -> String {
 
 /// The status of a trigger that is gone, from the stored state.
 pub(crate) fn of_orphan(lane: &millrace_channel::Lane, head: u64) -> TriggerStatus {
-    let reads_at = lane.cursor.map_or(head, |cursor| cursor.offset);
+    let reads_at = lane.queued.or(lane.cursor).map_or(head, |at| at.offset);
     TriggerStatus {
         state: TriggerState::Orphaned,
         reason: Some(ORPHANED.to_owned()),

@@ -28,14 +28,28 @@ pub(crate) struct Window {
     pub(crate) in_hand: InHand,
     /// Positions owed from before a restart (or a dropped queue), not yet read again; in order.
     owed: VecDeque<u64>,
+    /// Nothing at or above this has been attempted or written down: progress names only the first position
+    /// that is queued there. Below, it names each one, since the others are settled.
+    named_below: u64,
+}
+
+/// What progress says of a window.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Positions that are owed without a row of work, in order.
+    pub(crate) unsettled: Vec<u64>,
+    /// The first of those that are only queued. The others follow in the log.
+    pub(crate) queued: Option<u64>,
 }
 
 // === impl Window ===
 
 impl Window {
-    pub(crate) fn with_owed(owed: impl IntoIterator<Item = u64>) -> Self {
+    /// Positions that are owed, and from where on nothing has been attempted or written down.
+    pub(crate) fn with_owed(owed: impl IntoIterator<Item = u64>, named_below: u64) -> Self {
         Self {
             owed: owed.into_iter().collect(),
+            named_below,
             ..Self::default()
         }
     }
@@ -48,7 +62,14 @@ impl Window {
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let queued = self.queue.pop_front()?;
         self.queued_bytes -= queued.event.stored().len();
+        self.name_below(queued.offset + 1);
         Some(queued)
+    }
+
+    /// From now on progress names each position below this one: what came last of them is attempted, or a row
+    /// stands for it.
+    pub(crate) fn name_below(&mut self, offset: u64) {
+        self.named_below = self.named_below.max(offset);
     }
 
     /// What [`Window::pop`] returns next.
@@ -104,6 +125,22 @@ impl Window {
         all
     }
 
+    /// What progress says of it.
+    pub(crate) fn named(&self) -> Named {
+        let is_named = |offset: &u64| *offset < self.named_below;
+        let waiting = || {
+            let queue = self.queue.iter().map(|queued| queued.offset);
+            self.owed.iter().copied().chain(queue)
+        };
+        let mut unsettled: Vec<u64> = self.in_hand.without_row().collect();
+        unsettled.extend(waiting().filter(is_named));
+        unsettled.sort_unstable();
+        Named {
+            unsettled,
+            queued: waiting().filter(|offset| !is_named(offset)).min(),
+        }
+    }
+
     pub(crate) fn first_unsettled(&self) -> Option<u64> {
         self.in_hand
             .without_row()
@@ -142,7 +179,7 @@ mod tests {
 
     #[test]
     fn owes_each_position_until_it_ends_or_has_a_row() {
-        let mut window = Window::with_owed([3, 5]);
+        let mut window = Window::with_owed([3, 5], 7);
         window.push(9, event());
         window.push(12, event());
         let first = window.pop().expect("queued");
@@ -159,8 +196,40 @@ mod tests {
     }
 
     #[test]
+    fn progress_names_what_was_begun_and_the_first_that_is_queued() {
+        let named = |window: &Window| {
+            let Named { unsettled, queued } = window.named();
+            (unsettled, queued)
+        };
+        // 3 was in flight at a crash; what lies between it and 7 was settled.
+        let mut window = Window::with_owed([3], 7);
+        assert_eq!(named(&window), (vec![3], None));
+        for offset in [9, 12, 15] {
+            window.push(offset, event());
+        }
+        assert_eq!(named(&window), (vec![3], Some(9)));
+        let first = window.pop().expect("queued");
+        begin(&mut window, first.offset, 100);
+        assert_eq!(named(&window), (vec![3, 9], Some(12)));
+        // 3 is read again, behind later ones, and attempted after 12.
+        window.was_read();
+        window.push(3, event());
+        assert_eq!(named(&window), (vec![3, 9], Some(12)));
+        let second = window.pop().expect("queued");
+        begin(&mut window, second.offset, 100);
+        assert!(window.give_back(&key(9)));
+        assert_eq!(named(&window), (vec![3, 9, 12], Some(15)));
+        // A dropped queue is queued in the log.
+        window.drop_queue();
+        assert_eq!(named(&window), (vec![3, 9, 12], Some(15)));
+        // A row stands for a later one: each that comes before is named.
+        window.name_below(20);
+        assert_eq!(named(&window), (vec![3, 9, 12, 15], None));
+    }
+
+    #[test]
     fn an_attempt_that_waits_gets_no_row_and_can_be_given_back() {
-        let mut window = Window::with_owed([3, 9]);
+        let mut window = Window::with_owed([3, 9], 10);
         for offset in [5, 6] {
             begin(&mut window, offset, 100);
         }
@@ -185,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_dropped_queue_is_owed_in_order() {
-        let mut window = Window::with_owed([9]);
+        let mut window = Window::with_owed([9], 10);
         window.push(7, event());
         window.push(8, event());
         window.drop_queue();

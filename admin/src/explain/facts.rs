@@ -8,7 +8,7 @@ use http::StatusCode;
 use millrace_channel::{Attempt, Channel, Lane, LaneId, LaneState, Record, Rows};
 use millrace_event::{Clock, ObjectName, Timestamp};
 use millrace_filter::turns::SLICE;
-use millrace_filter::{Allowance, Explanation, Subject};
+use millrace_filter::{Allowance, Compiled, Explanation, Subject, text};
 use millrace_model::Trigger;
 use millrace_model::status::{TriggerStatus, UnderWay};
 
@@ -146,15 +146,31 @@ fn shown(mut rows: Rows, clock: &Clock) -> Rows {
 }
 
 fn stored(lane: &Lane, record: &Record, router: u64, clock: &Clock) -> Stored {
+    let reads_at = lane.cursor.map_or(router, |cursor| cursor.offset);
     Stored {
         start: lane.start.offset,
-        reads_at: lane.cursor.map_or(router, |cursor| cursor.offset),
-        in_hand: lane.unsettled.contains(&record.position),
+        reads_at,
+        in_hand: lane.unsettled.contains(&record.position)
+            || record.position.offset < reads_at && is_queued(lane, record),
         state: match lane.state {
             LaneState::Orphaned(since) => LaneState::Orphaned(clock.shown(since)),
             state @ (LaneState::Active | LaneState::Paused) => state,
         },
     }
+}
+
+/// Whether the event is in the lane's queue as it was last written down, or the lane has not read it: if its
+/// filter lets it pass.
+fn is_queued(lane: &Lane, record: &Record) -> bool {
+    lane.queued.is_some_and(|queued| queued <= record.position)
+}
+
+/// The filter that judged the event when the lane read it, if that was an earlier one and the event may still
+/// be queued: it will be judged by that again.
+fn earlier(lane: &Lane, record: &Record) -> Option<Compiled> {
+    let earlier = lane.earlier.iter().find(|one| record.position < one.until)?;
+    let earlier = is_queued(lane, record).then_some(earlier)?;
+    text::compile(&earlier.filter).ok()
 }
 
 /// The triggers of the broker: those of the documents, and those whose documents are gone but whose lanes are
@@ -186,9 +202,11 @@ async fn candidates(
     if let (Some(only), true) = (only, triggers.is_empty()) {
         return Err(unknown(mesh.triggers.get(only)));
     }
-    let asked = triggers
-        .into_iter()
-        .map(|(name, trigger)| (name.clone(), trigger.cloned()));
+    let asked = triggers.into_iter().map(|(name, trigger)| {
+        let earlier = || earlier(lanes.get(name)?, record).map(Arc::new);
+        let filter = trigger.map(|trigger| earlier().unwrap_or_else(|| trigger.compiled.clone()));
+        (name.clone(), filter)
+    });
     let asking = Asking {
         // The data is parsed once, however many filters ask.
         subject: Subject::new(&record.event).into_owned(),
@@ -207,7 +225,7 @@ async fn candidates(
 /// The filters of many triggers, asked about one event, taking turns with other work.
 struct Asking {
     subject: Subject<'static>,
-    left: VecDeque<(ObjectName, Option<Arc<Trigger>>)>,
+    left: VecDeque<(ObjectName, Option<Arc<Compiled>>)>,
     done: Vec<(ObjectName, Option<Explanation>)>,
 }
 
@@ -216,11 +234,11 @@ impl Asking {
     fn go_on(&mut self) -> bool {
         let allowance = Allowance::unlimited();
         while allowance.spent() < SLICE {
-            let Some((name, trigger)) = self.left.pop_front() else {
+            let Some((name, filter)) = self.left.pop_front() else {
                 return true;
             };
-            let explain = |trigger: Arc<Trigger>| trigger.compiled.explain_subject(&self.subject, &allowance);
-            self.done.push((name, trigger.map(explain)));
+            let explain = |filter: Arc<Compiled>| filter.explain_subject(&self.subject, &allowance);
+            self.done.push((name, filter.map(explain)));
         }
         self.left.is_empty()
     }

@@ -29,6 +29,7 @@ pub(crate) async fn park(
     let spec = LaneSpec {
         trigger: name(trigger),
         uid: None,
+        filter: String::new(),
         longest_wait: std::time::Duration::from_secs(3600),
     };
     let lane = channel.open_lanes(vec![spec]).await.unwrap().remove(0);

@@ -2,8 +2,10 @@
 
 use millrace_event::Timestamp;
 
-use super::{Place, after, append, lane, spec, stored};
-use crate::{Forgotten, LaneProgress, LaneSpec, LaneState, Progress};
+use super::{Place, after, append, lane, passed, spec, stored};
+use crate::{
+    Change, Channel, Forgotten, Lane, LaneId, LaneProgress, LaneSpec, LaneState, Position, Progress,
+};
 
 pub(super) async fn a_new_channel_has_no_past(place: &mut impl Place) {
     let channel = place.open().await;
@@ -68,21 +70,155 @@ pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Pla
     let mut channel = place.open().await;
     let lane = lane(&*channel, "a").await;
     let p = append(&*channel, &["0", "1", "2", "3", "4", "5"]).await;
-    let cases: [(Option<usize>, &[usize]); 4] =
-        [(Some(5), &[0, 1, 4]), (Some(2), &[]), (None, &[5]), (None, &[])];
-    for (read, unsettled) in cases {
+    let cases: [(Option<usize>, Option<usize>, &[usize]); 6] = [
+        (Some(5), None, &[0, 1, 4]),
+        (Some(5), Some(3), &[0, 1]),
+        (Some(2), None, &[]),
+        (None, None, &[5]),
+        (None, Some(4), &[2]),
+        (None, None, &[]),
+    ];
+    for (read, queued, unsettled) in cases {
         let cursor = read.map(|last| after(p[last]));
+        let queued = queued.map(|n| p[n]);
         let unsettled: Vec<_> = unsettled.iter().map(|n| p[*n]).collect();
         let progress = LaneProgress {
             lane,
             cursor,
+            queued,
             unsettled: unsettled.clone(),
         };
         channel.commit(vec![progress.into()]).await.unwrap();
         drop(channel);
         channel = place.open().await;
         let found = stored(&*channel, lane).await;
-        assert_eq!((found.cursor, found.unsettled), (cursor, unsettled));
+        assert_eq!(
+            (found.cursor, found.queued, found.unsettled),
+            (cursor, queued, unsettled)
+        );
+    }
+}
+
+/// The lane of trigger `a`, opened with this filter.
+async fn judged_by(channel: &dyn Channel, filter: &str) -> Lane {
+    let spec = LaneSpec {
+        filter: filter.to_owned(),
+        ..spec("a")
+    };
+    channel.open_lanes(vec![spec]).await.unwrap().remove(0)
+}
+
+/// The lane stands there: its cursor, and the first position of its queue.
+async fn stands(channel: &dyn Channel, lane: LaneId, cursor: Option<Position>, queued: Option<Position>) {
+    let progress = LaneProgress {
+        lane,
+        cursor,
+        queued,
+        unsettled: vec![],
+    };
+    channel.commit(vec![progress.into()]).await.unwrap();
+}
+
+async fn changed(channel: &dyn Channel, lane: LaneId, from: Position, filter: &str) {
+    let filter = filter.to_owned();
+    let change = Change::Filter { lane, from, filter };
+    channel.commit(vec![change]).await.unwrap();
+}
+
+/// The earlier filters of the lane, each with the number of the event at which it ends.
+fn earlier(lane: &Lane, p: &[Position]) -> Vec<(String, usize)> {
+    let number = |until: &Position| p.iter().position(|one| one == until).unwrap_or(p.len());
+    let all = lane.earlier.iter();
+    all.map(|one| (one.filter.clone(), number(&one.until))).collect()
+}
+
+pub(super) async fn what_was_read_is_judged_by_the_filter_that_counted_then(place: &mut impl Place) {
+    let channel = place.open().await;
+    let made = judged_by(&*channel, "one").await;
+    assert_eq!((made.queued, made.earlier.len()), (None, 0));
+    let p = passed(&*channel, &["0", "1", "2", "3", "4", "5", "6"]).await;
+    let lane = made.id;
+    stands(&*channel, lane, None, Some(p[1])).await;
+    // Each counts from where the lane reads on.
+    changed(&*channel, lane, p[3], "two").await;
+    changed(&*channel, lane, p[3], "three").await;
+    changed(&*channel, lane, p[5], "four").await;
+    drop(channel);
+    let channel = place.open().await;
+    let both = [("one".to_owned(), 3), ("three".to_owned(), 5)];
+    assert_eq!(earlier(&stored(&*channel, lane).await, &p), both);
+    assert_eq!(
+        earlier(&judged_by(&*channel, "four").await, &p),
+        both,
+        "the same filter"
+    );
+    // What is settled is judged no more: an earlier filter that has nothing left goes with the next change.
+    stands(&*channel, lane, None, Some(p[4])).await;
+    changed(&*channel, lane, p[6], "five").await;
+    let left = [("three".to_owned(), 5), ("four".to_owned(), 6)];
+    assert_eq!(earlier(&stored(&*channel, lane).await, &p), left);
+    stands(&*channel, lane, None, None).await;
+    changed(&*channel, lane, channel.head(), "six").await;
+    assert_eq!(stored(&*channel, lane).await.earlier, []);
+    // Of a lane that is gone nothing is known.
+    channel.drop_lane(lane).await.unwrap();
+    changed(&*channel, lane, p[6], "seven").await;
+    assert_eq!(channel.lanes().await.unwrap(), []);
+}
+
+pub(super) async fn a_filter_that_changed_while_nobody_served_counts_from_where_the_lane_had_read(
+    place: &mut impl Place,
+) {
+    let mut channel = place.open().await;
+    let lane = judged_by(&*channel, "0").await.id;
+    let p = passed(&*channel, &["0", "1", "2", "3"]).await;
+    // Appended, and perhaps read: that was not written down any more.
+    append(&*channel, &["4"]).await;
+    let router = channel.router().await.unwrap();
+    let (active, gone) = (LaneState::Active, LaneState::Orphaned(Timestamp(9)));
+    let cases = [
+        ("it had kept up", active, None, None, Some(p.len())),
+        ("the same, with a queue", active, None, Some(p[1]), Some(p.len())),
+        ("behind, with a queue", active, Some(p[2]), Some(p[1]), Some(2)),
+        (
+            "behind, and all is settled that it has read",
+            active,
+            Some(p[2]),
+            None,
+            None,
+        ),
+        ("ahead of the router", active, Some(router), None, Some(p.len())),
+        ("halted at the router", gone, Some(router), None, None),
+        (
+            "the same, with a queue",
+            LaneState::Paused,
+            Some(router),
+            Some(p[1]),
+            Some(4),
+        ),
+    ];
+    for (n, (what, state, cursor, queued, until)) in cases.into_iter().enumerate() {
+        // Nothing is left of the case before.
+        stands(&*channel, lane, None, None).await;
+        changed(&*channel, lane, p[0], &n.to_string()).await;
+        stands(&*channel, lane, cursor, queued).await;
+        channel.set_lane_state(lane, state).await.unwrap();
+        drop(channel);
+        channel = place.open().await;
+        let opened = judged_by(&*channel, "another").await;
+        let expected = until.map(|until| (n.to_string(), until));
+        let found: Vec<_> = earlier(&opened, &p);
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{what}");
+        assert_eq!((opened.cursor, opened.queued), (cursor, queued), "{what}");
+        if until == Some(p.len()) {
+            let counts_from = if state == active { channel.head() } else { router };
+            assert_eq!(opened.earlier[0].until, counts_from, "{what}");
+        }
+        channel.set_lane_state(lane, active).await.unwrap();
+        // Gone before the next case: it is judged by another filter from the beginning.
+        stands(&*channel, lane, Some(channel.head()), None).await;
+        changed(&*channel, lane, channel.head(), "none").await;
+        assert_eq!(stored(&*channel, lane).await.earlier, [], "{what}");
     }
 }
 

@@ -89,6 +89,8 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             another_uid_is_another_lane,
             a_lane_is_never_numbered_twice,
             progress_comes_back_as_it_was_committed,
+            what_was_read_is_judged_by_the_filter_that_counted_then,
+            a_filter_that_changed_while_nobody_served_counts_from_where_the_lane_had_read,
             the_router_comes_back_where_it_was_committed,
             a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger,
             only_a_trigger_that_is_gone_is_forgotten,
@@ -119,7 +121,9 @@ pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
             only_the_newest_owner_commits,
             a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part,
             what_is_parked_for_an_event_that_is_owed_waits_for_progress,
-            a_log_that_lost_its_end_is_read_on_without_skipping_what_is_new;
+            a_log_that_lost_its_end_is_read_on_without_skipping_what_is_new,
+            a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new,
+            a_filter_is_stored_before_the_progress_that_comes_with_it;
     }
 }
 
@@ -153,6 +157,7 @@ fn spec(trigger: &str) -> LaneSpec {
     LaneSpec {
         trigger: ObjectName::new("shop", trigger),
         uid: None,
+        filter: String::new(),
         longest_wait: Duration::from_secs(3600),
     }
 }

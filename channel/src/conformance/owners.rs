@@ -84,6 +84,7 @@ fn large(lane: LaneId, old: &[Position], new: &[Position]) -> Vec<Change> {
         lanes: vec![LaneProgress {
             lane,
             cursor: None,
+            queued: None,
             unsettled: vec![],
         }],
     };
@@ -250,10 +251,101 @@ pub(super) async fn a_log_that_lost_its_end_is_read_on_without_skipping_what_is_
     // A row keeps what it stands for.
     let event = channel.get(lost[0]).await.unwrap().expect("a copy is kept");
     assert_eq!(event.event, super::event("2"));
+    assert_eq!(channel.find("2", None, 9).await.unwrap(), [lost[0]], "and found");
     channel
         .commit(vec![Progress::router(channel.head()).into()])
         .await
         .unwrap();
     assert_eq!(rows(&*channel, lane).await, [row]);
     assert!(stored(&*channel, lane).await.start <= router);
+}
+
+/// A lane may have read, or begun, above the router. What comes in the place of the lost is new to it.
+pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(place: &mut impl Place) {
+    for is_refilled in [true, false] {
+        let channel = place.open().await;
+        passed(&*channel, &["0", "1"]).await;
+        let ahead = lane(&*channel, "ahead").await;
+        let halted = lane(&*channel, "halted").await;
+        let lost = append(&*channel, &["2", "3", "4"]).await;
+        let lanes = [ahead, halted].map(|lane| LaneProgress {
+            lane,
+            cursor: Some(channel.head()),
+            queued: None,
+            unsettled: vec![],
+        });
+        let progress = Progress {
+            router: None,
+            lanes: lanes.to_vec(),
+        };
+        channel.commit(vec![progress.into()]).await.unwrap();
+        let begins = format!("begins-{is_refilled}");
+        let begins = lane(&*channel, &begins).await;
+        channel.set_lane_state(halted, LaneState::Paused).await.unwrap();
+        if !place.lose_suffix(lost[0]).await {
+            return;
+        }
+        let new = super::event("5");
+        let more = vec![new, super::event("6"), super::event("7"), super::event("8")];
+        if is_refilled {
+            channel
+                .log()
+                .append(more.clone(), crate::Class::Producer)
+                .await
+                .unwrap();
+        }
+        drop(channel);
+        let channel = place.open().await;
+        if !is_refilled {
+            channel.log().append(more, crate::Class::Producer).await.unwrap();
+        }
+        let router = channel.router().await.unwrap();
+        let read = read_all(&*channel, router).await;
+        let (first, _) = read.iter().find(|(_, id)| id == "5").expect("it is read");
+        for (id, lane) in [("ahead", ahead), ("begins", begins), ("halted", halted)] {
+            let lane = stored(&*channel, lane).await;
+            let follows = lane.cursor.is_none();
+            assert!(id != "halted" || !follows, "it follows no router");
+            let reads_on = lane.cursor.unwrap_or(router).max(lane.start);
+            assert!(reads_on <= *first, "{id}, refilled: {is_refilled}");
+        }
+        // What no row names is gone, also from what is found.
+        assert_eq!(channel.find("3", None, 9).await.unwrap(), []);
+        channel
+            .commit(vec![Progress::router(channel.head()).into()])
+            .await
+            .unwrap();
+    }
+}
+
+pub(super) async fn a_filter_is_stored_before_the_progress_that_comes_with_it(place: &mut impl Place) {
+    for chunks in 0..2 {
+        let channel = place.open().await;
+        let name = format!("a{chunks}");
+        let lane = lane(&*channel, &name).await;
+        let p = append(&*channel, &["0", "1"]).await;
+        if !place.cut(chunks) {
+            return;
+        }
+        let progress = Progress {
+            router: Some(after(p[1])),
+            lanes: vec![LaneProgress {
+                lane,
+                cursor: None,
+                queued: Some(p[0]),
+                unsettled: vec![],
+            }],
+        };
+        let change = Change::Filter {
+            lane,
+            from: p[1],
+            filter: "another".to_owned(),
+        };
+        ended(channel.commit(vec![progress.into(), change])).await;
+        drop(channel);
+        let channel = place.open().await;
+        let has_progress = channel.router().await.unwrap() == after(p[1]);
+        let has_filter = !stored(&*channel, lane).await.earlier.is_empty();
+        assert!(has_filter || !has_progress, "cut after {chunks}");
+    }
 }

@@ -51,6 +51,7 @@ pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut im
             lanes: vec![LaneProgress {
                 lane,
                 cursor: Some(after(p[2])),
+                queued: None,
                 unsettled: vec![],
             }],
         }),
@@ -202,6 +203,7 @@ pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl 
             lanes: vec![LaneProgress {
                 lane,
                 cursor: None,
+                queued: None,
                 unsettled: vec![p[0]],
             }],
         }),

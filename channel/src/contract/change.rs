@@ -33,6 +33,16 @@ pub enum Change {
         /// The reply, in stage `Reply`.
         body: Option<Event>,
     },
+    /// From a position on another filter judges the lane's events. What the lane has read below it is still
+    /// judged by the filter that counted then ([`Lane::earlier`](crate::Lane::earlier)).
+    Filter {
+        /// The lane.
+        lane: LaneId,
+        /// The first position for which it counts: where the lane reads on.
+        from: Position,
+        /// The filter, in the words of [`LaneSpec::filter`](crate::LaneSpec::filter).
+        filter: String,
+    },
     /// The partition's progress. A commit has at most one.
     Progress(Progress),
     /// The row is done.
@@ -56,6 +66,9 @@ pub struct LaneProgress {
     pub lane: LaneId,
     /// Where it reads on (`None`: follows the router).
     pub cursor: Option<Position>,
+    /// The first position of its queue, if something is queued. Nothing from there on has been attempted or
+    /// written down.
+    pub queued: Option<Position>,
     /// What matched below that and is not settled, in order.
     pub unsettled: Vec<Position>,
 }

@@ -19,9 +19,9 @@ use crate::{Attempt, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Pos
 /// # Guarantees
 /// - State never names a position that is not durable.
 /// - `commit` is durable when it returns. It is atomic where it fits. A larger one is stored in order: puts
-///   (with what they replace), progress, removals; after a crash all of it or its first chunks are there. The
-///   embedded backend stores all or none. Every change is idempotent by its key. Changes of one key are
-///   applied in the order of the call.
+///   (with what they replace) and filters, progress, removals; after a crash all of it or its first chunks
+///   are there. The embedded backend stores all or none. Every change is idempotent by its key. Changes of
+///   one key are applied in the order of the call.
 /// - Times to wait for (due times, since when a lane or the Broker is gone) are in the steady time of this
 ///   process ([`millrace_event::clock`]), which a set wall clock does not move. What is stored is right for
 ///   the next process too.
@@ -64,9 +64,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError>;
 
     /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A
-    /// new lane starts at the head; another lane of the same name with another uid becomes orphaned. Work
-    /// that is due later than the spec's longest wait is brought forward to it. A running router may have
-    /// passed the new lane's `start` when this returns: the lane must then read by itself what lies between.
+    /// new lane starts at the head; another lane of the same name with another uid becomes orphaned. A lane
+    /// that had another filter keeps it for what it has read ([`Lane::earlier`]): up to its cursor, or up to
+    /// the head if it was active and had kept up with the router. Work that is due later than the spec's
+    /// longest wait is brought forward to it. A running router may have passed the new lane's `start` when
+    /// this returns: the lane must then read by itself what lies between.
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError>;
 
     /// Forgets a lane with its progress and its work, for good; says how many rows of work went. Its parked

@@ -1,6 +1,6 @@
 //! The owner of the partition.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use millrace_event::{ObjectName, Timestamp};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::log::Client;
-use super::server::{Debtor, PARTITION, Server, Write};
+use super::server::{Debtor, Server, Write};
 use super::view::View;
 use super::{Shared, commit, lanes};
 use crate::{
@@ -38,12 +38,13 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn claim(shared: Arc<Shared>) -> Self {
         let (claim, state, is_unclean) = shared.server.lock().claim();
+        let partition = shared.options.partition;
         Self {
             log: Client::new(shared.clone()),
             shared,
             claim,
             is_unclean,
-            view: Mutex::new(View::load(state)),
+            view: Mutex::new(View::load(partition, state)),
             writing: tokio::sync::Mutex::new(false),
             commands: watch::Sender::new(0),
             history: Mutex::default(),
@@ -62,7 +63,8 @@ impl Owner {
         }
         if *is_unknown {
             self.shared.travel().await;
-            *self.view.lock() = View::load(self.shared.server.lock().read(self.claim)?);
+            let state = self.shared.server.lock().read(self.claim)?;
+            *self.view.lock() = View::load(self.partition(), state);
             *is_unknown = false;
         }
         let (writes, made) = make(&self.view.lock(), &mut self.shared.server.lock());
@@ -104,7 +106,7 @@ impl Owner {
 #[async_trait::async_trait]
 impl Channel for Owner {
     fn partition(&self) -> u32 {
-        PARTITION
+        self.shared.options.partition
     }
 
     fn log(&self) -> &dyn Log {
@@ -112,7 +114,8 @@ impl Channel for Owner {
     }
 
     fn head(&self) -> Position {
-        Server::at(self.shared.server.lock().head())
+        let server = self.shared.server.lock();
+        server.at(server.head())
     }
 
     async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
@@ -131,14 +134,23 @@ impl Channel for Owner {
         source: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Position>, ChannelError> {
+        let copies: Vec<_> = {
+            let view = self.view.lock();
+            let copies = view.state.debts.values().filter_map(|debt| debt.event.clone());
+            copies.collect()
+        };
         let server = self.shared.server.lock();
         let is_it = |record: &Record| {
             record.event.id() == id && source.is_none_or(|source| source == record.event.source())
         };
         let all = server.entries.iter().map(|entry| server.record(entry));
-        let mut found: Vec<_> = all.filter(is_it).map(|record| record.position).collect();
-        found.drain(..found.len().saturating_sub(limit));
-        Ok(found)
+        let found: BTreeSet<_> = all
+            .chain(copies)
+            .filter(is_it)
+            .map(|record| record.position)
+            .collect();
+        let surplus = found.len().saturating_sub(limit);
+        Ok(found.into_iter().skip(surplus).collect())
     }
 
     fn recovered_uncleanly(&self) -> bool {
@@ -146,7 +158,10 @@ impl Channel for Owner {
     }
 
     async fn router(&self) -> Result<Position, ChannelError> {
-        Ok(Server::at(self.view.lock().state.progress.router))
+        Ok(Position {
+            partition: self.partition(),
+            offset: self.view.lock().state.progress.router,
+        })
     }
 
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError> {
@@ -292,8 +307,8 @@ impl Channel for Owner {
             .iter()
             .map(|entry| entry.event.stored().len() as u64);
         Usage {
-            head: Server::at(server.head()),
-            oldest: Server::at(server.oldest()),
+            head: server.at(server.head()),
+            oldest: server.at(server.oldest()),
             log_bytes: bytes.sum(),
             parked: server
                 .state

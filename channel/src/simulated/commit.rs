@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::server::{Debt, Debtor, Server, Write};
-use super::view::{View, id_of};
+use super::lanes;
+use super::server::{Debt, Debtor, LaneRecord, Server, Write};
+use super::view::View;
 use crate::{Change, LaneId, Parked, Position, Progress, Work, WorkKey};
 
 /// The writes of one commit while its changes are looked at.
@@ -13,6 +14,8 @@ struct Plan<'a> {
     server: &'a mut Server,
     /// Each debt as it will be, and whether something was put into it.
     debts: BTreeMap<Debtor, (Debt, bool)>,
+    /// The lanes that have another filter.
+    lanes: BTreeMap<LaneId, LaneRecord>,
     progress: Option<Progress>,
 }
 
@@ -22,6 +25,7 @@ pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Ve
         view,
         server,
         debts: BTreeMap::new(),
+        lanes: BTreeMap::new(),
         progress: None,
     };
     for change in changes {
@@ -37,8 +41,11 @@ pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Ve
         .partition(|(_, (debt, put))| *put && !debt.is_empty());
     let write =
         |(debtor, (debt, _)): (Debtor, (Debt, bool))| Write::Debt(debtor, (!debt.is_empty()).then_some(debt));
-    let puts = puts.into_iter().map(write);
-    puts.chain(progress)
+    let lanes = plan.lanes.into_iter();
+    let lanes = lanes.map(|(id, lane)| Write::Lane(id, Some(lane)));
+    lanes
+        .chain(puts.into_iter().map(write))
+        .chain(progress)
         .chain(removals.into_iter().map(write))
         .collect()
 }
@@ -48,13 +55,12 @@ fn progressed(view: &View, server: &Server, made: &Progress) -> Write {
     for lane in &made.lanes {
         if let Some(at) = record.lanes.get_mut(&lane.lane) {
             at.cursor = lane.cursor.map(|cursor| cursor.offset);
+            at.queued = lane.queued.map(|queued| queued.offset);
             at.unsettled = lane.unsettled.iter().map(|position| position.offset).collect();
         }
     }
-    if let Some(router) = made.router {
-        record.router = router.offset;
-        server.note_print(&mut record);
-    }
+    record.router = made.router.map_or(record.router, |router| router.offset);
+    server.note_print(&mut record, std::iter::empty());
     Write::Progress(Box::new(record))
 }
 
@@ -63,6 +69,7 @@ fn progressed(view: &View, server: &Server, made: &Progress) -> Write {
 impl Plan<'_> {
     fn take(&mut self, change: &Change) {
         match change {
+            Change::Filter { lane, from, filter } => self.change_filter(*lane, *from, filter),
             Change::Put(work) => self.put(work),
             Change::Advance { from, to } => {
                 self.remove(from);
@@ -72,6 +79,14 @@ impl Plan<'_> {
             Change::Park { key, .. } => self.park(*key, change),
             Change::Progress(made) => self.progress = Some(made.clone()),
         }
+    }
+
+    fn change_filter(&mut self, lane: LaneId, from: Position, filter: &str) {
+        let Some(stored) = self.view.state.lanes.get(&lane) else {
+            return;
+        };
+        let record = self.lanes.entry(lane).or_insert_with(|| stored.clone());
+        lanes::judge_by(self.view, self.server, (lane, record), from.offset, filter);
     }
 
     /// The debt of that lane and position; `None` when the lane is gone.
@@ -127,7 +142,7 @@ impl Plan<'_> {
             return;
         };
         let trigger = record.trigger.clone();
-        let new = self.server.next_record();
+        let (view, new) = (self.view, self.server.next_record());
         let Some((debt, put)) = self.debt(key.lane, key.position) else {
             return;
         };
@@ -136,7 +151,7 @@ impl Plan<'_> {
         let number = debt.parked.get(&key.stage).map_or(new, |(number, _)| *number);
         let event = body.clone().or_else(|| Some(debt.event.as_ref()?.event.clone()));
         let parked = Parked {
-            id: id_of(number),
+            id: view.id_of(number),
             lane: key.lane,
             trigger,
             position: key.position,

@@ -4,7 +4,7 @@ use millrace_event::{ObjectName, Timestamp};
 
 use super::server::{Debt, LaneAt, LaneRecord, Server, Write};
 use super::view::View;
-use crate::{LaneId, LaneSpec, LaneState};
+use crate::{EarlierFilter, LaneId, LaneSpec, LaneState};
 
 /// Finds or makes a lane for each spec: the writes, and the lanes' numbers in the order asked.
 pub(super) fn open(
@@ -21,7 +21,10 @@ pub(super) fn open(
             lane.trigger == spec.trigger && spec.uid.as_ref().is_none_or(|uid| *uid == lane.uid)
         };
         if let Some(id) = lanes.iter().rev().find(same).map(|(id, _)| *id) {
-            lanes.entry(id).and_modify(|lane| lane.orphaned = None);
+            lanes.entry(id).and_modify(|lane| {
+                admit(view, server, id, lane, &spec.filter);
+                lane.orphaned = None;
+            });
             writes.extend(hasten(view, id, now.after(spec.longest_wait)));
             opened.push(id);
             continue;
@@ -37,16 +40,44 @@ pub(super) fn open(
             trigger: spec.trigger.clone(),
             uid: uid.unwrap_or_else(|| format!("{:016x}", server.choices.u64(..))),
             start: server.head(),
+            filter: spec.filter.clone(),
+            earlier: Vec::new(),
             is_paused: false,
             orphaned: None,
         };
         lanes.insert(id, record);
         opened.push(id);
     }
+    let named = lanes.values().flat_map(LaneRecord::named);
+    server.note_print(&mut progress, named);
     writes.extend(lanes.into_iter().map(|(id, lane)| Write::Lane(id, Some(lane))));
     // First, so that no number is given twice: progress of a lane that is none does not matter.
     writes.insert(0, Write::Progress(Box::new(progress)));
     (writes, opened)
+}
+
+/// The filter of a trigger that is admitted. One that had kept up had read all that was appended.
+fn admit(view: &View, server: &Server, id: LaneId, lane: &mut LaneRecord, filter: &str) {
+    let cursor = view.state.progress.lanes.get(&id).and_then(|at| at.cursor);
+    let is_halted = lane.is_paused || lane.orphaned.is_some();
+    let stood = cursor.filter(|cursor| is_halted || *cursor < view.state.progress.router);
+    judge_by(view, server, (id, lane), stood.unwrap_or(server.head()), filter);
+}
+
+/// From this position on another filter judges the lane's events.
+pub(super) fn judge_by(
+    view: &View,
+    server: &Server,
+    (id, lane): (LaneId, &mut LaneRecord),
+    from: u64,
+    filter: &str,
+) {
+    if lane.filter == filter {
+        return;
+    }
+    let begins = server.at(view.begins(id));
+    let present = std::mem::replace(&mut lane.filter, filter.to_owned());
+    EarlierFilter::replace(&mut lane.earlier, present, server.at(from), begins);
 }
 
 /// Brings rows forward that are due later than that.

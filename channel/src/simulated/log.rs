@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millrace_event::{Event, Timestamp};
 
 use super::Shared;
-use super::server::Server;
 use crate::{
     AppendError, Batch, ChannelError, Class, Ends, Gap, GapReason, Guarantees, Log, Position, Reader, Record,
 };
@@ -78,8 +77,8 @@ impl Log for Client {
     fn ends(&self) -> Vec<Ends> {
         let server = self.shared.server.lock();
         vec![Ends {
-            oldest: Server::at(server.oldest()),
-            head: Server::at(server.head()),
+            oldest: server.at(server.oldest()),
+            head: server.at(server.head()),
         }]
     }
 
@@ -100,9 +99,7 @@ impl Log for Client {
         self.shared.travel().await;
         let server = self.shared.server.lock();
         let first = server.entries.iter().find(|entry| entry.appended >= time);
-        Ok(Server::at(
-            first.map_or(server.head(), |entry| server.offset(entry)),
-        ))
+        Ok(server.at(first.map_or(server.head(), |entry| server.offset(entry))))
     }
 
     fn fault(&self) -> Option<String> {
@@ -135,13 +132,13 @@ impl Following {
         }
         let lost = server.state.progress.epochs.lost_from(self.at);
         let gaps = lost.filter(|(from, _)| *from < next).map(|(from, to)| Gap {
-            from: Server::at(from),
-            to: Server::at(to),
+            from: server.at(from),
+            to: server.at(to),
             reason: GapReason::Lost,
         });
         let batch = Batch {
             records,
-            next: Server::at(next),
+            next: server.at(next),
             gaps: gaps.collect(),
         };
         self.at = next;
@@ -170,7 +167,7 @@ impl Reader for Following {
     }
 
     fn position(&self) -> Position {
-        Server::at(self.at)
+        self.shared.server.lock().at(self.at)
     }
 
     fn read_ahead(&self) -> usize {

@@ -25,14 +25,15 @@ mod server;
 mod tests;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_event::Clock;
+use millrace_event::{Clock, ObjectName};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Channel, ChannelError, Log, Parked, Position, Work};
+use crate::{Channel, ChannelError, LaneId, Log, Parked, Position, Work};
 use channel::Owner;
 use log::Client;
 use server::{Cut, Server};
@@ -45,6 +46,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Options {
     /// What its choices come from.
     pub seed: u64,
+    /// The number of the partition that it keeps.
+    pub partition: u32,
     /// The most records that are written in one step.
     pub chunk: usize,
     /// Whether the events of one append are stored in one step.
@@ -76,6 +79,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
+            // Not 0, so that nobody relies on that.
+            partition: 3,
             chunk: 2,
             atomic_batch: false,
             latency: Duration::ZERO,
@@ -89,7 +94,7 @@ impl Default for Options {
 impl Simulated {
     /// Servers that hold nothing yet.
     pub fn new(options: Options) -> Self {
-        let server = Server::new(options.seed);
+        let server = Server::new(options.seed, options.partition);
         Self {
             shared: Arc::new(Shared {
                 options,
@@ -107,6 +112,27 @@ impl Simulated {
     /// Takes the partition over. From now on the owner before is fenced off.
     pub fn open(&self) -> Arc<dyn Channel> {
         Arc::new(Owner::claim(self.shared.clone()))
+    }
+
+    /// The partition's number.
+    pub fn partition(&self) -> u32 {
+        self.shared.options.partition
+    }
+
+    /// All events of the log: where each stands, and its id.
+    pub fn events(&self) -> Vec<(Position, String)> {
+        let server = self.shared.server.lock();
+        let entries = server.entries.iter();
+        entries
+            .map(|entry| (server.at(server.offset(entry)), entry.event.id().to_owned()))
+            .collect()
+    }
+
+    /// The trigger of each lane that is stored.
+    pub fn triggers(&self) -> BTreeMap<LaneId, ObjectName> {
+        let server = self.shared.server.lock();
+        let lanes = server.state.lanes.iter();
+        lanes.map(|(id, lane)| (*id, lane.trigger.clone())).collect()
     }
 
     /// All rows of work that are stored.

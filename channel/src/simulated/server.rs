@@ -6,16 +6,16 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use millrace_event::{Event, ObjectName, Timestamp};
 
 use super::epochs::Epochs;
-use crate::{ChannelError, LaneId, Parked, Position, Record, Stage, Work};
+use crate::{ChannelError, EarlierFilter, LaneId, Parked, Position, Record, Stage, Work};
 
 /// Fingerprints kept.
 const PRINTS: usize = 32;
-/// The partition's number: not 0, so that nobody relies on that.
-pub(super) const PARTITION: u32 = 3;
 
 /// The servers.
 #[derive(Debug)]
 pub(super) struct Server {
+    /// The partition's number.
+    pub(super) partition: u32,
     pub(super) choices: fastrand::Rng,
     pub(super) entries: Vec<Entry>,
     /// The number that the next event gets.
@@ -84,6 +84,7 @@ pub(super) struct ProgressRecord {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneAt {
     pub(super) cursor: Option<u64>,
+    pub(super) queued: Option<u64>,
     pub(super) unsettled: Vec<u64>,
 }
 
@@ -93,6 +94,8 @@ pub(super) struct LaneRecord {
     pub(super) trigger: ObjectName,
     pub(super) uid: String,
     pub(super) start: u64,
+    pub(super) filter: String,
+    pub(super) earlier: Vec<EarlierFilter>,
     pub(super) is_paused: bool,
     pub(super) orphaned: Option<Timestamp>,
 }
@@ -118,10 +121,11 @@ pub(super) enum Write {
 // === impl Server ===
 
 impl Server {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, partition: u32) -> Self {
         let mut choices = fastrand::Rng::with_seed(seed);
         let next = 1_000 + choices.u64(0..1_000);
         Self {
+            partition,
             choices,
             entries: Vec::new(),
             next,
@@ -146,9 +150,9 @@ impl Server {
         }
     }
 
-    pub(super) fn at(offset: u64) -> Position {
+    pub(super) fn at(&self, offset: u64) -> Position {
         Position {
-            partition: PARTITION,
+            partition: self.partition,
             offset,
         }
     }
@@ -170,7 +174,7 @@ impl Server {
 
     pub(super) fn record(&self, entry: &Entry) -> Record {
         Record {
-            position: Self::at(self.offset(entry)),
+            position: self.at(self.offset(entry)),
             appended: entry.appended,
             event: entry.event.clone(),
         }
@@ -251,11 +255,12 @@ impl Server {
         self.records
     }
 
-    /// Notes the event below the router, so that a loss of it is noticed.
-    pub(super) fn note_print(&self, progress: &mut ProgressRecord) {
-        let below = self
-            .entries
-            .partition_point(|entry| self.offset(entry) < progress.router);
+    /// Notes the event below the highest position that is named, so that a loss of it is noticed. `by_lanes`:
+    /// what lanes name that are about to be stored.
+    pub(super) fn note_print(&self, progress: &mut ProgressRecord, by_lanes: impl Iterator<Item = u64>) {
+        let cursors = progress.lanes.values().filter_map(|lane| lane.cursor);
+        let highest = cursors.chain(by_lanes).fold(progress.router, u64::max);
+        let below = self.entries.partition_point(|entry| self.offset(entry) < highest);
         let Some(entry) = below.checked_sub(1).and_then(|last| self.entries.get(last)) else {
             return;
         };
@@ -280,46 +285,41 @@ impl Server {
         lost.iter().map(|entry| entry.event.id().to_owned()).collect()
     }
 
-    /// If the log has other events below the router than state remembers, reading begins again behind the
-    /// newest that is as it was. What is read from there on has new positions.
+    /// If the log does not have what state remembers of it, reading begins again behind the newest event that
+    /// is as it was. What is read from there on has new positions.
     fn rewind(&mut self) {
         let fits = |(number, print): &(u64, u64)| {
             let found = self.entries.binary_search_by_key(number, |entry| entry.number);
             found.is_ok_and(|index| fingerprint(&self.entries[index]) == *print)
         };
-        let known = self
-            .state
-            .progress
-            .prints
-            .iter()
-            .rposition(fits)
-            .map_or(0, |last| last + 1);
-        if known == self.state.progress.prints.len() {
-            return self.rewind_above();
+        let prints = &self.state.progress.prints;
+        let known = prints.iter().rposition(fits).map_or(0, |last| last + 1);
+        if known < prints.len() {
+            self.state.progress.prints.truncate(known);
+            let last = self.state.progress.prints.last().map(|(number, _)| number + 1);
+            let first = last.unwrap_or_else(|| self.entries.first().map_or(self.next, |entry| entry.number));
+            self.state.rewind(first);
+        } else if self.has_lost_above() {
+            let router = self.state.progress.router;
+            let first = self.entries.partition_point(|entry| self.offset(entry) < router);
+            let first = self.entries.get(first).map_or(self.next, |entry| entry.number);
+            self.state.rewind(first);
         }
-        self.state.progress.prints.truncate(known);
-        let last = self.state.progress.prints.last().map(|(number, _)| number + 1);
-        let first = last.unwrap_or_else(|| self.entries.first().map_or(self.next, |entry| entry.number));
-        self.state.rewind(first);
     }
 
-    /// The same for what the router had not passed. A row that was stored there without progress must not
+    /// Whether something is named that the log does not have any more, above what fingerprints tell: a
+    /// position behind its end, or an event for which a row was stored without progress. Such a row must not
     /// stand for another event that has its number now.
-    fn rewind_above(&mut self) {
-        let router = self.state.progress.router;
+    fn has_lost_above(&self) -> bool {
         let is_lost = |((_, offset), debt): (&Debtor, &Debt)| {
             let found = self.get(*offset).map(|record| (record.appended, record.event));
             let stood_for = debt
                 .event
                 .as_ref()
                 .map(|record| (record.appended, record.event.clone()));
-            *offset >= router && found != stood_for
+            *offset >= self.state.progress.router && found != stood_for
         };
-        if self.state.debts.iter().any(is_lost) {
-            let first = self.entries.partition_point(|entry| self.offset(entry) < router);
-            let first = self.entries.get(first).map_or(self.next, |entry| entry.number);
-            self.state.rewind(first);
-        }
+        self.state.highest_read() > self.head() || self.state.debts.iter().any(is_lost)
     }
 }
 
@@ -346,22 +346,42 @@ impl State {
         }
     }
 
+    /// The highest position up to which the log has been read, or was counted on: the router's, and those of
+    /// the lanes.
+    fn highest_read(&self) -> u64 {
+        let cursors = self.progress.lanes.values().filter_map(|lane| lane.cursor);
+        let by_lanes = self.lanes.values().flat_map(LaneRecord::named);
+        cursors.chain(by_lanes).fold(self.progress.router, u64::max)
+    }
+
     /// From this number of the log on everything is read again. Rows keep their positions: they stand for
     /// what was there before.
     fn rewind(&mut self, first: u64) {
         let from = self.progress.epochs.position(first);
-        let cursors = self.progress.lanes.values().filter_map(|lane| lane.cursor);
         let debts = self.debts.keys().map(|(_, offset)| offset + 1);
-        let highest = cursors.chain(debts).chain([self.progress.router, from]).max();
-        self.progress.epochs.begin(first, highest.unwrap_or(from));
-        self.progress.router = from;
+        let highest = debts.fold(from.max(self.highest_read()), u64::max);
+        self.progress.epochs.begin(first, highest);
+        // What fits may be above the router: a lane was ahead of it.
+        self.progress.router = self.progress.router.min(from);
         for lane in self.progress.lanes.values_mut() {
-            lane.cursor = lane.cursor.filter(|cursor| *cursor < from);
+            // One that is halted follows no router, and must not be taken for one that does.
+            lane.cursor = lane.cursor.map(|cursor| cursor.min(from));
+            lane.queued = lane.queued.filter(|queued| *queued < from);
             lane.unsettled.retain(|offset| *offset < from);
         }
         for lane in self.lanes.values_mut() {
             lane.start = lane.start.min(from);
         }
+    }
+}
+
+// === impl LaneRecord ===
+
+impl LaneRecord {
+    /// The positions that it names: where it began, and up to where an earlier filter counts.
+    pub(super) fn named(&self) -> impl Iterator<Item = u64> + use<> {
+        let until = self.earlier.last().map(|last| last.until.offset);
+        [self.start].into_iter().chain(until)
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use millrace_event::Timestamp;
 
-use super::server::{Debt, Debtor, LaneAt, LaneRecord, Server, State, Write};
-use crate::{Lane, LaneId, LaneState, Parked, ParkedQuery, Work};
+use super::server::{Debt, Debtor, LaneAt, LaneRecord, State, Write};
+use crate::{Lane, LaneId, LaneState, Parked, ParkedQuery, Position, Work};
 
 /// The owner's copy of the state.
 #[derive(Debug)]
 pub(super) struct View {
+    partition: u32,
     pub(super) state: State,
     /// Debts that were found for events that progress still owes: nobody acts on them yet.
     held: BTreeSet<Debtor>,
@@ -18,7 +19,7 @@ pub(super) struct View {
 // === impl View ===
 
 impl View {
-    pub(super) fn load(mut state: State) -> Self {
+    pub(super) fn load(partition: u32, mut state: State) -> Self {
         // Rows of no lane count for nothing: a lane was dropped, and the rest was cut off.
         let lanes = &state.lanes;
         for ((lane, _), debt) in &mut state.debts {
@@ -29,7 +30,11 @@ impl View {
         state.debts.retain(|_, debt| !debt.is_empty());
         let held = state.debts.keys().copied().filter(|debtor| owes(&state, debtor));
         let held = held.collect();
-        Self { state, held }
+        Self {
+            partition,
+            state,
+            held,
+        }
     }
 
     /// Takes over what was stored; says whether debts that were held are free now.
@@ -40,6 +45,30 @@ impl View {
         self.held
             .retain(|debtor| state.debts.contains_key(debtor) && owes(state, debtor));
         self.held.len() < before
+    }
+
+    fn at(&self, offset: u64) -> Position {
+        Position {
+            partition: self.partition,
+            offset,
+        }
+    }
+
+    /// The id of the parked event with that number. No other partition has it, and it is safe in a URL.
+    pub(super) fn id_of(&self, number: u64) -> String {
+        format!("s{:x}n{number:x}", self.partition)
+    }
+
+    fn number_of(&self, id: &str) -> Option<u64> {
+        let (partition, number) = id.strip_prefix('s')?.split_once('n')?;
+        let is_ours = u32::from_str_radix(partition, 16) == Ok(self.partition);
+        is_ours.then(|| u64::from_str_radix(number, 16).ok()).flatten()
+    }
+
+    /// The first position that the lane reads, or reads again.
+    pub(super) fn begins(&self, lane: LaneId) -> u64 {
+        let at = self.state.progress.lanes.get(&lane);
+        begins(at, self.state.progress.router)
     }
 
     pub(super) fn is_held(&self, debtor: &Debtor) -> bool {
@@ -73,10 +102,12 @@ impl View {
             id,
             trigger: record.trigger.clone(),
             uid: record.uid.clone(),
-            start: Server::at(record.start),
-            cursor: at.cursor.map(Server::at),
-            unsettled: at.unsettled.into_iter().map(Server::at).collect(),
-            covered: covered.map(|(_, offset)| Server::at(*offset)).collect(),
+            start: self.at(record.start),
+            cursor: at.cursor.map(|cursor| self.at(cursor)),
+            queued: at.queued.map(|queued| self.at(queued)),
+            unsettled: at.unsettled.into_iter().map(|offset| self.at(offset)).collect(),
+            earlier: record.earlier.clone(),
+            covered: covered.map(|(_, offset)| self.at(*offset)).collect(),
             state: match record.orphaned {
                 Some(since) => LaneState::Orphaned(since),
                 None if record.is_paused => LaneState::Paused,
@@ -111,7 +142,7 @@ impl View {
     }
 
     pub(super) fn parked(&self, query: &ParkedQuery) -> Vec<Parked> {
-        let behind = query.after.as_deref().and_then(number_of);
+        let behind = query.after.as_deref().and_then(|after| self.number_of(after));
         let all = self.all_parked().into_iter();
         all.filter(|(number, ..)| behind.is_none_or(|behind| *number > behind))
             .filter(|(.., one)| query.trigger.as_ref().is_none_or(|wanted| *wanted == one.trigger))
@@ -129,17 +160,14 @@ impl View {
 
 /// Whether stored progress still owes this event to the lane.
 fn owes(state: &State, (lane, offset): &Debtor) -> bool {
-    let passed = LaneAt::default();
-    let at = state.progress.lanes.get(lane).unwrap_or(&passed);
-    state.lanes.contains_key(lane)
-        && (*offset >= at.cursor.unwrap_or(state.progress.router) || at.unsettled.contains(offset))
+    let at = state.progress.lanes.get(lane);
+    let is_named = || at.is_some_and(|at| at.unsettled.contains(offset));
+    state.lanes.contains_key(lane) && (*offset >= begins(at, state.progress.router) || is_named())
 }
 
-/// The id of the parked event with that number. Safe in a URL.
-pub(super) fn id_of(number: u64) -> String {
-    format!("s{number:x}")
-}
-
-fn number_of(id: &str) -> Option<u64> {
-    u64::from_str_radix(id.strip_prefix('s')?, 16).ok()
+/// Where a lane that stands there reads on, or reads again.
+fn begins(at: Option<&LaneAt>, router: u64) -> u64 {
+    let cursor = at.and_then(|at| at.cursor).unwrap_or(router);
+    let queued = at.and_then(|at| at.queued);
+    queued.map_or(cursor, |queued| queued.min(cursor))
 }

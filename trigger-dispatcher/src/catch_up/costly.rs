@@ -48,7 +48,11 @@ impl Costly {
                 next,
                 ..Batch::default()
             };
-            let asking = Asking { from: 0, ..asking };
+            let asking = Asking {
+                from: 0,
+                end: 1,
+                ..asking
+            };
             offer(serving, &lane, &batch, &asking, &[said]).await;
         }
         true

@@ -22,6 +22,12 @@ impl Inner {
         !self.covered.is_empty() && self.covered.contains(&offset)
     }
 
+    /// Passes a position that is covered: progress says so next.
+    pub(crate) fn pass(&mut self, offset: u64) {
+        self.window.name_below(offset + 1);
+        self.dirty = true;
+    }
+
     /// Queues an event if there is room; `false`: the lane is full.
     pub(crate) fn offer(&mut self, offset: u64, event: &Event, budget: &Budget) -> bool {
         let bytes = event.stored().len();

@@ -22,6 +22,7 @@ impl Inner {
 
     /// The same for an event of which it is unknown whether it matches.
     pub(super) fn put_undecided(&mut self, key: WorkKey, now: Timestamp) {
+        self.window.name_below(key.position.offset + 1);
         self.put_row(
             Attempted {
                 undecided: true,

@@ -40,14 +40,17 @@ pub(crate) fn lane_with_suspects_below(suspects_below: u64) -> Lane {
     restored(&stored(), suspects_below)
 }
 
-fn stored() -> millrace_channel::Lane {
+/// Behind the router at 0, with nothing read.
+pub(crate) fn stored() -> millrace_channel::Lane {
     millrace_channel::Lane {
         id: LaneId(1),
         trigger: ObjectName::new("shop", "ship"),
         uid: String::new(),
         start: at(0),
         cursor: Some(at(0)),
+        queued: None,
         unsettled: Vec::new(),
+        earlier: Vec::new(),
         covered: Vec::new(),
         state: LaneState::Active,
         deferred: 0,
@@ -56,10 +59,19 @@ fn stored() -> millrace_channel::Lane {
     }
 }
 
-fn restored(stored: &millrace_channel::Lane, suspects_below: u64) -> Lane {
+pub(crate) fn restored(stored: &millrace_channel::Lane, suspects_below: u64) -> Lane {
+    restored_at(stored, 0, suspects_below)
+}
+
+/// The same when the router is there.
+pub(crate) fn restored_by_router(stored: &millrace_channel::Lane, router: u64) -> Lane {
+    restored_at(stored, router, 0)
+}
+
+fn restored_at(stored: &millrace_channel::Lane, router: u64, suspects_below: u64) -> Lane {
     let connector = millrace_delivery::Connector::new(millrace_delivery::ConnectorOptions::default());
     let settings = settings(0, None).into();
-    let inner = Inner::restore(stored, settings, 0, suspects_below, Timestamp(1_000));
+    let inner = Inner::restore(stored, settings, router, suspects_below, Timestamp(1_000));
     Lane::new(stored, 1, connector.share(), inner)
 }
 

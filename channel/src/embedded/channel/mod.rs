@@ -417,6 +417,7 @@ pub(crate) mod testing {
         LaneSpec {
             trigger: ObjectName::new("shop", trigger),
             uid: None,
+            filter: String::new(),
             longest_wait: Duration::from_secs(3600),
         }
     }

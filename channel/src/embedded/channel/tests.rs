@@ -119,6 +119,7 @@ async fn settled_history_goes_when_it_is_old_and_what_is_held_stays() {
     let held = LaneProgress {
         lane,
         cursor: None,
+        queued: None,
         unsettled: vec![at(4)],
     };
     let progress = Progress {
@@ -139,6 +140,7 @@ async fn settled_history_goes_when_it_is_old_and_what_is_held_stays() {
             LaneProgress {
                 lane,
                 cursor: None,
+                queued: None,
                 unsettled: vec![],
             }
             .into(),
@@ -286,6 +288,7 @@ async fn drop_oldest_skips_the_hindmost_forward_and_says_so() {
     let behind = LaneProgress {
         lane,
         cursor: Some(at(0)),
+        queued: None,
         unsettled: vec![],
     };
     channel.commit(vec![put(lane, 1), behind.into()]).await.unwrap();

@@ -6,12 +6,13 @@ use super::codec::{failures_to_db, offsets_to_db, stage_to_db, to_db};
 use super::holds::Held;
 use super::work::suspect_to_db;
 use super::worker::Effects;
-use super::{StateError, copies};
+use super::{StateError, copies, filters};
 use crate::{Change, LaneId, LaneProgress, Position, Progress, Work, WorkKey};
 
 /// Applies one change. A change for a lane that is gone does nothing: its debts went with it.
 pub(super) fn apply(db: &Connection, change: &Change, effects: &mut Effects) -> Result<(), StateError> {
     match change {
+        Change::Filter { lane, from, filter } => filters::change(db, *lane, *from, filter),
         Change::Progress(made) => progress(db, made, effects),
         Change::Put(work) => put(db, work),
         Change::Advance { from, to } => {
@@ -50,27 +51,35 @@ fn of_lane(db: &Connection, made: &LaneProgress, effects: &mut Effects) -> Resul
     let LaneProgress {
         lane,
         cursor,
+        queued,
         unsettled,
     } = made;
     let changed = db
-        .prepare_cached("UPDATE lanes SET cursor = ?2, unsettled = ?3 WHERE id = ?1")?
+        .prepare_cached("UPDATE lanes SET cursor = ?2, queued = ?3, unsettled = ?4 WHERE id = ?1")?
         .execute(params![
             lane.0,
             cursor.map(|at| to_db(at.offset)),
+            queued.map(|at| to_db(at.offset)),
             offsets_to_db(unsettled)
         ])?;
     if changed > 0 {
-        effects.holds.push(held(*lane, *cursor, unsettled));
+        effects.holds.push(held(*lane, *cursor, *queued, unsettled));
     }
     Ok(())
 }
 
 /// What a lane with this progress needs of the log.
-pub(super) fn held(lane: LaneId, cursor: Option<Position>, unsettled: &[Position]) -> Held {
+pub(super) fn held(
+    lane: LaneId,
+    cursor: Option<Position>,
+    queued: Option<Position>,
+    unsettled: &[Position],
+) -> Held {
     let lowest = unsettled
         .first()
         .into_iter()
-        .chain(cursor.as_ref())
+        .chain(&queued)
+        .chain(&cursor)
         .map(|at| at.offset)
         .min();
     Held::Lane(lane, lowest)

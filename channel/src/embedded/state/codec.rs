@@ -6,7 +6,7 @@ use millrace_event::{Event, ObjectName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
-use crate::{Failure, LaneState, Position, Stage, Work};
+use crate::{EarlierFilter, Failure, LaneState, Position, Stage, Work};
 
 /// A failure as JSON. The body of the answer is base64 text: it may be any bytes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +74,32 @@ pub(super) fn lane_state(paused: bool, orphaned: Option<i64>) -> LaneState {
 pub(super) fn trigger(text: &str) -> Result<ObjectName, StateError> {
     text.parse()
         .map_err(|error| StateError::Damaged(format!("a trigger's name: {error}")))
+}
+
+/// Earlier filters as JSON: the end and the text of each. `None` where there are none.
+pub(super) fn earlier_to_db(earlier: &[EarlierFilter]) -> Option<String> {
+    let pairs: Vec<_> = earlier
+        .iter()
+        .map(|one| (one.until.offset, &one.filter))
+        .collect();
+    (!pairs.is_empty()).then(|| serde_json::to_string(&pairs).unwrap_or_default())
+}
+
+/// The earlier filters of [`earlier_to_db`].
+pub(super) fn earlier_from_db(stored: Option<String>) -> Result<Vec<EarlierFilter>, StateError> {
+    let Some(stored) = stored else {
+        return Ok(Vec::new());
+    };
+    let pairs: Vec<(u64, String)> = serde_json::from_str(&stored)
+        .map_err(|error| StateError::Damaged(format!("the earlier filters of a lane: {error}")))?;
+    let earlier = pairs.into_iter().map(|(until, filter)| EarlierFilter {
+        until: Position {
+            partition: 0,
+            offset: until,
+        },
+        filter,
+    });
+    Ok(earlier.collect())
 }
 
 /// An event from its stored form; `None`, with a warning, when the bytes are damaged.

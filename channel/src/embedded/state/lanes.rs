@@ -3,10 +3,10 @@
 use millrace_event::{ObjectName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::codec::{from_db, lane_state, offsets_from_db, position, to_db, trigger};
+use super::codec::{earlier_from_db, from_db, lane_state, offsets_from_db, position, to_db, trigger};
 use super::holds::Held;
 use super::worker::Effects;
-use super::{StateError, change, copies, times};
+use super::{StateError, change, copies, filters, times};
 use crate::{Forgotten, Lane, LaneId, LaneSpec, LaneState};
 
 /// Everything of a lane, with its counts: each is a range of an index.
@@ -14,7 +14,8 @@ const SELECT: &str = "
     SELECT id, trigger, uid, start, cursor, unsettled, paused, orphaned,
         (SELECT count(*) FROM work WHERE work.lane = lanes.id),
         (SELECT count(*) FROM parked WHERE parked.lane = lanes.id),
-        (SELECT min(due) FROM work WHERE work.lane = lanes.id)
+        (SELECT min(due) FROM work WHERE work.lane = lanes.id),
+        queued, earlier
     FROM lanes";
 
 /// Where new lanes begin, and what time it is.
@@ -51,6 +52,7 @@ pub(super) fn open(
             let id = match find(db, spec)? {
                 Some(id) => {
                     times::bring_forward(db, LaneId(id), admission.now.after(spec.longest_wait))?;
+                    filters::admit(db, LaneId(id), &spec.filter, position(to_db(admission.start)))?;
                     id
                 }
                 None => make(db, spec, admission, router, effects)?,
@@ -104,9 +106,10 @@ fn make(
         .clone()
         .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
     db.prepare_cached(
-        "INSERT INTO lanes (trigger, uid, start, cursor, unsettled, paused) VALUES (?1, ?2, ?3, ?4, x'', 0)",
+        "INSERT INTO lanes (trigger, uid, start, cursor, unsettled, paused, filter)
+         VALUES (?1, ?2, ?3, ?4, x'', 0, ?5)",
     )?
-    .execute(params![name, uid, start, cursor])?;
+    .execute(params![name, uid, start, cursor, spec.filter])?;
     let id = db.last_insert_rowid();
     effects
         .holds
@@ -208,9 +211,12 @@ fn stand_still(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<(),
         WHERE id = ?1 AND cursor IS NULL";
     if db.prepare_cached(STAND)?.execute([id.0])? > 0 {
         let stopped = load(db, id.0)?;
-        effects
-            .holds
-            .push(change::held(id, stopped.cursor, &stopped.unsettled));
+        effects.holds.push(change::held(
+            id,
+            stopped.cursor,
+            stopped.queued,
+            &stopped.unsettled,
+        ));
     }
     Ok(())
 }
@@ -235,7 +241,9 @@ fn lane(row: &Row<'_>) -> Result<Lane, StateError> {
         uid: row.get(2)?,
         start: position(row.get(3)?),
         cursor: row.get::<_, Option<i64>>(4)?.map(position),
+        queued: row.get::<_, Option<i64>>(11)?.map(position),
         unsettled: offsets_from_db(&row.get::<_, Vec<u8>>(5)?)?,
+        earlier: earlier_from_db(row.get(12)?)?,
         state: lane_state(row.get(6)?, row.get(7)?),
         deferred: from_db(row.get(8)?),
         parked: from_db(row.get(9)?),

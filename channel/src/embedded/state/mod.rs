@@ -9,6 +9,7 @@ mod codec;
 mod copies;
 mod error;
 mod files;
+mod filters;
 mod holds;
 mod lanes;
 mod opened;
@@ -448,6 +449,7 @@ mod tests {
             Change::from(LaneProgress {
                 lane,
                 cursor: cursor.map(at),
+                queued: None,
                 unsettled: unsettled.iter().copied().map(at).collect(),
             })
         };

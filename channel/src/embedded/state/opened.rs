@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::Span;
 
-use super::codec::{self, from_db, offsets_from_db};
+use super::codec::{self, earlier_from_db, from_db, offsets_from_db};
 use super::files::Files;
 use super::holds::{Held, Holds};
 use super::schema::{self, SchemaError};
@@ -180,7 +180,8 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
         Held::Parked(db.query_row("SELECT count(*) FROM parked", [], |row| row.get(0))?),
         Held::Orphaned(orphaned.map(Timestamp)),
     ];
-    let mut statement = db.prepare("SELECT id, cursor, unsettled, trigger, orphaned FROM lanes")?;
+    let mut statement =
+        db.prepare("SELECT id, cursor, unsettled, trigger, orphaned, queued, earlier FROM lanes")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let cursor = row.get::<_, Option<i64>>(1)?.map(codec::position);
@@ -188,8 +189,14 @@ fn survey(db: &Connection) -> Result<(Holds, u64), StateError> {
         highest = unsettled
             .last()
             .map_or(highest, |last| highest.max(last.offset + 1));
+        // Positions that an earlier filter judges are not given to events that come later.
+        let earlier = earlier_from_db(row.get(6)?)?;
+        highest = earlier
+            .last()
+            .map_or(highest, |last| highest.max(last.until.offset));
         let lane = LaneId(row.get(0)?);
-        held.push(change::held(lane, cursor, &unsettled));
+        let queued = row.get::<_, Option<i64>>(5)?.map(codec::position);
+        held.push(change::held(lane, cursor, queued, &unsettled));
         let trigger = codec::trigger(&row.get::<_, String>(3)?)?;
         held.push(Held::Known(
             lane,

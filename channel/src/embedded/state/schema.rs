@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::StateError;
 
 /// The version of the tables below, kept in `user_version`.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// A whole check of the file is quick up to this size; a larger file is believed until a read says otherwise.
 const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
@@ -19,7 +19,8 @@ const CHECKED_UP_TO: u64 = 64 * 1024 * 1024;
 /// due rows in order. `work_position` tells whether an event is still named before its copy or its segment
 /// goes. `ahead` has to be added to `work.due` and to both `orphaned` to make wall times of them; `noted` is
 /// the wall time at which that was so. `channel.orphaned` is since when the Broker is in no document any
-/// more.
+/// more. `lanes.filter` is the present filter (NULL: it is not known), and `earlier` those before it, each
+/// with its end (NULL: there are none).
 const TABLES: &str = "
 CREATE TABLE channel (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -37,7 +38,10 @@ CREATE TABLE lanes (
     cursor INTEGER,
     unsettled BLOB NOT NULL,
     paused INTEGER NOT NULL,
-    orphaned INTEGER
+    orphaned INTEGER,
+    queued INTEGER,
+    filter TEXT,
+    earlier TEXT
 ) STRICT;
 CREATE INDEX lanes_trigger ON lanes (trigger);
 CREATE TABLE work (
@@ -80,10 +84,13 @@ INSERT INTO channel (id, router, clean) VALUES (1, 0, 1);
 ";
 
 /// The steps from version 1 to version 2, from 2 to 3, and so on.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "ALTER TABLE channel ADD COLUMN ahead INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE channel ADD COLUMN noted INTEGER;",
     "ALTER TABLE channel ADD COLUMN orphaned INTEGER;",
+    "ALTER TABLE lanes ADD COLUMN queued INTEGER;
+     ALTER TABLE lanes ADD COLUMN filter TEXT;
+     ALTER TABLE lanes ADD COLUMN earlier TEXT;",
 ];
 
 /// What was found at opening.
@@ -351,18 +358,19 @@ mod tests {
 
     #[test]
     fn an_earlier_version_is_taken_on() {
-        for (version, lacks) in [
-            (
-                1,
-                "ALTER TABLE channel DROP COLUMN ahead; ALTER TABLE channel DROP COLUMN noted;
-                 ALTER TABLE channel DROP COLUMN orphaned;",
-            ),
-            (
-                2,
-                "ALTER TABLE channel DROP COLUMN noted; ALTER TABLE channel DROP COLUMN orphaned;",
-            ),
+        // What each version lacks that the next one has.
+        let added = [
+            (1, "ALTER TABLE channel DROP COLUMN ahead;"),
+            (2, "ALTER TABLE channel DROP COLUMN noted;"),
             (3, "ALTER TABLE channel DROP COLUMN orphaned;"),
-        ] {
+            (
+                4,
+                "ALTER TABLE lanes DROP COLUMN queued; ALTER TABLE lanes DROP COLUMN filter;
+                 ALTER TABLE lanes DROP COLUMN earlier;",
+            ),
+        ];
+        for (first, (version, _)) in added.iter().enumerate() {
+            let lacks: String = added[first..].iter().map(|(_, lacks)| *lacks).collect();
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("state.db");
             let db = open(&file, false).unwrap().db;
@@ -380,6 +388,9 @@ mod tests {
                     })
                     .unwrap();
                 assert_eq!((found.fresh, row), (false, (7, 0, None, None)), "{version}");
+                let lanes = "SELECT count(queued) + count(filter) + count(earlier) FROM lanes";
+                let known: i64 = found.db.query_row(lanes, [], |row| row.get(0)).unwrap();
+                assert_eq!(known, 0, "{version}");
             }
         }
     }

@@ -23,6 +23,7 @@ async fn stand_at(channel: &Embedded, lane: LaneId, offset: u64) {
     let progress = LaneProgress {
         lane,
         cursor: Some(at(offset)),
+        queued: None,
         unsettled: vec![],
     };
     channel.commit(vec![progress.into()]).await.unwrap();
