@@ -1,6 +1,7 @@
 //! Keeps one serving per partition that this process owns.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,8 +97,9 @@ pub struct Dispatcher {
     applied: watch::Sender<u64>,
     /// The newest mesh.
     newest: Arc<Mesh>,
-    /// By broker and partition.
-    served: HashMap<(ObjectName, u32), Served>,
+    /// By broker and partition. Their order is the same in each run, as that of
+    /// [`Lanes`](crate::serving::Lanes).
+    served: HashMap<(ObjectName, u32), Served, BuildHasherDefault<DefaultHasher>>,
     release: Release,
     releases: mpsc::Receiver<Asked>,
     /// A mesh of which something could not be applied, and when it is tried again.
@@ -155,7 +157,7 @@ impl Dispatcher {
             common,
             applied: watch::Sender::new(0),
             newest: Arc::default(),
-            served: HashMap::new(),
+            served: HashMap::default(),
             release,
             releases,
             unapplied: None,

@@ -1,12 +1,16 @@
 //! Promise: on a backend that stores a commit in chunks, forgets answers, lets owners be fenced off while
 //! they work, and loses the end of its log, nothing acknowledged is lost, attempt counts never fall, nothing
-//! parked vanishes, and nothing dropped returns.
+//! parked vanishes, and nothing dropped returns. Filters change meanwhile, triggers come and go, replies are
+//! refused, and partitions move between processes: an event is judged only by a filter that counted when the
+//! trigger read it.
 //!
 //! Each schedule is one seed. It runs on one thread, in paused time, and all its choices come from the seed:
 //! a schedule that fails, fails again. `MILLRACE_SCHEDULE=SEED` runs one alone; with `MILLRACE_LONG` there
 //! are 100 000.
 
 mod book;
+mod documents;
+mod steps;
 mod world;
 
 /// Names the only schedule to run, and shows what happens in it.

@@ -1,27 +1,30 @@
-//! One schedule: processes that follow each other on one simulated backend, and what goes wrong meanwhile.
+//! One schedule: processes that follow each other as owners of partitions on simulated servers, and what goes
+//! wrong meanwhile.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use millrace_channel::simulated::{Options, Simulated};
-use millrace_channel::{Channel, Class, LaneState, Logs, Ownership, ParkedQuery};
+use millrace_channel::{Channel, Logs, Ownership};
 use millrace_delivery::{Connector, ConnectorOptions};
-use millrace_event::{Clock, DataForm, Event, Intake, ObjectName, Origin, Refusal, SpecVersion, Timestamp};
-use millrace_filter::{Compiled, Turns};
-use millrace_model::{Broker, DeliveryPolicy, Mesh, OnFull, Retention, StatusBoard, Target, Trigger};
+use millrace_event::{Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp};
+use millrace_filter::Turns;
+use millrace_model::{Mesh, StatusBoard};
 use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Metrics, Observation, Observer, Parts};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::Book;
+use crate::documents::{Documents, name};
 
-/// Without a dead-letter sink, and with one.
-const TRIGGERS: [&str; 2] = ["plain", "letters"];
 /// How far the clock moves at a time.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a schedule may take to settle everything once nothing goes wrong any more.
 const SETTLES: Duration = Duration::from_secs(600);
+/// The most processes that live at a time.
+const PROCESSES: usize = 3;
 
 /// Filters that need no turns: nothing runs on another thread.
 static TURNS: LazyLock<Turns> = LazyLock::new(|| Turns::new(1));
@@ -35,27 +38,37 @@ pub(crate) struct Ran {
 }
 
 /// A process with a dispatcher.
-struct Process {
-    number: usize,
-    channel: Arc<dyn Channel>,
-    stop: CancellationToken,
-    ended: tokio::task::JoinHandle<()>,
+pub(crate) struct Process {
+    pub(crate) number: usize,
+    pub(crate) owned: Ownership,
+    /// By partition.
+    pub(crate) channels: BTreeMap<u32, Arc<dyn Channel>>,
+    /// The partitions that it owns or has owned. It gets none a second time, so that its late attempts are
+    /// told from its new ones.
+    had: BTreeSet<u32>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) ended: tokio::task::JoinHandle<()>,
     applied: watch::Receiver<u64>,
-    _mesh: watch::Sender<Arc<Mesh>>,
+    mesh: watch::Sender<Arc<Mesh>>,
 }
 
-struct World {
-    servers: Simulated,
+pub(crate) struct World {
+    /// One for each partition.
+    pub(crate) servers: Vec<Simulated>,
     /// The servers' clock and one for each process, which all move together: tokio wakes those who wait for
     /// the same clock in any order.
-    clocks: Arc<Mutex<Vec<Clock>>>,
-    book: Arc<Mutex<Book>>,
+    pub(crate) clocks: Arc<Mutex<Vec<Clock>>>,
+    pub(crate) book: Arc<Mutex<Book>>,
+    pub(crate) documents: Documents,
     connector: Connector,
     processes: usize,
-    events: usize,
-    live: Option<Process>,
+    pub(crate) events: usize,
+    pub(crate) live: Vec<Process>,
     /// Owners that do not know yet that they are none any more.
-    zombies: Vec<Process>,
+    pub(crate) zombies: Vec<Process>,
+    /// By partition: the revision that counts there once its owner has applied it, and the one that is known
+    /// to count.
+    counts: BTreeMap<u32, (u64, u64)>,
 }
 
 /// The subscribers, as one process reaches them.
@@ -100,55 +113,12 @@ impl Intake for Subscribers {
             25..40 if !book.is_calm => Err(Refusal::TooLarge("too large".to_owned())),
             _ => {
                 let by = target.name().trim_end_matches("-dead").to_owned();
-                let taken = events.iter().map(|event| (by.clone(), event.id().to_owned()));
-                book.taken.extend(taken);
+                for event in &events {
+                    book.take(self.process, &by, event.id());
+                }
                 Ok(())
             }
         }
-    }
-}
-
-fn name(name: &str) -> ObjectName {
-    ObjectName::new("shop", name)
-}
-
-fn event(id: &str) -> Event {
-    let event = Event::builder(SpecVersion::V10)
-        .attribute("id", id)
-        .attribute("source", "/s")
-        .attribute("type", "t");
-    event.data(DataForm::Bytes, b"1").build().expect("a valid event")
-}
-
-fn mesh() -> Mesh {
-    let broker = Broker {
-        name: name("default"),
-        uid: None,
-        retention: Retention::default(),
-        backlog_bytes: None,
-        on_full: OnFull::Refuse,
-    };
-    let triggers = TRIGGERS.iter().map(|own| Trigger {
-        name: name(own),
-        uid: None,
-        broker: name("default"),
-        compiled: Arc::new(Compiled::new(&[]).expect("valid filters")),
-        filters: Vec::new(),
-        subscriber: Ok(Target::Broker(name(own))),
-        dead_letter: (*own == "letters").then(|| Ok(Target::Broker(name("letters-dead")))),
-        delivery: DeliveryPolicy {
-            retry: 2,
-            ..DeliveryPolicy::default()
-        },
-        parallelism: 3,
-        max_deferred: 1_000,
-        max_parked: 1_000,
-    });
-    Mesh {
-        revision: 1,
-        brokers: [(name("default"), Arc::new(broker))].into(),
-        triggers: triggers.map(|one| (one.name.clone(), Arc::new(one))).collect(),
-        ..Mesh::default()
     }
 }
 
@@ -156,85 +126,31 @@ impl World {
     fn new(seed: u64) -> Self {
         let clock = Clock::manual(Timestamp(1_000_000));
         let mut choices = fastrand::Rng::with_seed(seed);
-        let servers = Simulated::new(Options {
-            seed,
-            chunk: choices.usize(1..=4),
-            atomic_batch: false,
-            latency: Duration::from_millis(choices.u64(0..=30)),
-            clock: clock.clone(),
+        let latency = Duration::from_millis(choices.u64(0..=30));
+        let partitions = choices.u32(1..=3);
+        let servers = (0..partitions).map(|nth| {
+            Simulated::new(Options {
+                seed: seed.wrapping_add(u64::from(nth) << 32),
+                // Not from 0 on, so that nobody relies on that.
+                partition: 3 + 2 * nth,
+                chunk: choices.usize(1..=4),
+                atomic_batch: false,
+                latency,
+                clock: clock.clone(),
+            })
         });
         Self {
-            servers,
+            servers: servers.collect(),
             clocks: Arc::new(Mutex::new(vec![clock])),
             book: Arc::new(Mutex::new(Book::new(seed))),
+            documents: Documents::new(),
             connector: Connector::new(ConnectorOptions::default()),
             processes: 0,
             events: 0,
-            live: None,
+            live: Vec::new(),
             zombies: Vec::new(),
+            counts: BTreeMap::new(),
         }
-    }
-
-    /// Another process takes the partition over.
-    fn start(&mut self) {
-        self.processes += 1;
-        let number = self.processes;
-        let channel = self.servers.open();
-        self.book.lock().takes_over(number, &self.servers);
-        let (logs, owned) = (Logs::default(), Ownership::default());
-        logs.insert(name("default"), self.servers.log());
-        owned.gain([(name("default"), channel.clone())]);
-        let clock = {
-            let mut clocks = self.clocks.lock();
-            let clock = Clock::manual(clocks[0].now());
-            clocks.push(clock.clone());
-            clock
-        };
-        let (sender, mesh) = watch::channel(Arc::new(mesh()));
-        let book = self.book.clone();
-        let observer = Observer::new(
-            move |observed| {
-                if let Observation::Attempted { attempt, .. } = observed {
-                    book.lock().attempted(number, attempt);
-                }
-            },
-            || true,
-        );
-        let parts = Parts {
-            mesh,
-            logs,
-            owned,
-            connector: self.connector.clone(),
-            intake: Arc::new(Subscribers {
-                process: number,
-                book: self.book.clone(),
-            }),
-            board: Arc::new(StatusBoard::default()),
-            clock,
-            turns: TURNS.clone(),
-            observer: Some(observer),
-            own_ingress: None,
-            metrics: Metrics::default(),
-        };
-        let dispatcher = Dispatcher::new(parts, DispatcherOptions::default());
-        let stop = CancellationToken::new();
-        self.live = Some(Process {
-            number,
-            channel,
-            stop: stop.clone(),
-            applied: dispatcher.applied(),
-            ended: tokio::spawn(dispatcher.run(stop)),
-            _mesh: sender,
-        });
-        self.book.lock().tell(format!("{number} takes over"));
-    }
-
-    fn live(&self) -> &Process {
-        self.live.as_ref().expect("one is alive")
-    }
-
-    fn choose(&self, below: u32) -> u32 {
-        self.book.lock().choices.u32(0..below)
     }
 
     async fn play(&mut self) {
@@ -245,15 +161,16 @@ impl World {
                 clocks.lock().iter().for_each(|clock| clock.advance(TICK));
             }
         });
-        self.start();
-        let mut applied = self.live().applied.clone();
-        let _ = applied.wait_for(|revision| *revision == 1).await;
-        let lanes = self.live().channel.lanes().await.expect("lanes");
-        let named = lanes
-            .into_iter()
-            .map(|lane| (lane.id, lane.trigger.name().to_owned()));
-        self.book.lock().lanes = named.collect();
-        for _ in 0..8 + self.choose(24) {
+        let all: Vec<u32> = self.servers.iter().map(Simulated::partition).collect();
+        let (some, others) = all.split_at(1 + self.choose(all.len() as u32) as usize);
+        for partitions in [some, others].into_iter().filter(|some| !some.is_empty()) {
+            self.start(partitions);
+        }
+        for process in &self.live {
+            let mut applied = process.applied.clone();
+            let _ = applied.wait_for(|revision| *revision == 1).await;
+        }
+        for _ in 0..8 + self.choose(21) {
             self.step().await;
             self.book.lock().look(&self.servers);
         }
@@ -261,136 +178,163 @@ impl World {
         ticks.abort();
     }
 
-    /// One choice of what happens next.
-    async fn step(&mut self) {
-        match self.choose(100) {
-            0..40 => self.append().await,
-            40..65 => tokio::time::sleep(Duration::from_millis(u64::from(self.choose(700)))).await,
-            65..75 => {
-                let (chunks, is_stored) = (self.choose(5) as usize, self.choose(2) == 0);
-                self.servers.cut_once(chunks, is_stored);
-            }
-            75..80 => {
-                // What is on its way may be stored in part.
-                self.servers.cut_off(self.choose(4) as usize);
-                let while_cut = u64::from(self.choose(300));
-                tokio::time::sleep(Duration::from_millis(while_cut)).await;
-                let killed = self.live.take().expect("one is alive");
-                self.book.lock().dead.insert(killed.number);
-                self.zombies.push(killed);
-                self.start();
-            }
-            80..85 => {
-                let zombie = self.live.take().expect("one is alive");
-                self.zombies.push(zombie);
-                self.start();
-            }
-            85..88 => self.restart().await,
-            88..96 => self.command().await,
-            96..98 => self.pause().await,
-            _ => self.lose(),
+    pub(crate) fn choose(&self, below: u32) -> u32 {
+        self.book.lock().choices.u32(0..below)
+    }
+
+    /// One of the partitions.
+    pub(crate) fn any(&self) -> &Simulated {
+        &self.servers[self.choose(self.servers.len() as u32) as usize]
+    }
+
+    pub(crate) fn servers_of(&self, partition: u32) -> &Simulated {
+        let mut all = self.servers.iter();
+        all.find(|servers| servers.partition() == partition)
+            .expect("a partition")
+    }
+
+    /// The process that owns the partition, by its place among the living.
+    pub(crate) fn owner(&self, partition: u32) -> usize {
+        let owns = |process: &Process| process.channels.contains_key(&partition);
+        self.live.iter().position(owns).expect("somebody owns it")
+    }
+
+    /// The channel of the partition's owner.
+    pub(crate) fn channel(&self, partition: u32) -> Arc<dyn Channel> {
+        self.live[self.owner(partition)].channels[&partition].clone()
+    }
+
+    /// The revision of the documents that is known to be in effect for a partition.
+    pub(crate) fn in_effect(&mut self, partition: u32) -> u64 {
+        let applied = *self.live[self.owner(partition)].applied.borrow();
+        let (counts_from, known) = self.counts.get_mut(&partition).expect("a partition");
+        if applied >= *counts_from {
+            *known = applied.max(*known);
+        }
+        *known
+    }
+
+    /// Shows the newest documents to all who live.
+    pub(crate) fn publish(&self) {
+        let mesh = self.documents.mesh();
+        for process in &self.live {
+            process.mesh.send_replace(mesh.clone());
         }
     }
 
-    async fn append(&mut self) {
-        let count = 1 + self.choose(4) as usize;
-        let ids: Vec<_> = (0..count).map(|nth| format!("e{}", self.events + nth)).collect();
-        self.events += count;
-        let events = ids.iter().map(|id| event(id)).collect();
-        let stored = self.servers.log().append(events, Class::Producer).await;
-        if stored.is_ok() {
-            self.book.lock().acknowledged.extend(ids);
+    /// Another process takes partitions over: one that lives, or a new one.
+    pub(crate) fn hand_over(&mut self, partitions: &[u32]) {
+        let may_have = |process: &Process| partitions.iter().all(|one| !process.had.contains(one));
+        let other = self.live.iter().position(may_have);
+        let is_new = self.live.len() < PROCESSES && self.choose(2) == 0;
+        match other {
+            Some(process) if !is_new => {
+                for partition in partitions {
+                    // What it has applied already says nothing of this partition.
+                    self.gain(process, *partition, self.documents.newest() + 1);
+                }
+            }
+            _ => self.start(partitions),
         }
     }
 
-    /// A clean stop and a start.
-    async fn restart(&mut self) {
-        let ends = self.live.take().expect("one is alive");
-        ends.stop.cancel();
-        let _ = ends.ended.await;
-        let closed = ends.channel.close().await;
-        self.book
-            .lock()
-            .tell(format!("{} closed: {closed:?}", ends.number));
-        self.start();
+    /// The process takes the partition over. `counts_from`: once it has applied that, that counts there.
+    fn gain(&mut self, process: usize, partition: u32, counts_from: u64) {
+        let channel = self.servers_of(partition).open();
+        let number = self.live[process].number;
+        self.book.lock().takes_over(number, self.servers_of(partition));
+        let known = self.counts.get(&partition).map_or(0, |(_, known)| *known);
+        self.counts.insert(partition, (counts_from, known));
+        let process = &mut self.live[process];
+        process.had.insert(partition);
+        process.channels.insert(partition, channel.clone());
+        process.owned.gain([(name("default"), channel)]);
     }
 
-    /// Somebody drops or redrives a parked event.
-    async fn command(&mut self) {
-        let all = ParkedQuery {
-            limit: 100,
-            ..ParkedQuery::default()
+    /// A new process begins with these partitions.
+    fn start(&mut self, partitions: &[u32]) {
+        self.processes += 1;
+        let number = self.processes;
+        let (logs, owned) = (Logs::default(), Ownership::default());
+        // Whoever asks for it asks whether it is open. A partition is read through its channel.
+        logs.insert(name("default"), self.servers[0].log());
+        let clock = {
+            let mut clocks = self.clocks.lock();
+            let clock = Clock::manual(clocks[0].now());
+            clocks.push(clock.clone());
+            clock
         };
-        let channel = self.live().channel.clone();
-        let parked = channel.parked(all).await.unwrap_or_default();
-        if parked.is_empty() {
-            return;
-        }
-        let one = &parked[self.choose(parked.len() as u32) as usize];
-        let is_drop = self.choose(2) == 0;
-        let done = match is_drop {
-            true => channel.drop_parked(&one.id).await,
-            false => channel.redrive(&one.id).await,
+        let (sender, mesh) = watch::channel(self.documents.mesh());
+        let parts = Parts {
+            mesh,
+            logs,
+            owned: owned.clone(),
+            connector: self.connector.clone(),
+            intake: Arc::new(Subscribers {
+                process: number,
+                book: self.book.clone(),
+            }),
+            board: Arc::new(StatusBoard::default()),
+            clock,
+            turns: TURNS.clone(),
+            observer: Some(self.observer(number)),
+            own_ingress: None,
+            metrics: Metrics::default(),
         };
-        let mut book = self.book.lock();
-        book.tell(format!(
-            "{} of {}: {done:?}",
-            if is_drop { "drop" } else { "redrive" },
-            one.id
-        ));
-        book.commanded(one, is_drop, done.ok());
-    }
-
-    async fn pause(&mut self) {
-        let channel = self.live().channel.clone();
-        let lanes = channel.lanes().await.unwrap_or_default();
-        let lane = &lanes[self.choose(lanes.len() as u32) as usize];
-        let _ = channel.set_lane_state(lane.id, LaneState::Paused).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        self.resume().await;
-    }
-
-    async fn resume(&mut self) {
-        let channel = self.live().channel.clone();
-        for lane in channel.lanes().await.unwrap_or_default() {
-            if lane.state == LaneState::Paused {
-                let _ = channel.set_lane_state(lane.id, LaneState::Active).await;
-            }
+        let dispatcher = Dispatcher::new(parts, DispatcherOptions::default());
+        let stop = CancellationToken::new();
+        let applied = dispatcher.applied();
+        self.live.push(Process {
+            number,
+            owned,
+            channels: BTreeMap::new(),
+            had: BTreeSet::new(),
+            stop: stop.clone(),
+            applied,
+            // It does not run before this function waits for something.
+            ended: tokio::spawn(dispatcher.run(stop)),
+            mesh: sender,
+        });
+        for partition in partitions {
+            self.gain(self.live.len() - 1, *partition, self.documents.newest());
         }
     }
 
-    /// The servers lose the newest events, and restart.
-    fn lose(&mut self) {
-        let log = self.servers.log();
-        let ends = log.ends()[0];
-        let back = u64::from(self.choose(12)).min(ends.head.offset - ends.oldest.offset);
-        let mut from = ends.head;
-        from.offset -= back;
-        let lost = self.servers.lose_suffix(from);
-        let mut book = self.book.lock();
-        book.tell(format!("the servers lost {lost:?}"));
-        book.lost.extend(lost);
-        drop(book);
-        let zombie = self.live.take().expect("one is alive");
-        self.zombies.push(zombie);
-        self.start();
+    /// Tells the book of the attempts of a process.
+    fn observer(&self, process: usize) -> Observer {
+        let book = self.book.clone();
+        Observer::new(
+            move |observed| {
+                if let Observation::Attempted { attempt, .. } = observed {
+                    book.lock().attempted(process, attempt);
+                }
+            },
+            || true,
+        )
     }
 
     /// Nothing goes wrong any more: everything must settle.
     async fn settle(&mut self) {
         self.book.lock().is_calm = true;
+        self.documents.bring_back();
+        self.publish();
         let until = tokio::time::Instant::now() + SETTLES;
         loop {
             self.resume().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             let mut book = self.book.lock();
             book.look(&self.servers);
-            let missing = book.missing(&TRIGGERS);
-            if missing.is_empty() && self.servers.rows().is_empty() || !book.broken.is_empty() {
+            let missing = book.missing(&self.documents);
+            let rows: Vec<_> = self.servers.iter().flat_map(Simulated::rows).collect();
+            if missing.is_empty() && rows.is_empty() || !book.broken.is_empty() {
+                let unwanted = book.unwanted(&self.documents);
+                if !unwanted.is_empty() {
+                    book.broken
+                        .push(format!("delivered although no filter lets it pass: {unwanted:?}"));
+                }
                 return;
             }
             if tokio::time::Instant::now() > until {
-                let rows = self.servers.rows();
                 book.broken
                     .push(format!("lost or never attempted: {missing:?}, rows {rows:?}"));
                 return;
