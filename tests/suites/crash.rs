@@ -220,7 +220,8 @@ async fn first_attempts_keep_their_order_when_the_process_is_killed() -> anyhow:
         mesh.send("shop/default", &events).await?;
         sent.extend(ids);
         let before = came.lock().len();
-        until_came(before + chance.usize(1..15)).await?;
+        // On a busy machine nearly all may have come while the last were sent.
+        until_came((before + chance.usize(1..15)).min(sent.len())).await?;
         mesh.kill().await?;
         if chance.bool() {
             mesh.stumble(STUMBLE.mul_f64(chance.f64())).await?;
