@@ -160,6 +160,35 @@ impl Process {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count())
     }
 
+    /// The files below a folder that it has open, some more than once.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn files_below(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+        let folder = folder.canonicalize()?;
+        let open = fs::read_dir(format!("/proc/{}/fd", self.id()))?;
+        // One that is closed meanwhile leads nowhere.
+        let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Ok(targets.filter(|target| target.starts_with(&folder)).collect())
+    }
+
+    /// How often its threads have gone to sleep so far, and so how often they were woken. Those that have ended
+    /// do not count.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn sleeps(&self) -> anyhow::Result<u64> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id()))?;
+        // One that ends meanwhile has no status.
+        let statuses = threads.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("status")).ok());
+        let sleeps = statuses.filter_map(|status| {
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse::<u64>().ok()
+        });
+        Ok(sleeps.sum())
+    }
+
     /// How many threads it has.
     ///
     /// # Errors

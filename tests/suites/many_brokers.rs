@@ -1,12 +1,14 @@
 //! Promise: many Brokers cost little, and what is not needed any more costs nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use millrace_tests::descriptors;
-use millrace_tests::documents::Documents;
+use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::reload::{events, refused, until_not_refused};
-use millrace_tests::{Mesh, wait_until};
+use millrace_tests::{Mesh, Sink, wait_until};
 
 #[tokio::test]
 async fn what_a_refused_mesh_opened_is_closed_and_its_new_folders_go() -> anyhow::Result<()> {
@@ -79,4 +81,94 @@ async fn idle_brokers_keep_no_file_open_and_more_of_them_run_than_files_may_be_o
     mesh.kill().await?;
     mesh.restart().await?;
     mesh.send("shop/b7", &events("at-last", "x", 1)).await
+}
+
+/// How many files each Broker of `shop` has open.
+fn open_files(mesh: &Mesh) -> anyhow::Result<BTreeMap<String, usize>> {
+    let brokers = mesh.setup().data_folder().join("brokers/shop").canonicalize()?;
+    let mut open = BTreeMap::new();
+    for file in mesh.running().files_below(&brokers)? {
+        let broker = file.strip_prefix(&brokers)?.components().next();
+        let broker = broker.map(|name| name.as_os_str().to_string_lossy().into_owned());
+        *open.entry(broker.unwrap_or_default()).or_default() += 1;
+    }
+    Ok(open)
+}
+
+#[tokio::test]
+async fn a_broker_with_traffic_keeps_four_files_open_also_if_its_subscriber_is_down() -> anyhow::Result<()> {
+    const BUSY: usize = 8;
+    const IDLE: usize = 8;
+    let (sink, dead) = (Sink::start().await?, Sink::start().await?);
+    dead.down();
+    let mut documents = Documents::broker();
+    for n in 0..BUSY + IDLE {
+        documents = documents.and_broker(&format!("b{n}"), "{}");
+    }
+    for n in 0..BUSY {
+        // Half of them try again and again.
+        let subscriber = if n % 2 == 0 {
+            sink.url("/up")
+        } else {
+            dead.url("/down")
+        };
+        let trigger = Trigger::new(&format!("t{n}"), &subscriber)
+            .on(&format!("b{n}"))
+            .delivery("{retry: 100000, backoffPolicy: linear, backoffDelay: PT0.2S}");
+        documents = documents.trigger(&trigger);
+    }
+    let mesh = Mesh::start(documents.text()).await?;
+    let expected: BTreeMap<_, _> = (0..BUSY).map(|n| (format!("b{n}"), 4)).collect();
+    for round in 0..3 {
+        for n in 0..BUSY {
+            let prefix = format!("{round}-{n}-");
+            mesh.send(&format!("shop/b{n}"), &events(&prefix, "x", 20))
+                .await?;
+        }
+        sink.wait_for("/up", (round + 1) * 20 * BUSY / 2).await?;
+        // The file of the attempts' history is open while it is written.
+        wait_until(
+            "four files of each busy Broker, and none of an idle one",
+            || async {
+                let open = open_files(&mesh)?;
+                anyhow::ensure!(open == expected, "{open:?}");
+                Ok(Some(()))
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn idle_brokers_wake_no_thread_and_need_none() -> anyhow::Result<()> {
+    const MANY: usize = 150;
+    const WHILE: Duration = Duration::from_secs(10);
+    let many = (0..MANY).fold(Documents::broker(), |all, n| {
+        all.and_broker(&format!("b{n}"), "{}")
+    });
+    let (one, many) = (
+        Mesh::start(Documents::broker().text()).await?,
+        Mesh::start(many.text()).await?,
+    );
+    for mesh in [&one, &many] {
+        until_at_most(mesh, 40).await?;
+    }
+    wait_until("the threads of the start to end", || async {
+        let (one, many) = (one.running().threads()?, many.running().threads()?);
+        anyhow::ensure!(many <= one + 4, "{many}, and {one} with one Broker");
+        Ok(Some(()))
+    })
+    .await?;
+    let sleeps = || anyhow::Ok((one.running().sleeps()?, many.running().sleeps()?));
+    let before = sleeps()?;
+    tokio::time::sleep(WHILE).await;
+    let after = sleeps()?;
+    let (one, many) = (after.0 - before.0, after.1.saturating_sub(before.1));
+    // One wake-up of each Broker would be as many.
+    assert!(
+        many < one + MANY as u64,
+        "{many} in 10 s, and {one} with one Broker"
+    );
+    Ok(())
 }

@@ -24,11 +24,11 @@ use crate::catch_up::STRETCH_BYTES;
 use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
+use crate::orphans;
 use crate::release::{Asked, Release};
 use crate::served::Served;
 use crate::serving::{Common, Serving};
 use crate::watched::note_places;
-use crate::{admission, orphans};
 
 /// An attempt that takes longer than this is written down.
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
@@ -330,12 +330,12 @@ impl Dispatcher {
         mesh: &Mesh,
     ) -> Result<(), ChannelError> {
         let key = (broker.clone(), channel.partition());
+        if let Some(served) = self.served.get_mut(&key)
+            && Arc::ptr_eq(&served.serving.channel, &channel)
+        {
+            return served.apply(mesh).await;
+        }
         if let Some(served) = self.served.remove(&key) {
-            if Arc::ptr_eq(&served.serving.channel, &channel) {
-                let serving = served.serving.clone();
-                self.served.insert(key, served);
-                return admission::apply(&serving, mesh).await;
-            }
             // The partition was lost and gained again: what served it then serves nothing.
             self.parts.board.detach(broker, key.1);
             tokio::spawn(served.lose());
@@ -367,10 +367,10 @@ impl Dispatcher {
         self.parts.board.set_unserved(unserved);
     }
 
-    /// Looks over the lanes of all Brokers. One that has none costs a look at a map.
+    /// Looks over the lanes of all Brokers that have some.
     fn look_over(&self) {
         let (now, is_tight) = (self.common.clock.steady(), self.common.budget.is_tight());
-        for served in self.served.values() {
+        for served in self.served.values().filter(|served| served.has_lanes) {
             look_lanes_over(&served.serving, now, is_tight);
         }
     }

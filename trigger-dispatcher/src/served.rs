@@ -24,6 +24,8 @@ const DRAIN_COMMIT: Duration = Duration::from_secs(1);
 /// One partition's serving with its tasks.
 pub(crate) struct Served {
     pub(crate) serving: Arc<Serving>,
+    /// Whether it has lanes, as the newest mesh left it: thousands of Brokers may have none.
+    pub(crate) has_lanes: bool,
     tasks: TaskTracker,
 }
 
@@ -82,7 +84,18 @@ impl Served {
         tasks.spawn(watched(serving.clone(), Task::Due, due::run));
         tasks.spawn(watched(serving.clone(), Task::Progress, progress::run));
         tasks.spawn(watched(serving.clone(), Task::Commands, watch_commands));
-        Ok(Self { serving, tasks })
+        Ok(Self {
+            has_lanes: has_lanes(&serving),
+            serving,
+            tasks,
+        })
+    }
+
+    /// Makes the lanes what the mesh says.
+    pub(crate) async fn apply(&mut self, mesh: &Mesh) -> Result<(), ChannelError> {
+        let applied = admission::apply(&self.serving, mesh).await;
+        self.has_lanes = has_lanes(&self.serving);
+        applied
     }
 
     /// Ends what is in flight, up to the drain timeout, writing progress down meanwhile and at the end.
@@ -119,6 +132,10 @@ impl Served {
         self.tasks.wait().await;
         give_memory_back(&self.serving);
     }
+}
+
+fn has_lanes(serving: &Serving) -> bool {
+    !serving.routes.lock().lanes.is_empty()
 }
 
 fn give_memory_back(serving: &Serving) {

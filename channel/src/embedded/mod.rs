@@ -6,7 +6,8 @@
 //! stays ([`ends`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`]
 //! decides who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed
 //! or replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
-//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`].
+//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`], and one task
+//! makes the [`rounds`] of all Brokers that rest.
 
 mod backup;
 mod ballast;
@@ -15,19 +16,24 @@ mod channel;
 mod checkpoints;
 mod disk;
 mod ends;
+mod error;
 mod fault;
 mod folder;
 pub mod log;
 mod metrics;
+mod options;
 mod place;
 mod pool;
+mod rounds;
 mod shares;
 pub mod state;
 pub mod store;
 
 pub use backup::{BackupError, BackupReport, backup};
 pub use channel::Embedded;
-pub use store::{ChannelOptions, Durability, OpenError, Store, StoreOptions, close_all};
+pub use error::OpenError;
+pub use options::{ChannelOptions, Durability, StoreOptions};
+pub use store::{Store, close_all};
 
 #[cfg(test)]
 mod tests {

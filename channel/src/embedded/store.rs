@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use millrace_event::{Checkpoint, Clock, ObjectName};
+use millrace_event::{Checkpoint, ObjectName};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -18,122 +17,19 @@ use super::channel::{Embedded, Surroundings};
 use super::checkpoints::Checkpoints;
 use super::disk::{Disk, FolderVolume, Space};
 use super::folder::{self, DataFolder, fault};
-use super::log::LogError;
 use super::metrics::Metrics;
 use super::pool::Pool;
-use super::state;
+use super::rounds::Rounds;
+use super::{ChannelOptions, OpenError, StoreOptions, state};
 use crate::{Channel, ChannelError, Position};
 
 /// Channels that are opened or closed at one time: they wait for a disk, which syncs many for the price of
 /// one.
 const AT_ONCE: usize = 16;
-/// Idle channels that are looked after at one time: each needs a blocking thread for a moment.
+/// Resting channels whose upkeep works at one time: each needs a blocking thread for a moment.
 pub(super) const IDLE_ROUNDS: usize = 4;
 /// Brokers whose names fall on the same one of so many locks are opened one after the other.
 const LOCKS: usize = 64;
-
-/// When an append counts as durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// After `fdatasync`: survives a power failure.
-    #[default]
-    Sync,
-    /// After `write`: survives the end of the process, not of the machine.
-    Os,
-}
-
-/// How a data folder is opened.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// When an append counts as durable.
-    pub durability: Durability,
-    /// The clock.
-    pub clock: Clock,
-    /// Set unreadable state databases aside and begin every lane at the oldest retained event.
-    pub rebuild_state: bool,
-    /// Bytes of the attempts' history of each broker; 64 MiB. It takes less on a small volume; with 0 none is
-    /// kept.
-    pub history_bytes: u64,
-}
-
-/// Per broker: what its resource says (see `millrace_model::Broker`; the channel crate does not know the
-/// model).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelOptions {
-    /// Settled history is kept this long.
-    pub retention_age: std::time::Duration,
-    /// Settled history is kept up to this many bytes.
-    pub retention_bytes: u64,
-    /// Bytes of unsettled events from which producers are turned away.
-    pub backlog_bytes: Option<u64>,
-    /// Make room by skipping the hindmost lanes forward instead of turning producers away.
-    pub drop_oldest: bool,
-}
-
-/// Why a data folder or a channel in it could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it (exit code 4).
-    #[error("the data folder {} is in use by another process", .0.display())]
-    Locked(PathBuf),
-    /// The folder was written by another version, or is no data folder.
-    #[error(
-        "the data folder {} has a format that this Millrace does not read (found: {found}); \
-         use the version that wrote it, or another folder", .folder.display()
-    )]
-    Format {
-        /// The folder.
-        folder: PathBuf,
-        /// What its FORMAT file says.
-        found: String,
-    },
-    /// A database cannot be relied on.
-    #[error(
-        "the database {} is corrupt: {reason}. Start with --rebuild-state to set it aside and begin every \
-         trigger at the oldest event that is still kept", .file.display()
-    )]
-    StateUnreadable {
-        /// The database.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A database was written by a later version, or SQLite failed for a reason that is not damage.
-    #[error("the database {} could not be opened: {reason}", .file.display())]
-    State {
-        /// The database.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The log could not be opened.
-    #[error("the log of broker {broker} could not be opened: {source}")]
-    Log {
-        /// The broker.
-        broker: ObjectName,
-        /// What is wrong.
-        source: LogError,
-    },
-    /// An operation on a file failed.
-    #[error("could not {operation} {}: {source}", .path.display())]
-    Files {
-        /// What was tried: `open`, `make`, `sync`, ...
-        operation: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A name that cannot be a folder.
-    #[error("`{0}` cannot be stored: names consist of letters, digits, `-`, `.` and `_`")]
-    BadName(ObjectName),
-    /// The channel is to be removed but still open.
-    #[error("the channel of broker {0} is still open")]
-    StillOpen(ObjectName),
-    /// The work of opening was cut off by the end of the process.
-    #[error("the process is about to end")]
-    Interrupted,
-}
 
 /// What there was of a broker before its channel was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,19 +51,6 @@ pub struct Store {
     opening: [tokio::sync::Mutex<()>; LOCKS],
 }
 
-// === impl StoreOptions ===
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            durability: Durability::default(),
-            clock: Clock::default(),
-            rebuild_state: false,
-            history_bytes: 64 << 20,
-        }
-    }
-}
-
 // === impl Store ===
 
 impl Store {
@@ -185,6 +68,7 @@ impl Store {
         Ok(Self {
             surroundings: Surroundings {
                 options,
+                rounds: Rounds::of(disk.clone(), ballast.clone()),
                 disk,
                 ballast,
                 shares: Arc::default(),

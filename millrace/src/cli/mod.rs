@@ -110,6 +110,10 @@ enum Command {
 /// A thread for blocking calls ends after so long without one. Starting one is cheap, and a burst of calls
 /// starts many.
 const BLOCKING_IDLE: Duration = Duration::from_secs(2);
+/// Threads for blocking calls, for each core: most of them wait for a disk. Calls beyond that wait for one.
+const BLOCKING_PER_CORE: usize = 16;
+/// The bounds of what that makes.
+const BLOCKING: (usize, usize) = (64, 512);
 
 /// What all of the program does.
 pub(crate) fn main() -> ExitCode {
@@ -274,6 +278,8 @@ fn serve<F: Future<Output = anyhow::Result<Exit>>>(
     };
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.thread_keep_alive(BLOCKING_IDLE);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    runtime.max_blocking_threads((cores * BLOCKING_PER_CORE).clamp(BLOCKING.0, BLOCKING.1));
     let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(command(log));
     // A thread that hangs in a blocking call (a name server, a file system) holds nothing that is not

@@ -2,30 +2,28 @@
 //!
 //! Off the event's way: noting an attempt is a push into memory, and a task writes them some at a time. When
 //! that task does not keep up, attempts are left out. What cannot be written for want of a descriptor or of
-//! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped. An [`index`]
-//! finds the attempts of one position.
+//! room is kept and tried again. Nothing is synced, and a line that cannot be read is skipped.
+//!
+//! [`files`] holds the attempts, each as a [`line`](mod@line). An [`index`] finds those of one position.
 
+mod files;
 mod index;
+mod line;
 
-use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_event::Timestamp;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::Span;
 
 use crate::embedded::blocking::blocking;
-use crate::embedded::disk::{Disk, Space};
-use crate::embedded::place::Place;
-use crate::embedded::state::{stage_from_db, stage_to_db};
-use crate::{Attempt, AttemptOutcome, ChannelError, Position};
+use crate::embedded::disk::Disk;
+use crate::{Attempt, ChannelError, Position};
+use files::{Files, readable};
 use index::Index;
+use line::Line;
 
 /// Attempts that may wait to be written, or are being written.
 const WAITING: usize = 8_192;
@@ -35,27 +33,6 @@ const GATHER: Duration = Duration::from_millis(250);
 
 /// How soon writing is tried again after it failed.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// The longest detail and answer that are kept.
-const LONGEST_TEXT: usize = 1_024;
-
-/// An attempt as a line of JSON; the position comes first, so that lines of others are passed by.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    p: u64,
-    trigger: String,
-    stage: i64,
-    attempt: u32,
-    at: i64,
-    millis: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    outcome: Cow<'static, str>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    detail: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    answer: String,
-}
 
 /// The bounded history of a channel.
 #[derive(Debug)]
@@ -95,20 +72,6 @@ struct Waiting {
     left_out: Option<(u64, u64)>,
 }
 
-#[derive(Debug)]
-struct Files {
-    folder: PathBuf,
-    /// The folder that holds it, which an operator may move away.
-    home: Option<Place>,
-    disk: Arc<Disk>,
-    limit: u64,
-    open: Option<(File, u64)>,
-    /// How often the newer file has become the older one, in this process.
-    generation: u64,
-    /// The last try failed, and that was logged.
-    failing: bool,
-}
-
 // === impl History ===
 
 impl History {
@@ -120,15 +83,7 @@ impl History {
     }
 
     fn with_limit(folder: &Path, limit: u64, disk: Arc<Disk>) -> Self {
-        let files = Mutex::new(Files {
-            folder: folder.to_owned(),
-            home: folder.parent().and_then(|home| Place::named(home).ok()),
-            disk,
-            limit,
-            open: None,
-            generation: 0,
-            failing: false,
-        });
+        let files = Mutex::new(Files::new(folder, limit, disk));
         let history = Self {
             ring: Arc::new(Ring {
                 is_kept: limit > 0,
@@ -196,11 +151,6 @@ impl History {
     pub(super) fn is_incomplete(&self, at: Position) -> bool {
         let left_out = self.ring.waiting.lock().left_out;
         left_out.is_some_and(|(first, last)| (first..=last).contains(&at.offset))
-    }
-
-    /// Closes its file until there is more to write. Blocking.
-    pub(super) fn rest(&self) {
-        self.ring.files.lock().open = None;
     }
 
     /// Writes what waits.
@@ -271,13 +221,6 @@ impl Ring {
     }
 }
 
-/// A file and its length.
-fn readable(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    Ok((file, length))
-}
-
 // === impl Indexes ===
 
 impl Indexes {
@@ -317,129 +260,13 @@ impl Waiting {
     }
 }
 
-// === impl Files ===
-
-impl Files {
-    fn current(&self) -> PathBuf {
-        self.folder.join("attempts.jsonl")
-    }
-
-    fn previous(&self) -> PathBuf {
-        self.folder.join("attempts.old.jsonl")
-    }
-
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.home.as_ref().is_some_and(Place::is_lost) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        if self.disk.space().is_some_and(Space::is_all_but_full) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|(_, length)| *length >= self.limit)
-        {
-            self.open = None;
-            std::fs::rename(self.current(), self.previous())?;
-            self.generation += 1;
-        }
-        let (file, length) = match &mut self.open {
-            Some(open) => open,
-            none => none.insert(open(&self.folder, &self.folder.join("attempts.jsonl"))?),
-        };
-        if let Err(error) = file.write_all(lines) {
-            // The part of it that was written is written again.
-            let _ = file.set_len(*length);
-            self.open = None;
-            return Err(error);
-        }
-        *length += lines.len() as u64;
-        Ok(())
-    }
-
-    /// Logs once that the history cannot be written, and once that it can be again.
-    fn tell(&mut self, error: Option<&io::Error>) {
-        match (error, self.failing) {
-            (Some(error), false) => {
-                let folder = self.folder.display();
-                tracing::warn!(%folder, %error, "the history of attempts cannot be written; it is kept in memory and tried again");
-            }
-            (None, true) => {
-                tracing::info!(folder = %self.folder.display(), "the history of attempts is written again");
-            }
-            _ => {}
-        }
-        self.failing = error.is_some();
-    }
-}
-
-fn open(folder: &Path, path: &Path) -> io::Result<(File, u64)> {
-    std::fs::create_dir_all(folder)?;
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    let length = file.metadata()?.len();
-    if length > 0 {
-        // The last run may have ended in the middle of a line.
-        file.write_all(b"\n")?;
-    }
-    Ok((file, length))
-}
-
-// === impl Line ===
-
-impl From<&Attempt> for Line {
-    fn from(attempt: &Attempt) -> Self {
-        Self {
-            p: attempt.position.offset,
-            trigger: attempt.trigger.to_string(),
-            stage: stage_to_db(attempt.stage),
-            attempt: attempt.attempt,
-            at: attempt.at.0,
-            millis: attempt.millis,
-            status: attempt.status,
-            outcome: attempt.outcome.as_str().into(),
-            detail: shortened(&attempt.detail),
-            answer: shortened(&attempt.answer),
-        }
-    }
-}
-
-impl TryFrom<Line> for Attempt {
-    type Error = ();
-
-    fn try_from(line: Line) -> Result<Self, ()> {
-        Ok(Self {
-            position: Position {
-                partition: 0,
-                offset: line.p,
-            },
-            trigger: line.trigger.parse().map_err(|_| ())?,
-            stage: stage_from_db(line.stage).map_err(|_| ())?,
-            attempt: line.attempt,
-            at: Timestamp(line.at),
-            millis: line.millis,
-            status: line.status,
-            outcome: AttemptOutcome::named(&line.outcome).ok_or(())?,
-            detail: line.detail,
-            answer: line.answer,
-        })
-    }
-}
-
-fn shortened(text: &str) -> String {
-    let end = (0..=LONGEST_TEXT.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use millrace_event::ObjectName;
+    use millrace_event::{ObjectName, Timestamp};
 
     use super::*;
-    use crate::Stage;
     use crate::embedded::disk::testing::Pretended;
+    use crate::{AttemptOutcome, Stage};
 
     fn disk() -> Arc<Disk> {
         Arc::new(Disk::new(Box::new(Pretended::new(1 << 40, 1 << 39))))

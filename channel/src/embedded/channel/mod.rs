@@ -2,8 +2,8 @@
 //! the contract, [`crate::Log`] and [`Channel`].
 //!
 //! [`open`] puts it together, [`append`] takes events, [`room`] says whether there is room for them,
-//! [`retention`] deletes what nobody needs, [`read`] finds events wherever they are kept, [`find`] looks them
-//! up by id, [`history`] keeps the attempts.
+//! [`retention`] deletes what nobody needs, [`upkeep`] looks after it, [`read`] finds events wherever they are
+//! kept, [`find`] looks them up by id, [`history`] keeps the attempts.
 
 mod append;
 mod find;
@@ -12,6 +12,7 @@ mod open;
 mod read;
 mod retention;
 mod room;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,9 +30,10 @@ use super::folder::DataFolder;
 use super::log::Log;
 use super::metrics::BrokerMetrics;
 use super::pool::Pool;
+use super::rounds::Rounds;
 use super::shares::{Borrowed, Shares};
 use super::state::{Admission, State};
-use super::store::{ChannelOptions, StoreOptions};
+use super::{ChannelOptions, StoreOptions};
 use crate::{
     AppendError, Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState,
     Parked, ParkedQuery, Position, Record, Rows, Usage, Work,
@@ -46,8 +48,10 @@ pub(crate) struct Surroundings {
     pub(crate) disk: Arc<Disk>,
     pub(crate) ballast: Arc<Ballast>,
     pub(crate) shares: Arc<Shares>,
-    /// Looks after idle channels that run at one time.
+    /// Resting channels whose upkeep works at one time.
     pub(crate) idle_rounds: Arc<Semaphore>,
+    /// Looks at those that rest.
+    pub(crate) rounds: Arc<Rounds>,
     pub(crate) pool: Pool,
     pub(crate) folder: Arc<DataFolder>,
 }
@@ -80,8 +84,11 @@ pub struct Embedded {
     retaining: tokio::sync::Mutex<()>,
     /// One look-up by id at a time.
     finding: tokio::sync::Mutex<()>,
-    /// The turns of the upkeep while it is idle, which it shares with the others.
+    /// The turns of the upkeep while it rests, which it shares with the others.
     idle_rounds: Arc<Semaphore>,
+    rounds: Arc<Rounds>,
+    /// Whether it waits there to be looked at.
+    is_in_rounds: AtomicBool,
     /// Wakes the upkeep early.
     upkeep: Arc<Notify>,
     closing: AtomicBool,
@@ -161,7 +168,6 @@ impl Embedded {
         if self.may_rest() {
             let channel = self.clone();
             let rested = blocking(self.span.clone(), move || {
-                channel.history.rest();
                 channel.log.rest() && channel.may_rest() && channel.state.rest()
             });
             is_resting = rested.await.unwrap_or(false);

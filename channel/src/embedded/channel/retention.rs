@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use super::room::Shortage;
 use super::{Embedded, read};
 use crate::ChannelError;
+use crate::embedded::ChannelOptions;
 use crate::embedded::log::SegmentInfo;
 use crate::embedded::state::{Orphan, StateError};
-use crate::embedded::store::ChannelOptions;
 
 /// What is to be done to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,14 @@ impl Embedded {
             self.delete_oldest(1).await?;
         }
         Ok(())
+    }
+
+    /// Whether settled history is too old, or more than the broker keeps.
+    pub(super) fn has_expired(&self) -> bool {
+        let segments = self.log.segments();
+        let now = self.clock.steady();
+        let plan = plan(&segments, self.state.lowest(), now, &self.options(), 0);
+        plan.delete > 0 || plan.roll
     }
 
     async fn delete_oldest(&self, count: usize) -> Result<(), ChannelError> {

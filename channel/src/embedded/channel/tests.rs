@@ -43,10 +43,13 @@ fn surroundings(folder: &Path, total: u64, clock: &Clock) -> Surroundings {
         clock: clock.clone(),
         ..StoreOptions::default()
     };
+    let disk = Arc::new(Disk::new(Box::new(volume)));
+    let ballast = Arc::new(Ballast::new(folder));
     Surroundings {
         options: store,
-        disk: Arc::new(Disk::new(Box::new(volume))),
-        ballast: Arc::new(Ballast::new(folder)),
+        rounds: Rounds::of(disk.clone(), ballast.clone()),
+        disk,
+        ballast,
         pool: Default::default(),
         idle_rounds: Arc::new(Semaphore::new(crate::embedded::store::IDLE_ROUNDS)),
         shares: Arc::default(),

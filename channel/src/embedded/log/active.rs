@@ -22,6 +22,8 @@ pub(super) struct Active {
     synced: u64,
     /// It ends with the mark of a clean end.
     marked: bool,
+    /// That it is durable was only found out from how the last run ended.
+    trusted: bool,
 }
 
 /// A segment whose file is closed while nobody writes. All of it is durable.
@@ -30,6 +32,7 @@ pub(super) struct Resting {
     pub(super) segment: Arc<Segment>,
     written: u64,
     marked: bool,
+    trusted: bool,
 }
 
 /// Why a group is not in the segment.
@@ -71,7 +74,30 @@ impl Active {
             written: bytes,
             synced: bytes,
             marked,
+            trusted: false,
         }
+    }
+
+    /// It was not synced when it was found: the last run had ended cleanly.
+    pub(super) fn trusted(self) -> Self {
+        Self {
+            trusted: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Syncs it, with its name, if it was only trusted. Before more is written to it.
+    pub(super) fn make_sure(&mut self, files: &dyn Files) -> Result<(), LogError> {
+        if self.trusted {
+            let synced = self.file.sync_data().and_then(|()| files.sync_dir());
+            synced.map_err(|error| io_error("sync", &self.segment.name, &error))?;
+            self.trusted = false;
+        }
+        Ok(())
     }
 
     /// Closes the file until there is more to write. Everything must be durable.
@@ -80,6 +106,7 @@ impl Active {
             segment: self.segment,
             written: self.written,
             marked: self.marked,
+            trusted: self.trusted,
         }
     }
 
@@ -196,7 +223,10 @@ impl Resting {
         let is_same = self
             .is_of(&*file)
             .map_err(|error| io_error("read", name, &error))?;
-        Ok(is_same.then(|| Active::found(Arc::clone(&self.segment), file, self.written, self.marked)))
+        Ok(is_same.then(|| Active {
+            trusted: self.trusted,
+            ..Active::found(Arc::clone(&self.segment), file, self.written, self.marked)
+        }))
     }
 
     fn is_of(&self, file: &dyn LogFile) -> io::Result<bool> {

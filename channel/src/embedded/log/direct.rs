@@ -8,7 +8,8 @@
 //! # Contract
 //! Both ways give the same file. Only whole blocks can bypass the cache, from memory that begins at a block's
 //! edge as the file does there: [`lead`] tells where to begin when filling a buffer. Anything that does not
-//! fit, and every write on a file system that cannot do it, goes through the cache.
+//! fit, and every write on a file system that cannot do it, goes through the cache. The second descriptor
+//! that this takes is open only while large writes follow each other.
 
 use std::fs::File;
 #[cfg(target_os = "linux")]
@@ -18,8 +19,9 @@ use std::os::unix::fs::FileExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use super::files::LogFile;
 use crate::embedded::place::Place;
@@ -81,10 +83,9 @@ fn is_refusal(error: &io::Error) -> bool {
 pub(super) struct DirectFile {
     file: File,
     place: Place,
-    /// The same file, opened for writing past the cache when that was first of use; `None` where it cannot
-    /// be.
-    direct: OnceLock<Option<File>>,
-    /// Everything goes through the cache: that is wanted, or the file system has refused the other way.
+    /// The same file, open for writing past the cache: from a large write to the next small one.
+    direct: Mutex<Option<File>>,
+    /// Everything goes through the cache: that is wanted, or the other way was refused.
     is_cached: AtomicBool,
 }
 
@@ -96,20 +97,27 @@ impl DirectFile {
         Ok(Self {
             place: Place::of(&file, path)?,
             file,
-            direct: OnceLock::new(),
+            direct: Mutex::default(),
             is_cached: AtomicBool::new(is_cached),
         })
     }
 
     fn write_past_cache(&self, blocks: &[u8], at: u64) -> io::Result<()> {
-        let Some(direct) = self.direct.get_or_init(|| open(self.place.path())) else {
+        let mut direct = self.direct.lock();
+        if direct.is_none() {
+            // Not another file that stands at the path now.
+            *direct = open(self.place.path()).filter(|file| self.place.is(file));
+        }
+        let Some(file) = &*direct else {
+            self.is_cached.store(true, Ordering::Relaxed);
             return self.file.write_all_at(blocks, at);
         };
-        match direct.write_all_at(blocks, at) {
+        match file.write_all_at(blocks, at) {
             // The file system asks for larger blocks, took a part that ends within one, or does not do it at
             // all.
             Err(error) if is_refusal(&error) => {
                 self.is_cached.store(true, Ordering::Relaxed);
+                *direct = None;
                 self.file.write_all_at(blocks, at)
             }
             written => written,
@@ -119,8 +127,11 @@ impl DirectFile {
 
 impl LogFile for DirectFile {
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let parts = blocks(bytes, at).filter(|_| !self.is_cached.load(Ordering::Relaxed));
-        let Some((before, whole, behind)) = parts else {
+        if self.is_cached.load(Ordering::Relaxed) {
+            return self.file.write_all_at(bytes, at);
+        }
+        let Some((before, whole, behind)) = blocks(bytes, at) else {
+            self.direct.lock().take();
             return self.file.write_all_at(bytes, at);
         };
         let whole_at = at + before.len() as u64;
@@ -189,6 +200,31 @@ mod tests {
                 None,
                 "{at}: not aligned"
             );
+        }
+    }
+
+    #[test]
+    fn the_second_descriptor_is_closed_by_the_next_small_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let file = Folder::open(folder.path())
+            .unwrap()
+            .past_cache()
+            .create("a")
+            .unwrap();
+        let open = || {
+            let all = std::fs::read_dir("/proc/self/fd").unwrap();
+            let targets = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+            targets.filter(|target| *target == path).count()
+        };
+        let memory = vec![0; LARGE + 2 * BLOCK_BYTES];
+        let large = &memory[lead(&memory, 0)..][..LARGE];
+        for _ in 0..2 {
+            file.write_at(large, 0).unwrap();
+            file.write_at(large, 0).unwrap();
+            assert!(open() <= 2, "one of each kind at most");
+            file.write_at(b"small", 0).unwrap();
+            assert_eq!(open(), 1);
         }
     }
 

@@ -81,6 +81,8 @@ pub struct LogOptions {
     pub tail_bytes: usize,
     /// The threads that write.
     pub pool: Pool,
+    /// The last run closed the log, after it had synced it: it is synced again only before the first write.
+    pub ended_cleanly: bool,
 }
 
 impl Default for LogOptions {
@@ -92,6 +94,7 @@ impl Default for LogOptions {
             max_waiting_bytes: 64 << 20,
             tail_bytes: 2 * queue::GROUP_BYTES,
             pool: Pool::default(),
+            ended_cleanly: false,
         }
     }
 }
@@ -136,7 +139,8 @@ struct Inner {
 // === impl Log ===
 
 impl Log {
-    /// Opens the folder: recovers, and syncs what it found before serving it. The next offset is at least
+    /// Opens the folder: recovers, and syncs what it found before serving it, unless the last run did. The next
+    /// offset is at least
     /// `at_least` (one more than the highest that state names). Blocking. Within a runtime, that one gives
     /// out the answers.
     pub fn open(
@@ -145,7 +149,7 @@ impl Log {
         at_least: u64,
     ) -> Result<(Self, Recovery), LogError> {
         let metrics = LogMetrics::default();
-        let recovered = recover::recover(&*files, &options.clock, &metrics, at_least)?;
+        let recovered = recover::recover(&*files, &options, &metrics, at_least)?;
         let (ahead, now) = (options.clock.ahead(), options.clock.steady());
         // Newest first: a segment from the future counts as old as the one after it. Otherwise neither it nor
         // its predecessors would be deleted before the clock gets there.
@@ -319,6 +323,11 @@ impl Log {
         let (answer, answered) = oneshot::channel();
         self.inner.order(Order::LookOver(answer))?;
         answered.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    /// The same at once, on this thread. Blocking.
+    pub(crate) fn look_over_now(&self) -> Result<(), LogError> {
+        self.inner.station.look_over()
     }
 
     /// Why the log cannot be written, in words; `None` while all is well. A full disk is not a fault.

@@ -20,7 +20,7 @@ use super::survey::Survey;
 use super::torn::torn_at;
 use super::walk::{Damage, Extent};
 
-use super::{Corruption, LogError, Recovery, io_error};
+use super::{Corruption, LogError, LogOptions, Recovery, io_error};
 
 /// A log's folder after recovery.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct Found {
 /// Recovers the folder.
 pub(super) fn recover(
     files: &dyn Files,
-    clock: &Clock,
+    options: &LogOptions,
     metrics: &LogMetrics,
     at_least: u64,
 ) -> Result<Recovered, LogError> {
@@ -58,7 +58,7 @@ pub(super) fn recover(
         recovery.corrupt.push(headless.report(files, metrics)?);
     }
     let Some(last) = found.pop() else {
-        return begin(files, clock, Vec::new(), recovery, at_least, at_least);
+        return begin(files, &options.clock, Vec::new(), recovery, at_least, at_least);
     };
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(found.len() + 1);
     for (index, this) in found.iter().enumerate() {
@@ -67,24 +67,26 @@ pub(super) fn recover(
         ));
     }
     take_indexes(files, &segments)?;
-    let active = open_last(files, metrics, &last, &mut recovery)?;
+    let mut active = open_last(files, options.ended_cleanly, metrics, &last, &mut recovery)?;
     let end = active.segment.end();
     if at_least > end {
         recovery.skipped = Some((end, at_least));
     }
     // A segment whose frames are not in one run, or whose header is lost, is not written on.
     if at_least > end || active.segment.marker().is_none() {
+        active.make_sure(files)?;
         active.segment.seal();
         if active.segment.is_empty() {
             remove(files, &active.segment.name)?;
         } else {
             segments.push(active.segment);
         }
-        return begin(files, clock, segments, recovery, end, at_least.max(end));
+        return begin(files, &options.clock, segments, recovery, end, at_least.max(end));
     }
-    files
-        .sync_dir()
-        .map_err(|error| io_error("sync", "the folder", &error))?;
+    if !active.is_trusted() {
+        let synced = files.sync_dir();
+        synced.map_err(|error| io_error("sync", "the folder", &error))?;
+    }
     segments.push(Arc::clone(&active.segment));
     Ok(Recovered {
         segments,
@@ -253,9 +255,10 @@ fn read_start(files: &dyn Files, name: &str) -> io::Result<(Vec<u8>, u64)> {
 }
 
 /// Reads the last segment, cuts a torn tail, sets damage aside, and syncs it: what it holds may never have
-/// been synced.
+/// been synced, unless it is whole and the last run `ended_cleanly`.
 fn open_last(
     files: &dyn Files,
+    ended_cleanly: bool,
     metrics: &LogMetrics,
     last: &Found,
     recovery: &mut Recovery,
@@ -285,7 +288,10 @@ fn open_last(
         recovery.torn_bytes += torn_bytes;
         file.set_len(survey.end_byte).map_err(fault("cut"))?;
     }
-    file.sync_data().map_err(fault("sync"))?;
+    let is_trusted = ended_cleanly && survey.end_byte == last.bytes;
+    if !is_trusted {
+        file.sync_data().map_err(fault("sync"))?;
+    }
     let segment = last_segment(last, &survey, &file);
     for damage in &survey.damages {
         if segment.first_sight(damage) {
@@ -293,12 +299,8 @@ fn open_last(
         }
         recovery.corrupt.push(corruption(&last.name, damage));
     }
-    Ok(Active::found(
-        Arc::new(segment),
-        file,
-        survey.end_byte,
-        survey.marked,
-    ))
+    let active = Active::found(Arc::new(segment), file, survey.end_byte, survey.marked);
+    Ok(if is_trusted { active.trusted() } else { active })
 }
 
 fn last_segment(last: &Found, survey: &Survey, file: &Arc<dyn LogFile>) -> Segment {

@@ -40,6 +40,12 @@ impl Station {
             .map_or(Err(LogError::Closed), Writer::sync)
     }
 
+    /// Looks whether the files are in order, between two groups. Blocking.
+    pub(super) fn look_over(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        writer.as_mut().map_or(Err(LogError::Closed), Writer::look_over)
+    }
+
     /// Closes the file if nothing waits; says whether it is closed. Blocking.
     pub(super) fn rest(&self) -> bool {
         let mut writer = self.writer.lock();

@@ -1,7 +1,7 @@
 //! The state beside the log: progress, work, parked events and copies, in SQLite.
 //!
-//! One [`worker`] writes and groups what waits into one transaction; a second connection [`reads`]. The
-//! files below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`]
+//! One [`worker`] writes and groups what waits into one transaction, and answers short questions. A search
+//! for a person, which may be long, gets a connection of its own ([`searches`]). The files below are the tables, one by one; [`holds`] mirrors in memory what the log must keep, [`files`]
 //! notices when the database is removed under the process.
 
 mod change;
@@ -14,8 +14,8 @@ mod holds;
 mod lanes;
 mod opened;
 mod parked;
-mod reads;
 mod schema;
+mod searches;
 #[cfg(test)]
 pub(crate) mod testing;
 mod times;
@@ -30,7 +30,7 @@ use millrace_event::{ObjectName, Timestamp};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::Span;
 
 use crate::embedded::blocking::blocking;
@@ -38,8 +38,8 @@ use crate::embedded::pool::Pool;
 use crate::{Change, Forgotten, Lane, LaneId, LaneSpec, LaneState, Parked, ParkedQuery, Record, Rows, Work};
 use files::Files;
 use holds::{Held, Holds};
-use reads::Reads;
-use worker::{Effects, Job, Task};
+use searches::Searches;
+use worker::{Effects, Order, Task};
 
 pub(crate) use codec::{stage_from_db, stage_to_db};
 pub(crate) use error::StateError;
@@ -63,8 +63,8 @@ pub(crate) struct Hooks {
 /// The open state. Dropping it closes the database without marking the stop as clean.
 #[derive(Debug)]
 pub(crate) struct State {
-    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
-    reads: Arc<tokio::sync::Mutex<Reads>>,
+    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    searches: Arc<tokio::sync::Mutex<Searches>>,
     shared: Arc<Shared>,
     pool: Pool,
     station: Arc<worker::Station>,
@@ -222,10 +222,15 @@ impl State {
         Ok(())
     }
 
+    /// Whether [`State::note_ahead`] would do nothing.
+    pub(crate) fn has_noted(&self, ahead: i64, wall: Timestamp) -> bool {
+        self.shared.noted.lock().holds(ahead, wall)
+    }
+
     /// Notes by how many milliseconds the wall clock, which shows `wall`, is ahead of the steady time. Does
     /// nothing if the difference is unchanged and was noted recently.
     pub(crate) async fn note_ahead(&self, ahead: i64, wall: Timestamp) -> Result<(), StateError> {
-        if self.shared.noted.lock().holds(ahead, wall) {
+        if self.has_noted(ahead, wall) {
             return Ok(());
         }
         let noted = self.write(move |db, _| times::note(db, ahead, wall)).await?;
@@ -235,11 +240,11 @@ impl State {
 
     /// Marks the stop as clean if it is, and closes the database. Closing twice is fine.
     pub(crate) async fn close(&self, clean: bool) -> Result<(), StateError> {
-        let Some(sender) = self.jobs.lock().take() else {
+        let Some(sender) = self.orders.lock().take() else {
             return Ok(());
         };
         // The one that writes must go last: it moves the write-ahead log into the database.
-        self.reads.lock().await.close();
+        self.searches.lock().await.close();
         self.shared.at_rest.lock().take();
         if clean && self.station.end_resting() {
             return Ok(());
@@ -270,11 +275,8 @@ impl State {
     /// Closes the database until there is more to write, with the mark of a clean end; `false`: that is now,
     /// or something is owed. Blocking.
     pub(crate) fn rest(&self) -> bool {
-        let Ok(mut reads) = self.reads.try_lock() else {
-            return false;
-        };
-        reads.rest();
-        self.station.rest()
+        // A search that is under way has files open.
+        self.searches.try_lock().is_ok() && self.station.rest()
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StateError>
@@ -282,12 +284,17 @@ impl State {
         F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send + 'static,
         T: Send + 'static,
     {
-        let sender = self.jobs.lock().clone().ok_or(StateError::Closed)?;
         let (job, answer) = Task::with_answer(work);
-        sender.send(job).await.map_err(|_| StateError::Closed)?;
+        self.order(job).await?;
+        answer.await.map_err(|_| StateError::Closed)?
+    }
+
+    async fn order(&self, order: Order) -> Result<(), StateError> {
+        let sender = self.orders.lock().clone().ok_or(StateError::Closed)?;
+        sender.send(order).await.map_err(|_| StateError::Closed)?;
         drop(sender);
         self.pool.call(&self.station);
-        answer.await.map_err(|_| StateError::Closed)?
+        Ok(())
     }
 }
 
@@ -304,6 +311,11 @@ impl State {
         let shared = self.shared.clone();
         // The task fails only when the process ends.
         let _ = tokio::task::spawn_blocking(move || shared.files.look()).await;
+    }
+
+    /// The same at once, on this thread. Blocking.
+    pub(crate) fn look_over_now(&self) {
+        self.shared.files.look();
     }
 
     /// Follows the count of commands.
@@ -352,7 +364,7 @@ impl State {
 
     /// A page of parked rows, whose events are still to be found unless they are replies.
     pub(crate) async fn parked(&self, query: ParkedQuery) -> Result<Vec<Parked>, StateError> {
-        self.read(move |db| parked::list(db, &query)).await
+        self.search(move |db| parked::list(db, &query)).await
     }
 
     /// One parked row.
@@ -393,19 +405,33 @@ impl State {
         after: i64,
         page: usize,
     ) -> Result<(Vec<u64>, Option<i64>), StateError> {
-        self.read(move |db| copies::holding(db, &bytes, after, page))
+        self.search(move |db| copies::holding(db, &bytes, after, page))
             .await
     }
 
+    /// Asks a question that takes few rows: it is answered between two transactions.
     async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
-        let mut reads = self.reads.clone().lock_owned().await;
+        let (reply, answer) = oneshot::channel();
+        let ask = |db: Result<&Connection, StateError>| {
+            // The caller may be gone.
+            let _ = reply.send(db.and_then(question));
+        };
+        self.order(Order::Answer(Box::new(ask))).await?;
+        answer.await.map_err(|_| StateError::Closed)?
+    }
+
+    /// Asks a question that may take long.
+    async fn search<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let searches = self.searches.clone().lock_owned().await;
         let shared = self.shared.clone();
         blocking(shared.span.clone(), move || {
-            let keeps = || shared.is_open.load(Ordering::Acquire);
-            reads.ask(shared.files.path(), question, keeps)
+            searches.ask(shared.files.path(), question)
         })
         .await
         .map_err(|_| StateError::Closed)?
@@ -414,7 +440,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        self.jobs.lock().take();
+        self.orders.lock().take();
         // The file must not be in use any more when the caller opens it again.
         self.station.end();
     }

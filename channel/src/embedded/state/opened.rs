@@ -23,6 +23,8 @@ use crate::{LaneId, Position, Progress};
 #[derive(Debug)]
 pub(crate) struct Opened {
     db: Connection,
+    /// It is open to be read alone.
+    is_peek: bool,
     /// Bytes that its write-ahead log may have.
     journal: i64,
     file: PathBuf,
@@ -49,6 +51,7 @@ impl Opened {
         let (holds, at_least) = survey(&found.db).map_err(damaged)?;
         Ok(Self {
             db: found.db,
+            is_peek: false,
             journal: i64::MAX,
             file: file.to_owned(),
             holds,
@@ -57,10 +60,41 @@ impl Opened {
         })
     }
 
+    /// Reads a database that the last run closed cleanly, and changes no file: of thousands of Brokers that
+    /// stay idle none is opened for writing. `None`: it is not such a one. Blocking.
+    pub(crate) fn peek(file: &Path) -> Option<Self> {
+        let db = schema::peek(file)?;
+        let clean = db.query_row("SELECT clean FROM channel WHERE id = 1", [], |row| row.get(0));
+        let (holds, at_least) = survey(&db).ok()?;
+        clean.is_ok_and(|clean: bool| clean).then(|| Self {
+            db,
+            is_peek: true,
+            journal: i64::MAX,
+            file: file.to_owned(),
+            holds,
+            unclean: false,
+            at_least,
+        })
+    }
+
+    /// Opens it for writing, if it was only read. Blocking.
+    pub(crate) fn prepare_to_write(&mut self) -> Result<(), SchemaError> {
+        if self.is_peek {
+            let journal = self.journal;
+            *self = Self::open(&self.file, true)?;
+            self.journal = journal;
+            schema::bound_journal(&self.db, journal)?;
+        }
+        Ok(())
+    }
+
     /// Bounds the write-ahead log on a volume of so many bytes to a 256th of it, so that many Brokers
     /// together leave the volume's reserve to events. Blocking.
     pub(crate) fn bound_journal(&mut self, volume: u64) -> Result<(), StateError> {
         self.journal = i64::try_from(volume / 256).unwrap_or(i64::MAX);
+        if self.is_peek {
+            return Ok(());
+        }
         Ok(schema::bound_journal(&self.db, self.journal)?)
     }
 
@@ -99,9 +133,17 @@ impl Opened {
         Ok(())
     }
 
+    /// Whether [`Opened::take_over`] has anything to change.
+    pub(crate) fn must_take_over(&self, ahead: i64, now: Timestamp) -> Result<bool, StateError> {
+        times::must_take_over(&self.db, ahead, now)
+    }
+
     /// Converts the times that the last run wrote to those of this run, whose wall clock is `ahead` of its
     /// steady time `now`. Blocking.
     pub(crate) fn take_over(&mut self, ahead: i64, now: Timestamp) -> Result<(), StateError> {
+        if !self.must_take_over(ahead, now)? {
+            return Ok(());
+        }
         times::take_over(&self.db, ahead, now)?;
         // They include since when triggers are gone.
         (self.holds, _) = survey(&self.db)?;
@@ -124,7 +166,7 @@ impl Opened {
             })
             .map_err(|error| StateError::Damaged(format!("its files cannot be looked at: {error}")))?;
         let noted = times::Noted::read(&self.db)?;
-        let (sender, jobs) = mpsc::channel(worker::QUEUE);
+        let (sender, orders) = mpsc::channel(worker::QUEUE);
         let shared = Arc::new(Shared {
             holds: Mutex::new(self.holds),
             files,
@@ -145,13 +187,13 @@ impl Opened {
         let worker = Worker {
             db: (!asleep).then_some(self.db),
             journal: self.journal,
-            jobs,
+            orders,
             shared: shared.clone(),
             hooks,
         };
         Ok(State {
-            jobs: Mutex::new(Some(sender)),
-            reads: Arc::default(),
+            orders: Mutex::new(Some(sender)),
+            searches: Arc::default(),
             shared,
             pool,
             station: Arc::new(Station::new(worker)),

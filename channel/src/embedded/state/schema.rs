@@ -158,6 +158,34 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
     Ok(Found { db, fresh })
 }
 
+/// Opens a database that nobody has open, to read what it holds: without a lock, without companions, and
+/// without a change to any file. `None`: it has to be opened for writing, which tells what is wrong, or makes
+/// or converts it.
+pub(super) fn peek(file: &Path) -> Option<Connection> {
+    // A reader of another process, as a backup, leaves an empty one.
+    let holds = |suffix| std::fs::metadata(with_suffix(file, suffix)).is_ok_and(|found| found.len() > 0);
+    if holds("-wal") || holds("-journal") {
+        return None;
+    }
+    let uri = format!("file:{}?immutable=1", percent_encoded(file));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(uri, flags).ok()?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).ok()?;
+    (version == VERSION && check(&db, file).is_ok()).then_some(db)
+}
+
+/// A path as a part of a URI.
+fn percent_encoded(path: &Path) -> String {
+    let octets = path.as_os_str().as_encoded_bytes().iter();
+    octets
+        .map(|octet| match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(*octet).to_string(),
+            _ => format!("%{octet:02x}"),
+        })
+        .collect()
+}
+
 /// A second connection that only reads, so that a list for a person never waits for a sync, nor makes a
 /// commit wait.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
@@ -393,6 +421,43 @@ mod tests {
                 assert_eq!(known, 0, "{version}");
             }
         }
+    }
+
+    #[test]
+    fn a_closed_database_is_read_without_a_trace_and_no_other_is() {
+        let temp = tempfile::tempdir().unwrap();
+        // Characters that mean something in a URI.
+        let folder = temp.path().join("a b?c=1&d#%41");
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("state.db");
+        assert!(peek(&file).is_none(), "there is none");
+        let db = open(&file, false).unwrap().db;
+        db.execute_batch("UPDATE channel SET router = 7").unwrap();
+        assert!(peek(&file).is_none(), "it is open");
+        drop(db);
+        let trace = || {
+            let meta = |path: &Path| std::fs::metadata(path).unwrap().modified().unwrap();
+            (meta(&folder), meta(&file), std::fs::read(&file).unwrap())
+        };
+        let before = trace();
+        let router = |db: Connection| db.query_row("SELECT router FROM channel", [], |row| row.get(0));
+        assert_eq!(router(peek(&file).unwrap()), Ok(7_i64));
+        assert!(trace() == before, "nothing was made or changed");
+        let written = peek(&file).unwrap().execute("UPDATE channel SET router = 8", []);
+        assert!(written.is_err(), "{written:?}");
+
+        let set_version = |version: i64| {
+            let db = Connection::open(&file).unwrap();
+            db.pragma_update(None, "user_version", version).unwrap();
+        };
+        set_version(VERSION - 1);
+        assert!(peek(&file).is_none(), "it is to be converted");
+        set_version(VERSION);
+        assert!(peek(&file).is_some());
+        let mut damaged = before.2;
+        damaged[5_000..9_000].fill(b'x');
+        std::fs::write(&file, damaged).unwrap();
+        assert!(peek(&file).is_none(), "it is damaged");
     }
 
     #[test]

@@ -57,6 +57,17 @@ impl Noted {
     }
 }
 
+/// Whether [`take_over`] has anything to change.
+pub(super) fn must_take_over(db: &Connection, ahead: i64, now: Timestamp) -> Result<bool, StateError> {
+    const IN_THE_FUTURE: &str = "
+        SELECT EXISTS (SELECT 1 FROM lanes WHERE orphaned > ?1)
+            OR EXISTS (SELECT 1 FROM channel WHERE orphaned > ?1)";
+    if !Noted::read(db)?.holds(ahead, Timestamp(now.0.saturating_add(ahead))) {
+        return Ok(true);
+    }
+    Ok(db.query_row(IN_THE_FUTURE, [now.0], |row| row.get(0))?)
+}
+
 /// Converts the stored times to those of this run, whose wall clock is `ahead` of its steady time `now`.
 ///
 /// If the clock was put right while no process ran, it continues from the old steady time, and the rows are

@@ -1,6 +1,9 @@
 //! What writes state: it takes every change that waits and makes one transaction of them. It works on a
 //! thread of the pool while there is something to do.
 //!
+//! It answers short questions too, before the transaction, with what is committed then. A second connection
+//! for them would cost each Broker with traffic two descriptors.
+//!
 //! Two files that sync on one disk wait for each other, so commits are few: changes that arrive while one
 //! commit syncs make up the next one. Each job stands or falls alone (with a savepoint of its own). When the
 //! transaction as a whole cannot be committed, each job is tried again by itself. The files are looked at
@@ -43,6 +46,17 @@ pub(super) trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), StateError>);
 }
 
+/// One short question. It gets the database as it was committed last, or why that cannot be opened.
+pub(super) type Question = Box<dyn FnOnce(Result<&Connection, StateError>) + Send>;
+
+/// What waits for the worker.
+pub(super) enum Order {
+    /// A part of the next transaction.
+    Change(Box<dyn Job>),
+    /// It waits for no transaction but the one under way.
+    Answer(Question),
+}
+
 /// A job made of a closure, and the caller that waits for its value.
 pub(super) struct Task<F, T> {
     work: F,
@@ -56,7 +70,7 @@ pub(super) struct Worker {
     pub(super) db: Option<Connection>,
     /// Bytes of the write-ahead log.
     pub(super) journal: i64,
-    pub(super) jobs: mpsc::Receiver<Box<dyn Job>>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) shared: Arc<super::Shared>,
     pub(super) hooks: Hooks,
 }
@@ -92,7 +106,7 @@ impl Station {
         let mut held = self.worker.lock();
         let rests = held
             .as_ref()
-            .is_none_or(|worker| worker.db.is_none() && worker.jobs.is_empty());
+            .is_none_or(|worker| worker.db.is_none() && worker.orders.is_empty());
         if rests {
             *held = None;
             self.seat.stir();
@@ -146,17 +160,15 @@ where
     F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send + 'static,
     T: Send + 'static,
 {
-    /// The job and where its answer comes.
-    pub(super) fn with_answer(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StateError>>) {
+    /// The change and where its answer comes.
+    pub(super) fn with_answer(work: F) -> (Order, oneshot::Receiver<Result<T, StateError>>) {
         let (reply, answer) = oneshot::channel();
-        (
-            Box::new(Self {
-                work,
-                value: None,
-                reply,
-            }),
-            answer,
-        )
+        let task = Self {
+            work,
+            value: None,
+            reply,
+        };
+        (Order::Change(Box::new(task)), answer)
     }
 }
 
@@ -181,26 +193,46 @@ where
 // === impl Worker ===
 
 impl Worker {
-    /// One transaction of what waits; `false`: nothing waited.
+    /// Answers the questions that wait, and makes one transaction of the changes; `false`: nothing waited.
     fn work(&mut self) -> bool {
-        let Ok(first) = self.jobs.try_recv() else {
-            return false;
-        };
-        let mut waiting = vec![first];
-        while waiting.len() < GROUP {
-            let Ok(next) = self.jobs.try_recv() else { break };
-            waiting.push(next);
+        let mut changes = Vec::new();
+        let mut count = 0;
+        while count < GROUP
+            && let Ok(order) = self.orders.try_recv()
+        {
+            count += 1;
+            match order {
+                Order::Change(job) => changes.push(job),
+                Order::Answer(question) => self.answer(question),
+            }
         }
+        if !changes.is_empty() {
+            self.change(changes);
+        }
+        count > 0
+    }
+
+    /// Opens the database for the question alone if it is closed: a question wakes nobody.
+    fn answer(&self, question: Question) {
+        match &self.db {
+            Some(db) => question(Ok(db)),
+            None => match schema::open_reader(self.shared.files.path()) {
+                Ok(db) => question(Ok(&db)),
+                Err(error) => question(Err(error.into())),
+            },
+        }
+    }
+
+    fn change(&mut self, jobs: Vec<Box<dyn Job>>) {
         match self.wake() {
-            Ok(()) => self.group(waiting),
+            Ok(()) => self.group(jobs),
             Err(error) => {
                 let why = error.to_string();
-                for job in waiting {
+                for job in jobs {
                     job.answer(Err(StateError::Shut(why.clone())));
                 }
             }
         }
-        true
     }
 
     /// Opens the database, if it is closed, and notes durably that this run has not ended.
@@ -237,7 +269,7 @@ impl Worker {
     /// it is closed.
     fn rest(&mut self) -> bool {
         let Some(db) = &self.db else { return true };
-        if !self.jobs.is_empty() || self.shared.files.look().is_some() {
+        if !self.orders.is_empty() || self.shared.files.look().is_some() {
             return false;
         }
         let owes: rusqlite::Result<bool> =

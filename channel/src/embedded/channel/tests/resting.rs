@@ -78,6 +78,138 @@ async fn an_idle_channel_keeps_no_file_open_and_wakes_for_the_next_event() {
     assert_eq!(events_from(&*again, 0).await.len(), 6);
 }
 
+fn delivered(position: Position) -> Attempt {
+    Attempt {
+        position,
+        trigger: ObjectName::new("shop", "a"),
+        stage: Stage::Subscriber,
+        attempt: 1,
+        at: Timestamp(1),
+        millis: 2,
+        status: Some(200),
+        outcome: crate::AttemptOutcome::Delivered,
+        detail: String::new(),
+        answer: String::new(),
+    }
+}
+
+/// The names of what is open of the only channel, in order.
+fn names_open(brokers: &Path) -> Vec<String> {
+    let name = |path: std::path::PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let mut names: Vec<_> = open_below(brokers).into_iter().map(name).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_busy_channel_has_four_files_open_whatever_is_asked_of_it() {
+    const FOUR: [&str; 4] = [
+        "00000000000000000000.log",
+        "state.db",
+        "state.db-shm",
+        "state.db-wal",
+    ];
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let channel = open(folder.path(), &clock);
+    let brokers = brokers_of(folder.path());
+    let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
+    for n in 0..3 {
+        append(&*channel, &["a", "b"]).await;
+        channel.commit(vec![put(lane, n)]).await.unwrap();
+        channel.record(delivered(at(n)));
+        channel.history.flush().await;
+        // Those that deliver ask this all the time.
+        assert_eq!(
+            channel.due(lane, Timestamp(i64::MAX), 10).await.unwrap().len() as u64,
+            n + 1
+        );
+        channel.next_due(lane, Timestamp(i64::MIN)).await.unwrap();
+        channel.rows_of(&[lane], at(n)).await.unwrap();
+        channel.lanes().await.unwrap();
+        channel.state.give_back().await.unwrap();
+        assert_eq!(channel.attempts(at(n)).await.unwrap().len(), 1);
+        assert_eq!(names_open(&brokers), FOUR);
+    }
+    // SQLite keeps the descriptor of a search as long as the database is open.
+    let query = ParkedQuery {
+        limit: 10,
+        ..ParkedQuery::default()
+    };
+    for _ in 0..3 {
+        channel.parked(query.clone()).await.unwrap();
+        assert_eq!(names_open(&brokers).len(), FOUR.len() + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_known_channel_that_owes_nothing_is_opened_without_a_change_to_its_files() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let channel = open(folder.path(), &clock);
+    let broker = brokers_of(folder.path()).join("shop/default");
+    channel.open_lanes(vec![spec("a")]).await.unwrap();
+    append(&*channel, &["a"]).await;
+    settle_all(&channel).await;
+    channel.close().await.unwrap();
+    kill(channel).await;
+    let times = || {
+        let paths = [broker.clone(), broker.join("state.db"), broker.join("log")];
+        paths.map(|path| std::fs::metadata(path).unwrap().modified().unwrap())
+    };
+    let before = times();
+    let channel = open(folder.path(), &clock);
+    assert!(channel.rests() && !channel.recovered_uncleanly());
+    assert_eq!((channel.router().await.unwrap(), channel.head()), (at(1), at(1)));
+    channel.close().await.unwrap();
+    assert_eq!(times(), before);
+    kill(channel).await;
+    // A clock that runs differently is written down, and it rests all the same.
+    clock.set(Timestamp(clock.now().0 + 3_600_000));
+    let channel = open(folder.path(), &clock);
+    assert!(channel.rests());
+    assert_ne!(times(), before);
+    append(&*channel, &["b"]).await;
+    assert_eq!(events_from(&*channel, 0).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_look_at_rest_tells_what_needs_the_upkeep() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let channel = open(folder.path(), &clock);
+    append(&*channel, &["a"]).await;
+    settle_all(&channel).await;
+    until_rests(&channel).await;
+    // The upkeep waits meanwhile.
+    let tending = channel.tending.lock().await;
+    assert!(!channel.needs_upkeep(false), "all is in order");
+    let database = brokers_of(folder.path()).join("shop/default/state.db");
+    let aside = database.with_file_name("aside");
+    std::fs::rename(&database, &aside).unwrap();
+    assert!(channel.needs_upkeep(false), "its database is gone");
+    std::fs::rename(&aside, &database).unwrap();
+    assert!(!channel.needs_upkeep(false), "it is back");
+    assert!(channel.needs_upkeep(true), "others need the room of its history");
+    clock.set(Timestamp(clock.now().0 + 3_600_000));
+    assert!(channel.needs_upkeep(false), "the clock was set");
+    clock.set(Timestamp(clock.now().0 - 3_600_000));
+    assert!(!channel.needs_upkeep(false));
+    clock.advance(Duration::from_secs(25 * 3_600));
+    assert!(channel.needs_upkeep(false), "its history is too old");
+    drop(tending);
+}
+
+#[tokio::test]
+async fn a_resting_channel_that_a_command_wakes_leaves_the_rounds_and_rests_again() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let channel = open(folder.path(), &clock);
+    let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
+    until_rests(&channel).await;
+    channel.enters_rounds();
+    assert!(channel.look_at_rest(false));
+    channel.set_lane_state(lane, LaneState::Paused).await.unwrap();
+    assert!(!channel.look_at_rest(false), "its own upkeep goes on");
+    assert!(channel.enters_rounds(), "it may come back");
+}
+
 #[tokio::test]
 async fn an_end_counts_as_clean_only_while_nothing_was_stored_since_it_rested() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());

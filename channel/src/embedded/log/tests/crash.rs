@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use tokio::task::JoinSet;
 
+use super::super::header::{self, Head};
 use super::super::simulated::Fault;
 use super::*;
 
@@ -67,8 +68,13 @@ impl Ledger {
 
 /// A life of the log with everything in it. Errors are taken as a producer takes them: it goes on.
 async fn script(disk: &Disk, options: &LogOptions, ledger: &mut Ledger) {
+    let mut ended_cleanly = false;
     for life in 0..3 {
-        let Ok((log, _)) = Log::open(Arc::new(disk.clone()), options.clone(), 0) else {
+        let options = LogOptions {
+            ended_cleanly,
+            ..options.clone()
+        };
+        let Ok((log, _)) = Log::open(Arc::new(disk.clone()), options, 0) else {
             return;
         };
         ledger.append(&log, &[10]).await;
@@ -90,7 +96,7 @@ async fn script(disk: &Disk, options: &LogOptions, ledger: &mut Ledger) {
         let _ = log.delete_before(keep);
         ledger.append(&log, &[20, 20]).await;
         if life == 1 {
-            let _ = log.close().await;
+            ended_cleanly = log.close().await.is_ok();
         }
     }
 }
@@ -194,6 +200,35 @@ async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
 #[tokio::test]
 async fn a_failure_of_any_operation_followed_by_a_power_cut_loses_nothing_that_was_acknowledged() {
     at_every_operation(Durability::Sync, Fault::FailAt, SEEDS).await;
+}
+
+/// The state of a new Broker says that its last run ended cleanly, also if the process was killed while it made
+/// the log.
+#[tokio::test]
+async fn what_a_killed_process_left_unsynced_is_synced_before_it_is_written_to() {
+    for seed in 0..20 {
+        let disk = Disk::new(seed);
+        let head = Head {
+            marker: 7,
+            base: 0,
+            previous_end: 0,
+            created: Timestamp(1),
+        };
+        let file = disk.create(&header::file_name(0)).unwrap();
+        file.write_at(&head.encode(), 0).unwrap();
+        let options = LogOptions {
+            ended_cleanly: true,
+            ..options()
+        };
+        let (log, _) = open(&disk, &options);
+        log.look_over().await.unwrap();
+        assert!(log.rest(), "nothing is owed");
+        assert_eq!(log.append(vec![event(0, 10)]).await, Ok(0));
+        drop(log);
+        disk.crash();
+        let (log, recovery) = open(&disk, &options);
+        assert_eq!((log.head(), recovery), (1, Recovery::default()), "seed {seed}");
+    }
 }
 
 #[tokio::test]
