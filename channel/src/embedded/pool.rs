@@ -18,8 +18,8 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ use tracing::span::Entered;
 const PER_CORE: usize = 16;
 /// The bounds of what that makes.
 const BOUNDS: (usize, usize) = (16, 128);
+/// Asking reads several files of the system, and each log that is opened has an empty pool at first.
+static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 /// A thread without a station ends after so long. The last one stays.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -108,8 +110,7 @@ struct Desk {
 
 impl Default for Pool {
     fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self::of((cores * PER_CORE).clamp(BOUNDS.0, BOUNDS.1))
+        Self::of((*CORES * PER_CORE).clamp(BOUNDS.0, BOUNDS.1))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use millrace_event::ObjectName;
+use tokio::sync::Notify;
 
 use super::history::History;
 use super::read::Damage;
@@ -111,7 +112,8 @@ impl Embedded {
             state.take_over(ahead, now)
         };
         around.backed(take_over).map_err(state_fault)?;
-        let hooks = hooks(&log, &around, &metrics);
+        let upkeep = Arc::<Notify>::default();
+        let hooks = hooks(&log, &around, &metrics, &upkeep);
         let state = state.start(hooks, asleep).map_err(state_fault)?;
         if asleep {
             log.rest();
@@ -144,7 +146,7 @@ impl Embedded {
             unclean,
             retaining: tokio::sync::Mutex::default(),
             finding: tokio::sync::Mutex::default(),
-            upkeep: Arc::default(),
+            upkeep,
             closing: AtomicBool::new(false),
             closed: tokio::sync::Mutex::default(),
             tending: Arc::default(),
@@ -218,8 +220,8 @@ fn open_log(
     })
 }
 
-fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics) -> Hooks {
-    let (log, ballast) = (log.clone(), around.ballast.clone());
+fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics, upkeep: &Arc<Notify>) -> Hooks {
+    let (log, ballast, upkeep) = (log.clone(), around.ballast.clone(), upkeep.clone());
     Hooks {
         before_commit: Box::new(move || match log.sync() {
             // A closed log has synced everything.
@@ -227,6 +229,7 @@ fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics) -> Hooks {
             Err(error) => Err(error.to_string()),
         }),
         on_full: Box::new(move || ballast.release()),
+        on_wake: Box::new(move || upkeep.notify_one()),
         commits: metrics.state_commits.clone(),
         pool: around.pool.clone(),
     }

@@ -51,7 +51,10 @@ pub(super) fn recover(
     metrics: &LogMetrics,
     at_least: u64,
 ) -> Result<Recovered, LogError> {
-    let mut found = find_segments(files)?;
+    let names = files
+        .list()
+        .map_err(|error| io_error("list", "the folder", &error))?;
+    let mut found = find_segments(files, &names)?;
     drop_unborn(files, &mut found)?;
     let mut recovery = Recovery::default();
     for headless in found.iter().filter(|found| found.head.is_none()) {
@@ -66,7 +69,7 @@ pub(super) fn recover(
             this.sealed_before(found.get(index + 1).unwrap_or(&last)),
         ));
     }
-    take_indexes(files, &segments)?;
+    take_indexes(files, &names, &segments);
     let mut active = open_last(files, options.ended_cleanly, metrics, &last, &mut recovery)?;
     let end = active.segment.end();
     if at_least > end {
@@ -123,14 +126,11 @@ fn begin(
     })
 }
 
-fn find_segments(files: &dyn Files) -> Result<Vec<Found>, LogError> {
-    let names = files
-        .list()
-        .map_err(|error| io_error("list", "the folder", &error))?;
+fn find_segments(files: &dyn Files, names: &[String]) -> Result<Vec<Found>, LogError> {
     let mut found = Vec::new();
     for name in names {
-        if let Some(base) = header::base_of(&name) {
-            found.push(Found::read(files, name, base)?);
+        if let Some(base) = header::base_of(name) {
+            found.push(Found::read(files, name.clone(), base)?);
         }
     }
     found.sort_unstable_by_key(|found| found.base);
@@ -139,25 +139,21 @@ fn find_segments(files: &dyn Files) -> Result<Vec<Found>, LogError> {
 
 /// Notes which segments have an index that is theirs and of this form, and removes those of segments that are
 /// gone.
-fn take_indexes(files: &dyn Files, segments: &[Arc<Segment>]) -> Result<(), LogError> {
-    let names = files
-        .list()
-        .map_err(|error| io_error("list", "the folder", &error))?;
+fn take_indexes(files: &dyn Files, names: &[String], segments: &[Arc<Segment>]) {
     for name in names {
-        let Some(base) = ids::base_of(&name) else { continue };
+        let Some(base) = ids::base_of(name) else { continue };
         match segments.binary_search_by_key(&base, |segment| segment.base) {
             Ok(index) => {
                 let segment = &segments[index];
                 let is_good = |file: Arc<dyn LogFile>| matches!(Ids::open(&*file, segment), Ok(Some(_)));
-                if files.open(&name).is_ok_and(is_good) {
+                if files.open(name).is_ok_and(is_good) {
                     segment.set_indexed();
                 }
             }
             // It does no harm where it cannot be removed.
-            Err(_) => drop(files.remove(&name)),
+            Err(_) => drop(files.remove(name)),
         }
     }
-    Ok(())
 }
 
 /// A segment is given its header before its first frame: a last file without one was never used.

@@ -54,6 +54,8 @@ pub(crate) struct Hooks {
     pub(crate) before_commit: Box<dyn Fn() -> Result<(), String> + Send>,
     /// The volume is full: gives free what is kept for this.
     pub(crate) on_full: Box<dyn Fn() + Send>,
+    /// The database was opened again: somebody has to see that it is closed again.
+    pub(crate) on_wake: Box<dyn Fn() + Send>,
     /// Counts transactions.
     pub(crate) commits: Counter,
     /// The threads that write.

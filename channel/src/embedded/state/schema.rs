@@ -172,7 +172,9 @@ pub(super) fn peek(file: &Path) -> Option<Connection> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(uri, flags).ok()?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).ok()?;
-    (version == VERSION && check(&db, file).is_ok()).then_some(db)
+    let is_good = version == VERSION && check(&db, file).is_ok();
+    // All questions in one transaction: each by itself would look at the file first.
+    (is_good && db.execute_batch("BEGIN").is_ok()).then_some(db)
 }
 
 /// A path as a part of a URI.

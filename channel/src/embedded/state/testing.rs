@@ -34,6 +34,7 @@ pub(crate) fn idle_hooks() -> Hooks {
     Hooks {
         before_commit: Box::new(|| Ok(())),
         on_full: Box::new(|| ()),
+        on_wake: Box::new(|| ()),
         commits: Counter::default(),
         pool: Pool::default(),
     }

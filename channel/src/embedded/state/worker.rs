@@ -254,6 +254,7 @@ impl Worker {
         self.shared.openings.fetch_add(1, Ordering::AcqRel);
         self.shared.is_open.store(true, Ordering::Release);
         self.shared.at_rest.lock().take();
+        (self.hooks.on_wake)();
         Ok(())
     }
 
