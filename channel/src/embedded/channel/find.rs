@@ -24,7 +24,7 @@ impl Embedded {
         let (log, name, from) = (self.log.clone(), id.to_owned(), source.map(str::to_owned));
         let found = blocking(self.span.clone(), move || log.find(&name, from.as_deref(), limit)).await;
         let mut found = found.map_err(|_| ChannelError::Closed)?.map_err(log_fault)?;
-        if found.len() < limit {
+        if found.len() < limit && self.state.copies() > 0 {
             let mut copied = self.find_copies(id, source).await?;
             copied.retain(|offset| !found.contains(offset));
             let surplus = (copied.len() + found.len()).saturating_sub(limit);

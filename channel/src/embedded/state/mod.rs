@@ -432,11 +432,14 @@ impl State {
     ) -> Result<T, StateError> {
         let searches = self.searches.clone().lock_owned().await;
         let shared = self.shared.clone();
-        blocking(shared.span.clone(), move || {
+        let asked = blocking(shared.span.clone(), move || {
             searches.ask(shared.files.path(), question)
-        })
-        .await
-        .map_err(|_| StateError::Closed)?
+        });
+        match asked.await.map_err(|_| StateError::Closed)? {
+            Ok(answer) => answer,
+            // The connection that writes is open already; if not, this tells what is wrong.
+            Err(question) => self.read(question).await,
+        }
     }
 }
 

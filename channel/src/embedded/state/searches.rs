@@ -19,16 +19,19 @@ pub(super) struct Searches {
 // === impl Searches ===
 
 impl Searches {
-    /// Answers a question of the database in `file`. Blocking.
-    pub(super) fn ask<T>(
-        &self,
-        file: &Path,
-        question: impl FnOnce(&Connection) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
+    /// Answers a question of the database in `file`, or gives it back if that cannot be opened: the process may
+    /// have no descriptor left. Blocking.
+    pub(super) fn ask<T, Q>(&self, file: &Path, question: Q) -> Result<Result<T, StateError>, Q>
+    where
+        Q: FnOnce(&Connection) -> Result<T, StateError>,
+    {
         if self.is_closed {
-            return Err(StateError::Closed);
+            return Ok(Err(StateError::Closed));
         }
-        question(&schema::open_reader(file)?)
+        match schema::open_reader(file) {
+            Ok(db) => Ok(question(&db)),
+            Err(_) => Err(question),
+        }
     }
 
     /// Allows no more of them.
