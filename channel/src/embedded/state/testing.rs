@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::{Position, conformance};
+use crate::{Position, Work, conformance};
 
 pub(crate) fn at(offset: u64) -> Position {
     Position { partition: 0, offset }

@@ -10,59 +10,24 @@
 //! after each transaction: nothing counts as stored that went into a removed file. Once a file is known to be
 //! gone, they are looked at before as well, and nothing is written until it is back.
 
+mod station;
+mod task;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::holds::Held;
 use super::{Hooks, StateError, schema};
-use crate::embedded::pool::{self, Seat};
+pub(super) use station::Station;
+pub(super) use task::{Effects, Job, Order, Question, Task};
 
 /// Jobs that may wait; a caller beyond that waits for room.
 pub(super) const QUEUE: usize = 1_024;
 
 /// Jobs of one transaction: bounds what one commit writes and how long the first of them waits.
 const GROUP: usize = 128;
-
-/// What a job brings about beyond the database, once it is durable.
-#[derive(Default)]
-pub(super) struct Effects {
-    /// Changes of what holds the log's segments.
-    pub(super) holds: Vec<Held>,
-    /// A command changed something: the dispatcher shall look.
-    pub(super) command: bool,
-    /// Done on the same thread after the commit and before the next job, so that nothing can be committed in
-    /// between.
-    pub(super) then: Option<Box<dyn FnOnce() + Send>>,
-}
-
-/// One change that waits. It may be run again when the transaction around it failed.
-pub(super) trait Job: Send {
-    fn run(&mut self, db: &Connection) -> Result<Effects, StateError>;
-    fn answer(self: Box<Self>, outcome: Result<(), StateError>);
-}
-
-/// One short question. It gets the database as it was committed last, or why that cannot be opened.
-pub(super) type Question = Box<dyn FnOnce(Result<&Connection, StateError>) + Send>;
-
-/// What waits for the worker.
-pub(super) enum Order {
-    /// A part of the next transaction.
-    Change(Box<dyn Job>),
-    /// It waits for no transaction but the one under way.
-    Answer(Question),
-}
-
-/// A job made of a closure, and the caller that waits for its value.
-pub(super) struct Task<F, T> {
-    work: F,
-    value: Option<T>,
-    reply: oneshot::Sender<Result<T, StateError>>,
-}
 
 /// What it works with.
 pub(super) struct Worker {
@@ -73,121 +38,6 @@ pub(super) struct Worker {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) shared: Arc<super::Shared>,
     pub(super) hooks: Hooks,
-}
-
-/// The worker's place in the pool.
-pub(super) struct Station {
-    seat: Seat,
-    /// None once it has ended.
-    worker: Mutex<Option<Worker>>,
-}
-
-// === impl Station ===
-
-impl Station {
-    pub(super) fn new(worker: Worker) -> Self {
-        Self {
-            seat: Seat::new(),
-            worker: Mutex::new(Some(worker)),
-        }
-    }
-
-    /// Closes the database until there is more to write; `false`: that is now. Blocking.
-    pub(super) fn rest(&self) -> bool {
-        let rests = self.worker.lock().as_mut().is_some_and(Worker::rest);
-        if rests {
-            self.seat.stir();
-        }
-        rests
-    }
-
-    /// Ends if it rests and nothing waits: then there is nothing left to be done. Blocking.
-    pub(super) fn end_resting(&self) -> bool {
-        let mut held = self.worker.lock();
-        let rests = held
-            .as_ref()
-            .is_none_or(|worker| worker.db.is_none() && worker.orders.is_empty());
-        if rests {
-            *held = None;
-            self.seat.stir();
-        }
-        rests
-    }
-
-    /// Does what still waits, and closes the database. Blocking.
-    pub(super) fn end(&self) {
-        let _span = self.seat.enter();
-        let mut worker = self.worker.lock();
-        while worker.as_mut().is_some_and(Worker::work) {}
-        *worker = None;
-        self.seat.stir();
-    }
-}
-
-impl pool::Station for Station {
-    fn seat(&self) -> &Seat {
-        &self.seat
-    }
-
-    fn turn(&self) -> bool {
-        self.worker.lock().as_mut().is_some_and(Worker::work)
-    }
-
-    fn patience(&self) -> Option<Duration> {
-        let works = |worker: &Worker| worker.db.is_some();
-        let stays = self.worker.lock().as_ref().is_some_and(works);
-        (!stays).then_some(Duration::ZERO)
-    }
-
-    /// What waits is answered as closed.
-    fn broken(&self) {
-        drop(self.worker.lock().take());
-    }
-}
-
-impl std::fmt::Debug for Station {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Station")
-            .field("seat", &self.seat)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Task ===
-
-impl<F, T> Task<F, T>
-where
-    F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send + 'static,
-    T: Send + 'static,
-{
-    /// The change and where its answer comes.
-    pub(super) fn with_answer(work: F) -> (Order, oneshot::Receiver<Result<T, StateError>>) {
-        let (reply, answer) = oneshot::channel();
-        let task = Self {
-            work,
-            value: None,
-            reply,
-        };
-        (Order::Change(Box::new(task)), answer)
-    }
-}
-
-impl<F, T> Job for Task<F, T>
-where
-    F: FnMut(&Connection, &mut Effects) -> Result<T, StateError> + Send,
-    T: Send,
-{
-    fn run(&mut self, db: &Connection) -> Result<Effects, StateError> {
-        let mut effects = Effects::default();
-        self.value = Some((self.work)(db, &mut effects)?);
-        Ok(effects)
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<(), StateError>) {
-        let Self { value, reply, .. } = *self;
-        // The caller may be gone; the change is made all the same.
-        let _ = reply.send(outcome.and_then(|()| value.ok_or(StateError::Closed)));
-    }
 }
 
 // === impl Worker ===
