@@ -172,8 +172,8 @@ impl Process {
         Ok(targets.filter(|target| target.starts_with(&folder)).collect())
     }
 
-    /// How often its threads have gone to sleep so far, and so how often they were woken. Those that have ended
-    /// do not count.
+    /// How often its threads have gone to sleep so far, and so how often they were woken. Those that have
+    /// ended do not count.
     ///
     /// # Errors
     /// When it is gone.

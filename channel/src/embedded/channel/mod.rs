@@ -2,8 +2,8 @@
 //! the contract, [`crate::Log`] and [`Channel`].
 //!
 //! [`open`] puts it together, [`append`] takes events, [`room`] says whether there is room for them,
-//! [`retention`] deletes what nobody needs, [`upkeep`] looks after it, [`read`] finds events wherever they are
-//! kept, [`find`] looks them up by id, [`history`] keeps the attempts.
+//! [`retention`] deletes what nobody needs, [`upkeep`] looks after it, [`read`] finds events wherever they
+//! are kept, [`find`] looks them up by id, [`history`] keeps the attempts.
 
 mod append;
 mod find;

@@ -19,8 +19,8 @@ pub(super) struct Searches {
 // === impl Searches ===
 
 impl Searches {
-    /// Answers a question of the database in `file`, or gives it back if that cannot be opened: the process may
-    /// have no descriptor left. Blocking.
+    /// Answers a question of the database in `file`, or gives it back if that cannot be opened: the process
+    /// may have no descriptor left. Blocking.
     pub(super) fn ask<T, Q>(&self, file: &Path, question: Q) -> Result<Result<T, StateError>, Q>
     where
         Q: FnOnce(&Connection) -> Result<T, StateError>,

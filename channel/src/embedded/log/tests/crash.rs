@@ -202,8 +202,8 @@ async fn a_failure_of_any_operation_followed_by_a_power_cut_loses_nothing_that_w
     at_every_operation(Durability::Sync, Fault::FailAt, SEEDS).await;
 }
 
-/// The state of a new Broker says that its last run ended cleanly, also if the process was killed while it made
-/// the log.
+/// The state of a new Broker says that its last run ended cleanly, also if the process was killed while it
+/// made the log.
 #[tokio::test]
 async fn what_a_killed_process_left_unsynced_is_synced_before_it_is_written_to() {
     for seed in 0..20 {

@@ -1,5 +1,5 @@
-//! Which segment the writer writes: a new one begins when one is full, failed or is gone, and its file is closed
-//! while nobody writes.
+//! Which segment the writer writes: a new one begins when one is full, failed or is gone, and its file is
+//! closed while nobody writes.
 
 use std::sync::Arc;
 
