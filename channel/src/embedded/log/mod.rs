@@ -140,9 +140,8 @@ struct Inner {
 
 impl Log {
     /// Opens the folder: recovers, and syncs what it found before serving it, unless the last run did. The
-    /// next offset is at least
-    /// `at_least` (one more than the highest that state names). Blocking. Within a runtime, that one gives
-    /// out the answers.
+    /// next offset is at least `at_least` (one more than the highest that state names). Blocking. Within a
+    /// runtime, that one gives out the answers.
     pub fn open(
         files: Arc<dyn Files>,
         options: LogOptions,
