@@ -46,7 +46,7 @@ pub mod filter_text;
 pub mod load;
 
 pub use assemble::{Assembled, assemble};
-pub use definition::{Manifest, manifests};
+pub use definition::{Manifest, manifests, reference};
 pub use document::Document;
 pub use document::destination::url;
 pub use document::kinds::{Key, Kind};

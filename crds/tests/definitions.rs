@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use millrace_crds::manifests;
+use millrace_crds::{manifests, reference};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -35,6 +35,17 @@ fn what_is_committed_is_what_the_code_makes() {
             );
         }
     }
+}
+
+#[test]
+fn the_reference_is_that_of_the_definitions() {
+    let file = folder().join("../../docs/reference/custom-resources.md");
+    let page = fs::read_to_string(&file).unwrap_or_default();
+    let is_same = page == reference();
+    assert!(
+        is_same,
+        "run `cargo run -- crds --reference > docs/reference/custom-resources.md`"
+    );
 }
 
 /// Calls `look` with every schema below this one, and where it stands.

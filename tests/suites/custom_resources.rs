@@ -33,6 +33,42 @@ async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
     Ok(serde_json::from_value(items)?)
 }
 
+#[tokio::test]
+async fn millrace_prints_and_writes_the_definitions() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let written = process::run(folder.path(), &["crds", "--into", "all"], "").await?;
+    ensure!(
+        written.status.success(),
+        "{}",
+        String::from_utf8_lossy(&written.stderr)
+    );
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/definitions");
+    for name in [
+        "brokers",
+        "apiserversources",
+        "kafkasinks",
+        "policies/validating",
+        "policies/defaults",
+    ] {
+        let file = format!("{name}.yaml");
+        let text = std::fs::read_to_string(committed.join(&file))?;
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("all").join(&file))?,
+            text,
+            "{file}"
+        );
+        let printed = process::run(folder.path(), &["crds", name], "").await?;
+        assert_eq!(String::from_utf8(printed.stdout)?, text, "{name}");
+    }
+    let strange = process::run(folder.path(), &["crds", "broker"], "").await?;
+    let said = String::from_utf8_lossy(&strange.stderr).into_owned();
+    ensure!(
+        strange.status.code() == Some(2) && said.contains("there are brokers, triggers,"),
+        "{said}"
+    );
+    Ok(())
+}
+
 /// An API that knows our kinds, and refuses by our policies.
 async fn with_kinds() -> anyhow::Result<Option<Kube>> {
     let Some(kube) = Kube::start().await? else {
@@ -163,7 +199,28 @@ async fn the_api_server_says_what_the_table_says() -> anyhow::Result<()> {
     let wrong: Vec<String> = asked.into_iter().flatten().collect();
     ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     // A server of its own would take as long as all of the above.
+    takes_what_the_bounds_allow(client).await?;
     takes_the_examples(client).await
+}
+
+/// As many filters in filters as the bounds allow: what the rules cost is within the API server's budgets
+/// also while they run.
+async fn takes_what_the_bounds_allow(client: &Client) -> anyhow::Result<()> {
+    let attributes: Value = (0..4).map(|i| (format!("a{i}"), json!("x"))).collect();
+    let filter = json!({"exact": attributes});
+    let inner = json!({"all": vec![filter; 64]});
+    let mut trigger = object("Trigger", "large");
+    trigger["spec"] = json!({
+        "broker": "default", "subscriber": {"uri": "http://a/"}, "filters": vec![inner; 64],
+        "filter": {"attributes": (0..64).map(|i| (format!("a{i}"), json!("x"))).collect::<Value>()},
+    });
+    create(client, &trigger, true).await?;
+    let mut source = object("ApiServerSource", "large");
+    source["spec"] = trigger["spec"].clone();
+    source["spec"]["resources"] = json!(vec![json!({"apiVersion": "v1", "kind": "ConfigMap"}); 100]);
+    source["spec"]["sink"] = json!({"uri": "http://a/"});
+    create(client, &source, true).await?;
+    Ok(())
 }
 
 #[tokio::test]
@@ -216,7 +273,43 @@ async fn what_is_stored_is_what_was_written_and_says_that_nobody_has_looked() ->
         names.len() == 1 && names[0]["metadata"]["name"] == "ship",
         "{names:?}"
     );
+    kn_finds_the_sources(client).await?;
     fills_in_what_looks_at_other_fields(&kube).await
+}
+
+/// As `kn source list` looks: the definitions by their label, then the objects of each by the plural that it
+/// makes of the kind, with `spec.sink`.
+async fn kn_finds_the_sources(client: &Client) -> anyhow::Result<()> {
+    let mut source = object("CronSource", "nightly");
+    source["spec"] = json!({"schedule": "@daily", "sink": {"uri": "http://a/"}});
+    create(client, &source, false).await?;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?labelSelector=duck.knative.dev%2Fsource%3Dtrue";
+    let found: Value = client
+        .request(Request::get(definitions).body(Vec::new())?)
+        .await?;
+    let mut kinds = Vec::new();
+    for definition in found["items"].as_array().context("items")? {
+        let spec = &definition["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (group, kind) = (text(&spec["group"]), text(&spec["names"]["kind"]));
+        let version = text(&spec["versions"][0]["name"]);
+        let path = format!(
+            "/apis/{group}/{version}/namespaces/{NAMESPACE}/{}s",
+            kind.to_lowercase()
+        );
+        let objects: Value = client.request(Request::get(path).body(Vec::new())?).await?;
+        if kind == "CronSource" {
+            assert_eq!(objects["items"][0]["spec"]["sink"]["uri"], "http://a/");
+            assert_eq!(objects["items"][0]["status"]["conditions"][0]["type"], "Ready");
+        }
+        kinds.push(kind);
+    }
+    kinds.sort();
+    assert_eq!(
+        kinds,
+        ["ApiServerSource", "CronSource", "GitWebhookSource", "KafkaSource"]
+    );
+    Ok(())
 }
 
 /// With the policies that write: references get the namespace of their object, and Brokers the class.

@@ -4,7 +4,8 @@
 //! [`rule`] what a type cannot say; both are data here, and become OpenAPI and CEL only in the manifests. So
 //! the same table is also what [`judge`] asks. [`parts`] has the fields that several kinds share;
 //! [`eventing`], [`sources`] and [`sinks`] have the kinds. [`policy`] holds the rules about annotations,
-//! which a schema cannot see. [`manifest`] is what is applied, written by [`yaml`].
+//! which a schema cannot see. [`manifest`] is what is applied, written by [`yaml`], and
+//! [`reference`](mod@reference) what people read.
 //!
 //! Words and bounds are those of the readers in [`crate::document`]: a schema takes them from there.
 
@@ -13,6 +14,7 @@ pub(crate) mod judge;
 mod manifest;
 mod parts;
 mod policy;
+mod reference;
 mod rule;
 mod schema;
 mod sinks;
@@ -22,6 +24,7 @@ mod yaml;
 use serde_json::{Value, json};
 
 pub use self::manifest::{Manifest, manifests};
+pub use self::reference::reference;
 use self::schema::{Schema, needed, optional};
 
 /// A kind, as it is defined in a cluster.

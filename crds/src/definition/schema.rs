@@ -11,7 +11,7 @@ use super::rule::Rule;
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
     /// For people: meaning, unit, default.
-    says: String,
+    pub(crate) says: String,
     pub(crate) holds: Holds,
     pub(crate) rules: Vec<Rule>,
     /// What the API server writes where the field is missing.

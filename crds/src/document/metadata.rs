@@ -91,11 +91,11 @@ impl<'a> Metadata<'a> {
         if let Shape::Scalar(scalar) = &field.node.shape
             && scalar.reads_as == ReadsAs::Number
         {
-            report.remark(
-                field.node.at,
-                &field.path,
-                "write it in quotes: Kubernetes refuses an annotation that is a number",
-            );
+            // For a cluster it is a problem, which the judge of the API server adds.
+            if !report.origin.is_cluster() {
+                let message = "write it in quotes: Kubernetes refuses an annotation that is a number";
+                report.remark(field.node.at, &field.path, message);
+            }
             return Some((field, &scalar.text));
         }
         field.text(report).map(|text| (field, text))

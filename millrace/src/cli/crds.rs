@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use millrace_crds::{Manifest, manifests};
+use millrace_crds::{Manifest, manifests, reference};
 use serde_json::json;
 
 use super::usage;
@@ -22,10 +22,17 @@ pub(crate) struct CrdsArgs {
     /// Write each manifest to a file below this folder, which is created; all of them if none is named
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// Print the reference of all fields instead, as Markdown
+    #[arg(long, conflicts_with_all = ["names", "into"])]
+    reference: bool,
 }
 
 /// Prints or writes manifests.
 pub(crate) fn crds(args: &CrdsArgs, output: Output) -> anyhow::Result<Exit> {
+    if args.reference {
+        out::data(reference().trim_end());
+        return Ok(Exit::Ok);
+    }
     let all = manifests();
     let is_known = |name: &&String| all.iter().any(|manifest| self::name(manifest) == **name);
     if let Some(strange) = args.names.iter().find(|name| !is_known(name)) {

@@ -46,7 +46,7 @@ pub(crate) fn reference(says: &str, path: &str) -> Schema {
 /// Where events go: an object, a URL, or a path below an object's address. It stands at that path.
 pub(crate) fn destination(says: &str, path: &str) -> Schema {
     let certificates = Schema::string(
-        "Certificates in PEM that the receiver's own must come from, besides the usual ones.",
+        "Certificates in PEM that the receiver's own must come from. This version refuses any.",
         CERTIFICATES,
     )
     .rule(Rule::matches(
@@ -71,7 +71,10 @@ pub(crate) fn destination(says: &str, path: &str) -> Schema {
         optional("CACerts", certificates),
         optional(
             "audience",
-            Schema::string("The audience of the receiver, for tokens of OpenID Connect.", URL),
+            Schema::string(
+                "The audience of the receiver, for tokens of OpenID Connect. This version refuses any.",
+                URL,
+            ),
         ),
     ];
     Schema::object(says, fields)

@@ -1,5 +1,6 @@
-//! Fields that several kinds have: where events go ([`destination`]), how they are delivered ([`delivery`]),
-//! which are wanted ([`filters`]), and how an object stands ([`status`]).
+//! Fields that several kinds have: where events go ([`destination`](mod@destination)), how they are delivered
+//! ([`delivery`](mod@delivery)), which are wanted ([`filters`](mod@filters)), and how an object stands
+//! ([`status`](mod@status)).
 
 mod delivery;
 mod destination;

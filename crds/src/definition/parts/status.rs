@@ -7,14 +7,17 @@ use crate::definition::schema::{Field, Schema, needed, optional};
 
 /// A status: what all kinds have, and these fields. Until a controller writes it, it says so.
 pub(crate) fn status(kind: &str, mut fields: Vec<Field>) -> Schema {
-    let text = |says| Schema::string(says, 32_768);
+    let text = |says| Schema::string(says, 1_024);
     let condition = vec![
         needed("type", text("What it is about.")),
         needed("status", text("Whether it is met: True, False or Unknown.")),
         optional("severity", text("Info where `Ready` does not depend on it.")),
         optional("lastTransitionTime", text("When `status` changed.")),
         optional("reason", text("Why it is so, in a word.")),
-        optional("message", text("Why it is so, and what helps, in a sentence.")),
+        optional(
+            "message",
+            Schema::string("Why it is so, and what helps, in a sentence.", 32_768),
+        ),
     ];
     let condition = Schema::object("A condition.", condition);
     let conditions = "What is met and what is not. `Ready` sums up the others.";
