@@ -144,6 +144,20 @@ async fn documents_that_were_edited_while_it_was_down_count_for_what_comes_after
     Ok(())
 }
 
+/// What was read is perhaps not written down yet. A Trigger that had kept up has read all the same.
+#[tokio::test]
+async fn what_was_accepted_in_the_last_moment_before_a_crash_is_judged_by_the_filter_of_that_time()
+-> anyhow::Result<()> {
+    let mut held = Held::start(&only("a")).await?;
+    held.offer(0..20).await?;
+    held.kill_and_start(&only("b")).await?;
+    held.send(20..25).await?;
+    let mut expected = ids("a", 0..20);
+    expected.extend(ids("b", 20..25));
+    assert_eq!(held.arrived().await?, sorted(expected));
+    Ok(())
+}
+
 /// More than a queue holds: the Trigger has not read the rest, and another filter judges that.
 #[tokio::test]
 async fn what_a_trigger_that_lags_has_not_read_is_judged_by_the_new_filter() -> anyhow::Result<()> {
