@@ -72,7 +72,7 @@ pub(crate) fn build<'a>(
             name: source.name.clone(),
         };
         let entry = by_key.get(&key);
-        let question = entry.and_then(|entry| Question::of(entry));
+        let question = entry.and_then(|entry| Question::of(entry, options));
         question.is_none_or(|question| matches!(reviews.get(&question), Some(Ok(()))))
     });
     for draft in &mut built.drafts {
@@ -102,7 +102,7 @@ pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
             .extend(references.filter(|reference| !is_broker(reference)));
         let secrets = document.secrets().into_iter();
         needs.secrets.extend(secrets.map(|(secret, _)| secret.clone()));
-        needs.reviews.extend(Question::of(entry));
+        needs.reviews.extend(Question::of(entry, options));
     }
     needs
 }

@@ -13,6 +13,9 @@ pub(crate) struct Shown {
     pub(crate) message: String,
 }
 
+/// The reason in the status that the definition of a kind gives its objects; its time says nothing.
+const NOBODY: &str = "NoControllerYet";
+
 /// The condition that sums up the others.
 pub(crate) const READY: &str = "Ready";
 
@@ -62,8 +65,9 @@ impl Shown {
     /// As in a status. The time is that of the same condition `before`, unless its word was another.
     pub(crate) fn json(&self, before: &Value, now: &str) -> Value {
         let before = before.as_array().into_iter().flatten();
+        let is_same = |one: &&Value| one["type"] == self.ty && one["status"] == self.status.as_str();
         let same = before
-            .filter(|one| one["type"] == self.ty && one["status"] == self.status.as_str())
+            .filter(|one| is_same(one) && one["reason"] != NOBODY)
             .find_map(|one| one["lastTransitionTime"].as_str());
         let mut shown = json!({
             "type": self.ty,

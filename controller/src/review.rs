@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::core::ApiResource;
 use kube::{Api, Client};
@@ -15,6 +18,7 @@ use millrace_model::{ObjectName, SourceKind};
 use serde_json::Value;
 
 use crate::objects::Entry;
+use crate::options::Options;
 use crate::targets::TargetKind;
 use crate::watch::{self, Trouble};
 
@@ -25,6 +29,8 @@ pub(crate) struct Question {
     /// `None`: in every namespace.
     namespace: Option<String>,
     kinds: Vec<TargetKind>,
+    /// It is asked within the namespace: this process may ask about no other.
+    is_local: bool,
 }
 
 /// `Err`: what the account may not do, as a sentence.
@@ -40,7 +46,7 @@ const VERBS: [&str; 3] = ["get", "list", "watch"];
 
 impl Question {
     /// What is to be asked for an object, if it is an ApiServerSource.
-    pub(crate) fn of(entry: &Entry) -> Option<Self> {
+    pub(crate) fn of(entry: &Entry, options: &Options) -> Option<Self> {
         if entry.key.kind != Kind::Source(SourceKind::ApiServer) {
             return None;
         }
@@ -60,6 +66,7 @@ impl Question {
             account: ObjectName::new(home, account.unwrap_or(DEFAULT)),
             namespace: spec["namespaceSelector"].is_null().then(|| home.to_owned()),
             kinds: resources.filter_map(kind).collect(),
+            is_local: !options.namespaces.is_empty(),
         })
     }
 
@@ -68,6 +75,11 @@ impl Question {
     /// # Errors
     /// Why there is no verdict.
     pub(crate) async fn ask(&self, client: &Client) -> Result<Verdict, Trouble> {
+        if self.is_local && self.namespace.is_none() {
+            let why = "Millrace serves some namespaces only (--watch-namespace), so a source reads its own: \
+                       leave out `namespaceSelector`";
+            return Ok(Err(why.to_owned()));
+        }
         for kind in &self.kinds {
             let resource = match watch::look_up(client, kind).await {
                 Err(Trouble::Missing) => {
@@ -86,30 +98,52 @@ impl Question {
     }
 
     async fn may(&self, client: &Client, verb: &str, resource: &ApiResource) -> Result<bool, Trouble> {
-        let (namespace, name) = (self.account.namespace(), self.account.name());
-        let question = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: Some(format!("system:serviceaccount:{namespace}:{name}")),
-                groups: Some(vec![
-                    "system:serviceaccounts".to_owned(),
-                    format!("system:serviceaccounts:{namespace}"),
-                    "system:authenticated".to_owned(),
-                ]),
-                resource_attributes: Some(ResourceAttributes {
-                    namespace: self.namespace.clone(),
-                    verb: Some(verb.to_owned()),
-                    group: Some(resource.group.clone()),
-                    resource: Some(resource.plural.clone()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
+        let spec = self.spec(verb, resource);
+        let params = PostParams::default();
+        let answer = match self.namespace.as_deref().filter(|_| self.is_local) {
+            Some(namespace) => {
+                let metadata = ObjectMeta {
+                    namespace: Some(namespace.to_owned()),
+                    ..ObjectMeta::default()
+                };
+                let question = LocalSubjectAccessReview {
+                    metadata,
+                    spec,
+                    ..LocalSubjectAccessReview::default()
+                };
+                let api: Api<LocalSubjectAccessReview> = Api::namespaced(client.clone(), namespace);
+                api.create(&params, &question).await.map(|answer| answer.status)
+            }
+            None => {
+                let question = SubjectAccessReview {
+                    spec,
+                    ..SubjectAccessReview::default()
+                };
+                let api: Api<SubjectAccessReview> = Api::all(client.clone());
+                api.create(&params, &question).await.map(|answer| answer.status)
+            }
         };
-        let api: Api<SubjectAccessReview> = Api::all(client.clone());
-        match api.create(&PostParams::default(), &question).await {
-            Ok(answer) => Ok(answer.status.is_some_and(|status| status.allowed)),
-            Err(error) => Err(watch::of_client(&error).unwrap_or(Trouble::Missing)),
+        let status = answer.map_err(|error| watch::of_client(&error).unwrap_or(Trouble::Missing))?;
+        Ok(status.is_some_and(|status| status.allowed))
+    }
+
+    fn spec(&self, verb: &str, resource: &ApiResource) -> SubjectAccessReviewSpec {
+        let (namespace, name) = (self.account.namespace(), self.account.name());
+        SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:{namespace}:{name}")),
+            groups: Some(vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ]),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: self.namespace.clone(),
+                verb: Some(verb.to_owned()),
+                group: Some(resource.group.clone()),
+                resource: Some(resource.plural.clone()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
         }
     }
 

@@ -97,7 +97,8 @@ impl Status {
             Standing::Source { sink, missing } => {
                 fields.extend(scene.uri("sinkUri", sink));
                 scene.say_command(&mut conditions, missing);
-                conditions.extend(Question::of(entry).map(|question| scene.permission(&question)));
+                conditions
+                    .extend(Question::of(entry, scene.options).map(|question| scene.permission(&question)));
                 conditions.push(scene.deployed(draft, entry));
             }
         }

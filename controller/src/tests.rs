@@ -586,7 +586,7 @@ fn an_api_server_source_is_in_the_mesh_only_when_its_own_account_may_read() {
     world.apply();
     world.run(SourceKind::ApiServer, "shop/pods", SourceState::Ready, "");
     let entry = world.objects.get(kind, &named("shop/pods")).expect("it is there");
-    let question = Question::of(entry).expect("it is asked");
+    let question = Question::of(entry, &world.options).expect("it is asked");
     for (verdict, expected) in [
         (None, "Ready=Unknown NotReviewed"),
         (

@@ -2,7 +2,7 @@
 //! another one and begins at the end. Debts of Triggers that were not deleted are kept, whatever the API
 //! server does.
 
-use millrace_tests::kube::served::{broker, object, trigger, until_triggers};
+use millrace_tests::kube::served::{EVENTING, SOURCES, broker, condition, object, trigger, until_triggers};
 use millrace_tests::{Answer, Event, Gate, Kube, Sink, wait_until};
 use serde_json::json;
 
@@ -141,9 +141,27 @@ async fn namespaces_that_are_not_watched_are_left_alone() -> anyhow::Result<()> 
     let mut to_service = trigger("t", "");
     to_service["spec"]["subscriber"] = json!({"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}});
     kube.ready(&to_service).await?;
+    // Rights are asked for within the namespace.
+    let sink = json!({"ref": {"apiVersion": EVENTING, "kind": "Broker", "name": "default"}});
+    let resources = json!([{"apiVersion": "v1", "kind": "ConfigMap"}]);
+    let mut source = object(
+        SOURCES,
+        "ApiServerSource",
+        "maps",
+        json!({"resources": resources, "sink": sink}),
+    );
+    kube.apply(&source).await?;
+    let lacking = "False InsufficientPermissions";
+    kube.until(&source, "SufficientPermissions", lacking).await?;
+    let rules = json!([{"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["configmaps"]}]);
+    kube.account("default", Some("shop"), &rules).await?;
+    kube.until(&source, "SufficientPermissions", "True").await?;
+    source["spec"]["namespaceSelector"] = json!({"matchLabels": {"a": "b"}});
+    kube.apply(&source).await?;
+    kube.until(&source, "SufficientPermissions", lacking).await?;
     let answer = mesh.post("mill/default", &Event::new("1", "t").binary()).await?;
     assert_eq!(answer.status, 404);
-    let found = kube.get(&elsewhere).await?.unwrap_or_default();
-    assert!(found["status"]["conditions"].is_null(), "{found}");
+    let found = kube.seen(&elsewhere).await?;
+    assert_eq!(condition(&found, "Ready"), "Unknown NoControllerYet", "{found}");
     Ok(())
 }

@@ -15,7 +15,7 @@ fn ids(ids: &[&str]) -> BTreeSet<String> {
 async fn versions(kube: &Kube, objects: &[Value]) -> anyhow::Result<Vec<Value>> {
     let mut versions = Vec::new();
     for object in objects {
-        let found = kube.get(object).await?.unwrap_or_default();
+        let found = kube.seen(object).await?;
         versions.push(found["metadata"]["resourceVersion"].clone());
     }
     Ok(versions)

@@ -55,14 +55,14 @@ async fn only_brokers_of_our_class_are_touched_and_those_without_one_if_we_are_t
     let mesh = kube.served()?.start().await?;
     kube.ready(&broker("ours", json!({}))).await?;
     for one in [&theirs, &of_theirs, &none] {
-        let found = kube.get(one).await?.unwrap_or_default();
-        assert_eq!(condition(&found, "Ready"), "", "{found}");
+        let found = kube.seen(one).await?;
+        assert_eq!(condition(&found, "Ready"), "Unknown NoControllerYet", "{found}");
     }
     drop(mesh);
     let _mesh = kube.served()?.args(&["--default-class"]).start().await?;
     kube.until(&none, "Ready", "True").await?;
-    let found = kube.get(&of_theirs).await?.unwrap_or_default();
-    assert_eq!(condition(&found, "Ready"), "", "{found}");
+    let found = kube.seen(&of_theirs).await?;
+    assert_eq!(condition(&found, "Ready"), "Unknown NoControllerYet", "{found}");
     Ok(())
 }
 

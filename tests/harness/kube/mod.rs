@@ -285,16 +285,6 @@ impl Kube {
         Ok(())
     }
 
-    /// An object as it is now; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the API does not know its kind, or does not answer.
-    pub async fn get(&self, object: &Value) -> anyhow::Result<Option<Value>> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let found = self.api(object).await?.get_opt(name).await?;
-        Ok(found.map(serde_json::to_value).transpose()?)
-    }
-
     /// Applies a CustomResourceDefinition, and waits until its kind is served and found.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 //! status says.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::Kube;
 use crate::mesh::{Mesh, Setup};
-use crate::wait_until;
+use crate::{process, wait_until};
 
 /// The group of Brokers and Triggers, with its version.
 pub const EVENTING: &str = "eventing.knative.dev/v1";
@@ -67,37 +68,14 @@ pub fn condition(object: &Value, ty: &str) -> String {
     }
 }
 
-/// The definitions of the kinds that Millrace reads.
-fn definitions() -> Vec<Value> {
-    let kinds = [
-        ("eventing.knative.dev", "v1", "Broker"),
-        ("eventing.knative.dev", "v1", "Trigger"),
-        ("sources.millrace.dev", "v1alpha1", "GitWebhookSource"),
-        ("sources.millrace.dev", "v1alpha1", "CronSource"),
-        ("sources.millrace.dev", "v1alpha1", "KafkaSource"),
-        ("sources.millrace.dev", "v1alpha1", "ApiServerSource"),
-    ];
-    kinds
-        .iter()
-        .map(|(group, version, kind)| {
-            let plural = format!("{}s", kind.to_lowercase());
-            let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-            json!({
-                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                "metadata": {"name": format!("{plural}.{group}")},
-                "spec": {
-                    "group": group, "scope": "Namespaced",
-                    "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-                    "versions": [{
-                        "name": version, "served": true, "storage": true, "subresources": {"status": {}},
-                        "schema": {"openAPIV3Schema": {
-                            "type": "object", "properties": {"spec": open, "status": open},
-                        }},
-                    }],
-                },
-            })
-        })
-        .collect()
+/// The manifests of these names, or the definitions of all kinds, as `millrace crds` prints them.
+async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let args = [&["crds", "--output", "json"], names].concat();
+    let printed = process::run(Path::new("."), &args, "").await?;
+    let said = String::from_utf8_lossy(&printed.stderr);
+    anyhow::ensure!(printed.status.success(), "{said}");
+    let mut list: Value = serde_json::from_slice(&printed.stdout)?;
+    Ok(serde_json::from_value(list["items"].take())?)
 }
 
 // === impl Kube ===
@@ -122,10 +100,22 @@ impl Kube {
     /// # Errors
     /// When the API does not serve them before the deadline.
     pub async fn define_kinds(&self) -> anyhow::Result<()> {
-        for definition in definitions() {
+        for definition in manifests(&[]).await? {
             self.define(&definition).await?;
         }
+        for policy in manifests(&["policies/validating"]).await? {
+            self.apply(&policy).await?;
+        }
         Ok(())
+    }
+
+    /// An object as it is now.
+    ///
+    /// # Errors
+    /// When there is none, or the API does not answer.
+    pub async fn seen(&self, object: &Value) -> anyhow::Result<Value> {
+        let found = self.find(object).await?.context("it is gone")?;
+        Ok(serde_json::to_value(found)?)
     }
 
     /// How `millrace run --kubernetes` is started for this cluster.
@@ -143,7 +133,7 @@ impl Kube {
     pub async fn until(&self, object: &Value, ty: &str, wanted: &str) -> anyhow::Result<Value> {
         let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
         wait_until(&format!("{name} to be {ty} {wanted}"), || async {
-            let found = self.get(object).await?.context("it is gone")?;
+            let found = self.seen(object).await?;
             let is_current = found["status"]["observedGeneration"] == found["metadata"]["generation"];
             let said = condition(&found, ty);
             anyhow::ensure!(is_current && said == wanted, "{said}: {}", found["status"]);
