@@ -35,6 +35,11 @@ pub(super) fn admit(db: &Connection, lane: LaneId, filter: &str, head: Position)
     })
 }
 
+/// Whether this is the lane's present filter.
+pub(super) fn has(db: &Connection, lane: LaneId, filter: &str) -> Result<bool, StateError> {
+    Ok(judging(db, lane)?.is_some_and(|judging| judging.filter.as_deref() == Some(filter)))
+}
+
 /// Puts another filter in the place of the present one. `from` tells from where it counts.
 fn replace(
     db: &Connection,

@@ -67,6 +67,24 @@ pub(super) fn open(
         .collect()
 }
 
+/// The lanes of these specs, if [`open`] would change nothing: all of them are there with their filters, none
+/// is orphaned, and none has work that may have to be brought forward.
+pub(super) fn unchanged(db: &Connection, specs: &[LaneSpec]) -> Result<Option<Vec<Lane>>, StateError> {
+    let mut lanes = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let Some(id) = find(db, spec)? else {
+            return Ok(None);
+        };
+        let lane = load(db, id)?;
+        let is_orphaned = matches!(lane.state, LaneState::Orphaned(_));
+        if is_orphaned || lane.next_due.is_some() || !filters::has(db, lane.id, &spec.filter)? {
+            return Ok(None);
+        }
+        lanes.push(lane);
+    }
+    Ok(Some(lanes))
+}
+
 /// The lane of that identity: the uid where there is one, else the newest of that name.
 fn find(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
     let found = db

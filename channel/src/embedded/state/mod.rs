@@ -108,12 +108,20 @@ impl State {
         .await
     }
 
-    /// Finds or makes a lane for each spec, in one step.
+    /// Finds or makes a lane for each spec, in one step. An idle Broker is not woken for lanes that are there
+    /// already.
     pub(crate) async fn open_lanes(
         &self,
         specs: Vec<LaneSpec>,
         admission: Admission,
     ) -> Result<Vec<Lane>, StateError> {
+        if !self.is_open() {
+            let asked = specs.clone();
+            let unchanged = self.read(move |db| lanes::unchanged(db, &asked)).await?;
+            if let Some(lanes) = unchanged {
+                return Ok(lanes);
+            }
+        }
         self.write(move |db, effects| lanes::open(db, &specs, admission, effects))
             .await
     }

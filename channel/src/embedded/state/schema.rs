@@ -158,10 +158,17 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
     Ok(Found { db, fresh })
 }
 
-/// Opens a database that nobody has open, to read what it holds: without a lock, without companions, and
-/// without a change to any file. `None`: it has to be opened for writing, which tells what is wrong, or makes
-/// or converts it.
+/// Opens a database that nobody has open, and that is whole and of this version, to read what it holds.
+/// `None`: it has to be opened for writing, which tells what is wrong, or makes or converts it.
 pub(super) fn peek(file: &Path) -> Option<Connection> {
+    let db = unchanging(file)?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).ok()?;
+    (version == VERSION && check(&db, file).is_ok()).then_some(db)
+}
+
+/// Opens a database to read it: without a lock, without companions, and without a change to any file. Nobody
+/// may write to it meanwhile. `None`: it was not closed, or there is none.
+pub(super) fn unchanging(file: &Path) -> Option<Connection> {
     // A reader of another process, as a backup, leaves an empty one.
     let holds = |suffix| std::fs::metadata(with_suffix(file, suffix)).is_ok_and(|found| found.len() > 0);
     if holds("-wal") || holds("-journal") {
@@ -171,10 +178,9 @@ pub(super) fn peek(file: &Path) -> Option<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(uri, flags).ok()?;
-    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).ok()?;
-    let is_good = version == VERSION && check(&db, file).is_ok();
     // All questions in one transaction: each by itself would look at the file first.
-    (is_good && db.execute_batch("BEGIN").is_ok()).then_some(db)
+    db.execute_batch("BEGIN").ok()?;
+    Some(db)
 }
 
 /// A path as a part of a URI.

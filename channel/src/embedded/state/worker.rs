@@ -62,14 +62,16 @@ impl Worker {
         count > 0
     }
 
-    /// Opens the database for the question alone if it is closed: a question wakes nobody.
+    /// Opens the database for the question alone if it is closed: a question wakes nobody. Only this worker
+    /// writes, so nothing changes meanwhile.
     fn answer(&self, question: Question) {
-        match &self.db {
-            Some(db) => question(Ok(db)),
-            None => match schema::open_reader(self.shared.files.path()) {
-                Ok(db) => question(Ok(&db)),
-                Err(error) => question(Err(error.into())),
-            },
+        if let Some(db) = &self.db {
+            return question(Ok(db));
+        }
+        let file = self.shared.files.path();
+        match schema::unchanging(file).map_or_else(|| schema::open_reader(file), Ok) {
+            Ok(db) => question(Ok(&db)),
+            Err(error) => question(Err(error.into())),
         }
     }
 

@@ -172,6 +172,43 @@ async fn a_known_channel_that_owes_nothing_is_opened_without_a_change_to_its_fil
 }
 
 #[tokio::test]
+async fn lanes_that_are_there_already_wake_nobody() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let channel = open(folder.path(), &clock);
+    let specs = vec![spec("a"), spec("b")];
+    let lanes = channel.open_lanes(specs.clone()).await.unwrap();
+    append(&*channel, &["a"]).await;
+    settle_all(&channel).await;
+    channel.close().await.unwrap();
+    kill(channel).await;
+    let channel = open(folder.path(), &clock);
+    assert_eq!(channel.open_lanes(specs.clone()).await.unwrap(), lanes);
+    assert!(channel.rests() && open_below(&brokers_of(folder.path())).is_empty());
+    // What is new, changed or back does wake it.
+    let another = LaneSpec {
+        filter: "another".to_owned(),
+        ..spec("b")
+    };
+    let lane = lanes[0].id;
+    let orphaned = LaneState::Orphaned(clock.steady());
+    for (what, specs) in [
+        ("a new trigger", vec![spec("a"), spec("c")]),
+        ("another filter", vec![spec("a"), another]),
+        ("an orphan", vec![spec("a")]),
+    ] {
+        if what == "an orphan" {
+            channel.set_lane_state(lane, orphaned).await.unwrap();
+        }
+        until_rests(&channel).await;
+        let opened = channel.open_lanes(specs.clone()).await.unwrap();
+        assert!(!channel.rests(), "{what}");
+        until_rests(&channel).await;
+        assert_eq!(channel.open_lanes(specs).await.unwrap(), opened, "{what}: once");
+        assert!(channel.rests(), "{what}: once");
+    }
+}
+
+#[tokio::test]
 async fn a_look_at_rest_tells_what_needs_the_upkeep() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let channel = open(folder.path(), &clock);
