@@ -118,3 +118,22 @@ fn thousands_of_documents_are_judged_alike() {
     let loaded = judged(&text);
     assert_eq!(loaded.problems.len(), 900);
 }
+
+#[test]
+fn filters_deeper_than_a_schema_are_judged_to_their_end() {
+    let nested = |inner: &str, levels: usize| {
+        let filter = format!("{}{inner}{}", "{not: ".repeat(levels), "}".repeat(levels));
+        of_trigger(&format!("{{{SUBSCRIBER}, filters: [{filter}]}}"))
+    };
+    for levels in [0, 1, 2, 3, 20] {
+        assert_eq!(nested("{exact: {type: a}}", levels), [""; 0], "{levels}");
+        let said = nested("{exact: {Type: a}}", levels);
+        assert_eq!(said.len(), 1, "{levels}: {said:?}");
+        let is_stored = said[0].contains("the API server takes it");
+        assert_eq!(
+            is_stored,
+            levels >= 2,
+            "two levels are checked by the API server: {said:?}"
+        );
+    }
+}
