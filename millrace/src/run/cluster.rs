@@ -110,6 +110,7 @@ impl Origin for Cluster {
 
     async fn follow(&mut self, running: &mut impl Live) {
         self.controller.took(Ok(()));
+        self.forget().await;
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
                 self.controller.observe(&self.board.sources());
