@@ -114,6 +114,15 @@ pub(crate) fn kube_apiserver() -> anyhow::Result<Option<PathBuf>> {
     Ok(found("kube-apiserver", version)?.map(|environment| environment.join("kube-apiserver")))
 }
 
+/// The program kube-controller-manager.
+#[cfg(feature = "servers")]
+pub(crate) fn kube_controller_manager() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/kube-controller-manager/go.mod");
+    let version = version(LOCK, "k8s.io/kubernetes v").context("invariant: the lock names a version")?;
+    let environment = found("kube-controller-manager", version)?;
+    Ok(environment.map(|environment| environment.join("kube-controller-manager")))
+}
+
 /// The program helm.
 #[cfg(feature = "servers")]
 pub(crate) fn helm() -> anyhow::Result<Option<PathBuf>> {

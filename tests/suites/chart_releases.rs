@@ -1,11 +1,13 @@
 //! Promise: a release of the chart takes nothing that belongs to others, and leaves definitions and their
 //! objects behind when it goes; what its notes say works.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::helm::{self, Helm, NAMESPACE};
-use millrace_tests::{Kube, Mesh};
+use millrace_tests::kube::access;
+use millrace_tests::{Kube, Mesh, Page, wait_until};
 use serde_json::{Value, json};
 
 const SET: &str = "millrace";
@@ -113,6 +115,7 @@ async fn a_release_that_goes_leaves_definitions_and_objects() -> anyhow::Result<
             .contains("--ensure-broker=millrace/default")
     );
     the_lines_of_the_notes_work(&notes).await?;
+    the_pages_show_what_is_taken(&kube).await?;
 
     helm.succeed(&helm::command("upgrade", &["durability=os"]))
         .await?;
@@ -140,6 +143,30 @@ async fn a_release_that_goes_leaves_definitions_and_objects() -> anyhow::Result<
 
     helm.succeed(&helm::command("install", &[])).await?;
     another_release_asks(&helm).await
+}
+
+/// The documents that readers are told to apply.
+async fn the_pages_show_what_is_taken(kube: &Kube) -> anyhow::Result<()> {
+    kube.namespace("shop").await?;
+    let mut kinds = BTreeSet::new();
+    for page in [
+        "docs/guides/kubernetes.md",
+        "docs/guides/from-knative.md",
+        "docs/operations/kubernetes.md",
+    ] {
+        for block in Page::read(page)?.yaml() {
+            for document in helm::documents(block)? {
+                // A kind that the API does not know comes with a driver of volumes.
+                if document["kind"] != "VolumeSnapshot" {
+                    let taken = kube.would_take(&document).await;
+                    taken.with_context(|| format!("{page}: {document}"))?;
+                }
+                kinds.insert(document["kind"].to_string());
+            }
+        }
+    }
+    ensure!(kinds.len() >= 5, "{kinds:?}");
+    Ok(())
 }
 
 /// A second release would share the definitions: it says so, and takes them only if it is told to.
@@ -180,4 +207,70 @@ async fn the_lines_of_the_notes_work(notes: &str) -> anyhow::Result<()> {
         ensure!(said.starts_with("HTTP/1.1 202"), "{said}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn roles_are_added_up_and_the_volume_outlives_the_release() -> anyhow::Result<()> {
+    let Some(kube) = Kube::start().await? else {
+        return Ok(());
+    };
+    let (Some(helm), Some(_controllers)) = (Helm::with(&kube.kubeconfig())?, kube.controllers()?) else {
+        return Ok(());
+    };
+    kube.namespace(NAMESPACE).await?;
+    helm.succeed(&helm::command("install", &[])).await?;
+
+    // Another product says how its kind is addressed: the account may read it.
+    let mut foreign = object(
+        "rbac.authorization.k8s.io/v1",
+        "ClusterRole",
+        "of-another-product",
+    );
+    foreign["metadata"] =
+        json!({"name": "of-another-product", "labels": {"duck.knative.dev/addressable": "true"}});
+    foreign["rules"] =
+        json!([{"apiGroups": ["example.com"], "resources": ["things"], "verbs": ["get", "list", "watch"]}]);
+    kube.apply(&foreign).await?;
+    let account = access::client(&kube.kubeconfig_of(NAMESPACE, SET).await?).await?;
+    until_allowed(&account, ["watch", "example.com", "things", ""]).await?;
+
+    // Who may edit a namespace may edit our kinds there, and who may view it may only view them.
+    for (role, verb, refused) in [("view", "list", "create"), ("edit", "create", "escalate")] {
+        let user = user(&kube, role).await?;
+        until_allowed(&user, [verb, "eventing.knative.dev", "triggers", NAMESPACE]).await?;
+        until_allowed(&user, [verb, "sources.millrace.dev", "cronsources", NAMESPACE]).await?;
+        assert!(!access::may(&user, [refused, "eventing.knative.dev", "triggers", NAMESPACE]).await?);
+    }
+
+    let claim = object("v1", "PersistentVolumeClaim", "data-millrace-0");
+    wait_until("the volume's claim", || kube.find(&claim)).await?;
+    helm.succeed(&["uninstall", SET, "--namespace", NAMESPACE])
+        .await?;
+    let pod = object("v1", "Pod", "millrace-0");
+    wait_until("the pod to go", || async {
+        Ok(kube.find(&pod).await?.is_none().then_some(()))
+    })
+    .await?;
+    let kept = kube.find(&claim).await?.context("the claim went")?;
+    assert!(kept.metadata.deletion_timestamp.is_none());
+    Ok(())
+}
+
+/// A client of a new account with one of the roles that Kubernetes has for users, in the namespace.
+async fn user(kube: &Kube, role: &str) -> anyhow::Result<kube::Client> {
+    kube.apply(&object("v1", "ServiceAccount", role)).await?;
+    let mut binding = object("rbac.authorization.k8s.io/v1", "RoleBinding", role);
+    binding["roleRef"] =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role});
+    binding["subjects"] = json!([{"kind": "ServiceAccount", "name": role, "namespace": NAMESPACE}]);
+    kube.apply(&binding).await?;
+    access::client(&kube.kubeconfig_of(NAMESPACE, role).await?).await
+}
+
+/// Waits until the user may do it: roles are added up, and known to the API server, a little later.
+async fn until_allowed(user: &kube::Client, action: [&str; 4]) -> anyhow::Result<()> {
+    wait_until(&format!("{action:?}"), || async {
+        Ok(access::may(user, action).await?.then_some(()))
+    })
+    .await
 }

@@ -1,11 +1,13 @@
-//! A real Kubernetes API in a folder of its own: kube-apiserver on etcd, and no controllers.
+//! A real Kubernetes API in a folder of its own: kube-apiserver on etcd, and no controllers unless
+//! [`controllers`] starts them.
 //!
-//! There is no garbage collection and no deletion of namespaces, and no Pod ever runs: a test takes a
-//! namespace of its own. The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`].
+//! Without them there is no garbage collection and no deletion of namespaces: a test takes a namespace of its
+//! own. No Pod ever runs. The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`].
 //! [`access`] is who may do what, [`pod`] how that looks from inside, [`watched`] a source that looks at it,
 //! and [`served`] a mesh whose documents are its objects.
 
 pub mod access;
+pub mod controllers;
 mod etcd;
 pub mod pod;
 pub mod served;

@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 7] = [
+const PEERS: [Peer; 8] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -88,6 +88,13 @@ const PEERS: [Peer; 7] = [
         version_after: "k8s.io/kubernetes v",
         tools: &["go"],
         make: recipes::kube_apiserver,
+    },
+    Peer {
+        name: "kube-controller-manager",
+        lock: "kube-controller-manager/go.mod",
+        version_after: "k8s.io/kubernetes v",
+        tools: &["go"],
+        make: recipes::kube_controller_manager,
     },
 ];
 

@@ -79,8 +79,16 @@ pub(super) fn helm(order: &Order<'_>) -> anyhow::Result<()> {
     go(order, "helm.sh/helm/v4/cmd/helm", "helm", &flags)
 }
 
-/// Its version is what clients ask it for; built without it, it says 0.0.
 pub(super) fn kube_apiserver(order: &Order<'_>) -> anyhow::Result<()> {
+    kubernetes(order, "kube-apiserver")
+}
+
+pub(super) fn kube_controller_manager(order: &Order<'_>) -> anyhow::Result<()> {
+    kubernetes(order, "kube-controller-manager")
+}
+
+/// A program of Kubernetes. Its version is what clients ask it for; built without it, it says 0.0.
+fn kubernetes(order: &Order<'_>, program: &str) -> anyhow::Result<()> {
     let mut parts = order.version.split('.');
     let (major, minor) = parts.next().zip(parts.next()).context("a version has parts")?;
     let name = "-X k8s.io/component-base/version.git";
@@ -90,8 +98,8 @@ pub(super) fn kube_apiserver(order: &Order<'_>) -> anyhow::Result<()> {
     );
     go(
         order,
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        "kube-apiserver",
+        &format!("k8s.io/kubernetes/cmd/{program}"),
+        program,
         &flags,
     )
 }
