@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::peers;
+use crate::process::Process;
 
 /// The namespace of the releases.
 pub const NAMESPACE: &str = "millrace";
@@ -77,6 +78,19 @@ impl Helm {
     /// # Errors
     /// When it cannot be started.
     pub async fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<Output> {
+        let mut command = self.command(args);
+        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    }
+
+    /// Starts a command that waits for something. What it says on stderr is in [`Process::stderr`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<Process> {
+        Process::spawn("helm", self.command(args), &self.folder.path().join("helm.log"))
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.folder.path());
         command.env("KUBECONFIG", &self.kubeconfig);
@@ -87,7 +101,7 @@ impl Helm {
         ] {
             command.env(name, self.folder.path().join(folder));
         }
-        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+        command
     }
 
     /// Runs a command that succeeds; gives what it says.

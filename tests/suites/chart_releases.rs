@@ -125,24 +125,20 @@ async fn a_release_that_goes_leaves_definitions_and_objects() -> anyhow::Result<
 
     let broker = object("eventing.knative.dev/v1", "Broker", "mine");
     kube.apply(&broker).await?;
-    let uid = kube
-        .find(&definition(TRIGGERS))
-        .await?
-        .context("no definition")?
-        .metadata
-        .uid;
+    let uid = uid_of_triggers(&kube).await?;
     helm.succeed(&["uninstall", SET, "--namespace", NAMESPACE])
         .await?;
     assert!(kube.find(&set()).await?.is_none());
-    let kept = kube
-        .find(&definition(TRIGGERS))
-        .await?
-        .context("the definition went")?;
-    assert_eq!(kept.metadata.uid, uid);
+    assert_eq!(uid_of_triggers(&kube).await?, uid);
     assert!(kube.find(&broker).await?.is_some());
 
     helm.succeed(&helm::command("install", &[])).await?;
     another_release_asks(&helm).await
+}
+
+async fn uid_of_triggers(kube: &Kube) -> anyhow::Result<Option<String>> {
+    let found = kube.find(&definition(TRIGGERS)).await?;
+    Ok(found.context("no definition")?.metadata.uid)
 }
 
 /// The documents that readers are told to apply.
