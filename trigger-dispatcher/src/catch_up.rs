@@ -387,10 +387,12 @@ async fn offer(
     let _gate = serving.gate.lock().await;
     let router = serving.routes.lock();
     let mut inner = lane.inner.lock();
-    let stands = inner.place
-        == (Place::Behind {
-            cursor: asking.cursor,
-        });
+    // A lane whose trigger has gone meanwhile stays where it is: the router would pass it by.
+    let stands = inner.halt.is_none()
+        && inner.place
+            == (Place::Behind {
+                cursor: asking.cursor,
+            });
     if !stands || !Arc::ptr_eq(inner.filter_at(asking.cursor).0, &asking.compiled) {
         return false;
     }
