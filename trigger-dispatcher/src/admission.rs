@@ -55,6 +55,11 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
         }
     }
     change(serving, &mut gate, changed).await?;
+    // Where one that is back stands is known here exactly.
+    let back = with_other_filters(&known(serving, &specs, &wanted));
+    if !back.is_empty() {
+        change_filters(serving, &mut gate, &back).await?;
+    }
     if !specs.is_empty() {
         open(serving, &mut gate, specs, &wanted).await?;
     }
@@ -80,6 +85,28 @@ fn present(serving: &Serving, trigger: &Trigger) -> Option<Arc<Lane>> {
 /// trigger.
 fn is_of(lane: &Lane, trigger: &Trigger) -> bool {
     trigger.uid.is_none() || lane.inner.lock().settings.trigger.uid == trigger.uid
+}
+
+/// The lanes of triggers that are back and were gone while this process served them, with those triggers.
+fn known(
+    serving: &Serving,
+    specs: &[LaneSpec],
+    wanted: &BTreeMap<ObjectName, Arc<Trigger>>,
+) -> Vec<(Arc<Lane>, Arc<Trigger>)> {
+    let routes = serving.routes.lock();
+    let known = specs.iter().filter_map(|spec| {
+        let lane = routes.lanes.get(routes.by_name.get(&spec.trigger)?)?;
+        Some((lane.clone(), wanted.get(&spec.trigger)?.clone()))
+    });
+    known.collect()
+}
+
+/// Those whose trigger has other filters than before.
+fn with_other_filters(lanes: &[(Arc<Lane>, Arc<Trigger>)]) -> Vec<(Arc<Lane>, Arc<Trigger>)> {
+    let is_other = |(lane, trigger): &&(Arc<Lane>, Arc<Trigger>)| {
+        lane.inner.lock().settings.trigger.filters != trigger.filters
+    };
+    lanes.iter().filter(is_other).cloned().collect()
 }
 
 /// Lanes whose trigger is gone stop where they are, durably.
@@ -144,10 +171,7 @@ async fn change(
     gate: &mut Gate,
     changed: Vec<(Arc<Lane>, Arc<Trigger>)>,
 ) -> Result<(), ChannelError> {
-    let filter_changed = |(lane, trigger): &&(Arc<Lane>, Arc<Trigger>)| {
-        lane.inner.lock().settings.trigger.filters != trigger.filters
-    };
-    let others: Vec<_> = changed.iter().filter(filter_changed).cloned().collect();
+    let others = with_other_filters(&changed);
     if !others.is_empty() {
         change_filters(serving, gate, &others).await?;
     }
