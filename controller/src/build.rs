@@ -85,7 +85,15 @@ pub(crate) fn build<'a>(
             draft.generation = Some(entry.generation);
         }
     }
-    let in_mesh = entries.iter().filter(|entry| entry.valid.is_some());
+    // A Trigger without its Broker has no lane.
+    let has_lane = |trigger: &ObjectName| {
+        let trigger = built.mesh.triggers.get(trigger);
+        trigger.is_some_and(|trigger| built.mesh.brokers.contains_key(&trigger.broker))
+    };
+    let in_mesh = entries
+        .iter()
+        .filter(|entry| entry.valid.is_some())
+        .filter(|entry| entry.key.kind != Kind::Trigger || has_lane(&entry.key.name));
     built.members = in_mesh.map(|entry| entry.identity()).collect();
     built
 }

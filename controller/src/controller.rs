@@ -225,7 +225,9 @@ impl Controller {
 
     /// Waits until something is seen; `false`: it is time to make a mesh without that.
     async fn until_seen(&mut self) -> bool {
-        let again = self.again.map(|(at, _)| at);
+        // While something is looked up, no mesh is made anyway.
+        let again = self.again.filter(|_| !self.index.is_waiting());
+        let again = again.map(|(at, _)| at);
         let seen = match self.index.waits_until().into_iter().chain(again).min() {
             Some(at) => timeout_at(at, self.sightings.recv()).await.unwrap_or_default(),
             None => self.sightings.recv().await,

@@ -47,7 +47,9 @@ impl Index {
     /// What an earlier run has kept.
     pub(crate) fn new(options: Options, kept: Kept) -> Self {
         let mut objects = Objects::default();
-        for object in &kept.objects {
+        // What is not watched any more would never be replaced, nor removed.
+        let is_watched = |object: &&Arc<Value>| options.watches(object["metadata"]["namespace"].as_str());
+        for object in kept.objects.iter().filter(is_watched) {
             objects.remember(Value::clone(object));
         }
         Self {

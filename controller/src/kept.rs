@@ -47,6 +47,8 @@ const VERSION: u32 = 1;
 const NAME: &str = "accepted.json";
 /// The pause after a write.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a write that failed: it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Reads what an earlier run has kept; what cannot be read counts as nothing.
 pub(crate) fn read(folder: &Path) -> Kept {
@@ -89,7 +91,10 @@ pub(crate) async fn keep(folder: PathBuf, mut newest: watch::Receiver<Option<Arc
             tracing::error!(%error, "the accepted documents cannot be kept: a start without the API server would serve older ones");
         }
         is_failing = error.is_some();
-        tokio::time::sleep(PAUSE).await;
+        if is_failing {
+            newest.mark_changed();
+        }
+        tokio::time::sleep(if is_failing { RETRY } else { PAUSE }).await;
     }
 }
 

@@ -42,6 +42,11 @@ impl Options {
     }
 
     /// The scopes in which a kind is watched: each namespace, or the whole cluster.
+    /// Whether objects of a namespace are watched.
+    pub(crate) fn watches(&self, namespace: Option<&str>) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|one| Some(one.as_str()) == namespace)
+    }
+
     pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         if self.namespaces.is_empty() {
             return vec![None];

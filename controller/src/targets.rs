@@ -40,6 +40,19 @@ pub(crate) struct Target {
     pub(crate) ready: Option<bool>,
 }
 
+// === impl Shelf ===
+
+impl Shelf {
+    /// Forgets what was known of places that are not watched any more: it may have changed when they are
+    /// watched again.
+    fn keep(&mut self, is_watched: impl Fn(Option<String>) -> bool) {
+        let Self { standings, found } = self;
+        standings.retain(|namespace, _| is_watched(namespace.clone()));
+        let is_everywhere = standings.get(&None) == Some(&Standing::Complete);
+        found.retain(|name, _| is_everywhere || standings.contains_key(&Some(name.namespace().to_owned())));
+    }
+}
+
 // === impl TargetKind ===
 
 impl TargetKind {
@@ -115,6 +128,14 @@ impl Targets {
                 let namespace = Some(reference.name.namespace().to_owned());
                 places.insert(Place { what, namespace });
             }
+        }
+        for (kind, shelf) in &mut self.shelves {
+            shelf.keep(|namespace| {
+                places.contains(&Place {
+                    what: What::Target(kind.clone()),
+                    namespace,
+                })
+            });
         }
         places
     }

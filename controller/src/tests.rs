@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::Uri;
 use kube::core::DynamicObject;
 use millrace_crds::{Document, Draft, Kind};
 use millrace_model::status::SourceStatus;
-use millrace_model::{ObjectName, Reference, SourceKey, SourceKind, SourceState, Target};
+use millrace_model::{ObjectName, Reference, SourceKey, SourceKind, SourceState, Target, Unresolved};
 use serde_json::{Value, json};
 
 use crate::build::{Built, build, needs};
+use crate::index::Index;
+use crate::kept::Kept;
 use crate::objects::{Objects, Standing};
 use crate::options::Options;
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
@@ -303,6 +306,18 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
 }
 
 #[test]
+fn a_trigger_that_was_there_before_its_broker_waits_for_the_mesh_that_has_both() {
+    let mut world = World::with(vec![], vec![trigger("shop/t", "b")]);
+    world.apply();
+    let broker = News::Applied(Box::new(broker("shop/b", None)));
+    world.objects.see(Kind::Broker, None, broker);
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    assert!(ready.starts_with("Ready=Unknown DataPlaneNotUpdated"), "{ready}");
+    world.apply();
+    assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
+}
+
+#[test]
 fn an_invalid_generation_leaves_the_last_valid_one_in_the_mesh_and_says_what_is_wrong() {
     let mut world = World::with(vec![broker("shop/b", None)], vec![trigger("shop/t", "b")]);
     world.apply();
@@ -391,6 +406,23 @@ fn what_is_kept_makes_the_same_mesh_until_the_first_complete_list() {
 }
 
 #[test]
+fn of_what_is_kept_only_namespaces_that_are_watched_are_served() {
+    let object = |name| Arc::new(serde_json::to_value(broker(name, None)).expect("an object"));
+    let kept = Kept {
+        objects: vec![object("shop/b"), object("billing/b")],
+        ..Kept::default()
+    };
+    for (namespaces, expected) in [(vec![], 2), (vec!["shop"], 1), (vec!["other"], 0)] {
+        let options = Options {
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            ..World::new().options
+        };
+        let index = Index::new(options, kept.clone());
+        assert_eq!(index.objects.all().count(), expected, "{namespaces:?}");
+    }
+}
+
+#[test]
 fn a_service_is_resolved_lost_and_found_again() {
     let mut world = World::with(vec![broker("shop/b", None)], vec![to_service("shop/t")]);
     world.apply();
@@ -446,6 +478,28 @@ fn a_kind_that_may_not_be_listed_everywhere_is_watched_where_it_is_referred_to()
     world.apply();
     assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
     assert!(world.targets.want(&BTreeSet::new(), false).is_empty());
+}
+
+#[test]
+fn what_was_known_of_a_namespace_is_forgotten_when_nothing_there_is_referred_to() {
+    let mut targets = Targets::default();
+    let (kind, ship, bill) = (
+        service_kind(),
+        reference("v1", "Service", "shop/ship"),
+        reference("v1", "Service", "billing/bill"),
+    );
+    let both = [ship.clone(), bill.clone()].into();
+    targets.want(&both, true);
+    for (namespace, name) in [("shop", "shop/ship"), ("billing", "billing/bill")] {
+        let listed = News::Listed(vec![object("v1", "Service", name, json!({}))]);
+        targets.see(&kind, Some(namespace), listed, "cluster.local");
+    }
+    targets.want(&both, true);
+    assert!(targets.get(&ship).is_ok());
+    targets.want(&[bill.clone()].into(), true);
+    targets.want(&both, true);
+    assert_eq!(targets.get(&ship), Err(Unresolved::Pending));
+    assert!(targets.get(&bill).is_ok());
 }
 
 #[test]

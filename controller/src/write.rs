@@ -53,8 +53,8 @@ pub(crate) struct Writer {
     clock: Clock,
     metrics: Metrics,
     recorder: Recorder,
-    /// The version of each object that was written to, until a newer one is seen.
-    written: Mutex<HashMap<String, String>>,
+    /// What was written last to each object, and to which version of it, until a newer one is seen.
+    written: Mutex<HashMap<String, (String, Status)>>,
     has_failed: AtomicBool,
     is_forbidden: AtomicBool,
 }
@@ -117,11 +117,15 @@ impl Writer {
             .collect();
         self.written
             .lock()
-            .retain(|uid, version| versions.get(uid.as_str()) == Some(&version.as_str()));
+            .retain(|uid, (version, _)| versions.get(uid.as_str()) == Some(&version.as_str()));
     }
 
     fn is_due(&self, write: &Write) -> bool {
-        !write.status.is_said_by(&write.before) && !self.written.lock().contains_key(&write.uid)
+        let written = self.written.lock();
+        let is_written = written
+            .get(&write.uid)
+            .is_some_and(|(_, status)| *status == write.status);
+        !is_written && !write.status.is_said_by(&write.before)
     }
 
     async fn write(&self, write: &Write) {
@@ -154,9 +158,8 @@ impl Writer {
     }
 
     fn note(&self, write: &Write) {
-        self.written
-            .lock()
-            .insert(write.uid.clone(), write.version.clone());
+        let what = (write.version.clone(), write.status.clone());
+        self.written.lock().insert(write.uid.clone(), what);
     }
 
     /// What a refusal means.
@@ -164,9 +167,12 @@ impl Writer {
         match code {
             // The object has changed, or is gone: the next sighting says what.
             404 | 409 => Outcome::Outdated,
-            // Nothing but another role, or another definition, makes it better.
+            // Another role, or another definition, makes it better. A role may come at any time.
             403 | 422 => {
-                self.note(write);
+                match code {
+                    403 => self.has_failed.store(true, Ordering::Relaxed),
+                    _ => self.note(write),
+                }
                 if !self.is_forbidden.swap(true, Ordering::Relaxed) {
                     tracing::error!(object = %write.key, message, "a status cannot be written; this is logged once");
                 }
