@@ -161,16 +161,22 @@ async fn feed(
     }
     behind.sort_by_key(|(cursor, _)| *cursor);
     let mut rest = &behind[..];
-    while !rest.is_empty() {
-        match feed_group(serving, rest, readers, costly).await {
-            Ok(fed) => rest = &rest[fed..],
+    let mut is_said = false;
+    while let Some((first, _)) = rest.first() {
+        let fed = match feed_group(serving, rest, readers, costly).await {
+            Ok(fed) => fed,
+            // Those that are further on may be in a part that can be read.
             Err(error) => {
-                serving
-                    .span
-                    .in_scope(|| tracing::error!(%error, "the log cannot be read; trying again in a second"));
-                return false;
+                if !std::mem::replace(&mut is_said, true) {
+                    serving.span.in_scope(
+                        || tracing::error!(%error, "the log cannot be read; trying again in a second"),
+                    );
+                }
+                good = false;
+                rest.partition_point(|(cursor, _)| cursor <= first)
             }
-        }
+        };
+        rest = &rest[fed..];
     }
     good
 }
