@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, assemble};
-use millrace_model::{Mesh, ObjectName, Reference};
+use millrace_model::{Mesh, ObjectName, Reference, SourceKey};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(crate) struct Built {
     pub(crate) mesh: Mesh,
     pub(crate) drafts: Vec<Draft>,
     /// What is in the mesh: uids with the generation that counts.
-    pub(crate) members: HashSet<(String, i64)>,
+    pub(crate) members: BTreeMap<Key, (String, i64)>,
 }
 
 /// What the objects refer to, beside Brokers and each other.
@@ -63,7 +63,7 @@ pub(crate) fn build<'a>(
     let mut built = Built {
         mesh: assembled.mesh,
         drafts: assembled.drafts,
-        members: HashSet::new(),
+        members: BTreeMap::new(),
     };
     let by_key: BTreeMap<_, &Entry> = entries.iter().map(|entry| (&entry.key, *entry)).collect();
     built.mesh.sources.retain(|source, _| {
@@ -94,8 +94,35 @@ pub(crate) fn build<'a>(
         .iter()
         .filter(|entry| entry.valid.is_some())
         .filter(|entry| entry.key.kind != Kind::Trigger || has_lane(&entry.key.name));
-    built.members = in_mesh.map(|entry| entry.identity()).collect();
+    built.members = in_mesh
+        .map(|entry| (entry.key.clone(), entry.identity()))
+        .collect();
     built
+}
+
+impl Built {
+    /// The members that are in effect as they were built, with this mesh in effect.
+    pub(crate) fn in_effect(&self, mesh: &Mesh) -> HashSet<(String, i64)> {
+        let built = &self.mesh;
+        let has_broker = |name: &ObjectName| built.brokers.get(name) == mesh.brokers.get(name);
+        let members = self.members.iter().filter(|(Key { kind, name }, _)| match kind {
+            Kind::Broker => has_broker(name),
+            Kind::Trigger => {
+                let trigger = built.triggers.get(name);
+                trigger == mesh.triggers.get(name)
+                    && trigger.is_some_and(|trigger| has_broker(&trigger.broker))
+            }
+            Kind::Source(kind) => {
+                let key = SourceKey {
+                    kind: *kind,
+                    name: name.clone(),
+                };
+                built.sources.get(&key) == mesh.sources.get(&key)
+            }
+            Kind::Secret => false,
+        });
+        members.map(|(_, identity)| identity.clone()).collect()
+    }
 }
 
 /// What the objects that are served refer to.

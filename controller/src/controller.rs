@@ -49,6 +49,8 @@ pub struct Controller {
     running: Running,
     built: Built,
     applied: HashSet<(String, i64)>,
+    /// The mesh in effect.
+    in_effect: Arc<Mesh>,
     /// When the mesh is tried again, and after which pause.
     again: Option<(Instant, Duration)>,
     delay: String,
@@ -109,6 +111,7 @@ impl Controller {
             running: Running::default(),
             built: Built::default(),
             applied: HashSet::new(),
+            in_effect: Arc::default(),
             again: None,
             delay: String::new(),
             triggers: BTreeMap::new(),
@@ -155,12 +158,13 @@ impl Controller {
         self.make()
     }
 
-    /// Says whether the mesh of the last [`Controller::next`] is in effect, or why not. Then it is tried
-    /// again after a pause.
-    pub fn took(&mut self, outcome: Result<(), String>) {
+    /// Gives what is in effect after the mesh of the last [`Controller::next`], or says why that is not. Then
+    /// it is tried again after a pause.
+    pub fn took(&mut self, outcome: Result<Arc<Mesh>, String>) {
         match outcome {
-            Ok(()) => {
-                self.applied.clone_from(&self.built.members);
+            Ok(mesh) => {
+                self.applied = self.built.in_effect(&mesh);
+                self.in_effect = mesh;
                 self.again = None;
                 self.delay.clear();
                 self.note_deletions();
@@ -180,6 +184,15 @@ impl Controller {
     /// Says that the mesh of the last [`Controller::next`] takes its time: the statuses then say so.
     pub fn waits(&mut self) {
         self.write();
+    }
+
+    /// Gives what is in effect now: what could not be served at once may be by now.
+    pub fn see_effect(&mut self, mesh: Arc<Mesh>) {
+        if !Arc::ptr_eq(&self.in_effect, &mesh) {
+            self.applied = self.built.in_effect(&mesh);
+            self.in_effect = mesh;
+            self.write();
+        }
     }
 
     /// Says how the sources run; their statuses then say so.

@@ -82,7 +82,8 @@ impl World {
 
     /// The mesh is in effect.
     fn apply(&mut self) {
-        self.applied = self.build().members;
+        let built = self.build();
+        self.applied = built.in_effect(&built.mesh);
     }
 
     /// A source is in that state.

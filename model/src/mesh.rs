@@ -1,6 +1,6 @@
 //! The whole mesh as one snapshot. Code that needs the newest one holds a `watch::Receiver<Arc<Mesh>>`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::{Broker, ObjectName, Source, SourceKey, Trigger};
@@ -38,6 +38,28 @@ impl Mesh {
         let sources = share(&mut self.sources, &before.sources);
         self.revision = before.revision + u64::from(!(brokers && triggers && sources));
         self
+    }
+
+    /// This mesh, but with these brokers and their triggers as they were `before`.
+    #[must_use]
+    pub fn keeping(&self, brokers: &BTreeSet<ObjectName>, before: &Self) -> Self {
+        let mut mesh = self.clone();
+        for name in brokers {
+            match before.brokers.get(name) {
+                Some(broker) => mesh.brokers.insert(name.clone(), broker.clone()),
+                None => mesh.brokers.remove(name),
+            };
+        }
+        mesh.triggers
+            .retain(|_, trigger| !brokers.contains(&trigger.broker));
+        for (name, trigger) in &before.triggers {
+            if brokers.contains(&trigger.broker) {
+                mesh.triggers
+                    .entry(name.clone())
+                    .or_insert_with(|| trigger.clone());
+            }
+        }
+        mesh
     }
 }
 

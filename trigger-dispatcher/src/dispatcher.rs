@@ -1,6 +1,6 @@
 //! Keeps one serving per partition that this process owns.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alone::Alone;
+use crate::applied::Applied;
 use crate::budget::Budget;
 use crate::catch_up::STRETCH_BYTES;
 use crate::lane::Lane;
@@ -94,7 +95,7 @@ pub struct Parts {
 pub struct Dispatcher {
     parts: Parts,
     common: Common,
-    applied: watch::Sender<u64>,
+    applied: watch::Sender<Applied>,
     /// The newest mesh.
     newest: Arc<Mesh>,
     /// By broker and partition. Their order is the same in each run, as that of
@@ -121,17 +122,6 @@ impl Default for DispatcherOptions {
     }
 }
 
-/// What came of serving partitions by a mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    /// All are served.
-    Complete,
-    /// Those that are not are of Brokers that no document has.
-    AllOfTheMesh,
-    /// A Broker of the mesh is not served.
-    Incomplete,
-}
-
 // === impl Dispatcher ===
 
 impl Dispatcher {
@@ -155,7 +145,7 @@ impl Dispatcher {
         Self {
             parts,
             common,
-            applied: watch::Sender::new(0),
+            applied: watch::Sender::default(),
             newest: Arc::default(),
             served: HashMap::default(),
             release,
@@ -169,8 +159,8 @@ impl Dispatcher {
         self.release.clone()
     }
 
-    /// The revision of the mesh that is in effect: its triggers' start positions are durable.
-    pub fn applied(&self) -> watch::Receiver<u64> {
+    /// How much of the newest mesh is in effect.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
         self.applied.subscribe()
     }
 
@@ -249,28 +239,29 @@ impl Dispatcher {
         }));
     }
 
-    /// Makes what is served match the mesh. The mesh counts as applied only when all of its Brokers are
-    /// served: an event that is admitted afterwards must find the lanes that want it. Brokers of no document
-    /// hold nobody up.
+    /// Makes what is served match the mesh, and says which of its Brokers are not served by it: an event that
+    /// is admitted afterwards must find the lanes that want it. One Broker holds no other up.
     async fn apply(&mut self, mesh: Arc<Mesh>, shutdown: &CancellationToken) {
         self.newest = mesh.clone();
-        let mut are_open = true;
+        let mut failed = BTreeSet::new();
         for broker in mesh.brokers.keys().filter(|broker| !self.parts.logs.has(broker)) {
-            are_open = false;
             let _span = tracing::error_span!("broker", %broker).entered();
             tracing::error!("the broker's channel is not open; trying again in a second");
+            failed.insert(broker.clone());
         }
         // Also those of no document any more: the debts of their triggers are kept for the grace period.
         let owned = self.parts.owned.all();
-        let Some(outcome) = self.serve_all(owned, &mesh, shutdown).await else {
+        let Some(unserved) = self.serve_all(owned, &mesh, shutdown).await else {
             return;
         };
+        failed.extend(unserved);
         self.show_unserved(&mesh);
-        if are_open && outcome != Outcome::Incomplete {
-            self.applied.send_replace(mesh.revision);
-        }
-        let is_done = are_open && outcome == Outcome::Complete;
-        self.unapplied = (!is_done).then(|| (mesh, Instant::now() + TRY_AGAIN));
+        self.unapplied = (!failed.is_empty()).then(|| (mesh.clone(), Instant::now() + TRY_AGAIN));
+        failed.retain(|broker| mesh.brokers.contains_key(broker));
+        self.applied.send_replace(Applied {
+            revision: mesh.revision,
+            unserved: failed,
+        });
     }
 
     /// Ends serving what was lost, and serves what was gained of Brokers in the mesh. The partitions of other
@@ -289,20 +280,21 @@ impl Dispatcher {
             let key = (broker.clone(), channel.partition());
             mesh.brokers.contains_key(broker) && !self.served.contains_key(&key)
         });
-        let outcome = self.serve_all(gained, &mesh, shutdown).await;
-        if outcome.is_some_and(|outcome| outcome != Outcome::Complete) {
+        let failed = self.serve_all(gained, &mesh, shutdown).await;
+        if failed.is_some_and(|failed| !failed.is_empty()) {
             self.unapplied.get_or_insert((mesh, Instant::now() + TRY_AGAIN));
         }
     }
 
-    /// Serves these partitions by the mesh. A shutdown is noticed between two: `None`.
+    /// Serves these partitions by the mesh; gives the Brokers that cannot be served. A shutdown is noticed
+    /// between two: `None`.
     async fn serve_all(
         &mut self,
         owned: Vec<(ObjectName, Arc<dyn Channel>)>,
         mesh: &Mesh,
         shutdown: &CancellationToken,
-    ) -> Option<Outcome> {
-        let mut outcome = Outcome::Complete;
+    ) -> Option<BTreeSet<ObjectName>> {
+        let mut failed = BTreeSet::new();
         for (broker, channel) in owned {
             if shutdown.is_cancelled() {
                 return None;
@@ -311,16 +303,14 @@ impl Dispatcher {
                 // Whoever owns it now serves it.
                 Ok(()) | Err(ChannelError::NotOwner) => {}
                 Err(error) => {
-                    outcome = match mesh.brokers.contains_key(&broker) {
-                        true => Outcome::Incomplete,
-                        false => outcome.max(Outcome::AllOfTheMesh),
-                    };
-                    let _span = tracing::error_span!("broker", %broker).entered();
-                    tracing::error!(%error, "the broker's triggers cannot be served; trying again in a second");
+                    tracing::error_span!("broker", %broker).in_scope(
+                        || tracing::error!(%error, "the broker's triggers cannot be served; trying again in a second"),
+                    );
+                    failed.insert(broker);
                 }
             }
         }
-        Some(outcome)
+        Some(failed)
     }
 
     async fn serve(

@@ -19,6 +19,7 @@
 
 mod admission;
 mod alone;
+mod applied;
 mod attempt;
 mod bad_reply;
 mod budget;
@@ -46,6 +47,7 @@ mod watched;
 mod window;
 mod worker;
 
+pub use applied::Applied;
 pub use catch_up::STRETCH_BYTES;
 pub use dispatcher::{Dispatcher, DispatcherOptions, Parts, sweep_interval};
 pub use metrics::Metrics;

@@ -109,10 +109,11 @@ impl Origin for Cluster {
     }
 
     async fn follow(&mut self, running: &mut impl Live) {
-        self.controller.took(Ok(()));
+        self.controller.took(Ok(running.current()));
         self.forget().await;
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
+                self.controller.see_effect(running.current());
                 self.controller.observe(&self.board.sources());
                 continue;
             };
@@ -140,7 +141,7 @@ impl Origin for Cluster {
 
 impl Cluster {
     /// Brings a mesh into effect, and has the statuses say so where that takes long.
-    async fn take(&mut self, mesh: Mesh, running: &mut impl Live) -> Result<(), String> {
+    async fn take(&mut self, mesh: Mesh, running: &mut impl Live) -> Result<Arc<Mesh>, String> {
         let before = running.current().revision;
         let taken = {
             let mut taking = std::pin::pin!(running.take(mesh));
@@ -157,7 +158,7 @@ impl Cluster {
             let revision = mesh.revision;
             tracing::info!(revision, "the cluster changed; the new mesh is in effect");
         }
-        Ok(())
+        Ok(mesh)
     }
 
     /// Drops what is owed to Triggers that were deleted.

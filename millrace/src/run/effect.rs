@@ -2,13 +2,15 @@
 //! are durable, then the door opens. A Broker that is gone is given back in the opposite order.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use millrace_channel::embedded::{ChannelOptions, Embedded, Store, close_all};
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
-use millrace_trigger_dispatcher::Release;
+use millrace_trigger_dispatcher::{Applied, Release};
+use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, watch};
 
 /// What a change of the mesh goes through.
@@ -21,12 +23,14 @@ pub(crate) struct Effect {
     owned: Ownership,
     /// What the dispatcher is to serve.
     desired: watch::Sender<Arc<Mesh>>,
-    /// What the dispatcher serves: its revision.
-    applied: watch::Receiver<u64>,
+    /// What the dispatcher serves.
+    applied: watch::Receiver<Applied>,
     /// Ends the serving of a Broker.
     release: Release,
-    /// What intake lets in.
-    admitted: watch::Sender<Arc<Mesh>>,
+    /// What intake lets in. Held while it is made from the two before.
+    admitted: Mutex<watch::Sender<Arc<Mesh>>>,
+    /// A mesh has been taken.
+    has_begun: AtomicBool,
 }
 
 /// The right to change which Brokers there are.
@@ -43,7 +47,7 @@ impl Effect {
         logs: Logs,
         owned: Ownership,
         desired: watch::Sender<Arc<Mesh>>,
-        applied: watch::Receiver<u64>,
+        applied: watch::Receiver<Applied>,
         release: Release,
         admitted: watch::Sender<Arc<Mesh>>,
     ) -> Self {
@@ -55,13 +59,14 @@ impl Effect {
             desired,
             applied,
             release,
-            admitted,
+            admitted: Mutex::new(admitted),
+            has_begun: AtomicBool::new(false),
         }
     }
 
     /// The mesh in effect.
     pub(crate) fn current(&self) -> Arc<Mesh> {
-        self.admitted.borrow().clone()
+        self.admitted.lock().borrow().clone()
     }
 
     /// The partitions that this process owns.
@@ -70,37 +75,66 @@ impl Effect {
         self.owned.clone()
     }
 
-    /// Makes `mesh` the one in effect. An error leaves the one that was.
+    /// Makes `mesh` the one in effect, and gives what is in effect then. A Broker that cannot be served by it
+    /// stays as it was until it can be; only the first mesh waits for all. An error leaves the mesh that was.
     pub(crate) async fn take(&self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
         let _one = self.changing.lock().await;
-        let before = self.current();
+        let before = self.desired.borrow().clone();
         let mesh = Arc::new(mesh.succeeding(&before));
         if mesh.revision == before.revision {
-            return Ok(mesh);
+            self.has_begun.store(true, Ordering::Relaxed);
+            return Ok(self.current());
         }
         self.open_channels(&mesh).await?;
         self.desired.send_replace(mesh.clone());
+        let is_first = !self.has_begun.load(Ordering::Relaxed);
         let mut applied = self.applied.clone();
         applied
-            .wait_for(|revision| *revision >= mesh.revision)
+            .wait_for(|applied| match is_first {
+                true => applied.has_all_of(mesh.revision),
+                false => applied.revision >= mesh.revision,
+            })
             .await
             .context("the dispatcher has ended")?;
-        self.admitted.send_replace(mesh.clone());
-        Ok(mesh)
+        self.has_begun.store(true, Ordering::Relaxed);
+        Ok(self.admit())
+    }
+
+    /// Lets intake in what the dispatcher serves.
+    fn admit(&self) -> Arc<Mesh> {
+        let admitted = self.admitted.lock();
+        let (applied, desired) = (self.applied.borrow().clone(), self.desired.borrow().clone());
+        // Else a newer mesh is on its way.
+        if applied.revision == desired.revision {
+            let mesh = match applied.unserved.is_empty() {
+                true => desired,
+                false => Arc::new(desired.keeping(&applied.unserved, &admitted.borrow())),
+            };
+            admitted.send_replace(mesh);
+        }
+        admitted.borrow().clone()
+    }
+
+    /// Lets in what can be served later than the rest, until the dispatcher ends.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut applied = self.applied.clone();
+        while applied.changed().await.is_ok() {
+            self.admit();
+        }
     }
 
     /// Opens the channels that the mesh needs, all or none, and applies its options to those that are open.
+    /// One of no document that cannot be opened holds nothing up.
     async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
         let is_open = |name: &ObjectName| self.logs.has(name);
         let all = mesh.brokers.values();
-        let (open, mut closed): (Vec<_>, Vec<_>) = all
+        let (open, closed): (Vec<_>, Vec<_>) = all
             .map(|broker| (broker.name.clone(), options(broker)))
             .partition(|(name, _)| is_open(name));
         // Those of no document any more: parked events can be read there, and what their triggers are owed
         // waits for their return, up to the grace period.
         let mut gone = self.store.brokers()?;
         gone.retain(|name| !is_open(name) && !mesh.brokers.contains_key(name));
-        closed.extend(gone.into_iter().map(|name| (name, options_of_gone())));
         let opened = self.store.channels(closed).await;
         let opened =
             opened.map_err(|(broker, error)| anyhow::Error::new(error).context(unopened(&broker)))?;
@@ -111,7 +145,24 @@ impl Effect {
             let channel = changed.with_context(|| unopened(&broker))?;
             self.make_known([(broker, channel)]);
         }
+        self.open_gone(gone).await;
         Ok(())
+    }
+
+    async fn open_gone(&self, gone: Vec<ObjectName>) {
+        let with_options = |name: &ObjectName| (name.clone(), options_of_gone());
+        let all = self.store.channels(gone.iter().map(with_options).collect()).await;
+        if let Ok(opened) = all {
+            return self.make_known(opened);
+        }
+        for broker in gone {
+            match self.store.channel(&broker, options_of_gone()).await {
+                Ok(channel) => self.make_known([(broker, channel)]),
+                Err(error) => tracing::error_span!("broker", %broker).in_scope(|| {
+                    tracing::error!(%error, "the channel of a broker that is gone cannot be opened; it is tried again with the next change");
+                }),
+            }
+        }
     }
 
     /// Whoever has the data folder owns the partition of each Broker in it.
@@ -125,9 +176,15 @@ impl Effect {
 
     /// The Brokers that are open although no document has them any more.
     pub(super) fn gone(&self) -> Vec<ObjectName> {
-        let mesh = self.current();
         let open = self.owned.all().into_iter().map(|(broker, _)| broker);
-        open.filter(|broker| !mesh.brokers.contains_key(broker)).collect()
+        open.filter(|broker| !self.is_wanted(broker)).collect()
+    }
+
+    /// Whether a document has that Broker, also one that is not served yet, or whose reload was cut off by
+    /// the end of the process.
+    fn is_wanted(&self, broker: &ObjectName) -> bool {
+        let has_it = |mesh: &Mesh| mesh.brokers.contains_key(broker);
+        has_it(&self.current()) || has_it(&self.desired.borrow())
     }
 
     /// Whether a Broker's channel is open.
@@ -172,10 +229,9 @@ impl Effect {
 // === impl Changing ===
 
 impl Changing<'_> {
-    /// Whether a document has that Broker, also one whose reload was cut off by the end of the process.
+    /// Whether a document has that Broker.
     pub(super) fn is_wanted(&self, broker: &ObjectName) -> bool {
-        let has_it = |mesh: &Mesh| mesh.brokers.contains_key(broker);
-        has_it(&self.effect.current()) || has_it(&self.effect.desired.borrow())
+        self.effect.is_wanted(broker)
     }
 
     /// The channel of a Broker that no document has any more.

@@ -148,6 +148,7 @@ impl Role for Node {
         let dispatcher = Part::start(CancellationToken::new(), |shutdown| self.dispatcher.run(shutdown));
         let effect = Arc::new(self.effect);
         let front = self.front.open(async { effect.take(first.await).await }).await?;
+        drop(tokio::spawn(effect.clone().follow()));
         // Only now is it known which Brokers are gone.
         let keeper = Keeper::new(effect.clone(), self.orphan_grace, self.asks);
         let keeper = Part::start(CancellationToken::new(), |shutdown| keeper.run(shutdown));

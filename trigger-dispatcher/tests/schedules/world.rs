@@ -11,7 +11,9 @@ use millrace_delivery::{Connector, ConnectorOptions};
 use millrace_event::{Clock, Event, Intake, ObjectName, Origin, Refusal, Timestamp};
 use millrace_filter::Turns;
 use millrace_model::{Mesh, StatusBoard};
-use millrace_trigger_dispatcher::{Dispatcher, DispatcherOptions, Metrics, Observation, Observer, Parts};
+use millrace_trigger_dispatcher::{
+    Applied, Dispatcher, DispatcherOptions, Metrics, Observation, Observer, Parts,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +50,7 @@ pub(crate) struct Process {
     had: BTreeSet<u32>,
     pub(crate) stop: CancellationToken,
     pub(crate) ended: tokio::task::JoinHandle<()>,
-    applied: watch::Receiver<u64>,
+    applied: watch::Receiver<Applied>,
     mesh: watch::Sender<Arc<Mesh>>,
 }
 
@@ -168,7 +170,7 @@ impl World {
         }
         for process in &self.live {
             let mut applied = process.applied.clone();
-            let _ = applied.wait_for(|revision| *revision == 1).await;
+            let _ = applied.wait_for(|applied| applied.has_all_of(1)).await;
         }
         for _ in 0..8 + self.choose(21) {
             self.step().await;
@@ -206,10 +208,10 @@ impl World {
 
     /// The revision of the documents that is known to be in effect for a partition.
     pub(crate) fn in_effect(&mut self, partition: u32) -> u64 {
-        let applied = *self.live[self.owner(partition)].applied.borrow();
+        let applied = self.live[self.owner(partition)].applied.borrow().clone();
         let (counts_from, known) = self.counts.get_mut(&partition).expect("a partition");
-        if applied >= *counts_from {
-            *known = applied.max(*known);
+        if applied.has_all_of(*counts_from) {
+            *known = applied.revision.max(*known);
         }
         *known
     }

@@ -28,7 +28,7 @@ async fn a_trigger_made_anew_under_the_same_name_gets_a_lane_of_its_own() {
     let revision = world.desired.borrow().revision;
     let mut applied = world.applied.clone();
     applied
-        .wait_for(|applied| *applied >= revision)
+        .wait_for(|applied| applied.has_all_of(revision))
         .await
         .expect("it is applied");
     let lanes = world.channel.lanes().await.expect("they are read");

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::applied::Applied;
 use crate::metrics::BrokerMetrics;
 use crate::provoke::testing::{Held, Provoked};
 use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
@@ -55,7 +56,7 @@ pub(super) struct World {
     pub(super) board: Arc<StatusBoard>,
     pub(super) clock: Clock,
     pub(super) desired: watch::Sender<Arc<Mesh>>,
-    pub(super) applied: watch::Receiver<u64>,
+    pub(super) applied: watch::Receiver<Applied>,
     pub(super) stop: CancellationToken,
     pub(super) ended: JoinHandle<()>,
     pub(super) counts: BrokerMetrics,
@@ -196,7 +197,7 @@ impl World {
         let stopped = stop.clone();
         let ended = tokio::spawn(dispatcher.run(stopped));
         applied
-            .wait_for(|revision| *revision == 1)
+            .wait_for(|applied| applied.has_all_of(1))
             .await
             .expect("it is served");
         Self {
@@ -225,7 +226,7 @@ impl World {
         });
         let wanted = self.desired.borrow().revision;
         self.until("the documents to be in effect", async || {
-            (*self.applied.borrow() == wanted).then_some(())
+            self.applied.borrow().has_all_of(wanted).then_some(())
         })
         .await;
     }
