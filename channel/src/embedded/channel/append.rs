@@ -1,6 +1,5 @@
 //! The half of the contract that any process may have of a log: events are taken here, and read.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millrace_event::{Event, Timestamp};
@@ -70,7 +69,7 @@ impl Log for Embedded {
             return Ok(());
         }
         let _appending = Counted::begin(&self.appending);
-        if self.is_asleep.load(Ordering::SeqCst) {
+        if self.state.must_wake() {
             self.wake().await?;
         }
         if let Some(fault) = self.state.fault() {

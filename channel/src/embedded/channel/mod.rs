@@ -95,8 +95,6 @@ pub struct Embedded {
     /// Whether closing has come to an end.
     closed: tokio::sync::Mutex<Option<Result<(), ChannelError>>>,
     is_closed: AtomicBool,
-    /// Its files are closed, or are being closed: it is idle.
-    is_asleep: AtomicBool,
     /// Appends under way.
     appending: AtomicUsize,
     /// Held by the upkeep while it works.
@@ -154,7 +152,6 @@ impl Embedded {
             self.upkeep.notify_one();
             return Err(AppendError::Storage(error.to_string()));
         }
-        self.is_asleep.store(false, Ordering::SeqCst);
         // It was looked after less often.
         self.upkeep.notify_one();
         Ok(())
@@ -163,22 +160,15 @@ impl Embedded {
     /// Closes every file until there is something to do. Only if nothing is owed: then nothing that was
     /// acknowledged lies in a file that nobody holds open.
     async fn rest(self: &Arc<Self>) {
-        self.is_asleep.store(true, Ordering::SeqCst);
-        let mut is_resting = false;
-        if self.may_rest() {
-            let channel = self.clone();
-            let rested = blocking(self.span.clone(), move || {
-                channel.log.rest() && channel.may_rest() && channel.state.rest()
-            });
-            is_resting = rested.await.unwrap_or(false);
-        }
-        if is_resting && self.may_rest() {
+        if !self.may_rest() {
             return;
         }
-        // An append that came meanwhile needs it. It wakes it itself if this fails.
-        if !is_resting || self.state.wake().await.is_ok() {
-            self.is_asleep.store(false, Ordering::SeqCst);
-        }
+        let channel = self.clone();
+        let rested = blocking(self.span.clone(), move || {
+            channel.state.rest(|| channel.may_rest() && channel.log.rest())
+        });
+        // It fails only when the process ends.
+        let _ = rested.await;
     }
 
     fn may_rest(&self) -> bool {

@@ -151,7 +151,6 @@ impl Embedded {
             closed: tokio::sync::Mutex::default(),
             tending: Arc::default(),
             is_closed: AtomicBool::new(false),
-            is_asleep: AtomicBool::new(asleep),
             appending: AtomicUsize::new(0),
             said_fault: parking_lot::Mutex::default(),
             _folder: around.folder,

@@ -204,7 +204,7 @@ impl Embedded {
 
     /// Whether its files are closed.
     pub(super) fn rests(&self) -> bool {
-        self.is_asleep.load(Ordering::SeqCst) && !self.state.is_open()
+        !self.state.is_open()
     }
 }
 

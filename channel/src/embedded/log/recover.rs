@@ -284,7 +284,9 @@ fn open_last(
         recovery.torn_bytes += torn_bytes;
         file.set_len(survey.end_byte).map_err(fault("cut"))?;
     }
-    let is_trusted = ended_cleanly && survey.end_byte == last.bytes;
+    // Only what ends with the mark, or holds nothing, is known to have been synced.
+    let is_known = survey.marked || survey.end == last.base;
+    let is_trusted = ended_cleanly && is_known && survey.end_byte == last.bytes;
     if !is_trusted {
         file.sync_data().map_err(fault("sync"))?;
     }

@@ -82,6 +82,8 @@ struct Shared {
     commands: watch::Sender<u64>,
     /// Whether the worker has the database open. While the Broker is idle, nobody keeps it open.
     is_open: AtomicBool,
+    /// Whether it is closed, or is being closed.
+    is_resting: AtomicBool,
     /// Its lanes, as somebody read them while it was closed, and how often it had been opened then.
     at_rest: Mutex<Option<(u64, Vec<Lane>)>>,
     /// How often it was opened again.
@@ -282,11 +284,17 @@ impl State {
         self.shared.is_open.load(Ordering::Acquire)
     }
 
+    /// Whether it must be opened before anything is stored. An append says first that it is under way: then
+    /// either it sees that it has to wake the state, or the state sees it and stays open.
+    pub(crate) fn must_wake(&self) -> bool {
+        self.shared.is_resting.load(Ordering::SeqCst)
+    }
+
     /// Closes the database until there is more to write, with the mark of a clean end; `false`: that is now,
-    /// or something is owed. Blocking.
-    pub(crate) fn rest(&self) -> bool {
+    /// or something is owed, or it must not rest. Blocking.
+    pub(crate) fn rest(&self, may_rest: impl FnOnce() -> bool) -> bool {
         // A search that is under way has files open.
-        self.searches.try_lock().is_ok() && self.station.rest()
+        self.searches.try_lock().is_ok() && self.station.rest(may_rest)
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StateError>

@@ -173,6 +173,7 @@ impl Opened {
             noted: Mutex::new(noted),
             commands: watch::Sender::new(0),
             is_open: AtomicBool::new(!asleep),
+            is_resting: AtomicBool::new(asleep),
             // Who begins asleep has just been read.
             at_rest: Mutex::new(if asleep {
                 Some((0, lanes::all(&self.db)?))

@@ -40,7 +40,8 @@ impl State {
     /// Every lane. While the database is closed they do not change, so it is opened for them once.
     pub(crate) async fn lanes(&self) -> Result<Vec<Lane>, StateError> {
         let openings = self.shared.openings.load(Ordering::Acquire);
-        if !self.is_open()
+        let was_closed = !self.is_open();
+        if was_closed
             && let Some((_, lanes)) = self
                 .shared
                 .at_rest
@@ -51,7 +52,7 @@ impl State {
             return Ok(lanes.clone());
         }
         let lanes = self.read(lanes::all).await?;
-        if !self.is_open() {
+        if was_closed && !self.is_open() {
             *self.shared.at_rest.lock() = Some((openings, lanes.clone()));
         }
         Ok(lanes)

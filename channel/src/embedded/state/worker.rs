@@ -103,8 +103,10 @@ impl Worker {
             opened => opened,
         };
         self.db = Some(opened?);
-        self.shared.openings.fetch_add(1, Ordering::AcqRel);
+        // In this order: lanes that were read before this are not kept as those of the rest before.
         self.shared.is_open.store(true, Ordering::Release);
+        self.shared.openings.fetch_add(1, Ordering::AcqRel);
+        self.shared.is_resting.store(false, Ordering::SeqCst);
         self.shared.at_rest.lock().take();
         (self.hooks.on_wake)();
         Ok(())
@@ -118,9 +120,17 @@ impl Worker {
         Ok(db)
     }
 
-    /// Closes the database, with the mark of a clean end, if nothing waits and nothing is owed; says whether
-    /// it is closed.
-    fn rest(&mut self) -> bool {
+    /// Closes the database, with the mark of a clean end, if nothing waits, nothing is owed, and it may; says
+    /// whether it is closed.
+    fn rest(&mut self, may_rest: impl FnOnce() -> bool) -> bool {
+        // From now on who stores something asks for it to be opened, and waits for this to end.
+        self.shared.is_resting.store(true, Ordering::SeqCst);
+        let rests = self.db.is_none() || (may_rest() && self.close_clean());
+        self.shared.is_resting.store(rests, Ordering::SeqCst);
+        rests
+    }
+
+    fn close_clean(&mut self) -> bool {
         let Some(db) = &self.db else { return true };
         if !self.orders.is_empty() || self.shared.files.look().is_some() {
             return false;

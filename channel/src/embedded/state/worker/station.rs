@@ -24,9 +24,11 @@ impl Station {
         }
     }
 
-    /// Closes the database until there is more to write; `false`: that is now. Blocking.
-    pub(in crate::embedded::state) fn rest(&self) -> bool {
-        let rests = self.worker.lock().as_mut().is_some_and(Worker::rest);
+    /// Closes the database until there is more to write; `false`: that is now, or it must not. Blocking.
+    pub(in crate::embedded::state) fn rest(&self, may_rest: impl FnOnce() -> bool) -> bool {
+        let mut held = self.worker.lock();
+        let rests = held.as_mut().is_some_and(|worker| worker.rest(may_rest));
+        drop(held);
         if rests {
             self.seat.stir();
         }
