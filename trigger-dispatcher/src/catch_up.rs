@@ -3,6 +3,7 @@
 
 mod costly;
 
+use std::collections::{HashSet, VecDeque};
 use std::ops::Bound;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use millrace_budget::Slot;
 use millrace_channel::{Batch, ChannelError, Reader};
 use millrace_event::Event;
 use millrace_filter::{Allowance, Compiled, Decision, Subject};
+use tokio::time::{Instant, sleep_until};
 
 use crate::lane::{Lane, Place};
 use crate::provoke;
@@ -32,20 +34,30 @@ const KEPT_BYTES: usize = 256 << 10;
 /// The most lanes that are fed at a time: the tasks of other Brokers wait for the memory meanwhile.
 const LANES: usize = 64;
 
+/// How soon a lane that stands where nothing can be read asks again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Feeds hungry lanes until the broker is no longer served.
 pub(crate) async fn run(serving: Arc<Serving>) {
     take_up(&serving);
     let mut readers: Vec<Box<dyn Reader>> = Vec::new();
     let mut panics = waits();
     let mut last = u32::MAX;
+    // Those that stand where nothing can be read. The others do not wait with them.
+    let mut put_off: VecDeque<(Instant, Arc<Lane>)> = VecDeque::new();
     loop {
+        while let Some((_, lane)) = put_off.pop_front_if(|(at, _)| *at <= Instant::now()) {
+            ask_again(&serving, &lane);
+        }
         let hungry = some_hungry(&serving, &mut last);
         if hungry.is_empty() {
             readers.clear();
+            let next = put_off.front().map(|(at, _)| *at);
             tokio::select! {
                 biased;
                 () = serving.stop.cancelled() => return,
                 () = serving.hungry_waker.notified() => continue,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => continue,
             }
         }
         if serving.is_stopped() {
@@ -67,35 +79,40 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             let deciding = pin!(costly.decide(&serving));
             fed = caught(deciding).await.and(fed);
         }
-        let again = match fed {
-            Ok(true) => {
+        let unread = match fed {
+            Ok(unread) => {
                 panics = waits();
-                Duration::ZERO
-            }
-            Ok(false) => {
-                readers.clear();
-                Duration::from_secs(1)
+                unread
             }
             Err(panic) => {
                 // The lanes stand where they stood, and ask again.
                 serving.note_panic(Task::CatchUp, &panic);
                 readers.clear();
-                panics.next().unwrap_or_default()
+                tokio::select! {
+                    biased;
+                    () = serving.stop.cancelled() => return,
+                    () = tokio::time::sleep(panics.next().unwrap_or_default()) => {}
+                }
+                HashSet::new()
             }
         };
-        if !again.is_zero() {
-            tokio::select! {
-                biased;
-                () = serving.stop.cancelled() => return,
-                () = tokio::time::sleep(again) => {}
+        if !unread.is_empty() {
+            readers.clear();
+        }
+        let at = Instant::now() + AGAIN;
+        for lane in lanes {
+            match unread.contains(&lane.key) {
+                true => put_off.push_back((at, lane)),
+                false => ask_again(&serving, &lane),
             }
         }
-        for lane in &lanes {
-            let mut inner = lane.inner.lock();
-            inner.asked = false;
-            serving.stir(lane, &mut inner);
-        }
     }
+}
+
+fn ask_again(serving: &Arc<Serving>, lane: &Arc<Lane>) {
+    let mut inner = lane.inner.lock();
+    inner.asked = false;
+    serving.stir(lane, &mut inner);
 }
 
 /// Takes some of the hungry lanes out, from the one behind `last` on, so that each has its turn.
@@ -137,21 +154,22 @@ fn take_up(serving: &Serving) {
 }
 
 /// Gives each lane what it owes from before, then reads one stretch of the log for each group of lanes near
-/// each other, so that none waits for another that is further behind. `false`: something could not be read.
+/// each other, so that none waits for another that is further behind. Gives the lanes for which something
+/// could not be read.
 async fn feed(
     serving: &Arc<Serving>,
     lanes: &[Arc<Lane>],
     readers: &mut Vec<Box<dyn Reader>>,
     costly: &mut Costly,
-) -> bool {
-    let mut good = true;
+) -> HashSet<u32> {
+    let mut unread = HashSet::new();
     let mut behind = Vec::new();
     for lane in lanes {
         if let Err(error) = feed_owed(serving, lane).await {
             serving.trigger_span(&lane.name).in_scope(
                 || tracing::error!(%error, "an owed event cannot be read; trying again in a second"),
             );
-            good = false;
+            unread.insert(lane.key);
             continue;
         }
         let inner = lane.inner.lock();
@@ -161,24 +179,22 @@ async fn feed(
     }
     behind.sort_by_key(|(cursor, _)| *cursor);
     let mut rest = &behind[..];
-    let mut is_said = false;
     while let Some((first, _)) = rest.first() {
         let fed = match feed_group(serving, rest, readers, costly).await {
             Ok(fed) => fed,
             // Those that are further on may be in a part that can be read.
             Err(error) => {
-                if !std::mem::replace(&mut is_said, true) {
-                    serving.span.in_scope(
-                        || tracing::error!(%error, "the log cannot be read; trying again in a second"),
-                    );
-                }
-                good = false;
-                rest.partition_point(|(cursor, _)| cursor <= first)
+                serving
+                    .span
+                    .in_scope(|| tracing::error!(%error, "the log cannot be read; trying again in a second"));
+                let stuck = rest.partition_point(|(cursor, _)| cursor <= first);
+                unread.extend(rest[..stuck].iter().map(|(_, lane)| lane.key));
+                stuck
             }
         };
         rest = &rest[fed..];
     }
-    good
+    unread
 }
 
 /// Reads one stretch for the first of these lanes and those whose place it reaches; says how many those are.
