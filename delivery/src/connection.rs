@@ -66,7 +66,7 @@ impl Connection {
         Self {
             shared,
             open: None,
-            parked: owner.endpoint(),
+            parked: owner.place(),
             means: Means::default(),
             headers: HeaderMap::new(),
             alarm: None,

@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn two_urls_share_a_place_when_scheme_and_authority_agree() {
-        let endpoint = Endpoint::of(&Uri::from_static("http://a.example:81/x")).expect("a endpoint");
+        let endpoint = Endpoint::of(&Uri::from_static("http://a.example:81/x")).expect("an endpoint");
         for (url, expected) in [
             ("http://a.example:81/other?y", true),
             ("http://A.EXAMPLE:81/", true),

@@ -156,7 +156,7 @@ impl Outgoing {
 
 impl Owner {
     /// A place for one more slot's connection.
-    pub(crate) fn endpoint(self: &Arc<Self>) -> Arc<Parked> {
+    pub(crate) fn place(self: &Arc<Self>) -> Arc<Parked> {
         let parked = Arc::new(Parked {
             owner: self.clone(),
             open: Mutex::default(),
@@ -166,7 +166,7 @@ impl Owner {
             let mut owners = self.outgoing.owners.lock();
             owners.insert(self.id, Arc::downgrade(self));
         }
-        places.retain(|endpoint| endpoint.strong_count() > 0);
+        places.retain(|place| place.strong_count() > 0);
         places.push(Arc::downgrade(&parked));
         parked
     }
@@ -198,7 +198,7 @@ impl Owner {
 
     fn unpark(&self) -> Option<Box<Open>> {
         let places: Vec<_> = self.places.lock().iter().filter_map(Weak::upgrade).collect();
-        places.iter().find_map(|endpoint| endpoint.take())
+        places.iter().find_map(|place| place.take())
     }
 }
 

@@ -95,8 +95,9 @@ fn known(
 ) -> Vec<(Arc<Lane>, Arc<Trigger>)> {
     let routes = serving.routes.lock();
     let known = specs.iter().filter_map(|spec| {
+        let trigger = wanted.get(&spec.trigger)?;
         let lane = routes.lanes.get(routes.by_name.get(&spec.trigger)?)?;
-        Some((lane.clone(), wanted.get(&spec.trigger)?.clone()))
+        is_of(lane, trigger).then(|| (lane.clone(), trigger.clone()))
     });
     known.collect()
 }
@@ -138,7 +139,7 @@ async fn orphan_missing(
             }
             inner.leave_router(position);
             inner.drop_queue(&serving.common.budget, position);
-            // So that it can be counted what is dropped should they not come back.
+            // Named one by one, so that they can be counted if the Trigger stays away and they are dropped.
             inner.name_queue(position);
             inner.drop_due(&serving.common.budget);
             serving.stir(&lane, &mut inner);

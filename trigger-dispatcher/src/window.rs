@@ -28,8 +28,8 @@ pub(crate) struct Window {
     pub(crate) in_hand: InHand,
     /// Positions owed from before a restart (or a dropped queue), not yet read again; in order.
     owed: VecDeque<u64>,
-    /// Nothing at or above this has been attempted or written down: progress names only the first position
-    /// that is queued there. Below, it names each one, since the others are settled.
+    /// Progress names each owed position below this one, since others there are settled. From here on nothing
+    /// was attempted or has a row: the first queued position is enough.
     named_below: u64,
 }
 
