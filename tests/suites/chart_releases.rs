@@ -83,7 +83,7 @@ async fn they_are_taken_over_when_knative_is_gone(kube: &Kube, helm: &Helm) -> a
     foreign["metadata"]["labels"] = json!({"app.kubernetes.io/name": "millrace"});
     kube.define(&foreign).await?;
     let values = [
-        "--reuse-values",
+        "--reset-then-reuse-values",
         "crds.eventing=install",
         "--take-ownership",
         "--force-conflicts",
