@@ -10,7 +10,7 @@ use std::time::Duration;
 use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::reload::{
-    PATIENT, events, ids, refused, sorted, steady, taken, under_traffic, until_not_refused,
+    PATIENT, events, ids, refused, sorted, steady, taken, under_traffic, until_not_refused, until_state,
 };
 use millrace_tests::{Answer, Event, Mesh, Sink, wait_until};
 
@@ -137,6 +137,43 @@ async fn invalid_documents_are_refused_with_their_place_and_the_old_mesh_goes_on
         until_not_refused(&mesh).await?;
         sink.take("/steady");
     }
+    Ok(())
+}
+
+/// Its database is moved away, so nothing about its Triggers can be written down.
+#[tokio::test]
+async fn a_broker_that_cannot_be_served_for_now_holds_up_no_other() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let side = Documents::broker().and_broker("side", "{}");
+    let first = Trigger::new("first", &sink.url("/first")).on("side");
+    let before = side.clone().trigger(&first);
+    let mesh = Mesh::start(before.text()).await?;
+    // So that its files are open.
+    mesh.send("shop/side", &events("0-", "x", 1)).await?;
+    let database = mesh.setup().data_folder().join("brokers/shop/side/state.db");
+    let aside = database.with_file_name("aside");
+    fs::rename(&database, &aside)?;
+    let with = |documents: &Documents, name: &str, broker: &str| {
+        let trigger = Trigger::new(name, &sink.url(&format!("/{name}"))).on(broker);
+        documents.clone().trigger(&trigger)
+    };
+    let stuck = with(&before, "stuck", "side");
+    let one = with(&stuck, "one", "default");
+    mesh.reload(one.text()).await?;
+    mesh.send("shop/default", &events("1-", "x", 1)).await?;
+    sink.wait_for("/one", 1).await?;
+    let two = with(&one, "two", "default");
+    mesh.reload(two.text()).await?;
+    mesh.send("shop/default", &events("2-", "x", 1)).await?;
+    sink.wait_for("/two", 1).await?;
+    let known = mesh.admin().get("triggers").await?.to_string();
+    assert!(!known.contains("stuck"), "{known}");
+    fs::rename(&aside, &database)?;
+    until_state(&mesh, "shop/stuck", "live").await?;
+    mesh.send("shop/side", &events("3-", "x", 1)).await?;
+    sink.wait_for("/stuck", 1).await?;
+    assert_eq!(sink.ids("/stuck"), ["3-0"]);
+    sink.wait_for("/first", 2).await?;
     Ok(())
 }
 
