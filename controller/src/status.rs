@@ -91,6 +91,9 @@ impl Status {
                         .as_ref()
                         .and_then(|sink| scene.uri("deadLetterSinkUri", sink)),
                 );
+                let sinks = dead_letter.iter().chain([subscriber]);
+                let missing: Vec<_> = sinks.filter_map(lacking).cloned().collect();
+                scene.say_command(&mut conditions, &missing);
                 conditions.push(scene.dependency(entry));
                 conditions.push(scene.plane("SubscriptionReady", "Subscribed", draft, entry));
             }
@@ -244,17 +247,28 @@ impl Scene<'_> {
         let Some(MissingSecret { secret, .. }) = forbidden else {
             return;
         };
-        let about = conditions.iter_mut().find(|one| one.ty == "SecretsResolved");
-        let Some(about) = about.filter(|one| one.message == missing_message(missing)) else {
-            return;
-        };
         let (namespace, name) = (secret.namespace(), secret.name());
         let account = self.account.unwrap_or("NAMESPACE:ACCOUNT");
-        about.message.push_str(&format!(
+        let command = format!(
             ". To permit it: kubectl -n {namespace} create role millrace-secret-{name} --verb=get,list,watch \
              --resource=secrets --resource-name={name} && kubectl -n {namespace} create rolebinding \
              millrace-secret-{name} --role=millrace-secret-{name} --serviceaccount={account}"
-        ));
+        );
+        let sentence = missing_message(missing);
+        for about in conditions
+            .iter_mut()
+            .filter(|one| one.message.ends_with(&sentence))
+        {
+            about.message.push_str(&command);
+        }
+    }
+}
+
+/// The secret that keeps events from their target.
+fn lacking(target: &Result<Target, NoTarget>) -> Option<&MissingSecret> {
+    match target {
+        Err(NoTarget::NoSecret(missing)) => Some(missing),
+        Ok(_) | Err(_) => None,
     }
 }
 

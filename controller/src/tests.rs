@@ -623,6 +623,40 @@ fn a_secret_that_may_not_be_read_is_named_with_the_command_that_permits_it() {
 }
 
 #[test]
+fn a_trigger_waits_for_the_secret_that_its_deliveries_show_and_says_how_to_permit_it() {
+    let mut trigger = trigger("shop/t", "b");
+    let auth = "bearer: {secretKeyRef: {name: ship, key: token}}";
+    trigger.metadata.annotations =
+        Some([("millrace.dev/subscriber-auth".to_owned(), auth.to_owned())].into());
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger]);
+    world.apply();
+    assert!(
+        world
+            .ready(Kind::Trigger, "shop/t")
+            .starts_with("Ready=Unknown NotResolvedYet")
+    );
+    world
+        .secrets
+        .insert(named("shop/ship"), Standing::Failed(Trouble::Forbidden));
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    for part in [
+        "Ready=False SecretForbidden",
+        "kubectl -n shop create role",
+        "--resource-name=ship",
+    ] {
+        assert!(ready.contains(part), "{ready}");
+    }
+    world.secrets.insert(named("shop/ship"), Standing::Complete);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ship", "namespace": "shop"},
+        "data": {"token": "aHVzaA=="},
+    });
+    world.readable.push(Document::of_object(&secret));
+    world.apply();
+    assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
+}
+
+#[test]
 fn an_api_server_source_is_in_the_mesh_only_when_its_own_account_may_read() {
     let source = json!({
         "serviceAccountName": "reader",

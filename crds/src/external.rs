@@ -33,6 +33,8 @@ pub enum Named {
     Kubeconfig(NamedFile),
     /// A secret that calls of a forge are verified with, wherever it is.
     WebhookSecret(Forge, Verification, Secret),
+    /// A secret that signs deliveries, wherever it is.
+    SigningSecret(Secret),
     /// Where events are sent to.
     Target(Uri),
 }
@@ -43,7 +45,7 @@ impl External {
     /// The problem of a field that may not name this, or names what cannot serve.
     pub fn refused(&self, message: String) -> Problem {
         let code = match self.named {
-            Named::WebhookSecret(..) => Code::BadSecret,
+            Named::WebhookSecret(..) | Named::SigningSecret(_) => Code::BadSecret,
             Named::Secret(_) | Named::Kubeconfig(_) | Named::Target(_) => Code::NotOpen,
         };
         Problem {

@@ -78,6 +78,7 @@ async fn attempts(address: SocketAddr) {
                     namespace: "shop",
                     wants_reply: true,
                     timeout: Duration::from_secs(30),
+                    sender: None,
                 };
                 for _ in 0..EACH {
                     let outcome = slot.attempt(&uri, &request).await;

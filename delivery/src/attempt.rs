@@ -8,8 +8,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
 use millrace_event::http::{Outgoing, write_binary, write_structured};
-use millrace_event::{Event, Origin};
+use millrace_event::{Event, Origin, Timestamp};
 use millrace_model::Format;
+
+use crate::auth::{Ready, Sender};
 
 /// What to send, and how. [`crate::target`] knows where to.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub struct Request<'a> {
     pub wants_reply: bool,
     /// The longest an attempt by HTTP may take, connecting included.
     pub timeout: Duration,
+    /// As whom it is sent, where the target is shown that.
+    pub sender: Option<Sender<'a>>,
 }
 
 const KN_NAMESPACE: HeaderName = HeaderName::from_static("kn-namespace");
@@ -42,15 +46,20 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 // === impl Request ===
 
 impl Request<'_> {
-    /// The HTTP request, in origin form. `headers` is an empty map to fill: the connection hands in its last
-    /// one, which saves growing a new one for each delivery.
+    /// The HTTP request, in origin form, with what it shows now. `headers` is an empty map to fill: the
+    /// connection hands in its last one, which saves growing a new one for each delivery.
     pub(crate) fn http(
         &self,
         uri: &Uri,
         host: HeaderValue,
         mut headers: HeaderMap,
+        shown: Option<(&Ready, Timestamp)>,
     ) -> http::Request<Full<Bytes>> {
-        let body = match self.format {
+        let format = match shown {
+            Some((ready, _)) if ready.signs_body() => Format::Json,
+            Some(_) | None => self.format,
+        };
+        let body = match format {
             Format::Binary => write_binary(self.event, &self.outgoing, &mut headers),
             Format::Json => write_structured(self.event, &self.outgoing, &mut headers),
         };
@@ -65,6 +74,9 @@ impl Request<'_> {
         }
         if self.wants_reply {
             headers.insert(PREFER, REPLY);
+        }
+        if let (Some((ready, now)), Some(sender)) = (shown, &self.sender) {
+            ready.put_on(&mut headers, &body, self.event, sender, now);
         }
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;

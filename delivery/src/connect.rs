@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::auth::Identity;
 use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::no_answer::{NoAnswer, Unmade};
@@ -32,13 +34,14 @@ pub(crate) async fn connect(
     endpoint: &Endpoint,
     addresses: &[SocketAddr],
     guard: &Guard,
-    tls: &Tls,
+    (tls, identity): (&Tls, Option<&Arc<Identity>>),
     limit: Duration,
 ) -> Result<Wire, Unmade> {
     let connecting = async {
         let tcp = first_reachable(addresses, guard, limit).await?;
         if endpoint.tls {
-            Ok(Wire::Tls(Box::new(tls.handshake(&endpoint.host, tcp).await?)))
+            let shaken = tls.handshake(&endpoint.host, tcp, identity).await?;
+            Ok(Wire::Tls(Box::new(shaken)))
         } else {
             Ok(Wire::Plain(tcp))
         }

@@ -17,6 +17,7 @@ use millrace_budget::Hold;
 use millrace_model::Shortage;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::auth::Ready;
 use crate::connector::Shared;
 use crate::exchange::{Answer, Bounds, Open};
 use crate::means::Means;
@@ -56,6 +57,8 @@ pub struct Connection {
 struct Progress {
     connected: bool,
     answer: Option<Answer>,
+    /// What the request shows.
+    shown: Option<Arc<Ready>>,
 }
 
 // === impl Connection ===
@@ -121,7 +124,10 @@ impl Connection {
             None => Err(progress.too_late(request.timeout)),
         };
         self.means = Means::default();
-        let (outcome, class) = self.judge(request, result, progress.answer.as_ref());
+        let (mut outcome, class) = self.judge(request, result, progress.answer.as_ref());
+        if let Some(shown) = &progress.shown {
+            outcome = shown.veiled(outcome);
+        }
         if let Some(answer) = progress.answer {
             self.headers = answer.headers;
             self.headers.clear();
@@ -215,9 +221,14 @@ impl Connection {
             replies: &shared.options.replies,
             patience,
         };
+        if let Some(sender) = &request.sender {
+            // Boxed: most targets are shown nothing.
+            progress.shown = Some(Box::pin(sender.auth.ready()).await?);
+        }
+        let identity = progress.shown.as_ref().and_then(|shown| shown.identity.as_ref());
         let mut kept = slot.take().or_else(|| parked.take());
         if let Some(open) = &mut kept
-            && !open.takes(uri).await
+            && !open.takes(uri, identity).await
         {
             means.permit = kept.take().map(|open| open.into_permit());
         }
@@ -227,11 +238,15 @@ impl Connection {
             let mut open = match kept.take() {
                 Some(open) => open,
                 // Boxed: connecting is rare.
-                None => Box::pin(means.connect(shared, parked.owner(), uri, request.timeout)).await?,
+                None => {
+                    let connecting = means.connect(shared, parked.owner(), uri, request.timeout, identity);
+                    Box::pin(connecting).await?
+                }
             };
             progress.connected = true;
             let exchanged = {
-                let http = request.http(uri, open.host(), std::mem::take(headers));
+                let shown = progress.shown.as_deref().map(|shown| (shown, shared.clock.now()));
+                let http = request.http(uri, open.host(), std::mem::take(headers), shown);
                 let sent = pin!(open.send(http));
                 open.exchange(sent, &bounds, &mut progress.answer).await
             };

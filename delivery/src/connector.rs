@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use millrace_budget::Part;
 use millrace_event::Clock;
+use millrace_secrets::{SecretReader, SecretRule};
 use rustls::pki_types::CertificateDer;
 
+use crate::auth::{Auth, Auths};
 use crate::connection::Connection;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
@@ -26,6 +28,8 @@ pub struct ConnectorOptions {
     pub max_lookups: usize,
     /// Memory for answers that may be replies, until they are stored; 64 MiB by default.
     pub replies: Part,
+    /// Reads what deliveries show.
+    pub secrets: SecretReader,
 }
 
 /// Makes connections: resolves, asks the guard, connects, speaks TLS. Cheap to clone.
@@ -48,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Arc<Outgoing>,
     pub(crate) resolver: Resolver,
     pub(crate) tls: Tls,
+    pub(crate) auths: Auths,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
 }
@@ -65,6 +70,7 @@ impl Default for ConnectorOptions {
             replies: Part::new(64 << 20, MAX_ANSWER),
             max_connections: 20_000,
             max_lookups: 1_024,
+            secrets: SecretReader::new(SecretRule::default()),
         }
     }
 }
@@ -79,6 +85,7 @@ impl Connector {
             shared: Arc::new(Shared {
                 outgoing: Outgoing::new(options.max_connections, metrics.room.clone()),
                 resolver: Resolver::system(options.max_lookups, metrics.lookups.clone()),
+                auths: Auths::new(options.secrets.clone()),
                 options,
                 tls: Tls::default(),
                 clock: Clock::default(),
@@ -116,6 +123,11 @@ impl Connector {
     /// The guard that is asked about each address: for code that connects by itself.
     pub fn guard(&self) -> &Guard {
         &self.shared.options.guard
+    }
+
+    /// The handle for what deliveries show; those that show the same share it.
+    pub fn auth(&self, spec: &Arc<millrace_model::Auth>) -> Arc<Auth> {
+        self.shared.auths.of(spec)
     }
 
     /// A share of what is limited, for one owner: log lines name it if its tasks stand in a span.

@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use millrace_budget::{Hold, Part};
 use millrace_event::http::is_claimed;
 
+use crate::auth::Identity;
 use crate::endpoint::Endpoint;
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
@@ -33,6 +35,8 @@ const MAX_HEAD: usize = 64 * 1024;
 /// An open connection.
 pub(crate) struct Open {
     endpoint: Endpoint,
+    /// The client certificate that it shows.
+    identity: Option<Arc<Identity>>,
     heard: Heard,
     sender: http1::SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
@@ -93,7 +97,12 @@ enum End {
 
 impl Open {
     /// Speaks HTTP/1.1 on a new connection to `endpoint`.
-    pub(crate) async fn new(endpoint: Endpoint, wire: Wire, permit: Permit) -> Result<Self, NoAnswer> {
+    pub(crate) async fn new(
+        endpoint: Endpoint,
+        identity: Option<Arc<Identity>>,
+        wire: Wire,
+        permit: Permit,
+    ) -> Result<Self, NoAnswer> {
         let heard = Heard::default();
         let io = TokioIo::new(Stream::new(wire, heard.clone()));
         let handshake = http1::Builder::new()
@@ -104,6 +113,7 @@ impl Open {
         let (sender, driver) = handshake.map_err(|error| NoAnswer::from_hyper(&error, false))?;
         Ok(Self {
             endpoint,
+            identity,
             heard,
             sender,
             driver,
@@ -117,10 +127,19 @@ impl Open {
         self.permit
     }
 
-    /// Whether this connection can take a request for `uri`: it leads there, nobody has closed it and nothing
-    /// is left over of the last answer.
-    pub(crate) async fn takes(&mut self, uri: &Uri) -> bool {
-        self.endpoint.is(uri) && self.is_idle().await
+    /// Whether this connection can take a request for `uri` of this client: it leads there, nobody has closed
+    /// it and nothing is left over of the last answer.
+    pub(crate) async fn takes(&mut self, uri: &Uri, identity: Option<&Arc<Identity>>) -> bool {
+        self.endpoint.is(uri) && self.shows(identity) && self.is_idle().await
+    }
+
+    /// Whether it shows this client certificate, or none.
+    fn shows(&self, identity: Option<&Arc<Identity>>) -> bool {
+        match (&self.identity, identity) {
+            (None, None) => true,
+            (Some(own), Some(wanted)) => Arc::ptr_eq(own, wanted),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Whether the last exchange is over and done with.

@@ -1,10 +1,12 @@
 //! What a slot holds, or waits for, before its next attempt can connect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use millrace_model::Shortage;
 
+use crate::auth::Identity;
 use crate::connect::{self, connect};
 use crate::connector::Shared;
 use crate::endpoint::Endpoint;
@@ -28,13 +30,14 @@ pub(crate) struct Means {
 
 impl Means {
     /// A new connection. The name is looked up before a permit is asked for, so that no permit is held
-    /// meanwhile.
+    /// meanwhile. The target is shown `identity` in the handshake.
     pub(crate) async fn connect(
         &mut self,
         shared: &Shared,
         owner: &Owner,
         uri: &Uri,
         timeout: Duration,
+        identity: Option<&Arc<Identity>>,
     ) -> Result<Box<Open>, Unmade> {
         let endpoint = Endpoint::of(uri)?;
         // The addresses stay valid until the permit is there: another lookup would begin from the start.
@@ -54,9 +57,12 @@ impl Means {
             return Err(Unmade::Short(Shortage::Connections));
         };
         let limit = timeout.min(connect::LIMIT);
-        let wire = connect(&endpoint, &addresses, &shared.options.guard, &shared.tls, limit).await?;
+        let (guard, tls) = (&shared.options.guard, &shared.tls);
+        let wire = connect(&endpoint, &addresses, guard, (tls, identity), limit).await?;
         shared.metrics.connections.inc();
-        Ok(Box::new(Open::new(endpoint, wire, permit).await?))
+        Ok(Box::new(
+            Open::new(endpoint, identity.cloned(), wire, permit).await?,
+        ))
     }
 
     /// A permit for a connection; `None`: the slot now waits in line for one.

@@ -38,10 +38,12 @@ pub(crate) enum Class {
     Broken,
     /// The guard, or a URL that is none.
     NotAllowed,
+    /// What proves the sender could not be had.
+    NoCredentials,
 }
 
 /// Each class with its label, in the order of the enum.
-const CLASSES: [(Class, &str); 10] = [
+const CLASSES: [(Class, &str); 11] = [
     (Class::Delivered, "delivered"),
     (Class::DeliveredOddBody, "delivered_odd_body"),
     (Class::Reply, "reply"),
@@ -52,6 +54,7 @@ const CLASSES: [(Class, &str); 10] = [
     (Class::TimedOut, "timed_out"),
     (Class::Broken, "broken"),
     (Class::NotAllowed, "not_allowed"),
+    (Class::NoCredentials, "no_credentials"),
 ];
 
 /// The metrics of all attempts of a process. Cheap to clone; clones count together.
@@ -194,7 +197,7 @@ mod tests {
             assert!(text.contains(&line), "{line} in {text}");
         }
         assert!(
-            text.contains("millrace_delivery_attempt_duration_seconds_count 10"),
+            text.contains("millrace_delivery_attempt_duration_seconds_count 11"),
             "{text}"
         );
         assert!(text.contains("millrace_delivery_connections_total 0"), "{text}");

@@ -1,9 +1,10 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`]
-//! for what Millrace itself has run out of).
+//! [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`], [`state`], and
+//! [`shortage`] for what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
+pub mod auth;
 pub mod broker;
 pub mod mesh;
 pub mod policy;
@@ -16,6 +17,7 @@ pub mod status;
 pub mod target;
 pub mod trigger;
 
+pub use auth::{Auth, ClientCertificate, Credentials};
 pub use broker::{Broker, OnFull, Retention};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;

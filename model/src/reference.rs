@@ -7,6 +7,8 @@ use std::fmt;
 
 use millrace_event::ObjectName;
 
+use crate::MissingSecret;
+
 /// What tells one resource from all others, as another resource refers to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
@@ -47,6 +49,8 @@ pub enum Unresolved {
 pub enum NoTarget {
     /// The document refers to a resource, and the reference leads to no address.
     Unresolved(Reference, Unresolved),
+    /// A secret that deliveries there need cannot be found: nothing is sent without it.
+    NoSecret(MissingSecret),
     /// The document of a source names no sink.
     NotNamed,
     /// The process has sources but no Brokers, and the sink is a Broker, or there is none for that reason.
@@ -73,6 +77,7 @@ impl fmt::Display for NoTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(reference, why) => why.write(reference, f),
+            Self::NoSecret(missing) => write!(f, "{missing}"),
             Self::NotNamed => f.write_str("it has no `sink`"),
             Self::NoBrokersHere(sink) => {
                 match sink {

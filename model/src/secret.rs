@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use millrace_event::ObjectName;
 
 /// A secret, or where it is found when it is needed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Secret {
     /// The secret itself, from a Secret document.
     Value(Box<[u8]>),
@@ -20,7 +20,7 @@ pub enum Secret {
 }
 
 /// An entry of a Secret that cannot be found. Its `Display` is a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MissingSecret {
     /// The Secret.
     pub secret: ObjectName,
@@ -31,7 +31,7 @@ pub struct MissingSecret {
 }
 
 /// Why an entry of a Secret cannot be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoSecret {
     /// There is no such Secret in the files.
     NotInFiles,
@@ -49,7 +49,7 @@ pub enum NoSecret {
 
 /// A file that a document names. The operator's rule decides, when the file is read, whether it may (crate
 /// `secrets`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamedFile {
     /// The path; a relative one is relative to the folder in which Millrace was started.
     pub path: PathBuf,

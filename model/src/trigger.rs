@@ -6,7 +6,7 @@ use millrace_event::ObjectName;
 use millrace_filter::{Compiled, Filter};
 
 use crate::status::LaneName;
-use crate::{DeliveryPolicy, NoTarget, Target};
+use crate::{Auth, DeliveryPolicy, NoTarget, Target};
 
 /// A trigger: which events of a broker go to which subscriber, and how.
 #[derive(Clone, Debug)]
@@ -23,9 +23,14 @@ pub struct Trigger {
     pub compiled: Arc<Compiled>,
     /// Where events go, or why that is not known (then the trigger is not ready and its events wait).
     pub subscriber: Result<Target, NoTarget>,
+    /// What deliveries to the subscriber show (`millrace.dev/subscriber-auth`).
+    pub subscriber_auth: Option<Arc<Auth>>,
     /// Where events go that were given up on: the trigger's own or its broker's. An unresolved one is kept as
     /// its reason.
     pub dead_letter: Option<Result<Target, NoTarget>>,
+    /// What deliveries to the dead-letter sink show: as the document says that names the sink
+    /// (`millrace.dev/dead-letter-auth`).
+    pub dead_letter_auth: Option<Arc<Auth>>,
     /// Retries, backoff and timeouts, after defaults and precedence.
     pub delivery: DeliveryPolicy,
     /// Attempts in flight at once (`millrace.dev/parallelism`, 32).
@@ -59,7 +64,9 @@ impl PartialEq for Trigger {
             filters,
             compiled: _,
             subscriber,
+            subscriber_auth,
             dead_letter,
+            dead_letter_auth,
             delivery,
             parallelism,
             max_deferred,
@@ -70,7 +77,9 @@ impl PartialEq for Trigger {
             && *broker == other.broker
             && *filters == other.filters
             && *subscriber == other.subscriber
+            && *subscriber_auth == other.subscriber_auth
             && *dead_letter == other.dead_letter
+            && *dead_letter_auth == other.dead_letter_auth
             && *delivery == other.delivery
             && *parallelism == other.parallelism
             && *max_deferred == other.max_deferred

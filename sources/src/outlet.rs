@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use millrace_delivery::backoff;
 use millrace_delivery::target::{self, Batches};
-use millrace_delivery::{Connection, Failure, Outcome, Request, Share, Verdict};
+use millrace_delivery::{Auth, Connection, Failure, Outcome, Request, Sender, Share, Verdict};
 use millrace_event::http::Outgoing;
-use millrace_event::{Event, Intake, Origin, Refusal};
+use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
 use millrace_model::source::Patience;
 use millrace_model::{Format, Target};
 use parking_lot::Mutex;
@@ -31,8 +31,10 @@ use crate::waits::Waits;
 pub struct Outlet {
     target: Target,
     intake: Arc<dyn Intake>,
-    /// The source's.
-    namespace: Arc<str>,
+    /// The source's name.
+    name: ObjectName,
+    /// What requests to a URL show.
+    auth: Option<Arc<Auth>>,
     share: Share,
     /// The longest that one request to a URL may take, unless the document says that.
     timeout: Duration,
@@ -66,11 +68,11 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for a source of `namespace`. A request to a URL may take as long as `timeout`.
+    /// The way to `target` for the source of that name. A request to a URL may take as long as `timeout`.
     /// `share` is the source's share of outgoing connections.
     pub fn new(
         target: &Target,
-        namespace: &str,
+        name: &ObjectName,
         overrides: Vec<(String, String)>,
         intake: Arc<dyn Intake>,
         share: Share,
@@ -80,7 +82,8 @@ impl Outlet {
         Self {
             target: target.clone(),
             intake,
-            namespace: namespace.into(),
+            name: name.clone(),
+            auth: None,
             share,
             timeout,
             idle: Mutex::default(),
@@ -94,6 +97,12 @@ impl Outlet {
     #[must_use]
     pub fn with_patience(self, patience: Option<Patience>) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, with what requests to a URL show.
+    #[must_use]
+    pub fn with_auth(self, auth: Option<Arc<Auth>>) -> Self {
+        Self { auth, ..self }
     }
 
     /// Whether it takes many events at the price of one, all or none: a Broker does, a URL takes them one by
@@ -239,9 +248,14 @@ impl Outlet {
             origin: Origin::Producer,
             outgoing: Outgoing::default(),
             format: policy.map_or(Format::Binary, |policy| policy.format),
-            namespace: &self.namespace,
+            namespace: self.name.namespace(),
             wants_reply: false,
             timeout: policy.map_or(self.timeout, |policy| policy.timeout),
+            sender: self.auth.as_ref().map(|auth| Sender {
+                auth,
+                name: &self.name,
+                stage: "sink",
+            }),
         };
         let kept = self.idle.lock().pop();
         let mut connection = kept.unwrap_or_else(|| self.share.slot());

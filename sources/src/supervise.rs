@@ -220,17 +220,17 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
     let mut waits = Waits::new(WAITS);
     while !shutdown.is_cancelled() {
         let overrides = source.overrides.clone();
-        let namespace = source.name.namespace();
         let outlet = Outlet::new(
             target,
-            namespace,
+            &source.name,
             overrides,
             parts.intake.clone(),
             parts.connector.share(),
             parts.sink_timeout,
             report.clone(),
         )
-        .with_patience(source.spec.patience().cloned());
+        .with_patience(source.spec.patience().cloned())
+        .with_auth(source.sink_auth.as_ref().map(|auth| parts.connector.auth(auth)));
         let context = Context {
             name: source.name.clone(),
             outlet: Arc::new(outlet),

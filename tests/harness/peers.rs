@@ -49,6 +49,36 @@ pub fn node() -> anyhow::Result<Option<Peer>> {
     }))
 }
 
+/// PyPI's `standardwebhooks`.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn standard_webhooks_python() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/standard-webhooks-python/requirements.txt");
+    let version = version(LOCK, "standardwebhooks==").context("invariant: the lock names a version")?;
+    let environment = found("python-standardwebhooks", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "python-standardwebhooks",
+        program: environment.join("bin/python"),
+        environment,
+    }))
+}
+
+/// npm's `standardwebhooks`.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn standard_webhooks_node() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/standard-webhooks-node/package-lock.json");
+    let version = version(LOCK, "\"standardwebhooks\": \"").context("invariant: the lock names a version")?;
+    let environment = found("node-standardwebhooks", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "node-standardwebhooks",
+        program: PathBuf::from("node"),
+        environment,
+    }))
+}
+
 /// A set of recorded payloads: those of one GitHub.
 #[derive(Clone, Debug)]
 pub struct Payloads {

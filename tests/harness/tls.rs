@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +22,42 @@ pub struct Identity {
     /// The certificate.
     pub certificate: String,
     key: String,
+}
+
+/// A server that lets in only clients with a certificate.
+#[derive(Debug)]
+pub struct Asking {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Its private key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn parsed(&self) -> anyhow::Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes())?;
+        Ok((certificate, PrivateKeyDer::from_pem_slice(self.key.as_bytes())?))
+    }
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether a client has shown this certificate.
+    pub fn saw(&self, identity: &Identity) -> bool {
+        let parsed = identity.parsed().map(|(certificate, _)| certificate);
+        parsed.is_ok_and(|certificate| self.seen.lock().contains(&certificate))
+    }
 }
 
 /// A self-signed certificate for these names and addresses. With `authority` it claims to be an authority, as
@@ -49,20 +87,51 @@ pub fn self_signed(hosts: &[&str], authority: bool) -> anyhow::Result<Identity> 
 /// # Errors
 /// When no port can be had, or the certificate cannot be used.
 pub async fn before(sink: &Sink, identity: &Identity) -> anyhow::Result<SocketAddr> {
-    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+    let (certificate, key) = identity.parsed()?;
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)?;
+    serve(config, sink, Arc::default()).await
+}
+
+/// The same, but only clients with one of these certificates get in.
+///
+/// # Errors
+/// As [`before`].
+pub async fn asking(sink: &Sink, identity: &Identity, clients: &[&Identity]) -> anyhow::Result<Asking> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut trusted = RootCertStore::empty();
+    for client in clients {
+        trusted.add(client.parsed()?.0)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(trusted.into(), provider.clone()).build()?;
+    let (certificate, key) = identity.parsed()?;
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate], key)?;
+    let seen = Arc::<Mutex<Vec<_>>>::default();
+    let address = serve(config, sink, seen.clone()).await?;
+    Ok(Asking { address, seen })
+}
+
+/// Passes requests on to `sink`, and notes which certificates clients show.
+async fn serve(
+    config: ServerConfig,
+    sink: &Sink,
+    seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+) -> anyhow::Result<SocketAddr> {
     let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), sink.address());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, seen) = (acceptor.clone(), seen.clone());
             tokio::spawn(async move {
                 let mut tls = acceptor.accept(tcp).await?;
+                let shown = tls.get_ref().1.peer_certificates();
+                seen.lock().extend(shown.into_iter().flatten().take(1).cloned());
                 let mut plain = TcpStream::connect(behind).await?;
                 copy_bidirectional(&mut tls, &mut plain).await
             });

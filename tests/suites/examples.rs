@@ -13,7 +13,7 @@ use millrace_tests::webhook::{self, Call};
 use millrace_tests::{Answer, Event, Kafka, Mesh, Page, Sink, process};
 
 /// Each example, and the page whose documents it holds.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("cron", "docs/guides/cron.md"),
     ("dead-letters", "docs/concepts.md"),
     ("filters", "docs/reference/filters.md"),
@@ -21,6 +21,7 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("kafka", "docs/guides/kafka.md"),
     ("kubernetes-api", "docs/guides/kubernetes-api.md"),
     ("quickstart", "README.md"),
+    ("signed-deliveries", "docs/guides/signed-deliveries.md"),
 ];
 
 fn folder() -> PathBuf {

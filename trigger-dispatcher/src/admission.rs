@@ -181,7 +181,11 @@ async fn change(
             gate.insert(lane.key, trigger.compiled.clone());
             lane.inner.lock().indexed = true;
         }
-        let settings = Arc::new(Settings::new(trigger, serving.common.own_ingress));
+        let settings = Arc::new(Settings::new(
+            trigger,
+            serving.common.own_ingress,
+            &serving.common.connector,
+        ));
         let mut inner = lane.inner.lock();
         if !Arc::ptr_eq(&inner.settings.trigger, &settings.trigger) {
             inner.settings = settings;
@@ -218,7 +222,11 @@ async fn change_filters(
         inner.replace_filter(from);
         inner.indexed = true;
         // Nothing may be judged in between by the filter that was replaced.
-        inner.settings = Arc::new(Settings::new(trigger.clone(), serving.common.own_ingress));
+        inner.settings = Arc::new(Settings::new(
+            trigger.clone(),
+            serving.common.own_ingress,
+            &serving.common.connector,
+        ));
         serving.stir(lane, &mut inner);
     }
     Ok(())
@@ -258,7 +266,11 @@ async fn open(
         let Some(trigger) = wanted.get(&stored.trigger) else {
             continue;
         };
-        let settings = Arc::new(Settings::new(trigger.clone(), serving.common.own_ingress));
+        let settings = Arc::new(Settings::new(
+            trigger.clone(),
+            serving.common.own_ingress,
+            &serving.common.connector,
+        ));
         let mut routes = serving.routes.lock();
         let known = routes
             .by_name

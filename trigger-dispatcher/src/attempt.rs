@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use millrace_channel::{AttemptOutcome, Stage};
 use millrace_delivery::target::try_attempt;
-use millrace_delivery::{Connection, Failure, Outcome, Request, dead_letter};
+use millrace_delivery::{Connection, Failure, Outcome, Request, Sender, dead_letter};
 use millrace_event::http::Outgoing;
 use millrace_event::{Origin, Refusal};
-use millrace_model::{Shortage, Target};
+use millrace_model::Shortage;
 
 use crate::lane::Job;
 use crate::reply::{self, Reply};
@@ -52,7 +52,7 @@ pub(crate) fn target<'a>(
 pub(crate) async fn attempt(
     serving: &Serving,
     job: &Job,
-    target: &Target,
+    target: &NamedTarget,
     connection: &mut Connection,
 ) -> Result<Ended, Shortage> {
     let extra = extra_attributes(job);
@@ -69,9 +69,14 @@ pub(crate) async fn attempt(
         namespace: job.settings.trigger.name.namespace(),
         wants_reply: job.attempted.key.stage == Stage::Subscriber,
         timeout: policy.timeout,
+        sender: target.auth.as_ref().map(|auth| Sender {
+            auth,
+            name: &job.settings.trigger.name,
+            stage: stage_word(job.attempted.key.stage),
+        }),
     };
     let intake = &*serving.common.intake;
-    let ended = match try_attempt(target, &request, intake, connection).await? {
+    let ended = match try_attempt(&target.target, &request, intake, connection).await? {
         Outcome::Done {
             status,
             odd_body,
@@ -95,6 +100,15 @@ pub(crate) async fn attempt(
     };
     connection.reply_stored();
     Ok(ended)
+}
+
+/// What distinguishes the deliveries of one event by one Trigger.
+fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Subscriber => "subscriber",
+        Stage::DeadLetter => "dead-letter",
+        Stage::Reply => "reply",
+    }
 }
 
 /// The failure attributes of a dead letter; none for a delivery to the subscriber.

@@ -98,7 +98,7 @@ async fn make<'a>(
             }
         };
         let began = serving.steady();
-        let shortage = match attempt(serving, job, &target.target, connection).await {
+        let shortage = match attempt(serving, job, target, connection).await {
             Ok(ended) => {
                 let end = Concluding { target, began, ended };
                 let (next, counts) = conclude(serving, lane, job, end);

@@ -267,6 +267,8 @@ pub(crate) mod tests {
             filters: Vec::new(),
             compiled: Arc::new(Compiled::new(&[]).expect("no filter compiles")),
             subscriber: Ok(http("http://127.0.0.1:9001/ship")),
+            subscriber_auth: None,
+            dead_letter_auth: None,
             dead_letter: sink.map(|sink| sink.map(http).map_err(|()| NoTarget::NotNamed)),
             delivery: DeliveryPolicy {
                 retry,
@@ -276,7 +278,7 @@ pub(crate) mod tests {
             max_deferred: 10,
             max_parked: 10,
         };
-        Settings::new(Arc::new(trigger), None)
+        Settings::alone(trigger)
     }
 
     fn attempted(stage: Stage, attempt: u32) -> Attempted {

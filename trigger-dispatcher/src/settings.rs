@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_delivery::own_ingress::own_broker;
-use millrace_model::{NoTarget, Target, Trigger};
+use millrace_delivery::{Auth, Connector};
+use millrace_model::{Auth as Spec, NoTarget, Target, Trigger};
 
 /// A trigger as its lane uses it. Replaced as a whole when the trigger changes.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Settings {
 pub(crate) struct NamedTarget {
     pub(crate) target: Target,
     pub(crate) name: Box<str>,
+    /// What deliveries there show.
+    pub(crate) auth: Option<Arc<Auth>>,
 }
 
 // === impl Settings ===
@@ -26,17 +29,27 @@ pub(crate) struct NamedTarget {
 impl Settings {
     /// The settings of a trigger. A URL of our own ingress counts as the Broker it names, so that
     /// its events keep their loop counter.
-    pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: Option<SocketAddr>) -> Self {
-        let named = |target: Target| {
+    pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: Option<SocketAddr>, connector: &Connector) -> Self {
+        let named = |target: Target, auth: &Option<Arc<Spec>>| {
             let target = own_broker(target, own_ingress);
             let name = target.to_string().into();
-            NamedTarget { target, name }
+            let auth = auth.as_ref().map(|auth| connector.auth(auth));
+            NamedTarget { target, name, auth }
         };
+        let subscriber = |target| named(target, &trigger.subscriber_auth);
+        let sink = |target| named(target, &trigger.dead_letter_auth);
         Self {
-            subscriber: trigger.subscriber.clone().map(named),
-            dead_letter: trigger.dead_letter.clone().map(|sink| sink.map(named)),
+            subscriber: trigger.subscriber.clone().map(subscriber),
+            dead_letter: trigger.dead_letter.clone().map(|found| found.map(sink)),
             trigger,
         }
+    }
+
+    /// The settings of a trigger in a test, which delivers nothing.
+    #[cfg(test)]
+    pub(crate) fn alone(trigger: Trigger) -> Self {
+        let connector = Connector::new(millrace_delivery::ConnectorOptions::default());
+        Self::new(Arc::new(trigger), None, &connector)
     }
 
     /// The subscriber as its document names it, for dead letters and failures; empty if it is not known.

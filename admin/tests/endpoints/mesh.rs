@@ -35,6 +35,8 @@ pub(crate) fn mesh() -> Mesh {
         subscriber: Ok(Target::Http(
             "http://me:secret@127.0.0.1:9001/ship".parse().unwrap(),
         )),
+        subscriber_auth: None,
+        dead_letter_auth: None,
         dead_letter: Some(Ok(Target::Broker(name("shop/dead")))),
         delivery: DeliveryPolicy::default(),
         parallelism: 32,
@@ -50,6 +52,8 @@ pub(crate) fn mesh() -> Mesh {
     let lost = Trigger {
         name: name("shop/lost"),
         subscriber,
+        subscriber_auth: None,
+        dead_letter_auth: None,
         dead_letter: None,
         ..ship.clone()
     };

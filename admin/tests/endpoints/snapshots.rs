@@ -62,6 +62,7 @@ fn order(id: &str) -> Event {
 fn with_source(mut mesh: Mesh) -> Mesh {
     let source = Source {
         name: name("shop/nightly"),
+        sink_auth: None,
         sink: Ok(Target::Broker(name("shop/default"))),
         overrides: Vec::new(),
         spec: SourceSpec::Cron(Box::new(Cron {

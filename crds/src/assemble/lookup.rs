@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use http::Uri;
 use millrace_event::ObjectName;
-use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Secret, Target, Unresolved};
+use millrace_model::{Auth, MissingSecret, NoSecret, NoTarget, Reference, Secret, Target, Unresolved};
 
+use std::sync::Arc;
+
+use crate::document::auth::{AuthRef, Word};
 use crate::document::broker::BrokerDocument;
 use crate::document::destination::{Destination, is_broker};
 use crate::document::kinds::Kind;
@@ -92,6 +95,35 @@ impl<'a> Lookup<'a> {
                 };
                 missing.push(gap.clone());
                 Secret::Missing(gap)
+            }
+        }
+    }
+
+    /// What deliveries show, and the first of its secrets that is nowhere. One that has not been looked up
+    /// yet is named only if there is no other.
+    pub(super) fn auth(&self, read: &AuthRef) -> (Arc<Auth>, Option<MissingSecret>) {
+        let mut missing = Vec::new();
+        let auth = read.map(&mut |word| match word {
+            Word::Plain(text) => Secret::Value(text.as_bytes().into()),
+            Word::Secret(secret) => self.secret(secret, &mut missing),
+        });
+        let known = missing.iter().position(|one| one.why != NoSecret::Pending);
+        let first = (!missing.is_empty()).then(|| missing.swap_remove(known.unwrap_or(0)));
+        (Arc::new(auth), first)
+    }
+
+    /// A target, and what deliveries there show. Without that there is no target: nothing is sent unproven.
+    pub(super) fn proven(
+        &self,
+        destination: &Destination,
+        read: Option<&AuthRef>,
+    ) -> (Result<Target, NoTarget>, Option<Arc<Auth>>) {
+        let target = self.target(destination);
+        match read.map(|read| self.auth(read)) {
+            None => (target, None),
+            Some((auth, None)) => (target, Some(auth)),
+            Some((auth, Some(missing))) => {
+                (target.and_then(|_| Err(NoTarget::NoSecret(missing))), Some(auth))
             }
         }
     }

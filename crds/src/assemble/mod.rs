@@ -12,7 +12,7 @@ mod lookup;
 
 use std::sync::Arc;
 
-use millrace_model::{Broker, Mesh, MissingSecret, Source, Trigger};
+use millrace_model::{Broker, Mesh, MissingSecret, NoTarget, Source, Trigger};
 
 use self::lookup::Lookup;
 use crate::document::broker::BrokerDocument;
@@ -73,7 +73,7 @@ impl Assembled {
             .or_insert_with(|| Arc::new(broker));
         let sink = read.delivery.own_sink();
         Standing::Broker {
-            dead_letter: sink.map(|sink| lookup.target(sink)),
+            dead_letter: sink.map(|sink| lookup.proven(sink, read.dead_letter_auth.as_ref()).0),
         }
     }
 
@@ -81,8 +81,15 @@ impl Assembled {
         let broker = lookup.broker(&read.broker);
         let defaults = broker.as_ref().ok().map(|broker| &broker.delivery);
         let sink = read.delivery.dead_letter(defaults);
-        let subscriber = lookup.target(&read.subscriber);
-        let dead_letter = sink.map(|sink| lookup.target(&sink.destination));
+        let (subscriber, subscriber_auth) = lookup.proven(&read.subscriber, read.subscriber_auth.as_ref());
+        // Whoever names a sink says what it is shown.
+        let of_sink = match (read.delivery.own_sink(), &broker) {
+            (Some(_), _) => read.dead_letter_auth.as_ref(),
+            (None, Ok(broker)) => broker.dead_letter_auth.as_ref(),
+            (None, Err(_)) => None,
+        };
+        let sink = sink.map(|sink| lookup.proven(&sink.destination, of_sink));
+        let (dead_letter, dead_letter_auth) = sink.unzip();
         let trigger = Trigger {
             name: read.name.clone(),
             uid: document.uid.clone(),
@@ -90,7 +97,9 @@ impl Assembled {
             filters: read.filters.clone(),
             compiled: Arc::clone(&read.compiled),
             subscriber: subscriber.clone(),
+            subscriber_auth,
             dead_letter: dead_letter.clone(),
+            dead_letter_auth: dead_letter_auth.flatten(),
             delivery: read.delivery.policy(defaults),
             parallelism: read.parallelism,
             max_deferred: read.max_deferred,
@@ -113,9 +122,16 @@ impl Assembled {
             .spec
             .with_secrets(&mut |secret| lookup.secret(secret, &mut missing));
         let sink = lookup.sink(read.sink.as_ref());
+        let (sink_auth, lacking) = read.sink_auth.as_ref().map(|read| lookup.auth(read)).unzip();
+        let lacking = lacking.flatten();
+        missing.extend(lacking.clone());
         let source = Source {
             name: read.name.clone(),
-            sink: sink.clone(),
+            sink: match lacking {
+                Some(lacking) => sink.clone().and_then(|_| Err(NoTarget::NoSecret(lacking))),
+                None => sink.clone(),
+            },
+            sink_auth,
             overrides: read.overrides.clone(),
             spec,
         };

@@ -3,6 +3,7 @@
 use millrace_event::ObjectName;
 use millrace_model::{Broker, OnFull, Retention};
 
+use super::auth::{self, AuthRef};
 use super::delivery::{DeliverySpec, choose, parse_short_period};
 use super::metadata::Metadata;
 use crate::field::Object;
@@ -13,7 +14,13 @@ use crate::report::{Origin, Report};
 /// The annotation that says which implementation serves a Broker, and our name in it.
 pub(crate) const CLASS: (&str, &str) = ("eventing.knative.dev/broker.class", "Millrace");
 /// Our annotations of a Broker, without the prefix.
-pub(crate) const ANNOTATIONS: &[&str] = &["retention-age", "retention-bytes", "backlog-bytes", "on-full"];
+pub(crate) const ANNOTATIONS: &[&str] = &[
+    "retention-age",
+    "retention-bytes",
+    "backlog-bytes",
+    "on-full",
+    "dead-letter-auth",
+];
 
 /// A Broker as written.
 #[derive(Clone, Debug)]
@@ -21,6 +28,7 @@ pub(crate) struct BrokerDocument {
     /// The Broker, without a uid.
     pub(crate) broker: Broker,
     pub(crate) delivery: DeliverySpec,
+    pub(crate) dead_letter_auth: Option<AuthRef>,
 }
 
 /// Reads the rest of a Broker document whose head has been read. Whether it is valid, the report tells.
@@ -43,7 +51,10 @@ pub(crate) fn read(
         )
     });
     let namespace = name.map_or("", ObjectName::namespace);
+    let dead_letter_auth = auth::read(auth::DEAD_LETTER, metadata, namespace, report);
     let delivery = spec(document, namespace, report);
+    delivery.refuse_binary(dead_letter_auth.as_ref().is_some_and(AuthRef::signs_body), report);
+    delivery.refuse_strays(dead_letter_auth.is_some(), metadata, report);
     let on_full = on_full.unwrap_or_default();
     let broker = Broker {
         name: name?.clone(),
@@ -52,7 +63,11 @@ pub(crate) fn read(
         backlog_bytes,
         on_full,
     };
-    Some(BrokerDocument { broker, delivery })
+    Some(BrokerDocument {
+        broker,
+        delivery,
+        dead_letter_auth,
+    })
 }
 
 /// Files are served whatever class they name. In a cluster another class is another's.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use millrace_model::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
 
+use crate::document::auth;
 use crate::document::destination::Destination;
+use crate::document::metadata::Metadata;
 use crate::duration;
 use crate::field::{Field, Object};
 use crate::problem::{Code, Mark, shown};
@@ -26,6 +28,8 @@ pub(crate) struct DeliverySpec {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry_after_max: Option<Duration>,
     pub(crate) format: Option<Format>,
+    /// Where the document says the format.
+    format_at: Option<Mark>,
 }
 
 /// A dead-letter sink, and where the document names it.
@@ -55,6 +59,7 @@ impl DeliverySpec {
             return Self::default();
         };
         let sink = object.take("deadLetterSink");
+        let format = object.take("format");
         let this = Self {
             dead_letter: sink.and_then(|field| {
                 let destination = Destination::read(&field, namespace, report)?;
@@ -75,10 +80,38 @@ impl DeliverySpec {
             retry_after_max: object
                 .take("retryAfterMax")
                 .and_then(|field| period(&field, report)),
-            format: choice(object.take("format"), FORMATS, report),
+            format_at: format.as_ref().map(|field| field.node.at),
+            format: choice(format, FORMATS, report),
         };
         object.close(report);
         this
+    }
+
+    /// Refuses `format: binary` of a document whose deliveries are signed: a signature covers the body alone.
+    pub(crate) fn refuse_binary(&self, is_signed: bool, report: &mut Report) {
+        if is_signed && self.format == Some(Format::Binary) {
+            let message = "`binary` and `standardWebhooks` exclude each other: a signature covers the body alone, so \
+                           the whole event has to stand there";
+            let path = "spec.delivery.format";
+            report.problem(
+                self.format_at.unwrap_or(Mark::NONE),
+                path,
+                Code::ConflictingFields,
+                message,
+            );
+        }
+    }
+
+    /// Refuses credentials for a dead-letter sink that this document does not name: whoever names a sink says
+    /// what it is shown.
+    pub(crate) fn refuse_strays(&self, has_auth: bool, metadata: &Metadata<'_>, report: &mut Report) {
+        if has_auth
+            && self.dead_letter.is_none()
+            && let Some((field, _)) = metadata.ours(auth::DEAD_LETTER, report)
+        {
+            let message = "it belongs to a `deadLetterSink` that the same document names";
+            field.refuse(report, Code::MissingField, message);
+        }
     }
 
     /// The dead-letter sink that it names itself.

@@ -5,6 +5,7 @@
 //! the rest, with parts that several kinds have ([`filters`], [`delivery`], [`destination`]). [`kinds`] says
 //! which documents are Millrace's own.
 
+pub(crate) mod auth;
 pub(crate) mod broker;
 pub(crate) mod delivery;
 pub(crate) mod destination;
@@ -19,6 +20,7 @@ use millrace_event::ObjectName;
 use millrace_model::Reference;
 use serde_json::Value;
 
+use self::auth::{AuthRef, Word};
 use self::broker::BrokerDocument;
 use self::destination::Destination;
 use self::kinds::{Key, Kind, Whose};
@@ -177,11 +179,28 @@ impl Document {
         match &self.content {
             Some(Content::Source(source)) => {
                 let secrets = source.spec.secrets().into_iter();
+                secrets
+                    .chain(of_auth([&source.sink_auth]))
+                    .filter_map(SecretRef::entry)
+                    .collect()
+            }
+            Some(Content::Trigger(trigger)) => {
+                let secrets = of_auth([&trigger.subscriber_auth, &trigger.dead_letter_auth]);
                 secrets.filter_map(SecretRef::entry).collect()
             }
-            _ => Vec::new(),
+            Some(Content::Broker(broker)) => {
+                let secrets = of_auth([&broker.dead_letter_auth]);
+                secrets.filter_map(SecretRef::entry).collect()
+            }
+            Some(Content::Secret(_)) | None => Vec::new(),
         }
     }
+}
+
+/// The secrets that deliveries show.
+fn of_auth<const N: usize>(all: [&Option<AuthRef>; N]) -> impl Iterator<Item = &SecretRef> {
+    let words = all.into_iter().flatten().flat_map(AuthRef::secrets);
+    words.filter_map(Word::secret)
 }
 
 /// The kind and name of an object that is too large to be read, so that its status can say so.

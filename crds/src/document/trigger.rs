@@ -6,6 +6,7 @@ use millrace_event::ObjectName;
 use millrace_filter::{Compiled, Filter};
 use millrace_model::Reference;
 
+use crate::document::auth::{self, AuthRef};
 use crate::document::delivery::DeliverySpec;
 use crate::document::destination::{self, Destination, broker_ref};
 use crate::document::filters;
@@ -15,7 +16,13 @@ use crate::problem::{Code, Mark};
 use crate::report::Report;
 
 /// Our annotations of a Trigger, without the prefix.
-pub(crate) const ANNOTATIONS: &[&str] = &["parallelism", "max-deferred", "max-parked"];
+pub(crate) const ANNOTATIONS: &[&str] = &[
+    "parallelism",
+    "max-deferred",
+    "max-parked",
+    "subscriber-auth",
+    "dead-letter-auth",
+];
 /// Attempts in flight at once: the default and the most.
 const PARALLELISM: (u32, u32) = (32, 1_000);
 /// Events waiting for another attempt, or parked: the default and the most.
@@ -43,6 +50,8 @@ pub(crate) struct TriggerDocument {
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) subscriber: Destination,
     pub(crate) subscriber_at: Mark,
+    pub(crate) subscriber_auth: Option<AuthRef>,
+    pub(crate) dead_letter_auth: Option<AuthRef>,
     pub(crate) delivery: DeliverySpec,
     pub(crate) parallelism: u32,
     pub(crate) max_deferred: u32,
@@ -72,7 +81,12 @@ pub(crate) fn read(
     let subscriber = spec.require("subscriber", report);
     let subscriber_at = subscriber.as_ref().map_or(spec.at(), |field| field.node.at);
     let subscriber = subscriber.and_then(|field| Destination::read(&field, namespace, report));
+    let subscriber_auth = auth::read(auth::SUBSCRIBER, metadata, namespace, report);
+    let dead_letter_auth = auth::read(auth::DEAD_LETTER, metadata, namespace, report);
     let delivery = DeliverySpec::read(&mut spec, namespace, report);
+    let signed = [&subscriber_auth, &dead_letter_auth];
+    delivery.refuse_binary(signed.into_iter().flatten().any(AuthRef::signs_body), report);
+    delivery.refuse_strays(dead_letter_auth.is_some(), metadata, report);
     spec.close(report);
     let ((broker, broker_at), (filters, compiled)) = (broker?, filters?);
     Some(TriggerDocument {
@@ -83,6 +97,8 @@ pub(crate) fn read(
         compiled,
         subscriber: subscriber?,
         subscriber_at,
+        subscriber_auth,
+        dead_letter_auth,
         delivery,
         parallelism,
         max_deferred,

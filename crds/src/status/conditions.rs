@@ -243,6 +243,7 @@ fn no_target(why: &NoTarget) -> Lack {
     let (status, reason) = match why {
         NoTarget::Unresolved(_, Unresolved::Pending) => (ConditionStatus::Unknown, Reason::NotResolvedYet),
         NoTarget::Unresolved(reference, why) => (ConditionStatus::False, unresolved(reference, why)),
+        NoTarget::NoSecret(missing) => return no_secret(missing),
         NoTarget::NotNamed => (ConditionStatus::False, Reason::SinkNotConfigured),
         NoTarget::NoBrokersHere(_) => (ConditionStatus::False, Reason::NoBrokersHere),
     };

@@ -2,14 +2,18 @@
 //! problem.
 
 use millrace_event::ObjectName;
-use millrace_model::{Mesh, MissingSecret, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved};
+use millrace_model::{
+    Auth, Mesh, MissingSecret, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved,
+};
 
 use super::{Draft, Standing};
+use crate::document::auth;
 use crate::document::delivery::DeliverySpec;
 use crate::document::kinds::Kind;
 use crate::document::source::SourceDocument;
 use crate::document::{Content, Document};
 use crate::external::Named;
+use crate::problem::Mark;
 use crate::report::Report;
 
 /// What is to be said about a document, and what it names outside of all documents, now that references are
@@ -47,6 +51,15 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 &read.broker.name,
                 &mut report,
             );
+            if let Some(trigger) = mesh.triggers.get(&draft.key.name) {
+                let auth = trigger.subscriber_auth.as_deref();
+                signing_secrets(auth, read.subscriber_at, auth::SUBSCRIBER, &mut report);
+                let auth = trigger
+                    .dead_letter_auth
+                    .as_deref()
+                    .filter(|_| read.dead_letter_auth.is_some());
+                signing_secrets(auth, read.subscriber_at, auth::DEAD_LETTER, &mut report);
+            }
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
             // The problems of an invalid Secret say more.
@@ -73,6 +86,10 @@ fn told(why: &NoTarget) -> Option<&NoTarget> {
     let is_known = !matches!(
         why,
         NoTarget::Unresolved(_, Unresolved::Invalid | Unresolved::Pending)
+            | NoTarget::NoSecret(MissingSecret {
+                why: NoSecret::Invalid | NoSecret::Pending,
+                ..
+            })
     );
     is_known.then_some(why)
 }
@@ -98,6 +115,15 @@ fn remark_on_sink(
         Ok(_) => return,
     };
     report.remark(sink.at, "spec.delivery.deadLetterSink", message);
+}
+
+/// Notes the secrets that sign deliveries: `check` looks whether they can.
+fn signing_secrets(auth: Option<&Auth>, at: Mark, annotation: &str, report: &mut Report) {
+    for (index, secret) in auth.iter().flat_map(|auth| &auth.signing_keys).enumerate() {
+        let path =
+            format!("metadata.annotations[millrace.dev/{annotation}].standardWebhooks.secrets[{index}]");
+        report.external_at(at, path, Named::SigningSecret(secret.clone()));
+    }
 }
 
 /// Notes the secrets that calls are verified with: `check` looks whether they can serve.

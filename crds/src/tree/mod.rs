@@ -12,7 +12,7 @@ mod yaml;
 pub(crate) use json::tree;
 pub(crate) use node::{Entry, Node, ReadsAs, Scalar, Shape};
 pub(crate) use telltale::of_value;
-pub(crate) use yaml::{Tree, Trees};
+pub(crate) use yaml::{Tree, Trees, within};
 
 use crate::problem::{Code, Mark};
 

@@ -51,6 +51,21 @@ impl Node {
         matches!(&self.shape, Shape::Scalar(scalar) if scalar.reads_as == ReadsAs::Null)
     }
 
+    /// Says of every part that it stands there.
+    pub(crate) fn put_at(&mut self, at: Mark) {
+        self.at = at;
+        match &mut self.shape {
+            Shape::Scalar(_) => {}
+            Shape::List(items) => items.iter_mut().for_each(|item| item.put_at(at)),
+            Shape::Map(entries) => {
+                for entry in entries {
+                    entry.key_at = at;
+                    entry.value.put_at(at);
+                }
+            }
+        }
+    }
+
     /// The value under `key`, of a mapping.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Shape::Map(entries) = &self.shape else {

@@ -22,6 +22,29 @@ pub(crate) struct Tree {
     pub(crate) cut: Option<Mark>,
 }
 
+/// Reads the one document of a text that stands at `at` of another document, as in an annotation. Every part
+/// of it has that place.
+pub(crate) fn within(text: &str, at: Mark) -> Result<Node, Fault> {
+    let mut trees = Trees::new(text);
+    let first = trees.next().transpose();
+    let tree = first.map_err(|first| Fault { at, ..first })?;
+    let Some(mut tree) = tree else {
+        return Err(fault(
+            at,
+            Code::YamlSyntax,
+            "a mapping is expected, but there is nothing",
+        ));
+    };
+    let second = trees
+        .next()
+        .map(|_| fault(at, Code::YamlSyntax, "one document is expected, and not several"));
+    if let Some(first) = tree.faults.drain(..).next().or(second) {
+        return Err(Fault { at, ..first });
+    }
+    tree.root.put_at(at);
+    Ok(tree.root)
+}
+
 /// Reads the documents of a text one after the other. After an `Err` there is nothing more: what follows a
 /// fault of syntax cannot be told apart.
 pub(crate) struct Trees<'a> {

@@ -52,6 +52,7 @@ async fn attempt(slot: &mut Connection, name: &str) -> Result<Outcome, Shortage>
         namespace: "shop",
         wants_reply: false,
         timeout: Duration::from_secs(60),
+        sender: None,
     };
     slot.try_attempt(&uri, &request).await
 }
@@ -126,6 +127,7 @@ async fn the_future_of_an_attempt_is_small() {
         namespace: "shop",
         wants_reply: true,
         timeout: Duration::from_secs(60),
+        sender: None,
     };
     // Each delivery under way has one in its task.
     let size = size_of_val(&slot.try_attempt(&uri, &request));

@@ -172,6 +172,7 @@ pub(crate) fn request(event: &Event) -> Request<'_> {
         wants_reply: true,
         // Long enough never to be reached; tests of timeouts say their own.
         timeout: Duration::from_secs(60),
+        sender: None,
     }
 }
 

@@ -187,6 +187,7 @@ async fn a_handshake_that_does_not_end_is_no_connection() {
     let event = event();
     let request = Request {
         timeout: Duration::from_millis(50),
+        sender: None,
         ..request(&event)
     };
     let failure = failure(trusting(&LOOPBACK).slot().attempt(&uri, &request).await);

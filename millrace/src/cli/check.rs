@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use http::Uri;
 use millrace_crds::{External, Loaded, Named, load, load_for_cluster, read};
+use millrace_delivery::auth::signing_flaw;
 use millrace_delivery::guard::Guard;
 use millrace_secrets::SecretReader;
 use millrace_sources::secret_flaw;
@@ -73,7 +74,7 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
 }
 
 /// Adds what is wrong with the files and variables that the documents name. `run` does not refuse documents
-/// for that: only the source that names them does not run.
+/// for that: only the source or Trigger that names them does not work.
 async fn look_at_external(loaded: &mut Loaded, secrets: &SecretReader) {
     for external in std::mem::take(&mut loaded.external) {
         match look(&external, secrets).await {
@@ -96,6 +97,15 @@ async fn look(external: &External, secrets: &SecretReader) -> Looked {
                 return Looked::Fine;
             };
             return match secret_flaw(*forge, verification, &value) {
+                Some(flaw) => Looked::Refused(flaw.to_owned()),
+                None => Looked::Fine,
+            };
+        }
+        Named::SigningSecret(secret) => {
+            let Ok(value) = secrets.secret(secret).await else {
+                return Looked::Fine;
+            };
+            return match signing_flaw(&value) {
                 Some(flaw) => Looked::Refused(flaw.to_owned()),
                 None => Looked::Fine,
             };

@@ -134,6 +134,9 @@ pub(crate) struct ListeningArgs {
     /// Allow listening where other machines can connect, although clients do not have to log in
     #[arg(long)]
     pub(crate) allow_anonymous: bool,
+    /// Let a crash write a core dump, which holds secrets
+    #[arg(long)]
+    pub(crate) allow_core_dumps: bool,
     /// The most data that one event may have
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_event_bytes)]
     pub(crate) max_event_bytes: usize,
@@ -254,6 +257,7 @@ impl ListeningArgs {
             memory_budget: self.memory_budget,
             durability: Durability::Sync,
             rebuild_state: false,
+            allow_core_dumps: self.allow_core_dumps,
             max_event_bytes: self.max_event_bytes,
             max_outgoing_connections: self.max_outgoing_connections,
             refuse_loopback: false,

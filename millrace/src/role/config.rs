@@ -34,6 +34,8 @@ pub(crate) struct RoleConfig {
     pub(crate) durability: Durability,
     /// Throw unreadable state away.
     pub(crate) rebuild_state: bool,
+    /// Whether a crash may write a core dump.
+    pub(crate) allow_core_dumps: bool,
     /// The most data of one event.
     pub(crate) max_event_bytes: usize,
     /// The most connections to targets that may be open at one time, as far as there are descriptors.

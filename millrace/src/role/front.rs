@@ -20,10 +20,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::config::RoleConfig;
-use super::environment;
 use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
+use super::{core_dumps, environment};
 
 /// What a role gives its front.
 pub(crate) struct Given {
@@ -91,6 +91,9 @@ pub(crate) const ADMIN_END: Duration = Duration::from_secs(2);
 impl Front {
     /// Binds the addresses and wires the parts.
     pub(crate) fn build(config: &RoleConfig, given: Given) -> anyhow::Result<Self> {
+        if !config.allow_core_dumps {
+            core_dumps::forbid();
+        }
         environment::remark();
         let mut registry = given.registry;
         let descriptors = Descriptors::claim(
@@ -132,6 +135,7 @@ impl Front {
             bodies,
             serve_metrics.listener("ingress"),
         )?;
+        let secrets = SecretReader::new(config.secrets.clone());
         let connector = Connector::new(ConnectorOptions {
             guard: Guard {
                 refuse_loopback: config.refuse_loopback,
@@ -141,6 +145,7 @@ impl Front {
             max_connections: descriptors.outgoing,
             max_lookups: descriptors.lookups,
             replies: memory.replies.clone(),
+            secrets: secrets.clone(),
         })
         .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
         let turns = Turns::of_this_machine();
@@ -150,7 +155,7 @@ impl Front {
             connector: connector.clone(),
             checkpoints: given.checkpoints,
             board: board.clone(),
-            secrets: SecretReader::new(config.secrets.clone()),
+            secrets,
             webhooks: webhooks.clone(),
             metrics: millrace_sources::Metrics::register(&mut registry),
             clock: Clock::System,

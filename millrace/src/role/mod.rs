@@ -7,6 +7,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod config;
+pub(crate) mod core_dumps;
 pub(crate) mod documents;
 pub(crate) mod environment;
 pub(crate) mod front;

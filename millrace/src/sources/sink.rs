@@ -66,6 +66,8 @@ impl Sinks {
         let sources = mesh.sources.into_iter().map(|(key, source)| {
             let source = Source {
                 sink: self.sink_of(&source),
+                // It was meant for the sink that the document names, and not for another one.
+                sink_auth: source.sink_auth.clone().filter(|_| self.sink.is_none()),
                 overrides: [source.overrides.as_slice(), &self.overrides].concat(),
                 ..(*source).clone()
             };

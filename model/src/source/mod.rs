@@ -10,8 +10,9 @@ mod schedule;
 mod schedule_words;
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::{NoTarget, ObjectName, Target};
+use crate::{Auth, NoTarget, ObjectName, Target};
 
 pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
@@ -26,6 +27,8 @@ pub struct Source {
     pub name: ObjectName,
     /// Where its events go, or why that is not known: then the source does not run.
     pub sink: Result<Target, NoTarget>,
+    /// What requests to the sink show, if it is a URL (`millrace.dev/sink-auth`).
+    pub sink_auth: Option<Arc<Auth>>,
     /// Extension attributes that every event gets, or gets replaced (`ceOverrides.extensions`).
     pub overrides: Vec<(String, String)>,
     /// What it does.

@@ -124,6 +124,7 @@ async fn answer(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result<(
 fn start(folder: &tempfile::TempDir, broker: &Arc<Broker>, store: &Arc<Store>) -> Process {
     let source = Source {
         name: ObjectName::new("shop", "watched"),
+        sink_auth: None,
         sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
         overrides: Vec::new(),
         spec: SourceSpec::ApiServer(Box::new(ApiServer {

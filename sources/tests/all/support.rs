@@ -199,6 +199,7 @@ pub(crate) fn spec(expression: &str, catch_up: CatchUp) -> Cron {
 pub(crate) fn source(name: &str, spec: Cron) -> Source {
     Source {
         name: ObjectName::new("shop", name),
+        sink_auth: None,
         sink: Ok(Target::Broker(ObjectName::new("shop", "default"))),
         overrides: Vec::new(),
         spec: SourceSpec::Cron(Box::new(spec)),

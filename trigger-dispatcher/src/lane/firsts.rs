@@ -150,7 +150,7 @@ mod tests {
         let lane = lane();
         {
             let mut inner = lane.inner.lock();
-            inner.settings = Settings::new(Arc::new(trigger), None).into();
+            inner.settings = Settings::alone(trigger).into();
             for offset in queued {
                 assert!(inner.offer(*offset, &event(), budget));
             }

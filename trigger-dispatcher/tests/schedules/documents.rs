@@ -153,6 +153,8 @@ fn trigger(own: &str, wants: Wants) -> Trigger {
         compiled: Arc::new(Compiled::new(&wants.filters()).expect("valid filters")),
         filters: wants.filters(),
         subscriber: Ok(Target::Broker(name(own))),
+        subscriber_auth: None,
+        dead_letter_auth: None,
         dead_letter: (own == "letters").then(|| Ok(Target::Broker(name("letters-dead")))),
         delivery: DeliveryPolicy {
             retry: 2,

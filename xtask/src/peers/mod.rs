@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 8] = [
+const PEERS: [Peer; 10] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -51,6 +51,20 @@ const PEERS: [Peer; 8] = [
         name: "node-cloudevents",
         lock: "node/package-lock.json",
         version_after: "\"cloudevents\": \"",
+        tools: &["node", "npm"],
+        make: recipes::node,
+    },
+    Peer {
+        name: "python-standardwebhooks",
+        lock: "standard-webhooks-python/requirements.txt",
+        version_after: "standardwebhooks==",
+        tools: &["python3"],
+        make: recipes::python,
+    },
+    Peer {
+        name: "node-standardwebhooks",
+        lock: "standard-webhooks-node/package-lock.json",
+        version_after: "\"standardwebhooks\": \"",
         tools: &["node", "npm"],
         make: recipes::node,
     },

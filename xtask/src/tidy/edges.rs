@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("serve", &["budget"]),
     ("secrets", &["model"]),
     ("kafka", &["event", "model"]),
-    ("delivery", &["budget", "event", "model"]),
+    ("delivery", &["budget", "event", "model", "secrets"]),
     (
         "trigger-dispatcher",
         &["budget", "event", "filter", "model", "channel", "delivery"],

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::definition::parts::iso_duration;
 use crate::definition::rule::Pattern;
-use crate::document::{broker, trigger};
+use crate::document::{broker, source, trigger};
 
 /// Our own annotations begin with this.
 pub(crate) const OURS: &str = "millrace.dev/";
@@ -92,17 +92,14 @@ pub(crate) fn known(kind: &str) -> &'static [&'static str] {
     match kind {
         "Broker" => broker::ANNOTATIONS,
         "Trigger" => trigger::ANNOTATIONS,
-        _ => &[],
+        // A KafkaSink has no policy yet.
+        "KafkaSink" => &[],
+        _ => source::ANNOTATIONS,
     }
 }
 
 /// What is said about an annotation of ours that a kind does not have.
 pub(crate) fn unknown(kind: &str) -> String {
-    match known(kind) {
-        [] => format!("a source has no annotations of {OURS}"),
-        known => {
-            let known = known.join(", ");
-            format!("there is no such annotation; there are {OURS}{{{known}}}")
-        }
-    }
+    let known = known(kind).join(", ");
+    format!("there is no such annotation; there are {OURS}{{{known}}}")
 }

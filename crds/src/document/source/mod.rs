@@ -13,6 +13,7 @@ use millrace_model::source::{GitWebhook, Kafka};
 use millrace_model::{Secret, SourceKind, SourceSpec};
 
 use self::kafka_net::Net;
+use super::auth::{self, AuthRef};
 use super::secret::SecretRef;
 use crate::document::destination::Destination;
 use crate::document::metadata::Metadata;
@@ -23,6 +24,8 @@ use crate::tree::{Node, Shape};
 
 /// The group and version of the kinds.
 pub(crate) const SOURCES_V1ALPHA1: &str = "sources.millrace.dev/v1alpha1";
+/// Our annotations of a source, without the prefix.
+pub(crate) const ANNOTATIONS: &[&str] = &["sink-auth"];
 /// Attributes that `ceOverrides` must not touch: the specification's own (Knative's source contract).
 const CORE: &[&str] = &[
     "id",
@@ -45,6 +48,7 @@ pub(crate) struct SourceDocument {
     pub(crate) sink: Option<Destination>,
     /// Where the document names its sink.
     pub(crate) sink_at: Mark,
+    pub(crate) sink_auth: Option<AuthRef>,
     /// Where the document names its secrets, if it has a list of them.
     pub(crate) secrets_at: Vec<Mark>,
     pub(crate) overrides: Vec<(String, String)>,
@@ -102,7 +106,7 @@ pub(crate) fn read(
     document: &mut Object<'_>,
     report: &mut Report,
 ) -> Option<SourceDocument> {
-    metadata.refuse_unknown(&[], report);
+    metadata.refuse_unknown(ANNOTATIONS, report);
     let spec = document.require("spec", report)?;
     let secrets_at = marks(spec.node.get("secrets"));
     let mut spec = spec.object(report)?;
@@ -110,6 +114,7 @@ pub(crate) fn read(
     let sink = spec.take("sink");
     let sink_at = sink.as_ref().map_or(spec.at(), |field| field.node.at);
     let sink = sink.map(|field| Destination::read(&field, namespace, report));
+    let sink_auth = auth::read(auth::SINK, metadata, namespace, report);
     let overrides = overrides(&mut spec, report);
     let read = match kind {
         SourceKind::GitWebhook => git_webhook::read(&mut spec, namespace, report),
@@ -125,6 +130,7 @@ pub(crate) fn read(
             None => None,
         },
         sink_at,
+        sink_auth,
         secrets_at,
         overrides,
         spec: read?,

@@ -76,6 +76,8 @@ pub(super) fn trigger(own: &str, filters: Vec<Filter>) -> Trigger {
         compiled: Arc::new(Compiled::new(&filters).expect("valid filters")),
         filters,
         subscriber: Ok(Target::Broker(name(own))),
+        subscriber_auth: None,
+        dead_letter_auth: None,
         dead_letter: None,
         delivery: DeliveryPolicy::default(),
         parallelism: 4,

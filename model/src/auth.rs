@@ -1,0 +1,90 @@
+//! How a delivery proves who sends it: credentials, a client certificate, and a signature.
+
+use crate::Secret;
+
+/// What a delivery shows to its target. `S` is a secret: where it is found ([`Secret`]), or, once it is read,
+/// its octets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Auth<S = Secret> {
+    /// What stands in the header `Authorization`.
+    pub credentials: Option<Credentials<S>>,
+    /// The client certificate of connections by TLS.
+    pub certificate: Option<ClientCertificate<S>>,
+    /// The keys of a Standard Webhooks signature; each signs every delivery. Empty: there is no signature.
+    pub signing_keys: Vec<S>,
+}
+
+/// What stands in the header `Authorization`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Credentials<S = Secret> {
+    /// A bearer token (RFC 6750).
+    Bearer(S),
+    /// HTTP Basic (RFC 7617).
+    Basic {
+        /// The user.
+        username: S,
+        /// The password.
+        password: S,
+    },
+}
+
+/// A client certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientCertificate<S = Secret> {
+    /// The certificate in PEM, with those between it and the authority that the target trusts.
+    pub certificate: S,
+    /// Its private key in PEM.
+    pub key: S,
+}
+
+// === impl Auth ===
+
+impl<S> Auth<S> {
+    /// The same with other secrets: `find` is asked for each, in the order of [`Auth::secrets`].
+    pub fn map<T>(&self, find: &mut dyn FnMut(&S) -> T) -> Auth<T> {
+        let credentials = self.credentials.as_ref();
+        let certificate = self.certificate.as_ref();
+        Auth {
+            credentials: credentials.map(|credentials| credentials.map(find)),
+            certificate: certificate.map(|ClientCertificate { certificate, key }| ClientCertificate {
+                certificate: find(certificate),
+                key: find(key),
+            }),
+            signing_keys: self.signing_keys.iter().map(find).collect(),
+        }
+    }
+
+    /// Every secret.
+    pub fn secrets(&self) -> Vec<&S> {
+        let credentials = self.credentials.iter().flat_map(Credentials::secrets);
+        let certificate = self.certificate.iter();
+        let certificate = certificate.flat_map(|one| [&one.certificate, &one.key]);
+        credentials.chain(certificate).chain(&self.signing_keys).collect()
+    }
+
+    /// Whether deliveries are signed. The signature covers the body alone, so the whole event stands there.
+    pub fn signs_body(&self) -> bool {
+        !self.signing_keys.is_empty()
+    }
+}
+
+// === impl Credentials ===
+
+impl<S> Credentials<S> {
+    fn map<T>(&self, find: &mut dyn FnMut(&S) -> T) -> Credentials<T> {
+        match self {
+            Self::Bearer(token) => Credentials::Bearer(find(token)),
+            Self::Basic { username, password } => Credentials::Basic {
+                username: find(username),
+                password: find(password),
+            },
+        }
+    }
+
+    fn secrets(&self) -> Vec<&S> {
+        match self {
+            Self::Bearer(token) => vec![token],
+            Self::Basic { username, password } => vec![username, password],
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Promise: what a delivery shows reaches its target and nobody else: no other server, no output of Millrace,
+//! no file of its data folder, and no core dump.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::Method;
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::mesh::Setup;
+use millrace_tests::process::Process;
+use millrace_tests::{Answer, Event, Mesh, Received, Sink, tls, wait_until};
+
+/// Paths that are asked in another way: they need parameters, or never end.
+const ASKED: [&str; 3] = ["/events", "/explain", "/tail"];
+
+const SUBSCRIBER: &str = "millrace.dev/subscriber-auth";
+const DEAD_LETTER: &str = "millrace.dev/dead-letter-auth";
+
+/// Secrets that occur nowhere else, and everything that was put out, by where it was found.
+struct Canaries {
+    secrets: BTreeMap<&'static str, String>,
+    outputs: Vec<(String, Vec<u8>)>,
+}
+
+impl Canaries {
+    /// Each with what it is; a part of it is different in every run.
+    fn new() -> anyhow::Result<Self> {
+        let word = |name: &str| format!("canary-{name}-{:016x}", fastrand::u64(..));
+        let octets: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect();
+        let signing = format!("whsec_{}", BASE64_STANDARD.encode(octets));
+        let identity = tls::self_signed(&["client"], false)?;
+        let mut secrets = BTreeMap::new();
+        for name in ["token", "password", "dead", "broken", "hook"] {
+            secrets.insert(name, word(name));
+        }
+        secrets.insert("signing", signing);
+        secrets.insert("key", identity.key().to_owned());
+        secrets.insert("certificate", identity.certificate);
+        Ok(Self {
+            secrets,
+            outputs: Vec::new(),
+        })
+    }
+
+    fn get(&self, name: &str) -> &str {
+        &self.secrets[name]
+    }
+
+    fn note(&mut self, place: impl Into<String>, output: impl Into<Vec<u8>>) {
+        self.outputs.push((place.into(), output.into()));
+    }
+
+    /// Notes every file below a folder.
+    fn note_files(&mut self, folder: &Path) -> anyhow::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.note_files(&path)?;
+            } else if path.is_file() {
+                self.note(path.display().to_string(), fs::read(&path)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What could give a secret away: itself, as Base64, in hexadecimal digits, and the lines of a key.
+    fn spellings(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut all = Vec::new();
+        for (&name, secret) in &self.secrets {
+            if name == "certificate" {
+                continue;
+            }
+            let hex: String = secret.bytes().map(|octet| format!("{octet:02x}")).collect();
+            all.push((name, hex.into_bytes()));
+            all.push((name, BASE64_STANDARD.encode(secret).into_bytes()));
+            let lines = secret.lines().filter(|line| !line.starts_with("-----"));
+            all.extend(lines.map(|line| (name, line.as_bytes().to_vec())));
+        }
+        let basic = format!("shop:{}", self.get("password"));
+        all.push(("password", BASE64_STANDARD.encode(basic).into_bytes()));
+        all
+    }
+
+    /// Fails with each place where a secret was found.
+    fn assert_nowhere(&self) {
+        let mut found = Vec::new();
+        for (place, output) in &self.outputs {
+            for (name, spelling) in self.spellings() {
+                if output.windows(spelling.len()).any(|window| window == spelling) {
+                    found.push(format!("{name} in {place}"));
+                }
+            }
+        }
+        assert!(found.is_empty(), "{found:#?}");
+        assert!(
+            self.outputs.len() > 20,
+            "this is too little: {}",
+            self.outputs.len()
+        );
+    }
+}
+
+/// Repeats the request's headers in the answer's body, as the error pages of some servers do.
+fn repeating(status: u16) -> impl FnMut(&Received, usize) -> Answer + Send + 'static {
+    move |received, _| {
+        let lines: Vec<String> = received
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        // The second one is cut in the middle, as only the beginning of a body is kept.
+        let text = format!("{}\n{:900}\n{}", lines.join("\n"), "", lines.join("\n"));
+        Answer::status(status).body(text)
+    }
+}
+
+/// Triggers that show each kind of secret, to subscribers that fail in many ways.
+fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> anyhow::Result<String> {
+    let file = |name: &str| -> anyhow::Result<String> {
+        let path = folder.join(name);
+        fs::write(&path, canaries.get(name))?;
+        Ok(format!("{{file: {}}}", path.display()))
+    };
+    let key = |name: &str| format!("{{secretKeyRef: {{name: canaries, key: {name}}}}}");
+    let (token, signing) = (format!("{{bearer: {}}}", file("token")?), key("signing"));
+    let basic = format!("{{basic: {{username: shop, password: {}}}}}", key("password"));
+    let signed = format!(
+        "{{bearer: {}, standardWebhooks: {{secrets: [{signing}]}}}}",
+        key("token")
+    );
+    let certified = format!(
+        "{{clientCertificate: {{certificate: {}, key: {}}}}}",
+        file("certificate")?,
+        file("key")?
+    );
+    let letters = format!(
+        "{{retry: 1, backoffDelay: PT0.01S, deadLetterSink: {{uri: '{}'}}}}",
+        sink.url("/dead")
+    );
+    let once = "{retry: 1, backoffDelay: PT0.01S}";
+    sink.decide("/refuses", repeating(400));
+    sink.decide("/fails", repeating(500));
+    sink.decide("/takes", repeating(202));
+    sink.decide("/dead", repeating(404));
+    let away = other.url("/elsewhere");
+    sink.decide("/moved", move |_, _| {
+        Answer::status(307).header("location", &away)
+    });
+    let plain = format!("https://{}/plain", sink.address());
+    let trigger = |name: &str, url: &str, auth: &str| {
+        Trigger::new(name, url)
+            .annotation(SUBSCRIBER, auth)
+            .delivery(once)
+    };
+    let documents = Documents::broker()
+        .trigger(&trigger("refuses", &sink.url("/refuses"), &token))
+        .trigger(&trigger("fails", &sink.url("/fails"), &basic))
+        .trigger(&trigger("takes", &sink.url("/takes"), &signed))
+        .trigger(&trigger("moved", &sink.url("/moved"), &basic))
+        .trigger(&trigger("plain", &plain, &certified))
+        .trigger(&trigger(
+            "broken",
+            &sink.url("/broken"),
+            &format!("{{bearer: {}}}", key("broken")),
+        ))
+        .trigger(&trigger(
+            "gone",
+            &sink.url("/gone"),
+            "{bearer: {file: /run/secrets/none}}",
+        ));
+    let dead = Trigger::new("dead", &sink.url("/refuses"))
+        .delivery(&letters)
+        .annotation(SUBSCRIBER, &basic)
+        .annotation(DEAD_LETTER, &format!("{{bearer: {}}}", key("dead")));
+    let documents = documents
+        .trigger(&dead)
+        .github("hook", canaries.get("hook"), "default");
+    // A line break cannot stand in a header: this token is refused, and must not be repeated.
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: canaries, namespace: shop}}\n\
+         stringData: {{token: {}, password: {}, dead: {}, broken: \"{}\\nx\", signing: {}}}\n",
+        canaries.get("token"),
+        canaries.get("password"),
+        canaries.get("dead"),
+        canaries.get("broken"),
+        canaries.get("signing")
+    );
+    Ok(format!("{}{secret}", documents.text()))
+}
+
+/// Asks everything that can be asked.
+async fn ask_everything(mesh: &Mesh, canaries: &mut Canaries) -> anyhow::Result<()> {
+    let admin = mesh.admin();
+    let index = admin.ask(&Method::GET, "/").await?;
+    let index = String::from_utf8_lossy(&index.body).into_owned();
+    let mut paths: Vec<String> = index
+        .split_whitespace()
+        .filter(|word| {
+            word.starts_with('/')
+                && !word.contains(['{', '?'])
+                && !ASKED.iter().any(|path| word.ends_with(path))
+        })
+        .map(str::to_owned)
+        .collect();
+    paths.push("/api/v1/explain?broker=shop/default&id=1".to_owned());
+    paths.push("/api/v1/events?broker=shop/default".to_owned());
+    for trigger in admin.get("triggers").await?.as_array().into_iter().flatten() {
+        paths.push(format!(
+            "/api/v1/triggers/{}",
+            trigger["name"].as_str().unwrap_or_default()
+        ));
+    }
+    for path in paths {
+        let answer = admin.ask(&Method::GET, &path).await?;
+        canaries.note(format!("GET {path}"), answer.body.to_vec());
+    }
+    let parked = admin.get("parked").await?;
+    let ids: Vec<String> = parked
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| row["id"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let file = mesh.setup().file().to_string_lossy().into_owned();
+    let address = format!("http://{}", admin.address());
+    let mut commands = vec![
+        vec!["parked", "list", "--admin", &address],
+        vec![
+            "explain",
+            "--broker",
+            "shop/default",
+            "--id",
+            "1",
+            "--admin",
+            &address,
+        ],
+        vec![
+            "explain",
+            "--broker",
+            "shop/default",
+            "--id",
+            "1",
+            "--output",
+            "json",
+            "--admin",
+            &address,
+        ],
+        vec!["check", "-f", &file, "--secret-dir", "/nowhere"],
+        vec!["check", "-f", &file, "--output", "json"],
+        vec!["check", "--kubernetes", "-f", &file],
+    ];
+    for id in &ids {
+        let answer = admin.ask(&Method::GET, &format!("/api/v1/parked/{id}")).await?;
+        canaries.note(format!("the parked event {id}"), answer.body.to_vec());
+        commands.push(vec![
+            "parked", "show", id, "--output", "json", "--admin", &address,
+        ]);
+    }
+    for command in commands {
+        let output = mesh.millrace(&command).await?;
+        let what = format!("millrace {}", command.join(" "));
+        canaries.note(&*what, output.stdout);
+        canaries.note(what, output.stderr);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
+    let mut canaries = Canaries::new()?;
+    let (sink, other, folder) = (Sink::start().await?, Sink::start().await?, tempfile::tempdir()?);
+    let text = documents(&canaries, &sink, &other, folder.path())?;
+    let setup = Setup::new(&text)?
+        .secret_dir(folder.path())
+        .environment("MILLRACE_LOG", "trace");
+    let mut mesh = setup.start().await?;
+    let tail = {
+        let (admin, place) = (
+            format!("http://{}", mesh.admin().address()),
+            mesh.setup().folder(),
+        );
+        let mut tail = Process::start(
+            &["tail", "--output", "json", "--admin", &admin],
+            place,
+            &place.join("tail"),
+        )?;
+        tail.first_line().await?;
+        tail
+    };
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    // All but `takes` fail, each in its way.
+    mesh.admin().until_parked(7).await?;
+    sink.wait_for("/takes", 1).await?;
+    wait_until("the tail to have seen it all", || async {
+        Ok((tail.stdout().len() > 10).then_some(()))
+    })
+    .await?;
+
+    // The targets did get what they are to be shown.
+    let shown = |path: &str| -> String {
+        let received = sink.received(path);
+        received
+            .iter()
+            .filter_map(|one| one.header("authorization").map(str::to_owned))
+            .collect()
+    };
+    assert!(shown("/refuses").contains(canaries.get("token")));
+    assert!(shown("/takes").contains(canaries.get("token")));
+    assert!(shown("/dead").contains(canaries.get("dead")));
+    assert!(!shown("/dead").contains(canaries.get("password")) && shown("/fails").starts_with("Basic "));
+    // And nobody else got anything.
+    assert_eq!(
+        other.received("/elsewhere").len(),
+        0,
+        "a redirect is not followed"
+    );
+    assert_eq!(
+        sink.count("/broken") + sink.count("/gone"),
+        0,
+        "nothing is sent unproven"
+    );
+
+    // A dead letter has the beginning of the answer that led to it.
+    for letter in sink.received("/dead") {
+        let data = letter.event().get("knativeerrordata").map(str::to_owned);
+        let data = BASE64_STANDARD.decode(data.unwrap_or_default())?;
+        assert!(
+            String::from_utf8_lossy(&data).contains("authorization: "),
+            "the answer repeats what was shown"
+        );
+        canaries.note("a dead letter", data);
+    }
+    ask_everything(&mesh, &mut canaries).await?;
+    canaries.note("tail", tail.stdout().join("\n"));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", mesh.running().id()))?;
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap_or_default();
+    assert_eq!(
+        core.split_whitespace().filter(|word| *word == "0").count(),
+        2,
+        "{core}"
+    );
+    mesh.stop().await?;
+    let data: PathBuf = mesh.setup().data_folder().to_path_buf();
+    canaries.note_files(&data)?;
+    for name in ["stdout", "stderr", "tail"] {
+        let said = fs::read(mesh.setup().folder().join(name)).unwrap_or_default();
+        canaries.note(name, said);
+    }
+    canaries.assert_nowhere();
+    Ok(())
+}
