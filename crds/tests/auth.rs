@@ -91,7 +91,7 @@ fn each_way_to_prove_who_sends_is_read() {
 
 #[test]
 fn every_fault_is_named_where_it_is() {
-    let many = vec![SECRET; 3].join(", ");
+    let many = [SECRET; 3].join(", ");
     for (auth, path, code) in [
         ("{}".to_owned(), "", Code::MissingField),
         ("bearer: hush".to_owned(), ".bearer", Code::WrongType),

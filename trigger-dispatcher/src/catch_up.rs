@@ -46,7 +46,7 @@ pub(crate) async fn run(serving: Arc<Serving>) {
     // Those that stand where nothing can be read. The others do not wait with them.
     let mut put_off: VecDeque<(Instant, Arc<Lane>)> = VecDeque::new();
     loop {
-        while let Some((_, lane)) = put_off.pop_front_if(|(at, _)| *at <= Instant::now()) {
+        for (_, lane) in put_off.drain(..put_off.partition_point(|(at, _)| *at <= Instant::now())) {
             ask_again(&serving, &lane);
         }
         let hungry = some_hungry(&serving, &mut last);
