@@ -13,7 +13,7 @@ use rcgen::{
 pub(crate) struct Certificates {
     /// What clients and servers trust.
     pub(crate) authority: PathBuf,
-    /// For `127.0.0.1` and `localhost`.
+    /// For this machine, and for the API as the pods of a node reach it.
     pub(crate) server: Pair,
     /// Of a client with the common name `millrace`.
     pub(crate) client: Pair,
@@ -60,7 +60,7 @@ impl Certificates {
             authority: file,
             server: sign(
                 "server",
-                &["127.0.0.1", "localhost"],
+                &["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"],
                 ExtendedKeyUsagePurpose::ServerAuth,
             )?,
             client: sign("millrace", &[], ExtendedKeyUsagePurpose::ClientAuth)?,

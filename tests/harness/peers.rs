@@ -153,6 +153,41 @@ pub(crate) fn kube_controller_manager() -> anyhow::Result<Option<PathBuf>> {
     Ok(environment.map(|environment| environment.join("kube-controller-manager")))
 }
 
+/// The folders of what makes a machine a node.
+#[cfg(feature = "servers")]
+#[derive(Clone, Debug)]
+pub(crate) struct NodePrograms {
+    /// kubelet, kube-proxy, kube-scheduler and pause.
+    pub(crate) kubernetes: PathBuf,
+    /// The program coredns.
+    pub(crate) coredns: PathBuf,
+    /// The root of containerd, runc, the network's plugins, and nft.
+    pub(crate) runtime: PathBuf,
+}
+
+/// What makes a machine a node.
+#[cfg(feature = "servers")]
+pub(crate) fn kubernetes_node() -> anyhow::Result<Option<NodePrograms>> {
+    const KUBERNETES: &str = include_str!("../peers/kubernetes-node/go.mod");
+    const COREDNS: &str = include_str!("../peers/coredns/go.mod");
+    const RUNTIME: &str = include_str!("../peers/container-runtime/SHA256SUMS");
+    let peer = |name, lock, after| {
+        let version = version(lock, after).context("invariant: the lock names a version")?;
+        found(name, version)
+    };
+    let kubernetes = peer("kubernetes-node", KUBERNETES, "k8s.io/kubernetes v")?;
+    let coredns = peer("coredns", COREDNS, "github.com/coredns/coredns v")?;
+    let runtime = peer("container-runtime", RUNTIME, "containerd_")?;
+    let (Some(kubernetes), Some(coredns), Some(runtime)) = (kubernetes, coredns, runtime) else {
+        return Ok(None);
+    };
+    Ok(Some(NodePrograms {
+        kubernetes,
+        coredns: coredns.join("coredns"),
+        runtime,
+    }))
+}
+
 /// The program helm.
 #[cfg(feature = "servers")]
 pub(crate) fn helm() -> anyhow::Result<Option<PathBuf>> {
@@ -168,7 +203,8 @@ fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {
     if environment.join("LOCK").exists() {
         return Ok(Some(environment));
     }
-    let reason = format!("the peer {name} {version} is not there; `cargo xtask peers` makes it");
+    let reason =
+        format!("the peer {name} {version} is not there; `cargo xtask peers` makes it, or `peers --long`");
     skip(&reason)?;
     Ok(None)
 }

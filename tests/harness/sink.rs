@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,15 @@ impl Sink {
     /// # Errors
     /// When no port can be had.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_on(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same, on a free port of that address.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start_on(address: Ipv4Addr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let sink = Self {
             address: listener.local_addr()?,
             state: Arc::default(),

@@ -28,7 +28,7 @@ cargo xtask <command>
 
   test [--long]     everything that CI runs, in order, until the first failure
   check             its part that runs no tests, for the moment before a commit
-  peers             the real clients and servers that the suites use, in the user's cache folder
+  peers [--long]    the real clients and servers that the suites use, in the user's cache folder
   tidy              the rules of the house that no compiler checks
   bench [options]   Millrace beside a bare forwarder on this machine; `bench --help` says more
   fuzz [seconds]    every fuzz target for so many seconds (60), where nightly and cargo-fuzz are there
@@ -57,7 +57,8 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         ("test", []) => test::run(false),
         ("test", [long]) if long == "--long" => test::run(true),
         ("check", []) => test::check(),
-        ("peers", []) => peers::run(),
+        ("peers", []) => peers::run(false),
+        ("peers", [long]) if long == "--long" => peers::run(true),
         ("tidy", []) => tidy::run(),
         ("bench", options) => bench::run(options),
         ("fuzz", []) => fuzz::run(60),

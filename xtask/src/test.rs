@@ -36,10 +36,11 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "--no-fail-fast",
         ]),
     )?;
-    steps.step("peers", peers::run)?;
+    steps.step("peers", || peers::run(long))?;
     steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
     steps.tests("suites", &mut suites(cargo(&root), long))?;
     if long {
+        steps.tests("a real node", &mut node(cargo(&root)))?;
         steps.tests(
             "schedules",
             cargo(&root)
@@ -113,6 +114,15 @@ fn suites(mut cargo: Command, long: bool) -> Command {
     if long {
         cargo.env("MILLRACE_LONG", "1");
     }
+    cargo
+}
+
+/// The suites that run pods, whose tests are ignored elsewhere. One at a time, because each is a whole
+/// cluster; what they measure is shown.
+fn node(mut cargo: Command) -> Command {
+    cargo.args(["test", "--quiet", "--package", "millrace-tests"]);
+    cargo.args(["--test", "node", "--test", "node_conformance"]);
+    cargo.args(["--", "--ignored", "--nocapture", "--test-threads", "1"]);
     cargo
 }
 

@@ -20,13 +20,24 @@ impl Kube {
     /// # Errors
     /// When they do not start.
     pub fn controllers(&self) -> anyhow::Result<Option<Process>> {
+        self.controllers_of(CONTROLLERS)
+    }
+
+    /// Starts the controllers of a whole cluster.
+    pub(super) fn all_controllers(&self) -> anyhow::Result<Option<Process>> {
+        self.controllers_of("*")
+    }
+
+    fn controllers_of(&self, list: &str) -> anyhow::Result<Option<Process>> {
         let Some(program) = peers::kube_controller_manager()? else {
             return Ok(None);
         };
         let mut command = Command::new(program);
         command.current_dir(self.folder.path());
         command.arg("--kubeconfig").arg(self.kubeconfig());
-        command.args(["--controllers", CONTROLLERS, "--leader-elect=false"]);
+        command.args(["--controllers", list, "--leader-elect=false"]);
+        // What pods get to know their API by.
+        command.arg("--root-ca-file").arg(&self.certificates.authority);
         // Its own server, which nobody asks.
         let port = ports::free(1)?[0].to_string();
         command.args([

@@ -2,13 +2,14 @@
 //! [`controllers`] starts them.
 //!
 //! Without them there is no garbage collection and no deletion of namespaces: a test takes a namespace of its
-//! own. No Pod ever runs. The API keeps its data and its port over [`Kube::kill`] and [`Kube::restart`].
-//! [`access`] is who may do what, [`pod`] how that looks from inside, [`watched`] a source that looks at it,
-//! and [`served`] a mesh whose documents are its objects.
+//! own. No Pod runs, except on a [`node`]. The API keeps its data and its port over [`Kube::kill`] and
+//! [`Kube::restart`]. [`access`] is who may do what, [`pod`] how that looks from inside, [`watched`] a source
+//! that looks at it, and [`served`] a mesh whose documents are its objects.
 
 pub mod access;
 pub mod controllers;
 mod etcd;
+pub mod node;
 pub mod pod;
 pub mod served;
 pub mod watched;
@@ -33,6 +34,15 @@ use crate::{peers, ports, wait_until};
 /// How often a start is tried: another process may have taken one of its ports.
 const TRIES: usize = 3;
 
+/// Who reaches the API.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// Processes of this machine, on `127.0.0.1`. No Pod runs, and none needs a service account.
+    Loopback,
+    /// The pods of the node as well, at its address.
+    Node,
+}
+
 /// A Kubernetes API. Dropping it kills it and deletes its data.
 pub struct Kube {
     // Before the folder, so that they are dead when that is deleted.
@@ -41,6 +51,7 @@ pub struct Kube {
     folder: TempDir,
     program: PathBuf,
     port: u16,
+    reach: Reach,
     certificates: Certificates,
     client: Client,
 }
@@ -61,12 +72,16 @@ impl Kube {
     /// # Errors
     /// When one of them does not start.
     pub async fn start() -> anyhow::Result<Option<Self>> {
+        Self::start_for(Reach::Loopback).await
+    }
+
+    async fn start_for(reach: Reach) -> anyhow::Result<Option<Self>> {
         let (Some(etcd), Some(program)) = (peers::etcd()?, peers::kube_apiserver()?) else {
             return Ok(None);
         };
         let mut tries = 1;
         loop {
-            match Self::begin(&etcd, &program).await {
+            match Self::begin(&etcd, &program, reach).await {
                 Ok(kube) => return Ok(Some(kube)),
                 Err(error) if tries == TRIES => return Err(error),
                 Err(_) => tries += 1,
@@ -74,7 +89,7 @@ impl Kube {
         }
     }
 
-    async fn begin(etcd: &Path, program: &Path) -> anyhow::Result<Self> {
+    async fn begin(etcd: &Path, program: &Path, reach: Reach) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let etcd = Etcd::start(etcd, folder.path()).await?;
         let certificates = Certificates::make(folder.path())?;
@@ -91,6 +106,7 @@ impl Kube {
             folder,
             program: program.to_owned(),
             port,
+            reach,
             certificates,
         };
         kube.launch().await?;
@@ -117,11 +133,22 @@ impl Kube {
     fn flags(&self) -> Vec<String> {
         let file = |path: &Path| path.display().to_string();
         let server = &self.certificates.server;
+        let reach = match self.reach {
+            Reach::Loopback => [
+                ("bind-address", "127.0.0.1"),
+                ("disable-admission-plugins", "ServiceAccount"),
+            ],
+            Reach::Node => [
+                ("advertise-address", node::ADDRESS),
+                // The names of nodes are nobody's to look up.
+                ("kubelet-preferred-address-types", "InternalIP"),
+            ],
+        };
+        let reach = reach.map(|(flag, value)| (flag, value.to_owned()));
         [
             ("etcd-servers", self.etcd.url()),
             // What is compacted is up to the test.
             ("etcd-compaction-interval", "0".to_owned()),
-            ("bind-address", "127.0.0.1".to_owned()),
             ("secure-port", self.port.to_string()),
             ("tls-cert-file", file(&server.certificate)),
             ("tls-private-key-file", file(&server.key)),
@@ -141,9 +168,9 @@ impl Kube {
                 "runtime-config",
                 "admissionregistration.k8s.io/v1beta1=true".to_owned(),
             ),
-            ("disable-admission-plugins", "ServiceAccount".to_owned()),
         ]
         .into_iter()
+        .chain(reach)
         .map(|(flag, value)| format!("--{flag}={value}"))
         .collect()
     }

@@ -170,31 +170,7 @@ impl Mesh {
         let admin = self.admin();
         wait_until("every trigger to settle everything", || async {
             let (brokers, triggers) = (admin.get("brokers").await?, admin.get("triggers").await?);
-            let head = |name: &Value| {
-                let found = brokers
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .find(|broker| broker["name"] == *name);
-                found
-                    .and_then(|broker| broker["head"].as_u64())
-                    .unwrap_or_default()
-            };
-            let is_settled = |trigger: &Value| {
-                let idle = ["backlog", "queued", "deferred"]
-                    .iter()
-                    .all(|count| trigger[count] == 0);
-                idle && trigger["cursor"]
-                    .as_u64()
-                    .is_some_and(|cursor| cursor >= head(&trigger["broker"]))
-            };
-            let open = triggers
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|trigger| !is_settled(trigger));
-            anyhow::ensure!(open.is_none(), "{}; {brokers}", open.cloned().unwrap_or_default());
-            Ok(Some(()))
+            settled(&brokers, &triggers).map(Some)
         })
         .await
     }
@@ -208,4 +184,30 @@ impl Mesh {
         all.extend(["--admin".to_owned(), format!("http://{}", self.admin)]);
         process::run(self.setup.folder(), &all, "").await
     }
+}
+
+/// That every trigger has settled everything that its broker has taken.
+///
+/// # Errors
+/// When one has not, which is named.
+pub(crate) fn settled(brokers: &Value, triggers: &Value) -> anyhow::Result<()> {
+    let head = |name: &Value| {
+        let mut brokers = brokers.as_array().into_iter().flatten();
+        let found = brokers.find(|broker| broker["name"] == *name);
+        found
+            .and_then(|broker| broker["head"].as_u64())
+            .unwrap_or_default()
+    };
+    let is_settled = |trigger: &Value| {
+        let idle = ["backlog", "queued", "deferred"]
+            .iter()
+            .all(|count| trigger[count] == 0);
+        idle && trigger["cursor"]
+            .as_u64()
+            .is_some_and(|cursor| cursor >= head(&trigger["broker"]))
+    };
+    let mut triggers = triggers.as_array().into_iter().flatten();
+    let open = triggers.find(|trigger| !is_settled(trigger));
+    anyhow::ensure!(open.is_none(), "{}; {brokers}", open.cloned().unwrap_or_default());
+    Ok(())
 }

@@ -112,12 +112,39 @@ const PEERS: [Peer; 10] = [
     },
 ];
 
-/// Makes what is missing. A peer that cannot be made is a remark, or an error when peers are required.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// What a node needs that runs pods; only `--long` runs some.
+const NODE: [Peer; 3] = [
+    Peer {
+        name: "container-runtime",
+        lock: "container-runtime/SHA256SUMS",
+        version_after: "containerd_",
+        tools: &["apt-get", "dpkg-deb", "sha256sum"],
+        make: recipes::container_runtime,
+    },
+    Peer {
+        name: "coredns",
+        lock: "coredns/go.mod",
+        version_after: "github.com/coredns/coredns v",
+        tools: &["go"],
+        make: recipes::coredns,
+    },
+    Peer {
+        name: "kubernetes-node",
+        lock: "kubernetes-node/go.mod",
+        version_after: "k8s.io/kubernetes v",
+        tools: &["go", "cc"],
+        make: recipes::kubernetes_node,
+    },
+];
+
+/// Makes what is missing, with `long` also what only the long suites need. A peer that cannot be made is a
+/// remark, or an error when peers are required.
+pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     let locks = tree::root()?.join("tests/peers");
     let cache = cache()?;
     let mut missing = Vec::new();
-    for peer in &PEERS {
+    let node = if long { &NODE[..] } else { &[] };
+    for peer in PEERS.iter().chain(node) {
         match ensure(peer, &locks, &cache) {
             Ok(place) => println!("{}: {}", peer.name, place.display()),
             Err(error) => {
@@ -244,7 +271,7 @@ mod tests {
     #[test]
     fn every_peer_has_a_lock_file_that_names_its_version() {
         let locks = tree::root().expect("root").join("tests/peers");
-        for peer in &PEERS {
+        for peer in PEERS.iter().chain(&NODE) {
             let pinned = fs::read_to_string(locks.join(peer.lock)).expect("lock file");
             assert!(version(&pinned, peer.version_after).is_some(), "{}", peer.name);
         }

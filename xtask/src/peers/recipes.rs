@@ -87,6 +87,65 @@ pub(super) fn kube_controller_manager(order: &Order<'_>) -> anyhow::Result<()> {
     kubernetes(order, "kube-controller-manager")
 }
 
+/// What makes a machine a node, beside the container runtime; with Kubernetes' own program for the container
+/// that holds the namespaces of a pod.
+pub(super) fn kubernetes_node(order: &Order<'_>) -> anyhow::Result<()> {
+    for program in ["kubelet", "kube-proxy", "kube-scheduler"] {
+        kubernetes(order, program)?;
+    }
+    let mut list = Command::new("go");
+    list.current_dir(order.lock).env("GOWORK", "off");
+    list.args(["list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]);
+    let sources = list.output().context("starting go")?.stdout;
+    let sources = String::from_utf8(sources)?;
+    let mut cc = Command::new("cc");
+    cc.args(["-Os", "-static", "-DVERSION=1", "-o"])
+        .arg(order.folder.join("pause"));
+    succeed(cc.arg(Path::new(sources.trim()).join("build/pause/linux/pause.c")))
+}
+
+pub(super) fn coredns(order: &Order<'_>) -> anyhow::Result<()> {
+    go(order, ".", "coredns", "-s -w")
+}
+
+/// Packages of Debian 12, unpacked and not installed: containerd, runc, the network's plugins, and nft. They
+/// are a matter of C libraries, which Go's module files do not pin.
+pub(super) fn container_runtime(order: &Order<'_>) -> anyhow::Result<()> {
+    let packages = order.folder.join("packages");
+    fs::create_dir(&packages)?;
+    let sums = order.lock.join("SHA256SUMS");
+    let names = fs::read_to_string(&sums)?;
+    let files: Vec<&str> = names
+        .lines()
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    let mut download = Command::new("apt-get");
+    download
+        .current_dir(&packages)
+        .args(["download", "--quiet=2", "--option=APT::Sandbox::User=root"]);
+    for file in &files {
+        // `name_version_architecture.deb`; a colon in a version is `%3a` there.
+        let mut parts = file.split('_');
+        let (name, version) = parts
+            .next()
+            .zip(parts.next())
+            .context("a package has a version")?;
+        download.arg(format!("{name}={}", version.replace("%3a", ":")));
+    }
+    succeed(&mut download).context("the packages of Debian 12 cannot be had here")?;
+    succeed(
+        Command::new("sha256sum")
+            .current_dir(&packages)
+            .args(["--check", "--strict", "--quiet"])
+            .arg(&sums),
+    )?;
+    for file in files {
+        let package = packages.join(file);
+        succeed(Command::new("dpkg-deb").arg("-x").arg(package).arg(order.folder))?;
+    }
+    Ok(fs::remove_dir_all(&packages)?)
+}
+
 /// A program of Kubernetes. Its version is what clients ask it for; built without it, it says 0.0.
 fn kubernetes(order: &Order<'_>, program: &str) -> anyhow::Result<()> {
     let mut parts = order.version.split('.');
