@@ -1,6 +1,5 @@
 //! What is served, from what, and where.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,7 +11,7 @@ use millrace_channel::{Logs, Ownership};
 use millrace_event::{Clock, Timestamp};
 use millrace_filter::{Compiled, Turns};
 use millrace_model::{Mesh, StatusBoard};
-use millrace_serve::{Drained, Hosts, Listener, ListenerMetrics, ServeOptions};
+use millrace_serve::{Address, Drained, Hosts, Listener, ListenerMetrics, ServeOptions};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -82,9 +81,9 @@ const MAX_PROBES: usize = 32;
 // === impl Admin ===
 
 impl Admin {
-    /// Everything this listener answers, for an `address` at which it can be called.
-    pub fn router(&self, address: SocketAddr) -> Router {
-        let hosts = Arc::new(Hosts::own(address, &self.allowed_hosts).strict());
+    /// Everything this listener answers, for the addresses at which it can be called.
+    pub fn router(&self, own: &[Address]) -> Router {
+        let hosts = Arc::new(Hosts::own(own, &self.allowed_hosts).strict());
         Router::new()
             .route("/", get(health::index))
             .route("/healthz", get(health::alive))
@@ -145,7 +144,7 @@ impl Admin {
             max_header_bytes: MAX_HEADER_BYTES,
             ..ServeOptions::default()
         };
-        let service = TowerToHyperService::new(self.router(listener.address()));
+        let service = TowerToHyperService::new(self.router(&listener.addresses()));
         millrace_serve::serve(listener, options, metrics, service, self.shutdown).await
     }
 }

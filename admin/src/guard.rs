@@ -72,6 +72,7 @@ mod tests {
     use std::task::{Context, Poll};
 
     use http_body::Frame;
+    use millrace_serve::Address;
 
     use super::*;
 
@@ -91,7 +92,11 @@ mod tests {
     }
 
     fn status(method: Method, uri: &str, headers: &[(&str, &str)]) -> u16 {
-        let hosts = Hosts::own("127.0.0.1:9090".parse().unwrap(), &[]).strict();
+        let own = Address {
+            socket: "127.0.0.1:9090".parse().unwrap(),
+            is_tls: false,
+        };
+        let hosts = Hosts::own(&[own], &[]).strict();
         let mut request = http::Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);

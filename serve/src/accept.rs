@@ -1,9 +1,11 @@
 //! The accept loop: takes connections within a bound, and lets those in hand finish when the process is to
 //! end.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,18 +17,36 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::connection::{self, Drain, Shared};
+use crate::connection::{self, Drain, Extra, Shared};
 use crate::metrics::ListenerMetrics;
 use crate::options::ServeOptions;
 use crate::peer::Peer;
 use crate::progress::Progress;
 use crate::table::{LOOK_AGAIN, Table};
+use crate::tls::Tls;
 
-/// A bound address that is listened on. Clients may connect from now on; they are served once [`serve`] runs.
+/// The bound addresses of one listener: plain, with TLS, or both. They share its bounds. Clients may connect
+/// from now on; they are served once [`serve`] runs.
 #[derive(Debug)]
 pub struct Listener {
+    sockets: Vec<Bound>,
+}
+
+/// One bound address.
+#[derive(Debug)]
+struct Bound {
     inner: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+}
+
+/// Where a listener can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address with the port that was given.
+    pub socket: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
 }
 
 /// The address could not be listened on.
@@ -63,22 +83,32 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 impl Listener {
     /// Binds and listens. Port 0 gives a free one, see [`Listener::address`]. Needs a running tokio.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        Self::open(address).map_err(|source| BindError { address, source })
+        Self::open(address, None)
     }
 
-    fn open(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // So that a restart does not wait for the connections of the process before it.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let inner = socket.listen(BACKLOG)?;
+    /// Binds both addresses, as far as they are given. `tls` secures the second.
+    ///
+    /// # Errors
+    /// One of them cannot be listened on.
+    pub fn bind_all(
+        plain: Option<SocketAddr>,
+        secured: Option<(SocketAddr, Arc<Tls>)>,
+    ) -> Result<Self, BindError> {
+        let mut all = Self { sockets: Vec::new() };
+        if let Some(address) = plain {
+            all.sockets.append(&mut Self::bind(address)?.sockets);
+        }
+        if let Some((address, tls)) = secured {
+            all.sockets.append(&mut Self::open(address, Some(tls))?.sockets);
+        }
+        Ok(all)
+    }
+
+    fn open(address: SocketAddr, tls: Option<Arc<Tls>>) -> Result<Self, BindError> {
+        let inner = listen(address).and_then(|inner| Ok((inner.local_addr()?, inner)));
+        let (address, inner) = inner.map_err(|source| BindError { address, source })?;
         Ok(Self {
-            address: inner.local_addr()?,
-            inner,
+            sockets: vec![Bound { inner, address, tls }],
         })
     }
 
@@ -87,36 +117,99 @@ impl Listener {
     /// # Errors
     /// The system cannot register the listener.
     pub fn moved_here(self) -> io::Result<Self> {
+        let moved = self.sockets.into_iter().map(|bound| {
+            let inner = TcpListener::from_std(bound.inner.into_std()?)?;
+            Ok(Bound { inner, ..bound })
+        });
         Ok(Self {
-            inner: TcpListener::from_std(self.inner.into_std()?)?,
-            ..self
+            sockets: moved.collect::<io::Result<_>>()?,
         })
     }
 
-    /// The address with the port that was given.
+    /// Its first address, which is the plain one if it has both. One without addresses has none.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let first = self.sockets.first();
+        first.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |bound| bound.address)
     }
+
+    /// Its addresses, the plain one first.
+    pub fn addresses(&self) -> Vec<Address> {
+        let sockets = self.sockets.iter();
+        sockets
+            .map(|bound| Address {
+                socket: bound.address,
+                is_tls: bound.tls.is_some(),
+            })
+            .collect()
+    }
+
+    /// The plain address, if it has one.
+    pub fn plain(&self) -> Option<SocketAddr> {
+        let mut sockets = self.sockets.iter();
+        sockets
+            .find(|bound| bound.tls.is_none())
+            .map(|bound| bound.address)
+    }
+
+    /// The address with TLS, if it has one.
+    pub fn secured(&self) -> Option<SocketAddr> {
+        let mut sockets = self.sockets.iter();
+        sockets
+            .find(|bound| bound.tls.is_some())
+            .map(|bound| bound.address)
+    }
+
+    /// The next connection. No address keeps another from being looked at: they take turns at being first.
+    async fn accept(&self, turn: &mut usize) -> io::Result<(TcpStream, SocketAddr, Option<Arc<Tls>>)> {
+        *turn = turn.wrapping_add(1);
+        let first = *turn;
+        poll_fn(|cx| {
+            for nth in 0..self.sockets.len() {
+                let bound = &self.sockets[first.wrapping_add(nth) % self.sockets.len()];
+                if let Poll::Ready(accepted) = bound.inner.poll_accept(cx) {
+                    return Poll::Ready(
+                        accepted.map(|(stream, address)| (stream, address, bound.tls.clone())),
+                    );
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // So that a restart does not wait for the connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `listener` until `shutdown`, then lets what is in hand finish.
 ///
 /// # Flow
-/// Each connection is one task; requests on it run in that task, one after the other. On shutdown the
-/// listener is closed, idle connections end, requests in hand are finished and answered with `Connection:
-/// close`.
+/// Each connection is one task; requests on it run in that task, one after the other. Those of HTTP/2,
+/// which a client may choose behind TLS, run beside each other in tasks that end with the connection. On
+/// shutdown the listener is closed, idle connections end, requests in hand are finished and answered with
+/// `Connection: close`.
 ///
 /// Once [`ServeOptions::max_connections`] are open, a few more connections are accepted to learn their
-/// [`Peer`], and wait. Each free place goes to the peer that has the fewest. The peer that has the most makes
-/// room for others: its idle connections are closed, the longest idle first. If too few are idle, one of them
-/// for each waiting connection of another peer ends after its request in hand; a waiting one may have to wait
-/// a second for that. A request in hand is never given up. When no more connections can wait, those of the
-/// peer that has the most are turned away with 503: at once while that peer keeps idle connections, otherwise
-/// after a second.
+/// [`Peer`], and wait. Each free place goes to the peer that has the fewest. The peer that has the most
+/// makes room for others: its idle connections are closed, the longest idle first. If too few are idle, one
+/// of them for each waiting connection of another peer ends after its request in hand; a waiting one may
+/// have to wait a second for that. A request in hand is never given up. When no more connections can wait,
+/// those of the peer that has the most are turned away with 503: at once while that peer keeps idle
+/// connections, otherwise after a second.
 ///
 /// # Guarantees
-/// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of a
-/// request only then. An error or a panic in one connection touches no other.
+/// Returns at most [`ServeOptions::drain_timeout`] after `shutdown`. A service is dropped in the middle of
+/// a request only then, or when an HTTP/2 client resets the request or its connection. An error or a panic
+/// in one connection touches no other.
 ///
 /// # Caveats
 /// A request that arrives on an idle connection at the moment of shutdown is not read; clients see the
@@ -131,7 +224,7 @@ pub async fn serve<S, B>(
 ) -> Drained
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
@@ -139,26 +232,23 @@ where
 {
     let shared = Arc::new(Shared {
         options,
-        protocol: options.protocol(),
+        protocol: options.http1(),
         metrics,
         drain: Drain::default(),
+        extra: Extra::default(),
     });
     shared.metrics.limit.set(gauge(options.max_connections));
     let mut connections = JoinSet::new();
     let mut table = Table::new(options.max_connections);
     let mut said = Said::default();
+    let mut turn = 0;
     loop {
         while let Some(next) = table.next() {
             let progress = Arc::new(Progress::new());
-            let connection = connection::run(
-                next.stream,
-                next.peer,
-                progress.clone(),
-                service.clone(),
-                shared.clone(),
-            );
+            let peer = next.peer;
+            let connection = connection::run(next, progress.clone(), service.clone(), shared.clone());
             shared.metrics.connections.inc();
-            table.opened(connections.spawn(connection).id(), next.peer, progress);
+            table.opened(connections.spawn(connection).id(), peer, progress);
         }
         if table.waiting() > 0 {
             make_room(&mut table, &shared.metrics);
@@ -175,10 +265,10 @@ where
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.join_next_with_id() => note(ended, &mut table, &shared.metrics),
-            accepted = listener.inner.accept(), if table.has_room_to_wait() => match accepted {
-                Ok((stream, address)) => {
+            accepted = listener.accept(&mut turn), if table.has_room_to_wait() => match accepted {
+                Ok((stream, address, tls)) => {
                     prepare(&stream, &shared.metrics);
-                    table.wait(stream, Peer::of(address.ip()));
+                    table.wait(stream, Peer::of(address.ip()), tls);
                 }
                 Err(error) => {
                     shared.metrics.accept_errors.inc();
@@ -197,8 +287,11 @@ fn make_room(table: &mut Table, metrics: &ListenerMetrics) {
     metrics.made_room.inc_by(table.make_room() as u64);
     for waiting in table.turned_away() {
         metrics.turned_away.inc();
-        // An answer that does not fit into an empty send buffer is not worth waiting for.
-        let _ = waiting.stream.try_write(TURNED_AWAY);
+        // An answer that does not fit into an empty send buffer is not worth waiting for. With TLS there is
+        // none before the handshake.
+        if waiting.tls.is_none() {
+            let _ = waiting.stream.try_write(TURNED_AWAY);
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 //! A web page in the user's own browser can point its name at this machine (DNS rebinding) and then call us
 //! as its own origin. Only the host that it names tells such a call from an honest one.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::header::HOST;
 use http::{Request, StatusCode, Version};
 
-use crate::Problem;
+use crate::{Address, Problem};
 
 /// The hosts under which a listener may be called.
 ///
@@ -23,7 +23,7 @@ pub struct Hosts {
 
 #[derive(Clone, Debug)]
 struct Rule {
-    address: SocketAddr,
+    own: Vec<Address>,
     allowed: Vec<String>,
     /// Also allow names that only this machine can have given.
     local_names: bool,
@@ -39,8 +39,8 @@ struct Host<'a> {
     port: Option<u16>,
 }
 
-/// The port of `http`, if none is named.
-const HTTP_PORT: u16 = 80;
+/// The ports of `http` and `https`, if none is named.
+const PORTS: (u16, u16) = (80, 443);
 
 // === impl Hosts ===
 
@@ -50,11 +50,11 @@ impl Hosts {
         Self::default()
     }
 
-    /// Allows the listener's own address, `localhost`, and these: `name` for any port, or `name:port`.
-    pub fn own(address: SocketAddr, allowed: &[String]) -> Self {
+    /// Allows the listener's own addresses, `localhost`, and these: `name` for any port, or `name:port`.
+    pub fn own(own: &[Address], allowed: &[String]) -> Self {
         Self {
             rule: Some(Rule {
-                address,
+                own: own.to_vec(),
                 allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect(),
                 local_names: false,
                 is_strict: false,
@@ -92,8 +92,12 @@ impl Hosts {
             (None, None) => None,
             (_, Some(_)) => return Err(bad("a request may have one Host header")),
         };
-        let is_old = request.version() < Version::HTTP_11;
-        if host.is_none() && (!is_old || self.rule.as_ref().is_some_and(|rule| rule.is_strict)) {
+        // HTTP/1.0 may leave it out. HTTP/2 has `:authority` instead, which is in the URL here.
+        let may_lack_it = match request.version() {
+            Version::HTTP_2 => request.uri().authority().is_some(),
+            version => version < Version::HTTP_11 && !self.is_strict(),
+        };
+        if host.is_none() && !may_lack_it {
             return Err(bad("a request needs a Host header"));
         }
         let absolute = match request.uri().authority() {
@@ -106,6 +110,12 @@ impl Hosts {
         }
         let detail = "this listener is not called by that name; call it by its address, or allow the name";
         Err(Problem::new(StatusCode::FORBIDDEN, "foreign-host", detail).field("Host"))
+    }
+}
+
+impl Hosts {
+    fn is_strict(&self) -> bool {
+        self.rule.as_ref().is_some_and(|rule| rule.is_strict)
     }
 }
 
@@ -127,14 +137,17 @@ impl Rule {
         if self.allowed.iter().any(listed) {
             return true;
         }
-        let port = host.port.unwrap_or(HTTP_PORT);
-        (!self.is_strict || port == self.address.port()) && self.is_own(host.name)
+        self.own.iter().any(|own| {
+            let usual = if own.is_tls { PORTS.1 } else { PORTS.0 };
+            let port = host.port.unwrap_or(usual);
+            (!self.is_strict || port == own.socket.port()) && self.is_own(host.name, own.socket.ip())
+        })
     }
 
     /// A foreign DNS server cannot produce an IP literal, so a listener on all addresses accepts any.
-    fn is_own(&self, name: &str) -> bool {
+    fn is_own(&self, name: &str, own: IpAddr) -> bool {
         if let Some(ip) = literal(name) {
-            return ip == self.address.ip() || ip.is_loopback() || self.address.ip().is_unspecified();
+            return ip == own || ip.is_loopback() || own.is_unspecified();
         }
         name.eq_ignore_ascii_case("localhost") || (self.local_names && is_local(name))
     }
@@ -246,9 +259,16 @@ mod tests {
         }
     }
 
+    fn at(address: &str, is_tls: bool) -> Address {
+        Address {
+            socket: address.parse().unwrap(),
+            is_tls,
+        }
+    }
+
     fn own(address: &str, allowed: &[&str]) -> Hosts {
         let allowed: Vec<String> = allowed.iter().map(|host| (*host).to_owned()).collect();
-        Hosts::own(address.parse().unwrap(), &allowed)
+        Hosts::own(&[at(address, false)], &allowed)
     }
 
     #[test]
@@ -300,6 +320,33 @@ mod tests {
         }
         let strict = own("127.0.0.1:8080", &[]).strict();
         assert_eq!(code(&strict, &request(Version::HTTP_10, "/", &[])), 400);
+    }
+
+    #[test]
+    fn http_2_names_its_host_in_the_url() {
+        let any = Hosts::any();
+        assert_eq!(code(&any, &request(Version::HTTP_2, "https://a/", &[])), 200);
+        assert_eq!(code(&any, &request(Version::HTTP_2, "/", &[])), 400);
+        let strict = own("127.0.0.1:9090", &[]).strict();
+        let ask = |uri: &str, hosts: &[&[u8]]| code(&strict, &request(Version::HTTP_2, uri, hosts));
+        assert_eq!(ask("https://localhost:9090/", &[]), 200);
+        assert_eq!(ask("https://evil.example:9090/", &[]), 403);
+        assert_eq!(ask("https://localhost:9090/", &[b"evil.example:9090"]), 403);
+    }
+
+    #[test]
+    fn each_address_has_its_own_port_and_the_usual_one_of_its_protocol() {
+        let both = [
+            at("127.0.0.1:80", false),
+            at("127.0.0.1:443", true),
+            at("127.0.0.1:9443", true),
+        ];
+        let strict = |own: &[Address]| Hosts::own(own, &[]).strict();
+        assert_eq!(status(&strict(&both), "localhost"), 200);
+        assert_eq!(status(&strict(&both), "localhost:9443"), 200);
+        assert_eq!(status(&strict(&both[1..2]), "localhost"), 200);
+        assert_eq!(status(&strict(&both[1..2]), "localhost:80"), 403);
+        assert_eq!(status(&strict(&both[2..]), "localhost"), 403);
     }
 
     #[test]

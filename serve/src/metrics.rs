@@ -18,7 +18,9 @@ pub struct ServeMetrics {
     turned_away: Family<ListenerLabel, Counter>,
     accepted: Family<ListenerLabel, Counter>,
     accept_errors: Family<ListenerLabel, Counter>,
-    expired: Family<ExpiredLabels, Counter>,
+    expired: Family<ReasonLabels, Counter>,
+    abused: Family<ReasonLabels, Counter>,
+    no_handshake: Family<ReasonLabels, Counter>,
 }
 
 /// The metrics of one listener; the default counts into the void.
@@ -34,6 +36,28 @@ pub struct ListenerMetrics {
     expired_idle: Counter,
     expired_header: Counter,
     expired_write: Counter,
+    abused_flood: Counter,
+    abused_resets: Counter,
+    handshake_failed: Counter,
+    handshake_timeout: Counter,
+}
+
+/// How a client misuses HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abuse {
+    /// With frames that cost more than they bring.
+    Flood,
+    /// It cancels nearly everything that it asks for.
+    Resets,
+}
+
+/// Why a TLS handshake came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHandshake {
+    /// The two sides do not agree, or the client's certificate is not taken.
+    Failed,
+    /// It took too long.
+    Timeout,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,7 +66,7 @@ struct ListenerLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ExpiredLabels {
+struct ReasonLabels {
     listener: &'static str,
     reason: &'static str,
 }
@@ -93,15 +117,24 @@ impl ServeMetrics {
             "Connections ended because the client was idle, sent its header or took its answer too slowly",
             metrics.expired.clone(),
         );
+        registry.register(
+            "millrace_http_connections_abused",
+            "HTTP/2 connections ended because the client flooded them or cancelled nearly all its requests",
+            metrics.abused.clone(),
+        );
+        registry.register(
+            "millrace_http_tls_handshakes_failed",
+            "TLS handshakes that came to nothing: they failed, or took too long",
+            metrics.no_handshake.clone(),
+        );
         metrics
     }
 
     /// The metrics of the listener of that name (`ingress`, `admin`).
     pub fn listener(&self, listener: &'static str) -> ListenerMetrics {
         let label = ListenerLabel { listener };
-        let expired = |reason| {
-            self.expired
-                .get_or_create_owned(&ExpiredLabels { listener, reason })
+        let of = |family: &Family<ReasonLabels, Counter>, reason| {
+            family.get_or_create_owned(&ReasonLabels { listener, reason })
         };
         ListenerMetrics {
             connections: self.connections.get_or_create_owned(&label),
@@ -111,9 +144,13 @@ impl ServeMetrics {
             turned_away: self.turned_away.get_or_create_owned(&label),
             accepted: self.accepted.get_or_create_owned(&label),
             accept_errors: self.accept_errors.get_or_create_owned(&label),
-            expired_idle: expired("idle"),
-            expired_header: expired("header"),
-            expired_write: expired("write"),
+            expired_idle: of(&self.expired, "idle"),
+            expired_header: of(&self.expired, "header"),
+            expired_write: of(&self.expired, "write"),
+            abused_flood: of(&self.abused, "flood"),
+            abused_resets: of(&self.abused, "resets"),
+            handshake_failed: of(&self.no_handshake, "failed"),
+            handshake_timeout: of(&self.no_handshake, "timeout"),
         }
     }
 }
@@ -126,6 +163,20 @@ impl ListenerMetrics {
             Expired::Idle => self.expired_idle.inc(),
             Expired::Header => self.expired_header.inc(),
             Expired::Write => self.expired_write.inc(),
+        };
+    }
+
+    pub(crate) fn abused(&self, how: Abuse) {
+        match how {
+            Abuse::Flood => self.abused_flood.inc(),
+            Abuse::Resets => self.abused_resets.inc(),
+        };
+    }
+
+    pub(crate) fn no_handshake(&self, why: NoHandshake) {
+        match why {
+            NoHandshake::Failed => self.handshake_failed.inc(),
+            NoHandshake::Timeout => self.handshake_timeout.inc(),
         };
     }
 }

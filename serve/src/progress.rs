@@ -34,6 +34,11 @@ pub(crate) struct Progress {
     ended: AtomicBool,
     /// The listener wants the connection to end as soon as no request is in hand.
     leaving: AtomicBool,
+    /// Milliseconds from `begun` to when the client of an HTTP/2 stream took no more, plus one; 0 while all
+    /// take.
+    stalled: AtomicU64,
+    /// The client does things that cost much and bring nothing.
+    abused: AtomicBool,
     asked: Notify,
 }
 
@@ -52,6 +57,8 @@ const NEW: u8 = 0;
 const IDLE: u8 = 1;
 const HEADER: u8 = 2;
 const BUSY: u8 = 3;
+/// HTTP/2 without a request in hand. What comes then need not be a request, so nothing but one ends it.
+const QUIET: u8 = 4;
 
 // === impl Progress ===
 
@@ -64,8 +71,45 @@ impl Progress {
             blocked: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            stalled: AtomicU64::new(0),
+            abused: AtomicBool::new(false),
             asked: Notify::new(),
         }
+    }
+
+    /// When the connection was accepted.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// The TLS handshake is done: the first header may begin, and is measured from the connection's begin.
+    pub(crate) fn secured(&self) {
+        self.phase.store(NEW, Relaxed);
+    }
+
+    /// HTTP/2 has no request in hand.
+    pub(crate) fn quiet(&self) {
+        self.since.store(self.now(), Relaxed);
+        self.phase.store(QUIET, Relaxed);
+    }
+
+    /// Since when the client of a stream takes nothing of its answer.
+    pub(crate) fn stalled(&self, since: Option<Instant>) {
+        let millis = since.map_or(0, |at| {
+            let after = at.saturating_duration_since(self.begun).as_millis();
+            u64::try_from(after).unwrap_or(u64::MAX - 1) + 1
+        });
+        self.stalled.store(millis, Relaxed);
+    }
+
+    /// The connection is to end at once.
+    pub(crate) fn abused(&self) {
+        self.abused.store(true, Release);
+        self.asked.notify_one();
+    }
+
+    pub(crate) fn is_abused(&self) -> bool {
+        self.abused.load(Relaxed)
     }
 
     /// Asks the connection to end: now if it is idle, otherwise after the request in hand.
@@ -112,13 +156,16 @@ impl Progress {
     pub(crate) fn deadline(&self, options: &ServeOptions) -> Option<Instant> {
         let waits = match self.phase.load(Relaxed) {
             BUSY => None,
-            IDLE => Some(options.idle_timeout),
+            IDLE | QUIET => Some(options.idle_timeout),
             _ => Some(options.header_read_timeout),
         };
         let reading = waits.map(|limit| self.at(self.since.load(Relaxed)) + limit);
-        let writing = self
-            .blocked
-            .load(Relaxed)
+        // Either is a client that takes nothing; the longer wait runs out first.
+        let blocked = match (self.blocked.load(Relaxed), self.stalled.load(Relaxed)) {
+            (0, at) | (at, 0) => at,
+            (one, other) => one.min(other),
+        };
+        let writing = blocked
             .checked_sub(1)
             .map(|at| self.at(at) + options.write_timeout);
         match (reading, writing) {
@@ -129,7 +176,7 @@ impl Progress {
 
     /// What it was that ran out.
     pub(crate) fn expired(&self) -> Expired {
-        if self.blocked.load(Relaxed) != 0 {
+        if self.blocked.load(Relaxed) != 0 || self.stalled.load(Relaxed) != 0 {
             Expired::Write
         } else if self.phase.load(Relaxed) == HEADER {
             Expired::Header
@@ -316,6 +363,31 @@ mod tests {
         assert!(progress.deadline(&options).is_some());
         assert_eq!(progress.expired(), Expired::Write);
         progress.written(&Poll::Ready(()));
+        assert_eq!(progress.deadline(&options), None);
+    }
+
+    #[test]
+    fn http2_is_idle_until_the_next_request_whatever_comes() {
+        let options = ServeOptions::default();
+        let progress = Progress::new();
+        progress.received(1);
+        progress.secured();
+        progress.quiet();
+        progress.received(1);
+        assert_eq!(progress.expired(), Expired::Idle);
+        assert!(progress.deadline(&options) >= Some(progress.begun + options.idle_timeout));
+        progress.busy();
+        assert_eq!(progress.deadline(&options), None);
+        let since = progress.begun + Duration::from_secs(5);
+        progress.stalled(Some(since));
+        progress.written(&Poll::Ready(()));
+        let until = progress.deadline(&options).expect("a deadline");
+        assert!(
+            until >= since + options.write_timeout
+                && until <= since + options.write_timeout + Duration::from_millis(1)
+        );
+        assert_eq!(progress.expired(), Expired::Write);
+        progress.stalled(None);
         assert_eq!(progress.deadline(&options), None);
     }
 

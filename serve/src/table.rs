@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::peer::Peer;
 use crate::progress::Progress;
+use crate::tls::Tls;
 
 /// The open connections, and those accepted that wait for room.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ struct Open {
 pub(crate) struct Arrived {
     pub(crate) stream: TcpStream,
     pub(crate) peer: Peer,
+    /// How it is to be secured; `None`: it is plain.
+    pub(crate) tls: Option<Arc<Tls>>,
     since: Instant,
 }
 
@@ -86,10 +89,11 @@ impl Table {
         self.waiting.len()
     }
 
-    pub(crate) fn wait(&mut self, stream: TcpStream, peer: Peer) {
+    pub(crate) fn wait(&mut self, stream: TcpStream, peer: Peer, tls: Option<Arc<Tls>>) {
         self.waiting.push_back(Arrived {
             stream,
             peer,
+            tls,
             since: Instant::now(),
         });
     }
@@ -263,7 +267,7 @@ mod tests {
     async fn wait(table: &mut Table, address: [u8; 4]) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        table.wait(stream, peer(address));
+        table.wait(stream, peer(address), None);
     }
 
     #[tokio::test(start_paused = true)]

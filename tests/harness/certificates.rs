@@ -5,65 +5,113 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, SanType,
 };
+
+/// An authority, whose certificate and those it signs are files in one folder.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+    /// Its own certificate.
+    pub file: PathBuf,
+}
 
 /// Where the files are.
 #[derive(Clone, Debug)]
-pub(crate) struct Certificates {
+pub struct Certificates {
     /// What clients and servers trust.
-    pub(crate) authority: PathBuf,
+    pub authority: PathBuf,
     /// For this machine, and for the API as the pods of a node reach it.
-    pub(crate) server: Pair,
+    pub server: Pair,
     /// Of a client with the common name `millrace`.
-    pub(crate) client: Pair,
+    pub client: Pair,
 }
 
 /// A certificate and its key.
 #[derive(Clone, Debug)]
-pub(crate) struct Pair {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+pub struct Pair {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+// === impl Authority ===
+
+impl Authority {
+    /// Makes one of this name, with its files in `folder`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn make(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let file = folder.join(format!("{name}.pem"));
+        fs::write(&file, issuer.pem())?;
+        Ok(Self {
+            issuer,
+            folder: folder.to_path_buf(),
+            file,
+        })
+    }
+
+    /// A certificate for a server on this machine, and for the API as the pods of a node reach it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn server(&self, name: &str) -> anyhow::Result<Pair> {
+        self.sign(
+            name,
+            &["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"],
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )
+    }
+
+    /// A certificate for a client, with these names beside the common one: one with a colon is a URI.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn client(&self, name: &str, names: &[&str]) -> anyhow::Result<Pair> {
+        self.sign(name, names, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn sign(&self, name: &str, names: &[&str], purpose: ExtendedKeyUsagePurpose) -> anyhow::Result<Pair> {
+        let (uris, hosts): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.contains("://"));
+        let mut params = CertificateParams::new(hosts.into_iter().map(str::to_owned).collect::<Vec<_>>())?;
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        }
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let pair = Pair {
+            certificate: self.folder.join(format!("{name}.pem")),
+            key: self.folder.join(format!("{name}.key")),
+        };
+        fs::write(&pair.certificate, certificate.pem())?;
+        fs::write(&pair.key, key.serialize_pem())?;
+        Ok(pair)
+    }
 }
 
 // === impl Certificates ===
 
 impl Certificates {
     /// Makes all of them in `folder`.
-    pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "the test's authority");
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let file = folder.join("ca.pem");
-        fs::write(&file, authority.pem())?;
-
-        let sign = |name: &str, hosts: &[&str], purpose| {
-            let mut params =
-                CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())?;
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.extended_key_usages = vec![purpose];
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, &authority)?;
-            let pair = Pair {
-                certificate: folder.join(format!("{name}.pem")),
-                key: folder.join(format!("{name}.key")),
-            };
-            fs::write(&pair.certificate, certificate.pem())?;
-            fs::write(&pair.key, key.serialize_pem())?;
-            anyhow::Ok(pair)
-        };
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn make(folder: &Path) -> anyhow::Result<Self> {
+        let authority = Authority::make(folder, "ca")?;
         Ok(Self {
-            authority: file,
-            server: sign(
-                "server",
-                &["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"],
-                ExtendedKeyUsagePurpose::ServerAuth,
-            )?,
-            client: sign("millrace", &[], ExtendedKeyUsagePurpose::ClientAuth)?,
+            server: authority.server("server")?,
+            client: authority.client("millrace", &[])?,
+            authority: authority.file,
         })
     }
 }

@@ -17,7 +17,7 @@
 
 pub mod admin;
 #[cfg(feature = "servers")]
-mod certificates;
+pub mod certificates;
 pub mod client;
 pub mod clocks;
 pub mod connects;

@@ -1,20 +1,22 @@
-//! TLS before a subscriber, with a certificate of the test's choice.
+//! TLS before a subscriber, with a certificate of the test's choice, and as a client of the ingress.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::Sink;
+use crate::{Sink, within};
 
 /// A certificate and its key, in PEM form.
 #[derive(Clone, Debug)]
@@ -138,4 +140,29 @@ async fn serve(
         }
     });
     Ok(address)
+}
+
+/// A connection to a server that this authority vouches for, which offers these protocols by ALPN.
+///
+/// # Errors
+/// When there is none before the deadline.
+pub async fn connect(
+    address: SocketAddr,
+    authority: &Path,
+    protocols: &[&str],
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority)?)?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from(address.ip().to_string())?;
+    let connector = TlsConnector::from(Arc::new(config));
+    within("a TLS connection", async {
+        let tcp = TcpStream::connect(address).await?;
+        anyhow::Ok(connector.connect(name, tcp).await?)
+    })
+    .await
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_budget::{Ledger, Slots};
 use millrace_channel::{Channel, ChannelError, Logs, Ownership};
 use millrace_delivery::Connector;
+use millrace_delivery::own_ingress::OwnIngress;
 use millrace_event::{Clock, Intake, ObjectName, Timestamp};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
@@ -85,8 +85,8 @@ pub struct Parts {
     pub turns: Turns,
     /// Is told what happens to events.
     pub observer: Option<Observer>,
-    /// The address of our own ingress: a URL of it counts as a Broker of the mesh.
-    pub own_ingress: Option<SocketAddr>,
+    /// The addresses of our own ingress: a URL of them counts as a Broker of the mesh.
+    pub own_ingress: OwnIngress,
     /// The metrics.
     pub metrics: Metrics,
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_channel::{Channel, Position};
 use millrace_delivery::Connector;
+use millrace_delivery::own_ingress::OwnIngress;
 use millrace_event::{Clock, Event, Intake, Moment, ObjectName, Timestamp};
 use millrace_filter::{Allowance, Compiled, Decision, Index, Subject, Turns};
 use millrace_model::status::TriggerStatus;
@@ -43,7 +43,7 @@ pub(crate) struct Common {
     pub(crate) turns: Turns,
     pub(crate) options: Arc<DispatcherOptions>,
     pub(crate) observer: Option<Observer>,
-    pub(crate) own_ingress: Option<SocketAddr>,
+    pub(crate) own_ingress: OwnIngress,
     #[cfg(test)]
     pub(crate) provoked: Arc<crate::provoke::testing::Provoked>,
 }

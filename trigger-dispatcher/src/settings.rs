@@ -1,9 +1,8 @@
 //! What a lane needs of its trigger, with targets resolved for this process.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use millrace_delivery::own_ingress::own_broker;
+use millrace_delivery::own_ingress::{OwnIngress, own_broker};
 use millrace_delivery::{Auth, Connector};
 use millrace_model::{Auth as Spec, NoTarget, Target, Trigger};
 
@@ -29,7 +28,7 @@ pub(crate) struct NamedTarget {
 impl Settings {
     /// The settings of a trigger. A URL of our own ingress counts as the Broker it names, so that
     /// its events keep their loop counter.
-    pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: Option<SocketAddr>, connector: &Connector) -> Self {
+    pub(crate) fn new(trigger: Arc<Trigger>, own_ingress: OwnIngress, connector: &Connector) -> Self {
         let named = |target: Target, auth: &Option<Arc<Spec>>| {
             let target = own_broker(target, own_ingress);
             let name = target.to_string().into();
@@ -49,7 +48,7 @@ impl Settings {
     #[cfg(test)]
     pub(crate) fn alone(trigger: Trigger) -> Self {
         let connector = Connector::new(millrace_delivery::ConnectorOptions::default());
-        Self::new(Arc::new(trigger), None, &connector)
+        Self::new(Arc::new(trigger), OwnIngress::default(), &connector)
     }
 
     /// The subscriber as its document names it, for dead letters and failures; empty if it is not known.

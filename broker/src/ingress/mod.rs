@@ -8,7 +8,6 @@ mod refuse;
 mod route;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use millrace_event::{Origin, http as binding};
 use millrace_serve::{
-    BindError, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
+    Address, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
     empty, framing, serve,
 };
 use tokio_util::sync::CancellationToken;
@@ -31,8 +30,6 @@ use crate::doors::Door;
 /// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngressConfig {
-    /// The address (`--listen`); port 0 gives a free one.
-    pub listen: SocketAddr,
     /// The hosts under which it may be called.
     pub hosts: HostRule,
     /// The bounds of connections and headers.
@@ -54,7 +51,7 @@ pub enum HostRule {
     Laptop(Vec<String>),
 }
 
-/// The ingress, bound to its address. Clients may connect from now on; [`Ingress::run`] serves them.
+/// The ingress, bound to its addresses. Clients may connect from now on; [`Ingress::run`] serves them.
 ///
 /// # Guarantees
 /// Cheap checks come first: host, framing, method, path, broker, media type and announced length are decided
@@ -86,11 +83,10 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 // === impl IngressConfig ===
 
-impl IngressConfig {
-    /// The configuration that Millrace ships, on this address.
-    pub fn new(listen: SocketAddr) -> Self {
+impl Default for IngressConfig {
+    /// The configuration that Millrace ships.
+    fn default() -> Self {
         Self {
-            listen,
             hosts: HostRule::Any,
             serve: ServeOptions::default(),
             body_timeout: Duration::from_secs(30),
@@ -101,11 +97,11 @@ impl IngressConfig {
 // === impl HostRule ===
 
 impl HostRule {
-    fn at(&self, address: SocketAddr) -> Hosts {
+    fn at(&self, own: &[Address]) -> Hosts {
         match self {
             Self::Any => Hosts::any(),
-            Self::Named(names) => Hosts::own(address, names),
-            Self::Laptop(names) => Hosts::own(address, names).with_local_names(),
+            Self::Named(names) => Hosts::own(own, names),
+            Self::Laptop(names) => Hosts::own(own, names).with_local_names(),
         }
     }
 }
@@ -113,34 +109,29 @@ impl HostRule {
 // === impl Ingress ===
 
 impl Ingress {
-    /// Binds the address. `webhooks` gets the requests below `/sources/`; without it they are 404. Bodies
-    /// that are being read or stored take their memory from `bodies`. Needs a running tokio.
+    /// The ingress at these addresses. `webhooks` gets the requests below `/sources/`; without it they are
+    /// 404. Bodies that are being read or stored take their memory from `bodies`.
     pub fn build(
         config: &IngressConfig,
+        listener: Listener,
         admission: Arc<Admission>,
         webhooks: Option<Arc<dyn Mount>>,
         bodies: BodyBudget,
         metrics: ListenerMetrics,
-    ) -> Result<Self, BindError> {
-        let listener = Listener::bind(config.listen)?;
+    ) -> Self {
         let handler = Handler {
-            hosts: config.hosts.at(listener.address()),
+            hosts: config.hosts.at(&listener.addresses()),
             budget: bodies,
             body_timeout: config.body_timeout,
             admission,
             webhooks,
         };
-        Ok(Self {
+        Self {
             listener,
             options: config.serve,
             metrics,
             handler: Arc::new(handler),
-        })
-    }
-
-    /// The address with the port that was given.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address()
+        }
     }
 
     /// Serves until `shutdown`, then finishes what is in hand within the drain timeout.

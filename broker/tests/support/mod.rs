@@ -10,7 +10,7 @@ use millrace_channel::{
 };
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Broker, Mesh, OnFull, Retention};
-use millrace_serve::{BodyBudget, Drained, ListenerMetrics, Part};
+use millrace_serve::{BodyBudget, Drained, Listener, ListenerMetrics, Part};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -169,13 +169,14 @@ pub(crate) fn start(memory: Arc<Memory>) -> Served {
 
 pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressConfig)) -> Served {
     let (admission, mesh, registry) = admission(&memory, None);
-    let mut config = IngressConfig::new("127.0.0.1:0".parse().unwrap());
+    let mut config = IngressConfig::default();
     change(&mut config);
     // The least that a part may have: two of the largest batch.
     let bodies = BodyBudget::new(Part::new(0, admission.limits().largest_body()));
     let metrics = ListenerMetrics::default();
-    let ingress = Ingress::build(&config, admission.clone(), None, bodies, metrics).unwrap();
-    let address = ingress.address();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address();
+    let ingress = Ingress::build(&config, listener, admission.clone(), None, bodies, metrics);
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(ingress.run(shutdown.clone()));
     Served {

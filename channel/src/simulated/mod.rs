@@ -173,7 +173,7 @@ impl Simulated {
         self.shared.server.lock().cut_append = Some(steps);
     }
 
-    /// Loses the newest events although they were acknowledged, as a power cut may: those at or after `from`.
+    /// Loses the newest events although they were acknowledged, as a power cut may: those from `from` on.
     /// The servers have restarted, so whoever owned the partition has lost it. Returns the ids of the lost.
     pub fn lose_suffix(&self, from: Position) -> Vec<String> {
         let lost = self.shared.server.lock().lose_suffix(from.offset);

@@ -70,9 +70,10 @@ impl ClusterArgs {
     /// A sentence, when the flags do not make sense.
     pub(crate) fn config(
         &self,
-        listen: std::net::SocketAddr,
+        listen: Option<std::net::SocketAddr>,
     ) -> Result<crate::run::cluster::ClusterConfig, String> {
-        if self.public_url.is_none() && !listen.ip().is_loopback() {
+        if self.public_url.is_none() && !listen.is_some_and(|listen| listen.ip().is_loopback()) {
+            let listen = listen.map_or("off".to_owned(), |listen| listen.to_string());
             return Err(format!(
                 "--kubernetes with --listen {listen} needs --public-url: the URL under which producers reach it, \
                  which becomes the address of each Broker"

@@ -1,10 +1,11 @@
 //! The command line: its arguments, and which command runs. Data goes to the standard output, remarks to the
 //! standard error, and the exit code tells how the command ended.
 //!
-//! [`serving`], [`opened`] and [`cluster`] hold the flags of the commands that serve. [`backup`] reads a data
-//! folder by itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`], [`triggers`],
-//! [`parked`], [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`] is what two of
-//! them share); the last six ask a running Millrace through [`admin`], over [`client`] and [`stream`].
+//! [`serving`], [`doors`], [`opened`] and [`cluster`] hold the flags of the commands that serve. [`backup`]
+//! reads a data folder by itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`],
+//! [`triggers`], [`parked`], [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`]
+//! is what two of them share); the last six ask a running Millrace through [`admin`], over [`client`] and
+//! [`stream`].
 
 mod admin;
 mod backup;
@@ -13,6 +14,7 @@ mod check;
 mod client;
 mod cluster;
 mod crds;
+mod doors;
 pub(crate) mod exit;
 mod explain;
 mod log_level;
@@ -41,8 +43,8 @@ use tokio::runtime;
 use exit::Exit;
 use out::Output;
 
-/// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to the
-/// services that want it.
+/// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to
+/// the services that want it.
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, after_help = exit::HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -238,7 +240,7 @@ const CLUSTER_LOG: &str = "info,kube_client=off,kube_runtime=off";
 #[cfg(feature = "kubernetes")]
 fn run_cluster(args: serving::RunArgs) -> anyhow::Result<Exit> {
     let made = args.serving.config(args.data).and_then(|mut config| {
-        let cluster = args.cluster.config(config.listen)?;
+        let cluster = args.cluster.config(config.doors.listen)?;
         // Beside a laptop's cluster subscribers may be on the laptop; in a pod loopback is the pod itself.
         config.refuse_loopback = cluster.kubeconfig.is_none();
         Ok((config, cluster))

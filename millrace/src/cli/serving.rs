@@ -1,6 +1,5 @@
 //! The flags of `run`, `sources` and `dev`, and the configuration that they make.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,11 +8,10 @@ use millrace_broker::HostRule;
 use millrace_channel::embedded::Durability;
 
 use crate::cli::cluster::ClusterArgs;
+use crate::cli::doors::DoorArgs;
 use crate::cli::logs::LogFormat;
 use crate::cli::opened::OpenedArgs;
-use crate::cli::values::{
-    parse_address, parse_bytes, parse_count, parse_duration, parse_event_bytes, parse_host,
-};
+use crate::cli::values::{parse_bytes, parse_count, parse_duration, parse_event_bytes, parse_host};
 use crate::role::config::RoleConfig;
 use crate::sources::sink::Sinks;
 
@@ -106,16 +104,8 @@ pub(crate) struct ServingArgs {
 /// The flags of all commands that serve.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListeningArgs {
-    /// Where events and the calls of origins come in; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_address)]
-    pub(crate) listen: SocketAddr,
-    /// Where the admin API, health and metrics are; port 0 takes any free one
-    #[arg(long, value_name = "ADDR", env = "MILLRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = parse_address)]
-    pub(crate) admin_listen: SocketAddr,
-    /// Where /healthz, /readyz and /metrics, and nothing else, are answered beside the admin listener, to
-    /// whoever can connect: for the probes of a pod
-    #[arg(long, value_name = "ADDR", env = "MILLRACE_PROBE_LISTEN", value_parser = parse_address)]
-    pub(crate) probe_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) doors: DoorArgs,
     /// A name by which clients may call the admin listener beside its own address, as through a proxy: NAME
     /// for any port, or NAME:PORT. Repeat it, or separate names by commas
     #[arg(long, value_name = "HOST", env = "MILLRACE_ADMIN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = parse_host)]
@@ -131,9 +121,6 @@ pub(crate) struct ListeningArgs {
     /// memory, between 128MiB and 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(crate) memory_budget: Option<u64>,
-    /// Allow listening where other machines can connect, although clients do not have to log in
-    #[arg(long)]
-    pub(crate) allow_anonymous: bool,
     /// Let a crash write a core dump, which holds secrets
     #[arg(long)]
     pub(crate) allow_core_dumps: bool,
@@ -228,26 +215,10 @@ impl ServingArgs {
 impl ListeningArgs {
     /// The configuration of a role on this data folder, with the defaults for what is stored.
     fn config(&self, data: PathBuf) -> Result<RoleConfig, String> {
-        for (flag, address) in [("--listen", self.listen), ("--admin-listen", self.admin_listen)] {
-            if !address.ip().is_loopback() && !self.allow_anonymous {
-                return Err(format!(
-                    "{flag} {address} can be reached from other machines, and clients do not have to log in. \
-                     If that is what you want, add --allow-anonymous; else listen on 127.0.0.1 or [::1]"
-                ));
-            }
-        }
-        if self.listen == self.admin_listen && self.listen.port() != 0 {
-            return Err(format!(
-                "--listen and --admin-listen are both {}; each needs its own",
-                self.listen
-            ));
-        }
         Ok(RoleConfig {
             secrets: self.opened.rule(vec![data.clone()]),
             data,
-            listen: self.listen,
-            admin_listen: self.admin_listen,
-            probe_listen: self.probe_listen,
+            doors: self.doors.doors()?,
             admin_allowed_hosts: self.admin_allowed_hosts.clone(),
             hosts: match &*self.allowed_hosts {
                 [] => HostRule::Any,

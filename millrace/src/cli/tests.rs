@@ -257,8 +257,8 @@ fn the_defaults_are_those_of_the_documentation() {
     let config = args.serving.config(args.data).expect("they go together");
     assert_eq!(config.data.to_str(), Some("./millrace-data"));
     assert_eq!(
-        (config.listen.to_string(), config.admin_listen.to_string()),
-        ("127.0.0.1:8080".into(), "127.0.0.1:9090".into())
+        (config.doors.listen, config.doors.admin_listen),
+        ("127.0.0.1:8080".parse().ok(), "127.0.0.1:9090".parse().ok())
     );
     assert!(config.admin_allowed_hosts.is_empty());
     assert_eq!((config.max_event_bytes, config.rebuild_state), (1 << 20, false));
@@ -296,6 +296,35 @@ fn other_machines_are_let_in_only_when_it_is_said() {
         "127.0.0.1:1",
     ]);
     assert!(both.serving.config("d".into()).is_err());
+}
+
+#[test]
+fn http_and_https_are_had_apart_and_together() {
+    let pair = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+    let made = |flags: &[&str]| {
+        let line: Vec<&str> = ["run", "-f", "a"].iter().chain(flags).copied().collect();
+        let cli = parse(&line).map_err(|error| error.to_string())?;
+        let Command::Run(args) = cli.command else {
+            unreachable!("{line:?}");
+        };
+        args.serving.config("d".into()).map(|config| config.doors)
+    };
+    let with = |flags: &[&'static str]| made(&[&pair[..], flags].concat());
+    let both = with(&["--listen-tls", "127.0.0.1:8443"]).expect("they go together");
+    assert!(both.listen.is_some() && both.listen_tls.is_some() && both.admin_listen_tls.is_none());
+    let one = with(&["--listen-tls", "[::1]:0", "--listen", "off"]).expect("they go together");
+    assert!(one.listen.is_none() && one.tls.is_some());
+    let admin = with(&["--admin-listen-tls", "127.0.0.1:0", "--admin-listen", "off"]);
+    assert!(admin.is_ok_and(|doors| doors.admin_listen.is_none()));
+
+    assert!(made(&["--listen-tls", "127.0.0.1:8443"]).is_err_and(|error| error.contains("--tls-cert")));
+    assert!(with(&[]).is_err_and(|error| error.contains("--listen-tls")));
+    assert!(made(&["--listen", "off"]).is_err_and(|error| error.contains("--listen-tls")));
+    assert!(made(&["--tls-cert", "c.pem"]).is_err_and(|error| error.contains("--tls-key")));
+    let clients = ["--listen-tls", "127.0.0.1:0", "--tls-clients", "required"];
+    assert!(with(&clients).is_err_and(|error| error.contains("--tls-client-ca")));
+    assert!(with(&["--listen-tls", "127.0.0.1:8080"]).is_err_and(|error| error.contains("its own")));
+    assert!(with(&["--listen-tls", "0.0.0.0:0"]).is_err_and(|error| error.contains("--allow-anonymous")));
 }
 
 #[test]

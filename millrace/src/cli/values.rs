@@ -52,6 +52,18 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaybeAddress(pub(crate) Option<SocketAddr>);
+
+/// An address, or `off`.
+pub(crate) fn parse_address_or_off(text: &str) -> Result<MaybeAddress, String> {
+    match text {
+        "off" => Ok(MaybeAddress(None)),
+        _ => parse_address(text).map(|address| MaybeAddress(Some(address))),
+    }
+}
+
 /// A host as in a URL, with or without a port: `millrace.example`, `millrace.example:9090`, `[::1]:9090`.
 pub(crate) fn parse_host(text: &str) -> Result<String, String> {
     // `Authority` keeps credentials that stand before the host, and takes any text for a port. A name is

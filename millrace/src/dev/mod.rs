@@ -31,11 +31,15 @@ pub(crate) async fn dev(config: RoleConfig, log: Arc<dyn LogFilter>) -> anyhow::
         Ok(node) => node,
         Err(exit) => return Ok(exit),
     };
-    let (listen, admin) = (node.listen(), node.admin_listen());
+    let addresses = node.addresses();
     let echo_shutdown = CancellationToken::new();
     let echo_task = tokio::spawn(echo::serve(echo, echo_shutdown.clone()));
     let running = node.start(std::future::ready(mesh)).await?;
-    out::data(&greeting(listen, admin, &config));
+    out::data(&greeting(
+        &addresses.ingress_url(),
+        &addresses.admin_url(),
+        &config,
+    ));
     let mut ended = signal::Ended::listen(config.drain_timeout)?;
     ended.asked().await;
     out::data("\nstopping");
@@ -64,18 +68,18 @@ spec:
     )
 }
 
-fn greeting(listen: SocketAddr, admin: SocketAddr, config: &RoleConfig) -> String {
+fn greeting(listen: &str, admin: &str, config: &RoleConfig) -> String {
     format!(
         "\
 Millrace is ready.
-  broker   http://{listen}/default/default
+  broker   {listen}/default/default
   trigger  default/hello takes events whose type begins with \"hello\" to an echo subscriber
-  admin    http://{admin}/
+  admin    {admin}/
   data     {}
 
 Send it an event (in another terminal):
 
-  curl -i http://{listen}/default/default -H 'ce-specversion: 1.0' -H 'ce-type: hello.world' \\
+  curl -i {listen}/default/default -H 'ce-specversion: 1.0' -H 'ce-type: hello.world' \\
     -H 'ce-source: /my/laptop' -H 'ce-id: 1' -H 'content-type: application/json' -d '{{\"hello\":\"world\"}}'
 
 Events show here as they pass. Ctrl-C stops.

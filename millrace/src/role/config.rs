@@ -8,6 +8,7 @@ use millrace_broker::HostRule;
 use millrace_channel::embedded::{Durability, StoreOptions};
 use millrace_event::Clock;
 use millrace_secrets::SecretRule;
+use millrace_serve::TlsFiles;
 
 /// How a role runs. Inert data.
 #[derive(Clone, Debug)]
@@ -16,12 +17,8 @@ pub(crate) struct RoleConfig {
     pub(crate) data: PathBuf,
     /// What documents may name.
     pub(crate) secrets: SecretRule,
-    /// Where events come in.
-    pub(crate) listen: SocketAddr,
-    /// Where the admin API is.
-    pub(crate) admin_listen: SocketAddr,
-    /// Where probes and scrapers are answered beside it.
-    pub(crate) probe_listen: Option<SocketAddr>,
+    /// Where it can be called.
+    pub(crate) doors: Doors,
     /// Names by which the admin API may be called beside its own address.
     pub(crate) admin_allowed_hosts: Vec<String>,
     /// The hosts under which the ingress may be called.
@@ -48,6 +45,23 @@ pub(crate) struct RoleConfig {
     pub(crate) orphan_grace: Duration,
     /// Bytes of the attempts' history of each broker.
     pub(crate) history_bytes: u64,
+}
+
+/// Where a process can be called, and how its doors are secured. Inert data.
+#[derive(Clone, Debug)]
+pub(crate) struct Doors {
+    /// Where events come in by http.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where events come in by https.
+    pub(crate) listen_tls: Option<SocketAddr>,
+    /// Where the admin API is by http.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Where the admin API is by https.
+    pub(crate) admin_listen_tls: Option<SocketAddr>,
+    /// Where probes and scrapers are answered beside it.
+    pub(crate) probe_listen: Option<SocketAddr>,
+    /// The certificate of both, and whose client certificates are taken. There if one speaks https.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// How long one request to a source's sink may take, where nobody says.

@@ -1,6 +1,5 @@
 //! What faces the outside in every role: the ingress, the sources, the admin API, and what these are made of.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +12,19 @@ use millrace_event::{Checkpoint, Clock};
 use millrace_filter::Turns;
 use millrace_model::{Mesh, StatusBoard};
 use millrace_secrets::SecretReader;
-use millrace_serve::{BodyBudget, Listener, ServeMetrics};
+use millrace_serve::{BodyBudget, Listener, ServeMetrics, Tls};
 use millrace_sources::{Sources, Webhooks};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Addresses;
 use super::config::RoleConfig;
+use super::doors::OpenDoors;
 use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
+use super::rereads::{Reader, RereadMetrics};
 use super::{core_dumps, environment};
 
 /// What a role gives its front.
@@ -65,8 +67,10 @@ pub(crate) struct Front {
     owned: Ownership,
     keeper: Option<Arc<dyn BrokerKeeper>>,
     log_filter: Arc<dyn LogFilter>,
+    addresses: Addresses,
     admin_listener: Listener,
     probe_listener: Option<Listener>,
+    tls: Option<Reader<Tls>>,
     admin_allowed_hosts: Vec<String>,
     admin_connections: usize,
     serve_metrics: ServeMetrics,
@@ -77,6 +81,7 @@ pub(crate) struct OpenFront {
     ready: watch::Sender<bool>,
     reload: watch::Sender<ReloadState>,
     clock: Part,
+    rereads: Part,
     webhooks: Arc<Webhooks>,
     sources: Part,
     ingress: Part,
@@ -104,10 +109,10 @@ impl Front {
         descriptors.register(&mut registry);
         let serve_metrics = ServeMetrics::new(&mut registry);
         let board = Arc::new(StatusBoard::default());
-        let admin_listener = Listener::bind(config.admin_listen)?;
-        let probe_listener = config.probe_listen.map(Listener::bind).transpose()?;
-        let own = [Some(&admin_listener), probe_listener.as_ref()];
-        let own: Vec<SocketAddr> = own.into_iter().flatten().map(Listener::address).collect();
+        let rereads = RereadMetrics::register(&mut registry);
+        let doors = OpenDoors::bind(&config.doors, &rereads)?;
+        let own = doors.admin_addresses();
+        let addresses = Addresses::of(&doors.ingress, &doors.admin);
         let limits = Limits {
             event_bytes: config.max_event_bytes,
             ..Limits::default()
@@ -124,17 +129,20 @@ impl Front {
             metrics: BrokerMetrics::new(&mut registry),
         }));
         let webhooks = Arc::new(Webhooks::new(bodies.clone()));
-        let mut ingress_config = IngressConfig::new(config.listen);
-        ingress_config.hosts = config.hosts.clone();
+        let mut ingress_config = IngressConfig {
+            hosts: config.hosts.clone(),
+            ..IngressConfig::default()
+        };
         ingress_config.serve.drain_timeout = config.drain_timeout;
         ingress_config.serve.max_connections = descriptors.incoming;
         let ingress = Ingress::build(
             &ingress_config,
+            doors.ingress,
             admission.clone(),
             Some(webhooks.clone()),
             bodies,
             serve_metrics.listener("ingress"),
-        )?;
+        );
         let secrets = SecretReader::new(config.secrets.clone());
         let connector = Connector::new(ConnectorOptions {
             guard: Guard {
@@ -182,22 +190,19 @@ impl Front {
             keeper: given.keeper,
             log_filter: given.log_filter,
             memory,
-            admin_listener,
-            probe_listener,
+            addresses,
+            admin_listener: doors.admin,
+            probe_listener: doors.probes,
+            tls: doors.tls,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
             admin_connections: descriptors.admin,
             serve_metrics,
         })
     }
 
-    /// The address of the ingress.
-    pub(crate) fn listen(&self) -> SocketAddr {
-        self.ingress.address()
-    }
-
-    /// The address of the admin API.
-    pub(crate) fn admin_listen(&self) -> SocketAddr {
-        self.admin_listener.address()
+    /// Where it can be called.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.addresses
     }
 
     /// Serves the admin API, waits until the `first` mesh is in effect, and opens. Events are accepted when
@@ -211,6 +216,11 @@ impl Front {
         let shutdown = CancellationToken::new();
         let clock = Part::start(CancellationToken::new(), |shutdown| {
             super::clock::watch(Clock::System, self.board.clone(), shutdown)
+        });
+        let rereads = Part::start(CancellationToken::new(), |shutdown| async move {
+            if let Some(tls) = self.tls {
+                tls.run(shutdown).await;
+            }
         });
         let admin = Admin {
             mesh: self.mesh,
@@ -269,6 +279,7 @@ impl Front {
             ready,
             reload,
             clock,
+            rereads,
             webhooks: self.webhooks,
             sources,
             ingress,
@@ -294,6 +305,7 @@ impl OpenFront {
         // At the same time, so that each has the whole drain timeout and together they take no more.
         tokio::join!(self.sources.stop(), self.ingress.stop());
         self.clock.stop().await;
+        self.rereads.stop().await;
         self.admin
     }
 }

@@ -3,20 +3,23 @@
 //!
 //! A role is given its [`config`] and the [`Origin`] of its mesh ([`documents`], unless it is a cluster),
 //! finds its [`limits`], builds its [`front`] and its own [`part`]s, and runs until the [`signal`] to end.
-//! Meanwhile it applies changed documents.
+//! Meanwhile it applies changed documents, and other files that change ([`rereads`]; [`seen`] notices both).
 
+mod addresses;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod core_dumps;
 pub(crate) mod documents;
+mod doors;
 pub(crate) mod environment;
 pub(crate) mod front;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod part;
+mod rereads;
+mod seen;
 pub(crate) mod signal;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_admin::ReloadState;
@@ -26,19 +29,18 @@ use millrace_model::Mesh;
 use tokio::sync::watch;
 
 use crate::cli::exit::Exit;
+pub(crate) use addresses::Addresses;
 use config::RoleConfig;
-use documents::{Documents, Seen, Unfit};
+use documents::{Documents, Unfit};
+use seen::Seen;
 
 /// A role of the process whose parts are wired and whose addresses are bound; nothing is served yet.
 pub(crate) trait Role {
     /// The role at work.
     type Live: Live;
 
-    /// Where calls come in.
-    fn listen(&self) -> SocketAddr;
-
-    /// Where the admin API is.
-    fn admin_listen(&self) -> SocketAddr;
+    /// Where it can be called.
+    fn addresses(&self) -> Addresses;
 
     /// Starts the parts, waits for the first mesh and brings it into effect. It is ready when this returns;
     /// until then the admin API says that it is not.
@@ -78,10 +80,11 @@ enum NotTaken {
 
 /// The first line on stdout: events are accepted from now on.
 #[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Ready {
     ready: bool,
-    listen: String,
-    admin: String,
+    #[serde(flatten)]
+    addresses: Addresses,
     data: String,
 }
 
@@ -141,8 +144,7 @@ pub(crate) async fn serve_from<R: Role>(
 ) -> anyhow::Result<Exit> {
     let ready = serde_json::to_string(&Ready {
         ready: true,
-        listen: role.listen().to_string(),
-        admin: role.admin_listen().to_string(),
+        addresses: role.addresses(),
         data: config.data.display().to_string(),
     })?;
     let mut ended = signal::Ended::listen(config.drain_timeout)?;

@@ -76,7 +76,7 @@ pub(crate) async fn run(
 fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::Result<Options> {
     let public_url = match cluster.public_url {
         Some(url) => url,
-        None => format!("http://{}/", node.listen()).parse()?,
+        None => format!("{}/", node.addresses().ingress_url()).parse()?,
     };
     Ok(Options {
         default_class: cluster.default_class,

@@ -2,7 +2,6 @@
 //! Brokers' channels.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::dev::show::Show;
 use crate::role::config::{RoleConfig, SINK_TIMEOUT};
 use crate::role::front::{ADMIN_END, Front, Given, OpenFront};
 use crate::role::part::Part;
-use crate::role::{Live, Role};
+use crate::role::{Addresses, Live, Role};
 
 /// A node whose parts are wired and whose addresses are bound; nothing is served yet.
 pub(crate) struct Node {
@@ -91,7 +90,7 @@ impl Node {
                 clock: Clock::System,
                 turns: front.turns.clone(),
                 observer: Some(watch::observer(front.feed.clone(), show)),
-                own_ingress: Some(front.listen()),
+                own_ingress: front.addresses().own_ingress(),
                 metrics: millrace_trigger_dispatcher::Metrics::register(&mut front.registry),
             },
             DispatcherOptions {
@@ -136,12 +135,8 @@ impl Node {
 impl Role for Node {
     type Live = Running;
 
-    fn listen(&self) -> SocketAddr {
-        self.front.listen()
-    }
-
-    fn admin_listen(&self) -> SocketAddr {
-        self.front.admin_listen()
+    fn addresses(&self) -> Addresses {
+        self.front.addresses()
     }
 
     async fn start(self, first: impl Future<Output = Mesh>) -> anyhow::Result<Running> {

@@ -1,7 +1,6 @@
 //! The parts of `millrace sources`: the front that every role has, with no Broker behind it, and what sources
 //! remember.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_admin::{LogFilter, ReloadState};
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 use super::sink::Sinks;
 use crate::role::config::RoleConfig;
 use crate::role::front::{ADMIN_END, Front, Given, OpenFront};
-use crate::role::{Live, Role};
+use crate::role::{Addresses, Live, Role};
 
 /// The parts; nothing is served yet.
 pub(crate) struct SourcesNode {
@@ -72,12 +71,8 @@ impl SourcesNode {
 impl Role for SourcesNode {
     type Live = SourcesLive;
 
-    fn listen(&self) -> SocketAddr {
-        self.front.listen()
-    }
-
-    fn admin_listen(&self) -> SocketAddr {
-        self.front.admin_listen()
+    fn addresses(&self) -> Addresses {
+        self.front.addresses()
     }
 
     async fn start(self, first: impl Future<Output = Mesh>) -> anyhow::Result<SourcesLive> {

@@ -13,7 +13,7 @@ use crate::event::Message;
 use crate::process::{self, Process};
 use crate::{Admin, Answered, Client, Event, wait_until};
 
-use self::setup::address;
+use self::setup::{address, either};
 
 pub use self::setup::Setup;
 
@@ -25,6 +25,8 @@ pub struct Mesh {
     setup: Setup,
     listen: SocketAddr,
     admin: SocketAddr,
+    /// The first line that it printed.
+    ready: Value,
 }
 
 // === impl Mesh ===
@@ -41,6 +43,19 @@ impl Mesh {
     /// Where events go in.
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// The first line that it printed.
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// The address that the first line has under this name.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        address(&self.ready, name)
     }
 
     /// Where it is asked how it stands.
@@ -121,8 +136,9 @@ impl Mesh {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let (process, ready) = self.setup.spawn().await?;
         self.process = process;
-        self.listen = address(&ready, "listen")?;
-        self.admin = address(&ready, "admin")?;
+        self.listen = either(&ready, "listen")?;
+        self.admin = either(&ready, "admin")?;
+        self.ready = ready;
         Ok(())
     }
 

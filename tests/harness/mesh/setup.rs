@@ -129,8 +129,9 @@ impl Setup {
         let (process, ready) = self.spawn().await?;
         Ok(Mesh {
             process,
-            listen: address(&ready, "listen")?,
-            admin: address(&ready, "admin")?,
+            listen: either(&ready, "listen")?,
+            admin: either(&ready, "admin")?,
+            ready,
             setup: self,
         })
     }
@@ -221,6 +222,11 @@ impl Drop for Setup {
         println!("--- the last lines of millrace on stderr");
         lines.iter().rev().for_each(|line| println!("{line}"));
     }
+}
+
+/// The plain address of a listener; the one with TLS, if it has no other.
+pub(super) fn either(ready: &Value, name: &str) -> anyhow::Result<SocketAddr> {
+    address(ready, name).or_else(|_| address(ready, &format!("{name}Tls")))
 }
 
 pub(super) fn address(ready: &Value, name: &str) -> anyhow::Result<SocketAddr> {

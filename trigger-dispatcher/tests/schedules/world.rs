@@ -280,7 +280,7 @@ impl World {
             clock,
             turns: TURNS.clone(),
             observer: Some(self.observer(number)),
-            own_ingress: None,
+            own_ingress: millrace_delivery::own_ingress::OwnIngress::default(),
             metrics: Metrics::default(),
         };
         let dispatcher = Dispatcher::new(parts, DispatcherOptions::default());

@@ -188,7 +188,7 @@ impl World {
                 clock: clock.clone(),
                 turns: Turns::new(1),
                 observer: None,
-                own_ingress: None,
+                own_ingress: millrace_delivery::own_ingress::OwnIngress::default(),
                 metrics,
             },
             dispatching,
