@@ -33,11 +33,11 @@ enum Test {
     AtLeastOne(Vec<Part>),
     /// At most one of them is there.
     AtMostOne(Vec<Part>),
-    /// The text in the first field looks like this (or does not) while the second is there (or is not).
+    /// Beside the other field, the text in the field does not look like this; or, without the other field,
+    /// it does.
     FieldMatches {
         field: &'static str,
         pattern: Pattern,
-        is: bool,
         other: &'static str,
         beside: bool,
     },
@@ -172,14 +172,7 @@ impl Rule {
         pattern: &'static str,
         message: &str,
     ) -> Self {
-        let test = Test::FieldMatches {
-            field,
-            pattern: Pattern::new(pattern),
-            is: false,
-            other,
-            beside: true,
-        };
-        Self::new(test, message).at(field)
+        Self::field_matches(true, other, field, pattern, message)
     }
 
     /// Without another field, a field must look like this.
@@ -189,12 +182,21 @@ impl Rule {
         pattern: &'static str,
         message: &str,
     ) -> Self {
+        Self::field_matches(false, other, field, pattern, message)
+    }
+
+    fn field_matches(
+        beside: bool,
+        other: &'static str,
+        field: &'static str,
+        pattern: &'static str,
+        message: &str,
+    ) -> Self {
         let test = Test::FieldMatches {
             field,
             pattern: Pattern::new(pattern),
-            is: true,
             other,
-            beside: false,
+            beside,
         };
         Self::new(test, message).at(field)
     }
@@ -264,13 +266,12 @@ impl Test {
             Self::FieldMatches {
                 field,
                 pattern,
-                is,
                 other,
                 beside,
             } => {
-                let (elsewhere, not) = (if *beside { "!" } else { "" }, if *is { "" } else { "!" });
+                let not = if *beside { "!" } else { "" };
                 let matches = pattern.cel(&format!("self.{field}"));
-                format!("{elsewhere}has(self.{other}) || !has(self.{field}) || {not}{matches}")
+                format!("{not}has(self.{other}) || !has(self.{field}) || {not}{matches}")
             }
             Self::Unchanged(field) => format!(
                 "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
@@ -291,13 +292,12 @@ impl Test {
             Self::FieldMatches {
                 field,
                 pattern,
-                is,
                 other,
                 beside,
             } => {
                 let applies = Part::There(other).is_in(value) == *beside;
                 let text = value.get(field).and_then(Node::text);
-                !applies || text.is_none_or(|text| pattern.is_in(text) == *is)
+                !applies || text.is_none_or(|text| pattern.is_in(text) != *beside)
             }
             Self::Unchanged(field) => {
                 let there = |node: &Node| node.get(field).filter(|node| !node.is_null()).map(plain);
