@@ -4,7 +4,7 @@
 use super::parts::{NAME, addresses, delivery, destination, filter, filters, reference, resolved, status};
 use super::rule::{Part, Rule};
 use super::schema::{Field, Schema, optional};
-use super::{ADDRESSABLE, Column, Definition};
+use super::{ADDRESS, ADDRESSABLE, Column, Definition};
 
 const GROUP: &str = "eventing.knative.dev";
 const CATEGORIES: &[&str] = &["all", "knative", "eventing"];
@@ -42,11 +42,7 @@ pub(super) fn broker() -> Definition {
         categories: CATEGORIES,
         labels: &[ADDRESSABLE],
         columns: &[
-            Column {
-                name: "URL",
-                path: ".status.address.url",
-                is_wide: false,
-            },
+            ADDRESS,
             Column {
                 name: "Class",
                 path: ".metadata.annotations.eventing\\.knative\\.dev/broker\\.class",

@@ -7,7 +7,7 @@
 //! which a schema cannot see. [`manifest`] is what is applied, written by [`yaml`], and
 //! [`reference`](mod@reference) what people read.
 //!
-//! Words and bounds are those of the readers in [`crate::document`]: a schema takes them from there.
+//! Most words and bounds are those of the readers in [`crate::document`]: a schema takes them from there.
 
 mod eventing;
 pub(crate) mod judge;
@@ -56,6 +56,13 @@ struct Column {
     /// Whether only `-o wide` shows it.
     is_wide: bool,
 }
+
+/// The column of kinds that have an address.
+const ADDRESS: Column = Column {
+    name: "URL",
+    path: ".status.address.url",
+    is_wide: false,
+};
 
 /// The label by which Knative's own tools find what can be sent to.
 const ADDRESSABLE: &str = "duck.knative.dev/addressable";

@@ -3,7 +3,7 @@
 use super::parts::{addresses, status};
 use super::schema::{Schema, needed, optional};
 use super::sources::{bootstrap_servers, net, topic};
-use super::{ADDRESSABLE, Column, Definition, SINK};
+use super::{ADDRESS, ADDRESSABLE, Column, Definition, SINK};
 
 /// `KafkaSink`.
 pub(super) fn kafka() -> Definition {
@@ -27,11 +27,7 @@ pub(super) fn kafka() -> Definition {
         categories: &["all", "knative", "eventing", "sinks"],
         labels: &[ADDRESSABLE, SINK],
         columns: &[
-            Column {
-                name: "URL",
-                path: ".status.address.url",
-                is_wide: false,
-            },
+            ADDRESS,
             Column {
                 name: "Topic",
                 path: ".spec.topic",

@@ -2,6 +2,7 @@
 
 use super::{Refusal, refusal};
 use crate::definition::Definition;
+use crate::definition::parts::LEVELS;
 use crate::definition::policy::{
     self, CLASS_CHANGED, INJECTION, MANY_DIALECTS, NOT_DEFAULT, ONLY_SECRETS, OURS,
 };
@@ -54,7 +55,12 @@ pub(super) fn policies(definition: &Definition, root: &Node, before: Option<&Nod
                     NOT_DEFAULT,
                 ));
             }
-            filters(spec.and_then(|spec| spec.get("filters")), "spec.filters", 2, out);
+            filters(
+                spec.and_then(|spec| spec.get("filters")),
+                "spec.filters",
+                LEVELS,
+                out,
+            );
         }
         "KafkaSource" => login(spec, out),
         _ => {}
@@ -91,7 +97,7 @@ fn class(root: &Node, before: Option<&Node>, out: &mut Vec<Refusal>) {
 }
 
 /// One dialect a filter, `jsonpath` among them.
-fn filters(list: Option<&Node>, path: &str, levels: usize, out: &mut Vec<Refusal>) {
+fn filters(list: Option<&Node>, path: &str, levels: u32, out: &mut Vec<Refusal>) {
     let Some(Shape::List(items)) = list.map(|list| &list.shape) else {
         return;
     };
@@ -100,7 +106,7 @@ fn filters(list: Option<&Node>, path: &str, levels: usize, out: &mut Vec<Refusal
     }
 }
 
-fn filter(element: &Node, path: &str, levels: usize, out: &mut Vec<Refusal>) {
+fn filter(element: &Node, path: &str, levels: u32, out: &mut Vec<Refusal>) {
     let Some(below) = levels.checked_sub(1) else {
         return;
     };

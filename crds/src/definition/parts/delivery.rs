@@ -9,13 +9,18 @@ use crate::document::delivery::{FORMATS, MAX_RETRY, POLICIES};
 const DURATION: u32 = 64;
 
 /// A duration of ISO 8601 with weeks, days, hours, minutes and seconds.
-pub(crate) fn iso_duration() -> String {
+fn iso_duration() -> String {
     let n = "[0-9]+([.,][0-9]+)?";
     let seconds = format!("{n}S");
     let minutes = format!("({n}M({seconds})?|{seconds})");
     let time = format!("T({n}H{minutes}?|{minutes})");
     let days = format!("({n}D({time})?|{time})");
     format!("[+]?P({n}W{days}?|{days})")
+}
+
+/// A whole text that is a duration: of ISO 8601, or short as in `1h30m`.
+pub(crate) fn any_duration() -> String {
+    format!("^({}|([0-9]+(ms|s|m|h|d))+)$", iso_duration())
 }
 
 /// A duration in a field of Knative's.
@@ -29,7 +34,7 @@ fn period(says: &str) -> Schema {
 /// A duration that may also be short.
 pub(crate) fn short_period(says: &str) -> Schema {
     Schema::string(says, DURATION).rule(Rule::matches(
-        format!("^({}|([0-9]+(ms|s|m|h|d))+)$", iso_duration()),
+        any_duration(),
         "a duration is expected, such as 500ms, 30s, 1h30m or 2d, or PT30S as in ISO 8601",
     ))
 }

@@ -17,7 +17,7 @@ const OLDER_ATTRIBUTES: u32 = 64;
 const ELEMENTS: u32 = 64;
 
 /// The levels of filters whose rules the API server checks.
-const LEVELS: u32 = 2;
+pub(crate) const LEVELS: u32 = 2;
 
 /// The name of an attribute, as filters have it.
 const ATTRIBUTE: &str = "^[a-z][a-z0-9]*$";

@@ -7,9 +7,9 @@ mod destination;
 mod filters;
 mod status;
 
-pub(super) use self::delivery::{delivery, iso_duration, short_period};
+pub(super) use self::delivery::{any_duration, delivery, short_period};
 pub(super) use self::destination::{destination, reference};
-pub(super) use self::filters::{filter, filters};
+pub(super) use self::filters::{LEVELS, filter, filters};
 pub(super) use self::status::{addresses, resolved, status};
 
 /// The longest name of an object, and of a kind or version.

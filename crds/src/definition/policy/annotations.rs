@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::definition::parts::iso_duration;
+use crate::definition::parts::any_duration;
 use crate::definition::rule::Pattern;
 use crate::document::{broker, source, trigger};
 
@@ -26,7 +26,7 @@ pub(crate) struct Annotation {
 
 /// The rules about annotations that look at nothing else.
 pub(crate) static ANNOTATION_RULES: LazyLock<Vec<Annotation>> = LazyLock::new(|| {
-    let time = format!("^({}|([0-9]+(ms|s|m|h|d))+)$", iso_duration());
+    let time = any_duration();
     let size = "^[0-9]+((Ki|Mi|Gi|Ti|k|M|G|T)B?)?$";
     let thousand = "^([1-9][0-9]{0,2}|1000)$";
     let ten_millions = "^([1-9][0-9]{0,6}|10000000)$";

@@ -1,10 +1,10 @@
 //! GitWebhookSource.
 
-use super::{SINK_URI, bound, secret_key, source};
+use super::{SINK_URI, bound, extensions, secret_key, source};
 use crate::definition::parts::{NAME, TEXT, addresses};
 use crate::definition::rule::{Part, Rule};
 use crate::definition::schema::{Schema, needed, optional, words};
-use crate::definition::{Column, Definition};
+use crate::definition::{ADDRESS, Column, Definition};
 use crate::document::source::git_webhook::{FORGES, MAPPINGS, MAX_EXTENSIONS, MAX_SECRETS, RATES};
 
 /// `GitWebhookSource`.
@@ -30,11 +30,7 @@ pub(super) fn definition() -> Definition {
         "GitWebhookSource",
         "A GitWebhookSource receives the webhooks of a git forge, or of anything else that posts JSON.",
         &[
-            Column {
-                name: "URL",
-                path: ".status.address.url",
-                is_wide: false,
-            },
+            ADDRESS,
             SINK_URI,
             Column {
                 name: "Forge",
@@ -60,15 +56,11 @@ fn event() -> Schema {
         optional("time", attribute("The time. The default is that of the receipt.")),
         optional(
             "extensions",
-            Schema::map(
+            extensions(
                 "Extension attributes.",
                 attribute("An attribute."),
                 bound(MAX_EXTENSIONS),
-            )
-            .rule(Rule::keys_match(
-                "^[a-z0-9]+$",
-                "the name of an attribute has lower-case letters and digits",
-            )),
+            ),
         ),
     ];
     Schema::object(

@@ -76,15 +76,19 @@ fn source(
 /// Extension attributes that a source adds to its events.
 fn overrides() -> Schema {
     let says = "Extension attributes that every event gets, and their values.";
-    let extensions = Schema::map(says, Schema::string("The value.", TEXT), EXTENSIONS);
-    let extensions = extensions.rule(Rule::keys_match(
-        "^[a-z0-9]+$",
-        "the name of an attribute has lower-case letters and digits",
-    ));
+    let value = Schema::string("The value.", TEXT);
     Schema::object(
         "What every event gets besides.",
-        vec![optional("extensions", extensions)],
+        vec![optional("extensions", extensions(says, value, EXTENSIONS))],
     )
+}
+
+/// Extension attributes by their names, at most so many.
+fn extensions(says: &str, values: Schema, most: u32) -> Schema {
+    Schema::map(says, values, most).rule(Rule::keys_match(
+        "^[a-z0-9]+$",
+        "the name of an attribute has lower-case letters and digits",
+    ))
 }
 
 /// An entry of a Secret of the object's own namespace.
