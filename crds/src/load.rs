@@ -34,7 +34,7 @@ pub fn load(inputs: &[Input]) -> Loaded {
 }
 
 /// Loads the documents of these inputs as a cluster would take them: with what the API server refuses, and
-/// what the controller finds wrong with what is stored.
+/// what the controller finds wrong with what is written.
 pub fn load_for_cluster(inputs: &[Input]) -> Loaded {
     whole(manifests(inputs), &SomeCluster)
 }

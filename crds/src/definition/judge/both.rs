@@ -1,4 +1,4 @@
-//! Both verdicts together: the API server's, and the controller's on what is stored.
+//! Both verdicts together: the API server's, and the controller's on what is written.
 
 use super::judge;
 use crate::problem::Code;
