@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::ensure;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::peers;
@@ -38,6 +38,11 @@ pub fn documents(yaml: &str) -> anyhow::Result<Vec<Value>> {
         .into_iter()
         .filter(|document| !document.is_null())
         .collect())
+}
+
+/// The head of an object in the namespace of the releases.
+pub fn object(version: &str, kind: &str, name: &str) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}})
 }
 
 /// A chart's folder.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use millrace_tests::helm::{self, Helm, NAMESPACE};
+use millrace_tests::helm::{self, Helm, NAMESPACE, object};
 use millrace_tests::kube::access;
 use millrace_tests::{Kube, Mesh, Page, wait_until};
 use serde_json::{Value, json};
@@ -14,10 +14,6 @@ const SET: &str = "millrace";
 
 fn set() -> Value {
     object("apps/v1", "StatefulSet", SET)
-}
-
-fn object(version: &str, kind: &str, name: &str) -> Value {
-    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}})
 }
 
 fn definition(name: &str) -> Value {

@@ -11,15 +11,11 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use http::Method;
 use millrace_tests::event::Message;
-use millrace_tests::helm::{self, Helm, NAMESPACE};
+use millrace_tests::helm::{self, Helm, NAMESPACE, object};
 use millrace_tests::kube::served::condition;
 use millrace_tests::process::{self, Process};
 use millrace_tests::{Client, Event, Kube, ports, wait_until};
 use serde_json::{Value, json};
-
-fn object(version: &str, kind: &str, name: &str) -> Value {
-    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}})
-}
 
 #[tokio::test]
 async fn install_wait_ends_once_events_can_be_sent() -> anyhow::Result<()> {

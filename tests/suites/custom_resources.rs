@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, stream};
 use http::{Method, Request};
 use kube::Client;
+use millrace_tests::kube::served::manifests;
 use millrace_tests::{Kube, process, wait_until};
 use serde_json::{Value, json};
 
@@ -18,20 +19,6 @@ const CASES: &str = include_str!("../../crds/tests/data/cases.json");
 const NAMESPACE: &str = "shop";
 /// Requests under way at one time.
 const AT_ONCE: usize = 8;
-
-/// The manifests of these names, or those of all kinds, as `millrace crds` prints them.
-async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let args = [&["crds", "--output", "json"], names].concat();
-    let printed = process::run(Path::new("."), &args, "").await?;
-    ensure!(
-        printed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&printed.stderr)
-    );
-    let mut list: Value = serde_json::from_slice(&printed.stdout)?;
-    let items = list["items"].take();
-    Ok(serde_json::from_value(items)?)
-}
 
 #[tokio::test]
 async fn millrace_prints_and_writes_the_definitions() -> anyhow::Result<()> {
@@ -71,33 +58,35 @@ async fn millrace_prints_and_writes_the_definitions() -> anyhow::Result<()> {
 
 /// An API that knows our kinds, and refuses by our policies.
 async fn with_kinds() -> anyhow::Result<Option<Kube>> {
-    let Some(kube) = Kube::start().await? else {
+    let Some(kube) = Kube::with_kinds().await? else {
         return Ok(None);
     };
-    kube.namespace(NAMESPACE).await?;
-    for definition in manifests(&[]).await? {
-        kube.define(&definition).await?;
-    }
-    for object in manifests(&["policies/validating"]).await? {
-        kube.apply(&object).await?;
-    }
     let client = kube.client();
-    let strange = |kind: &str, spec: Value| {
-        let mut object = object(kind, "probe");
-        object["spec"] = spec;
-        object["metadata"]["annotations"] = json!({"millrace.dev/strange": "x"});
-        object
-    };
     let cron = json!({"schedule": "@daily", "sink": {"uri": "http://a/"}});
     let trigger = json!({"broker": "default", "subscriber": {"uri": "http://a/"}});
     // A policy holds a little after it is there.
-    for probe in [
-        strange("Broker", json!({})),
-        strange("Trigger", trigger),
-        strange("CronSource", cron),
+    for (kind, spec, refusal) in [
+        (
+            "Broker",
+            json!({}),
+            "there is no such annotation; there are millrace.dev/",
+        ),
+        (
+            "Trigger",
+            trigger,
+            "there is no such annotation; there are millrace.dev/",
+        ),
+        ("CronSource", cron, "a source has no annotations of millrace.dev/"),
     ] {
+        let mut probe = object(kind, "probe");
+        probe["spec"] = spec;
+        probe["metadata"]["annotations"] = json!({"millrace.dev/strange": "x"});
         wait_until("the policies to hold", || async {
-            Ok(create(&client, &probe, true).await.is_err().then_some(()))
+            match create(&client, &probe, true).await {
+                Ok(_) => Ok(None),
+                Err(kube::Error::Api(status)) if status.message.contains(refusal) => Ok(Some(())),
+                Err(error) => Err(error.into()),
+            }
         })
         .await?;
     }
@@ -200,7 +189,7 @@ async fn the_api_server_says_what_the_table_says() -> anyhow::Result<()> {
     ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     // A server of its own would take as long as all of the above.
     takes_what_the_bounds_allow(client).await?;
-    takes_the_examples(client).await
+    takes_the_examples(&kube).await
 }
 
 /// As many filters in filters as the bounds allow: what the rules cost is within the API server's budgets
@@ -372,7 +361,7 @@ const EXAMPLES: [(&str, Option<&str>); 7] = [
 ];
 
 /// Every document of every example, strictly: with a field that it does not know it would refuse it.
-async fn takes_the_examples(client: &Client) -> anyhow::Result<()> {
+async fn takes_the_examples(kube: &Kube) -> anyhow::Result<()> {
     for (example, but) in EXAMPLES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../examples")
@@ -382,11 +371,11 @@ async fn takes_the_examples(client: &Client) -> anyhow::Result<()> {
         ensure!(documents.len() > 1, "{example}");
         let mut refusals = Vec::new();
         for document in documents.iter().filter(|document| document["kind"] != "Secret") {
-            let path = format!("{}?dryRun=All&fieldValidation=Strict", path(document));
-            match send(client, Method::POST, &path, document).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) => refusals.push(status.message),
-                Err(error) => return Err(error.into()),
+            if let Err(error) = kube.would_take(document).await {
+                match error.downcast()? {
+                    kube::Error::Api(status) => refusals.push(status.message),
+                    error => return Err(error.into()),
+                }
             }
         }
         match but {

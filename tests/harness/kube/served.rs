@@ -69,7 +69,10 @@ pub fn condition(object: &Value, ty: &str) -> String {
 }
 
 /// The manifests of these names, or the definitions of all kinds, as `millrace crds` prints them.
-async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
+///
+/// # Errors
+/// When it prints none.
+pub async fn manifests(names: &[&str]) -> anyhow::Result<Vec<Value>> {
     let args = [&["crds", "--output", "json"], names].concat();
     let printed = process::run(Path::new("."), &args, "").await?;
     let said = String::from_utf8_lossy(&printed.stderr);
