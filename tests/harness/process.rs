@@ -1,6 +1,7 @@
 //! The binary, or a peer that is a server, as a process: found, started, read, ended.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -172,21 +173,21 @@ impl Process {
         Ok(targets.filter(|target| target.starts_with(&folder)).collect())
     }
 
-    /// How often its threads have gone to sleep so far, and so how often they were woken. Those that have
-    /// ended do not count.
+    /// How often each of its threads, by number, has gone to sleep so far, and so how often it was woken.
     ///
     /// # Errors
     /// When it is gone.
-    pub fn sleeps(&self) -> anyhow::Result<u64> {
+    pub fn sleeps(&self) -> anyhow::Result<BTreeMap<OsString, u64>> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.id()))?;
-        // One that ends meanwhile has no status.
-        let statuses = threads.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("status")).ok());
-        let sleeps = statuses.filter_map(|status| {
+        let sleeps = threads.filter_map(|entry| {
+            let thread = entry.ok()?;
+            // One that ends meanwhile has no status.
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
             let mut lines = status.lines();
             let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            count.trim().parse::<u64>().ok()
+            Some((thread.file_name(), count.trim().parse().ok()?))
         });
-        Ok(sleeps.sum())
+        Ok(sleeps.collect())
     }
 
     /// How many threads it has.

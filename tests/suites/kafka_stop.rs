@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use http::Method;
 use millrace_tests::documents::Documents;
 use millrace_tests::kafka::scene::{ids, records};
 use millrace_tests::kafka::{Kafka, group, source};
@@ -138,9 +139,15 @@ async fn ends_with_a_sink_that_is_down(kafka: &Kafka, ordering: &str) -> anyhow:
         .produce(&topic, &records(usize::try_from(EARLY)?, 0))
         .await?;
     sink.wait_for(PATH, 1).await?;
+    let admin = mesh.admin();
     let (ended, late) = tokio::join!(mesh.stop(), async {
         // It ends within 5 s, and reads for a part of that.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        wait_until("the end to begin", || async {
+            let ready = admin.ask(&Method::GET, "/readyz").await;
+            let is_ready = ready.is_ok_and(|answer| answer.status == 200);
+            Ok((!is_ready).then_some(()))
+        })
+        .await?;
         for partition in 0..PARTITIONS {
             kafka
                 .produce(&topic, &records(usize::try_from(LATE)?, partition))

@@ -1,5 +1,5 @@
-//! What is said about the YAML itself: that of other kinds, keys that stand twice, merge keys, templates, byte
-//! order marks, and texts that are no document.
+//! What is said about the YAML itself: that of other kinds, keys that stand twice, merge keys, templates,
+//! byte order marks, and texts that are no document.
 
 use super::{broker, say, trigger};
 

@@ -1,10 +1,12 @@
 //! The Helm chart: its definitions are those of `crds/`, its versions are the workspace's, and each value is
-//! described beside its default and, in the same words, in the schema that editors show.
+//! described beside its default and, in the same words, in the schema that editors show. The image that it
+//! runs is built with our Rust.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 use super::House;
@@ -53,13 +55,10 @@ pub(super) fn check(house: &House) -> anyhow::Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The YAML files of a folder, by name; an absent folder has none.
+/// The YAML files of a folder, by name.
 fn manifests(folder: &Path) -> anyhow::Result<Manifests> {
     let mut found = BTreeMap::new();
-    if !folder.is_dir() {
-        return Ok(found);
-    }
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let path: PathBuf = entry?.path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let name = path

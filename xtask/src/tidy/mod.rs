@@ -77,7 +77,7 @@ const RULES: [Rule; 13] = [
         reference::paths,
     ),
     (
-        "the chart has our definitions and versions, and describes each value",
+        "the chart has our definitions and versions and describes each value, and the Dockerfile has our Rust",
         chart::check,
     ),
 ];

@@ -43,6 +43,17 @@ async fn begins_at(store: &Store, end: u64) {
     channel.close().await.unwrap();
 }
 
+/// Waits until what was thrown away is deleted, which happens afterwards.
+async fn until_deleted(trash: &Path) {
+    let empty = async {
+        while std::fs::read_dir(trash).unwrap().count() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), empty).await;
+    assert!(waited.is_ok(), "{} is not empty", trash.display());
+}
+
 #[tokio::test]
 async fn the_folder_goes_and_one_of_the_same_name_begins_above_each_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -57,11 +68,7 @@ async fn the_folder_goes_and_one_of_the_same_name_begins_above_each_time() {
     for round in 0..3 {
         assert_eq!(store.brokers().unwrap(), []);
         assert!(!folder.path().join("brokers/shop").exists());
-        let trash = folder.path().join("trash");
-        // Its files are deleted afterwards.
-        while std::fs::read_dir(&trash).unwrap().count() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until_deleted(&folder.path().join("trash")).await;
         if round == 1 {
             drop(store);
             store = open(folder.path());

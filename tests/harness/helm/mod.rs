@@ -1,5 +1,7 @@
 //! Helm with the project's chart, with caches and settings of its own.
 
+pub mod combinations;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -43,6 +45,16 @@ pub fn documents(yaml: &str) -> anyhow::Result<Vec<Value>> {
 /// The head of an object in the namespace of the releases.
 pub fn object(version: &str, kind: &str, name: &str) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}})
+}
+
+/// The objects of a kind among those of a release.
+pub fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> + Clone {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
+
+/// The name of an object.
+pub fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 /// A chart's folder.
