@@ -68,30 +68,6 @@ async fn definitions_of_knative_eventing_are_left_alone() -> anyhow::Result<()> 
     // Brokers without a class are Knative's.
     let arguments = arguments(&kube).await?;
     ensure!(!arguments.contains("--default-class"), "{arguments}");
-    they_are_taken_over_when_knative_is_gone(&kube, &helm).await
-}
-
-/// As the page on Knative says it: the label is changed by hand, and Helm is told to take them.
-async fn they_are_taken_over_when_knative_is_gone(kube: &Kube, helm: &Helm) -> anyhow::Result<()> {
-    let trigger = object("eventing.knative.dev/v1", "Trigger", "kept");
-    kube.apply(&trigger).await?;
-    let mut foreign = foreign_triggers();
-    foreign["metadata"]["labels"] = json!({"app.kubernetes.io/name": "millrace"});
-    kube.define(&foreign).await?;
-    let values = [
-        "--reset-then-reuse-values",
-        "crds.eventing=install",
-        "--take-ownership",
-        "--force-conflicts",
-    ];
-    helm.succeed(&helm::command("upgrade", &values)).await?;
-    let ours = kube.find(&definition(TRIGGERS)).await?.context("no definition")?;
-    ensure!(
-        ours.data["spec"]["versions"][0]["schema"]
-            .to_string()
-            .contains("subscriber")
-    );
-    assert!(kube.find(&trigger).await?.is_some());
     Ok(())
 }
 

@@ -7,16 +7,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, stream};
-use http::{Method, Request};
-use kube::Client;
-use millrace_tests::kube::served::manifests;
+use millrace_tests::kube::requests::{collection, head, path};
+use millrace_tests::kube::served::{EVENTING, SOURCES};
 use millrace_tests::{Kube, process, wait_until};
 use serde_json::{Value, json};
 
 /// The table: `api` is a part of the refusal, or null where the object is stored.
 const CASES: &str = include_str!("../../crds/tests/data/cases.json");
-/// Where the cases are tried.
-const NAMESPACE: &str = "shop";
 /// Requests under way at one time.
 const AT_ONCE: usize = 8;
 
@@ -61,7 +58,6 @@ async fn with_kinds() -> anyhow::Result<Option<Kube>> {
     let Some(kube) = Kube::with_kinds().await? else {
         return Ok(None);
     };
-    let client = kube.client();
     let cron = json!({"schedule": "@daily", "sink": {"uri": "http://a/"}});
     let trigger = json!({"broker": "default", "subscriber": {"uri": "http://a/"}});
     // A policy holds a little after it is there.
@@ -82,7 +78,7 @@ async fn with_kinds() -> anyhow::Result<Option<Kube>> {
         probe["spec"] = spec;
         probe["metadata"]["annotations"] = json!({"millrace.dev/strange": "x"});
         wait_until("the policies to hold", || async {
-            match create(&client, &probe, true).await {
+            match kube.would_create(&probe).await {
                 Ok(_) => Ok(None),
                 Err(kube::Error::Api(status)) if status.message.contains(refusal) => Ok(Some(())),
                 Err(error) => Err(error.into()),
@@ -93,48 +89,18 @@ async fn with_kinds() -> anyhow::Result<Option<Kube>> {
     Ok(Some(kube))
 }
 
-/// The group, version and plural of a kind.
-fn place(kind: &str) -> (String, String) {
-    let group = match kind {
-        "Broker" | "Trigger" => "eventing.knative.dev/v1",
-        "KafkaSink" => "sinks.millrace.dev/v1alpha1",
-        _ => "sources.millrace.dev/v1alpha1",
-    };
-    (group.to_owned(), format!("{}s", kind.to_lowercase()))
-}
-
-/// An object without a `spec`, as `kn` writes its head.
+/// An object without a `spec`.
 fn object(kind: &str, name: &str) -> Value {
-    let (version, _) = place(kind);
-    json!({
-        "apiVersion": version, "kind": kind, "status": {},
-        "metadata": {"name": name, "namespace": NAMESPACE, "creationTimestamp": null},
-    })
-}
-
-/// Where an object is, for a request.
-fn path(object: &Value) -> String {
-    let (version, plural) = place(object["kind"].as_str().unwrap_or_default());
-    format!("/apis/{version}/namespaces/{NAMESPACE}/{plural}")
-}
-
-async fn create(client: &Client, object: &Value, is_dry: bool) -> Result<Value, kube::Error> {
-    let dry = if is_dry { "?dryRun=All" } else { "" };
-    send(client, Method::POST, &format!("{}{dry}", path(object)), object).await
-}
-
-async fn send(client: &Client, method: Method, path: &str, object: &Value) -> Result<Value, kube::Error> {
-    let body = object.to_string().into_bytes();
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("content-type", "application/json")
-        .body(body);
-    client.request(request.map_err(kube::Error::HttpError)?).await
+    let version = match kind {
+        "Broker" | "Trigger" => EVENTING,
+        "KafkaSink" => "sinks.millrace.dev/v1alpha1",
+        _ => SOURCES,
+    };
+    head(version, kind, name)
 }
 
 /// What the API makes of a case: a change where there is something before, else a new object.
-async fn answer(client: &Client, index: usize, case: &Value) -> anyhow::Result<Result<Value, String>> {
+async fn answer(kube: &Kube, index: usize, case: &Value) -> anyhow::Result<Result<Value, String>> {
     let kind = case["kind"].as_str().context("a kind")?;
     let made = |spec: &str, annotations: &str| {
         let mut object = object(kind, &format!("case-{index}"));
@@ -148,12 +114,11 @@ async fn answer(client: &Client, index: usize, case: &Value) -> anyhow::Result<R
     };
     let mut after = made("spec", "annotations");
     let answered = if case.get("before").is_some() {
-        let before = create(client, &made("before", "beforeAnnotations"), false).await?;
+        let before = kube.create(&made("before", "beforeAnnotations")).await?;
         after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-        let path = format!("{}/case-{index}?dryRun=All", path(&after));
-        send(client, Method::PUT, &path, &after).await
+        kube.would_replace(&after).await
     } else {
-        create(client, &after, true).await
+        kube.would_create(&after).await
     };
     match answered {
         Ok(stored) => Ok(Ok(stored)),
@@ -167,11 +132,11 @@ async fn the_api_server_says_what_the_table_says() -> anyhow::Result<()> {
     let Some(kube) = with_kinds().await? else {
         return Ok(());
     };
-    let client = &kube.client();
+    let kube = &kube;
     let cases: Vec<Value> = serde_json::from_str(CASES)?;
     ensure!(cases.len() >= 200, "{} cases", cases.len());
     let ask = |(index, case)| async move {
-        let said = answer(client, index, case).await?;
+        let said = answer(kube, index, case).await?;
         let is_right = match (case["api"].as_str(), &said) {
             (None, Ok(_)) => true,
             (Some(text), Err(message)) => message.contains(text),
@@ -188,13 +153,13 @@ async fn the_api_server_says_what_the_table_says() -> anyhow::Result<()> {
     let wrong: Vec<String> = asked.into_iter().flatten().collect();
     ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     // A server of its own would take as long as all of the above.
-    takes_what_the_bounds_allow(client).await?;
-    takes_the_examples(&kube).await
+    takes_what_the_bounds_allow(kube).await?;
+    takes_the_examples(kube).await
 }
 
 /// As many filters in filters as the bounds allow: what the rules cost is within the API server's budgets
 /// also while they run.
-async fn takes_what_the_bounds_allow(client: &Client) -> anyhow::Result<()> {
+async fn takes_what_the_bounds_allow(kube: &Kube) -> anyhow::Result<()> {
     let attributes: Value = (0..4).map(|i| (format!("a{i}"), json!("x"))).collect();
     let filter = json!({"exact": attributes});
     let inner = json!({"all": vec![filter; 64]});
@@ -203,12 +168,12 @@ async fn takes_what_the_bounds_allow(client: &Client) -> anyhow::Result<()> {
         "broker": "default", "subscriber": {"uri": "http://a/"}, "filters": vec![inner; 64],
         "filter": {"attributes": (0..64).map(|i| (format!("a{i}"), json!("x"))).collect::<Value>()},
     });
-    create(client, &trigger, true).await?;
+    kube.would_create(&trigger).await?;
     let mut source = object("ApiServerSource", "large");
     source["spec"] = trigger["spec"].clone();
     source["spec"]["resources"] = json!(vec![json!({"apiVersion": "v1", "kind": "ConfigMap"}); 100]);
     source["spec"]["sink"] = json!({"uri": "http://a/"});
-    create(client, &source, true).await?;
+    kube.would_create(&source).await?;
     Ok(())
 }
 
@@ -217,7 +182,6 @@ async fn what_is_stored_is_what_was_written_and_says_that_nobody_has_looked() ->
     let Some(kube) = with_kinds().await? else {
         return Ok(());
     };
-    let client = &kube.client();
     let mut trigger = object("Trigger", "ship");
     let attributes = json!({"source": "a", "type": "", "c1d2e3": "x", "abcdefghijklmnopqrst": "y"});
     trigger["spec"] = json!({
@@ -230,21 +194,16 @@ async fn what_is_stored_is_what_was_written_and_says_that_nobody_has_looked() ->
     other["spec"] = json!({"broker": "other", "subscriber": {"uri": "http://a/"}});
     let broker = object("Broker", "default");
     for object in [&broker, &trigger, &other] {
-        create(client, object, false).await?;
+        kube.create(object).await?;
     }
-    let get = |object: &Value| {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let request = Request::get(format!("{}/{name}", path(object))).body(Vec::new());
-        async move { anyhow::Ok(client.request::<Value>(request?).await?) }
-    };
-    assert_eq!(get(&trigger).await?["spec"], trigger["spec"]);
+    assert_eq!(kube.get(&path(&trigger)).await?["spec"], trigger["spec"]);
     assert_eq!(
-        get(&other).await?["spec"]["filter"],
+        kube.get(&path(&other)).await?["spec"]["filter"],
         json!({}),
         "as Knative defaults it"
     );
     for (object, kind) in [(&broker, "Broker"), (&trigger, "Trigger")] {
-        let ready = &get(object).await?["status"]["conditions"][0];
+        let ready = &kube.get(&path(object)).await?["status"]["conditions"][0];
         assert_eq!(
             (&ready["type"], &ready["status"]),
             (&json!("Ready"), &json!("Unknown"))
@@ -254,61 +213,19 @@ async fn what_is_stored_is_what_was_written_and_says_that_nobody_has_looked() ->
             format!("no controller has looked at this {kind} yet")
         );
     }
-    let selected =
-        Request::get(format!("{}?fieldSelector=spec.broker%3Ddefault", path(&trigger))).body(Vec::new());
-    let selected: Value = client.request(selected?).await?;
+    let selected = format!("{}?fieldSelector=spec.broker%3Ddefault", collection(&trigger));
+    let selected = kube.get(&selected).await?;
     let names: Vec<_> = selected["items"].as_array().context("items")?.iter().collect();
     assert!(
         names.len() == 1 && names[0]["metadata"]["name"] == "ship",
         "{names:?}"
     );
-    kn_finds_the_sources(client).await?;
     fills_in_what_looks_at_other_fields(&kube).await
-}
-
-/// As `kn source list` looks: the definitions by their label, then the objects of each by the plural that it
-/// makes of the kind, with `spec.sink`.
-async fn kn_finds_the_sources(client: &Client) -> anyhow::Result<()> {
-    let mut source = object("CronSource", "nightly");
-    source["spec"] = json!({"schedule": "@daily", "sink": {"uri": "http://a/"}});
-    create(client, &source, false).await?;
-    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?labelSelector=duck.knative.dev%2Fsource%3Dtrue";
-    let found: Value = client
-        .request(Request::get(definitions).body(Vec::new())?)
-        .await?;
-    let mut kinds = Vec::new();
-    for definition in found["items"].as_array().context("items")? {
-        let spec = &definition["spec"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (group, kind) = (text(&spec["group"]), text(&spec["names"]["kind"]));
-        let version = text(&spec["versions"][0]["name"]);
-        let path = format!(
-            "/apis/{group}/{version}/namespaces/{NAMESPACE}/{}s",
-            kind.to_lowercase()
-        );
-        let objects: Value = client.request(Request::get(path).body(Vec::new())?).await?;
-        if kind == "CronSource" {
-            assert_eq!(objects["items"][0]["spec"]["sink"]["uri"], "http://a/");
-            assert_eq!(objects["items"][0]["status"]["conditions"][0]["type"], "Ready");
-        }
-        kinds.push(kind);
-    }
-    kinds.sort();
-    assert_eq!(
-        kinds,
-        ["ApiServerSource", "CronSource", "GitWebhookSource", "KafkaSource"]
-    );
-    Ok(())
 }
 
 /// With the policies that write: references get the namespace of their object, and Brokers the class.
 async fn fills_in_what_looks_at_other_fields(kube: &Kube) -> anyhow::Result<()> {
-    for mut object in manifests(&["policies/defaults", "policies/default-class"]).await? {
-        // This API server has them as a beta, and Kubernetes 1.36 as they are.
-        object["apiVersion"] = json!("admissionregistration.k8s.io/v1beta1");
-        kube.apply(&object).await?;
-    }
-    let client = &kube.client();
+    kube.define_defaults().await?;
     let service = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
     let mut trigger = object("Trigger", "t");
     let sink = json!({"deadLetterSink": {"ref": service}});
@@ -316,10 +233,10 @@ async fn fills_in_what_looks_at_other_fields(kube: &Kube) -> anyhow::Result<()> 
         json!({"broker": "default", "subscriber": {"ref": service, "uri": "/in"}, "delivery": sink});
     let mut broker = object("Broker", "b");
     broker["spec"] = json!({"config": service, "delivery": sink});
-    let there = |object: &Value, pointer: &str| object.pointer(pointer) == Some(&json!(NAMESPACE));
+    let there = |object: &Value, pointer: &str| object.pointer(pointer) == Some(&json!("shop"));
     wait_until("the policies to hold", || async {
-        let trigger = create(client, &trigger, true).await?;
-        let broker = create(client, &broker, true).await?;
+        let trigger = kube.would_create(&trigger).await?;
+        let broker = kube.would_create(&broker).await?;
         let class = &broker["metadata"]["annotations"]["eventing.knative.dev/broker.class"];
         let all = there(&trigger, "/spec/subscriber/ref/namespace")
             && there(&trigger, "/spec/delivery/deadLetterSink/ref/namespace")
@@ -329,18 +246,18 @@ async fn fills_in_what_looks_at_other_fields(kube: &Kube) -> anyhow::Result<()> 
         Ok(all.then_some(()))
     })
     .await?;
-    let stored = create(client, &trigger, true).await?;
+    let stored = kube.would_create(&trigger).await?;
     assert_eq!(
         stored["spec"]["subscriber"]["uri"], "/in",
         "nothing else is touched"
     );
     let mut elsewhere = trigger.clone();
     elsewhere["spec"]["subscriber"]["ref"]["namespace"] = json!("elsewhere");
-    let stored = create(client, &elsewhere, true).await?;
+    let stored = kube.would_create(&elsewhere).await?;
     assert_eq!(stored["spec"]["subscriber"]["ref"]["namespace"], "elsewhere");
     let mut foreign = broker.clone();
     foreign["metadata"]["annotations"] = json!({"eventing.knative.dev/broker.class": "Kafka"});
-    let stored = create(client, &foreign, true).await?;
+    let stored = kube.would_create(&foreign).await?;
     assert_eq!(
         stored["metadata"]["annotations"]["eventing.knative.dev/broker.class"],
         "Kafka"

@@ -4,14 +4,17 @@
 //! Without them there is no garbage collection and no deletion of namespaces: a test takes a namespace of its
 //! own. No Pod runs, except on a [`node`]. The API keeps its data and its port over [`Kube::kill`] and
 //! [`Kube::restart`]. [`access`] is who may do what, [`pod`] how that looks from inside, [`watched`] a source
-//! that looks at it, and [`served`] a mesh whose documents are its objects.
+//! that looks at it, [`served`] a mesh whose documents are its objects, [`stage`] that with a subscriber, and
+//! [`requests`] what other clients send.
 
 pub mod access;
 pub mod controllers;
 mod etcd;
 pub mod node;
 pub mod pod;
+pub mod requests;
 pub mod served;
+pub mod stage;
 pub mod watched;
 
 use std::fs;

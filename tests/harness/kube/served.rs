@@ -112,6 +112,20 @@ impl Kube {
         Ok(())
     }
 
+    /// Adds the policies that fill in the namespace of references and the class of Brokers. They hold a
+    /// little later.
+    ///
+    /// # Errors
+    /// When the API refuses them.
+    pub async fn define_defaults(&self) -> anyhow::Result<()> {
+        for mut object in manifests(&["policies/defaults", "policies/default-class"]).await? {
+            // This API server has them as a beta, and Kubernetes 1.36 as they are.
+            object["apiVersion"] = json!("admissionregistration.k8s.io/v1beta1");
+            self.apply(&object).await?;
+        }
+        Ok(())
+    }
+
     /// An object as it is now.
     ///
     /// # Errors
