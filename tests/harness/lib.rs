@@ -6,9 +6,9 @@
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
 //! process, and [`Connects`] keeps it from making connections. [`Terminal`] types what the documentation
 //! says. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
-//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers, and [`Helm`] installs the chart
-//! (with the feature `servers`). Nothing
-//! here uses the product's own crates: a mistake made on both sides would go unnoticed.
+//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers, [`kube::node`] runs pods, and
+//! [`Helm`] installs the chart (with the feature `servers`). Nothing here uses the product's own crates: a
+//! mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,

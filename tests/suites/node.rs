@@ -65,7 +65,7 @@ fn subscriber(replicas: u32) -> Value {
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "volumes": [{"name": "mesh", "configMap": {"name": "subscriber"}}, {"name": "data", "emptyDir": {}}],
+        "volumes": [{"name": "mesh", "configMap": {"name": "subscriber"}}, {"name": "data", "emptyDir": {"medium": "Memory"}}],
     });
     let template = json!({"metadata": {"labels": labels}, "spec": pod});
     let spec = json!({"replicas": replicas, "selector": {"matchLabels": labels}, "template": template});
@@ -147,7 +147,7 @@ async fn installed_it_carries_events_from_a_pod_to_a_pod_that_comes_and_goes() -
     let answer = producer
         .post(BROKER, &Event::new("first", "sent").binary())
         .await?;
-    assert_eq!(answer.status, 202);
+    assert_eq!(answer.status, 202, "{:?}", answer.body);
 
     let sink = node.sink().await?;
     subscribe(&node, &sink).await?;

@@ -156,17 +156,22 @@ impl Node {
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": enforced},
         });
         self.kube.apply(&namespace).await?;
-        self.kube.apply(&self.volume()?).await?;
+        self.kube.apply(&self.volume().await?).await?;
         let command = crate::helm::command("install", &[values, &["--wait", "--timeout=5m"]].concat());
         helm.succeed(&command).await?;
         Ok(Some(helm))
     }
 
-    /// A volume for the chart's claim. Its plugin gives it the group that the pod asks for, as those of real
-    /// disks do.
-    fn volume(&self) -> anyhow::Result<Value> {
+    /// A volume for the chart's claim, which is free whatever else lies on this machine. Its plugin gives it
+    /// the group that the pod asks for, as those of real disks do.
+    async fn volume(&self) -> anyhow::Result<Value> {
         let place = self.volume_folder();
         std::fs::create_dir(&place)?;
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=1g", "millrace-node"])
+            .arg(&place);
+        images::succeed(mount).await?;
         let term = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]});
         Ok(json!({
             "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"},
