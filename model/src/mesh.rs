@@ -77,8 +77,10 @@ fn share<K: Ord, T: PartialEq>(new: &mut BTreeMap<K, Arc<T>>, before: &BTreeMap<
 
 #[cfg(test)]
 mod tests {
+    use millrace_filter::Compiled;
+
     use super::*;
-    use crate::{OnFull, Retention};
+    use crate::{DeliveryPolicy, NoTarget, OnFull, Retention};
 
     fn mesh(brokers: &[&str]) -> Mesh {
         let broker = |name: &&str| {
@@ -109,5 +111,53 @@ mod tests {
         let a = ObjectName::new("shop", "a");
         assert!(Arc::ptr_eq(&first.brokers[&a], &other.brokers[&a]));
         assert_eq!(mesh(&["a"]).succeeding(&other).revision, 3);
+    }
+
+    #[test]
+    fn brokers_that_are_kept_are_as_they_were_and_so_are_their_triggers() {
+        let trigger = |name: &str, broker: &str, parallelism| {
+            let name = ObjectName::new("shop", name);
+            let trigger = Trigger {
+                name: name.clone(),
+                uid: None,
+                broker: ObjectName::new("shop", broker),
+                filters: Vec::new(),
+                compiled: Arc::new(Compiled::new(&[]).unwrap()),
+                subscriber: Err(NoTarget::NotNamed),
+                dead_letter: None,
+                delivery: DeliveryPolicy::default(),
+                parallelism,
+                max_deferred: 1,
+                max_parked: 1,
+            };
+            (name, Arc::new(trigger))
+        };
+        let before = Mesh {
+            triggers: [trigger("moves", "a", 1), trigger("stays", "a", 1)].into(),
+            ..mesh(&["a", "gone"])
+        };
+        let newest = Mesh {
+            triggers: [
+                trigger("moves", "b", 2),
+                trigger("new", "a", 2),
+                trigger("stays", "a", 2),
+            ]
+            .into(),
+            ..mesh(&["a", "b", "new"])
+        };
+        let kept = ["a", "new", "gone"].map(|name| ObjectName::new("shop", name));
+        let mixed = newest.keeping(&kept.into(), &before);
+        let brokers: Vec<_> = mixed.brokers.keys().map(|broker| broker.name()).collect();
+        assert_eq!(brokers, ["a", "b", "gone"]);
+        let triggers: Vec<_> = mixed
+            .triggers
+            .values()
+            .map(|trigger| (trigger.name.name(), trigger.parallelism))
+            .collect();
+        assert_eq!(
+            triggers,
+            [("moves", 2), ("stays", 1)],
+            "one that moves goes with its new broker"
+        );
     }
 }
