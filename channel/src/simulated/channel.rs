@@ -120,8 +120,13 @@ impl Channel for Owner {
 
     async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
         self.shared.travel().await;
-        if let Some(record) = self.shared.server.lock().get(at.offset) {
-            return Ok(Some(record));
+        let stored = {
+            let server = self.shared.server.lock();
+            server.check_readable(at.offset)?;
+            server.get(at.offset)
+        };
+        if stored.is_some() {
+            return Ok(stored);
         }
         let view = self.view.lock();
         let mut copies = view.state.debts.values().filter_map(|debt| debt.event.as_ref());

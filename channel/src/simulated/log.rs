@@ -92,7 +92,12 @@ impl Log for Client {
     async fn get_many(&self, at: &[Position]) -> Result<Vec<Option<Record>>, ChannelError> {
         self.shared.travel().await;
         let server = self.shared.server.lock();
-        Ok(at.iter().map(|at| server.get(at.offset)).collect())
+        at.iter()
+            .map(|at| {
+                server.check_readable(at.offset)?;
+                Ok(server.get(at.offset))
+            })
+            .collect()
     }
 
     async fn position_at(&self, _partition: u32, time: Timestamp) -> Result<Position, ChannelError> {
@@ -123,6 +128,13 @@ impl Following {
         let mut bytes = 0;
         let mut next = server.head();
         for entry in &server.entries[first..] {
+            if let Err(unreadable) = server.check_readable(server.offset(entry)) {
+                if records.is_empty() {
+                    return Err(unreadable);
+                }
+                next = server.offset(entry);
+                break;
+            }
             if !records.is_empty() && (records.len() >= max_events || bytes >= max_bytes) {
                 next = server.offset(entry);
                 break;

@@ -173,6 +173,13 @@ impl Simulated {
         self.shared.server.lock().cut_append = Some(steps);
     }
 
+    /// Makes the events from one position up to another unreadable until the next call. They are not lost.
+    pub fn hide(&self, from: Position, to: Position) {
+        self.shared.server.lock().hidden = from.offset..to.offset;
+        // Readers that wait look again.
+        self.shared.appends.notify_waiters();
+    }
+
     /// Loses the newest events although they were acknowledged, as a power cut may: those from `from` on.
     /// The servers have restarted, so whoever owned the partition has lost it. Returns the ids of the lost.
     pub fn lose_suffix(&self, from: Position) -> Vec<String> {

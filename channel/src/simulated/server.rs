@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
 
 use millrace_event::{Event, ObjectName, Timestamp};
 
@@ -27,6 +28,8 @@ pub(super) struct Server {
     pub(super) cut: Option<Cut>,
     /// The next append fails after so many steps.
     pub(super) cut_append: Option<usize>,
+    /// The offsets that cannot be read for now.
+    pub(super) hidden: Range<u64>,
     /// Counts records, for an order of parking.
     records: u64,
 }
@@ -146,6 +149,7 @@ impl Server {
             },
             cut: None,
             cut_append: None,
+            hidden: 0..0,
             records: 0,
         }
     }
@@ -177,6 +181,14 @@ impl Server {
             position: self.at(self.offset(entry)),
             appended: entry.appended,
             event: entry.event.clone(),
+        }
+    }
+
+    /// An error when this cannot be read for now.
+    pub(super) fn check_readable(&self, offset: u64) -> Result<(), ChannelError> {
+        match self.hidden.contains(&offset) {
+            true => Err(ChannelError::Storage(format!("{offset} cannot be read"))),
+            false => Ok(()),
         }
     }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::*;
 use crate::Change;
-use crate::conformance::{self, Place};
+use crate::conformance::{self, Backend};
 
 /// Where one is kept: in the servers, as long as this lives.
 struct Servers(Simulated);
 
 #[async_trait::async_trait]
-impl Place for Servers {
+impl Backend for Servers {
     async fn open(&mut self) -> Arc<dyn Channel> {
         self.0.open()
     }

@@ -41,8 +41,9 @@ impl World {
             75..79 => self.move_one(),
             79..86 => self.command().await,
             86..88 => self.pause().await,
-            88..95 => self.edit().await,
-            95..98 => self.reply().await,
+            88..94 => self.edit().await,
+            94..97 => self.reply().await,
+            97..98 => self.hide(),
             _ => self.lose(),
         }
     }
@@ -260,6 +261,22 @@ impl World {
             // The dispatcher looks at its lanes' rows after a command.
             let _ = channel.set_lane_state(lane.id, LaneState::Active).await;
         }
+    }
+
+    /// Some of the events of a partition cannot be read, until the next time or until nothing goes wrong.
+    fn hide(&self) {
+        let servers = self.any();
+        let ends = servers.log().ends()[0];
+        let of = |choice: u32| Position {
+            offset: ends.oldest.offset + u64::from(choice),
+            ..ends.oldest
+        };
+        let length = (ends.head.offset - ends.oldest.offset) as u32;
+        let (one, other) = (self.choose(length + 1), self.choose(length + 1));
+        let (from, to) = (of(one.min(other)), of(one.max(other)));
+        servers.hide(from, to);
+        let line = format!("{} cannot be read from {from} to {to}", servers.partition());
+        self.book.lock().tell(line);
     }
 
     /// The servers of a partition lose the newest events, and restart.

@@ -318,6 +318,10 @@ impl World {
     /// Nothing goes wrong any more: everything must settle.
     async fn settle(&mut self) {
         self.book.lock().is_calm = true;
+        for servers in &self.servers {
+            let nothing = servers.log().ends()[0].head;
+            servers.hide(nothing, nothing);
+        }
         self.documents.bring_back();
         self.publish();
         let until = tokio::time::Instant::now() + SETTLES;
