@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use millrace_tests::documents::{Documents, STUBBORN, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Event, Mesh, Sink};
+use millrace_tests::{Event, Mesh, Sink, wait_until};
 
 /// A small log in segments of 256 KiB, of which the subscriber at `/all` has taken nothing but what it holds
 /// in its hands.
@@ -125,6 +126,57 @@ async fn a_flipped_byte_after_a_crash_costs_one_event_and_is_said() -> anyhow::R
     let segments = segments(&mesh)?;
     let last = segments.last().context("no segment")?.clone();
     one_flipped_byte_costs_one_event(mesh, sink, &last).await
+}
+
+/// Two segments, in which one Trigger reads on, cannot be opened: a link to itself is in their place.
+#[tokio::test]
+async fn segments_that_cannot_be_read_hold_up_only_the_triggers_that_read_them() -> anyhow::Result<()> {
+    const EVENTS: usize = 900;
+    const BEFORE: usize = 450;
+    let large = |id: usize| Event::new(&id.to_string(), "x").data("text/plain", vec![b'.'; 16 << 10]);
+    let sink = Sink::start().await?;
+    sink.down();
+    // Segments of 2 MiB. A Trigger has at most 4 MiB of events in its queue, and reads on behind them.
+    let stuck = |name: &str| {
+        Trigger::new(name, &sink.url(&format!("/{name}")))
+            .delivery(STUBBORN)
+            .annotation("millrace.dev/parallelism", "1")
+            .annotation("millrace.dev/max-deferred", "1")
+    };
+    let early =
+        Documents::broker_annotated(&[("millrace.dev/backlog-bytes", "16Mi")]).trigger(&stuck("early"));
+    let mut mesh = Mesh::start(early.text()).await?;
+    let first: Vec<_> = (0..BEFORE).map(large).collect();
+    mesh.send("shop/default", &first).await?;
+    mesh.reload(early.trigger(&stuck("late")).text()).await?;
+    let rest: Vec<_> = (BEFORE..EVENTS).map(large).collect();
+    mesh.send("shop/default", &rest).await?;
+    // Else the newest events are in memory.
+    assert!(mesh.stop().await?.success());
+    mesh.restart().await?;
+    let aside: Vec<_> = segments(&mesh)?[1..3]
+        .iter()
+        .map(|segment| (segment.clone(), segment.with_extension("aside")))
+        .collect();
+    for (segment, aside) in &aside {
+        fs::rename(segment, aside)?;
+        symlink(segment, segment)?;
+    }
+    sink.up().await?;
+    sink.wait_for("/late", EVENTS - BEFORE).await?;
+    let process = mesh.process();
+    wait_until("the log to be unreadable", || async {
+        Ok(process.stderr().contains("the log cannot be read").then_some(()))
+    })
+    .await?;
+    for (segment, aside) in &aside {
+        fs::rename(aside, segment)?;
+    }
+    sink.wait_for("/early", EVENTS).await?;
+    mesh.until_settled().await?;
+    let expected: BTreeSet<_> = (0..EVENTS).map(|id| id.to_string()).collect();
+    assert_eq!(sink.ids("/early").into_iter().collect::<BTreeSet<_>>(), expected);
+    Ok(())
 }
 
 #[tokio::test]
