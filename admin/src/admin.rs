@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BrokerKeeper, Feed, LogFilter, brokers, events, explain, guard, health, log_level, mesh, metrics, parked,
-    refused, sources, tail, triggers,
+    BrokerKeeper, LogFilter, TailFeed, brokers, events, explain, guard, health, log_level, mesh, metrics,
+    parked, refused, sources, tail, triggers,
 };
 
 /// How the last load of documents went.
@@ -50,7 +50,7 @@ pub struct Admin {
     /// The clock.
     pub clock: Clock,
     /// What happens, for those who follow it.
-    pub feed: Feed,
+    pub feed: TailFeed,
     /// Reads a filter as a Trigger would have it in its `filters`; an error says in a sentence what is wrong.
     pub read_filter: fn(&str) -> Result<Compiled, String>,
     /// The filter of the process's log.

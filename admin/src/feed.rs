@@ -1,7 +1,7 @@
 //! What happens, for those who follow it: a bounded ring. Publishers never block.
 //!
 //! # Guarantees
-//! - While nobody follows, items are not even made ([`Feed::is_followed`]).
+//! - While nobody follows, items are not even made ([`TailFeed::is_followed`]).
 //! - The ring holds at most [`MAX_ITEMS`] items and [`MAX_BYTES`] bytes of events, whatever readers do. A
 //!   reader that is too slow misses what was pushed out, and is told how many items those were.
 
@@ -25,7 +25,7 @@ const ITEM_BYTES: usize = 1_024;
 
 /// Where what happens is published and followed. Cheap to clone; all clones are the same feed.
 #[derive(Clone, Debug, Default)]
-pub struct Feed {
+pub struct TailFeed {
     shared: Arc<Shared>,
 }
 
@@ -70,7 +70,7 @@ pub enum Happened {
 /// One who follows, from when it began.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    feed: Feed,
+    feed: TailFeed,
     next: u64,
 }
 
@@ -82,9 +82,9 @@ pub(crate) struct Read {
     pub(crate) items: Vec<Arc<Item>>,
 }
 
-// === impl Feed ===
+// === impl TailFeed ===
 
-impl Feed {
+impl TailFeed {
     /// Whether anybody follows.
     pub fn is_followed(&self) -> bool {
         self.shared.followers.load(Ordering::Relaxed) > 0
@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
 
-    fn publish(feed: &Feed, id: usize, bytes: usize) {
+    fn publish(feed: &TailFeed, id: usize, bytes: usize) {
         let event = Event::builder(SpecVersion::V10)
             .attribute("id", &id.to_string())
             .attribute("source", "/s")
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn followers_read_in_order_what_came_since_they_began() {
-        let feed = Feed::default();
+        let feed = TailFeed::default();
         assert!(!feed.is_followed());
         publish(&feed, 0, 1);
         let mut one = feed.follow().expect("the first");
@@ -225,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_follower_is_told_how_much_it_missed() {
-        let feed = Feed::default();
+        let feed = TailFeed::default();
         let mut slow = feed.follow().expect("the first");
         for id in 0..MAX_ITEMS + 10 {
             publish(&feed, id, 1);
@@ -249,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn followers_are_counted_and_bounded() {
-        let feed = Feed::default();
+        let feed = TailFeed::default();
         let all: Vec<_> = (0..MAX_FOLLOWERS)
             .map(|_| feed.follow().expect("one more"))
             .collect();

@@ -41,5 +41,5 @@ mod wire;
 
 pub use admin::{Admin, ReloadState};
 pub use brokers::{BrokerKeeper, NotForgotten};
-pub use feed::Feed;
+pub use feed::TailFeed;
 pub use log_level::LogFilter;

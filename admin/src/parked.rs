@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
-use millrace_channel::{Channel, ChannelError, Failure, Parked, ParkedQuery};
+use millrace_channel::{Channel, ChannelError, FailedAttempt, Parked, ParkedQuery};
 use millrace_event::ObjectName;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -241,7 +241,7 @@ fn detail(parked: Parked) -> ParkedDetail {
     }
 }
 
-fn failure(failure: Failure) -> FailureView {
+fn failure(failure: FailedAttempt) -> FailureView {
     let (body, body_base64) = match String::from_utf8(failure.body) {
         Ok(text) => (Some(text), None),
         Err(bytes) => (None, Some(BASE64_STANDARD.encode(bytes.as_bytes()))),

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::doors::{Door, Doors};
 use crate::limits::Limits;
-use crate::metrics::BrokerMetrics;
+use crate::metrics::IngressMetrics;
 
 /// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
 /// the producer's way.
-pub type Observer = Arc<dyn Fn(&ObjectName, &[Event]) + Send + Sync>;
+pub type AcceptedObserver = Arc<dyn Fn(&ObjectName, &[Event]) + Send + Sync>;
 
 /// What admission is made of.
 pub struct AdmissionParts {
@@ -25,9 +25,9 @@ pub struct AdmissionParts {
     /// How large events and batches may be.
     pub limits: Limits,
     /// Who is told what was accepted; `None` costs nothing.
-    pub observer: Option<Observer>,
+    pub observer: Option<AcceptedObserver>,
     /// Where it is counted.
-    pub metrics: BrokerMetrics,
+    pub metrics: IngressMetrics,
 }
 
 /// The door of all brokers of the mesh.
@@ -47,7 +47,7 @@ pub struct Admission {
     doors: Doors,
     logs: Logs,
     limits: Limits,
-    observer: Option<Observer>,
+    observer: Option<AcceptedObserver>,
 }
 
 // === impl Admission ===

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{error_span, warn};
 
-use crate::metrics::{BrokerMetrics, DoorMetrics};
+use crate::metrics::{DoorMetrics, IngressMetrics};
 
 /// What is kept of one broker between requests.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) struct Doors {
     mesh: watch::Receiver<Arc<Mesh>>,
-    metrics: BrokerMetrics,
+    metrics: IngressMetrics,
     current: ArcSwap<Made>,
     making: Mutex<()>,
 }
@@ -77,7 +77,7 @@ impl Door {
 // === impl Doors ===
 
 impl Doors {
-    pub(crate) fn new(mesh: watch::Receiver<Arc<Mesh>>, metrics: BrokerMetrics) -> Self {
+    pub(crate) fn new(mesh: watch::Receiver<Arc<Mesh>>, metrics: IngressMetrics) -> Self {
         Self {
             mesh,
             metrics,
@@ -96,7 +96,7 @@ impl Doors {
         self.with(|made| made.by_name.get(name).cloned())
     }
 
-    pub(crate) fn metrics(&self) -> &BrokerMetrics {
+    pub(crate) fn metrics(&self) -> &IngressMetrics {
         &self.metrics
     }
 
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn doors_follow_the_mesh_and_those_that_stay_are_the_same() {
         let (sender, receiver) = watch::channel(mesh(&["a/x", "a/y"]));
-        let doors = Doors::new(receiver, BrokerMetrics::default());
+        let doors = Doors::new(receiver, IngressMetrics::default());
         let x = doors.at("a/x").unwrap();
         assert!(doors.of(&ObjectName::new("a", "y")).is_some());
         assert!(doors.at("b/x").is_none());
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_loop_is_said_once_a_minute() {
         let (_sender, receiver) = watch::channel(mesh(&["a/x"]));
-        let door = Doors::new(receiver, BrokerMetrics::default()).at("a/x").unwrap();
+        let door = Doors::new(receiver, IngressMetrics::default()).at("a/x").unwrap();
         assert!(door.may_say());
         assert!(!door.may_say());
     }

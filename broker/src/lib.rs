@@ -12,7 +12,7 @@ pub mod ingress;
 pub mod limits;
 pub mod metrics;
 
-pub use admission::{Admission, AdmissionParts, Observer};
+pub use admission::{AcceptedObserver, Admission, AdmissionParts};
 pub use ingress::{HostRule, Ingress, IngressConfig};
 pub use limits::Limits;
-pub use metrics::BrokerMetrics;
+pub use metrics::IngressMetrics;

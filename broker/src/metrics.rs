@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 /// The metrics of all brokers' doors. Made once a process; the default counts into the void.
 #[derive(Clone, Debug, Default)]
-pub struct BrokerMetrics {
+pub struct IngressMetrics {
     events: Family<BrokerLabels, Counter>,
     bytes: Family<BrokerLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
@@ -25,7 +25,7 @@ pub(crate) struct DoorMetrics {
     events: Counter,
     bytes: Counter,
     refused: Mutex<BTreeMap<&'static str, Counter>>,
-    all: BrokerMetrics,
+    all: IngressMetrics,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,9 +41,9 @@ struct RefusedLabels {
     code: &'static str,
 }
 
-// === impl BrokerMetrics ===
+// === impl IngressMetrics ===
 
-impl BrokerMetrics {
+impl IngressMetrics {
     /// Registers the families `millrace_broker_*`.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self::default();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_broker_has_its_numbers_while_it_is_there() {
         let mut registry = Registry::default();
-        let metrics = BrokerMetrics::new(&mut registry);
+        let metrics = IngressMetrics::new(&mut registry);
         let door = metrics.door(&ObjectName::new("shop", "default"));
         door.accepted(2, 30);
         door.refused("looping");
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_names_no_broker_is_counted_without_its_name() {
         let mut registry = Registry::default();
-        let metrics = BrokerMetrics::new(&mut registry);
+        let metrics = IngressMetrics::new(&mut registry);
         metrics.refused_elsewhere("unknown-broker");
         let line =
             "millrace_broker_requests_refused_total{namespace=\"\",broker=\"\",code=\"unknown-broker\"} 1";

@@ -23,4 +23,4 @@ pub use contract::{
 pub use lane::{EarlierFilter, Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
 pub use record::{Batch, Gap, GapReason, Position, Record};
-pub use work::{Failure, Rows, Stage, Work, WorkKey};
+pub use work::{FailedAttempt, Rows, Stage, Work, WorkKey};

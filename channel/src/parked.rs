@@ -3,7 +3,7 @@
 
 use millrace_event::{Event, ObjectName, Timestamp};
 
-use crate::{Failure, LaneId, Position, Stage, Work, WorkKey};
+use crate::{FailedAttempt, LaneId, Position, Stage, Work, WorkKey};
 
 /// A parked event. It outlives its trigger.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Parked {
     /// Attempts made in all.
     pub attempts: u32,
     /// The last failures, oldest first.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<FailedAttempt>,
 }
 
 // === impl Parked ===

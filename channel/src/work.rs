@@ -46,7 +46,7 @@ pub struct Work {
     /// same suspicion.
     pub undecided: bool,
     /// The last failures, oldest first, at most [`Work::KEPT_FAILURES`].
-    pub failures: Vec<Failure>,
+    pub failures: Vec<FailedAttempt>,
     /// The reply, in stage [`Stage::Reply`].
     pub body: Option<Event>,
 }
@@ -62,7 +62,7 @@ pub struct Rows {
 
 /// One failed attempt, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedAttempt {
     /// When it ended.
     pub at: Timestamp,
     /// In which stage.
@@ -86,7 +86,7 @@ impl Work {
     pub const KEPT_FAILURES: usize = 20;
 }
 
-impl Failure {
+impl FailedAttempt {
     /// The memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.target.len() + self.reason.len() + self.body.len()

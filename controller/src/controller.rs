@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::running::Running;
 use crate::status::{Scene, Status};
-use crate::watch::{News, Place, Sighting, Trouble, What};
+use crate::watch::{News, Sighting, Trouble, Watched, What};
 use crate::watches::Watches;
 use crate::write::{Write, Writer};
 
@@ -253,20 +253,20 @@ impl Controller {
     }
 
     fn see(&mut self, sighting: Sighting) {
-        if self.watches.is_open(&sighting.place) {
+        if self.watches.is_open(&sighting.watched) {
             self.is_stale = true;
-            self.note_trouble(&sighting.place, &sighting.news);
+            self.note_trouble(&sighting.watched, &sighting.news);
             self.index.see(sighting);
         }
     }
 
     fn open_watches(&mut self) {
-        let places = self.index.places();
-        self.watches.want(&self.client, &places);
+        let watched = self.index.watched();
+        self.watches.want(&self.client, &watched);
     }
 
     /// Logs trouble when it begins and when it ends.
-    fn note_trouble(&mut self, place: &Place, news: &News) {
+    fn note_trouble(&mut self, watched: &Watched, news: &News) {
         let News::Failed(trouble) = news else {
             if !std::mem::replace(&mut self.is_reached, true) {
                 tracing::info!("the API server answers again");
@@ -275,7 +275,7 @@ impl Controller {
             return;
         };
         self.metrics.failures.inc();
-        let what = match &place.what {
+        let what = match &watched.what {
             What::Ours(kind) => kind.to_string(),
             What::Target(kind) => format!("{} of {}", kind.kind, kind.api_version),
             // Its source says so in its status.

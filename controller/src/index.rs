@@ -18,7 +18,7 @@ use crate::objects::{Objects, Standing, name_of};
 use crate::options::Options;
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
 use crate::targets::Targets;
-use crate::watch::{News, Place, Sighting, What};
+use crate::watch::{News, Sighting, Watched, What};
 
 /// How long a mesh waits for what was never looked up.
 pub(crate) const LOOK_UP: Duration = Duration::from_secs(2);
@@ -66,9 +66,9 @@ impl Index {
     }
 
     /// Takes in what a watch says.
-    pub(crate) fn see(&mut self, Sighting { place, news }: Sighting) {
-        let scope = place.namespace.as_deref();
-        match place.what {
+    pub(crate) fn see(&mut self, Sighting { watched, news }: Sighting) {
+        let scope = watched.namespace.as_deref();
+        match watched.what {
             What::Ours(kind) => self.objects.see(kind, scope, news),
             What::Target(kind) => {
                 let domain = &self.options.cluster_domain;
@@ -158,7 +158,7 @@ impl Index {
     }
 
     /// What is to be watched. What is no longer needed is forgotten.
-    pub(crate) fn places(&mut self) -> BTreeSet<Place> {
+    pub(crate) fn watched(&mut self) -> BTreeSet<Watched> {
         let needed = needs(&self.objects, &self.options);
         let Needs {
             references,
@@ -166,9 +166,9 @@ impl Index {
             reviews,
         } = needed;
         let is_scoped = !self.options.namespaces.is_empty();
-        let mut places = self.targets.want(&references, is_scoped);
+        let mut watched = self.targets.want(&references, is_scoped);
         for (kind, _) in KINDS {
-            places.extend(self.options.scopes().into_iter().map(|namespace| Place {
+            watched.extend(self.options.scopes().into_iter().map(|namespace| Watched {
                 what: What::Ours(kind),
                 namespace,
             }));
@@ -178,11 +178,11 @@ impl Index {
         self.reviews.retain(|question, _| reviews.contains(question));
         let secrets = secrets.into_iter().map(What::Secret);
         let single = secrets.chain(reviews.into_iter().map(What::Review));
-        places.extend(single.map(|what| Place {
+        watched.extend(single.map(|what| Watched {
             what,
             namespace: None,
         }));
-        places
+        watched
     }
 
     /// Makes the mesh of all objects.

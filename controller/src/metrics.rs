@@ -17,7 +17,7 @@ pub struct Metrics {
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum WriteOutcome {
     /// It was taken.
     Written,
     /// The object had changed or was gone.
@@ -62,12 +62,12 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn count(&self, outcome: Outcome) {
+    pub(crate) fn count(&self, outcome: WriteOutcome) {
         let outcome = match outcome {
-            Outcome::Written => "written",
-            Outcome::Outdated => "outdated",
-            Outcome::Refused => "refused",
-            Outcome::Failed => "failed",
+            WriteOutcome::Written => "written",
+            WriteOutcome::Outdated => "outdated",
+            WriteOutcome::Refused => "refused",
+            WriteOutcome::Failed => "failed",
         };
         self.writes.get_or_create(&Labels { outcome }).inc();
     }

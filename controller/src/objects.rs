@@ -50,9 +50,9 @@ pub(crate) struct Entry {
     pub(crate) version: String,
     pub(crate) generation: i64,
     /// Its newest generation.
-    pub(crate) current: Said,
+    pub(crate) current: Declared,
     /// The newest generation that is valid.
-    pub(crate) valid: Option<Said>,
+    pub(crate) valid: Option<Declared>,
     /// Its status, as the API server has it.
     pub(crate) status: Value,
     /// Whether its status was written by us, or by an earlier run.
@@ -61,7 +61,7 @@ pub(crate) struct Entry {
 
 /// What an object says.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct Declared {
     /// The object without its status and without what the API server adds.
     pub(crate) object: Arc<Value>,
     /// The same, read.
@@ -194,7 +194,7 @@ impl Entry {
         let before = before.filter(|before| before.uid == uid);
         let current = match before {
             Some(before) if *before.current.object == object => before.current.clone(),
-            _ => Said::read(object),
+            _ => Declared::read(object),
         };
         let valid = if current.document.is_valid() {
             Some(current.clone())
@@ -215,7 +215,7 @@ impl Entry {
 
     /// An object that an earlier run has accepted.
     fn kept(object: Value) -> Option<Self> {
-        let said = Said::read(object);
+        let said = Declared::read(object);
         let document = &said.document;
         if !document.is_valid() {
             return None;
@@ -262,9 +262,9 @@ impl Entry {
     }
 }
 
-// === impl Said ===
+// === impl Declared ===
 
-impl Said {
+impl Declared {
     fn read(object: Value) -> Self {
         Self {
             document: Arc::new(Document::of_object(&object)),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::objects::{Standing, name_of};
 use crate::service;
-use crate::watch::{News, Place, Trouble, What};
+use crate::watch::{News, Trouble, Watched, What};
 
 /// A kind, as references name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +43,8 @@ pub(crate) struct Target {
 // === impl Shelf ===
 
 impl Shelf {
-    /// Forgets what was known of places that are not watched any more: it may have changed when they are
-    /// watched again.
+    /// Forgets what was known of kinds and namespaces that are not watched any more: it may have changed
+    /// when they are watched again.
     fn keep(&mut self, is_watched: impl Fn(Option<String>) -> bool) {
         let Self { standings, found } = self;
         standings.retain(|namespace, _| is_watched(namespace.clone()));
@@ -102,13 +102,13 @@ impl Targets {
         }
     }
 
-    /// The places to watch for these references, and forgets the kinds that nothing refers to any more. A
+    /// What to watch for these references; forgets the kinds that nothing refers to any more. A
     /// kind is watched in the whole cluster if that is allowed and nobody asked for less, else in the
     /// namespaces that are referred to.
-    pub(crate) fn want(&mut self, references: &BTreeSet<Reference>, is_scoped: bool) -> BTreeSet<Place> {
+    pub(crate) fn want(&mut self, references: &BTreeSet<Reference>, is_scoped: bool) -> BTreeSet<Watched> {
         let kinds: BTreeSet<TargetKind> = references.iter().map(TargetKind::of).collect();
         self.shelves.retain(|kind, _| kinds.contains(kind));
-        let mut places = BTreeSet::new();
+        let mut watched = BTreeSet::new();
         for reference in references {
             let kind = TargetKind::of(reference);
             let everywhere = self
@@ -119,25 +119,25 @@ impl Targets {
             let what = What::Target(kind);
             if !is_scoped {
                 // Also where it is forbidden: it may be allowed later.
-                places.insert(Place {
+                watched.insert(Watched {
                     what: what.clone(),
                     namespace: None,
                 });
             }
             if is_scoped || is_forbidden {
                 let namespace = Some(reference.name.namespace().to_owned());
-                places.insert(Place { what, namespace });
+                watched.insert(Watched { what, namespace });
             }
         }
         for (kind, shelf) in &mut self.shelves {
             shelf.keep(|namespace| {
-                places.contains(&Place {
+                watched.contains(&Watched {
                     what: What::Target(kind.clone()),
                     namespace,
                 })
             });
         }
-        places
+        watched
     }
 
     /// What is known of an object.

@@ -22,7 +22,7 @@ use crate::targets::{self, TargetKind};
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Watched {
     pub(crate) what: What,
     /// `None`: in every namespace.
     pub(crate) namespace: Option<String>,
@@ -44,7 +44,7 @@ pub(crate) enum What {
 /// What a watch has to say.
 #[derive(Debug)]
 pub(crate) struct Sighting {
-    pub(crate) place: Place,
+    pub(crate) watched: Watched,
     pub(crate) news: News,
 }
 
@@ -81,19 +81,19 @@ const OPEN_FOR: u32 = 240;
 
 /// Who tells what a watch sees.
 struct Teller {
-    place: Place,
+    watched: Watched,
     sightings: mpsc::Sender<Sighting>,
 }
 
-/// Follows the objects of that place until the task is aborted.
-pub(crate) async fn follow(client: Client, place: Place, sightings: mpsc::Sender<Sighting>) {
+/// Follows these objects until the task is aborted.
+pub(crate) async fn follow(client: Client, watched: Watched, sightings: mpsc::Sender<Sighting>) {
     let mut pause = PAUSES.0;
-    let teller = Teller { place, sightings };
-    if let What::Review(question) = &teller.place.what {
+    let teller = Teller { watched, sightings };
+    if let What::Review(question) = &teller.watched.what {
         return teller.review(&client, question, &mut pause).await;
     }
     loop {
-        match resource(&client, &teller.place.what).await {
+        match resource(&client, &teller.watched.what).await {
             Ok(resource) => teller.watch(&client, &resource, &mut pause).await,
             Err(trouble) => teller.tell(News::Failed(trouble)).await,
         }
@@ -105,9 +105,9 @@ pub(crate) async fn follow(client: Client, place: Place, sightings: mpsc::Sender
 
 impl Teller {
     async fn tell(&self, news: News) {
-        let place = self.place.clone();
+        let watched = self.watched.clone();
         // If nobody listens any more, this task is about to be aborted.
-        let _ = self.sightings.send(Sighting { place, news }).await;
+        let _ = self.sightings.send(Sighting { watched, news }).await;
     }
 
     /// Asks for a verdict again and again.
@@ -134,12 +134,12 @@ impl Teller {
 
     /// Watches until a list fails, or a watch cannot be opened.
     async fn watch(&self, client: &Client, resource: &ApiResource, pause: &mut Duration) {
-        let what = &self.place.what;
+        let what = &self.watched.what;
         let mut config = watcher::Config::default().timeout(OPEN_FOR);
         if let What::Secret(name) = what {
             config = config.fields(&format!("metadata.name={}", name.name()));
         }
-        let mut events = std::pin::pin!(watcher(api(client, &self.place, resource), config));
+        let mut events = std::pin::pin!(watcher(api(client, &self.watched, resource), config));
         let mut listed = Vec::new();
         while let Some(event) = events.next().await {
             match event {
@@ -162,7 +162,7 @@ impl Teller {
                     if let Some(trouble) = trouble(&error) {
                         return self.tell(News::Failed(trouble)).await;
                     }
-                    tracing::debug!(%error, place = ?self.place, "a watch ended; it is opened again");
+                    tracing::debug!(%error, watched = ?self.watched, "a watch ended; it is opened again");
                     wait(pause).await;
                 }
             }
@@ -177,10 +177,10 @@ async fn wait(pause: &mut Duration) {
     *pause = (*pause * 2).min(PAUSES.1);
 }
 
-fn api(client: &Client, place: &Place, resource: &ApiResource) -> Api<DynamicObject> {
-    let namespace = match &place.what {
+fn api(client: &Client, watched: &Watched, resource: &ApiResource) -> Api<DynamicObject> {
+    let namespace = match &watched.what {
         What::Secret(name) => Some(name.namespace()),
-        What::Ours(_) | What::Target(_) | What::Review(_) => place.namespace.as_deref(),
+        What::Ours(_) | What::Target(_) | What::Review(_) => watched.namespace.as_deref(),
     };
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),

@@ -7,7 +7,7 @@ use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::watch::{self, Place, Sighting};
+use crate::watch::{self, Sighting, Watched};
 
 /// Sightings that wait to be taken in; a watch with more waits. A complete list is one sighting.
 const QUEUE: usize = 1024;
@@ -15,7 +15,7 @@ const QUEUE: usize = 1024;
 /// The open watches. Dropping them closes them.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    open: BTreeMap<Place, Task>,
+    open: BTreeMap<Watched, Task>,
     sightings: mpsc::Sender<Sighting>,
 }
 
@@ -40,19 +40,19 @@ impl Watches {
     }
 
     /// Opens and closes watches, so that exactly these are open.
-    pub(crate) fn want(&mut self, client: &Client, places: &BTreeSet<Place>) {
-        self.open.retain(|place, _| places.contains(place));
-        for place in places {
-            if !self.open.contains_key(place) {
-                let follow = watch::follow(client.clone(), place.clone(), self.sightings.clone());
+    pub(crate) fn want(&mut self, client: &Client, watched: &BTreeSet<Watched>) {
+        self.open.retain(|one, _| watched.contains(one));
+        for one in watched {
+            if !self.open.contains_key(one) {
+                let follow = watch::follow(client.clone(), one.clone(), self.sightings.clone());
                 let task = Task(tokio::spawn(follow).abort_handle());
-                self.open.insert(place.clone(), task);
+                self.open.insert(one.clone(), task);
             }
         }
     }
 
     /// Whether that watch is open. One that was closed may still have been heard.
-    pub(crate) fn is_open(&self, place: &Place) -> bool {
-        self.open.contains_key(place)
+    pub(crate) fn is_open(&self, watched: &Watched) -> bool {
+        self.open.contains_key(watched)
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::condition::{READY, Shown};
 use crate::kinds::{self, MANAGER};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Metrics, WriteOutcome};
 use crate::status::Status;
 
 /// A status and the object that it belongs to.
@@ -145,13 +145,13 @@ impl Writer {
         let patch = Patch::Apply(&body);
         let patched = tokio::time::timeout(TIMEOUT, api.patch_status(name.name(), &params, &patch));
         let outcome = match patched.await {
-            Ok(Ok(_)) => Outcome::Written,
+            Ok(Ok(_)) => WriteOutcome::Written,
             Ok(Err(kube::Error::Api(status))) => self.refused(write, status.code, &status.message),
             Ok(Err(error)) => self.failed(write, &error.to_string()),
             Err(_) => self.failed(write, "no answer in time"),
         };
         self.metrics.count(outcome);
-        if outcome == Outcome::Written {
+        if outcome == WriteOutcome::Written {
             self.note(write);
             self.tell(write, &resource).await;
         }
@@ -163,10 +163,10 @@ impl Writer {
     }
 
     /// What a refusal means.
-    fn refused(&self, write: &Write, code: u16, message: &str) -> Outcome {
+    fn refused(&self, write: &Write, code: u16, message: &str) -> WriteOutcome {
         match code {
             // The object has changed, or is gone: the next sighting says what.
-            404 | 409 => Outcome::Outdated,
+            404 | 409 => WriteOutcome::Outdated,
             // Another role, or another definition, makes it better. A role may come at any time.
             403 | 422 => {
                 match code {
@@ -176,16 +176,16 @@ impl Writer {
                 if !self.is_forbidden.swap(true, Ordering::Relaxed) {
                     tracing::error!(object = %write.key, message, "a status cannot be written; this is logged once");
                 }
-                Outcome::Refused
+                WriteOutcome::Refused
             }
             _ => self.failed(write, message),
         }
     }
 
-    fn failed(&self, write: &Write, why: &str) -> Outcome {
+    fn failed(&self, write: &Write, why: &str) -> WriteOutcome {
         tracing::debug!(object = %write.key, why, "a status was not written; it is tried again");
         self.has_failed.store(true, Ordering::Relaxed);
-        Outcome::Failed
+        WriteOutcome::Failed
     }
 
     /// Tells of a transition of `Ready` with an Event of Kubernetes. If that fails, the status has said it.

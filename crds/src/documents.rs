@@ -16,7 +16,7 @@ use crate::field::Field;
 use crate::input::Input;
 use crate::problem::{Code, MAX_PROBLEMS, Mark};
 use crate::report::{Origin, Report};
-use crate::tree::{Fault, Node, Tree, Trees};
+use crate::tree::{Malformed, Node, Tree, Trees};
 
 /// The most documents of all files together.
 pub const MAX_DOCUMENTS: usize = 100_000;
@@ -181,8 +181,8 @@ impl Reader {
 
 /// Notes the faults of YAML in what Millrace may read. Whether they hide what the fields are.
 fn faults(tree: &Tree, report: &mut Report) -> bool {
-    let concerns = |fault: &&Fault| kinds::concerns(&tree.root, fault.at);
-    let faults: Vec<&Fault> = tree.faults.iter().filter(concerns).collect();
+    let concerns = |fault: &&Malformed| kinds::concerns(&tree.root, fault.at);
+    let faults: Vec<&Malformed> = tree.faults.iter().filter(concerns).collect();
     let template = faults.iter().find(|fault| fault.code == Code::YamlTemplate);
     for fault in template.map_or(&faults[..], std::slice::from_ref) {
         report.problem(fault.at, "", fault.code, fault.message.clone());
@@ -194,6 +194,6 @@ fn faults(tree: &Tree, report: &mut Report) -> bool {
         );
         report.problem(at, "", Code::TooManyProblems, message);
     }
-    let hides = |fault: &&Fault| matches!(fault.code, Code::YamlTemplate | Code::YamlUnsupported);
+    let hides = |fault: &&Malformed| matches!(fault.code, Code::YamlTemplate | Code::YamlUnsupported);
     faults.iter().any(hides)
 }

@@ -72,12 +72,12 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Input>, ReadError> {
 }
 
 /// A file to be read: named by the user, or found in a folder.
-struct Found {
+struct FoundFile {
     path: PathBuf,
     in_folder: bool,
 }
 
-fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Found> {
+fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<FoundFile> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {
@@ -92,7 +92,7 @@ fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<Found> {
                 let fresh = files
                     .into_iter()
                     .filter(|file| seen.insert(fs::canonicalize(file).unwrap_or(file.clone())));
-                found.extend(fresh.map(|path| Found {
+                found.extend(fresh.map(|path| FoundFile {
                     path,
                     in_folder: is_folder,
                 }));
@@ -131,7 +131,7 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads one file; `None` when it has left its folder since it was listed.
-fn read_file(found: &Found, total: &mut u64) -> Result<Option<Input>, Problem> {
+fn read_file(found: &FoundFile, total: &mut u64) -> Result<Option<Input>, Problem> {
     let file = found.path.to_string_lossy().into_owned();
     let problem = |code, message: String| Problem::of_file(&file, code, message);
     if let Some(why) = of_another_tool(&found.path) {

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 const STACK: usize = 512 << 10;
 
 /// The result of a lookup: at least one address.
-pub(crate) type Found = Result<Arc<[IpAddr]>, Missing>;
+pub(crate) type LookupResult = Result<Arc<[IpAddr]>, Missing>;
 
 /// Why there is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Lookups {
     ///
     /// # Errors
     /// When the machine gives no thread for it.
-    pub(crate) fn begin(&self, name: &str) -> io::Result<oneshot::Receiver<Found>> {
+    pub(crate) fn begin(&self, name: &str) -> io::Result<oneshot::Receiver<LookupResult>> {
         let (sender, found) = oneshot::channel();
         let (ask, name) = (Arc::clone(&self.ask), name.to_owned());
         std::thread::Builder::new()
@@ -95,7 +95,7 @@ impl Lookups {
     }
 
     /// As `begin`, but waits until the machine has a thread.
-    pub(crate) async fn begin_when_possible(&self, name: &str) -> oneshot::Receiver<Found> {
+    pub(crate) async fn begin_when_possible(&self, name: &str) -> oneshot::Receiver<LookupResult> {
         loop {
             match self.begin(name) {
                 Ok(found) => return found,
@@ -106,7 +106,7 @@ impl Lookups {
     }
 }
 
-fn found_by(ask: &Ask, name: &str) -> Found {
+fn found_by(ask: &Ask, name: &str) -> LookupResult {
     match ask(name) {
         Ok(addresses) if addresses.is_empty() => Err(Missing::NotFound("it has no address".to_owned())),
         Ok(addresses) => Ok(addresses.into()),

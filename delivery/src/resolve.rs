@@ -23,7 +23,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::lookups::{Found, Lookups, Missing};
+use crate::lookups::{LookupResult, Lookups, Missing};
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::permits::{Pending, Permit, Shown};
 use crate::shares::{OwnerId, Rank};
@@ -67,7 +67,7 @@ enum Name {
 enum Stage {
     InLine,
     Running,
-    Ended(Found),
+    Ended(LookupResult),
 }
 
 /// A lookup that an attempt waits for.
@@ -183,7 +183,7 @@ impl Resolver {
         name: String,
         mut pending: Pending,
         permit: Option<Permit>,
-        answer: Option<oneshot::Receiver<Found>>,
+        answer: Option<oneshot::Receiver<LookupResult>>,
         stage: watch::Sender<Stage>,
     ) {
         let permit = match permit {
@@ -205,7 +205,7 @@ impl Resolver {
     }
 
     /// Called before the waiters are told, so that later callers see the result or start a new lookup.
-    fn remember(&self, name: String, found: &Found, began: Instant) {
+    fn remember(&self, name: String, found: &LookupResult, began: Instant) {
         let rank = if began.elapsed() < self.shared.patience {
             Rank::Quick
         } else {
@@ -244,7 +244,7 @@ impl Lookup {
         let _ = self.stage.wait_for(|stage| !matches!(stage, Stage::InLine)).await;
     }
 
-    async fn found(&mut self) -> Found {
+    async fn found(&mut self) -> LookupResult {
         let ended = self
             .stage
             .wait_for(|stage| matches!(stage, Stage::Ended(_)))

@@ -51,7 +51,7 @@ pub struct Expression {
 
 /// What an expression gives for an event: a value in any case, and the error that makes it worth nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome<'x> {
+pub struct Evaluation<'x> {
     /// The value; after an error, what the specification says is given instead.
     pub value: Value<'x>,
     /// The first error of the evaluation, which ended it.
@@ -98,7 +98,7 @@ impl Expression {
     }
 
     /// Evaluates it for an event.
-    pub fn evaluate<'x>(&'x self, event: &'x Event) -> Outcome<'x> {
+    pub fn evaluate<'x>(&'x self, event: &'x Event) -> Evaluation<'x> {
         let unlimited = Allowance::unlimited();
         let meter = Meter::new(&unlimited);
         evaluate(&self.root, event, &meter)
@@ -114,10 +114,10 @@ impl Expression {
     }
 }
 
-fn evaluate<'x>(root: &'x Node, event: &'x Event, meter: &Meter<'_>) -> Outcome<'x> {
+fn evaluate<'x>(root: &'x Node, event: &'x Event, meter: &Meter<'_>) -> Evaluation<'x> {
     match Run::new(event, meter).evaluate(root) {
-        Ok(value) => Outcome { value, error: None },
-        Err(failure) => Outcome {
+        Ok(value) => Evaluation { value, error: None },
+        Err(failure) => Evaluation {
             value: if std::ptr::eq(failure.at, root) {
                 failure.instead
             } else {

@@ -42,7 +42,7 @@ pub(crate) enum What {
 }
 
 /// Observes the walk. `Silent` notes nothing and costs nothing; `Recorder` notes why.
-pub(crate) trait Observer {
+pub(crate) trait WalkObserver {
     /// What is noted of one node.
     type Note;
     /// The notes of a node's children.
@@ -172,7 +172,7 @@ pub(crate) fn children(nodes: &[Node], at: usize) -> impl Iterator<Item = usize>
 /// Decides the node at `at`. Recursion is bounded by the depth that compiling admits.
 ///
 /// Once the work is stopped nothing more is asked, and the value returned decides nothing.
-fn walk<O: Observer>(
+fn walk<O: WalkObserver>(
     nodes: &[Node],
     at: usize,
     subject: &Subject<'_>,
@@ -238,7 +238,7 @@ impl What {
 
 // === impl Silent ===
 
-impl Observer for Silent {
+impl WalkObserver for Silent {
     type Note = ();
     type Notes = ();
     fn asked(&mut self, _: usize, _: &Test, _: Option<&str>, _: bool) {}

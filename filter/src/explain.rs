@@ -6,7 +6,7 @@ use millrace_event::Event;
 
 use crate::cesql::{self, Evaluated, Expression, Run};
 use crate::clause::{Ask, Test};
-use crate::compiled::Observer;
+use crate::compiled::WalkObserver;
 use crate::jsonpath::{self, Asked, PathTest};
 use crate::meter::{Meter, Stopped};
 
@@ -136,7 +136,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Observer for Recorder<'_> {
+impl WalkObserver for Recorder<'_> {
     type Note = Clause;
     type Notes = Vec<Clause>;
 

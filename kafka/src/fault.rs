@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A line of the log about a connection that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConnectionFault {
     /// The kind of fault; `None`: one that has no name here.
     pub cause: Option<Cause>,
     /// librdkafka's words without its internals.
@@ -43,9 +43,9 @@ const SIGNS: [(&str, Cause); 9] = [
     ("unreachable", Cause::NoRoute),
 ];
 
-// === impl Fault ===
+// === impl ConnectionFault ===
 
-impl Fault {
+impl ConnectionFault {
     /// What a line of the facility `FAIL` tells.
     pub(crate) fn of(line: &str) -> Self {
         let text = match line.strip_prefix("[thrd:") {
@@ -65,7 +65,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConnectionFault {
     /// The kind of fault, and librdkafka's words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
@@ -124,7 +124,7 @@ mod tests {
             ),
             ("something else", "something else"),
         ] {
-            assert_eq!(Fault::of(line).to_string(), expected);
+            assert_eq!(ConnectionFault::of(line).to_string(), expected);
         }
     }
 }

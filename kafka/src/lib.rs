@@ -17,5 +17,5 @@ pub mod log;
 pub use access::{Access, Login, Tls};
 pub use concern::{Concern, is_of_connection};
 pub use error::AccessError;
-pub use fault::{Cause, Fault};
+pub use fault::{Cause, ConnectionFault};
 pub use log::ClientLog;

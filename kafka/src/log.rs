@@ -9,14 +9,14 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use tracing::Span;
 
-use crate::Fault;
+use crate::ConnectionFault;
 
 /// What clients have logged. Clients of the same cluster may share one.
 #[derive(Debug)]
 pub struct ClientLog {
     /// The span of the source that made it: librdkafka's own threads are in none.
     span: Span,
-    fault: Mutex<Option<(Instant, Fault)>>,
+    fault: Mutex<Option<(Instant, ConnectionFault)>>,
     recreated: Mutex<BTreeSet<String>>,
     is_any_recreated: AtomicBool,
 }
@@ -77,16 +77,16 @@ impl ClientLog {
             }
         }
         if facility == "FAIL" {
-            *self.fault.lock() = Some((Instant::now(), Fault::of(text)));
+            *self.fault.lock() = Some((Instant::now(), ConnectionFault::of(text)));
         }
     }
 
     /// Why a server could not be reached, most recently; `None` if that was long ago.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<ConnectionFault> {
         self.fault_at(Instant::now())
     }
 
-    fn fault_at(&self, now: Instant) -> Option<Fault> {
+    fn fault_at(&self, now: Instant) -> Option<ConnectionFault> {
         let fault = self.fault.lock();
         let fresh = fault
             .as_ref()

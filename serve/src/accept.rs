@@ -240,7 +240,7 @@ where
     shared.metrics.limit.set(gauge(options.max_connections));
     let mut connections = JoinSet::new();
     let mut table = Table::new(options.max_connections);
-    let mut said = Said::default();
+    let mut said = LastLogged::default();
     let mut turn = 0;
     loop {
         while let Some(next) = table.next() {
@@ -322,7 +322,7 @@ fn note(ended: Result<(task::Id, ()), JoinError>, table: &mut Table, metrics: &L
 
 /// Errors of one connection (it was reset before we took it) are passed over; others would come again at
 /// once.
-async fn pause_after(error: &io::Error, said: &mut Said, shutdown: &CancellationToken) {
+async fn pause_after(error: &io::Error, said: &mut LastLogged, shutdown: &CancellationToken) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(
         error.kind(),
@@ -370,11 +370,11 @@ async fn drain(mut connections: JoinSet<()>, mut table: Table, shared: &Shared) 
 
 /// When something was last said, so that a lasting trouble does not fill the log.
 #[derive(Debug, Default)]
-struct Said(Option<Instant>);
+struct LastLogged(Option<Instant>);
 
-// === impl Said ===
+// === impl LastLogged ===
 
-impl Said {
+impl LastLogged {
     fn may(&mut self) -> bool {
         let now = Instant::now();
         let may = self.0.is_none_or(|last| now.duration_since(last) >= LOG_EVERY);
@@ -403,7 +403,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lasting_trouble_is_said_once_a_minute() {
-        let mut said = Said::default();
+        let mut said = LastLogged::default();
         assert!(said.may());
         assert!(!said.may());
         tokio::time::advance(LOG_EVERY).await;

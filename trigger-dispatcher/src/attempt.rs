@@ -34,7 +34,7 @@ pub(crate) enum Ended {
 pub(crate) fn target<'a>(
     stage: Stage,
     settings: &'a Settings,
-    failures: &[millrace_channel::Failure],
+    failures: &[millrace_channel::FailedAttempt],
 ) -> Result<&'a NamedTarget, String> {
     let cause = || failures.last().map_or("", |failure| failure.reason.as_str());
     match (stage, &settings.dead_letter) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use millrace_budget::{Ledger, Use as _};
-use millrace_channel::Failure;
+use millrace_channel::FailedAttempt;
 use parking_lot::Mutex;
 
 use crate::lane::Lane;
@@ -88,8 +88,8 @@ impl Budget {
 
     /// Takes the bytes of a row's failures; `None`: the lane has to wait. One that remembers nothing never
     /// waits, so that each can have a row in hand.
-    pub(crate) fn remember(&self, failures: &[Failure], of_lane: &Arc<Ledger>) -> Option<Remembered> {
-        let bytes = failures.iter().map(Failure::bytes).sum();
+    pub(crate) fn remember(&self, failures: &[FailedAttempt], of_lane: &Arc<Ledger>) -> Option<Remembered> {
+        let bytes = failures.iter().map(FailedAttempt::bytes).sum();
         if bytes == 0 || of_lane.used() == 0 {
             self.remembered.take_anyway(bytes);
         } else if !self.remembered.take(bytes) {
@@ -232,8 +232,8 @@ mod tests {
     }
 
     /// A failure whose answer had so many bytes.
-    fn failure(bytes: usize) -> Failure {
-        Failure {
+    fn failure(bytes: usize) -> FailedAttempt {
+        FailedAttempt {
             at: Timestamp(0),
             stage: Stage::Subscriber,
             attempt: 0,

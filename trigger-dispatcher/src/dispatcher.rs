@@ -1,15 +1,17 @@
 //! Keeps one serving per partition that this process owns.
 
+mod look_over;
+mod options;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_budget::{Ledger, Slots};
 use millrace_channel::{Channel, ChannelError, Logs, Ownership};
 use millrace_delivery::Connector;
 use millrace_delivery::own_ingress::OwnIngress;
-use millrace_event::{Clock, Intake, ObjectName, Timestamp};
+use millrace_event::{Clock, Intake, ObjectName};
 use millrace_filter::Turns;
 use millrace_model::status::TriggerStatus;
 use millrace_model::{Mesh, StatusBoard, TriggerState};
@@ -21,48 +23,20 @@ use tokio_util::sync::CancellationToken;
 use crate::alone::Alone;
 use crate::applied::Applied;
 use crate::budget::Budget;
-use crate::catch_up::STRETCH_BYTES;
-use crate::lane::Lane;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::orphans;
 use crate::release::{Asked, Release};
 use crate::served::Served;
-use crate::serving::{Common, Serving};
+use crate::serving::Common;
 use crate::watched::note_places;
+use options::LOOK_OVER;
+pub use options::{DispatcherOptions, sweep_interval};
 
-/// An attempt that takes longer than this is written down.
-const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How soon something that could not be applied is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How long attempts at events of a Broker that is forgotten may take to end.
 const RELEASE_DRAIN: Duration = Duration::from_secs(1);
-/// How often lanes are looked over: open attempts, queues that stand still.
-const LOOK_OVER: Duration = Duration::from_millis(250);
-/// The bounds of [`sweep_interval`].
-const ORPHAN_SWEEP: (Duration, Duration) = (LOOK_OVER, Duration::from_secs(60));
-
-/// How often what is gone is looked at: four times in a grace period, between bounds.
-pub fn sweep_interval(grace: Duration) -> Duration {
-    (grace / 4).clamp(ORPHAN_SWEEP.0, ORPHAN_SWEEP.1)
-}
-
-/// What can be set.
-#[derive(Clone, Debug)]
-pub struct DispatcherOptions {
-    /// How long a worker and its connection stay when there is nothing to do; 5 s.
-    pub linger: Duration,
-    /// Memory of events queued in all lanes together; 32 MiB.
-    pub queued: Arc<Ledger>,
-    /// Memory of events in flight; 64 MiB. Each lane can have one attempt under way beyond it.
-    pub in_flight: Arc<Ledger>,
-    /// Memory of what is read from the log for lanes that lag; 16 MiB.
-    pub readers: Slots,
-    /// How long the debts of a trigger that is gone are kept; 24 h.
-    pub orphan_grace: Duration,
-    /// How long attempts in flight may take to end at shutdown; 30 s.
-    pub drain_timeout: Duration,
-}
 
 /// What the dispatcher works with.
 #[derive(Clone)]
@@ -105,21 +79,6 @@ pub struct Dispatcher {
     releases: mpsc::Receiver<Asked>,
     /// A mesh of which something could not be applied, and when it is tried again.
     unapplied: Option<(Arc<Mesh>, Instant)>,
-}
-
-// === impl DispatcherOptions ===
-
-impl Default for DispatcherOptions {
-    fn default() -> Self {
-        Self {
-            linger: Duration::from_secs(5),
-            queued: Arc::new(Ledger::new(32 << 20)),
-            in_flight: Arc::new(Ledger::new(64 << 20)),
-            readers: Slots::new(16 << 20, STRETCH_BYTES),
-            orphan_grace: Duration::from_secs(24 * 3600),
-            drain_timeout: Duration::from_secs(30),
-        }
-    }
 }
 
 // === impl Dispatcher ===
@@ -361,7 +320,7 @@ impl Dispatcher {
     fn look_over(&self) {
         let (now, is_tight) = (self.common.clock.steady(), self.common.budget.is_tight());
         for served in self.served.values().filter(|served| served.has_lanes) {
-            look_lanes_over(&served.serving, now, is_tight);
+            look_over::lanes(&served.serving, now, is_tight);
         }
     }
 
@@ -387,34 +346,4 @@ async fn again(unapplied: Option<(Arc<Mesh>, Instant)>) -> Arc<Mesh> {
         }
         None => std::future::pending().await,
     }
-}
-
-/// Writes long attempts down, lets lanes fetch what they had no memory for, and drops queues that stand still
-/// while memory is short.
-fn look_lanes_over(serving: &Arc<Serving>, now: Timestamp, is_tight: bool) {
-    let then = now.before(WRITTEN_DOWN_AFTER);
-    let lanes: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
-    for lane in lanes {
-        let mut inner = lane.inner.lock();
-        lane.write_down_open(&mut inner, then, now);
-        // Memory that other lanes gave back wakes nobody.
-        if inner.dirty || inner.wants_due(&serving.common.budget) {
-            serving.stir(&lane, &mut inner);
-        }
-        let still = is_tight && inner.stands_still_since(then);
-        drop(inner);
-        if still {
-            drop_what_stands(serving, &lane);
-        }
-    }
-}
-
-/// Under the lock on the routes: the lane leaves the router where the router is, and nothing comes in
-/// between.
-fn drop_what_stands(serving: &Arc<Serving>, lane: &Arc<Lane>) {
-    let routes = serving.routes.lock();
-    let mut inner = lane.inner.lock();
-    inner.drop_queue(&serving.common.budget, routes.position);
-    inner.drop_due(&serving.common.budget);
-    serving.stir(lane, &mut inner);
 }

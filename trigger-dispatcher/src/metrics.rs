@@ -38,7 +38,7 @@ pub struct Metrics {
 
 /// The counters of one broker.
 #[derive(Clone, Debug)]
-pub(crate) struct BrokerMetrics {
+pub(crate) struct ServingMetrics {
     pub(crate) routed: Counter,
     pub(crate) matched: Counter,
     pub(crate) filter_errors: Counter,
@@ -183,10 +183,10 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
+    pub(crate) fn of(&self, broker: &ObjectName) -> ServingMetrics {
         let label = BrokerLabels::of(broker);
         let counter = |family: &Family<BrokerLabels, Counter>| family.get_or_create(&label).clone();
-        BrokerMetrics {
+        ServingMetrics {
             routed: counter(&self.routed),
             matched: counter(&self.matched),
             filter_errors: counter(&self.filter_errors),

@@ -1,7 +1,7 @@
 //! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is
 //! a row of a table.
 
-use millrace_channel::{Failure, Stage, Work, WorkKey};
+use millrace_channel::{FailedAttempt, Stage, Work, WorkKey};
 use millrace_delivery::{Verdict, backoff};
 use millrace_event::{Event, Moment, Timestamp};
 
@@ -20,7 +20,7 @@ pub(crate) struct Attempted {
     pub(crate) suspect: bool,
     /// The filter is still to be asked: it was not asked when the event was read.
     pub(crate) undecided: bool,
-    pub(crate) failures: Vec<Failure>,
+    pub(crate) failures: Vec<FailedAttempt>,
     pub(crate) body: Option<Event>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Next {
     Park {
         reason: String,
         attempts: u32,
-        failures: Vec<Failure>,
+        failures: Vec<FailedAttempt>,
         body: Option<Event>,
     },
 }
@@ -84,7 +84,7 @@ pub(crate) fn after_failure(
 ) -> Next {
     remember(
         &mut attempted.failures,
-        Failure {
+        FailedAttempt {
             at: now.wall,
             stage: attempted.key.stage,
             attempt: attempted.attempt,
@@ -169,8 +169,8 @@ pub(crate) fn refused_reply(
 }
 
 /// A failure that no answer told.
-fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Moment) -> Failure {
-    Failure {
+fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: Moment) -> FailedAttempt {
+    FailedAttempt {
         at: now.wall,
         stage: attempted.key.stage,
         attempt: attempted.attempt,
@@ -230,7 +230,7 @@ fn attempts_made(attempted: &Attempted) -> u32 {
 
 /// Keeps the last failures. The last one in stage `Subscriber` is kept whatever comes after it: the dead
 /// letter tells it.
-fn remember(failures: &mut Vec<Failure>, failure: Failure) {
+fn remember(failures: &mut Vec<FailedAttempt>, failure: FailedAttempt) {
     failures.push(failure);
     if failures.len() > Work::KEPT_FAILURES {
         let told = failures

@@ -30,7 +30,7 @@ const PASSES: usize = 2;
 
 /// The answer of a filter, as far as a lane is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum LaneAnswer {
     /// The event passes.
     Match,
     /// The event does not match, because deciding needs too much work.

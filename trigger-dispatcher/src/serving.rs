@@ -24,10 +24,10 @@ use crate::budget::Budget;
 use crate::dispatcher::DispatcherOptions;
 use crate::due::Timetable;
 use crate::lane::{Inner, Lane};
-use crate::metrics::BrokerMetrics;
+use crate::metrics::ServingMetrics;
 use crate::observer::Observer;
 use crate::provoke;
-use crate::router::Said;
+use crate::router::LaneAnswer;
 use crate::watched::{Panic, Panics, Task, caught, with_place};
 use crate::worker;
 
@@ -57,7 +57,7 @@ pub(crate) struct Serving {
     pub(crate) span: Span,
     pub(crate) channel: Arc<dyn Channel>,
     pub(crate) common: Common,
-    pub(crate) metrics: BrokerMetrics,
+    pub(crate) metrics: ServingMetrics,
     /// Held while events are given to lanes and while a filter changes, so that no event is given by a filter
     /// that is being replaced.
     pub(crate) gate: tokio::sync::Mutex<Gate>,
@@ -253,16 +253,16 @@ impl Serving {
         inner: &mut Inner,
         offset: u64,
         event: &Event,
-        said: Said,
+        answer: LaneAnswer,
     ) -> bool {
         if inner.is_covered(offset) {
             inner.pass(offset);
             return true;
         }
-        match said {
-            Said::Match => inner.offer(offset, event, &self.common.budget),
-            Said::Undecided => lane.owe_undecided(inner, offset, self.steady()),
-            Said::TooMuchWork => {
+        match answer {
+            LaneAnswer::Match => inner.offer(offset, event, &self.common.budget),
+            LaneAnswer::Undecided => lane.owe_undecided(inner, offset, self.steady()),
+            LaneAnswer::TooMuchWork => {
                 self.note_too_much_work(lane, inner);
                 true
             }
@@ -288,8 +288,8 @@ impl Serving {
     ) -> Result<(Subject<'static>, Decision), Panic> {
         let job = (subject, filter, Decision::Later, self.clone(), task);
         let turns = &self.common.turns;
-        let decided = pin!(turns.work(job, |(subject, filter, said, serving, task)| {
-            *said = with_place(|| {
+        let decided = pin!(turns.work(job, |(subject, filter, decision, serving, task)| {
+            *decision = with_place(|| {
                 provoke::at(serving, *task, Some(subject.event()));
                 filter.decide(subject, &Allowance::unlimited())
             });
@@ -297,7 +297,7 @@ impl Serving {
         }));
         caught(decided)
             .await
-            .map(|(subject, _, said, ..)| (subject, said))
+            .map(|(subject, _, decision, ..)| (subject, decision))
     }
 
     /// Notes that a task panicked and starts again.

@@ -1,7 +1,7 @@
 //! The attempts of one trigger at one event: those of the history, and the failures that rows of state keep
 //! for longer.
 
-use millrace_channel::{Attempt, AttemptOutcome, Failure, Position, Rows, Stage};
+use millrace_channel::{Attempt, AttemptOutcome, FailedAttempt, Position, Rows, Stage};
 use millrace_event::ObjectName;
 
 /// What is known of the attempts.
@@ -64,7 +64,7 @@ impl Attempts {
 
 /// Whether the history has noted that failure already. The refusal of a reply is noted of the attempt that
 /// the reply came with.
-fn is_of(noted: &Attempt, failure: &Failure) -> bool {
+fn is_of(noted: &Attempt, failure: &FailedAttempt) -> bool {
     let is_refusal = matches!(
         noted.outcome,
         AttemptOutcome::Looping | AttemptOutcome::ReplyRefused
@@ -74,7 +74,7 @@ fn is_of(noted: &Attempt, failure: &Failure) -> bool {
 }
 
 /// A failure that a row of this trigger keeps.
-fn kept(trigger: &ObjectName, position: Position, failure: &Failure) -> Attempt {
+fn kept(trigger: &ObjectName, position: Position, failure: &FailedAttempt) -> Attempt {
     let body = &failure.body[..failure.body.len().min(ANSWER)];
     Attempt {
         position,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use millrace_admin::{Admin, BrokerKeeper, Feed, LogFilter, NotForgotten, ReloadState};
+use millrace_admin::{Admin, BrokerKeeper, LogFilter, NotForgotten, ReloadState, TailFeed};
 use millrace_channel::embedded::Embedded;
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_event::{Clock, ObjectName, Timestamp};
@@ -30,7 +30,7 @@ pub(crate) struct Served {
     pub(crate) board: Arc<StatusBoard>,
     pub(crate) logs: Logs,
     pub(crate) owned: Ownership,
-    pub(crate) feed: Feed,
+    pub(crate) feed: TailFeed,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<Drained>,
 }
@@ -107,7 +107,7 @@ pub(crate) async fn serve() -> Served {
         owned: Ownership::default(),
         keeper: Some(Arc::new(TestKeeper)),
         clock: Clock::manual(NOW),
-        feed: Feed::default(),
+        feed: TailFeed::default(),
         turns: millrace_filter::Turns::new(1),
         log_filter: Arc::new(TestLog(Mutex::new("info".to_owned()))),
         read_filter: |text| Err(format!("no filter is read here: {text}")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::embedded::{ChannelOptions, Store, StoreOptions};
-use millrace_channel::{Change, Channel, Class, Failure, LaneSpec, Stage, WorkKey};
+use millrace_channel::{Change, Channel, Class, FailedAttempt, LaneSpec, Stage, WorkKey};
 use millrace_event::{DataForm, Event, SpecVersion, Timestamp};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ pub(crate) async fn park(
         .unwrap();
     let mut changes = Vec::new();
     for _ in 0..count {
-        let failure = Failure {
+        let failure = FailedAttempt {
             at: Timestamp(1_766_000_000_120),
             stage: Stage::Subscriber,
             attempt: 3,

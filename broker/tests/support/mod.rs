@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits, Observer};
+use millrace_broker::{
+    AcceptedObserver, Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, Limits,
+};
 use millrace_channel::{
     AppendError, ChannelError, Class, Ends, Guarantees, Log, Logs, Position, Reader, Record,
 };
@@ -147,7 +149,7 @@ pub(crate) fn mesh() -> Arc<Mesh> {
 
 pub(crate) fn admission(
     memory: &Arc<Memory>,
-    observer: Option<Observer>,
+    observer: Option<AcceptedObserver>,
 ) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
     let (sender, receiver) = watch::channel(mesh());
     let logs = Logs::default();
@@ -158,7 +160,7 @@ pub(crate) fn admission(
         logs,
         limits: Limits::default(),
         observer,
-        metrics: BrokerMetrics::new(&mut registry),
+        metrics: IngressMetrics::new(&mut registry),
     });
     (Arc::new(admission), sender, registry)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_event::Timestamp;
 
-use super::{Place, append, event, numbers, read_all};
+use super::{Backend, append, event, numbers, read_all};
 use crate::{AppendError, Attempt, AttemptOutcome, Channel, ChannelError, Class, Position, Stage};
 
 async fn ids(channel: &dyn Channel, from: Position) -> Vec<String> {
@@ -15,8 +15,8 @@ async fn ids(channel: &dyn Channel, from: Position) -> Vec<String> {
         .collect()
 }
 
-pub(super) async fn appended_events_are_read_back_in_order(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn appended_events_are_read_back_in_order(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let start = channel.head();
     for id in ["a", "b", "c", "d", "e"] {
         append(&*channel, &[id]).await;
@@ -27,8 +27,8 @@ pub(super) async fn appended_events_are_read_back_in_order(place: &mut impl Plac
     assert_eq!(batch.records[0].event, event("a"), "byte for byte");
 }
 
-pub(super) async fn a_batch_stands_together_and_nothing_takes_no_position(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_batch_stands_together_and_nothing_takes_no_position(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     append(&*channel, &["before"]).await;
     let batch = append(&*channel, &["a", "b", "c"]).await;
     append(&*channel, &["after"]).await;
@@ -38,22 +38,22 @@ pub(super) async fn a_batch_stands_together_and_nothing_takes_no_position(place:
     assert_eq!(channel.head(), head);
 }
 
-pub(super) async fn durable_events_survive_a_close_and_a_crash(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn durable_events_survive_a_close_and_a_crash(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let start = append(&*channel, &["a", "b"]).await[0];
     channel.close().await.unwrap();
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     append(&*channel, &["c"]).await;
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     assert_eq!(ids(&*channel, start).await, ["a", "b", "c"]);
 }
 
-pub(super) async fn a_position_is_never_used_twice(place: &mut impl Place) {
+pub(super) async fn a_position_is_never_used_twice(backend: &mut impl Backend) {
     let mut last = None;
     for clean in [true, false, true] {
-        let channel = place.open().await;
+        let channel = backend.open().await;
         let position = append(&*channel, &["x"]).await[0];
         assert!(last < Some(position), "{last:?} and then {position}");
         last = Some(position);
@@ -63,8 +63,8 @@ pub(super) async fn a_position_is_never_used_twice(place: &mut impl Place) {
     }
 }
 
-pub(super) async fn a_reader_follows_the_head(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_reader_follows_the_head(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let mut reader = channel.log().reader(channel.head());
     let empty = reader.try_next(10, 1_000).await.unwrap();
     assert!(empty.records.is_empty() && empty.gaps.is_empty());
@@ -84,8 +84,8 @@ pub(super) async fn a_reader_follows_the_head(place: &mut impl Place) {
     }
 }
 
-pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let start = append(&*channel, &["a", "b", "c", "d"]).await[0];
     let mut reader = channel.log().reader(start);
     assert_eq!(reader.next(3, 1 << 20).await.unwrap().records.len(), 3);
@@ -98,8 +98,8 @@ pub(super) async fn a_reader_gives_what_is_asked_for_and_at_least_one_record(pla
     );
 }
 
-pub(super) async fn a_read_that_is_given_up_loses_nothing(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_read_that_is_given_up_loses_nothing(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let mut reader = channel.log().reader(channel.head());
     for id in ["a", "b", "c"] {
         tokio::select! {
@@ -112,8 +112,8 @@ pub(super) async fn a_read_that_is_given_up_loses_nothing(place: &mut impl Place
     }
 }
 
-pub(super) async fn one_event_is_found_by_its_position(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn one_event_is_found_by_its_position(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let p = append(&*channel, &["a", "b"]).await;
     for (position, id) in p.iter().zip(["a", "b"]) {
         let record = channel.get(*position).await.unwrap().expect("the event");
@@ -133,8 +133,8 @@ pub(super) async fn one_event_is_found_by_its_position(place: &mut impl Place) {
     assert_eq!(ids.collect::<Vec<_>>(), [Some("b"), None, Some("a"), Some("b")]);
 }
 
-pub(super) async fn events_are_found_by_their_id(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn events_are_found_by_their_id(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let mut p = append(&*channel, &["a", "b"]).await;
     p.extend(append(&*channel, &["a"]).await);
     let head = channel.head();
@@ -149,7 +149,7 @@ pub(super) async fn events_are_found_by_their_id(place: &mut impl Place) {
     found_by_their_id(&*channel, &p).await;
     channel.close().await.unwrap();
     drop(channel);
-    found_by_their_id(&*place.open().await, &p).await;
+    found_by_their_id(&*backend.open().await, &p).await;
 }
 
 async fn found_by_their_id(channel: &dyn Channel, p: &[Position]) {
@@ -167,8 +167,8 @@ async fn found_by_their_id(channel: &dyn Channel, p: &[Position]) {
     }
 }
 
-pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let first = append(&*channel, &["a", "b"]).await[0];
     let time = channel.get(first).await.unwrap().expect("the event").appended;
     let later = time.after(Duration::from_secs(3_600));
@@ -182,8 +182,8 @@ pub(super) async fn a_time_leads_to_the_first_position_at_or_after_it(place: &mu
     }
 }
 
-pub(super) async fn the_ends_of_the_log_are_those_of_its_partitions(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn the_ends_of_the_log_are_those_of_its_partitions(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let first = append(&*channel, &["a", "b"]).await[0];
     let ends = channel.log().ends();
     let mut own = ends
@@ -193,8 +193,8 @@ pub(super) async fn the_ends_of_the_log_are_those_of_its_partitions(place: &mut 
     assert_eq!((own.oldest, own.head), (first, channel.head()));
 }
 
-pub(super) async fn replies_go_the_same_way_as_producers_events(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn replies_go_the_same_way_as_producers_events(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let first = append(&*channel, &["a"]).await[0];
     channel
         .log()
@@ -204,8 +204,8 @@ pub(super) async fn replies_go_the_same_way_as_producers_events(place: &mut impl
     assert_eq!(ids(&*channel, first).await, ["a", "reply"]);
 }
 
-pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn noted_attempts_are_found_by_position(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let p = append(&*channel, &["0", "1", "2"]).await;
     let attempt = |position, attempt: u32| Attempt {
         position,
@@ -227,8 +227,8 @@ pub(super) async fn noted_attempts_are_found_by_position(place: &mut impl Place)
     assert_eq!(channel.attempts(p[2]).await.unwrap(), []);
 }
 
-pub(super) async fn usage_tells_what_can_be_read(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn usage_tells_what_can_be_read(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let first = append(&*channel, &["a", "b"]).await[0];
     let usage = channel.usage();
     assert_eq!((usage.oldest, usage.head), (first, channel.head()));
@@ -237,13 +237,13 @@ pub(super) async fn usage_tells_what_can_be_read(place: &mut impl Place) {
 }
 
 pub(super) async fn a_batch_that_fails_is_stored_in_part_only_where_the_backend_says_so(
-    place: &mut impl Place,
+    backend: &mut impl Backend,
 ) {
-    let channel = place.open().await;
+    let channel = backend.open().await;
     let promises = channel.log().guarantees();
     for steps in 0..3 {
         let head = channel.head();
-        if !place.cut_append(steps) {
+        if !backend.cut_append(steps) {
             return;
         }
         let batch = ["a", "b", "c"].map(event).to_vec();
@@ -259,8 +259,8 @@ pub(super) async fn a_batch_that_fails_is_stored_in_part_only_where_the_backend_
     }
 }
 
-pub(super) async fn a_closed_channel_takes_nothing(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_closed_channel_takes_nothing(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     append(&*channel, &["a"]).await;
     channel.close().await.unwrap();
     channel.close().await.unwrap();

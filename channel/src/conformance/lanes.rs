@@ -2,20 +2,20 @@
 
 use millrace_event::Timestamp;
 
-use super::{Place, after, append, lane, passed, spec, stored};
+use super::{Backend, after, append, lane, passed, spec, stored};
 use crate::{
     Change, Channel, Forgotten, Lane, LaneId, LaneProgress, LaneSpec, LaneState, Position, Progress,
 };
 
-pub(super) async fn a_new_channel_has_no_past(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_new_channel_has_no_past(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     assert_eq!(channel.router().await.unwrap(), channel.head());
     assert_eq!(channel.lanes().await.unwrap(), []);
     assert!(!channel.recovered_uncleanly());
 }
 
-pub(super) async fn a_lane_starts_at_the_head_and_is_found_again(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_lane_starts_at_the_head_and_is_found_again(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     append(&*channel, &["before"]).await;
     let head = channel.head();
     let made = channel.open_lanes(vec![spec("a"), spec("b")]).await.unwrap();
@@ -31,14 +31,14 @@ pub(super) async fn a_lane_starts_at_the_head_and_is_found_again(place: &mut imp
     }
     append(&*channel, &["after"]).await;
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     let again = channel.open_lanes(vec![spec("b"), spec("a")]).await.unwrap();
     assert_eq!(again, [made[1].clone(), made[0].clone()], "in the order asked");
     assert_eq!(channel.lanes().await.unwrap().len(), 2);
 }
 
-pub(super) async fn another_uid_is_another_lane(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn another_uid_is_another_lane(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let named = |uid: &str| LaneSpec {
         uid: Some(uid.to_owned()),
         ..spec("a")
@@ -55,19 +55,19 @@ pub(super) async fn another_uid_is_another_lane(place: &mut impl Place) {
     assert_eq!(channel.open_lanes(vec![named("two")]).await.unwrap(), [new]);
 }
 
-pub(super) async fn a_lane_is_never_numbered_twice(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_lane_is_never_numbered_twice(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let first = lane(&*channel, "a").await;
     assert_eq!(channel.drop_lane(first).await.unwrap(), 0);
     assert_eq!(channel.drop_lane(first).await.unwrap(), 0, "again");
     assert_eq!(channel.lanes().await.unwrap(), []);
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     assert_ne!(lane(&*channel, "a").await, first);
 }
 
-pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Place) {
-    let mut channel = place.open().await;
+pub(super) async fn progress_comes_back_as_it_was_committed(backend: &mut impl Backend) {
+    let mut channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = append(&*channel, &["0", "1", "2", "3", "4", "5"]).await;
     let cases: [(Option<usize>, Option<usize>, &[usize]); 6] = [
@@ -90,7 +90,7 @@ pub(super) async fn progress_comes_back_as_it_was_committed(place: &mut impl Pla
         };
         channel.commit(vec![progress.into()]).await.unwrap();
         drop(channel);
-        channel = place.open().await;
+        channel = backend.open().await;
         let found = stored(&*channel, lane).await;
         assert_eq!(
             (found.cursor, found.queued, found.unsettled),
@@ -132,8 +132,8 @@ fn earlier(lane: &Lane, p: &[Position]) -> Vec<(String, usize)> {
     all.map(|one| (one.filter.clone(), number(&one.until))).collect()
 }
 
-pub(super) async fn what_was_read_is_judged_by_the_filter_that_counted_then(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn what_was_read_is_judged_by_the_filter_that_counted_then(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let made = judged_by(&*channel, "one").await;
     assert_eq!((made.queued, made.earlier.len()), (None, 0));
     let p = passed(&*channel, &["0", "1", "2", "3", "4", "5", "6"]).await;
@@ -144,7 +144,7 @@ pub(super) async fn what_was_read_is_judged_by_the_filter_that_counted_then(plac
     changed(&*channel, lane, p[3], "three").await;
     changed(&*channel, lane, p[5], "four").await;
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     let both = [("one".to_owned(), 3), ("three".to_owned(), 5)];
     assert_eq!(earlier(&stored(&*channel, lane).await, &p), both);
     assert_eq!(
@@ -167,9 +167,9 @@ pub(super) async fn what_was_read_is_judged_by_the_filter_that_counted_then(plac
 }
 
 pub(super) async fn a_filter_that_changed_while_nobody_served_counts_from_where_the_lane_had_read(
-    place: &mut impl Place,
+    backend: &mut impl Backend,
 ) {
-    let mut channel = place.open().await;
+    let mut channel = backend.open().await;
     let lane = judged_by(&*channel, "0").await.id;
     let p = passed(&*channel, &["0", "1", "2", "3"]).await;
     // Appended, and perhaps read: that was not written down any more.
@@ -204,7 +204,7 @@ pub(super) async fn a_filter_that_changed_while_nobody_served_counts_from_where_
         stands(&*channel, lane, cursor, queued).await;
         channel.set_lane_state(lane, state).await.unwrap();
         drop(channel);
-        channel = place.open().await;
+        channel = backend.open().await;
         let opened = judged_by(&*channel, "another").await;
         let expected = until.map(|until| (n.to_string(), until));
         let found: Vec<_> = earlier(&opened, &p);
@@ -222,19 +222,19 @@ pub(super) async fn a_filter_that_changed_while_nobody_served_counts_from_where_
     }
 }
 
-pub(super) async fn the_router_comes_back_where_it_was_committed(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn the_router_comes_back_where_it_was_committed(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let p = append(&*channel, &["0", "1", "2"]).await;
     channel.commit(vec![Progress::router(p[2]).into()]).await.unwrap();
     assert_eq!(channel.router().await.unwrap(), p[2]);
     drop(channel);
-    assert_eq!(place.open().await.router().await.unwrap(), p[2]);
+    assert_eq!(backend.open().await.router().await.unwrap(), p[2]);
 }
 
 pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger(
-    place: &mut impl Place,
+    backend: &mut impl Backend,
 ) {
-    let mut channel = place.open().await;
+    let mut channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let orphaned = LaneState::Orphaned(Timestamp(99));
     let cases: [(&[LaneState], LaneState); 4] = [
@@ -248,7 +248,7 @@ pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_t
             channel.set_lane_state(lane, *state).await.unwrap();
         }
         drop(channel);
-        channel = place.open().await;
+        channel = backend.open().await;
         assert_eq!(Some(&stored(&*channel, lane).await.state), states.last());
         assert_eq!(
             channel.open_lanes(vec![spec("a")]).await.unwrap()[0].state,
@@ -259,8 +259,8 @@ pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_t
     }
 }
 
-pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let name = spec("a").trigger;
     assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
     let (gone, there) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
@@ -278,8 +278,8 @@ pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(place: &mut impl Pl
     assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
 }
 
-pub(super) async fn since_when_the_broker_is_gone_lasts_until_it_is_back(place: &mut impl Place) {
-    let mut channel = place.open().await;
+pub(super) async fn since_when_the_broker_is_gone_lasts_until_it_is_back(backend: &mut impl Backend) {
+    let mut channel = backend.open().await;
     assert_eq!(channel.usage().orphaned, None);
     let steps = [
         (Some(Timestamp(99)), Some(Timestamp(99))),
@@ -291,15 +291,15 @@ pub(super) async fn since_when_the_broker_is_gone_lasts_until_it_is_back(place: 
         channel.set_orphaned(noted).await.unwrap();
         assert_eq!(channel.usage().orphaned, known, "{noted:?}");
         drop(channel);
-        channel = place.open().await;
+        channel = backend.open().await;
         assert_eq!(channel.usage().orphaned, known, "{noted:?}, after a crash");
     }
 }
 
-pub(super) async fn only_a_crash_is_an_unclean_stop(place: &mut impl Place) {
+pub(super) async fn only_a_crash_is_an_unclean_stop(backend: &mut impl Backend) {
     let mut uncleanly = false;
     for clean in [false, true, true, false, false] {
-        let channel = place.open().await;
+        let channel = backend.open().await;
         assert_eq!(channel.recovered_uncleanly(), uncleanly);
         append(&*channel, &["attempted"]).await;
         if clean {

@@ -1,6 +1,6 @@
 //! The suite that every backend passes: each sentence of the contract ([`crate::contract`]) once.
 //!
-//! A backend's tests call [`all`] with a way to make places. The checks are functions named after what they
+//! A backend's tests call [`all`] with a way to make backends. The checks are functions named after what they
 //! promise, by what they speak of: [`events`], [`lanes`], [`work`](mod@work), [`parked`],
 //! [`owners`].
 //!
@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use millrace_event::{DataForm, Event, ObjectName, SpecVersion, Timestamp};
 
-use crate::{Channel, Class, Failure, Lane, LaneId, LaneSpec, Position, Stage, Work, WorkKey};
+use crate::{Channel, Class, FailedAttempt, Lane, LaneId, LaneSpec, Position, Stage, Work, WorkKey};
 
-/// Where one channel is kept.
+/// A backend under test: where one channel is kept.
 #[async_trait::async_trait]
-pub trait Place: Send {
+pub trait Backend: Send {
     /// Opens the channel (one partition): a new one the first time, later what is kept. The caller has closed
     /// or dropped the one before; dropping it without closing stands for a crash.
     async fn open(&mut self) -> Arc<dyn Channel>;
@@ -52,11 +52,11 @@ pub trait Place: Send {
     }
 }
 
-/// Runs every check, each in a new place.
+/// Runs every check, each on a new backend.
 ///
 /// # Panics
 /// When the backend breaks the contract.
-pub async fn all<P: Place>(mut make: impl FnMut() -> P) {
+pub async fn all<B: Backend>(mut make: impl FnMut() -> B) {
     macro_rules! each {
         ($($module:ident: $($check:ident),+;)+) => {
             $($(
@@ -248,8 +248,8 @@ pub(crate) fn work(lane: LaneId, position: Position, attempt: u32, due: i64) -> 
     }
 }
 
-fn failure(attempt: u32) -> Failure {
-    Failure {
+fn failure(attempt: u32) -> FailedAttempt {
+    FailedAttempt {
         at: Timestamp(7),
         stage: Stage::Subscriber,
         attempt,

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::{Place, after, append, key, lane, parked, passed, read_all, rows, spec, stored, work};
+use super::{Backend, after, append, key, lane, parked, passed, read_all, rows, spec, stored, work};
 use crate::{
     Change, Channel, ChannelError, GapReason, LaneId, LaneProgress, LaneState, Position, Progress, Stage,
 };
 
 /// A second owner, and the first one after it. `None`: the backend lets no second owner in while the first is
 /// there; the first still commits.
-pub(super) async fn only_the_newest_owner_commits(place: &mut impl Place) {
-    let first = place.open().await;
+pub(super) async fn only_the_newest_owner_commits(backend: &mut impl Backend) {
+    let first = backend.open().await;
     let lane = lane(&*first, "a").await;
     let p = passed(&*first, &["0", "1", "2"]).await;
     let park = parked::park(lane, p[2], Stage::Subscriber, None);
     first.commit(vec![park]).await.unwrap();
-    let Some(second) = place.open_elsewhere().await else {
+    let Some(second) = backend.open_elsewhere().await else {
         first
             .commit(vec![Change::Put(work(lane, p[0], 1, 5))])
             .await
@@ -36,7 +36,7 @@ pub(super) async fn only_the_newest_owner_commits(place: &mut impl Place) {
     refused(first.open_lanes(vec![spec("b")]).await);
     refused(first.close().await);
     let router = second.router().await.unwrap();
-    for channel in [second, place.open().await] {
+    for channel in [second, backend.open().await] {
         assert_eq!(rows(&*channel, lane).await, std::slice::from_ref(&ours));
         assert_eq!(parked::all(&*channel).await.len(), 1);
         assert!(channel.router().await.unwrap() == router && router > p[2]);
@@ -116,10 +116,10 @@ async fn kept(channel: &dyn Channel, lane: LaneId, old: &[Position], new: &[Posi
     }
 }
 
-pub(super) async fn a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part(place: &mut impl Place) {
+pub(super) async fn a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part(backend: &mut impl Backend) {
     let (mut first, mut parts) = (true, Vec::new());
     for chunks in 0..3 * EACH {
-        let channel = place.open().await;
+        let channel = backend.open().await;
         let lane = match first {
             true => lane(&*channel, "a").await,
             false => channel.lanes().await.unwrap()[0].id,
@@ -131,12 +131,12 @@ pub(super) async fn a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part(
             .map(|position| Change::Put(work(lane, *position, 1, 5)));
         channel.commit(put.collect()).await.unwrap();
         let new = append(&*channel, &["4", "5", "6", "7"]).await;
-        if !place.cut(chunks) {
+        if !backend.cut(chunks) {
             return;
         }
         let is_whole = ended(channel.commit(large(lane, &old, &new))).await;
         drop(channel);
-        let channel = place.open().await;
+        let channel = backend.open().await;
         let kept = kept(&*channel, lane, &old, &new).await;
         assert!(
             kept.progress || kept.removals == 0,
@@ -166,7 +166,7 @@ pub(super) async fn a_commit_that_is_cut_off_leaves_all_of_it_or_its_first_part(
     }
     let is_part = |kept: &Kept| kept.puts > 0 && !kept.progress;
     let cut_inside = parts.iter().any(is_part);
-    let is_atomic = place.open().await.log().guarantees().atomic_commit;
+    let is_atomic = backend.open().await.log().guarantees().atomic_commit;
     assert_eq!(cut_inside, !is_atomic, "{parts:?}");
 }
 
@@ -182,19 +182,19 @@ async fn covers_what_is_owed(channel: &dyn Channel, lane: LaneId, new: &[Positio
     }
 }
 
-pub(super) async fn what_is_parked_for_an_event_that_is_owed_waits_for_progress(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn what_is_parked_for_an_event_that_is_owed_waits_for_progress(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = append(&*channel, &["0"]).await;
     let park = parked::park(lane, p[0], Stage::Subscriber, None);
     let progress: Change = Progress::router(after(p[0])).into();
-    if !place.cut(1) {
+    if !backend.cut(1) {
         return;
     }
     // If it was stored in one step, it is there as a whole.
     let is_whole = ended(channel.commit(vec![park, progress.clone()])).await;
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     if !is_whole {
         assert_eq!(stored(&*channel, lane).await.covered, p);
         assert_eq!(parked::all(&*channel).await, []);
@@ -208,14 +208,16 @@ pub(super) async fn what_is_parked_for_an_event_that_is_owed_waits_for_progress(
     );
 }
 
-pub(super) async fn a_log_that_lost_its_end_is_read_on_without_skipping_what_is_new(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_log_that_lost_its_end_is_read_on_without_skipping_what_is_new(
+    backend: &mut impl Backend,
+) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;
     let lost = passed(&*channel, &["2", "3", "4"]).await;
     let row = work(lane, lost[0], 1, 5);
     channel.commit(vec![Change::Put(row.clone())]).await.unwrap();
-    if !place.lose_suffix(lost[0]).await {
+    if !backend.lose_suffix(lost[0]).await {
         return;
     }
     // Anybody goes on appending: the log gives the lost events' numbers again.
@@ -231,7 +233,7 @@ pub(super) async fn a_log_that_lost_its_end_is_read_on_without_skipping_what_is_
         .unwrap();
     refused(channel.commit(vec![Progress::router(p[0]).into()]).await);
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     let router = channel.router().await.unwrap();
     assert!(router <= lost[0], "it is read again from before the loss");
     let read = read_all(&*channel, router).await;
@@ -261,9 +263,9 @@ pub(super) async fn a_log_that_lost_its_end_is_read_on_without_skipping_what_is_
 }
 
 /// A lane may have read, or begun, above the router. What comes in the place of the lost is new to it.
-pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(place: &mut impl Place) {
+pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(backend: &mut impl Backend) {
     for is_refilled in [true, false] {
-        let channel = place.open().await;
+        let channel = backend.open().await;
         passed(&*channel, &["0", "1"]).await;
         let ahead = lane(&*channel, "ahead").await;
         let halted = lane(&*channel, "halted").await;
@@ -282,7 +284,7 @@ pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(pl
         let begins = format!("begins-{is_refilled}");
         let begins = lane(&*channel, &begins).await;
         channel.set_lane_state(halted, LaneState::Paused).await.unwrap();
-        if !place.lose_suffix(lost[0]).await {
+        if !backend.lose_suffix(lost[0]).await {
             return;
         }
         let new = super::event("5");
@@ -295,7 +297,7 @@ pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(pl
                 .unwrap();
         }
         drop(channel);
-        let channel = place.open().await;
+        let channel = backend.open().await;
         if !is_refilled {
             channel.log().append(more, crate::Class::Producer).await.unwrap();
         }
@@ -318,13 +320,13 @@ pub(super) async fn a_lane_that_was_ahead_of_a_loss_skips_nothing_that_is_new(pl
     }
 }
 
-pub(super) async fn a_filter_is_stored_before_the_progress_that_comes_with_it(place: &mut impl Place) {
+pub(super) async fn a_filter_is_stored_before_the_progress_that_comes_with_it(backend: &mut impl Backend) {
     for chunks in 0..2 {
-        let channel = place.open().await;
+        let channel = backend.open().await;
         let name = format!("a{chunks}");
         let lane = lane(&*channel, &name).await;
         let p = append(&*channel, &["0", "1"]).await;
-        if !place.cut(chunks) {
+        if !backend.cut(chunks) {
             return;
         }
         let progress = Progress {
@@ -343,7 +345,7 @@ pub(super) async fn a_filter_is_stored_before_the_progress_that_comes_with_it(pl
         };
         ended(channel.commit(vec![progress.into(), change])).await;
         drop(channel);
-        let channel = place.open().await;
+        let channel = backend.open().await;
         let has_progress = channel.router().await.unwrap() == after(p[1]);
         let has_filter = !stored(&*channel, lane).await.earlier.is_empty();
         assert!(has_filter || !has_progress, "cut after {chunks}");

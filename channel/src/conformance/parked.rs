@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use super::{Place, event, failure, key, lane, numbers, passed, rows, spec, stored, work};
+use super::{Backend, event, failure, key, lane, numbers, passed, rows, spec, stored, work};
 use crate::{Change, Channel, ChannelError, LaneId, LaneState, Parked, ParkedQuery, Position, Stage};
 
 /// Parks an event after two failures.
@@ -28,8 +28,8 @@ pub(super) async fn all(channel: &dyn Channel) -> Vec<Parked> {
         .expect("the parked events")
 }
 
-pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_parked_event_keeps_its_history(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;
     channel
@@ -46,7 +46,7 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
         .unwrap();
     assert_eq!(rows(&*channel, lane).await, [], "the row of that key goes");
     drop(channel);
-    let channel = place.open().await;
+    let channel = backend.open().await;
     let parked = all(&*channel).await;
     let expected = |n: usize, position, stage, id: &str| Parked {
         id: parked[n].id.clone(),
@@ -78,8 +78,8 @@ pub(super) async fn a_parked_event_keeps_its_history(place: &mut impl Place) {
     assert_eq!(channel.parked_by_id("no such id").await.unwrap(), None);
 }
 
-pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn parking_again_keeps_the_id(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     channel
@@ -94,8 +94,8 @@ pub(super) async fn parking_again_keeps_the_id(place: &mut impl Place) {
     assert_eq!(all(&*channel).await, first);
 }
 
-pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
-    let mut channel = place.open().await;
+pub(super) async fn usage_counts_what_is_parked(backend: &mut impl Backend) {
+    let mut channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1", "2"]).await;
     let parked = |n: usize| park(lane, p[n], Stage::Subscriber, None);
@@ -106,7 +106,7 @@ pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
     let ids: Vec<String> = all(&*channel).await.into_iter().map(|one| one.id).collect();
     assert_eq!(channel.usage().parked, 3);
     drop(channel);
-    channel = place.open().await;
+    channel = backend.open().await;
     assert_eq!(channel.usage().parked, 3);
     assert!(channel.redrive(&ids[0]).await.unwrap());
     assert_eq!(channel.usage().parked, 2);
@@ -119,8 +119,8 @@ pub(super) async fn usage_counts_what_is_parked(place: &mut impl Place) {
     }
 }
 
-pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn parked_events_are_listed_by_pages_in_order(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     let p = passed(&*channel, &["0", "1", "2", "3", "4"]).await;
     for (lane, n) in [(b, 4), (a, 3), (b, 0), (a, 1), (b, 2)] {
@@ -157,8 +157,8 @@ pub(super) async fn parked_events_are_listed_by_pages_in_order(place: &mut impl 
     assert!(page(Some("c"), None, 2).await.is_empty());
 }
 
-pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_redriven_event_begins_again_with_its_history(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;
     for (offset, stage) in [(0, Stage::Subscriber), (1, Stage::DeadLetter)] {
@@ -189,8 +189,8 @@ pub(super) async fn a_redriven_event_begins_again_with_its_history(place: &mut i
     }
 }
 
-pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_redriven_reply_keeps_its_body(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     channel
@@ -205,8 +205,8 @@ pub(super) async fn a_redriven_reply_keeps_its_body(place: &mut impl Place) {
     );
 }
 
-pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     channel
@@ -221,8 +221,8 @@ pub(super) async fn what_is_parked_outlives_its_trigger_but_cannot_be_redriven(p
     assert!(channel.drop_parked(&parked[0].id).await.unwrap());
 }
 
-pub(super) async fn a_dropped_parked_event_is_gone(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_dropped_parked_event_is_gone(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;
     let changes = (0..2)
@@ -238,8 +238,8 @@ pub(super) async fn a_dropped_parked_event_is_gone(place: &mut impl Place) {
     assert_eq!(stored(&*channel, lane).await.parked, 1);
 }
 
-pub(super) async fn commands_are_seen_by_who_watches(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn commands_are_seen_by_who_watches(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let mut commands = channel.commands();
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;

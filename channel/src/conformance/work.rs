@@ -2,11 +2,11 @@
 
 use millrace_event::Timestamp;
 
-use super::{Place, after, event, failure, key, lane, numbers, passed, rows, stored, work};
+use super::{Backend, after, event, failure, key, lane, numbers, passed, rows, stored, work};
 use crate::{Change, LaneProgress, Progress, Stage, Work};
 
-pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_row_comes_back_as_it_was_put(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1"]).await;
     let plain = work(lane, p[0], 0, 10);
@@ -27,11 +27,11 @@ pub(super) async fn a_row_comes_back_as_it_was_put(place: &mut impl Place) {
         .unwrap();
     assert_eq!(rows(&*channel, lane).await, [plain.clone(), full.clone()]);
     drop(channel);
-    assert_eq!(rows(&*place.open().await, lane).await, [plain, full]);
+    assert_eq!(rows(&*backend.open().await, lane).await, [plain, full]);
 }
 
-pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn changes_can_be_committed_again_without_effect(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1", "2"]).await;
     let letter = Work {
@@ -66,8 +66,8 @@ pub(super) async fn changes_can_be_committed_again_without_effect(place: &mut im
     }
 }
 
-pub(super) async fn changes_of_one_call_are_applied_in_order(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn changes_of_one_call_are_applied_in_order(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     let (put, done) = (
@@ -80,8 +80,8 @@ pub(super) async fn changes_of_one_call_are_applied_in_order(place: &mut impl Pl
     assert_eq!(rows(&*channel, lane).await.len(), 1);
 }
 
-pub(super) async fn an_attempt_count_only_rises(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn an_attempt_count_only_rises(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     for (attempt, due, kept) in [
@@ -102,8 +102,8 @@ pub(super) async fn an_attempt_count_only_rises(place: &mut impl Place) {
     }
 }
 
-pub(super) async fn due_rows_come_earliest_first(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn due_rows_come_earliest_first(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     let p = passed(&*channel, &["0", "1", "2", "3"]).await;
     let put = |(n, due): (usize, i64)| Change::Put(work(a, p[n], 0, due));
@@ -134,8 +134,8 @@ pub(super) async fn due_rows_come_earliest_first(place: &mut impl Place) {
     }
 }
 
-pub(super) async fn a_row_moves_to_another_stage_in_one_step(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_row_moves_to_another_stage_in_one_step(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     channel
@@ -155,8 +155,8 @@ pub(super) async fn a_row_moves_to_another_stage_in_one_step(place: &mut impl Pl
     assert_eq!(rows(&*channel, lane).await, [to]);
 }
 
-pub(super) async fn a_lane_knows_its_debts(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_lane_knows_its_debts(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0", "1", "2"]).await;
     let mut changes: Vec<_> = [(0, 30), (1, 20)]
@@ -172,8 +172,10 @@ pub(super) async fn a_lane_knows_its_debts(place: &mut impl Place) {
     assert_eq!(channel.open_lanes(vec![super::spec("a")]).await.unwrap(), [found]);
 }
 
-pub(super) async fn a_dropped_lane_takes_its_work_along_and_leaves_what_is_parked(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn a_dropped_lane_takes_its_work_along_and_leaves_what_is_parked(
+    backend: &mut impl Backend,
+) {
+    let channel = backend.open().await;
     let (a, b) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     let p = passed(&*channel, &["0", "1", "2"]).await;
     let changes = vec![
@@ -190,8 +192,8 @@ pub(super) async fn a_dropped_lane_takes_its_work_along_and_leaves_what_is_parke
     assert_eq!((parked.len(), parked[0].event.as_ref()), (1, Some(&event("2"))));
 }
 
-pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let lane = lane(&*channel, "a").await;
     let p = passed(&*channel, &["0"]).await;
     channel.drop_lane(lane).await.unwrap();
@@ -218,8 +220,8 @@ pub(super) async fn changes_for_a_lane_that_is_gone_do_nothing(place: &mut impl 
     );
 }
 
-pub(super) async fn what_a_lane_has_written_down_of_one_event_is_found(place: &mut impl Place) {
-    let channel = place.open().await;
+pub(super) async fn what_a_lane_has_written_down_of_one_event_is_found(backend: &mut impl Backend) {
+    let channel = backend.open().await;
     let (one, other) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
     let p = passed(&*channel, &["0", "1"]).await;
     let letter = Work {

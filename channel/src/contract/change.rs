@@ -2,7 +2,7 @@
 
 use millrace_event::{Event, Timestamp};
 
-use crate::{Failure, LaneId, Position, Work, WorkKey};
+use crate::{FailedAttempt, LaneId, Position, Work, WorkKey};
 
 /// One change of state. It is never stored in part: what it removes goes in the step in which the rest comes.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub enum Change {
         /// Attempts made in all.
         attempts: u32,
         /// The history, oldest first.
-        failures: Vec<Failure>,
+        failures: Vec<FailedAttempt>,
         /// The reply, in stage `Reply`.
         body: Option<Event>,
     },

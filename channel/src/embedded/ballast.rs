@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::disk::{Disk, Space};
-use super::place::Place;
+use super::path_identity::PathIdentity;
 
 /// What is kept, on volumes that are large enough.
 const BYTES: u64 = 4 * 1024 * 1024;
@@ -20,7 +20,7 @@ const BYTES: u64 = 4 * 1024 * 1024;
 pub(crate) struct Ballast {
     file: PathBuf,
     /// The data folder, which an operator may move away.
-    home: Option<Place>,
+    home: Option<PathIdentity>,
     kept: Mutex<bool>,
 }
 
@@ -33,7 +33,7 @@ impl Ballast {
         let kept = std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 0);
         Self {
             file,
-            home: Place::named(folder).ok(),
+            home: PathIdentity::named(folder).ok(),
             kept: Mutex::new(kept),
         }
     }
@@ -103,7 +103,7 @@ impl Ballast {
 
     /// Whether another folder stands at the path now.
     fn is_away(&self) -> bool {
-        self.home.as_ref().is_some_and(Place::is_lost)
+        self.home.as_ref().is_some_and(PathIdentity::is_lost)
     }
 }
 

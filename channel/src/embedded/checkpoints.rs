@@ -10,7 +10,7 @@ use millrace_event::checkpoint::{Change, Checkpoint, CheckpointError, Stored};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::sync::Mutex;
 
-use super::place::Place;
+use super::path_identity::PathIdentity;
 
 const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
@@ -25,7 +25,7 @@ PRAGMA user_version = 1;";
 pub(crate) struct Checkpoints {
     file: PathBuf,
     /// The data folder, which an operator may move away.
-    home: Option<Place>,
+    home: Option<PathIdentity>,
     db: Arc<Mutex<Option<Open>>>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Checkpoints {
 #[derive(Debug)]
 struct Open {
     db: Connection,
-    place: Place,
+    identity: PathIdentity,
 }
 
 // === impl Checkpoints ===
@@ -45,7 +45,7 @@ impl Checkpoints {
         let db = if file.exists() { Some(connect(file)?) } else { None };
         Ok(Self {
             file: file.to_owned(),
-            home: file.parent().and_then(|home| Place::named(home).ok()),
+            home: file.parent().and_then(|home| PathIdentity::named(home).ok()),
             db: Arc::new(Mutex::new(db)),
         })
     }
@@ -65,7 +65,7 @@ impl Checkpoints {
                 none => none.insert(connect(&file).map_err(storage)?),
             };
             let outcome = work(&mut db.db)?;
-            if db.place.is_lost() {
+            if db.identity.is_lost() {
                 return Err(gone(&file));
             }
             Ok(outcome)
@@ -160,9 +160,9 @@ fn connect(file: &Path) -> Result<Open, rusqlite::Error> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -256)?;
     db.execute_batch(TABLE)?;
-    let place =
-        Place::named(file).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    Ok(Open { db, place })
+    let identity = PathIdentity::named(file)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    Ok(Open { db, identity })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used with map_err")]

@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 
 /// A fault that lasts until it is mended.
 #[derive(Debug, Default)]
-pub(crate) struct Fault {
+pub(crate) struct LastingFault {
     is_there: AtomicBool,
     words: Mutex<Option<String>>,
 }
 
-// === impl Fault ===
+// === impl LastingFault ===
 
-impl Fault {
+impl LastingFault {
     /// Sets or clears the fault.
     pub(crate) fn set(&self, words: Option<String>) {
         if words.is_none() && !self.is_there() {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use millrace_event::ObjectName;
 
-use super::place::Place;
+use super::path_identity::PathIdentity;
 use super::{OpenError, ends};
 
 /// What FORMAT says in this version.
@@ -37,7 +37,7 @@ const LONGEST_NAME: usize = 253;
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    place: Place,
+    identity: PathIdentity,
     _locks: Vec<File>,
 }
 
@@ -48,11 +48,11 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         std::fs::create_dir_all(path).map_err(|error| fault("make", path, error))?;
         let locks = locks(path)?;
-        let place = Place::named(path).map_err(|error| fault("look at", path, error))?;
+        let identity = PathIdentity::named(path).map_err(|error| fault("look at", path, error))?;
         check_format(path)?;
         let folder = Self {
             path: path.to_owned(),
-            place,
+            identity,
             _locks: locks,
         };
         // What a removal could not finish.
@@ -79,7 +79,7 @@ impl DataFolder {
 
     /// Makes a broker's folders, durably, from the outside in. Blocking.
     pub(crate) fn make_broker(&self, broker: &ObjectName) -> Result<PathBuf, OpenError> {
-        if self.place.is_lost() {
+        if self.identity.is_lost() {
             let moved = "it was moved, removed or replaced while Millrace had it open; put it back, or restart Millrace";
             return Err(fault(
                 "use",

@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
 
 /// The series of one broker.
 #[derive(Clone, Debug)]
-pub(crate) struct BrokerMetrics {
+pub(crate) struct ChannelMetrics {
     label: Broker,
     refused: Family<Refused, Counter>,
     /// Events stored.
@@ -159,10 +159,10 @@ impl Metrics {
     }
 
     /// The series of a broker.
-    pub(crate) fn of(&self, broker: &ObjectName) -> BrokerMetrics {
+    pub(crate) fn of(&self, broker: &ObjectName) -> ChannelMetrics {
         let label = Broker::of(broker);
         let counter = |family: &Family<Broker, Counter>| family.get_or_create(&label).clone();
-        BrokerMetrics {
+        ChannelMetrics {
             refused: self.refused.clone(),
             appended_events: counter(&self.appended_events),
             append_bytes: counter(&self.append_bytes),
@@ -204,9 +204,9 @@ impl Metrics {
     }
 }
 
-// === impl BrokerMetrics ===
+// === impl ChannelMetrics ===
 
-impl BrokerMetrics {
+impl ChannelMetrics {
     /// Counts an append that was refused.
     pub(crate) fn refused(&self, code: &'static str) {
         self.refused.get_or_create(&self.label.refusing(code)).inc();

@@ -5,9 +5,9 @@
 //! ([`log`]), and of progress and debts beside them ([`state`]). Of a Broker that is forgotten only its end
 //! stays ([`ends`]). The volume under it may fill up: [`disk`] knows how much room there is, [`shares`]
 //! decides who may have it, and [`ballast`] keeps some for writing progress down. Open files may be removed
-//! or replaced: [`place`] notices it, and a [`fault`] reports it until it is mended. [`backup`](mod@backup)
-//! copies a folder that is in use. Logs and states are written on the threads of one [`pool`], and one task
-//! makes the [`rounds`] of all Brokers that rest.
+//! or replaced: [`path_identity`] notices it, and a [`fault`] reports it until it is mended.
+//! [`backup`](mod@backup) copies a folder that is in use. Logs and states are written on the threads of one
+//! [`pool`], and one task makes the [`rounds`] of all Brokers that rest.
 
 mod backup;
 mod ballast;
@@ -22,7 +22,7 @@ mod folder;
 pub mod log;
 mod metrics;
 mod options;
-mod place;
+mod path_identity;
 mod pool;
 mod rounds;
 mod shares;
@@ -42,7 +42,7 @@ mod tests {
     use super::channel::testing::{OPTIONS, broker};
     use super::*;
     use crate::Channel;
-    use crate::conformance::{self, Place};
+    use crate::conformance::{self, Backend};
 
     struct Folder {
         temp: tempfile::TempDir,
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[async_trait::async_trait]
-    impl Place for Folder {
+    impl Backend for Folder {
         async fn open(&mut self) -> Arc<dyn Channel> {
             let options = StoreOptions {
                 durability: self.durability,

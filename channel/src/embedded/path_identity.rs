@@ -14,7 +14,7 @@ use std::time::SystemTime;
 /// A path, and what it named when it was opened. While that stays open, no other file can have its inode
 /// number; once it is closed, the time of its birth tells it from a later one.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct PathIdentity {
     path: PathBuf,
     id: Id,
 }
@@ -22,10 +22,10 @@ pub(crate) struct Place {
 /// Device, inode, and time of birth, where the file system knows it.
 type Id = (u64, u64, Option<SystemTime>);
 
-// === impl Place ===
+// === impl PathIdentity ===
 
-impl Place {
-    /// The place of the open `file`.
+impl PathIdentity {
+    /// The identity of the open `file`.
     pub(crate) fn of(file: &File, path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -33,7 +33,7 @@ impl Place {
         })
     }
 
-    /// The place of what is at this path now.
+    /// The identity of what is at this path now.
     pub(crate) fn named(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -78,19 +78,19 @@ mod tests {
         let (path, aside) = (folder.join("file"), temp.path().join("aside"));
         std::fs::create_dir(&folder).unwrap();
         let file = File::create(&path).unwrap();
-        let place = Place::of(&file, &path).unwrap();
-        assert!(!place.is_lost());
-        // A second link keeps the link count up, but not the place.
+        let identity = PathIdentity::of(&file, &path).unwrap();
+        assert!(!identity.is_lost());
+        // A second link keeps the link count up, but not the identity.
         std::fs::hard_link(&path, &aside).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(place.is_lost(), "removed");
+        assert!(identity.is_lost(), "removed");
         std::fs::write(&path, b"").unwrap();
-        assert!(place.is_lost(), "replaced");
+        assert!(identity.is_lost(), "replaced");
         std::fs::rename(&aside, &path).unwrap();
-        assert!(!place.is_lost(), "put back");
+        assert!(!identity.is_lost(), "put back");
         std::fs::rename(&folder, temp.path().join("moved")).unwrap();
-        assert!(place.is_lost(), "a folder above was renamed");
+        assert!(identity.is_lost(), "a folder above was renamed");
         std::fs::write(&folder, b"").unwrap();
-        assert!(place.is_lost(), "a file stands where the folder was");
+        assert!(identity.is_lost(), "a file stands where the folder was");
     }
 }

@@ -5,17 +5,17 @@
 
 use serde_json::Value;
 
-use super::{Entry, Fault, MAX_DEPTH, MAX_NODES, Node, ReadsAs, Scalar, Shape, too_deep, too_large};
+use super::{Entry, MAX_DEPTH, MAX_NODES, Malformed, Node, ReadsAs, Scalar, Shape, too_deep, too_large};
 use crate::problem::Mark;
 
 /// The tree of an object.
-pub(crate) fn tree(object: &Value) -> Result<Node, Fault> {
+pub(crate) fn tree(object: &Value) -> Result<Node, Malformed> {
     let mut nodes = 0;
     node(object, 1, &mut nodes)
 }
 
 /// One part. Recursion is bounded by [`MAX_DEPTH`].
-fn node(value: &Value, depth: usize, nodes: &mut usize) -> Result<Node, Fault> {
+fn node(value: &Value, depth: usize, nodes: &mut usize) -> Result<Node, Malformed> {
     if depth > MAX_DEPTH && (value.is_array() || value.is_object()) {
         return Err(too_deep(Mark::NONE));
     }

@@ -23,26 +23,26 @@ pub(crate) const MAX_NODES: usize = 1_000_000;
 
 /// Something wrong with the document itself, before its fields are read.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fault {
+pub(crate) struct Malformed {
     pub(crate) at: Mark,
     pub(crate) code: Code,
     pub(crate) message: String,
 }
 
-fn fault(at: Mark, code: Code, message: impl Into<String>) -> Fault {
-    Fault {
+fn fault(at: Mark, code: Code, message: impl Into<String>) -> Malformed {
+    Malformed {
         at,
         code,
         message: message.into(),
     }
 }
 
-fn too_deep(at: Mark) -> Fault {
+fn too_deep(at: Mark) -> Malformed {
     let message = format!("documents may be nested {MAX_DEPTH} deep, and not deeper");
     fault(at, Code::YamlTooDeep, message)
 }
 
-fn too_large(at: Mark) -> Fault {
+fn too_large(at: Mark) -> Malformed {
     let message = format!("a document may have {MAX_NODES} parts, aliases counted as often as they are used");
     fault(at, Code::YamlTooLarge, message)
 }

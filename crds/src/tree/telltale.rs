@@ -2,7 +2,7 @@
 //! middle, an anchor that is not there, a line break that slipped in. The rule that it breaks would say less.
 
 use super::node::{Node, Shape};
-use super::{Fault, narrow};
+use super::{Malformed, narrow};
 use crate::problem::{Code, Mark, shown};
 
 /// The message for a template.
@@ -56,8 +56,8 @@ fn of_word(text: &str) -> Option<&'static str> {
 }
 
 /// The fault, in better words where its line tells more than the parser knows.
-pub(crate) fn of_fault(text: &str, fault: Fault) -> Fault {
-    let Fault { at, code, message } = fault;
+pub(crate) fn of_fault(text: &str, fault: Malformed) -> Malformed {
+    let Malformed { at, code, message } = fault;
     let own = text.lines().nth((at.line as usize).saturating_sub(1));
     let own = own.unwrap_or_default();
     // No template is the cause of a tab.
@@ -68,7 +68,7 @@ pub(crate) fn of_fault(text: &str, fault: Fault) -> Fault {
         statement_before(text, at).filter(|_| code == Code::YamlSyntax)
     };
     if let Some(at) = template.filter(|_| may_be_template) {
-        return Fault {
+        return Malformed {
             at,
             code: Code::YamlTemplate,
             message: TEMPLATE.to_owned(),
@@ -82,7 +82,7 @@ pub(crate) fn of_fault(text: &str, fault: Fault) -> Fault {
     } else {
         message
     };
-    Fault { at, code, message }
+    Malformed { at, code, message }
 }
 
 /// Whether a line has `{{` where YAML reads it as more than text: outside of quotes and comments. Quotes that

@@ -7,7 +7,7 @@ mod build;
 use saphyr_parser::{Event, Parser, Span};
 
 use self::build::Builder;
-use super::{Fault, Node, fault, narrow, telltale};
+use super::{Malformed, Node, fault, narrow, telltale};
 use crate::problem::{Code, Mark, shown};
 
 /// Faults of one document that are looked at closely.
@@ -17,7 +17,7 @@ const TOLD: usize = 20;
 pub(crate) struct Tree {
     pub(crate) root: Node,
     /// The first of them, as many as are listed of all files.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<Malformed>,
     /// Where the first fault beyond those is.
     pub(crate) cut: Option<Mark>,
 }
@@ -65,7 +65,7 @@ impl<'a> Trees<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<Option<Tree>, Fault> {
+    fn read(&mut self) -> Result<Option<Tree>, Malformed> {
         let mut builder = Builder::default();
         loop {
             let (event, span) = match self.parser.next_event() {
@@ -102,7 +102,7 @@ impl<'a> Trees<'a> {
 impl Trees<'_> {
     /// The faults of a document, the first few in better words: looking for a line takes long in a large
     /// text.
-    fn told(&self, faults: Vec<Fault>) -> Vec<Fault> {
+    fn told(&self, faults: Vec<Malformed>) -> Vec<Malformed> {
         let (text, mut left) = (self.text, TOLD);
         let told = faults.into_iter().map(|fault| {
             if fault.code == Code::DuplicateKey || left == 0 {
@@ -116,7 +116,7 @@ impl Trees<'_> {
 }
 
 impl Iterator for Trees<'_> {
-    type Item = Result<Tree, Fault>;
+    type Item = Result<Tree, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {

@@ -30,7 +30,7 @@ pub enum ErrorKind {
 
 /// An error with the part of the expression that has it.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure<'x> {
+pub(crate) struct EvaluationError<'x> {
     pub(crate) kind: ErrorKind,
     pub(crate) at: &'x Node,
     /// What that part gives instead of a value.
@@ -39,7 +39,7 @@ pub(crate) struct Failure<'x> {
     pub(crate) cast: Option<Box<(Value<'x>, Type)>>,
 }
 
-pub(crate) type Evaluated<'x> = Result<Value<'x>, Failure<'x>>;
+pub(crate) type Evaluated<'x> = Result<Value<'x>, EvaluationError<'x>>;
 
 /// One evaluation.
 pub(crate) struct Run<'x, 'm> {
@@ -160,7 +160,12 @@ impl<'x, 'm> Run<'x, 'm> {
     }
 
     /// Whether `other` as one of `this`'s type is `this`.
-    fn equal(&mut self, node: &'x Node, other: Value<'x>, this: &Value<'x>) -> Result<bool, Failure<'x>> {
+    fn equal(
+        &mut self,
+        node: &'x Node,
+        other: Value<'x>,
+        this: &Value<'x>,
+    ) -> Result<bool, EvaluationError<'x>> {
         let to = this.of_type();
         if let (Value::Text(other), Value::Text(this)) = (&other, this) {
             // Only texts of one length are looked at.
@@ -221,7 +226,7 @@ impl<'x, 'm> Run<'x, 'm> {
             }
             values.push(value);
         }
-        function.call(values).map_err(|(wrong, instead)| Failure {
+        function.call(values).map_err(|(wrong, instead)| EvaluationError {
             kind: match wrong {
                 Wrong::Math => ErrorKind::Math,
                 Wrong::Argument => ErrorKind::FunctionEvaluation,
@@ -233,26 +238,26 @@ impl<'x, 'm> Run<'x, 'm> {
     }
 
     /// Counts work; a hostile expression on a hostile event ends here.
-    fn charge(&mut self, node: &'x Node, bytes: usize, returns: Type) -> Result<(), Failure<'x>> {
+    fn charge(&mut self, node: &'x Node, bytes: usize, returns: Type) -> Result<(), EvaluationError<'x>> {
         let spent = self.meter.spend(bytes);
         spent.map_err(|_| failure(node, ErrorKind::Generic, returns))
     }
 }
 
-fn boolean<'x>(node: &'x Node, value: Value<'x>) -> Result<bool, Failure<'x>> {
+fn boolean<'x>(node: &'x Node, value: Value<'x>) -> Result<bool, EvaluationError<'x>> {
     value
         .to_boolean()
         .ok_or_else(|| cast_failure(node, value, Type::Boolean, Type::Boolean))
 }
 
-fn integer<'x>(node: &'x Node, value: Value<'x>, returns: Type) -> Result<i32, Failure<'x>> {
+fn integer<'x>(node: &'x Node, value: Value<'x>, returns: Type) -> Result<i32, EvaluationError<'x>> {
     value
         .to_integer()
         .ok_or_else(|| cast_failure(node, value, Type::Integer, returns))
 }
 
-fn failure(node: &Node, kind: ErrorKind, returns: Type) -> Failure<'_> {
-    Failure {
+fn failure(node: &Node, kind: ErrorKind, returns: Type) -> EvaluationError<'_> {
+    EvaluationError {
         kind,
         at: node,
         instead: returns.zero(),
@@ -260,8 +265,8 @@ fn failure(node: &Node, kind: ErrorKind, returns: Type) -> Failure<'_> {
     }
 }
 
-fn cast_failure<'x>(node: &'x Node, value: Value<'x>, to: Type, returns: Type) -> Failure<'x> {
-    Failure {
+fn cast_failure<'x>(node: &'x Node, value: Value<'x>, to: Type, returns: Type) -> EvaluationError<'x> {
+    EvaluationError {
         cast: Some(Box::new((value, to))),
         ..failure(node, ErrorKind::Cast, returns)
     }

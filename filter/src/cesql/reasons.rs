@@ -1,7 +1,7 @@
 //! What an expression gave, in sentences.
 
 use super::Expression;
-use super::evaluation::{ErrorKind, Evaluated, Failure, Run};
+use super::evaluation::{ErrorKind, Evaluated, EvaluationError, Run};
 use super::expression::Node;
 use super::value::Value;
 use crate::clause::Attr;
@@ -64,7 +64,7 @@ fn seen(attr: &Attr, event: &millrace_event::Event) -> String {
     }
 }
 
-fn verdict_of(failure: &Failure<'_>) -> Verdict {
+fn verdict_of(failure: &EvaluationError<'_>) -> Verdict {
     match failure.kind {
         ErrorKind::MissingAttribute => Verdict::Absent,
         ErrorKind::Cast => Verdict::WrongType,
@@ -73,7 +73,7 @@ fn verdict_of(failure: &Failure<'_>) -> Verdict {
     }
 }
 
-fn sentence_of(expression: &Expression, failure: &Failure<'_>) -> String {
+fn sentence_of(expression: &Expression, failure: &EvaluationError<'_>) -> String {
     let text = |node: &Node| shortened(expression.text_of(node));
     let at = text(failure.at);
     match (failure.kind, failure.cast.as_deref()) {

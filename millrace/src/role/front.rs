@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, BrokerKeeper, Feed, LogFilter, ReloadState};
-use millrace_broker::{Admission, AdmissionParts, BrokerMetrics, Ingress, IngressConfig, Limits};
+use millrace_admin::{Admin, BrokerKeeper, LogFilter, ReloadState, TailFeed};
+use millrace_broker::{Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, Limits};
 use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::{Connector, ConnectorOptions};
@@ -56,7 +56,7 @@ pub(crate) struct Front {
     pub(crate) admission: Arc<Admission>,
     pub(crate) connector: Connector,
     pub(crate) board: Arc<StatusBoard>,
-    pub(crate) feed: Feed,
+    pub(crate) feed: TailFeed,
     pub(crate) memory: Memory,
     pub(crate) turns: Turns,
     ingress: Ingress,
@@ -126,7 +126,7 @@ impl Front {
             logs: given.logs.clone(),
             limits,
             observer: None,
-            metrics: BrokerMetrics::new(&mut registry),
+            metrics: IngressMetrics::new(&mut registry),
         }));
         let webhooks = Arc::new(Webhooks::new(bodies.clone()));
         let mut ingress_config = IngressConfig {
@@ -179,7 +179,7 @@ impl Front {
             admission,
             connector,
             board,
-            feed: Feed::default(),
+            feed: TailFeed::default(),
             turns,
             ingress,
             webhooks,

@@ -18,7 +18,7 @@ use crate::role::{Addresses, Live, Role};
 /// The parts; nothing is served yet.
 pub(crate) struct SourcesNode {
     front: Front,
-    effect: Effect,
+    effect: SourcesEffect,
     /// Holds the lock of the data folder.
     store: Store,
 }
@@ -26,12 +26,12 @@ pub(crate) struct SourcesNode {
 /// The parts at work.
 pub(crate) struct SourcesLive {
     front: OpenFront,
-    effect: Effect,
+    effect: SourcesEffect,
     store: Store,
 }
 
 /// What a change of the mesh goes through.
-struct Effect {
+struct SourcesEffect {
     sinks: Sinks,
     mesh: watch::Sender<Arc<Mesh>>,
 }
@@ -62,7 +62,7 @@ impl SourcesNode {
         };
         Ok(Self {
             front: Front::build(config, given)?,
-            effect: Effect { sinks, mesh },
+            effect: SourcesEffect { sinks, mesh },
             store,
         })
     }
@@ -109,9 +109,9 @@ impl Live for SourcesLive {
     }
 }
 
-// === impl Effect ===
+// === impl SourcesEffect ===
 
-impl Effect {
+impl SourcesEffect {
     fn current(&self) -> Arc<Mesh> {
         self.mesh.borrow().clone()
     }

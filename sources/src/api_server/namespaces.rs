@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::client::Trouble;
 use super::pages::Pages;
-use super::stream::{Said, Stream};
+use super::stream::{Stream, WatchEvent};
 use crate::SourceError;
 
 /// The names; `None` as long as they have not been listed.
@@ -59,15 +59,15 @@ async fn round(shared: &Shared, selector: &str, names: &watch::Sender<Names>) ->
     while let Some(batch) = stream.next().await? {
         for said in batch {
             match said {
-                Said::Seen(object) => {
+                WatchEvent::Seen(object) => {
                     all.insert(object.name);
                 }
-                Said::Ended(object) => {
+                WatchEvent::Ended(object) => {
                     all.remove(&object.name);
                 }
-                Said::Passed(_) => {}
-                Said::Unreadable(code, why) => shared.context.report.refused(code, why),
-                Said::Trouble(trouble) => return Err(trouble),
+                WatchEvent::Passed(_) => {}
+                WatchEvent::Unreadable(code, why) => shared.context.report.refused(code, why),
+                WatchEvent::Trouble(trouble) => return Err(trouble),
             }
         }
         names.send_if_modified(|names| {

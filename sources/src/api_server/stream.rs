@@ -28,7 +28,7 @@ pub(super) struct Stream {
 
 /// One thing that the API server says.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum WatchEvent {
     /// An object is new or another version.
     Seen(Object),
     /// An object is no more, or its labels are no longer those that were asked for.
@@ -93,7 +93,7 @@ impl Stream {
     }
 
     /// What has come since, at least one thing; `None` at the end. May be dropped while it waits.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Said>>, Trouble> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<WatchEvent>>, Trouble> {
         loop {
             let all = self.parsed();
             if !all.is_empty() {
@@ -139,7 +139,7 @@ impl Stream {
         }
     }
 
-    fn parsed(&mut self) -> Vec<Said> {
+    fn parsed(&mut self) -> Vec<WatchEvent> {
         let lines = std::iter::from_fn(|| self.lines.next()).take(BATCH);
         lines.map(|line| said(&line, &self.kind)).collect()
     }
@@ -152,31 +152,32 @@ fn frame_len<E>(frame: &Option<Result<hyper::body::Frame<Bytes>, E>>) -> usize {
     }
 }
 
-fn said(line: &Line, kind: &ObjectKind) -> Said {
+fn said(line: &Line, kind: &ObjectKind) -> WatchEvent {
     let Line::Whole(line) = line else {
         let why = format!("an object is larger than {MAX_LINE} bytes");
-        return Said::Unreadable("object-too-large", why);
+        return WatchEvent::Unreadable("object-too-large", why);
     };
-    read(line, kind)
-        .unwrap_or_else(|error| Said::Unreadable("bad-object", format!("a change cannot be read: {error}")))
+    read(line, kind).unwrap_or_else(|error| {
+        WatchEvent::Unreadable("bad-object", format!("a change cannot be read: {error}"))
+    })
 }
 
-fn read(line: &[u8], kind: &ObjectKind) -> Result<Said, serde_json::Error> {
+fn read(line: &[u8], kind: &ObjectKind) -> Result<WatchEvent, serde_json::Error> {
     let RawSaid { what, object } = serde_json::from_slice(line)?;
     Ok(match what {
-        "ADDED" | "MODIFIED" => Said::Seen(Object::read(object.get(), kind)?),
-        "DELETED" => Said::Ended(Object::read(object.get(), kind)?),
+        "ADDED" | "MODIFIED" => WatchEvent::Seen(Object::read(object.get(), kind)?),
+        "DELETED" => WatchEvent::Ended(Object::read(object.get(), kind)?),
         "BOOKMARK" => {
             let bookmark: Bookmark = serde_json::from_str(object.get())?;
-            Said::Passed(bookmark.metadata.resource_version)
+            WatchEvent::Passed(bookmark.metadata.resource_version)
         }
         "ERROR" => {
             let status: Status = serde_json::from_str(object.get())?;
-            Said::Trouble(refusal(status.code, &status))
+            WatchEvent::Trouble(refusal(status.code, &status))
         }
         other => {
             let why = format!("the watch says `{}`", other.escape_debug());
-            Said::Unreadable("bad-object", why)
+            WatchEvent::Unreadable("bad-object", why)
         }
     })
 }
@@ -185,7 +186,7 @@ fn read(line: &[u8], kind: &ObjectKind) -> Result<Said, serde_json::Error> {
 mod tests {
     use super::*;
 
-    fn parse(line: &'static str) -> Said {
+    fn parse(line: &'static str) -> WatchEvent {
         let kind = ObjectKind {
             api_version: "v1".to_owned(),
             kind: "ConfigMap".to_owned(),
@@ -196,14 +197,14 @@ mod tests {
     #[test]
     fn what_the_api_server_says_is_understood() {
         let added = r#"{"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","uid":"u","resourceVersion":"7"}}}"#;
-        assert!(matches!(parse(added), Said::Seen(object) if object.version == "7"));
+        assert!(matches!(parse(added), WatchEvent::Seen(object) if object.version == "7"));
         let deleted =
             r#"{"type":"DELETED","object":{"metadata":{"name":"x","uid":"u","resourceVersion":"8"}}}"#;
-        assert!(matches!(parse(deleted), Said::Ended(object) if object.version == "8"));
+        assert!(matches!(parse(deleted), WatchEvent::Ended(object) if object.version == "8"));
         let bookmark = r#"{"type":"BOOKMARK","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"9","creationTimestamp":null}}}"#;
-        assert!(matches!(parse(bookmark), Said::Passed(version) if version == "9"));
+        assert!(matches!(parse(bookmark), WatchEvent::Passed(version) if version == "9"));
         let expired = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old resource version: 1 (9)","reason":"Expired","code":410}}"#;
-        assert!(matches!(parse(expired), Said::Trouble(Trouble::Gone)));
+        assert!(matches!(parse(expired), WatchEvent::Trouble(Trouble::Gone)));
     }
 
     #[test]
@@ -216,7 +217,10 @@ mod tests {
             r#"{"type":"MOVED","object":{}}"#,
             r#"{"type":"BOOKMARK","object":{"metadata":{}}}"#,
         ] {
-            assert!(matches!(parse(line), Said::Unreadable("bad-object", _)), "{line}");
+            assert!(
+                matches!(parse(line), WatchEvent::Unreadable("bad-object", _)),
+                "{line}"
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ use super::difference::{Change, Difference, compare};
 use super::discover::{Resource, discover};
 use super::remember::Remembered;
 use super::select::Selection;
-use super::stream::{Said, Stream};
+use super::stream::{Stream, WatchEvent};
 use super::tell::Teller;
 use crate::SourceError;
 use crate::waits::Waits;
@@ -216,21 +216,21 @@ impl Watch {
     }
 
     /// What a batch means, up to the first trouble in it.
-    fn understand(&self, batch: Vec<Said>, told: &mut Remembered) -> (Vec<Change>, Option<Trouble>) {
+    fn understand(&self, batch: Vec<WatchEvent>, told: &mut Remembered) -> (Vec<Change>, Option<Trouble>) {
         let mut changes = Vec::new();
         for said in batch {
             let (object, is_there) = match said {
-                Said::Seen(object) => (object, true),
-                Said::Ended(object) => (object, false),
-                Said::Passed(version) => {
+                WatchEvent::Seen(object) => (object, true),
+                WatchEvent::Ended(object) => (object, false),
+                WatchEvent::Passed(version) => {
                     told.go_on(Some(version));
                     continue;
                 }
-                Said::Unreadable(code, why) => {
+                WatchEvent::Unreadable(code, why) => {
                     self.shared.context.report.refused(code, why);
                     continue;
                 }
-                Said::Trouble(trouble) => return (changes, Some(trouble)),
+                WatchEvent::Trouble(trouble) => return (changes, Some(trouble)),
             };
             let in_view = is_there && self.selection.takes(&object);
             let version = object.version.clone();

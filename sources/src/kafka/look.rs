@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use regex::Regex;
 
 use super::remembered::{Partition, Remembered};
-use super::start::{Admission, Offsets, Start};
+use super::start::{Arrival, Offsets, Start};
 use super::topics::Topics;
 
 /// Which topics a source reads.
@@ -49,7 +49,7 @@ impl Wanted {
 
     /// Where a partition without a stored place begins. `begun`: the group has committed something of its
     /// topic.
-    pub(super) fn admission(&self, partition: &Partition, before: Option<&Topics>, begun: bool) -> Admission {
+    pub(super) fn admission(&self, partition: &Partition, before: Option<&Topics>, begun: bool) -> Arrival {
         let was_there = match before {
             Some(before) => before.has(&partition.0, partition.1),
             // Without a list, the group's commits tell: the member that admitted a topic committed all its
@@ -57,9 +57,9 @@ impl Wanted {
             None => !begun,
         };
         if was_there {
-            Admission::Now(self.initial)
+            Arrival::Now(self.initial)
         } else {
-            Admission::Appeared
+            Arrival::Appeared
         }
     }
 
@@ -170,13 +170,13 @@ mod tests {
     fn what_was_not_in_the_list_has_appeared() {
         let wanted = wanted(&["orders"], None);
         let list: Topics = serde_json::from_str("{\"orders\":2}").expect("a list");
-        let now = Admission::Now(InitialOffset::Latest);
+        let now = Arrival::Now(InitialOffset::Latest);
         for (topic, partition, list, begun, expected) in [
             ("orders", 1, Some(&list), false, now),
-            ("orders", 2, Some(&list), false, Admission::Appeared),
-            ("other", 0, Some(&list), true, Admission::Appeared),
+            ("orders", 2, Some(&list), false, Arrival::Appeared),
+            ("other", 0, Some(&list), true, Arrival::Appeared),
             ("orders", 0, None, false, now),
-            ("orders", 0, None, true, Admission::Appeared),
+            ("orders", 0, None, true, Arrival::Appeared),
         ] {
             let partition = (topic.into(), partition);
             assert_eq!(

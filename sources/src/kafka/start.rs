@@ -24,7 +24,7 @@ pub(super) struct Offsets {
 
 /// Where a partition without a stored place begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum Arrival {
     /// The last list did not have it: all of it is new.
     Appeared,
     /// The list had it, and it is only now named or matched.
@@ -85,7 +85,7 @@ pub(super) enum Verdict {
 
 impl Start {
     /// Where a partition begins.
-    pub(super) fn of(known: Option<&Position>, admission: Admission, found: Offsets) -> Self {
+    pub(super) fn of(known: Option<&Position>, admission: Arrival, found: Offsets) -> Self {
         let Some(position) = known else {
             return Self::first(admission, found);
         };
@@ -103,15 +103,15 @@ impl Start {
         Self::at(*position, committed.unwrap_or(position.next), found)
     }
 
-    fn first(admission: Admission, found: Offsets) -> Self {
+    fn first(admission: Arrival, found: Offsets) -> Self {
         let next = match (found.committed, admission) {
             (Some(committed), _) if committed > found.end => {
                 let before = Position::at(committed);
                 return Self::new_life(&before, found.low, found.committed);
             }
             (Some(committed), _) => committed,
-            (None, Admission::Now(InitialOffset::Latest)) => found.end,
-            (None, Admission::Appeared | Admission::Now(InitialOffset::Earliest)) => found.low,
+            (None, Arrival::Now(InitialOffset::Latest)) => found.end,
+            (None, Arrival::Appeared | Arrival::Now(InitialOffset::Earliest)) => found.low,
         };
         Self::at(Position::at(next), next, found)
     }
@@ -234,8 +234,8 @@ impl Comparison {
 mod tests {
     use super::*;
 
-    const LATEST: Admission = Admission::Now(InitialOffset::Latest);
-    const EARLIEST: Admission = Admission::Now(InitialOffset::Earliest);
+    const LATEST: Arrival = Arrival::Now(InitialOffset::Latest);
+    const EARLIEST: Arrival = Arrival::Now(InitialOffset::Earliest);
 
     fn found(low: i64, end: i64, committed: Option<i64>) -> Offsets {
         Offsets { low, end, committed }
@@ -259,10 +259,10 @@ mod tests {
     #[test]
     fn what_was_not_there_begins_at_its_beginning_and_what_is_only_now_named_at_its_end() {
         for (admission, found, expected) in [
-            (Admission::Appeared, found(0, 9, None), 0),
+            (Arrival::Appeared, found(0, 9, None), 0),
             (LATEST, found(0, 9, None), 9),
             (EARLIEST, found(3, 9, None), 3),
-            (Admission::Appeared, found(3, 9, Some(5)), 5),
+            (Arrival::Appeared, found(3, 9, Some(5)), 5),
             (LATEST, found(0, 9, Some(5)), 5),
             (EARLIEST, found(0, 0, None), 0),
         ] {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use millrace_channel::{Batch, Record};
 
-use super::{Asking, BATCH_BYTES, offer};
+use super::BATCH_BYTES;
+use super::asking::{Asking, offer};
 use crate::lane::Lane;
 use crate::serving::Serving;
 
@@ -39,7 +40,7 @@ impl Costly {
     /// Decides on all of them. `false`: the broker is no longer served.
     pub(super) async fn decide(self, serving: &Arc<Serving>) -> bool {
         for (lane, asking, record) in self.events {
-            let Some(said) = asking.ask_in_turns(serving, &record.event).await else {
+            let Some(answer) = asking.ask_in_turns(serving, &record.event).await else {
                 return false;
             };
             let next = serving.at(record.position.offset + 1);
@@ -53,7 +54,7 @@ impl Costly {
                 end: 1,
                 ..asking
             };
-            offer(serving, &lane, &batch, &asking, &[said]).await;
+            offer(serving, &lane, &batch, &asking, &[answer]).await;
         }
         true
     }

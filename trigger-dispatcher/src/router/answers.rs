@@ -4,7 +4,7 @@ use millrace_channel::Record;
 use millrace_event::Event;
 use millrace_filter::{Allowance, Index, Matching, Subject};
 
-use super::Said;
+use super::LaneAnswer;
 use crate::provoke;
 use crate::serving::{Gate, Serving};
 use crate::watched::{Task, caught_at_once};
@@ -16,7 +16,7 @@ pub(super) struct Answers {
     /// The answers for the event that is being asked about.
     found: Matching,
     /// Lane and answer, event by event.
-    list: Vec<(u32, Said)>,
+    list: Vec<(u32, LaneAnswer)>,
     /// Where the answers of each event end.
     ends: Vec<usize>,
     errors: u64,
@@ -133,17 +133,19 @@ impl Answers {
 
     /// Notes the answers for the next event.
     fn keep(&mut self, subject: &Subject<'_>) {
-        let matched = self.found.matched.iter().map(|key| (*key, Said::Match));
+        let matched = self.found.matched.iter().map(|key| (*key, LaneAnswer::Match));
         self.list.extend(matched);
         let exhausted = self.found.exhausted.iter();
-        self.list.extend(exhausted.map(|key| (*key, Said::TooMuchWork)));
+        self.list
+            .extend(exhausted.map(|key| (*key, LaneAnswer::TooMuchWork)));
         let later = self.found.later.iter();
-        self.list.extend(later.map(|(key, _)| (*key, Said::Undecided)));
+        self.list
+            .extend(later.map(|(key, _)| (*key, LaneAnswer::Undecided)));
         self.ends.push(self.list.len());
         self.errors += u64::from(subject.errors());
     }
 
-    pub(super) fn of_each(&self) -> impl Iterator<Item = &[(u32, Said)]> {
+    pub(super) fn of_each(&self) -> impl Iterator<Item = &[(u32, LaneAnswer)]> {
         let mut from = 0;
         self.ends.iter().map(move |end| {
             let answers = &self.list[from..*end];

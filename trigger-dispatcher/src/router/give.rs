@@ -6,10 +6,10 @@ use std::sync::Arc;
 use millrace_channel::{Batch, Gap, GapReason, Record};
 use millrace_event::Event;
 
-use super::Said;
+use super::LaneAnswer;
 use super::answers::Answers;
 use crate::lane::{Lane, Place};
-use crate::metrics::BrokerMetrics;
+use crate::metrics::ServingMetrics;
 use crate::observer::{Observation, Observer};
 use crate::provoke;
 use crate::serving::{Routes, Serving};
@@ -17,7 +17,7 @@ use crate::watched::Task;
 
 /// Counts what was given with one addition for many events. A panic in between loses no count.
 struct Given<'a> {
-    metrics: &'a BrokerMetrics,
+    metrics: &'a ServingMetrics,
     routed: u64,
     matched: u64,
 }
@@ -45,10 +45,16 @@ pub(super) fn give(serving: &Arc<Serving>, batch: &Batch, range: Range<usize>, a
 }
 
 /// Tells observers which triggers an event matches.
-fn tell(observer: &Observer, serving: &Serving, routes: &Routes, record: &Record, answers: &[(u32, Said)]) {
+fn tell(
+    observer: &Observer,
+    serving: &Serving,
+    routes: &Routes,
+    record: &Record,
+    answers: &[(u32, LaneAnswer)],
+) {
     let triggers: Vec<_> = answers
         .iter()
-        .filter(|(_, said)| *said == Said::Match)
+        .filter(|(_, answer)| *answer == LaneAnswer::Match)
         .filter_map(|(key, _)| routes.lanes.get(key))
         .map(|lane| lane.name.clone())
         .collect();
@@ -64,7 +70,7 @@ fn give_to_lanes(
     serving: &Arc<Serving>,
     routes: &Routes,
     record: &Record,
-    answers: &[(u32, Said)],
+    answers: &[(u32, LaneAnswer)],
     given: &mut Given<'_>,
 ) {
     if answers.is_empty() {
@@ -72,17 +78,23 @@ fn give_to_lanes(
     }
     // Queues may keep it for long, so it must not keep alive the buffer of everything read or stored with it.
     let event = record.event.compact();
-    for (key, said) in answers {
+    for (key, answer) in answers {
         if let Some(lane) = routes.lanes.get(key) {
-            let took = give_one(serving, lane, record.position.offset, &event, *said);
-            given.matched += u64::from(took && *said == Said::Match);
+            let took = give_one(serving, lane, record.position.offset, &event, *answer);
+            given.matched += u64::from(took && *answer == LaneAnswer::Match);
         }
         provoke::panic_at(serving, Task::Router, Some(&record.event));
     }
 }
 
 /// Whether the lane took it: it reads here, and has room.
-fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event, said: Said) -> bool {
+fn give_one(
+    serving: &Arc<Serving>,
+    lane: &Arc<Lane>,
+    offset: u64,
+    event: &Event,
+    answer: LaneAnswer,
+) -> bool {
     let mut inner = lane.inner.lock();
     let Place::Live { from } = inner.place else {
         return false;
@@ -90,7 +102,7 @@ fn give_one(serving: &Arc<Serving>, lane: &Arc<Lane>, offset: u64, event: &Event
     if offset < from {
         return false;
     }
-    let took = serving.hand_over(lane, &mut inner, offset, event, said);
+    let took = serving.hand_over(lane, &mut inner, offset, event, answer);
     if took {
         // After a panic the router may pass here again.
         inner.place = Place::Live { from: offset + 1 };
@@ -146,7 +158,7 @@ fn gaps_within(batch: &Batch, passed: Range<u64>) -> impl Iterator<Item = &Gap> 
 // === impl Given ===
 
 impl<'a> Given<'a> {
-    fn nothing(metrics: &'a BrokerMetrics) -> Self {
+    fn nothing(metrics: &'a ServingMetrics) -> Self {
         Self {
             metrics,
             routed: 0,

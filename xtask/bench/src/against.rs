@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::measure::{self, Run, median_of};
 use crate::options::Options;
@@ -57,7 +57,7 @@ impl Binary {
     pub(crate) fn start(
         self,
         options: &Options,
-        place: &Place,
+        place: &MeshFolder,
         sink: SocketAddr,
     ) -> anyhow::Result<Contender> {
         let Self::Other = self else {
@@ -118,7 +118,7 @@ pub(crate) fn targets<T>(
 
 fn one(binary: Binary, options: &Options, triggers: usize) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(&options.data, &documents::triggers(triggers, 1, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::triggers(triggers, 1, sink.address()))?;
     let contender = binary.start(options, &place, sink.address())?;
     measure::run(&contender, &sink, 1, options.run)
 }

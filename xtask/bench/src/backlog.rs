@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::load::{self, Shape, Until};
 use crate::measure;
@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let mut sink = Sink::down()?;
-    let place = Place::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
     let contender = Contender::start(Kind::Millrace, &place, sink.address())?;
     std::thread::sleep(SETTLE);
     let idle = process::rss(contender.pid())?;

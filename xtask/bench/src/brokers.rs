@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::load::{self, Shape, Until};
 use crate::options::Options;
@@ -37,12 +37,12 @@ struct Idle {
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let sink = Sink::up()?;
-    let one = Place::new(&options.data, &documents::brokers(1, 0, sink.address()))?;
+    let one = MeshFolder::new(&options.data, &documents::brokers(1, 0, sink.address()))?;
     let one = Contender::start(Kind::Millrace, &one, sink.address())?;
     let alone = idle(&one, options)?;
     one.stop()?;
 
-    let place = Place::new(
+    let place = MeshFolder::new(
         &options.data,
         &documents::brokers(options.brokers, BUSY, sink.address()),
     )?;

@@ -1,6 +1,6 @@
 //! The comparison: a bare forwarder two ways, and Millrace two ways, in turns, on the same load and sink.
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::measure::{self, Run};
 use crate::options::Options;
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
 
 fn one(kind: Kind, options: &Options) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
     let contender = Contender::start(kind, &place, sink.address())?;
     measure::run(&contender, &sink, 1, options.run)
 }

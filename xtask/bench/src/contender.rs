@@ -39,7 +39,7 @@ pub(crate) struct Contender {
 }
 
 /// A folder on the disk under test, with the documents and the data of one mesh.
-pub(crate) struct Place {
+pub(crate) struct MeshFolder {
     folder: TempDir,
 }
 
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-impl Place {
+impl MeshFolder {
     /// An empty folder below `base` with these documents.
     pub(crate) fn new(base: &Path, documents: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(base).with_context(|| format!("making {}", base.display()))?;
@@ -67,7 +67,7 @@ impl Place {
 
 impl Contender {
     /// Starts one; what it delivers goes to `sink` (a forwarder) or where the documents say (Millrace).
-    pub(crate) fn start(kind: Kind, place: &Place, sink: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn start(kind: Kind, place: &MeshFolder, sink: SocketAddr) -> anyhow::Result<Self> {
         let command = match kind {
             Kind::Pooled | Kind::Own => forwarder(kind, sink)?,
             Kind::Millrace | Kind::MillraceOs | Kind::MillraceForgets => {
@@ -78,12 +78,12 @@ impl Contender {
     }
 
     /// Starts another binary of Millrace, as it is shipped.
-    pub(crate) fn start_other(binary: &Path, place: &Place) -> anyhow::Result<Self> {
+    pub(crate) fn start_other(binary: &Path, place: &MeshFolder) -> anyhow::Result<Self> {
         let command = millrace(binary, Kind::Millrace, place.folder.path());
         Self::spawn(command, "the other binary", place)
     }
 
-    fn spawn(mut command: Command, name: &str, place: &Place) -> anyhow::Result<Self> {
+    fn spawn(mut command: Command, name: &str, place: &MeshFolder) -> anyhow::Result<Self> {
         let began = Instant::now();
         let said = fs::File::create(place.folder.path().join("stderr"))?;
         let mut child = command

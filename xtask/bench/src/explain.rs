@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::measure::{self, Run};
 use crate::options::Options;
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
 
 fn one(kind: Kind, followed: bool, options: &Options) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
     let contender = Contender::start(kind, &place, sink.address())?;
     let follower = match contender.admin().filter(|_| followed) {
         Some(admin) => Some(Follower::begin(admin)?),

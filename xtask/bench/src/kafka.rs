@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use serde_json::Value;
 
 use crate::against::{self, Binary};
-use crate::contender::Place;
+use crate::contender::MeshFolder;
 use crate::documents;
 use crate::kafka_broker::KafkaBroker;
 use crate::measure::median_of;
@@ -185,7 +185,7 @@ fn store(kafka: &KafkaBroker, options: &Options, binary: Binary, round: usize) -
          sink: {{ref: {{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}}}}}\n",
         kafka.address
     );
-    let place = Place::new(&options.data, &(documents::broker() + &source))?;
+    let place = MeshFolder::new(&options.data, &(documents::broker() + &source))?;
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let contender = binary.start(options, &place, nowhere)?;
     let admin = contender.admin().context("millrace has an admin listener")?;

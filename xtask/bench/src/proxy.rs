@@ -1,6 +1,6 @@
 //! A single proxy: all connections come from one peer. Shares among peers must cost it nothing.
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::load::Shape;
 use crate::measure::{self, Run};
@@ -52,10 +52,10 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
 fn one(
     shape: Shape,
     options: &Options,
-    start: impl Fn(&Place, &Sink) -> anyhow::Result<Contender>,
+    start: impl Fn(&MeshFolder, &Sink) -> anyhow::Result<Contender>,
 ) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::triggers(1, 1, sink.address()))?;
     let contender = start(&place, &sink)?;
     measure::run_of(shape, &contender, &sink, 1, options.run)
 }

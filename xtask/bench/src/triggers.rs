@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::measure::{self, Run};
 use crate::options::Options;
@@ -111,7 +111,7 @@ fn in_turns<C: Copy, const N: usize>(
 
 fn with(options: &Options, count: usize, matching: usize) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(
+    let place = MeshFolder::new(
         &options.data,
         &documents::triggers(count, matching, sink.address()),
     )?;
@@ -130,7 +130,7 @@ fn with_tenth(options: &Options, tenth: Tenth) -> anyhow::Result<Run> {
     };
     let mut documents = documents::triggers(9, 9, sink.address());
     documents::add_trigger(&mut documents, 9, 0, subscriber);
-    let place = Place::new(&options.data, &documents)?;
+    let place = MeshFolder::new(&options.data, &documents)?;
     let contender = Contender::start(Kind::Millrace, &place, sink.address())?;
     measure::run(&contender, &sink, copies, options.run)
 }

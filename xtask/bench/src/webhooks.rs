@@ -1,6 +1,6 @@
 //! Signed pushes of GitHub into a GitWebhookSource, beside events of the same size into the Broker, in turns.
 
-use crate::contender::{Contender, Kind, Place};
+use crate::contender::{Contender, Kind, MeshFolder};
 use crate::documents;
 use crate::load::{SECRET, Shape};
 use crate::measure::{self, Run};
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
 
 fn one(shape: Shape, options: &Options) -> anyhow::Result<Run> {
     let sink = Sink::up()?;
-    let place = Place::new(&options.data, &documents::webhooks(SECRET, sink.address()))?;
+    let place = MeshFolder::new(&options.data, &documents::webhooks(SECRET, sink.address()))?;
     let contender = Contender::start(Kind::Millrace, &place, sink.address())?;
     measure::run_of(shape, &contender, &sink, 1, options.run)
 }

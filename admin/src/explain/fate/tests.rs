@@ -1,6 +1,6 @@
 //! Each story of an event, as a row of a table.
 
-use millrace_channel::{Attempt, Failure, LaneId, Position, Rows, WorkKey};
+use millrace_channel::{Attempt, FailedAttempt, LaneId, Position, Rows, WorkKey};
 use millrace_event::ObjectName;
 use millrace_filter::{Clause, Explanation, Verdict};
 use millrace_model::Shortage;
@@ -80,7 +80,7 @@ fn with(attempts: &[Attempt], rows: Rows) -> Facts {
 }
 
 fn work(stage: Stage, attempt: u32, open: bool, failed: bool) -> Rows {
-    let failure = Failure {
+    let failure = FailedAttempt {
         at: Timestamp(0),
         stage: Stage::Subscriber,
         attempt: 0,

@@ -28,11 +28,11 @@ use super::blocking::blocking;
 use super::disk::Disk;
 use super::folder::DataFolder;
 use super::log::Log;
-use super::metrics::BrokerMetrics;
+use super::metrics::ChannelMetrics;
 use super::pool::Pool;
 use super::rounds::Rounds;
 use super::shares::{Borrowed, Shares};
-use super::state::{Admission, State};
+use super::state::{LaneStart, State};
 use super::{ChannelOptions, StoreOptions};
 use crate::{
     AppendError, Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState,
@@ -69,7 +69,7 @@ pub struct Embedded {
     /// The bytes of the append that was turned away last.
     turned_away: AtomicU64,
     options: RwLock<ChannelOptions>,
-    metrics: Arc<BrokerMetrics>,
+    metrics: Arc<ChannelMetrics>,
     disk: Arc<Disk>,
     ballast: Arc<Ballast>,
     /// The Brokers of the same volume, and what this one has taken of its reserve.
@@ -254,7 +254,7 @@ impl Channel for Embedded {
         let start = self
             .rebuilt_from
             .map_or(self.log.head(), |from| from.max(self.log.oldest()));
-        let admission = Admission {
+        let admission = LaneStart {
             start,
             now: self.clock.steady(),
         };

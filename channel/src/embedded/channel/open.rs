@@ -13,7 +13,7 @@ use super::room::{Backlog, Patience};
 use super::{Embedded, Surroundings, upkeep};
 use crate::embedded::folder::{fault, sync_dir};
 use crate::embedded::log::{Folder, Log, LogError, LogOptions, Recovery};
-use crate::embedded::metrics::BrokerMetrics;
+use crate::embedded::metrics::ChannelMetrics;
 use crate::embedded::shares::Borrowed;
 use crate::embedded::state::{Hooks, Opened, SchemaError, StateError, set_aside};
 use crate::embedded::{ChannelOptions, Durability, OpenError};
@@ -44,7 +44,7 @@ impl Embedded {
         broker: &ObjectName,
         options: ChannelOptions,
         around: Surroundings,
-        metrics: BrokerMetrics,
+        metrics: ChannelMetrics,
     ) -> Result<Arc<Self>, OpenError> {
         let span = tracing::error_span!(parent: None, "broker", %broker);
         let _entered = span.enter();
@@ -219,7 +219,7 @@ fn open_log(
     })
 }
 
-fn hooks(log: &Log, around: &Surroundings, metrics: &BrokerMetrics, upkeep: &Arc<Notify>) -> Hooks {
+fn hooks(log: &Log, around: &Surroundings, metrics: &ChannelMetrics, upkeep: &Arc<Notify>) -> Hooks {
     let (log, ballast, upkeep) = (log.clone(), around.ballast.clone(), upkeep.clone());
     Hooks {
         before_commit: Box::new(move || match log.sync() {
@@ -264,7 +264,7 @@ fn segment_bytes(options: &ChannelOptions, volume: u64) -> u64 {
 }
 
 /// Says and counts what opening the log found.
-fn report(recovery: &Recovery, metrics: &BrokerMetrics) {
+fn report(recovery: &Recovery, metrics: &ChannelMetrics) {
     if recovery.torn_bytes > 0 {
         tracing::info!(
             bytes = recovery.torn_bytes,

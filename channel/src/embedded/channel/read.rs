@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use super::Embedded;
 use crate::embedded::blocking::blocking;
 use crate::embedded::log::{Log, LogError, LogReader, Recovery};
-use crate::embedded::metrics::BrokerMetrics;
+use crate::embedded::metrics::ChannelMetrics;
 use crate::{Batch, ChannelError, Gap, GapReason, Parked, Position, Reader, Record, Stage};
 
 /// Known damage, so that several readers that meet the same place do not count it several times.
 #[derive(Debug)]
 pub(super) struct Damage {
     log: Log,
-    metrics: Arc<BrokerMetrics>,
+    metrics: Arc<ChannelMetrics>,
     /// What was lost, by its first offset: the offset after it.
     places: Mutex<BTreeMap<u64, u64>>,
     frames: Mutex<u64>,
@@ -50,7 +50,7 @@ impl Damage {
     const KEPT: usize = 10_000;
 
     /// Begins with what opening the log found.
-    pub(super) fn new(log: Log, metrics: Arc<BrokerMetrics>, recovery: &Recovery) -> Self {
+    pub(super) fn new(log: Log, metrics: Arc<ChannelMetrics>, recovery: &Recovery) -> Self {
         let damage = Self {
             log,
             metrics,

@@ -37,7 +37,7 @@ pub(super) struct Resting {
 
 /// Why a group is not in the segment.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum NotWritten {
     /// It was taken back: the segment is as before.
     Undone(LogError),
     /// What the segment holds behind the last good group is not known.
@@ -127,25 +127,25 @@ impl Active {
     }
 
     /// Appends frames; with `sync` they are durable when this returns.
-    pub(super) fn write(&mut self, frames: &[u8], sync: bool) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, frames: &[u8], sync: bool) -> Result<(), NotWritten> {
         let name = &self.segment.name;
         if let Err(error) = self.file.write_at(frames, self.written) {
             // Nothing of it was synced, so when it is cut off its place is as if never used. Only a full disk
             // is expected to get well again.
             let cut = self.file.set_len(self.written);
             return Err(match io_error("write", name, &error) {
-                LogError::DiskFull if cut.is_ok() => Failure::Undone(LogError::DiskFull),
-                error => Failure::Broken(error),
+                LogError::DiskFull if cut.is_ok() => NotWritten::Undone(LogError::DiskFull),
+                error => NotWritten::Broken(error),
             });
         }
         if sync {
             let synced = self.file.sync_data();
-            synced.map_err(|error| Failure::Broken(io_error("sync", name, &error)))?;
+            synced.map_err(|error| NotWritten::Broken(io_error("sync", name, &error)))?;
             self.synced = self.written + frames.len() as u64;
         }
         // Last of all: nothing that takes time may come between this look and the answer.
         if self.is_gone() {
-            return Err(Failure::Broken(self.gone()));
+            return Err(NotWritten::Broken(self.gone()));
         }
         self.written += frames.len() as u64;
         self.marked = false;

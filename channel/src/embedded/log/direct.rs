@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::files::LogFile;
-use crate::embedded::place::Place;
+use crate::embedded::path_identity::PathIdentity;
 
 /// What file systems and processors handle as one; what disks ask for is the same or less.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -82,7 +82,7 @@ fn is_refusal(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct DirectFile {
     file: File,
-    place: Place,
+    identity: PathIdentity,
     /// The same file, open for writing past the cache: from a large write to the next small one.
     direct: Mutex<Option<File>>,
     /// Everything goes through the cache: that is wanted, or the other way was refused.
@@ -95,7 +95,7 @@ impl DirectFile {
     /// The file that is open and its path; with `is_cached` it writes everything through the cache.
     pub(super) fn new(file: File, path: &Path, is_cached: bool) -> io::Result<Self> {
         Ok(Self {
-            place: Place::of(&file, path)?,
+            identity: PathIdentity::of(&file, path)?,
             file,
             direct: Mutex::default(),
             is_cached: AtomicBool::new(is_cached),
@@ -106,7 +106,7 @@ impl DirectFile {
         let mut direct = self.direct.lock();
         if direct.is_none() {
             // Not another file that stands at the path now.
-            *direct = open(self.place.path()).filter(|file| self.place.is(file));
+            *direct = open(self.identity.path()).filter(|file| self.identity.is(file));
         }
         let Some(file) = &*direct else {
             self.is_cached.store(true, Ordering::Relaxed);
@@ -166,7 +166,7 @@ impl LogFile for DirectFile {
     }
 
     fn is_gone(&self) -> bool {
-        self.place.is_lost()
+        self.identity.is_lost()
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::direct::DirectFile;
-use crate::embedded::place::Place;
+use crate::embedded::path_identity::PathIdentity;
 
 /// One folder of files. Names are plain file names, without a path.
 pub trait Files: Send + Sync + fmt::Debug {
@@ -53,7 +53,7 @@ pub trait LogFile: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
-    place: Place,
+    identity: PathIdentity,
     is_cached: bool,
 }
 
@@ -64,7 +64,7 @@ impl Folder {
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            place: Place::of(&File::open(path)?, path)?,
+            identity: PathIdentity::of(&File::open(path)?, path)?,
             is_cached: true,
         })
     }
@@ -122,14 +122,14 @@ impl Files for Folder {
 
     fn sync_dir(&self) -> io::Result<()> {
         let folder = File::open(&self.path)?;
-        if !self.place.is(&folder) {
+        if !self.identity.is(&folder) {
             self.check_place()?;
         }
         folder.sync_all()
     }
 
     fn check_place(&self) -> io::Result<()> {
-        if self.place.is_lost() {
+        if self.identity.is_lost() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 format!(

@@ -47,7 +47,7 @@ pub struct Frame {
 
 /// Why bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum NotAFrame {
     /// The frame goes on behind the end of the bytes.
     #[error("the frame needs {needed} bytes")]
     Short {
@@ -81,26 +81,26 @@ impl Frame {
 
 /// Reads the frame at the beginning of `bytes`, which may be anything; never panics. With `marker` only a
 /// frame of that segment is one.
-pub fn parse(bytes: &[u8], marker: Option<u32>) -> Result<Frame, Fault> {
+pub fn parse(bytes: &[u8], marker: Option<u32>) -> Result<Frame, NotAFrame> {
     let (frame, checksum) = parse_header(bytes)?;
     if marker.is_some_and(|marker| marker != frame.marker) {
-        return Err(Fault::Damaged("the marker is not the segment's"));
+        return Err(NotAFrame::Damaged("the marker is not the segment's"));
     }
     let bytes = bytes
         .get(..frame.length)
-        .ok_or(Fault::Short { needed: frame.length })?;
+        .ok_or(NotAFrame::Short { needed: frame.length })?;
     if checksum_of(bytes) != checksum {
-        return Err(Fault::Damaged("the checksum does not fit"));
+        return Err(NotAFrame::Damaged("the checksum does not fit"));
     }
     let end = frame.events(bytes).last().map_or(HEADER_BYTES, |event| event.end);
     if frame.events(bytes).count() != usize::from(frame.count) || end != frame.length {
-        return Err(Fault::Damaged("the events do not fill the body"));
+        return Err(NotAFrame::Damaged("the events do not fill the body"));
     }
     Ok(frame)
 }
 
 /// Reads the header alone: the lengths are plausible, the checksum has not been compared.
-pub(super) fn parse_header(bytes: &[u8]) -> Result<(Frame, u32), Fault> {
+pub(super) fn parse_header(bytes: &[u8]) -> Result<(Frame, u32), NotAFrame> {
     let fields = || {
         Some((
             (u32_at(bytes, 0)?, u32_at(bytes, 4)?, u32_at(bytes, 8)?),
@@ -117,13 +117,13 @@ pub(super) fn parse_header(bytes: &[u8]) -> Result<(Frame, u32), Fault> {
         ))
     };
     let ((marker, checksum, body), (version, reserved, count), (offset, time, synced)) =
-        fields().ok_or(Fault::Short { needed: HEADER_BYTES })?;
+        fields().ok_or(NotAFrame::Short { needed: HEADER_BYTES })?;
     if version != VERSION || reserved != 0 {
-        return Err(Fault::Damaged("the version is unknown"));
+        return Err(NotAFrame::Damaged("the version is unknown"));
     }
     let body = usize::try_from(body).unwrap_or(usize::MAX);
     if body > MAX_BODY_BYTES || body < usize::from(count) * 4 {
-        return Err(Fault::Damaged("the length is impossible"));
+        return Err(NotAFrame::Damaged("the length is impossible"));
     }
     let frame = Frame {
         marker,
@@ -216,7 +216,7 @@ mod tests {
         bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(
             parse(&bytes, None),
-            Err(Fault::Damaged("the length is impossible"))
+            Err(NotAFrame::Damaged("the length is impossible"))
         );
     }
 
@@ -224,7 +224,7 @@ mod tests {
     fn a_frame_of_another_segment_is_none() {
         let bytes = frame_of(&[vec![1; 10]]);
         assert!(parse(&bytes, Some(0x5eed_1e55)).is_ok());
-        assert!(matches!(parse(&bytes, Some(1)), Err(Fault::Damaged(_))));
+        assert!(matches!(parse(&bytes, Some(1)), Err(NotAFrame::Damaged(_))));
     }
 
     #[test]
@@ -235,7 +235,7 @@ mod tests {
         bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
         assert_eq!(
             parse(&bytes, None),
-            Err(Fault::Damaged("the events do not fill the body"))
+            Err(NotAFrame::Damaged("the events do not fill the body"))
         );
     }
 
@@ -256,7 +256,7 @@ mod tests {
             let bytes = frame_of(&events);
             let cut = cut.index(bytes.len());
             let fault = parse(&bytes[..cut], None).unwrap_err();
-            prop_assert!(matches!(fault, Fault::Short { needed } if needed > cut && needed <= bytes.len()), "{:?}", fault);
+            prop_assert!(matches!(fault, NotAFrame::Short { needed } if needed > cut && needed <= bytes.len()), "{:?}", fault);
         }
 
         #[test]

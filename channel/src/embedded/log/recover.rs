@@ -36,7 +36,7 @@ pub(super) struct Recovered {
 
 /// A segment's file as it was found.
 #[derive(Debug)]
-struct Found {
+struct SegmentFile {
     name: String,
     base: u64,
     head: Option<Head>,
@@ -126,11 +126,11 @@ fn begin(
     })
 }
 
-fn find_segments(files: &dyn Files, names: &[String]) -> Result<Vec<Found>, LogError> {
+fn find_segments(files: &dyn Files, names: &[String]) -> Result<Vec<SegmentFile>, LogError> {
     let mut found = Vec::new();
     for name in names {
         if let Some(base) = header::base_of(name) {
-            found.push(Found::read(files, name.clone(), base)?);
+            found.push(SegmentFile::read(files, name.clone(), base)?);
         }
     }
     found.sort_unstable_by_key(|found| found.base);
@@ -157,7 +157,7 @@ fn take_indexes(files: &dyn Files, names: &[String], segments: &[Arc<Segment>]) 
 }
 
 /// A segment is given its header before its first frame: a last file without one was never used.
-fn drop_unborn(files: &dyn Files, found: &mut Vec<Found>) -> Result<(), LogError> {
+fn drop_unborn(files: &dyn Files, found: &mut Vec<SegmentFile>) -> Result<(), LogError> {
     while let Some(last) = found.pop_if(|last| last.head.is_none() && last.bytes <= HEAD_BYTES as u64) {
         tracing::info!(
             file = last.name,
@@ -174,9 +174,9 @@ fn remove(files: &dyn Files, name: &str) -> Result<(), LogError> {
         .map_err(|error| io_error("remove", name, &error))
 }
 
-// === impl Found ===
+// === impl SegmentFile ===
 
-impl Found {
+impl SegmentFile {
     fn read(files: &dyn Files, name: String, base: u64) -> Result<Self, LogError> {
         let (start, bytes) = read_start(files, &name).map_err(|error| io_error("read", &name, &error))?;
         let head = match Head::decode(&start) {
@@ -256,7 +256,7 @@ fn open_last(
     files: &dyn Files,
     ended_cleanly: bool,
     metrics: &LogMetrics,
-    last: &Found,
+    last: &SegmentFile,
     recovery: &mut Recovery,
 ) -> Result<Active, LogError> {
     let fault = |operation| move |error: io::Error| io_error(operation, &last.name, &error);
@@ -301,7 +301,7 @@ fn open_last(
     Ok(if is_trusted { active.trusted() } else { active })
 }
 
-fn last_segment(last: &Found, survey: &Survey, file: &Arc<dyn LogFile>) -> Segment {
+fn last_segment(last: &SegmentFile, survey: &Survey, file: &Arc<dyn LogFile>) -> Segment {
     let (first_time, last_time) = survey.times.unwrap_or((last.began(), last.began()));
     let bounds = Bounds {
         base: last.base,

@@ -18,7 +18,7 @@ use super::tail::Tail;
 use super::walk::{Item, Walk};
 use super::{LogError, LogOptions, io_error};
 use crate::embedded::Durability;
-use crate::embedded::fault::Fault;
+use crate::embedded::fault::LastingFault;
 
 /// The state of an open log.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// One deletion at a time.
     deletion: Mutex<()>,
     /// Why the log cannot be written, in words.
-    pub(super) fault: Fault,
+    pub(super) fault: LastingFault,
     /// One index is made at a time.
     pub(super) indexing: Mutex<()>,
     /// That in which the log was opened: log lines of its readers stand in it.
@@ -66,7 +66,7 @@ impl Shared {
             head_seen,
             synced: AtomicU64::new(head),
             deletion: Mutex::new(()),
-            fault: Fault::default(),
+            fault: LastingFault::default(),
             indexing: Mutex::new(()),
             span: Span::current(),
         }

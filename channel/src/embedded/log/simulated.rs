@@ -23,7 +23,7 @@ pub(super) struct Disk {
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum DiskFault {
     None,
     /// Power goes in the middle of that operation; everything fails until [`Disk::crash`].
     CutAt(u64),
@@ -38,7 +38,7 @@ struct State {
     durable_names: BTreeMap<String, u64>,
     created: u64,
     operations: u64,
-    fault: Fault,
+    fault: DiskFault,
     off: bool,
     /// Handles of an older life are dead.
     life: u64,
@@ -70,7 +70,7 @@ impl Disk {
             durable_names: BTreeMap::new(),
             created: 0,
             operations: 0,
-            fault: Fault::None,
+            fault: DiskFault::None,
             off: false,
             life: 0,
             capacity: u64::MAX,
@@ -81,7 +81,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn set_fault(&self, fault: Fault) {
+    pub(super) fn set_fault(&self, fault: DiskFault) {
         self.state.lock().fault = fault;
     }
 
@@ -124,7 +124,7 @@ impl Disk {
         }
         state.life += 1;
         state.off = false;
-        state.fault = Fault::None;
+        state.fault = DiskFault::None;
     }
 
     /// Turns the power on again without losing anything: as if only the process had ended.
@@ -132,7 +132,7 @@ impl Disk {
         let mut state = self.state.lock();
         state.life += 1;
         state.off = false;
-        state.fault = Fault::None;
+        state.fault = DiskFault::None;
     }
 
     /// The names of the files, sorted.
@@ -239,12 +239,12 @@ impl State {
         let this = self.operations;
         self.operations += 1;
         match self.fault {
-            Fault::CutAt(at) if at == this => {
+            DiskFault::CutAt(at) if at == this => {
                 self.off = true;
                 Err(io::Error::other("the power has gone"))
             }
-            Fault::FailAt(at) if at == this => Err(io::Error::other("an error of the device")),
-            Fault::None | Fault::CutAt(_) | Fault::FailAt(_) => Ok(()),
+            DiskFault::FailAt(at) if at == this => Err(io::Error::other("an error of the device")),
+            DiskFault::None | DiskFault::CutAt(_) | DiskFault::FailAt(_) => Ok(()),
         }
     }
 

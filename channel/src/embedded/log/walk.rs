@@ -6,7 +6,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::files::LogFile;
-use super::frame::{self, Fault, Frame, HEADER_BYTES};
+use super::frame::{self, Frame, HEADER_BYTES, NotAFrame};
 
 /// How much is read at once.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
@@ -193,7 +193,9 @@ impl<'a> Scan<'a> {
                     self.marker = Some(frame.marker);
                     return Ok(Step::Frame(frame, bytes));
                 }
-                Err(Fault::Short { needed }) if self.at + needed as u64 <= self.end => self.load(needed)?,
+                Err(NotAFrame::Short { needed }) if self.at + needed as u64 <= self.end => {
+                    self.load(needed)?
+                }
                 Err(_) => return Ok(Step::Bad),
             }
         }

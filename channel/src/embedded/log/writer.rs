@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use millrace_event::{Moment, Timestamp};
 use tokio::sync::{oneshot, watch};
 
-use super::active::{Active, Failure, Resting};
+use super::active::{Active, NotWritten, Resting};
 use super::answers::{Answer, Answers};
 use super::direct::{self, BLOCK_BYTES};
 use super::frame;
@@ -161,11 +161,11 @@ impl Writer {
                 (self.next, self.end) = (next, next);
                 Ok(time)
             }
-            Err(Failure::Undone(error)) => {
+            Err(NotWritten::Undone(error)) => {
                 self.active = Some(active);
                 Err(error)
             }
-            Err(Failure::Broken(error)) => {
+            Err(NotWritten::Broken(error)) => {
                 self.abandon(active, next, &error);
                 Err(error)
             }

@@ -6,7 +6,7 @@ use millrace_event::{Event, ObjectName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
-use crate::{EarlierFilter, Failure, LaneState, Position, Stage, Work};
+use crate::{EarlierFilter, FailedAttempt, LaneState, Position, Stage, Work};
 
 /// A failure as JSON. The body of the answer is base64 text: it may be any bytes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ pub(super) fn event(stored: Vec<u8>, place: &str) -> Option<Event> {
 }
 
 /// Failures as JSON, the last [`Work::KEPT_FAILURES`] of them.
-pub(super) fn failures_to_db(failures: &[Failure]) -> Vec<u8> {
+pub(super) fn failures_to_db(failures: &[FailedAttempt]) -> Vec<u8> {
     let kept = &failures[failures.len().saturating_sub(Work::KEPT_FAILURES)..];
     if kept.is_empty() {
         return Vec::new();
@@ -124,7 +124,7 @@ pub(super) fn failures_to_db(failures: &[Failure]) -> Vec<u8> {
 }
 
 /// Failures from JSON. They only explain, so damage costs the explanation and not the row.
-pub(super) fn failures_from_db(json: &[u8]) -> Vec<Failure> {
+pub(super) fn failures_from_db(json: &[u8]) -> Vec<FailedAttempt> {
     if json.is_empty() {
         return Vec::new();
     }
@@ -133,7 +133,7 @@ pub(super) fn failures_from_db(json: &[u8]) -> Vec<Failure> {
         .and_then(|stored| {
             stored
                 .into_iter()
-                .map(Failure::try_from)
+                .map(FailedAttempt::try_from)
                 .collect::<Result<_, _>>()
         });
     read.unwrap_or_else(|error| {
@@ -183,8 +183,8 @@ pub(super) fn offsets_from_db(bytes: &[u8]) -> Result<Vec<Position>, StateError>
 
 // === impl StoredFailure ===
 
-impl From<&Failure> for StoredFailure {
-    fn from(failure: &Failure) -> Self {
+impl From<&FailedAttempt> for StoredFailure {
+    fn from(failure: &FailedAttempt) -> Self {
         Self {
             at: failure.at.0,
             stage: stage_to_db(failure.stage),
@@ -198,7 +198,7 @@ impl From<&Failure> for StoredFailure {
     }
 }
 
-impl TryFrom<StoredFailure> for Failure {
+impl TryFrom<StoredFailure> for FailedAttempt {
     type Error = String;
 
     fn try_from(stored: StoredFailure) -> Result<Self, String> {
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_last_failures_are_kept_and_come_back_as_they_went() {
-        let failure = |n: u32| Failure {
+        let failure = |n: u32| FailedAttempt {
             at: Timestamp(5),
             stage: Stage::DeadLetter,
             attempt: n,

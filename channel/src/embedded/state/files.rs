@@ -5,16 +5,16 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use crate::embedded::fault::Fault;
-use crate::embedded::place::Place;
+use crate::embedded::fault::LastingFault;
+use crate::embedded::path_identity::PathIdentity;
 
 /// The database and its companion files, and what is wrong with them.
 #[derive(Debug)]
 pub(super) struct Files {
-    database: Place,
+    database: PathIdentity,
     /// None while it is closed.
-    companions: Mutex<Vec<Place>>,
-    pub(super) fault: Fault,
+    companions: Mutex<Vec<PathIdentity>>,
+    pub(super) fault: LastingFault,
 }
 
 // === impl Files ===
@@ -23,15 +23,16 @@ impl Files {
     /// The files of a database. Its companions are looked for once it is [`Files::opened`].
     pub(super) fn of(database: &Path) -> std::io::Result<Self> {
         Ok(Self {
-            database: Place::named(database)?,
+            database: PathIdentity::named(database)?,
             companions: Mutex::default(),
-            fault: Fault::default(),
+            fault: LastingFault::default(),
         })
     }
 
     /// The database is open: from now on its companions are looked for too.
     pub(super) fn opened(&self) -> std::io::Result<()> {
-        let companion = |suffix| Place::named(&super::schema::with_suffix(self.database.path(), suffix));
+        let companion =
+            |suffix| PathIdentity::named(&super::schema::with_suffix(self.database.path(), suffix));
         *self.companions.lock() = vec![companion("-wal")?, companion("-shm")?];
         Ok(())
     }
@@ -62,7 +63,7 @@ impl Files {
             ));
         }
         let companions = self.companions.lock();
-        let lost = companions.iter().find(|place| place.is_lost())?;
+        let lost = companions.iter().find(|companion| companion.is_lost())?;
         Some(format!(
             "{} was removed or replaced while Millrace had it open: stop Millrace with SIGTERM, which writes everything into {}, \
              and start it again",

@@ -20,7 +20,7 @@ const SELECT: &str = "
 
 /// Where new lanes begin, and what time it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Admission {
+pub(crate) struct LaneStart {
     /// The first position that is a new lane's own.
     pub(crate) start: u64,
     /// The steady time now: a lane that is replaced by another one is orphaned since then.
@@ -42,7 +42,7 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Lane>, StateError> {
 pub(super) fn open(
     db: &Connection,
     specs: &[LaneSpec],
-    admission: Admission,
+    admission: LaneStart,
     effects: &mut Effects,
 ) -> Result<Vec<Lane>, StateError> {
     let router: i64 = db.query_row("SELECT router FROM channel WHERE id = 1", [], |row| row.get(0))?;
@@ -100,7 +100,7 @@ fn find(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
 fn make(
     db: &Connection,
     spec: &LaneSpec,
-    admission: Admission,
+    admission: LaneStart,
     router: i64,
     effects: &mut Effects,
 ) -> Result<i64, StateError> {

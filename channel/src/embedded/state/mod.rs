@@ -44,7 +44,7 @@ use worker::{Effects, Order, Task};
 pub(crate) use codec::{stage_from_db, stage_to_db};
 pub(crate) use error::StateError;
 pub(crate) use holds::{Hindmost, Orphan};
-pub(crate) use lanes::Admission;
+pub(crate) use lanes::LaneStart;
 pub(crate) use opened::Opened;
 pub(crate) use schema::{SchemaError, is_damage, set_aside};
 
@@ -115,7 +115,7 @@ impl State {
     pub(crate) async fn open_lanes(
         &self,
         specs: Vec<LaneSpec>,
-        admission: Admission,
+        admission: LaneStart,
     ) -> Result<Vec<Lane>, StateError> {
         if !self.is_open() {
             let asked = specs.clone();

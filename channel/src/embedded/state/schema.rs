@@ -95,7 +95,7 @@ const STEPS: [&str; 4] = [
 
 /// What was found at opening.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Database {
     /// The connection that writes.
     pub(super) db: Connection,
     /// There was no state before.
@@ -127,7 +127,7 @@ pub(crate) enum SchemaError {
 
 /// Opens the database, or makes it. `must_exist` (the log holds events): an absent or empty file is
 /// unreadable, not new.
-pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> {
+pub(super) fn open(file: &Path, must_exist: bool) -> Result<Database, SchemaError> {
     let db = connect(file).map_err(unreadable)?;
     let version: i64 = db
         .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -155,7 +155,7 @@ pub(super) fn open(file: &Path, must_exist: bool) -> Result<Found, SchemaError> 
             migrate(&db, version).map_err(unreadable)?;
         }
     }
-    Ok(Found { db, fresh })
+    Ok(Database { db, fresh })
 }
 
 /// Opens a database that nobody has open, and that is whole and of this version, to read what it holds.

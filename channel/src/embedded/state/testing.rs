@@ -19,8 +19,8 @@ pub(crate) fn spec(trigger: &str) -> LaneSpec {
     }
 }
 
-pub(crate) fn admission(start: u64) -> Admission {
-    Admission {
+pub(crate) fn admission(start: u64) -> LaneStart {
+    LaneStart {
         start,
         now: Timestamp(1_000),
     }

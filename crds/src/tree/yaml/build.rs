@@ -11,7 +11,7 @@ use super::Tree;
 use crate::problem::{Code, MAX_PROBLEMS, Mark, shown};
 use crate::tree::merge::merged;
 use crate::tree::node::{Entry, Node, ReadsAs, Scalar, Shape, as_key, measure, nothing};
-use crate::tree::{Fault, MAX_DEPTH, MAX_NODES, fault, too_deep, too_large};
+use crate::tree::{MAX_DEPTH, MAX_NODES, Malformed, fault, too_deep, too_large};
 
 /// A collection that is being filled.
 enum Frame {
@@ -43,7 +43,7 @@ pub(super) struct Builder {
     root: Option<Node>,
     anchors: HashMap<usize, Anchored>,
     nodes: usize,
-    faults: Vec<Fault>,
+    faults: Vec<Malformed>,
     /// The first fault beyond those.
     cut: Option<Mark>,
     /// The scalar that is placed is a plain `<<`.
@@ -61,7 +61,7 @@ struct Anchored {
 
 impl Builder {
     /// Takes the next event of the document.
-    pub(super) fn take(&mut self, event: Event<'_>, at: Mark) -> Result<(), Fault> {
+    pub(super) fn take(&mut self, event: Event<'_>, at: Mark) -> Result<(), Malformed> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.is_merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
@@ -124,7 +124,7 @@ impl Builder {
         root.map(|root| Tree { root, faults, cut })
     }
 
-    fn open(&mut self, frame: Frame, at: Mark) -> Result<(), Fault> {
+    fn open(&mut self, frame: Frame, at: Mark) -> Result<(), Malformed> {
         if self.stack.len() >= MAX_DEPTH {
             return Err(too_deep(at));
         }
@@ -132,7 +132,7 @@ impl Builder {
         Ok(())
     }
 
-    fn close(&mut self, at: Mark) -> Result<(), Fault> {
+    fn close(&mut self, at: Mark) -> Result<(), Malformed> {
         match self.stack.pop() {
             Some(Frame::List { at, anchor, items }) => self.add(
                 Node {
@@ -167,7 +167,7 @@ impl Builder {
     }
 
     /// Puts a finished part where it belongs, and remembers it when it has an anchor.
-    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Malformed> {
         self.count(1, node.at)?;
         if anchor != 0 {
             let (nodes, height) = measure(&node);
@@ -184,7 +184,7 @@ impl Builder {
         self.place(node)
     }
 
-    fn alias(&mut self, anchor: usize, at: Mark) -> Result<(), Fault> {
+    fn alias(&mut self, anchor: usize, at: Mark) -> Result<(), Malformed> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             let message = "an alias must not stand within what it stands for";
             self.note(at, Code::YamlUnsupported, message);
@@ -200,7 +200,7 @@ impl Builder {
         self.place(node)
     }
 
-    fn place(&mut self, node: Node) -> Result<(), Fault> {
+    fn place(&mut self, node: Node) -> Result<(), Malformed> {
         let is_merge = std::mem::take(&mut self.is_merge);
         let mut odd = None;
         match self.stack.last_mut() {
@@ -282,7 +282,7 @@ impl Builder {
         self.note(at, Code::YamlUnsupported, message);
     }
 
-    fn count(&mut self, nodes: usize, at: Mark) -> Result<(), Fault> {
+    fn count(&mut self, nodes: usize, at: Mark) -> Result<(), Malformed> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             return Err(too_large(at));

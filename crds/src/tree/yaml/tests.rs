@@ -4,7 +4,7 @@ use super::*;
 use crate::problem::MAX_PROBLEMS;
 use crate::tree::MAX_DEPTH;
 
-fn first_fault(text: &str) -> Fault {
+fn first_fault(text: &str) -> Malformed {
     for document in Trees::new(text) {
         match document {
             Err(fault) => return fault,

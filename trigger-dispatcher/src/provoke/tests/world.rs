@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::Applied;
-use crate::metrics::BrokerMetrics;
+use crate::metrics::ServingMetrics;
 use crate::provoke::testing::{Held, Provoked};
 use crate::{Dispatcher, DispatcherOptions, Metrics, Parts};
 
@@ -59,7 +59,7 @@ pub(super) struct World {
     pub(super) applied: watch::Receiver<Applied>,
     pub(super) stop: CancellationToken,
     pub(super) ended: JoinHandle<()>,
-    pub(super) counts: BrokerMetrics,
+    pub(super) counts: ServingMetrics,
     pub(super) _folder: Option<TempDir>,
 }
 

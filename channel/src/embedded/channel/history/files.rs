@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::embedded::disk::{Disk, Space};
-use crate::embedded::place::Place;
+use crate::embedded::path_identity::PathIdentity;
 
 /// The two files, the newer of which is appended to.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
     /// The folder that holds it, which an operator may move away.
-    home: Option<Place>,
+    home: Option<PathIdentity>,
     disk: Arc<Disk>,
     limit: u64,
     /// The length of the newer file, once this process has written to it.
@@ -39,7 +39,7 @@ impl Files {
     pub(super) fn new(folder: &Path, limit: u64, disk: Arc<Disk>) -> Self {
         Self {
             folder: folder.to_owned(),
-            home: folder.parent().and_then(|home| Place::named(home).ok()),
+            home: folder.parent().and_then(|home| PathIdentity::named(home).ok()),
             disk,
             limit,
             length: None,
@@ -57,7 +57,7 @@ impl Files {
     }
 
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.home.as_ref().is_some_and(Place::is_lost) {
+        if self.home.as_ref().is_some_and(PathIdentity::is_lost) {
             return Err(io::ErrorKind::NotFound.into());
         }
         if self.disk.space().is_some_and(Space::is_all_but_full) {

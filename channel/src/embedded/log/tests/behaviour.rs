@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::simulated::Fault;
+use super::super::simulated::DiskFault;
 use super::*;
 
 async fn append_many(log: &Log, ids: std::ops::Range<usize>) {
@@ -228,7 +228,7 @@ async fn a_failed_sync_is_never_repeated_and_its_offsets_are_skipped() {
     let (log, _) = open(&disk, &options());
     append_many(&log, 0..3).await;
     // The write of the next append, then its sync.
-    disk.set_fault(Fault::FailAt(disk.operations() + 1));
+    disk.set_fault(DiskFault::FailAt(disk.operations() + 1));
     let failed = log.append(vec![event(90, 10), event(91, 10)]).await;
     assert!(
         matches!(

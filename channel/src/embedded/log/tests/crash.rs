@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tokio::task::JoinSet;
 
 use super::super::header::{self, Head};
-use super::super::simulated::Fault;
+use super::super::simulated::DiskFault;
 use super::*;
 
 /// Runs of the script with a fault at each operation.
@@ -168,7 +168,7 @@ fn check_batches(ledger: &Ledger, records: &[(u64, usize)], oldest: u64) {
 }
 
 /// Runs the script with a fault at every operation, until it ends before the fault.
-async fn at_every_operation(durability: Durability, fault: impl Fn(u64) -> Fault, seeds: u64) {
+async fn at_every_operation(durability: Durability, fault: impl Fn(u64) -> DiskFault, seeds: u64) {
     for seed in 0..seeds {
         for at in 0.. {
             let (disk, mut ledger) = (Disk::new(seed * 1_000_003 + at), Ledger::default());
@@ -181,7 +181,7 @@ async fn at_every_operation(durability: Durability, fault: impl Fn(u64) -> Fault
             disk.set_fault(fault(at));
             script(&disk, &options, &mut ledger).await;
             let ended = disk.operations() <= at;
-            assert!(ended || disk.is_off() || matches!(fault(at), Fault::FailAt(_)));
+            assert!(ended || disk.is_off() || matches!(fault(at), DiskFault::FailAt(_)));
             disk.crash();
             check(&disk, &options, &mut ledger, durability == Durability::Sync).await;
             if ended {
@@ -194,12 +194,12 @@ async fn at_every_operation(durability: Durability, fault: impl Fn(u64) -> Fault
 
 #[tokio::test]
 async fn a_power_cut_at_any_operation_loses_nothing_that_was_acknowledged() {
-    at_every_operation(Durability::Sync, Fault::CutAt, SEEDS).await;
+    at_every_operation(Durability::Sync, DiskFault::CutAt, SEEDS).await;
 }
 
 #[tokio::test]
 async fn a_failure_of_any_operation_followed_by_a_power_cut_loses_nothing_that_was_acknowledged() {
-    at_every_operation(Durability::Sync, Fault::FailAt, SEEDS).await;
+    at_every_operation(Durability::Sync, DiskFault::FailAt, SEEDS).await;
 }
 
 /// The state of a new Broker says that its last run ended cleanly, also if the process was killed while it
@@ -233,7 +233,7 @@ async fn what_a_killed_process_left_unsynced_is_synced_before_it_is_written_to()
 
 #[tokio::test]
 async fn without_syncs_a_power_cut_leaves_a_whole_beginning() {
-    at_every_operation(Durability::Os, Fault::CutAt, SEEDS).await;
+    at_every_operation(Durability::Os, DiskFault::CutAt, SEEDS).await;
 }
 
 #[tokio::test]

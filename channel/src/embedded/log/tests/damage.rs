@@ -21,7 +21,7 @@ async fn written(events: usize, segment_bytes: u64, closed: bool) -> Disk {
     }
     if !closed {
         // As after a kill: without the mark of a clean end.
-        disk.set_fault(super::super::simulated::Fault::CutAt(disk.operations()));
+        disk.set_fault(super::super::simulated::DiskFault::CutAt(disk.operations()));
         drop(log);
         disk.revive();
     }
