@@ -24,10 +24,10 @@ pub(crate) struct Tree {
 
 /// Reads the one document of a text that stands at `at` of another document, as in an annotation. Every part
 /// of it has that place.
-pub(crate) fn within(text: &str, at: Mark) -> Result<Node, Fault> {
+pub(crate) fn within(text: &str, at: Mark) -> Result<Node, Malformed> {
     let mut trees = Trees::new(text);
     let first = trees.next().transpose();
-    let tree = first.map_err(|first| Fault { at, ..first })?;
+    let tree = first.map_err(|first| Malformed { at, ..first })?;
     let Some(mut tree) = tree else {
         return Err(fault(
             at,
@@ -39,7 +39,7 @@ pub(crate) fn within(text: &str, at: Mark) -> Result<Node, Fault> {
         .next()
         .map(|_| fault(at, Code::YamlSyntax, "one document is expected, and not several"));
     if let Some(first) = tree.faults.drain(..).next().or(second) {
-        return Err(Fault { at, ..first });
+        return Err(Malformed { at, ..first });
     }
     tree.root.put_at(at);
     Ok(tree.root)
