@@ -2,6 +2,7 @@
 //! field.
 
 use millrace_crds::{Code, Document, Loaded, load_text};
+use millrace_model::auth::{ClientLogin, OAuth2};
 use millrace_model::{Auth, ClientCertificate, Credentials, Mesh, NoTarget, ObjectName, Secret, Trigger};
 use serde_json::json;
 
@@ -80,6 +81,23 @@ fn each_way_to_prove_who_sends_is_read() {
                 ..none.clone()
             },
         ),
+        (
+            format!(
+                "oauth2: {{tokenUrl: \"https://id/t\", clientId: c, clientSecret: {SECRET}, scope: a b, audience: x, \
+                 clientAuthentication: body}}"
+            ),
+            Auth {
+                credentials: Some(Credentials::OAuth2(Box::new(OAuth2 {
+                    token_url: "https://id/t".parse().expect("a URL"),
+                    client_id: Secret::Value(b"c".as_slice().into()),
+                    client_secret: hush(),
+                    scope: Some("a b".to_owned()),
+                    audience: Some("x".to_owned()),
+                    login: ClientLogin::Body,
+                }))),
+                ..none.clone()
+            },
+        ),
     ] {
         assert_eq!(subscriber_auth(&text), expected, "{text}");
     }
@@ -140,6 +158,28 @@ fn every_fault_is_named_where_it_is() {
         (
             "standardWebhooks: {secrets: [hush]}".to_owned(),
             ".standardWebhooks.secrets[0]",
+            Code::WrongType,
+        ),
+        (
+            "oauth2: {tokenUrl: \"/token\", clientId: c, clientSecret: {env: S}}".to_owned(),
+            ".oauth2.tokenUrl",
+            Code::BadUri,
+        ),
+        (
+            format!(
+                "oauth2: {{tokenUrl: \"https://id/\", clientId: c, clientSecret: {SECRET}, clientAuthentication: both}}"
+            ),
+            ".oauth2.clientAuthentication",
+            Code::UnknownValue,
+        ),
+        (
+            format!("oauth2: {{clientId: c, clientSecret: {SECRET}}}"),
+            ".oauth2.tokenUrl",
+            Code::MissingField,
+        ),
+        (
+            "oauth2: {tokenUrl: \"https://id/\", clientId: c, clientSecret: hush}".to_owned(),
+            ".oauth2.clientSecret",
             Code::WrongType,
         ),
         ("{bearer: ".to_owned(), "", Code::YamlSyntax),

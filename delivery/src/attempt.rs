@@ -11,7 +11,7 @@ use millrace_event::http::{Outgoing, write_binary, write_structured};
 use millrace_event::{Event, Origin, Timestamp};
 use millrace_model::Format;
 
-use crate::auth::{Ready, Sender};
+use crate::auth::{Sender, Shown};
 
 /// What to send, and how. [`crate::target`] knows where to.
 #[derive(Clone, Copy, Debug)]
@@ -53,10 +53,10 @@ impl Request<'_> {
         uri: &Uri,
         host: HeaderValue,
         mut headers: HeaderMap,
-        shown: Option<(&Ready, Timestamp)>,
+        shown: Option<(&Shown, Timestamp)>,
     ) -> http::Request<Full<Bytes>> {
         let format = match shown {
-            Some((ready, _)) if ready.signs_body() => Format::Json,
+            Some((shown, _)) if shown.signs_body() => Format::Json,
             Some(_) | None => self.format,
         };
         let body = match format {
@@ -75,8 +75,8 @@ impl Request<'_> {
         if self.wants_reply {
             headers.insert(PREFER, REPLY);
         }
-        if let (Some((ready, now)), Some(sender)) = (shown, &self.sender) {
-            ready.put_on(&mut headers, &body, self.event, sender, now);
+        if let (Some((shown, now)), Some(sender)) = (shown, &self.sender) {
+            shown.put_on(&mut headers, &body, self.event, sender, now);
         }
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -87,7 +87,7 @@ impl Request<'_> {
 }
 
 /// Path and query, as they stand after a request's method; `/` where the URL has none.
-fn origin_form(uri: &Uri) -> Uri {
+pub(crate) fn origin_form(uri: &Uri) -> Uri {
     Uri::from(
         uri.path_and_query()
             .cloned()

@@ -38,7 +38,7 @@ pub(crate) async fn connect(
     limit: Duration,
 ) -> Result<Wire, Unmade> {
     let connecting = async {
-        let tcp = first_reachable(addresses, guard, limit).await?;
+        let tcp = first_reachable(&endpoint.host, addresses, guard, limit).await?;
         if endpoint.tls {
             let shaken = tls.handshake(&endpoint.host, tcp, identity).await?;
             Ok(Wire::Tls(Box::new(shaken)))
@@ -55,6 +55,7 @@ pub(crate) async fn connect(
 /// Tries the allowed addresses in order. When all fail, the last failure is reported; the guard's refusal
 /// only when it allowed none. A shortage of our own ends the search, as it tells nothing about the address.
 async fn first_reachable(
+    host: &str,
     addresses: &[SocketAddr],
     guard: &Guard,
     timeout: Duration,
@@ -62,7 +63,7 @@ async fn first_reachable(
     let mut refused = None;
     let mut allowed = Vec::with_capacity(addresses.len().min(ADDRESSES_TRIED));
     for &address in addresses {
-        match guard.check(address) {
+        match guard.check_host(host, address) {
             Ok(()) if allowed.len() < ADDRESSES_TRIED => allowed.push(address),
             Ok(()) => break,
             Err(error) => refused = Some(error),
@@ -144,15 +145,16 @@ mod tests {
         };
         let metadata: SocketAddr = "169.254.169.254:80".parse().expect("an address");
 
-        let tcp = first_reachable(&[metadata, gone, good], &Guard::default(), SOON)
+        let tcp = first_reachable("a.example", &[metadata, gone, good], &Guard::default(), SOON)
             .await
             .expect("connects");
         assert_eq!(tcp.peer_addr().expect("an address"), good);
 
-        let only_gone = failed(first_reachable(&[metadata, gone], &Guard::default(), SOON).await);
+        let only_gone =
+            failed(first_reachable("a.example", &[metadata, gone], &Guard::default(), SOON).await);
         assert!(matches!(only_gone, NoAnswer::Connect(_)), "{only_gone}");
 
-        let none = failed(first_reachable(&[metadata], &Guard::default(), SOON).await);
+        let none = failed(first_reachable("a.example", &[metadata], &Guard::default(), SOON).await);
         assert!(matches!(none, NoAnswer::Refused(_)), "{none}");
     }
 

@@ -17,12 +17,13 @@ use millrace_budget::Hold;
 use millrace_model::Shortage;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::auth::Ready;
+use crate::auth::Shown;
 use crate::connector::Shared;
 use crate::exchange::{Answer, Bounds, Open};
 use crate::means::Means;
 use crate::metrics::Class;
 use crate::no_answer::{NoAnswer, Unmade};
+use crate::outcome::BODY_KEPT;
 use crate::outgoing::{Owner, Parked};
 use crate::patience::Patience;
 use crate::{Outcome, Request};
@@ -58,7 +59,7 @@ struct Progress {
     connected: bool,
     answer: Option<Answer>,
     /// What the request shows.
-    shown: Option<Arc<Ready>>,
+    shown: Option<Shown>,
 }
 
 // === impl Connection ===
@@ -124,9 +125,9 @@ impl Connection {
             None => Err(progress.too_late(request.timeout)),
         };
         self.means = Means::default();
-        let (mut outcome, class) = self.judge(request, result, progress.answer.as_ref());
+        let (mut outcome, mut class) = self.judge(request, result, progress.answer.as_ref());
         if let Some(shown) = &progress.shown {
-            outcome = shown.veiled(outcome);
+            (outcome, class) = shown.conclude(outcome, class);
         }
         if let Some(answer) = progress.answer {
             self.headers = answer.headers;
@@ -217,15 +218,22 @@ impl Connection {
         } = self;
         let bounds = Bounds {
             wants_reply: request.wants_reply,
+            keep: BODY_KEPT,
             max: shared.options.max_answer_bytes,
             replies: &shared.options.replies,
             patience,
         };
         if let Some(sender) = &request.sender {
             // Boxed: most targets are shown nothing.
-            progress.shown = Some(Box::pin(sender.auth.ready()).await?);
+            let shown = Box::pin(sender.auth.show(shared, parked.owner())).await;
+            if matches!(shown, Err(Unmade::Short(_))) {
+                // Others may need what this connection holds to get on.
+                *slot = None;
+                drop(parked.take());
+            }
+            progress.shown = Some(shown?);
         }
-        let identity = progress.shown.as_ref().and_then(|shown| shown.identity.as_ref());
+        let identity = progress.shown.as_ref().and_then(Shown::identity);
         let mut kept = slot.take().or_else(|| parked.take());
         if let Some(open) = &mut kept
             && !open.takes(uri, identity).await
@@ -245,7 +253,7 @@ impl Connection {
             };
             progress.connected = true;
             let exchanged = {
-                let shown = progress.shown.as_deref().map(|shown| (shown, shared.clock.now()));
+                let shown = progress.shown.as_ref().map(|shown| (shown, shared.clock.now()));
                 let http = request.http(uri, open.host(), std::mem::take(headers), shown);
                 let sent = pin!(open.send(http));
                 open.exchange(sent, &bounds, &mut progress.answer).await

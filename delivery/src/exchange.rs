@@ -50,6 +50,8 @@ pub(crate) struct Open {
 pub(crate) struct Bounds<'a> {
     /// Whether the answer may be a reply.
     pub(crate) wants_reply: bool,
+    /// The most bytes that are kept of a body that is no reply.
+    pub(crate) keep: usize,
     /// The most bytes of the body that are read.
     pub(crate) max: usize,
     /// The memory for replies.
@@ -197,7 +199,7 @@ impl Open {
             return Ok(Box::pin(self.read_reply(incoming, answer, bounds)).await?);
         }
         while let Some(piece) = self.next_piece(&mut incoming).await? {
-            if !answer.body.take(piece, BODY_KEPT.min(bounds.max), bounds.max) {
+            if !answer.body.take(piece, bounds.keep.min(bounds.max), bounds.max) {
                 return Ok(());
             }
         }

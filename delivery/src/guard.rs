@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::egress::Egress;
+
 /// Which addresses deliveries may go to.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
@@ -14,6 +16,8 @@ pub struct Guard {
     /// Addresses never to connect to, beside link-local and metadata addresses: Millrace's own admin
     /// listener. An unspecified address means this port on every address of this machine.
     pub refuse: Vec<SocketAddr>,
+    /// What the operator allows and denies beyond that.
+    pub egress: Egress,
 }
 
 /// Why a connection was not made.
@@ -48,13 +52,24 @@ const METADATA_V6: [Ipv6Addr; 4] = [
 // === impl Guard ===
 
 impl Guard {
-    /// Whether a connection to `address` may be tried. Asked for each address that a name resolves to.
+    /// Whether a connection to `address` may be tried, which no name leads to.
     pub fn check(&self, address: SocketAddr) -> Result<(), Refused> {
+        self.judge(None, address)
+    }
+
+    /// Whether a connection to `address` may be tried, of the host with that name. Asked for each address
+    /// that the name resolves to.
+    pub fn check_host(&self, host: &str, address: SocketAddr) -> Result<(), Refused> {
+        self.judge(Some(host), address)
+    }
+
+    fn judge(&self, host: Option<&str>, address: SocketAddr) -> Result<(), Refused> {
         let reason = match plain(address.ip()) {
             IpAddr::V4(ip) => self.judge_v4(ip),
             IpAddr::V6(ip) => self.judge_v6(ip),
         };
-        match reason.or_else(|| self.judge_listener(address)) {
+        let reason = reason.or_else(|| self.judge_listener(address));
+        match reason.or_else(|| self.egress.judge(host, address)) {
             Some(reason) => Err(Refused {
                 address: address.ip(),
                 reason,
@@ -125,13 +140,13 @@ impl Guard {
 }
 
 /// The address without its IPv4-mapped dress: `::ffff:127.0.0.1` connects to 127.0.0.1.
-fn plain(ip: IpAddr) -> IpAddr {
+pub(crate) fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
 /// The IPv4 address that a translator or tunnel takes out of an IPv6 address: NAT64 (RFC 6052 and the
 /// local-use prefix of RFC 8215), 6to4 (RFC 3056), and the old IPv4-compatible form.
-fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(crate) fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let last = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match ip.segments() {
         [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x0064, 0xff9b, 1, _, _, _, high, low] => {
@@ -221,6 +236,7 @@ mod tests {
         let guard = Guard {
             refuse_loopback: true,
             refuse: vec![],
+            ..Guard::default()
         };
         for text in [
             "127.0.0.1:80",
@@ -254,6 +270,7 @@ mod tests {
             let guard = Guard {
                 refuse_loopback: false,
                 refuse: vec![address(own)],
+                ..Guard::default()
             };
             assert_eq!(
                 refused(&guard, target),
@@ -276,6 +293,7 @@ mod tests {
             let guard = Guard {
                 refuse_loopback: false,
                 refuse: vec![address(own)],
+                ..Guard::default()
             };
             let verdict = guard.check_connected(address(local), address(peer));
             assert_eq!(

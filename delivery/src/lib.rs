@@ -3,10 +3,10 @@
 //! The files follow an attempt in order: what to send ([`attempt`]), what it shows ([`auth`]), to which kind
 //! of target ([`target`], [`own_ingress`]), where that is (`endpoint`), which addresses it has (`resolve`,
 //! `lookups`), whether one more connection may be opened (`means`, `outgoing`, by the rules of `shares` and
-//! `permits`), whether it may lead there ([`guard`]), how to connect ([`connector`], `connect`, `tls`,
-//! `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage from a
-//! failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what the
-//! answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
+//! `permits`), whether it may lead there ([`guard`], [`egress`]), how to connect ([`connector`], `connect`,
+//! `tls`, `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage
+//! from a failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what
+//! the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
 //! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
 
 pub mod attempt;
@@ -16,6 +16,7 @@ mod connect;
 pub mod connection;
 pub mod connector;
 pub mod dead_letter;
+pub mod egress;
 mod endpoint;
 mod exchange;
 pub mod guard;

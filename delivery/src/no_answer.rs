@@ -18,6 +18,8 @@ pub(crate) enum NoAnswer {
     BadUrl(Uri),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("{0}")]
+    NoToken(String),
     #[error("nothing was sent, since it could not be proven who sends it: {0}")]
     NoCredentials(String),
     #[error("name not found: {name} ({cause})")]
@@ -127,7 +129,7 @@ impl NoAnswer {
             | Self::Connect(_)
             | Self::NoRoots(_)
             | Self::Tls(_) => Class::Unreachable,
-            Self::NoCredentials(_) => Class::NoCredentials,
+            Self::NoCredentials(_) | Self::NoToken(_) => Class::NoCredentials,
             Self::NotConnected(_) | Self::SlowReply | Self::Late(_) | Self::LateMidway(_) => Class::TimedOut,
             Self::AfterPause { cause, .. } => cause.class(),
             Self::Closed | Self::ClosedMidway | Self::HeaderTooLarge | Self::NotHttp(_) | Self::Broken(_) => {

@@ -142,6 +142,7 @@ mod tests {
         let endpoint = Endpoint::of(&format!("http://{name}/").parse().unwrap()).unwrap();
         let bounds = Bounds {
             wants_reply: true,
+            keep: 0,
             max: MAX,
             replies,
             patience: Box::leak(Box::new(Patience::new(Instant::now()))),

@@ -1,5 +1,7 @@
 //! How a delivery proves who sends it: credentials, a client certificate, and a signature.
 
+use http::Uri;
+
 use crate::Secret;
 
 /// What a delivery shows to its target. `S` is a secret: where it is found ([`Secret`]), or, once it is read,
@@ -26,6 +28,35 @@ pub enum Credentials<S = Secret> {
         /// The password.
         password: S,
     },
+    /// A token of an OAuth 2.0 server.
+    OAuth2(Box<OAuth2<S>>),
+}
+
+/// How a token is had of an OAuth 2.0 server: by client credentials (RFC 6749, section 4.4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OAuth2<S = Secret> {
+    /// Where tokens are asked for.
+    pub token_url: Uri,
+    /// The client.
+    pub client_id: S,
+    /// Its password.
+    pub client_secret: S,
+    /// What the token is to permit: words with blanks between them.
+    pub scope: Option<String>,
+    /// Whom the token is for, where the server asks for that.
+    pub audience: Option<String>,
+    /// Where the client's password stands.
+    pub login: ClientLogin,
+}
+
+/// Where the password of an OAuth 2.0 client stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientLogin {
+    /// In the header `Authorization`, as HTTP Basic.
+    #[default]
+    Header,
+    /// In the body, beside the other parameters.
+    Body,
 }
 
 /// A client certificate.
@@ -78,6 +109,24 @@ impl<S> Credentials<S> {
                 username: find(username),
                 password: find(password),
             },
+            Self::OAuth2(oauth2) => {
+                let OAuth2 {
+                    token_url,
+                    client_id,
+                    client_secret,
+                    scope,
+                    audience,
+                    login,
+                } = &**oauth2;
+                Credentials::OAuth2(Box::new(OAuth2 {
+                    token_url: token_url.clone(),
+                    client_id: find(client_id),
+                    client_secret: find(client_secret),
+                    scope: scope.clone(),
+                    audience: audience.clone(),
+                    login: *login,
+                }))
+            }
         }
     }
 
@@ -85,6 +134,7 @@ impl<S> Credentials<S> {
         match self {
             Self::Bearer(token) => vec![token],
             Self::Basic { username, password } => vec![username, password],
+            Self::OAuth2(oauth2) => vec![&oauth2.client_id, &oauth2.client_secret],
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn judge(guard: &Guard, host: &str, port: u16) -> Result<(), Unfit> {
     let found = found.map_err(|error| Unfit::NotFound(format!("name not found: {host} ({error})")))?;
     for address in found {
         let refused = |refused| Unfit::Refused(format!("{host}:{port}: {refused}"));
-        guard.check(address).map_err(refused)?;
+        guard.check_host(host, address).map_err(refused)?;
         let is_own = is_of_this_machine(UdpSocket::bind((address.ip(), 0)));
         let is_own = is_own
             .map_err(|error| Unfit::Unknown(format!("{host}:{port}: it cannot be judged now ({error})")))?;

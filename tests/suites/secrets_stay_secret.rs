@@ -33,7 +33,7 @@ impl Canaries {
         let signing = format!("whsec_{}", BASE64_STANDARD.encode(octets));
         let identity = tls::self_signed(&["client"], false)?;
         let mut secrets = BTreeMap::new();
-        for name in ["token", "password", "dead", "broken", "hook"] {
+        for name in ["token", "password", "dead", "broken", "hook", "client", "access"] {
             secrets.insert(name, word(name));
         }
         secrets.insert("signing", signing);
@@ -81,6 +81,8 @@ impl Canaries {
         }
         let basic = format!("shop:{}", self.get("password"));
         all.push(("password", BASE64_STANDARD.encode(basic).into_bytes()));
+        let login = format!("shop:{}", self.get("client"));
+        all.push(("client", BASE64_STANDARD.encode(login).into_bytes()));
         all
     }
 
@@ -145,6 +147,20 @@ fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> a
     sink.decide("/fails", repeating(500));
     sink.decide("/takes", repeating(202));
     sink.decide("/dead", repeating(404));
+    let access = format!(
+        r#"{{"access_token": "{}", "expires_in": 600}}"#,
+        canaries.get("access")
+    );
+    sink.decide("/token", move |_, _| {
+        Answer::status(200)
+            .header("content-type", "application/json")
+            .body(access.clone())
+    });
+    let oauth2 = format!(
+        "{{oauth2: {{tokenUrl: '{}', clientId: shop, clientSecret: {}}}}}",
+        sink.url("/token"),
+        key("client")
+    );
     let away = other.url("/elsewhere");
     sink.decide("/moved", move |_, _| {
         Answer::status(307).header("location", &away)
@@ -159,6 +175,7 @@ fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> a
         .trigger(&trigger("refuses", &sink.url("/refuses"), &token))
         .trigger(&trigger("fails", &sink.url("/fails"), &basic))
         .trigger(&trigger("takes", &sink.url("/takes"), &signed))
+        .trigger(&trigger("oauth2", &sink.url("/refuses"), &oauth2))
         .trigger(&trigger("moved", &sink.url("/moved"), &basic))
         .trigger(&trigger("plain", &plain, &certified))
         .trigger(&trigger(
@@ -181,8 +198,9 @@ fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> a
     // A line break cannot stand in a header: this token is refused, and must not be repeated.
     let secret = format!(
         "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: canaries, namespace: shop}}\n\
-         stringData: {{token: {}, password: {}, dead: {}, broken: \"{}\\nx\", signing: {}}}\n",
+         stringData: {{token: {}, client: {}, password: {}, dead: {}, broken: \"{}\\nx\", signing: {}}}\n",
         canaries.get("token"),
+        canaries.get("client"),
         canaries.get("password"),
         canaries.get("dead"),
         canaries.get("broken"),
@@ -292,7 +310,7 @@ async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
     };
     mesh.send("shop/default", &[Event::new("1", "x")]).await?;
     // All but `takes` fail, each in its way.
-    mesh.admin().until_parked(7).await?;
+    mesh.admin().until_parked(8).await?;
     sink.wait_for("/takes", 1).await?;
     wait_until("the tail to have seen it all", || async {
         Ok((tail.stdout().len() > 10).then_some(()))
@@ -308,6 +326,7 @@ async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
             .collect()
     };
     assert!(shown("/refuses").contains(canaries.get("token")));
+    assert!(shown("/refuses").contains(canaries.get("access")));
     assert!(shown("/takes").contains(canaries.get("token")));
     assert!(shown("/dead").contains(canaries.get("dead")));
     assert!(!shown("/dead").contains(canaries.get("password")) && shown("/fails").starts_with("Basic "));

@@ -3,8 +3,11 @@
 //! They are annotations because Knative's kinds have no field for it, and its webhook refuses other fields.
 //! Secrets are referred to, as everywhere; none stands in the annotation itself.
 
+use millrace_model::auth::{ClientLogin, OAuth2};
 use millrace_model::{Auth, ClientCertificate, Credentials};
 
+use super::delivery::choose;
+use super::destination::absolute;
 use super::metadata::Metadata;
 use super::secret::SecretRef;
 use crate::field::{Field, Object};
@@ -22,7 +25,9 @@ pub(crate) const SINK: &str = "sink-auth";
 /// The most secrets that sign: two, while one replaces the other.
 const MAX_SIGNING: usize = 2;
 /// What has to stand in the header `Authorization`, so that a delivery has one of them.
-const CREDENTIALS: [&str; 2] = ["bearer", "basic"];
+const CREDENTIALS: [&str; 3] = ["bearer", "basic", "oauth2"];
+/// Where the password of a client may stand.
+const LOGINS: &[(&str, ClientLogin)] = &[("header", ClientLogin::Header), ("body", ClientLogin::Body)];
 
 /// What deliveries show, with its secrets as the document refers to them.
 pub(crate) type AuthRef = Auth<Word>;
@@ -88,7 +93,7 @@ pub(crate) fn read(
     let signing_keys = object
         .take("standardWebhooks")
         .and_then(|field| signing_keys(&field, namespace, report));
-    let known = ["bearer", "basic", "clientCertificate", "standardWebhooks"];
+    let known = [&CREDENTIALS[..], &["clientCertificate", "standardWebhooks"]].concat();
     if !known.iter().any(|name| node.get(name).is_some()) {
         let message = format!("at least one of {} is expected", known.join(", "));
         field.refuse(report, Code::MissingField, message);
@@ -112,14 +117,38 @@ fn credentials(
         .iter()
         .filter(|name| field.node.get(name).is_some_and(|node| !node.is_null()));
     if given.count() > 1 {
-        let message = format!("{} exclude each other", CREDENTIALS.join(" and "));
+        let message = format!("only one of {} can be shown", CREDENTIALS.join(", "));
         field.refuse(report, Code::ConflictingFields, message);
     }
     let bearer = object.take("bearer");
     let bearer = bearer.and_then(|field| Word::secret_of(&field, namespace, report));
     let basic = object.take("basic");
     let basic = basic.and_then(|field| basic_of(&field, namespace, report));
-    bearer.map(Credentials::Bearer).or(basic)
+    let oauth2 = object.take("oauth2");
+    let oauth2 = oauth2.and_then(|field| oauth2_of(&field, namespace, report));
+    bearer.map(Credentials::Bearer).or(basic).or(oauth2)
+}
+
+fn oauth2_of(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Credentials<Word>> {
+    let mut object = field.object(report)?;
+    let token_url = object.require("tokenUrl", report);
+    let token_url = token_url.and_then(|field| absolute(&field, report));
+    let client_id = object.require("clientId", report);
+    let client_id = client_id.and_then(|field| Word::read(&field, namespace, report));
+    let client_secret = secret("clientSecret", &mut object, namespace, report);
+    let scope = object.text("scope", report);
+    let audience = object.text("audience", report);
+    let login = object.take("clientAuthentication");
+    let login = login.and_then(|field| choose(&field, field.text(report)?, LOGINS, report));
+    object.close(report);
+    Some(Credentials::OAuth2(Box::new(OAuth2 {
+        token_url: token_url?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        scope: scope.map(str::to_owned),
+        audience: audience.map(str::to_owned),
+        login: login.unwrap_or_default(),
+    })))
 }
 
 fn basic_of(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Credentials<Word>> {

@@ -172,7 +172,7 @@ fn word<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
 
 /// An absolute URL that events can be sent to. What is wrong is said without repeating the URL: it may hold a
 /// secret.
-fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
+pub(super) fn absolute(field: &Field<'_>, report: &mut Report) -> Option<Uri> {
     let text = field.text(report)?;
     match url(text) {
         Ok(url) => {

@@ -5,29 +5,36 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use millrace_model::Credentials;
 
-/// The header's value, which `Debug` does not show.
+/// The header's value, which `Debug` does not show; `None` if it is not known yet.
 ///
 /// # Errors
 /// A sentence that says what cannot stand in a header.
-pub(super) fn header(credentials: &Credentials<Box<[u8]>>) -> Result<HeaderValue, String> {
-    let value = match credentials {
-        Credentials::Bearer(token) => {
-            if !token.iter().all(u8::is_ascii_graphic) {
-                return Err(
-                    "the bearer token holds what no token may: a blank, a line break or the like".to_owned(),
-                );
-            }
-            [b"Bearer ".as_slice(), token].concat()
-        }
+pub(super) fn header(credentials: &Credentials<Box<[u8]>>) -> Result<Option<HeaderValue>, String> {
+    match credentials {
+        Credentials::Bearer(token) => bearer(token).map(Some),
         Credentials::Basic { username, password } => {
             if username.contains(&b':') {
                 return Err("the user name of HTTP Basic holds a colon, which ends it".to_owned());
             }
-            format!("Basic {}", basic(username, password)).into_bytes()
+            hidden(format!("Basic {}", basic(username, password))).map(Some)
         }
-    };
-    let mut value =
-        HeaderValue::try_from(value).map_err(|_| "the credentials fit into no header".to_owned())?;
+        // It is got when it is needed.
+        Credentials::OAuth2(_) => Ok(None),
+    }
+}
+
+/// A bearer token.
+pub(super) fn bearer(token: &[u8]) -> Result<HeaderValue, String> {
+    if !token.iter().all(u8::is_ascii_graphic) {
+        return Err("the bearer token holds what no token may: a blank, a line break or the like".to_owned());
+    }
+    hidden([b"Bearer ".as_slice(), token].concat())
+}
+
+/// A value that `Debug` does not show.
+pub(super) fn hidden(value: impl TryInto<HeaderValue>) -> Result<HeaderValue, String> {
+    let value = value.try_into();
+    let mut value: HeaderValue = value.map_err(|_| "the credentials fit into no header".to_owned())?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -46,7 +53,8 @@ mod tests {
     }
 
     fn of(credentials: &Credentials<Box<[u8]>>) -> Result<String, String> {
-        header(credentials).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        let value = header(credentials)?.expect("it is known");
+        Ok(String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
     #[test]

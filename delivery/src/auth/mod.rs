@@ -2,8 +2,8 @@
 //! signature.
 //!
 //! The files follow the work in order: one handle for each thing to show ([`Auth`], which [`Auths`] hands
-//! out), its secrets as they are now ([`read`]), what they become ([`authorization`], [`certificate`],
-//! [`standard_webhooks`]), and what of them must not be kept of an answer ([`veil`]).
+//! out), its secrets as they are now ([`read`]), what they become ([`authorization`], [`oauth2`],
+//! [`certificate`], [`standard_webhooks`]), and what of them must not be kept of an answer ([`veil`]).
 //!
 //! # Guarantees
 //! - Only the target itself is shown anything: a redirect is not followed, and a connection with a client
@@ -13,6 +13,7 @@
 
 mod authorization;
 mod certificate;
+mod oauth2;
 mod read;
 mod standard_webhooks;
 mod veil;
@@ -23,17 +24,21 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use millrace_event::{Event, ObjectName, Timestamp};
-use millrace_model::Auth as Spec;
+use millrace_model::{Auth as Spec, Credentials};
 use millrace_secrets::SecretReader;
 use parking_lot::Mutex;
 
 pub(crate) use self::certificate::Identity;
+use self::oauth2::{Token, Tokens};
 use self::read::Current;
 use self::standard_webhooks::SigningKey;
 pub use self::standard_webhooks::flaw as signing_flaw;
 use self::veil::Veil;
-use crate::Outcome;
-use crate::no_answer::NoAnswer;
+use crate::connector::Shared;
+use crate::metrics::Class;
+use crate::no_answer::Unmade;
+use crate::outgoing::Owner;
+use crate::{Outcome, Verdict};
 
 /// What deliveries show. Those that show the same share a handle.
 #[derive(Debug)]
@@ -54,6 +59,14 @@ pub struct Sender<'a> {
     pub stage: &'static str,
 }
 
+/// What one attempt shows.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    ready: Arc<Ready>,
+    /// The token, and whether nobody has shown it before.
+    token: Option<(Token, bool)>,
+}
+
 /// The handles that are in use. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Auths {
@@ -61,10 +74,11 @@ pub(crate) struct Auths {
     known: Arc<Mutex<HashMap<Arc<Spec>, Weak<Auth>>>>,
 }
 
-/// What deliveries show now, ready to be shown.
-pub(crate) struct Ready {
+/// What deliveries show now, but for a token of a server.
+struct Ready {
     authorization: Option<HeaderValue>,
-    pub(crate) identity: Option<Arc<Identity>>,
+    tokens: Option<Tokens>,
+    identity: Option<Arc<Identity>>,
     signing_keys: Vec<SigningKey>,
     veil: Veil,
 }
@@ -99,12 +113,17 @@ impl Auths {
 // === impl Auth ===
 
 impl Auth {
-    /// What to show now. It reads files, so the caller's deadline bounds it.
+    /// What to show now. It reads files, and may ask a server, so the caller's deadline bounds it.
     ///
     /// # Errors
-    /// When a secret cannot be had, or is none of its kind.
-    pub(crate) async fn ready(&self) -> Result<Arc<Ready>, NoAnswer> {
-        self.current.get(&self.spec, &self.reader).await
+    /// When a secret or token cannot be had, or is none of its kind; or something of our own is short.
+    pub(crate) async fn show(&self, shared: &Shared, owner: &Owner) -> Result<Shown, Unmade> {
+        let ready = self.current.get(&self.spec, &self.reader).await?;
+        let token = match &ready.tokens {
+            Some(tokens) => Some(tokens.token(shared, owner).await?),
+            None => None,
+        };
+        Ok(Shown { ready, token })
     }
 }
 
@@ -118,7 +137,11 @@ impl Ready {
         let signing_keys = signing_keys.map(|key| SigningKey::new(key).map_err(str::to_owned));
         let credentials = spec.credentials.as_ref();
         Ok(Self {
-            authorization: credentials.map(authorization::header).transpose()?,
+            authorization: credentials.map(authorization::header).transpose()?.flatten(),
+            tokens: match credentials {
+                Some(Credentials::OAuth2(spec)) => Some(Tokens::new(spec)?),
+                Some(Credentials::Bearer(_) | Credentials::Basic { .. }) | None => None,
+            },
             identity: spec
                 .certificate
                 .as_ref()
@@ -129,10 +152,19 @@ impl Ready {
             veil: Veil::over(spec),
         })
     }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// The client certificate.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.ready.identity.as_ref()
+    }
 
     /// Whether the whole event has to stand in the body.
     pub(crate) fn signs_body(&self) -> bool {
-        !self.signing_keys.is_empty()
+        !self.ready.signing_keys.is_empty()
     }
 
     /// Puts on a request what proves its sender. Nothing that the event brought along stands in for it.
@@ -144,32 +176,51 @@ impl Ready {
         sender: &Sender<'_>,
         now: Timestamp,
     ) {
-        if let Some(value) = &self.authorization {
+        let token = self.token.as_ref().map(|(token, _)| &token.header);
+        if let Some(value) = token.or(self.ready.authorization.as_ref()) {
             headers.insert(http::header::AUTHORIZATION, value.clone());
         }
         if self.signs_body() {
-            standard_webhooks::sign(headers, body, &self.signing_keys, event, sender, now);
+            standard_webhooks::sign(headers, body, &self.ready.signing_keys, event, sender, now);
         }
     }
 
-    /// The outcome without what was shown, in case that the target repeats it: what is kept of an answer can
-    /// be seen by people who may not know the secret.
-    pub(crate) fn veiled(&self, outcome: Outcome) -> Outcome {
+    /// What the outcome means, now that it is known what was shown.
+    ///
+    /// A target that repeats a secret does so in vain: what is kept of an answer can be seen by people who
+    /// may not know it. And a 401 may mean that a token has been withdrawn before its end. Another attempt,
+    /// with another token, may succeed.
+    pub(crate) fn conclude(&self, outcome: Outcome, class: Class) -> (Outcome, Class) {
+        let token = self.token.as_ref();
+        let lay = |body| self.ready.veil.lay(body, token.map(|(token, _)| &*token.octets));
         match outcome {
             Outcome::Done {
                 status,
                 odd_body,
                 body,
-            } => Outcome::Done {
-                status,
-                odd_body,
-                body: self.veil.lay(body),
-            },
-            Outcome::Failed(mut failure) => {
-                failure.body = self.veil.lay(failure.body);
-                Outcome::Failed(failure)
+            } => {
+                let body = lay(body);
+                let done = Outcome::Done {
+                    status,
+                    odd_body,
+                    body,
+                };
+                (done, class)
             }
-            outcome @ (Outcome::Reply(_) | Outcome::BadReply(_) | Outcome::Refused(_)) => outcome,
+            Outcome::Failed(mut failure) => {
+                failure.body = lay(failure.body);
+                if let (Some(401), Some((token, is_new))) = (failure.status, token) {
+                    if let Some(tokens) = &self.ready.tokens {
+                        tokens.forget(token);
+                    }
+                    if !is_new {
+                        failure.verdict = Verdict::Again;
+                        return (Outcome::Failed(failure), Class::Failed);
+                    }
+                }
+                (Outcome::Failed(failure), class)
+            }
+            outcome @ (Outcome::Reply(_) | Outcome::BadReply(_) | Outcome::Refused(_)) => (outcome, class),
         }
     }
 }

@@ -26,20 +26,21 @@ impl Veil {
                 authorization::basic(username, password).into_bytes().into(),
                 password.clone(),
             ],
+            // Neither stands in a delivery.
+            Some(Credentials::OAuth2(_)) => Vec::new(),
         };
         // What is shorter stands in texts by chance.
         secrets.retain(|secret| secret.len() >= CUT);
         Self(secrets)
     }
 
-    /// The body with a mask in the place of each secret.
-    pub(super) fn lay(&self, body: Bytes) -> Bytes {
-        self.0
-            .iter()
-            .fold(body, |body, secret| match found(&body, secret) {
-                true => masked(&body, secret).into(),
-                false => body,
-            })
+    /// The body with a mask in the place of each secret, and of this one.
+    pub(super) fn lay(&self, body: Bytes, another: Option<&[u8]>) -> Bytes {
+        let all = self.0.iter().map(AsRef::as_ref).chain(another);
+        all.fold(body, |body, secret| match found(&body, secret) {
+            true => masked(&body, secret).into(),
+            false => body,
+        })
     }
 }
 
@@ -85,7 +86,11 @@ mod tests {
             certificate: None,
             signing_keys: Vec::new(),
         });
-        String::from_utf8(veil.lay(Bytes::copy_from_slice(body.as_bytes())).to_vec()).expect("text")
+        String::from_utf8(
+            veil.lay(Bytes::copy_from_slice(body.as_bytes()), Some(b"access-token"))
+                .to_vec(),
+        )
+        .expect("text")
     }
 
     #[test]
@@ -99,6 +104,7 @@ mod tests {
             ("it was: cana", "it was: ***"),
             ("it was: can", "it was: can"),
             ("canarcanary", "canar***"),
+            ("Bearer access-token", "Bearer ***"),
         ] {
             assert_eq!(laid(body), expected, "{body}");
         }

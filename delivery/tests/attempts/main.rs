@@ -2,6 +2,7 @@
 //! had from a well-behaved HTTP server, so the bytes are written by hand.
 
 mod answers;
+mod auth;
 mod connections;
 mod faults;
 mod guarded;

@@ -15,6 +15,7 @@ mod client;
 mod cluster;
 mod crds;
 mod doors;
+mod egress;
 pub(crate) mod exit;
 mod explain;
 mod log_level;

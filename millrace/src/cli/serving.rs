@@ -9,6 +9,7 @@ use millrace_channel::embedded::Durability;
 
 use crate::cli::cluster::ClusterArgs;
 use crate::cli::doors::DoorArgs;
+use crate::cli::egress::EgressArgs;
 use crate::cli::logs::LogFormat;
 use crate::cli::opened::OpenedArgs;
 use crate::cli::values::{parse_bytes, parse_count, parse_duration, parse_event_bytes, parse_host};
@@ -135,6 +136,8 @@ pub(crate) struct ListeningArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) drain_timeout: Duration,
     #[command(flatten)]
+    pub(crate) egress: EgressArgs,
+    #[command(flatten)]
     pub(crate) opened: OpenedArgs,
     /// How log lines look
     #[arg(long, value_enum, env = "MILLRACE_LOG_FORMAT", default_value_t)]
@@ -232,6 +235,7 @@ impl ListeningArgs {
             max_event_bytes: self.max_event_bytes,
             max_outgoing_connections: self.max_outgoing_connections,
             refuse_loopback: false,
+            egress: self.egress.egress(),
             drain_timeout: self.drain_timeout,
             orphan_grace: Duration::ZERO,
             history_bytes: 0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millrace_broker::HostRule;
 use millrace_channel::embedded::{Durability, StoreOptions};
+use millrace_delivery::egress::Egress;
 use millrace_event::Clock;
 use millrace_secrets::SecretRule;
 use millrace_serve::TlsFiles;
@@ -39,6 +40,8 @@ pub(crate) struct RoleConfig {
     pub(crate) max_outgoing_connections: usize,
     /// Whether targets on this machine itself are refused: in a pod they are Millrace's own.
     pub(crate) refuse_loopback: bool,
+    /// Where the operator lets connections lead.
+    pub(crate) egress: Egress,
     /// How long what is in hand may take to end at shutdown.
     pub(crate) drain_timeout: Duration,
     /// How long the debts of a trigger that is gone are kept, and the folder of a Broker that is gone.

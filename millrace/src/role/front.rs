@@ -148,6 +148,7 @@ impl Front {
             guard: Guard {
                 refuse_loopback: config.refuse_loopback,
                 refuse: own,
+                egress: config.egress.clone(),
             },
             max_answer_bytes: config.answer_bytes(),
             max_connections: descriptors.outgoing,
