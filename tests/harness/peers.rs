@@ -196,6 +196,17 @@ pub(crate) fn helm() -> anyhow::Result<Option<PathBuf>> {
     Ok(found("helm", version)?.map(|environment| environment.join("helm")))
 }
 
+/// The program helm-unittest.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn helm_unittest() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/helm-unittest/go.mod");
+    let version = version(LOCK, "github.com/helm-unittest/helm-unittest v")
+        .context("invariant: the lock names a version")?;
+    Ok(found("helm-unittest", version)?.map(|environment| environment.join("helm-unittest")))
+}
+
 /// The environment of a peer; `None`, with a remark that says what is skipped, when it is not there and not
 /// required.
 fn found(name: &str, version: &str) -> anyhow::Result<Option<PathBuf>> {

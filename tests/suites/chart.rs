@@ -1,11 +1,16 @@
 //! Promise: whatever the chart's values say, a real API server takes what comes of them; values that make no
 //! sense are refused in one sentence; pods meet the standard `restricted`.
 
+use std::process::Command;
+
 use anyhow::{Context as _, ensure};
-use millrace_tests::Kube;
 use millrace_tests::helm::combinations::{COMBINATIONS, TEAM};
 use millrace_tests::helm::{self, CHARTS, Helm, NAMESPACE, name, of_kind};
+use millrace_tests::{Kube, peers};
 use serde_json::{Value, json};
+
+/// The chart's tests of its templates, at least.
+const LEAST: usize = 35;
 
 /// Kinds of other products that the chart makes on demand: the fields that it uses, and no others.
 fn foreign() -> [Value; 2] {
@@ -60,6 +65,24 @@ async fn lint_finds_nothing() -> anyhow::Result<()> {
         let place = helm::chart(chart).to_string_lossy().into_owned();
         helm.succeed(&["lint", "--strict", &place]).await?;
     }
+    Ok(())
+}
+
+/// What each documented combination of values makes is in the chart's own tests.
+#[tokio::test]
+async fn the_tests_of_the_templates_hold() -> anyhow::Result<()> {
+    let Some(program) = peers::helm_unittest()? else {
+        return Ok(());
+    };
+    let mut command = Command::new(program);
+    command.arg("--strict").arg(helm::chart(CHARTS[0]));
+    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}");
+    // Also a folder without tests would succeed.
+    let passed = said.lines().find_map(|line| line.trim().strip_prefix("Tests:"));
+    let passed = passed.and_then(|counts| counts.trim().split(' ').next()?.parse::<usize>().ok());
+    ensure!(passed.is_some_and(|passed| passed >= LEAST), "{said}");
     Ok(())
 }
 

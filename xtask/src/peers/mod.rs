@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 10] = [
+const PEERS: [Peer; 11] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -95,6 +95,13 @@ const PEERS: [Peer; 10] = [
         version_after: "helm.sh/helm/v4 v",
         tools: &["go"],
         make: recipes::helm,
+    },
+    Peer {
+        name: "helm-unittest",
+        lock: "helm-unittest/go.mod",
+        version_after: "github.com/helm-unittest/helm-unittest v",
+        tools: &["go"],
+        make: recipes::helm_unittest,
     },
     Peer {
         name: "kube-apiserver",

@@ -79,6 +79,12 @@ pub(super) fn helm(order: &Order<'_>) -> anyhow::Result<()> {
     go(order, "helm.sh/helm/v4/cmd/helm", "helm", &flags)
 }
 
+/// It is a plugin of Helm, and runs without Helm.
+pub(super) fn helm_unittest(order: &Order<'_>) -> anyhow::Result<()> {
+    let package = "github.com/helm-unittest/helm-unittest/cmd/helm-unittest";
+    go(order, package, "helm-unittest", "-s -w")
+}
+
 pub(super) fn kube_apiserver(order: &Order<'_>) -> anyhow::Result<()> {
     kubernetes(order, "kube-apiserver")
 }
