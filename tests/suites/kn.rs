@@ -111,8 +111,14 @@ async fn described(kube: &Kube, object: &Value) -> anyhow::Result<Value> {
     let conditions = described["status"]["conditions"]
         .as_array()
         .context("conditions")?;
-    let all_ok = conditions.iter().all(|condition| condition["status"] == "True");
-    ensure!(all_ok, "kn counts them: {conditions:?}");
+    // Those that only inform do not count for being ready.
+    let mut counted = conditions
+        .iter()
+        .filter(|condition| condition["severity"] != "Info");
+    ensure!(
+        counted.all(|condition| condition["status"] == "True"),
+        "{conditions:?}"
+    );
     Ok(described)
 }
 
