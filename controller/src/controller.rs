@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::Client;
 use millrace_event::Clock;
 use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, ObjectName, SourceKey};
+use millrace_model::{Mesh, ObjectName, Source, SourceKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -196,7 +196,7 @@ impl Controller {
     }
 
     /// Says how the sources run; their statuses then say so.
-    pub fn observe(&mut self, sources: &BTreeMap<SourceKey, SourceStatus>) {
+    pub fn observe(&mut self, sources: &BTreeMap<SourceKey, (Arc<Source>, SourceStatus)>) {
         if self.running.observe(sources) {
             self.write();
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{BrokerState, Shortage, SourceKey, SourceState, TriggerState};
+use crate::{BrokerState, Mesh, Shortage, Source, SourceKey, SourceState, TriggerState};
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
@@ -18,8 +18,16 @@ pub struct StatusBoard {
     /// By broker and partition.
     brokers: RwLock<BTreeMap<(ObjectName, u32), Arc<dyn Statuses>>>,
     unserved: RwLock<BTreeMap<LaneName, TriggerStatus>>,
-    sources: RwLock<BTreeMap<SourceKey, Arc<Mutex<SourceStatus>>>>,
+    sources: RwLock<BTreeMap<SourceKey, Told>>,
     clock: Mutex<ClockStatus>,
+}
+
+/// What is said of a source, and who says it.
+#[derive(Default)]
+struct Told {
+    /// `None`: nobody says anything yet.
+    by: Option<Arc<Source>>,
+    status: Arc<Mutex<SourceStatus>>,
 }
 
 /// Which lane: a trigger's on one broker. A trigger that was moved to another broker has one there too, while
@@ -168,7 +176,25 @@ impl StatusBoard {
     /// The state of a source, to be written by its owner. A new one is `starting`.
     pub fn source(&self, key: &SourceKey) -> Arc<Mutex<SourceStatus>> {
         let mut sources = self.sources.write();
-        sources.entry(key.clone()).or_default().clone()
+        sources.entry(key.clone()).or_default().status.clone()
+    }
+
+    /// The state of a source that begins to run, to be written by its owner. It is `starting`, whatever the
+    /// source was that had its name before; what was counted goes on.
+    pub fn begin_source(&self, source: &Arc<Source>) -> Arc<Mutex<SourceStatus>> {
+        let mut sources = self.sources.write();
+        let told = sources.entry(source.key()).or_default();
+        let counted = told.status.lock().clone();
+        let status = SourceStatus {
+            state: SourceState::Starting,
+            reason: None,
+            ..counted
+        };
+        *told = Told {
+            by: Some(source.clone()),
+            status: Arc::new(Mutex::new(status)),
+        };
+        told.status.clone()
     }
 
     /// Forgets a source.
@@ -181,7 +207,20 @@ impl StatusBoard {
         let sources = self.sources.read();
         sources
             .iter()
-            .map(|(key, status)| (key.clone(), status.lock().clone()))
+            .map(|(key, told)| (key.clone(), told.status.lock().clone()))
+            .collect()
+    }
+
+    /// The states of just these sources. One whose predecessor is still being ended is `starting`.
+    pub fn sources_of(&self, mesh: &Mesh) -> BTreeMap<SourceKey, (Arc<Source>, SourceStatus)> {
+        let sources = self.sources.read();
+        let status = |source: &Arc<Source>| {
+            let told = sources.get(&source.key())?;
+            let is_its_own = told.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, source));
+            is_its_own.then(|| told.status.lock().clone())
+        };
+        let all = mesh.sources.iter();
+        all.map(|(key, source)| (key.clone(), (source.clone(), status(source).unwrap_or_default())))
             .collect()
     }
 

@@ -209,7 +209,7 @@ async fn stop(all: impl Iterator<Item = Running>, within: Duration) {
 async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationToken) {
     let key = source.key();
     let metrics = Arc::new(parts.metrics.source(&key));
-    let report = Report::new(parts.board.source(&key), metrics, parts.clock.clone());
+    let report = Report::new(parts.board.begin_source(&source), metrics, parts.clock.clone());
     let target = match &source.sink {
         Ok(target) => target,
         Err(why) => {

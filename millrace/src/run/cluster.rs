@@ -114,10 +114,12 @@ impl Origin for Cluster {
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
                 self.controller.see_effect(running.current());
-                self.controller.observe(&self.board.sources());
+                self.controller
+                    .observe(&self.board.sources_of(&running.current()));
                 continue;
             };
-            self.controller.observe(&self.board.sources());
+            self.controller
+                .observe(&self.board.sources_of(&running.current()));
             let at = Clock::System.now();
             let outcome = self.take(mesh, running).await;
             let error = outcome.as_ref().err().cloned();

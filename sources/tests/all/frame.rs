@@ -154,6 +154,34 @@ async fn a_reload_touches_only_what_it_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edited_source_is_starting_until_it_reports_whatever_its_predecessor_says() {
+    let (broker, store, clock) = parts();
+    let process = Process::start([minutely("tick")], &broker, &store, &clock);
+    pass(&clock, MINUTE).await;
+    let now = || {
+        let all = process.board.sources_of(&process.mesh.borrow());
+        let (_, status) = all.into_values().next().expect("it is in the mesh");
+        (status.state, status.events)
+    };
+    assert_eq!(now(), (SourceState::Ready, 1));
+    // This one hangs on when it is to end.
+    broker.refuse([Script::Hang]);
+    pass(&clock, MINUTE).await;
+    let mut changed = minutely("tick");
+    changed.overrides = vec![("team".to_owned(), "payments".to_owned())];
+    process.reload([changed]);
+    assert_eq!(now().0, SourceState::Starting);
+    assert_eq!(
+        process.status("tick").state,
+        SourceState::Ready,
+        "its predecessor"
+    );
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(now(), (SourceState::Ready, 2), "what was counted goes on");
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_without_a_sink_says_so_and_does_not_run() {
     let (broker, store, clock) = parts();
     let mut source = minutely("tick");

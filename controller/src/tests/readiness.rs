@@ -1,0 +1,166 @@
+//! Promise: `Ready` says what is true of the mesh in effect, and a status that says the same is not written
+//! again.
+
+use super::*;
+
+#[test]
+fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger("shop/t", "b")]);
+    assert_eq!(
+        world.conditions(Kind::Broker, "shop/b"),
+        [
+            "Addressable=True Addressed",
+            "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "IngressReady=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
+            "Ready=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
+        ]
+    );
+    world.apply();
+    assert_eq!(
+        world.conditions(Kind::Broker, "shop/b"),
+        [
+            "Addressable=True Addressed",
+            "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "IngressReady=True EventsAccepted",
+            "Ready=True Ready",
+        ]
+    );
+    assert_eq!(
+        world.conditions(Kind::Trigger, "shop/t"),
+        [
+            "BrokerReady=True BrokerReady",
+            "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "DependencyReady=True DependencyNotConfigured",
+            "Ready=True Ready",
+            "SubscriberResolved=True Resolved",
+            "SubscriptionReady=True Subscribed",
+        ]
+    );
+    let newer = at_generation(trigger("shop/t", "b"), 2);
+    world
+        .objects
+        .see(Kind::Trigger, None, News::Applied(Box::new(newer)));
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    assert!(ready.starts_with("Ready=Unknown DataPlaneNotUpdated"), "{ready}");
+
+    let mut anew = trigger("shop/t", "b");
+    anew.metadata.uid = Some("another".to_owned());
+    world
+        .objects
+        .see(Kind::Trigger, None, News::Applied(Box::new(anew)));
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    assert!(ready.starts_with("Ready=Unknown DataPlaneNotUpdated"), "{ready}");
+}
+
+#[test]
+fn a_trigger_that_was_there_before_its_broker_waits_for_the_mesh_that_has_both() {
+    let mut world = World::with(vec![], vec![trigger("shop/t", "b")]);
+    world.apply();
+    let broker = News::Applied(Box::new(broker("shop/b", None)));
+    world.objects.see(Kind::Broker, None, broker);
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    assert!(ready.starts_with("Ready=Unknown DataPlaneNotUpdated"), "{ready}");
+    world.apply();
+    assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
+}
+
+#[test]
+fn a_trigger_waits_for_the_source_that_it_depends_on() {
+    let mut dependent = trigger("shop/t", "b");
+    let text = r#"{"kind": "PingSource", "name": "ping", "apiVersion": "sources.knative.dev/v1"}"#;
+    dependent.metadata.annotations = Some([("knative.dev/dependency".to_owned(), text.to_owned())].into());
+    let mut world = World::with(vec![broker("shop/b", None)], vec![dependent]);
+    world.apply();
+    let kind = TargetKind {
+        api_version: "sources.knative.dev/v1".to_owned(),
+        kind: "PingSource".to_owned(),
+    };
+    let see = |world: &mut World, news| world.targets.see(&kind, None, news, "cluster.local");
+    let ping = |generation: i64, status: &str| {
+        let mut ping = object("sources.knative.dev/v1", "PingSource", "shop/ping", json!({}));
+        ping.metadata.generation = Some(generation);
+        ping.data["status"] = json!({
+            "observedGeneration": 1, "conditions": [{"type": "Ready", "status": status}],
+        });
+        News::Applied(Box::new(ping))
+    };
+    see(&mut world, News::Listed(vec![]));
+    for (news, expected) in [
+        (News::Listed(vec![]), "Ready=False DependencyDoesNotExist"),
+        (ping(1, "False"), "Ready=False DependencyNotReady"),
+        (ping(2, "True"), "Ready=Unknown DependencyNotConfigured"),
+        (ping(1, "True"), "Ready=True Ready"),
+    ] {
+        see(&mut world, news);
+        let ready = world.ready(Kind::Trigger, "shop/t");
+        assert!(ready.starts_with(expected), "{ready}");
+    }
+}
+
+#[test]
+fn a_trigger_waits_for_the_secret_that_its_deliveries_show_and_says_how_to_permit_it() {
+    let mut trigger = trigger("shop/t", "b");
+    let auth = "bearer: {secretKeyRef: {name: ship, key: token}}";
+    trigger.metadata.annotations =
+        Some([("millrace.dev/subscriber-auth".to_owned(), auth.to_owned())].into());
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger]);
+    world.apply();
+    assert!(
+        world
+            .ready(Kind::Trigger, "shop/t")
+            .starts_with("Ready=Unknown NotResolvedYet")
+    );
+    world
+        .secrets
+        .insert(named("shop/ship"), Standing::Failed(Trouble::Forbidden));
+    let ready = world.ready(Kind::Trigger, "shop/t");
+    for part in [
+        "Ready=False SecretForbidden",
+        "kubectl -n shop create role",
+        "--resource-name=ship",
+    ] {
+        assert!(ready.contains(part), "{ready}");
+    }
+    world.secrets.insert(named("shop/ship"), Standing::Complete);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ship", "namespace": "shop"},
+        "data": {"token": "aHVzaA=="},
+    });
+    world.readable.push(Document::of_object(&secret));
+    world.apply();
+    assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
+}
+
+#[test]
+fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
+    let mut world = World::with(vec![broker("shop/b", None)], vec![]);
+    world.apply();
+    let draft = world.build().drafts.remove(0);
+    let status = world.status(&draft);
+    assert!(!status.is_said_by(&Value::Null));
+    let mut written = status.json(&Value::Null, "2026-11-29T12:00:00Z");
+    written["annotations"] = json!({});
+    assert!(status.is_said_by(&written));
+    assert_eq!(
+        written["address"],
+        json!({"name": "http", "url": "http://millrace.mill.svc.cluster.local/shop/b"})
+    );
+    world.applied.clear();
+    let unknown = world.status(&draft);
+    assert!(!unknown.is_said_by(&written));
+    let later = unknown.json(&written, "2026-11-29T13:00:00Z");
+    let times: Vec<&str> = later["conditions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["lastTransitionTime"].as_str())
+        .collect();
+    let (kept, now) = ("2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z");
+    assert_eq!(times, [kept, kept, now, now]);
+    let mut more = written.clone();
+    more["deadLetterSinkUri"] = json!("http://d/");
+    assert!(
+        !status.is_said_by(&more),
+        "a field that is ours goes when it has no value"
+    );
+}
