@@ -27,6 +27,8 @@ pub struct LaneSpec {
     /// The uid from Kubernetes: another one than the stored makes a new lane at the end. `None` (files): the
     /// name is the identity.
     pub uid: Option<String>,
+    /// Where no lane has that uid, the newest of that name becomes its own, with all that it holds.
+    pub resume: bool,
     /// The filter by which it judges events. The channel keeps the text and does not read it.
     pub filter: String,
     /// The longest wait that a row of work can have. A row that waits longer was written while the clock was

@@ -8,13 +8,15 @@ use std::time::Duration;
 use kube::Client;
 use millrace_event::Clock;
 use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, ObjectName, Source, SourceKey};
+use millrace_model::{Mesh, Source, SourceKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::build::Built;
 use crate::connect::{self, Connection};
+use crate::deletions::{self, Deletions, Gone};
+use crate::events::Events;
 use crate::index::Index;
 use crate::kept::{self, Kept};
 use crate::metrics::Metrics;
@@ -30,6 +32,8 @@ const QUIET: Duration = Duration::from_millis(50);
 const AT_MOST: Duration = Duration::from_millis(500);
 /// How long the last write to the disk may take.
 const WRITING: Duration = Duration::from_secs(5);
+/// Deletions that wait for their Events of Kubernetes.
+const DROPPED: usize = 256;
 /// The first pause before a mesh is tried again that could not be brought into effect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -54,27 +58,17 @@ pub struct Controller {
     /// When the mesh is tried again, and after which pause.
     again: Option<(Instant, Duration)>,
     delay: String,
-    /// The Triggers that exist, by their uids, with their Brokers.
-    triggers: BTreeMap<String, Gone>,
-    gone: Vec<Gone>,
+    deletions: Deletions,
     account: Option<String>,
     asked: Option<oneshot::Receiver<Option<String>>>,
     /// What was said of kinds that cannot be listed.
     said: BTreeSet<String>,
     is_reached: bool,
     writes: watch::Sender<Arc<Vec<Write>>>,
+    dropped: mpsc::Sender<(Gone, u64)>,
     keeping: watch::Sender<Option<Arc<Kept>>>,
     keeper: JoinHandle<()>,
     _tasks: JoinSet<()>,
-}
-
-/// A Trigger whose deletion was seen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gone {
-    /// The Trigger.
-    pub trigger: ObjectName,
-    /// The Broker that it read.
-    pub broker: ObjectName,
 }
 
 // === impl Controller ===
@@ -92,6 +86,8 @@ impl Controller {
         let mut tasks = JoinSet::new();
         let writer = Writer::new(client.clone(), Clock::System, metrics.clone());
         tasks.spawn(writer.run(writes.subscribe()));
+        let (dropped, telling) = mpsc::channel(DROPPED);
+        tasks.spawn(deletions::tell(Events::new(client.clone()), telling));
         let keeper = tokio::spawn(kept::keep(options.kept.clone(), keeping.subscribe()));
         if let Some(broker) = options.ensure_broker.clone() {
             tasks.spawn(crate::ensure::ensure(client.clone(), broker));
@@ -114,13 +110,13 @@ impl Controller {
             in_effect: Arc::default(),
             again: None,
             delay: String::new(),
-            triggers: BTreeMap::new(),
-            gone: Vec::new(),
+            deletions: Deletions::default(),
             account: None,
             asked: Some(asked),
             said: BTreeSet::new(),
             is_reached: true,
             writes,
+            dropped,
             keeping,
             keeper,
             _tasks: tasks,
@@ -135,7 +131,7 @@ impl Controller {
         let objects = self.index.objects.all().count();
         self.is_known = objects > 0 && self.index.has_ensured();
         self.is_remembered = self.is_known;
-        self.triggers = self.index.triggers();
+        self.deletions.begin(self.index.triggers());
         if self.is_known {
             tracing::info!(
                 objects,
@@ -167,7 +163,7 @@ impl Controller {
                 self.in_effect = mesh;
                 self.again = None;
                 self.delay.clear();
-                self.note_deletions();
+                self.deletions.note(self.index.triggers(), &self.in_effect);
                 self.keep();
             }
             Err(why) => {
@@ -202,9 +198,19 @@ impl Controller {
         }
     }
 
-    /// The Triggers whose deletion is in effect, each once. What they were owed can go.
+    /// The Triggers whose deletion is in effect, and those whose place nobody can take over any more, each
+    /// once. What they were owed can go.
     pub fn gone(&mut self) -> Vec<Gone> {
-        std::mem::take(&mut self.gone)
+        self.deletions.take()
+    }
+
+    /// Says how many events that waited for another attempt were dropped with a Trigger. An Event of
+    /// Kubernetes tells it, where the namespace still stands.
+    pub fn dropped(&self, gone: &Gone, events: u64) {
+        // So many at once are a clean-up. The log has each of them.
+        if self.dropped.try_send((gone.clone(), events)).is_err() {
+            tracing::debug!(trigger = %gone.trigger, "there is no Event of Kubernetes about what was dropped");
+        }
     }
 
     /// Ends the watches, and writes down what is in effect.
@@ -306,15 +312,6 @@ impl Controller {
         self.metrics.builds.inc();
         self.built = self.index.build();
         self.built.mesh.clone()
-    }
-
-    /// Notes which Triggers are there no more. All that are known are there, or were seen to go.
-    fn note_deletions(&mut self) {
-        let now = self.index.triggers();
-        let before = std::mem::take(&mut self.triggers);
-        let gone = before.into_iter().filter(|(uid, _)| !now.contains_key(uid));
-        self.gone.extend(gone.map(|(_, gone)| gone));
-        self.triggers = now;
     }
 
     /// Keeps what is in effect on the disk.

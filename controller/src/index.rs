@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::build::{Built, Needs, build, needs};
-use crate::controller::Gone;
+use crate::deletions::Gone;
 use crate::kept::Kept;
 use crate::kinds::KINDS;
 use crate::objects::{Objects, Standing, name_of};
@@ -222,7 +222,14 @@ impl Index {
         let triggers = self.objects.of(Kind::Trigger).filter_map(|entry| {
             let trigger = entry.key.name.clone();
             let broker = entry.broker()?;
-            Some((entry.uid.clone(), Gone { trigger, broker }))
+            let uid = entry.uid.clone();
+            let known = Gone {
+                trigger,
+                broker,
+                uid: uid.clone(),
+                is_replaced: false,
+            };
+            Some((uid, known))
         });
         triggers.collect()
     }

@@ -12,9 +12,10 @@
 //!    ([`service`] reads ports), and [`resolve`] answers from both. [`review`] asks what an ApiServerSource
 //!    may read.
 //! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
-//!    what was accepted on the disk, for a start while the API server is away.
+//!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
+//!    Triggers are gone.
 //! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run), and
-//!    [`mod@write`] writes those that changed. [`metrics`] counts.
+//!    [`mod@write`] writes those that changed, and [`events`] tells of transitions. [`metrics`] counts.
 //!
 //! Nothing here knows channels or lanes: whoever runs the mesh takes it from [`Controller::next`] and says
 //! with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -34,10 +35,12 @@ mod service;
 mod targets;
 
 mod build;
+mod deletions;
 mod index;
 mod kept;
 
 mod condition;
+mod events;
 mod running;
 mod status;
 mod write;
@@ -49,6 +52,7 @@ mod metrics;
 mod tests;
 
 pub use connect::{ConnectError, Connection, connect};
-pub use controller::{Controller, Gone};
+pub use controller::Controller;
+pub use deletions::Gone;
 pub use metrics::Metrics;
 pub use options::Options;

@@ -12,10 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::core::DynamicObject;
 use kube::{Api, Client};
 use millrace_crds::{ConditionStatus, Key};
 use millrace_event::Clock;
@@ -24,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::condition::{READY, Shown};
+use crate::events::{Events, Told};
 use crate::kinds::{self, MANAGER};
 use crate::metrics::{Metrics, WriteOutcome};
 use crate::status::Status;
@@ -44,15 +43,13 @@ const AT_ONCE: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The first pause before writes are tried again that failed, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Characters of a Kubernetes Event's note, as the API server takes them.
-const NOTE: usize = 1000;
 
 /// Who writes.
 pub(crate) struct Writer {
     client: Client,
     clock: Clock,
     metrics: Metrics,
-    recorder: Recorder,
+    events: Events,
     /// What was written last to each object, and to which version of it, until a newer one is seen.
     written: Mutex<HashMap<String, (String, Status)>>,
     has_failed: AtomicBool,
@@ -63,12 +60,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(client: Client, clock: Clock, metrics: Metrics) -> Self {
-        let reporter = Reporter {
-            controller: MANAGER.to_owned(),
-            instance: None,
-        };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            events: Events::new(client.clone()),
             client,
             clock,
             metrics,
@@ -153,7 +146,7 @@ impl Writer {
         self.metrics.count(outcome);
         if outcome == WriteOutcome::Written {
             self.note(write);
-            self.tell(write, &resource).await;
+            self.tell(write).await;
         }
     }
 
@@ -188,38 +181,22 @@ impl Writer {
         WriteOutcome::Failed
     }
 
-    /// Tells of a transition of `Ready` with an Event of Kubernetes. If that fails, the status has said it.
-    async fn tell(&self, write: &Write, resource: &ApiResource) {
+    /// Tells of a transition of `Ready` with an Event of Kubernetes.
+    async fn tell(&self, write: &Write) {
         let Some(ready) = transition(write) else { return };
         let is_ready = ready.status == ConditionStatus::True;
-        let event = Event {
-            type_: if is_ready {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
+        let told = Told {
+            is_warning: !is_ready,
             reason: ready.reason.clone(),
-            note: Some(if is_ready {
+            note: if is_ready {
                 format!("{} is ready", write.key)
             } else {
-                ready.message.chars().take(NOTE).collect()
-            }),
-            action: "Serve".to_owned(),
-            secondary: None,
+                ready.message.clone()
+            },
+            action: "Serve",
         };
-        let name = &write.key.name;
-        let regarding = ObjectReference {
-            api_version: Some(resource.api_version.clone()),
-            kind: Some(resource.kind.clone()),
-            namespace: Some(name.namespace().to_owned()),
-            name: Some(name.name().to_owned()),
-            uid: Some(write.uid.clone()),
-            ..ObjectReference::default()
-        };
-        let told = tokio::time::timeout(TIMEOUT, self.recorder.publish(&event, &regarding)).await;
-        if !matches!(told, Ok(Ok(()))) {
-            tracing::debug!(object = %write.key, "an Event of Kubernetes was not taken");
-        }
+        let Key { kind, name } = &write.key;
+        self.events.tell(*kind, name, &write.uid, told).await;
     }
 
     /// The time, as conditions have it.

@@ -120,6 +120,7 @@ mod tests {
             let trigger = Trigger {
                 name: name.clone(),
                 uid: None,
+                resume: false,
                 broker: ObjectName::new("shop", broker),
                 filters: Vec::new(),
                 compiled: Arc::new(Compiled::new(&[]).unwrap()),

@@ -15,6 +15,9 @@ pub struct Trigger {
     pub name: ObjectName,
     /// The uid that Kubernetes gave it; `None` from a file.
     pub uid: Option<String>,
+    /// It takes over the place of the last Trigger of its name (`millrace.dev/resume`, false). Only where
+    /// there are uids: without one the name is the identity.
+    pub resume: bool,
     /// The broker it reads.
     pub broker: ObjectName,
     /// The filters as written: two triggers with equal filters decide alike.
@@ -60,6 +63,7 @@ impl PartialEq for Trigger {
         let Self {
             name,
             uid,
+            resume,
             broker,
             filters,
             compiled: _,
@@ -74,6 +78,7 @@ impl PartialEq for Trigger {
         } = self;
         *name == other.name
             && *uid == other.uid
+            && *resume == other.resume
             && *broker == other.broker
             && *filters == other.filters
             && *subscriber == other.subscriber

@@ -1,10 +1,31 @@
-//! Promise: objects may come and go in any order. A deleted Trigger's debts go at once; one made anew is
-//! another one and begins at the end. Debts of Triggers that were not deleted are kept, whatever the API
-//! server does.
+//! Promise: objects may come and go in any order. A deleted Trigger's retries go at once, and its place stays
+//! for a while; one made anew is another one and begins at the end, unless it resumes. Debts of Triggers that
+//! were not deleted are kept, whatever the API server does.
 
 use millrace_tests::kube::served::{EVENTING, SOURCES, broker, condition, object, trigger, until_triggers};
+use millrace_tests::reload::until_state;
 use millrace_tests::{Answer, Event, Gate, Kube, Sink, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// Events that were owed and dropped.
+const DROPPED: &str = "millrace_dispatch_dropped_debts_total";
+
+/// The same Trigger, in the place of the last of its name.
+fn resuming(mut trigger: Value) -> Value {
+    trigger["metadata"]["annotations"] = json!({"millrace.dev/resume": "true"});
+    trigger
+}
+
+/// What the Events of Kubernetes about an object say for that reason.
+async fn notes(kube: &Kube, name: &str, reason: &str) -> anyhow::Result<Vec<String>> {
+    let events: kube::Api<k8s_openapi::api::events::v1::Event> = kube::Api::namespaced(kube.client(), "shop");
+    let all = events.list(&kube::api::ListParams::default()).await?.items;
+    let about = all.into_iter().filter(|event| {
+        let regarding = event.regarding.as_ref().and_then(|one| one.name.as_deref());
+        regarding == Some(name) && event.reason.as_deref() == Some(reason)
+    });
+    Ok(about.filter_map(|event| event.note).collect())
+}
 
 #[tokio::test]
 async fn a_trigger_waits_for_its_broker_loses_it_and_gets_another() -> anyhow::Result<()> {
@@ -53,12 +74,17 @@ async fn a_deleted_trigger_leaves_no_debts_and_one_made_anew_begins_at_the_end()
 
     kube.delete(&slow).await?;
     let admin = mesh.admin();
-    wait_until("the debts to be dropped", || async {
-        let triggers = admin.get("triggers").await?;
-        let is_empty = triggers.as_array().is_some_and(Vec::is_empty);
-        Ok(is_empty.then_some(()))
+    let dropped = |trigger: &Value| trigger["state"] == "orphaned" && trigger["deferred"] == 0;
+    admin
+        .until_trigger("shop/slow", "without retries", dropped)
+        .await?;
+    admin.until_metric(DROPPED, 2.0).await?;
+    let told = wait_until("the Event of Kubernetes", || async {
+        let notes = notes(&kube, "slow", "DebtsDropped").await?;
+        Ok((!notes.is_empty()).then_some(notes))
     })
     .await?;
+    assert!(told.len() == 1 && told[0].starts_with("2 events "), "{told:?}");
 
     slow["spec"]["subscriber"]["uri"] = json!(sink.url("/up"));
     kube.ready(&slow).await?;
@@ -66,6 +92,85 @@ async fn a_deleted_trigger_leaves_no_debts_and_one_made_anew_begins_at_the_end()
     sink.wait_for("/up", 1).await?;
     mesh.until_settled().await?;
     assert_eq!(sink.ids("/up"), ["3"]);
+    // Only its own place is left when it goes as well.
+    kube.delete(&slow).await?;
+    until_state(&mesh, "shop/slow", "orphaned").await?;
+    let all = admin.get("triggers").await?;
+    assert_eq!(all.as_array().map(Vec::len), Some(1), "{all}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_resumes_takes_over_the_place_of_the_last_of_its_name() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.answer("/one", [Answer::status(503), Answer::status(202)]);
+    let mut mesh = kube.served()?.start().await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    let mut one = trigger("t", &sink.url("/one"));
+    one["spec"]["delivery"] = json!({"retry": 9, "backoffPolicy": "linear", "backoffDelay": "PT1H"});
+    kube.ready(&one).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/one", 1).await?;
+    mesh.send("shop/default", &[Event::new("2", "t")]).await?;
+    sink.wait_for("/one", 2).await?;
+    kube.delete(&one).await?;
+    let admin = mesh.admin();
+    let dropped = |trigger: &Value| trigger["state"] == "orphaned" && trigger["deferred"] == 0;
+    admin.until_trigger("shop/t", "without retries", dropped).await?;
+    mesh.send("shop/default", &[Event::new("3", "t")]).await?;
+
+    let two = resuming(trigger("t", &sink.url("/two")));
+    kube.ready(&two).await?;
+    mesh.send("shop/default", &[Event::new("4", "t")]).await?;
+    sink.wait_for("/two", 2).await?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.ids("/two"), ["3", "4"], "what came since, and no retry");
+
+    // The place is its own now, with the annotation or without, also for the next process.
+    mesh.stop().await?;
+    mesh.restart().await?;
+    kube.ready(&trigger("t", &sink.url("/three"))).await?;
+    mesh.send("shop/default", &[Event::new("5", "t")]).await?;
+    sink.wait_for("/three", 1).await?;
+    mesh.until_settled().await?;
+    assert_eq!(
+        (sink.ids("/two").len(), sink.ids("/three")),
+        (2, vec!["5".to_owned()])
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_is_first_seen_in_the_place_of_another_takes_over_its_retries_too() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.answer("/one", [Answer::status(503)]);
+    let mut mesh = kube.served()?.start().await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    let mut one = trigger("t", &sink.url("/one"));
+    one["spec"]["delivery"] = json!({"retry": 1000, "backoffPolicy": "linear", "backoffDelay": "PT1S"});
+    kube.ready(&one).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/one", 1).await?;
+    // As in a restore: Millrace is stopped while all objects are made anew.
+    mesh.stop().await?;
+    for object in [&one, &broker("default", json!({}))] {
+        kube.delete(object).await?;
+    }
+    let two = resuming(trigger("t", &sink.url("/two")));
+    for object in [&broker("default", json!({})), &two] {
+        kube.apply(object).await?;
+    }
+    mesh.restart().await?;
+    kube.until(&two, "Ready", "True").await?;
+    sink.wait_for("/two", 1).await?;
+    mesh.until_settled().await?;
+    assert_eq!(sink.ids("/two"), ["1"]);
     Ok(())
 }
 

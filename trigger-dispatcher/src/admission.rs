@@ -49,6 +49,7 @@ pub(crate) async fn apply(serving: &Arc<Serving>, mesh: &Mesh) -> Result<(), Cha
             None => specs.push(LaneSpec {
                 trigger: trigger.name.clone(),
                 uid: trigger.uid.clone(),
+                resume: trigger.resume,
                 filter: text::of(&trigger.filters),
                 longest_wait: longest_wait(trigger),
             }),
@@ -87,7 +88,8 @@ fn is_of(lane: &Lane, trigger: &Trigger) -> bool {
     trigger.uid.is_none() || lane.inner.lock().settings.trigger.uid == trigger.uid
 }
 
-/// The lanes of triggers that are back and were gone while this process served them, with those triggers.
+/// The lanes of triggers that are back and were gone while this process served them, with those triggers. One
+/// that resumes is back in the place of another.
 fn known(
     serving: &Serving,
     specs: &[LaneSpec],
@@ -97,7 +99,7 @@ fn known(
     let known = specs.iter().filter_map(|spec| {
         let trigger = wanted.get(&spec.trigger)?;
         let lane = routes.lanes.get(routes.by_name.get(&spec.trigger)?)?;
-        is_of(lane, trigger).then(|| (lane.clone(), trigger.clone()))
+        (is_of(lane, trigger) || trigger.resume).then(|| (lane.clone(), trigger.clone()))
     });
     known.collect()
 }
@@ -347,6 +349,10 @@ pub(crate) async fn refresh(serving: &Arc<Serving>) -> Result<(), ChannelError> 
             continue;
         };
         let mut inner = lane.inner.lock();
+        if matches!(inner.halt, Some(Halt::Orphaned(_))) {
+            let dropped = inner.deferred.get().saturating_sub(stored.deferred);
+            serving.metrics.dropped.inc_by(dropped);
+        }
         inner.deferred.set_stored(stored.deferred);
         inner.parked.set_stored(stored.parked);
         // Only the return of its trigger ends an orphan's wait.

@@ -263,6 +263,7 @@ pub(crate) mod tests {
         let trigger = Trigger {
             name: ObjectName::new("shop", "ship"),
             uid: None,
+            resume: false,
             broker: ObjectName::new("shop", "default"),
             filters: Vec::new(),
             compiled: Arc::new(Compiled::new(&[]).expect("no filter compiles")),

@@ -77,6 +77,9 @@ impl Channel for Counted {
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
         self.ask().forget_orphan(trigger).await
     }
+    async fn forget_work(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
+        self.ask().forget_work(trigger).await
+    }
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
         self.ask().commit(changes).await
     }

@@ -56,6 +56,7 @@ async fn owe(channel: &dyn Channel) {
     let specs = (0..TRIGGERS).map(|nth| LaneSpec {
         trigger: trigger(nth),
         uid: None,
+        resume: false,
         filter: String::new(),
         longest_wait: std::time::Duration::from_secs(3_600),
     });

@@ -29,6 +29,7 @@ pub(crate) fn mesh() -> Mesh {
     let ship = Trigger {
         name: name("shop/ship"),
         uid: None,
+        resume: false,
         broker: name("shop/default"),
         compiled: Arc::new(Compiled::new(&filters).unwrap()),
         filters,

@@ -29,6 +29,7 @@ pub(crate) async fn park(
     let spec = LaneSpec {
         trigger: name(trigger),
         uid: None,
+        resume: false,
         filter: String::new(),
         longest_wait: std::time::Duration::from_secs(3600),
     };

@@ -2,7 +2,7 @@
 
 use millrace_event::Timestamp;
 
-use super::{Backend, after, append, lane, passed, spec, stored};
+use super::{Backend, after, append, lane, passed, spec, stored, work};
 use crate::{
     Change, Channel, Forgotten, Lane, LaneId, LaneProgress, LaneSpec, LaneState, Position, Progress,
 };
@@ -53,6 +53,38 @@ pub(super) async fn another_uid_is_another_lane(backend: &mut impl Backend) {
         "its debts are still known"
     );
     assert_eq!(channel.open_lanes(vec![named("two")]).await.unwrap(), [new]);
+}
+
+pub(super) async fn one_that_resumes_takes_over_the_last_lane_of_its_name(backend: &mut impl Backend) {
+    let channel = backend.open().await;
+    let named = |uid: &str, resume| LaneSpec {
+        uid: Some(uid.to_owned()),
+        resume,
+        ..spec("a")
+    };
+    let open = async |channel: &dyn Channel, spec| channel.open_lanes(vec![spec]).await.unwrap().remove(0);
+    let first = open(&*channel, named("one", true)).await;
+    assert_eq!(first.start, channel.head(), "there is nothing to take over");
+    append(&*channel, &["x"]).await;
+    let second = open(&*channel, named("two", false)).await;
+    channel
+        .set_lane_state(second.id, LaneState::Orphaned(Timestamp(99)))
+        .await
+        .unwrap();
+    let stopped = stored(&*channel, second.id).await;
+    append(&*channel, &["y"]).await;
+    let third = open(&*channel, named("three", true)).await;
+    let expected = Lane {
+        uid: "three".to_owned(),
+        state: LaneState::Active,
+        ..stopped
+    };
+    assert_eq!(third, expected, "the last one, where it stood");
+    drop(channel);
+    let channel = backend.open().await;
+    // It is its own now, also where it does not resume. And it is nobody else's any more.
+    assert_eq!(open(&*channel, named("three", false)).await, third);
+    assert_ne!(open(&*channel, named("two", false)).await.id, third.id);
 }
 
 pub(super) async fn a_lane_is_never_numbered_twice(backend: &mut impl Backend) {
@@ -276,6 +308,41 @@ pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(backend: &mut impl 
     let lanes = channel.lanes().await.unwrap();
     assert_eq!(lanes.iter().map(|lane| lane.id).collect::<Vec<_>>(), [there]);
     assert_eq!(channel.forget_orphan(&name).await.unwrap(), Forgotten::Unknown);
+}
+
+pub(super) async fn the_work_of_a_trigger_that_is_gone_goes_and_its_place_stays(backend: &mut impl Backend) {
+    let channel = backend.open().await;
+    let name = spec("a").trigger;
+    assert_eq!(channel.forget_work(&name).await.unwrap(), Forgotten::Unknown);
+    let p = append(&*channel, &["0", "1", "2"]).await;
+    let (gone, there) = (lane(&*channel, "a").await, lane(&*channel, "b").await);
+    let rows = [
+        work(gone, p[0], 0, 5),
+        work(gone, p[1], 0, 6),
+        work(there, p[0], 0, 5),
+    ];
+    let rows = rows.into_iter().map(Change::Put).collect();
+    channel.commit(rows).await.unwrap();
+    assert_eq!(channel.forget_work(&name).await.unwrap(), Forgotten::InUse);
+    channel
+        .set_lane_state(gone, LaneState::Orphaned(Timestamp(99)))
+        .await
+        .unwrap();
+    let before = stored(&*channel, gone).await;
+    let mut commands = channel.commands();
+    commands.mark_unchanged();
+    assert_eq!(channel.forget_work(&name).await.unwrap(), Forgotten::Rows(2));
+    assert!(commands.has_changed().unwrap(), "the dispatcher is told");
+    assert_eq!(channel.forget_work(&name).await.unwrap(), Forgotten::Rows(0));
+    drop(channel);
+    let channel = backend.open().await;
+    let expected = Lane {
+        deferred: 0,
+        next_due: None,
+        ..before
+    };
+    assert_eq!(stored(&*channel, gone).await, expected);
+    assert_eq!(stored(&*channel, there).await.deferred, 1);
 }
 
 pub(super) async fn since_when_the_broker_is_gone_lasts_until_it_is_back(backend: &mut impl Backend) {

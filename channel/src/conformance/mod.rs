@@ -87,6 +87,7 @@ pub async fn all<B: Backend>(mut make: impl FnMut() -> B) {
             a_new_channel_has_no_past,
             a_lane_starts_at_the_head_and_is_found_again,
             another_uid_is_another_lane,
+            one_that_resumes_takes_over_the_last_lane_of_its_name,
             a_lane_is_never_numbered_twice,
             progress_comes_back_as_it_was_committed,
             what_was_read_is_judged_by_the_filter_that_counted_then,
@@ -94,6 +95,7 @@ pub async fn all<B: Backend>(mut make: impl FnMut() -> B) {
             the_router_comes_back_where_it_was_committed,
             a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_the_trigger,
             only_a_trigger_that_is_gone_is_forgotten,
+            the_work_of_a_trigger_that_is_gone_goes_and_its_place_stays,
             since_when_the_broker_is_gone_lasts_until_it_is_back,
             only_a_crash_is_an_unclean_stop;
         work:
@@ -157,6 +159,7 @@ fn spec(trigger: &str) -> LaneSpec {
     LaneSpec {
         trigger: ObjectName::new("shop", trigger),
         uid: None,
+        resume: false,
         filter: String::new(),
         longest_wait: Duration::from_secs(3600),
     }

@@ -64,7 +64,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     async fn lanes(&self) -> Result<Vec<Lane>, ChannelError>;
 
     /// Finds or makes a lane for each spec, in one durable step, and sets it active unless it is paused. A
-    /// new lane starts at the head; another lane of the same name with another uid becomes orphaned. A lane
+    /// new lane starts at the head; another lane of the same name with another uid becomes orphaned, unless
+    /// the spec resumes it ([`LaneSpec::resume`]): then it gets the new uid and is no new lane. A lane
     /// that had another filter keeps it for what it has read ([`Lane::earlier`]): up to its cursor, or up to
     /// the head if it was active and had kept up with the router. Work that is due later than the spec's
     /// longest wait is brought forward to it. A running router may have passed the new lane's `start` when
@@ -78,6 +79,10 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// Forgets every lane of a trigger that is gone (orphaned), as `drop_lane` does. An operator asks for it
     /// before the grace period has ended.
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError>;
+
+    /// Forgets the work of every lane of a trigger that is gone (orphaned). The lanes stay: each would read
+    /// on where it stands.
+    async fn forget_work(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError>;
 
     /// Applies the changes, as the guarantees say. A change for a lane that is gone does nothing: its debts
     /// went with it. After an error other than [`ChannelError::NotOwner`] nothing is stored, and the same
@@ -144,7 +149,7 @@ pub trait Channel: Send + Sync + fmt::Debug {
 /// The result of forgetting a trigger that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgotten {
-    /// It is forgotten, with so many rows of work.
+    /// It, or its work, is forgotten: so many rows.
     Rows(u64),
     /// The channel has no lane of that name.
     Unknown,

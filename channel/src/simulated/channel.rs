@@ -85,6 +85,26 @@ impl Owner {
     }
 
     /// As `change`, and tells who watches commands if something was written.
+    async fn of_orphans(
+        &self,
+        trigger: &ObjectName,
+        forget: fn(&View, LaneId) -> (Vec<Write>, u64),
+    ) -> Result<Forgotten, ChannelError> {
+        let of_trigger = lanes::of_trigger(&self.view.lock(), trigger);
+        if of_trigger.is_empty() {
+            return Ok(Forgotten::Unknown);
+        }
+        let gone: Vec<_> = of_trigger.iter().filter(|(_, is_gone)| *is_gone).collect();
+        if gone.is_empty() {
+            return Ok(Forgotten::InUse);
+        }
+        let mut rows = 0;
+        for (lane, _) in gone {
+            rows += self.command_to(|view, _| forget(view, *lane)).await?;
+        }
+        Ok(Forgotten::Rows(rows))
+    }
+
     async fn command_to<T>(
         &self,
         make: impl FnOnce(&View, &mut Server) -> (Vec<Write>, T),
@@ -188,19 +208,11 @@ impl Channel for Owner {
     }
 
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
-        let of_trigger = lanes::of_trigger(&self.view.lock(), trigger);
-        if of_trigger.is_empty() {
-            return Ok(Forgotten::Unknown);
-        }
-        let gone: Vec<_> = of_trigger.iter().filter(|(_, is_gone)| *is_gone).collect();
-        if gone.is_empty() {
-            return Ok(Forgotten::InUse);
-        }
-        let mut rows = 0;
-        for (lane, _) in gone {
-            rows += self.drop_lane(*lane).await?;
-        }
-        Ok(Forgotten::Rows(rows))
+        self.of_orphans(trigger, lanes::forget).await
+    }
+
+    async fn forget_work(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
+        self.of_orphans(trigger, lanes::forget_work).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {

@@ -20,8 +20,14 @@ pub(super) fn open(
         let same = |(_, lane): &(&LaneId, &LaneRecord)| {
             lane.trigger == spec.trigger && spec.uid.as_ref().is_none_or(|uid| *uid == lane.uid)
         };
-        if let Some(id) = lanes.iter().rev().find(same).map(|(id, _)| *id) {
+        let is_named = |(_, lane): &(&LaneId, &LaneRecord)| spec.resume && lane.trigger == spec.trigger;
+        let own = lanes.iter().rev().find(same);
+        let found = own.or_else(|| lanes.iter().rev().find(is_named));
+        if let Some(id) = found.map(|(id, _)| *id) {
             lanes.entry(id).and_modify(|lane| {
+                if let Some(uid) = &spec.uid {
+                    lane.uid.clone_from(uid);
+                }
                 admit(view, server, id, lane, &spec.filter);
                 lane.orphaned = None;
             });
@@ -124,7 +130,14 @@ pub(super) fn forget(view: &View, lane: LaneId) -> (Vec<Write>, u64) {
     let mut progress = view.state.progress.clone();
     progress.lanes.remove(&lane);
     let mut writes = vec![Write::Lane(lane, None), Write::Progress(Box::new(progress))];
-    let mut rows = 0;
+    let (work, rows) = forget_work(view, lane);
+    writes.extend(work);
+    (writes, rows)
+}
+
+/// Forgets a lane's work. Says how many rows go.
+pub(super) fn forget_work(view: &View, lane: LaneId) -> (Vec<Write>, u64) {
+    let (mut writes, mut rows) = (Vec::new(), 0);
     for (debtor, debt) in view.state.debts.range((lane, 0)..=(lane, u64::MAX)) {
         rows += debt.work.len() as u64;
         let left = Debt {

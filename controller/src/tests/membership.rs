@@ -1,5 +1,5 @@
-//! Promise: the mesh has what is ours to serve, each object in its newest valid generation, until its deletion
-//! is known.
+//! Promise: the mesh has what is ours to serve, each object in its newest valid generation, until its
+//! deletion is known.
 
 use super::*;
 

@@ -93,6 +93,7 @@ impl Assembled {
         let trigger = Trigger {
             name: read.name.clone(),
             uid: document.uid.clone(),
+            resume: read.resume,
             broker: read.broker.name.clone(),
             filters: read.filters.clone(),
             compiled: Arc::clone(&read.compiled),

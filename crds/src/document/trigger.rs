@@ -7,7 +7,7 @@ use millrace_filter::{Compiled, Filter};
 use millrace_model::Reference;
 
 use crate::document::auth::{self, AuthRef};
-use crate::document::delivery::DeliverySpec;
+use crate::document::delivery::{DeliverySpec, choose};
 use crate::document::destination::{self, Destination, broker_ref};
 use crate::document::filters;
 use crate::document::metadata::{Metadata, subdomain};
@@ -20,6 +20,7 @@ pub(crate) const ANNOTATIONS: &[&str] = &[
     "parallelism",
     "max-deferred",
     "max-parked",
+    "resume",
     "subscriber-auth",
     "dead-letter-auth",
 ];
@@ -56,6 +57,7 @@ pub(crate) struct TriggerDocument {
     pub(crate) parallelism: u32,
     pub(crate) max_deferred: u32,
     pub(crate) max_parked: u32,
+    pub(crate) resume: bool,
 }
 
 /// Reads the rest of a Trigger document whose head has been read. Whether it is valid, the report tells.
@@ -74,6 +76,10 @@ pub(crate) fn read(
     let parallelism = count(metadata, "parallelism", PARALLELISM, report);
     let max_deferred = count(metadata, "max-deferred", ROWS, report);
     let max_parked = count(metadata, "max-parked", ROWS, report);
+    let resume = metadata.ours("resume", report).and_then(|(field, text)| {
+        let words = [("true", true), ("false", false)];
+        choose(field, text, &words, report)
+    });
     let mut spec = document.require("spec", report)?.object(report)?;
     let namespace = name.map_or("", ObjectName::namespace);
     let broker = broker(&mut spec, namespace, report);
@@ -103,6 +109,7 @@ pub(crate) fn read(
         parallelism,
         max_deferred,
         max_parked,
+        resume: resume.unwrap_or_default(),
     })
 }
 

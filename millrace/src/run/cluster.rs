@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 use millrace_admin::{LogFilter, ReloadState};
-use millrace_channel::{Forgotten, Ownership};
+use millrace_channel::{Channel, Forgotten, Ownership};
 use millrace_controller::{Controller, Gone, Metrics, Options, connect};
 use millrace_event::{Clock, ObjectName};
 use millrace_model::{Mesh, StatusBoard};
@@ -163,19 +163,32 @@ impl Cluster {
         Ok(mesh)
     }
 
-    /// Drops what is owed to Triggers that were deleted.
+    /// Drops what waits for another attempt by Triggers that were deleted. Their places go as well once
+    /// others of their names are there.
     async fn forget(&mut self) {
-        for Gone { trigger, broker } in self.controller.gone() {
-            for channel in self.owned.of(&broker) {
-                match channel.forget_orphan(&trigger).await {
-                    Ok(Forgotten::Rows(rows)) => {
-                        tracing::info!(%trigger, %broker, rows, "the Trigger was deleted; what it was owed is dropped");
-                    }
-                    Ok(Forgotten::Unknown | Forgotten::InUse) => {}
-                    Err(error) => {
-                        tracing::warn!(%trigger, %broker, %error, "what a deleted Trigger was owed is kept for the grace period");
-                    }
+        for gone in self.controller.gone() {
+            for channel in self.owned.of(&gone.broker) {
+                self.forget_one(&gone, &*channel).await;
+            }
+        }
+    }
+
+    async fn forget_one(&self, gone: &Gone, channel: &dyn Channel) {
+        let Gone { trigger, broker, .. } = gone;
+        let forgotten = match gone.is_replaced {
+            true => channel.forget_orphan(trigger).await,
+            false => channel.forget_work(trigger).await,
+        };
+        match forgotten {
+            Ok(Forgotten::Rows(rows)) => {
+                tracing::info!(%trigger, %broker, rows, "the Trigger was deleted; what waited for another attempt is dropped");
+                if rows > 0 {
+                    self.controller.dropped(gone, rows);
                 }
+            }
+            Ok(Forgotten::Unknown | Forgotten::InUse) => {}
+            Err(error) => {
+                tracing::warn!(%trigger, %broker, %error, "what a deleted Trigger was owed is kept for the grace period");
             }
         }
     }

@@ -149,6 +149,7 @@ fn trigger(own: &str, wants: Wants) -> Trigger {
     Trigger {
         name: name(own),
         uid: None,
+        resume: false,
         broker: name("default"),
         compiled: Arc::new(Compiled::new(&wants.filters()).expect("valid filters")),
         filters: wants.filters(),

@@ -273,6 +273,12 @@ impl Channel for Embedded {
         Ok(forgotten)
     }
 
+    async fn forget_work(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
+        let forgotten = self.state.forget_work(trigger.clone()).await?;
+        self.upkeep.notify_one();
+        Ok(forgotten)
+    }
+
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
         Ok(self.state.commit(changes).await?)
     }
@@ -413,6 +419,7 @@ pub(crate) mod testing {
         LaneSpec {
             trigger: ObjectName::new("shop", trigger),
             uid: None,
+            resume: false,
             filter: String::new(),
             longest_wait: Duration::from_secs(3600),
         }

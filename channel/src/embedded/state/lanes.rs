@@ -49,7 +49,11 @@ pub(super) fn open(
     specs
         .iter()
         .map(|spec| {
-            let id = match find(db, spec)? {
+            let known = match find(db, spec)? {
+                None if spec.resume => take_over(db, spec)?,
+                known => known,
+            };
+            let id = match known {
                 Some(id) => {
                     times::bring_forward(db, LaneId(id), admission.now.after(spec.longest_wait))?;
                     filters::admit(db, LaneId(id), &spec.filter, position(to_db(admission.start)))?;
@@ -96,6 +100,17 @@ fn find(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
     Ok(found)
 }
 
+/// The newest lane of that name becomes that of the spec's uid.
+fn take_over(db: &Connection, spec: &LaneSpec) -> Result<Option<i64>, StateError> {
+    const TAKE_OVER: &str = "
+        UPDATE lanes SET uid = ?2 WHERE id = (SELECT max(id) FROM lanes WHERE trigger = ?1) RETURNING id";
+    let taken = db
+        .prepare_cached(TAKE_OVER)?
+        .query_row(params![spec.trigger.to_string(), spec.uid], |row| row.get(0))
+        .optional()?;
+    Ok(taken)
+}
+
 /// A new lane. One of the same name with another uid is orphaned: its trigger was deleted and made anew.
 fn make(
     db: &Connection,
@@ -137,17 +152,23 @@ fn make(
 
 /// Forgets a lane; says how many rows of work went with it.
 pub(super) fn drop_lane(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<u64, StateError> {
-    let rows = db
-        .prepare_cached("DELETE FROM work WHERE lane = ?1")?
-        .execute([id.0])?;
+    let rows = drop_work(db, id, effects)?;
     let gone = db
         .prepare_cached("DELETE FROM lanes WHERE id = ?1")?
         .execute([id.0])?;
-    if rows > 0 {
-        copies::sweep(db, effects)?;
-    }
     effects.holds.push(Held::Forgotten(id));
     effects.command |= gone > 0;
+    Ok(rows)
+}
+
+fn drop_work(db: &Connection, id: LaneId, effects: &mut Effects) -> Result<u64, StateError> {
+    let rows = db
+        .prepare_cached("DELETE FROM work WHERE lane = ?1")?
+        .execute([id.0])?;
+    if rows > 0 {
+        copies::sweep(db, effects)?;
+        effects.command = true;
+    }
     Ok(rows as u64)
 }
 
@@ -172,6 +193,24 @@ pub(super) fn forget(
     trigger: &ObjectName,
     effects: &mut Effects,
 ) -> Result<Forgotten, StateError> {
+    of_orphans(db, trigger, |lane| drop_lane(db, lane, effects))
+}
+
+/// Forgets the work of a trigger that is gone; its lanes stay.
+pub(super) fn forget_work(
+    db: &Connection,
+    trigger: &ObjectName,
+    effects: &mut Effects,
+) -> Result<Forgotten, StateError> {
+    of_orphans(db, trigger, |lane| drop_work(db, lane, effects))
+}
+
+/// Does this with each lane of a trigger that is gone, and adds up the rows of work that go.
+fn of_orphans(
+    db: &Connection,
+    trigger: &ObjectName,
+    mut drop: impl FnMut(LaneId) -> Result<u64, StateError>,
+) -> Result<Forgotten, StateError> {
     let lanes: Vec<(i64, bool)> = db
         .prepare_cached("SELECT id, orphaned IS NOT NULL FROM lanes WHERE trigger = ?1")?
         .query_map([trigger.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -183,9 +222,7 @@ pub(super) fn forget(
     if orphans.peek().is_none() {
         return Ok(Forgotten::InUse);
     }
-    let rows = orphans.try_fold(0, |rows, (id, _)| {
-        drop_lane(db, LaneId(id), effects).map(|more| rows + more)
-    })?;
+    let rows = orphans.try_fold(0, |rows, (id, _)| drop(LaneId(id)).map(|more| rows + more))?;
     Ok(Forgotten::Rows(rows))
 }
 

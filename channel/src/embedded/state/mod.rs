@@ -146,6 +146,12 @@ impl State {
             .await
     }
 
+    /// Forgets the work of a trigger that is gone.
+    pub(crate) async fn forget_work(&self, trigger: ObjectName) -> Result<Forgotten, StateError> {
+        self.write(move |db, effects| lanes::forget_work(db, &trigger, effects))
+            .await
+    }
+
     /// Sets a lane's state.
     pub(crate) async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), StateError> {
         self.write(move |db, effects| lanes::set_state(db, lane, state, effects))

@@ -14,6 +14,7 @@ pub(crate) fn spec(trigger: &str) -> LaneSpec {
     LaneSpec {
         trigger: ObjectName::new("shop", trigger),
         uid: None,
+        resume: false,
         filter: String::new(),
         longest_wait: Duration::from_secs(3600),
     }

@@ -53,6 +53,7 @@ pub(crate) static ANNOTATION_RULES: LazyLock<Vec<Annotation>> = LazyLock::new(||
         ),
         ours("Trigger", "max-deferred", ten_millions, rows),
         ours("Trigger", "max-parked", ten_millions, rows),
+        ours("Trigger", "resume", "^(true|false)$", "true or false is expected"),
         Annotation {
             kind: "Trigger",
             name: INJECTION.to_owned(),

@@ -72,6 +72,7 @@ pub(super) fn trigger(own: &str, filters: Vec<Filter>) -> Trigger {
     Trigger {
         name: name(own),
         uid: None,
+        resume: false,
         broker: name("default"),
         compiled: Arc::new(Compiled::new(&filters).expect("valid filters")),
         filters,
