@@ -48,6 +48,10 @@ impl Needs {
 /// The annotation by which a Trigger waits for a source.
 const DEPENDENCY: &str = "/metadata/annotations/knative.dev~1dependency";
 
+/// The annotation by which a Trigger asks for its Broker, and the only name that such a Broker has.
+const INJECTION: &str = "/metadata/annotations/eventing.knative.dev~1injection";
+const INJECTED: &str = "default";
+
 /// Makes the mesh. `secrets` are the Secrets that can be read. An ApiServerSource is in the mesh only if its
 /// own account may read what it reads.
 pub(crate) fn build<'a>(
@@ -129,17 +133,31 @@ impl Built {
 pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
     let mut needs = Needs::default();
     for entry in served(objects, options) {
-        let document = entry.document();
+        let (document, home) = (entry.document(), entry.key.name.namespace());
         let references = document.references().into_iter().cloned();
         let references = references.chain(dependency(entry).and_then(Result::ok));
-        needs
-            .references
-            .extend(references.filter(|reference| !is_broker(reference)));
+        needs.references.extend(
+            references.filter(|reference| !is_broker(reference) && options.may_refer(home, reference)),
+        );
         let secrets = document.secrets().into_iter();
         needs.secrets.extend(secrets.map(|(secret, _)| secret.clone()));
         needs.reviews.extend(Question::of(entry, options));
     }
     needs
+}
+
+/// The Brokers that are to be made because Triggers ask for them (`eventing.knative.dev/injection`). Only
+/// where a Broker without class is ours: elsewhere another controller makes it.
+pub(crate) fn injected(objects: &Objects, options: &Options) -> BTreeSet<ObjectName> {
+    let asks = |entry: &&Entry| {
+        let annotation = entry.current.object.pointer(INJECTION);
+        annotation.and_then(Value::as_str) == Some("enabled")
+    };
+    let triggers = objects.of(Kind::Trigger).filter(|_| options.default_class);
+    let brokers = triggers.filter(asks).filter_map(Entry::broker);
+    brokers
+        .filter(|broker| broker.name() == INJECTED && objects.get(Kind::Broker, broker).is_none())
+        .collect()
 }
 
 /// The objects that are ours to serve.

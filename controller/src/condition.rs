@@ -11,6 +11,8 @@ pub(crate) struct Shown {
     pub(crate) status: ConditionStatus,
     pub(crate) reason: String,
     pub(crate) message: String,
+    /// `Ready` does not depend on it.
+    pub(crate) is_info: bool,
 }
 
 /// The reason in the status that the definition of a kind gives its objects; its time says nothing.
@@ -29,6 +31,7 @@ impl Shown {
             status: ConditionStatus::True,
             reason: reason.to_owned(),
             message: String::new(),
+            is_info: false,
         }
     }
 
@@ -52,7 +55,8 @@ impl Shown {
     /// What all of them come to: not met like the first that is not, else unknown like the first that is
     /// unknown.
     pub(crate) fn sum(all: &[Self]) -> Self {
-        let first = |status| all.iter().find(|one| one.status == status);
+        let counts = |one: &&Self| !one.is_info;
+        let first = |status| all.iter().filter(counts).find(|one| one.status == status);
         match first(ConditionStatus::False).or_else(|| first(ConditionStatus::Unknown)) {
             Some(unhappy) => Self {
                 ty: READY,
@@ -78,6 +82,9 @@ impl Shown {
         if !self.message.is_empty() {
             shown["message"] = json!(self.message);
         }
+        if self.is_info {
+            shown["severity"] = json!("Info");
+        }
         shown
     }
 }
@@ -95,6 +102,7 @@ impl From<Condition> for Shown {
             status: condition.status,
             reason: condition.reason.map_or(met, |reason| reason.as_str()).to_owned(),
             message: condition.message,
+            is_info: false,
         }
     }
 }

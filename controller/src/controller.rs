@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use millrace_crds::Kind;
 use millrace_event::Clock;
-use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, Source, SourceKey};
+use millrace_model::status::{LaneName, SourceStatus, TriggerStatus};
+use millrace_model::{Mesh, Source, SourceKey, TriggerState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::build::Built;
+use crate::build::{Built, injected};
 use crate::connect::{self, Connection};
 use crate::deletions::{self, Deletions, Gone};
+use crate::ensure::Injections;
 use crate::events::Events;
 use crate::index::Index;
 use crate::kept::{self, Kept};
+use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::running::Running;
@@ -51,6 +54,7 @@ pub struct Controller {
     /// Something was seen since the last mesh was made.
     is_stale: bool,
     running: Running,
+    lanes: Lanes,
     built: Built,
     applied: HashSet<(String, i64)>,
     /// The mesh in effect.
@@ -59,6 +63,7 @@ pub struct Controller {
     again: Option<(Instant, Duration)>,
     delay: String,
     deletions: Deletions,
+    injections: Injections,
     account: Option<String>,
     asked: Option<oneshot::Receiver<Option<String>>>,
     /// What was said of kinds that cannot be listed.
@@ -105,12 +110,14 @@ impl Controller {
             is_remembered: false,
             is_stale: false,
             running: Running::default(),
+            lanes: Lanes::default(),
             built: Built::default(),
             applied: HashSet::new(),
             in_effect: Arc::default(),
             again: None,
             delay: String::new(),
             deletions: Deletions::default(),
+            injections: Injections::default(),
             account: None,
             asked: Some(asked),
             said: BTreeSet::new(),
@@ -151,7 +158,16 @@ impl Controller {
                 break;
             }
         }
+        self.inject();
         self.make()
+    }
+
+    /// Asks for the Brokers that Triggers want to be made. Only a complete view says which are missing.
+    fn inject(&mut self) {
+        if self.index.is_complete() {
+            let brokers = injected(&self.index.objects, &self.index.options);
+            self.injections.want(&self.client, brokers);
+        }
     }
 
     /// Gives what is in effect after the mesh of the last [`Controller::next`], or says why that is not. Then
@@ -194,6 +210,22 @@ impl Controller {
     /// Says how the sources run; their statuses then say so.
     pub fn observe(&mut self, sources: &BTreeMap<SourceKey, (Arc<Source>, SourceStatus)>) {
         if self.running.observe(sources) {
+            self.write();
+        }
+    }
+
+    /// Says how the lanes stand; the statuses of their Triggers then say so.
+    pub fn observe_lanes(&mut self, lanes: &BTreeMap<LaneName, TriggerStatus>) {
+        let of_triggers = lanes
+            .iter()
+            .filter(|(_, status)| status.state != TriggerState::Orphaned);
+        let known = of_triggers.filter_map(|(lane, status)| {
+            let trigger = self.in_effect.triggers.get(&lane.trigger)?;
+            let uid = trigger.uid.as_deref().filter(|_| trigger.broker == lane.broker)?;
+            let entry = self.index.objects.get(Kind::Trigger, &lane.trigger)?;
+            (entry.uid == uid).then_some((uid, status, &entry.status))
+        });
+        if self.lanes.observe(known) {
             self.write();
         }
     }
@@ -341,6 +373,7 @@ impl Controller {
             targets: &self.index.targets,
             reviews: &self.index.reviews,
             running: &self.running,
+            lanes: &self.lanes,
             applied: &self.applied,
             delay: &self.delay,
             account: self.account.as_deref(),

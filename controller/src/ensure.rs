@@ -1,5 +1,6 @@
 //! Creates a Broker where there is none, and never changes one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::api::PostParams;
@@ -13,6 +14,35 @@ use crate::kinds::{self, CLASS, CLASS_ANNOTATION};
 
 /// The pause between two tries: the kind or the namespace may come late.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// The Brokers that Triggers ask for, while they are tried.
+#[derive(Debug, Default)]
+pub(crate) struct Injections {
+    tasks: BTreeMap<ObjectName, AbortOnDropHandle>,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct AbortOnDropHandle(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDropHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Injections {
+    /// Tries to create these Brokers, and no others any more.
+    pub(crate) fn want(&mut self, client: &Client, brokers: BTreeSet<ObjectName>) {
+        self.tasks.retain(|broker, _| brokers.contains(broker));
+        for broker in brokers {
+            self.tasks.entry(broker.clone()).or_insert_with(|| {
+                let trying = tokio::spawn(ensure(client.clone(), broker));
+                AbortOnDropHandle(trying.abort_handle())
+            });
+        }
+    }
+}
 
 /// Tries until there is a Broker of that name.
 pub(crate) async fn ensure(client: Client, name: ObjectName) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use http::Uri;
-use millrace_model::ObjectName;
+use millrace_model::{ObjectName, Reference};
 
 use crate::kinds::CLASS;
 
@@ -20,6 +20,8 @@ pub struct Options {
     pub cluster_domain: String,
     /// A Broker that is created where there is none; the first mesh waits for it.
     pub ensure_broker: Option<ObjectName>,
+    /// References lead to no other namespace.
+    pub same_namespace: bool,
     /// The folder where accepted documents are kept.
     pub kept: PathBuf,
 }
@@ -35,18 +37,23 @@ impl Options {
         }
     }
 
+    /// Whether a document of a namespace may refer to that object.
+    pub(crate) fn may_refer(&self, namespace: &str, reference: &Reference) -> bool {
+        !self.same_namespace || reference.name.namespace() == namespace
+    }
+
     /// The address of a Broker.
     pub(crate) fn address(&self, broker: &ObjectName) -> String {
         let base = self.public_url.to_string();
         format!("{}/{broker}", base.trim_end_matches('/'))
     }
 
-    /// The scopes in which a kind is watched: each namespace, or the whole cluster.
     /// Whether objects of a namespace are watched.
     pub(crate) fn watches(&self, namespace: Option<&str>) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|one| Some(one.as_str()) == namespace)
     }
 
+    /// The scopes in which a kind is watched: each namespace, or the whole cluster.
     pub(crate) fn scopes(&self) -> Vec<Option<String>> {
         if self.namespaces.is_empty() {
             return vec![None];

@@ -75,6 +75,10 @@ impl Resolve for Resolver<'_> {
         }
     }
 
+    fn may_refer(&self, namespace: &str, resource: &Reference) -> bool {
+        self.options.may_refer(namespace, resource)
+    }
+
     fn secret(&self, secret: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {
         Err(match self.secrets.get(secret) {
             Some(Standing::Complete) => NoSecret::NotFound,

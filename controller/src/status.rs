@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::build::dependency;
 use crate::condition::Shown;
+use crate::lanes::{self, Lanes};
 use crate::objects::{Entry, Objects};
 use crate::options::Options;
 use crate::resolve::{Reviews, is_broker};
@@ -27,6 +28,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) targets: &'a Targets,
     pub(crate) reviews: &'a Reviews,
     pub(crate) running: &'a Running,
+    pub(crate) lanes: &'a Lanes,
     /// What is in the mesh in effect.
     pub(crate) applied: &'a HashSet<(String, i64)>,
     /// Why the newest mesh is not in effect.
@@ -95,7 +97,10 @@ impl Status {
                 let missing: Vec<_> = sinks.filter_map(lacking).cloned().collect();
                 scene.say_command(&mut conditions, &missing);
                 conditions.push(scene.dependency(entry));
-                conditions.push(scene.plane("SubscriptionReady", "Subscribed", draft, entry));
+                let plane = scene.plane("SubscriptionReady", "Subscribed", draft, entry);
+                let is_new = plane.status == ConditionStatus::True;
+                conditions.push(plane);
+                conditions.extend(lanes::conditions(scene.lanes, &entry.uid, &entry.status, is_new));
             }
             Standing::Source { sink, missing } => {
                 fields.extend(scene.uri("sinkUri", sink));

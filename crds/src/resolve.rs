@@ -18,6 +18,11 @@ pub trait Resolve {
     /// Why there is none.
     fn address(&self, resource: &Reference) -> Result<Uri, Unresolved>;
 
+    /// Whether documents of that namespace may refer to this resource. It is asked for every reference.
+    fn may_refer(&self, _namespace: &str, _resource: &Reference) -> bool {
+        true
+    }
+
     /// An entry of a Secret. Secrets among the documents are not asked for.
     ///
     /// # Errors

@@ -85,22 +85,26 @@ fn every_field_is_described_and_bounded() {
 }
 
 #[test]
-fn no_controller_has_looked_at_a_new_object() {
+fn no_controller_has_looked_at_a_new_object_and_none_will_at_a_sink() {
     for manifest in manifests().iter().filter(|manifest| manifest.is_kind()) {
         let spec = &manifest.objects[0]["spec"];
         let version = &spec["versions"][0];
         assert_eq!(version["subresources"]["status"], serde_json::json!({}));
         let default = &version["schema"]["openAPIV3Schema"]["properties"]["status"]["default"];
         let ready = &default["conditions"][0];
+        let kind = spec["names"]["kind"].as_str().expect("a kind");
+        let (status, message) = match kind {
+            "KafkaSink" => (
+                "False",
+                "this version of Millrace stores a KafkaSink and does not serve it yet".to_owned(),
+            ),
+            kind => ("Unknown", format!("no controller has looked at this {kind} yet")),
+        };
         assert_eq!(
             (&ready["type"], &ready["status"]),
-            (&"Ready".into(), &"Unknown".into())
+            (&"Ready".into(), &status.into())
         );
-        let kind = spec["names"]["kind"].as_str().expect("a kind");
-        assert_eq!(
-            ready["message"],
-            format!("no controller has looked at this {kind} yet")
-        );
+        assert_eq!(ready["message"], message);
     }
 }
 

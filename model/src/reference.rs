@@ -34,6 +34,8 @@ pub enum Unresolved {
     },
     /// Millrace may not read the resource.
     Forbidden,
+    /// It is in another namespace than the document, and the operator does not allow that.
+    OtherNamespace,
     /// The resource has no address.
     NotAddressable,
     /// The resource is a Broker whose document is invalid.
@@ -117,6 +119,11 @@ impl Unresolved {
                 "Millrace may not read the {kind} {name}: its ServiceAccount needs get, list and watch for this \
                  kind of {api_version}"
             ),
+            Self::OtherNamespace => write!(
+                f,
+                "the {kind} {name} is in another namespace, and this Millrace follows no reference out of a \
+                 namespace (--refs same-namespace)"
+            ),
             Self::NotAddressable => write!(f, "the {kind} {name} has no address (`status.address.url`)"),
             Self::Invalid => write!(f, "the {kind} {name} is invalid, as its own status says"),
             Self::Pending => write!(f, "the {kind} {name} has not been looked up yet"),
@@ -155,6 +162,11 @@ mod tests {
                 Unresolved::Forbidden,
                 "Millrace may not read the Service shop/ship: its ServiceAccount needs get, list and watch for \
                  this kind of v1",
+            ),
+            (
+                Unresolved::OtherNamespace,
+                "the Service shop/ship is in another namespace, and this Millrace follows no reference out of a \
+                 namespace (--refs same-namespace)",
             ),
             (
                 Unresolved::NotAddressable,

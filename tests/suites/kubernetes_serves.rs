@@ -5,7 +5,7 @@
 use millrace_tests::kube::served::{
     EVENTING, SOURCES, broker, condition, object, of_class, path_at, service, trigger, until_triggers,
 };
-use millrace_tests::{Event, Kube, Sink, wait_until};
+use millrace_tests::{Answer, Event, Kube, Sink, wait_until};
 use serde_json::json;
 
 #[tokio::test]
@@ -313,5 +313,60 @@ async fn a_transition_is_told_once_as_an_event_of_kubernetes() -> anyhow::Result
         told,
         (vec!["Ready".to_owned()], vec!["ServiceNotFound".to_owned()])
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_status_says_that_events_are_parked_and_the_trigger_stays_ready() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.answer("/t", [Answer::status(500)]);
+    let mesh = kube.served()?.start().await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    let mut t = trigger("t", &sink.url("/t"));
+    t["spec"]["delivery"] = json!({"retry": 0});
+    let new = kube.ready(&t).await?;
+    for ty in ["CaughtUp", "Delivering", "NothingParked"] {
+        assert_eq!(condition(&new, ty), "True", "{new}");
+    }
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    mesh.admin().until_parked(1).await?;
+    let told = kube.until(&t, "NothingParked", "False Parked").await?;
+    assert_eq!(condition(&told, "Ready"), "True", "{told}");
+    let conditions = told["status"]["conditions"].as_array().into_iter().flatten();
+    let info = conditions.filter(|one| one["severity"] == "Info");
+    assert_eq!(info.count(), 3, "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_trigger_may_ask_for_its_broker_and_leads_to_no_other_namespace_if_that_is_forbidden()
+-> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    kube.namespace("billing").await?;
+    let mut other = broker("other", json!({}));
+    other["metadata"]["namespace"] = json!("billing");
+    kube.apply(&other).await?;
+    let sink = Sink::start().await?;
+    let mesh = kube
+        .served()?
+        .args(&["--default-class", "--refs", "same-namespace"])
+        .start()
+        .await?;
+    let mut asking = trigger("asking", &sink.url("/t"));
+    asking["metadata"]["annotations"] = json!({"eventing.knative.dev/injection": "enabled"});
+    kube.ready(&asking).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/t", 1).await?;
+    let mut away = trigger("away", "");
+    let reference =
+        json!({"apiVersion": EVENTING, "kind": "Broker", "name": "other", "namespace": "billing"});
+    away["spec"]["subscriber"] = json!({"ref": reference});
+    kube.apply(&away).await?;
+    kube.until(&away, "Ready", "False OtherNamespace").await?;
     Ok(())
 }

@@ -81,3 +81,48 @@ fn what_was_known_of_a_namespace_is_forgotten_when_nothing_there_is_referred_to(
     assert_eq!(targets.get(&ship), Err(Unresolved::Pending));
     assert!(targets.get(&bill).is_ok());
 }
+
+#[test]
+fn references_lead_to_no_other_namespace_if_the_operator_says_so() {
+    let subscriber = |kind: &str, api_version: &str, namespace: &str| {
+        let reference = json!({"apiVersion": api_version, "kind": kind, "name": "b", "namespace": namespace});
+        json!({"broker": "b", "subscriber": {"ref": reference}})
+    };
+    let mut world = World::with(
+        vec![broker("shop/b", None), broker("billing/b", None)],
+        vec![
+            object(
+                BROKER,
+                "Trigger",
+                "shop/away",
+                subscriber("Broker", BROKER, "billing"),
+            ),
+            object(
+                BROKER,
+                "Trigger",
+                "shop/home",
+                subscriber("Broker", BROKER, "shop"),
+            ),
+            object(
+                BROKER,
+                "Trigger",
+                "shop/service",
+                subscriber("Service", "v1", "billing"),
+            ),
+        ],
+    );
+    world.apply();
+    assert_eq!(world.ready(Kind::Trigger, "shop/away"), "Ready=True Ready");
+    assert_eq!(needs(&world.objects, &world.options).references.len(), 1);
+    world.options.same_namespace = true;
+    world.apply();
+    for name in ["shop/away", "shop/service"] {
+        let ready = world.ready(Kind::Trigger, name);
+        assert!(ready.starts_with("Ready=False OtherNamespace"), "{ready}");
+    }
+    assert_eq!(world.ready(Kind::Trigger, "shop/home"), "Ready=True Ready");
+    assert!(
+        needs(&world.objects, &world.options).references.is_empty(),
+        "nor is it watched"
+    );
+}

@@ -153,3 +153,29 @@ fn of_what_is_kept_only_namespaces_that_are_watched_are_served() {
         assert_eq!(index.objects.all().count(), expected, "{namespaces:?}");
     }
 }
+
+#[test]
+fn a_broker_that_a_trigger_asks_for_is_made_where_we_are_the_default_class() {
+    let asking = |name: &str, broker: &str, value: &str| {
+        let mut trigger = trigger(name, broker);
+        trigger.metadata.annotations =
+            Some([("eventing.knative.dev/injection".to_owned(), value.to_owned())].into());
+        trigger
+    };
+    let mut world = World::with(
+        vec![broker("there/default", Some("MTChannelBasedBroker"))],
+        vec![
+            asking("shop/a", "default", "enabled"),
+            asking("shop/b", "other", "enabled"),
+            asking("mill/c", "default", "disabled"),
+            asking("there/d", "default", "enabled"),
+            trigger("mill/e", "default"),
+        ],
+    );
+    assert_eq!(
+        injected(&world.objects, &world.options),
+        [named("shop/default")].into()
+    );
+    world.options.default_class = false;
+    assert!(injected(&world.objects, &world.options).is_empty());
+}

@@ -17,9 +17,10 @@ use millrace_model::status::SourceStatus;
 use millrace_model::{ObjectName, Reference, SourceKey, SourceKind, SourceState, Target, Unresolved};
 use serde_json::{Value, json};
 
-use crate::build::{Built, build, needs};
+use crate::build::{Built, build, injected, needs};
 use crate::index::Index;
 use crate::kept::Kept;
+use crate::lanes::Lanes;
 use crate::objects::{Objects, Standing};
 use crate::options::Options;
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
@@ -39,6 +40,7 @@ struct World {
     readable: Vec<Document>,
     reviews: Reviews,
     running: Running,
+    lanes: Lanes,
     kept: Addresses,
     options: Options,
     applied: HashSet<(String, i64)>,
@@ -53,6 +55,7 @@ impl World {
             readable: Vec::new(),
             reviews: Reviews::new(),
             running: Running::default(),
+            lanes: Lanes::default(),
             kept: Addresses::new(),
             options: Options {
                 default_class: true,
@@ -60,6 +63,7 @@ impl World {
                 public_url: Uri::from_static("http://millrace.mill.svc.cluster.local"),
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,
+                same_namespace: false,
                 kept: PathBuf::new(),
             },
             applied: HashSet::new(),
@@ -118,6 +122,7 @@ impl World {
             targets: &self.targets,
             reviews: &self.reviews,
             running: &self.running,
+            lanes: &self.lanes,
             applied: &self.applied,
             delay: "",
             account: Some("mill:millrace"),

@@ -29,8 +29,11 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
         world.conditions(Kind::Trigger, "shop/t"),
         [
             "BrokerReady=True BrokerReady",
+            "CaughtUp=True CaughtUp",
             "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "Delivering=True Delivering",
             "DependencyReady=True DependencyNotConfigured",
+            "NothingParked=True NothingParked",
             "Ready=True Ready",
             "SubscriberResolved=True Resolved",
             "SubscriptionReady=True Subscribed",
@@ -162,5 +165,39 @@ fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
     assert!(
         !status.is_said_by(&more),
         "a field that is ours goes when it has no value"
+    );
+}
+
+#[test]
+fn how_a_lane_stands_is_said_as_information_and_ready_does_not_depend_on_it() {
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger("shop/t", "b")]);
+    world.apply();
+    let mut seen = trigger("shop/t", "b");
+    let word = |ty: &str, reason: &str| json!({"type": ty, "reason": reason, "severity": "Info"});
+    let words = [
+        word("CaughtUp", "Behind"),
+        word("Delivering", "Paused"),
+        word("NothingParked", "Parked"),
+    ];
+    seen.data["status"] = json!({"conditions": words});
+    world
+        .objects
+        .see(Kind::Trigger, None, News::Applied(Box::new(seen)));
+    assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
+    let built = world.build();
+    let draft = built.drafts.iter().find(|draft| draft.key.kind == Kind::Trigger);
+    let status = world.status(draft.expect("a draft")).json(&Value::Null, "");
+    let conditions = status["conditions"].as_array().expect("a list").iter();
+    let info = conditions.filter(|one| one["severity"] == "Info");
+    let info: Vec<_> = info
+        .map(|one| format!("{} {}", one["status"], one["reason"]))
+        .collect();
+    assert_eq!(
+        info,
+        [
+            r#""False" "Behind""#,
+            r#""False" "Paused""#,
+            r#""False" "Parked""#
+        ]
     );
 }

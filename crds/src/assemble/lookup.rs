@@ -55,11 +55,17 @@ impl<'a> Lookup<'a> {
     }
 
     /// The sink of a source, which may name none.
-    pub(super) fn sink(&self, destination: Option<&Destination>) -> Result<Target, NoTarget> {
-        destination.map_or(Err(NoTarget::NotNamed), |destination| self.target(destination))
+    pub(super) fn sink(&self, destination: Option<&Destination>, home: &str) -> Result<Target, NoTarget> {
+        let target = |destination| self.target(destination, home);
+        destination.map_or(Err(NoTarget::NotNamed), target)
     }
 
-    pub(super) fn target(&self, destination: &Destination) -> Result<Target, NoTarget> {
+    /// Where a destination of a document in the namespace `home` leads.
+    pub(super) fn target(&self, destination: &Destination, home: &str) -> Result<Target, NoTarget> {
+        let denied = destination.reference();
+        if let Some(denied) = denied.filter(|reference| !self.resolve.may_refer(home, reference)) {
+            return Err(NoTarget::Unresolved(denied.clone(), Unresolved::OtherNamespace));
+        }
         match destination {
             Destination::Url(uri) => Ok(Target::Http(uri.clone())),
             Destination::Resource(reference, _)
@@ -116,9 +122,10 @@ impl<'a> Lookup<'a> {
     pub(super) fn proven(
         &self,
         destination: &Destination,
+        home: &str,
         read: Option<&AuthRef>,
     ) -> (Result<Target, NoTarget>, Option<Arc<Auth>>) {
-        let target = self.target(destination);
+        let target = self.target(destination, home);
         match read.map(|read| self.auth(read)) {
             None => (target, None),
             Some((auth, None)) => (target, Some(auth)),

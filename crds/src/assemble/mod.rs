@@ -73,7 +73,11 @@ impl Assembled {
             .or_insert_with(|| Arc::new(broker));
         let sink = read.delivery.own_sink();
         Standing::Broker {
-            dead_letter: sink.map(|sink| lookup.proven(sink, read.dead_letter_auth.as_ref()).0),
+            dead_letter: sink.map(|sink| {
+                lookup
+                    .proven(sink, read.broker.name.namespace(), read.dead_letter_auth.as_ref())
+                    .0
+            }),
         }
     }
 
@@ -81,14 +85,16 @@ impl Assembled {
         let broker = lookup.broker(&read.broker);
         let defaults = broker.as_ref().ok().map(|broker| &broker.delivery);
         let sink = read.delivery.dead_letter(defaults);
-        let (subscriber, subscriber_auth) = lookup.proven(&read.subscriber, read.subscriber_auth.as_ref());
+        let home = read.name.namespace();
+        let (subscriber, subscriber_auth) =
+            lookup.proven(&read.subscriber, home, read.subscriber_auth.as_ref());
         // Whoever names a sink says what it is shown.
         let of_sink = match (read.delivery.own_sink(), &broker) {
             (Some(_), _) => read.dead_letter_auth.as_ref(),
             (None, Ok(broker)) => broker.dead_letter_auth.as_ref(),
             (None, Err(_)) => None,
         };
-        let sink = sink.map(|sink| lookup.proven(&sink.destination, of_sink));
+        let sink = sink.map(|sink| lookup.proven(&sink.destination, home, of_sink));
         let (dead_letter, dead_letter_auth) = sink.unzip();
         let trigger = Trigger {
             name: read.name.clone(),
@@ -122,7 +128,7 @@ impl Assembled {
         let spec = read
             .spec
             .with_secrets(&mut |secret| lookup.secret(secret, &mut missing));
-        let sink = lookup.sink(read.sink.as_ref());
+        let sink = lookup.sink(read.sink.as_ref(), read.name.namespace());
         let (sink_auth, lacking) = read.sink_auth.as_ref().map(|read| lookup.auth(read)).unzip();
         let lacking = lacking.flatten();
         missing.extend(lacking.clone());

@@ -1,6 +1,6 @@
 //! KafkaSink, with the names that Knative's kind has.
 
-use super::parts::{addresses, status};
+use super::parts::{addresses, unserved};
 use super::schema::{Schema, needed, optional};
 use super::sources::{bootstrap_servers, net, topic};
 use super::{ADDRESS, ADDRESSABLE, Column, Definition, SINK};
@@ -37,6 +37,6 @@ pub(super) fn kafka() -> Definition {
         selectable: &[],
         spec: Schema::object("What the sink is to do.", spec),
         needs_spec: true,
-        status: status("KafkaSink", addresses()),
+        status: unserved("KafkaSink", addresses()),
     }
 }

@@ -86,6 +86,8 @@ words! {
         AmbiguousPort,
         /// Millrace may not read a resource.
         Forbidden,
+        /// A resource is in another namespace, which the operator does not allow.
+        OtherNamespace,
         /// A resource has no address.
         NotAddressable,
         /// A resource has not been looked up yet.
@@ -259,6 +261,7 @@ fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
         Unresolved::KindNotFound => Reason::KindNotFound,
         Unresolved::Ambiguous { .. } => Reason::AmbiguousPort,
         Unresolved::Forbidden => Reason::Forbidden,
+        Unresolved::OtherNamespace => Reason::OtherNamespace,
         Unresolved::NotAddressable => Reason::NotAddressable,
         Unresolved::Invalid => Reason::BrokerInvalid,
         Unresolved::Pending => Reason::NotResolvedYet,

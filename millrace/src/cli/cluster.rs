@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::Uri;
 use millrace_event::ObjectName;
 
@@ -58,6 +58,25 @@ pub(crate) struct ClusterArgs {
         requires = "kubernetes"
     )]
     pub(crate) ensure_broker: Option<ObjectName>,
+    /// Where references of objects may lead
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "MILLRACE_REFS",
+        requires = "kubernetes"
+    )]
+    pub(crate) refs: Refs,
+}
+
+/// Where references may lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Refs {
+    /// To every namespace, as in Knative
+    #[default]
+    Any,
+    /// Within a namespace
+    SameNamespace,
 }
 
 // === impl ClusterArgs ===
@@ -86,6 +105,7 @@ impl ClusterArgs {
             public_url: self.public_url.clone(),
             domain: self.cluster_domain.clone(),
             ensure_broker: self.ensure_broker.clone(),
+            same_namespace: self.refs == Refs::SameNamespace,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use millrace_admin::{LogFilter, ReloadState};
@@ -31,6 +31,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) domain: Option<String>,
     /// A Broker that is created where there is none.
     pub(crate) ensure_broker: Option<ObjectName>,
+    /// References lead to no other namespace.
+    pub(crate) same_namespace: bool,
 }
 
 /// A cluster as the origin of the mesh.
@@ -38,10 +40,13 @@ struct Cluster {
     controller: Controller,
     owned: Ownership,
     board: Arc<StatusBoard>,
+    /// When lanes were looked at.
+    looked: Option<Instant>,
 }
 
-/// How often sources are asked how they stand.
+/// How often sources are asked how they stand, and how often lanes are.
 const LOOK: Duration = Duration::from_secs(1);
+const LOOK_AT_LANES: Duration = Duration::from_secs(5);
 
 /// A mesh that is not in effect after so long is shown as not in effect yet.
 const SLOW: Duration = Duration::from_secs(5);
@@ -68,6 +73,7 @@ pub(crate) async fn run(
     let origin = Cluster {
         owned: node.owned(),
         board: node.board(),
+        looked: None,
         controller: Controller::start(connection, options, metrics).await,
     };
     role::serve_from(origin, node, &config).await
@@ -84,6 +90,7 @@ fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::
         public_url,
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,
+        same_namespace: cluster.same_namespace,
         kept: config.data.join(KEPT),
     })
 }
@@ -114,12 +121,10 @@ impl Origin for Cluster {
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
                 self.controller.see_effect(running.current());
-                self.controller
-                    .observe(&self.board.sources_of(&running.current()));
+                self.look(&running.current());
                 continue;
             };
-            self.controller
-                .observe(&self.board.sources_of(&running.current()));
+            self.look(&running.current());
             let at = Clock::System.now();
             let outcome = self.take(mesh, running).await;
             let error = outcome.as_ref().err().cloned();
@@ -161,6 +166,15 @@ impl Cluster {
             tracing::info!(revision, "the cluster changed; the new mesh is in effect");
         }
         Ok(mesh)
+    }
+
+    /// Tells the controller how what runs stands.
+    fn look(&mut self, mesh: &Mesh) {
+        self.controller.observe(&self.board.sources_of(mesh));
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_AT_LANES) {
+            self.looked = Some(Instant::now());
+            self.controller.observe_lanes(&self.board.triggers());
+        }
     }
 
     /// Drops what waits for another attempt by Triggers that were deleted. Their places go as well once
