@@ -16,9 +16,10 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::Guard;
 use crate::{
-    BrokerKeeper, LogFilter, TailFeed, brokers, events, explain, guard, health, log_level, mesh, metrics,
-    parked, refused, sources, tail, triggers,
+    BrokerKeeper, LogFilter, Login, TailFeed, brokers, events, explain, guard, health, log_level, mesh,
+    metrics, parked, refused, sources, tail, triggers,
 };
 
 /// How the last load of documents went.
@@ -66,6 +67,8 @@ pub struct Admin {
     /// Names (`millrace.example`, or with a port `millrace.example:9090`) by which clients may call this
     /// listener beside its own address: for a proxy or a tunnel before it.
     pub allowed_hosts: Vec<String>,
+    /// Who may ask; `None`: anybody who can connect.
+    pub login: Option<Login>,
     /// The most connections at one time. They do not count among those of other listeners.
     pub max_connections: usize,
     /// Ends the listener.
@@ -83,7 +86,10 @@ const MAX_PROBES: usize = 32;
 impl Admin {
     /// Everything this listener answers, for the addresses at which it can be called.
     pub fn router(&self, own: &[Address]) -> Router {
-        let hosts = Arc::new(Hosts::own(own, &self.allowed_hosts).strict());
+        let guard = Arc::new(Guard {
+            hosts: Hosts::own(own, &self.allowed_hosts).strict(),
+            login: self.login.clone(),
+        });
         Router::new()
             .route("/", get(health::index))
             .route("/healthz", get(health::alive))
@@ -110,7 +116,7 @@ impl Admin {
             .route("/api/v1/log-level", get(log_level::show).put(log_level::change))
             .fallback(refused::unknown_path)
             .layer(DefaultBodyLimit::max(guard::MAX_BODY_BYTES))
-            .layer(from_fn_with_state(hosts, guard::admit))
+            .layer(from_fn_with_state(guard, guard::admit))
             .with_state(self.clone())
     }
 

@@ -44,13 +44,29 @@ struct Ring {
     first: u64,
 }
 
-/// Something that happened to an event.
+/// Something that happened at a Broker.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) broker: ObjectName,
-    pub(crate) position: Position,
-    pub(crate) event: Event,
-    pub(crate) happened: Happened,
+    pub(crate) what: What,
+}
+
+/// To an event, or before there was one.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// To an event.
+    Event {
+        position: Position,
+        event: Event,
+        happened: Happened,
+    },
+    /// Somebody was not let in.
+    TurnedAway {
+        /// The stable code of the reason.
+        code: &'static str,
+        /// Who it was, if that is known.
+        who: Option<String>,
+    },
 }
 
 /// What happened.
@@ -92,11 +108,25 @@ impl TailFeed {
 
     /// Publishes what happened to an event, of which a copy is kept while it is in the ring.
     pub fn publish(&self, broker: &ObjectName, position: Position, event: &Event, happened: Happened) {
+        self.push(
+            broker,
+            What::Event {
+                position,
+                event: event.compact(),
+                happened,
+            },
+        );
+    }
+
+    /// Publishes that somebody was not let in at a Broker.
+    pub fn turned_away(&self, broker: &ObjectName, code: &'static str, who: Option<String>) {
+        self.push(broker, What::TurnedAway { code, who });
+    }
+
+    fn push(&self, broker: &ObjectName, what: What) {
         let item = Arc::new(Item {
             broker: broker.clone(),
-            position,
-            event: event.compact(),
-            happened,
+            what,
         });
         self.shared.ring.lock().push(item);
         self.shared.news.notify_waiters();
@@ -144,7 +174,10 @@ impl Ring {
 
 impl Item {
     fn bytes(&self) -> usize {
-        self.event.stored().len() + ITEM_BYTES
+        match &self.what {
+            What::Event { event, .. } => event.stored().len() + ITEM_BYTES,
+            What::TurnedAway { who, .. } => who.as_ref().map_or(0, String::len) + ITEM_BYTES,
+        }
     }
 }
 
@@ -196,7 +229,11 @@ mod tests {
     }
 
     fn ids(read: &Read) -> Vec<&str> {
-        read.items.iter().map(|item| item.event.id()).collect()
+        let ids = read.items.iter().map(|item| match &item.what {
+            What::Event { event, .. } => event.id(),
+            What::TurnedAway { code, .. } => *code,
+        });
+        ids.collect()
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! Which requests this listener serves. It has no passwords, so two checks protect it from web pages in the
-//! user's own browser. A name that was pointed at this address (DNS rebinding) fails on `Host`. A
-//! form or a script of another origin fails on the header that it cannot send without a CORS preflight, which
-//! is never granted.
+//! Which requests this listener serves. Where nobody has to log in, and where a browser logs in by itself,
+//! two checks protect it from web pages in the user's own browser. A name that was pointed at this address
+//! (DNS rebinding) fails on `Host`. A form or a script of another origin fails on the header that it cannot
+//! send without a CORS preflight, which is never granted.
 
 use std::sync::Arc;
 
@@ -9,10 +9,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use millrace_serve::{Hosts, framing};
 
+use crate::audit::{Change, reads};
+use crate::login::Login;
 use crate::refused::{Refused, explained};
 
 /// The header without which nothing is changed.
@@ -22,12 +24,36 @@ const MAX_URL_BYTES: usize = 2_048;
 /// The largest body, in bytes; an endpoint that reads one reads no more.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Lets a request through to its endpoint, or refuses it.
-pub(crate) async fn admit(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
-    match check(&hosts, &request) {
-        Ok(()) => explained(next.run(request).await),
-        Err(refused) => refused.into_response(),
+/// What a request must pass.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) hosts: Hosts,
+    /// Who may ask; `None`: anybody.
+    pub(crate) login: Option<Login>,
+}
+
+/// Lets a request through to its endpoint, or refuses it. A change is written down, whatever came of it.
+pub(crate) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if let Err(refused) = check(&guard.hosts, &request) {
+        return refused.into_response();
     }
+    let change = Change::of(&request);
+    let checked = guard
+        .login
+        .as_ref()
+        .map(|login| login.check(&request))
+        .transpose();
+    let (who, answer) = match checked {
+        Ok(who) => (who.flatten(), explained(next.run(request).await)),
+        Err(refusal) => {
+            let answer = Refused::from(refusal.problem()).into_response();
+            (refusal.identity().cloned(), answer)
+        }
+    };
+    if let Some(change) = change {
+        change.note(who.as_ref(), &answer);
+    }
+    answer
 }
 
 fn check<B: Body>(hosts: &Hosts, request: &http::Request<B>) -> Result<(), Refused> {
@@ -44,8 +70,7 @@ fn check<B: Body>(hosts: &Hosts, request: &http::Request<B>) -> Result<(), Refus
     if declared_length(request.headers()) > MAX_BODY_BYTES as u64 {
         return Err(Refused::too_large());
     }
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads
+    if !reads(request.method())
         && request
             .headers()
             .get(CHANGE_HEADER)
@@ -71,6 +96,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    use http::Method;
     use http_body::Frame;
     use millrace_serve::Address;
 

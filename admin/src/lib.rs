@@ -18,10 +18,11 @@
 //!   Streams are bounded in memory, and nothing but the request itself waits for them.
 //!
 //! # Caveats
-//! There is no authentication: anybody who reaches the listener may use it. It listens on loopback unless
-//! told otherwise.
+//! Without an access file anybody who reaches the listener may use it, and it listens on loopback unless told
+//! otherwise. With one, who asks must have a role ([`login`]), and each change is written down (`audit`).
 
 pub mod admin;
+mod audit;
 pub mod brokers;
 mod events;
 mod explain;
@@ -30,6 +31,7 @@ mod guard;
 mod health;
 mod lines;
 pub mod log_level;
+pub mod login;
 mod mesh;
 mod metrics;
 mod parked;
@@ -43,3 +45,4 @@ pub use admin::{Admin, ReloadState};
 pub use brokers::{BrokerKeeper, NotForgotten};
 pub use feed::TailFeed;
 pub use log_level::LogFilter;
+pub use login::Login;

@@ -7,6 +7,7 @@ use http::header::ALLOW;
 use millrace_channel::ChannelError;
 use millrace_serve::Problem;
 
+use crate::audit::Code;
 use crate::guard::MAX_BODY_BYTES;
 
 /// A refusal, as axum wants it. Boxed, since every endpoint may return it and hardly any does.
@@ -51,7 +52,10 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        self.0.into_response().map(Body::new)
+        let code = Code(self.0.code());
+        let mut response = self.0.into_response().map(Body::new);
+        response.extensions_mut().insert(code);
+        response
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Admin;
-use crate::feed::{Follower, Happened, Item};
+use crate::feed::{Follower, Happened, Item, What};
 use crate::lines::{self, Gone, Writer};
 use crate::refused::Refused;
 use crate::wire::{EventName, Rfc3339, ordinal, shown_text, structured};
@@ -70,6 +70,13 @@ enum Line<'a> {
         /// A few words.
         said: Cow<'a, str>,
         millis: u32,
+    },
+    /// Somebody was not let in at a Broker.
+    Refused {
+        broker: String,
+        /// Who it was; null if that is not known.
+        who: Option<&'a str>,
+        code: &'static str,
     },
     /// So many lines came too fast and were left out.
     Missed { lines: u64 },
@@ -152,21 +159,36 @@ impl Wanted {
         if self.broker.as_ref().is_some_and(|broker| *broker != item.broker) {
             return false;
         }
-        match &self.filter {
-            None => true,
-            Some(filter) => turns.decide(Subject::new(&item.event), filter).await == Decision::Match,
+        match (&self.filter, &item.what) {
+            (None, _) => true,
+            // There is no event that a filter could match.
+            (Some(_), What::TurnedAway { .. }) => false,
+            (Some(filter), What::Event { event, .. }) => {
+                turns.decide(Subject::new(event), filter).await == Decision::Match
+            }
         }
     }
 }
 
 fn line(item: &Item, whole: bool) -> Line<'_> {
-    let event = if whole {
-        Shown::Whole(structured(&item.event))
-    } else {
-        Shown::Name(EventName::from(&item.event))
+    let broker = item.broker.to_string();
+    let (position, event, happened) = match &item.what {
+        What::Event {
+            position,
+            event,
+            happened,
+        } => (position.to_string(), event, happened),
+        What::TurnedAway { code, who } => {
+            let who = who.as_deref();
+            return Line::Refused { broker, who, code };
+        }
     };
-    let (broker, position) = (item.broker.to_string(), item.position.to_string());
-    match &item.happened {
+    let event = if whole {
+        Shown::Whole(structured(event))
+    } else {
+        Shown::Name(EventName::from(event))
+    };
+    match happened {
         Happened::Routed(triggers) => Line::Event {
             broker,
             position,

@@ -13,6 +13,6 @@ pub mod limits;
 pub mod metrics;
 
 pub use admission::{AcceptedObserver, Admission, AdmissionParts};
-pub use ingress::{HostRule, Ingress, IngressConfig};
+pub use ingress::{HostRule, Ingress, IngressConfig, IngressParts, TurnedAway};
 pub use limits::Limits;
 pub use metrics::IngressMetrics;

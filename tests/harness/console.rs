@@ -56,6 +56,8 @@ pub struct Terminal {
     folder: TempDir,
     path: String,
     addresses: Option<(String, String)>,
+    /// The usual addresses with TLS, and those in use.
+    secured: Vec<(&'static str, String)>,
 }
 
 /// The folder of the project.
@@ -181,6 +183,7 @@ impl Terminal {
             path: format!("{}:{path}", tools.display()),
             folder,
             addresses: None,
+            secured: Vec::new(),
         })
     }
 
@@ -225,10 +228,18 @@ impl Terminal {
     /// # Errors
     /// When it ends before that.
     pub async fn serves(&mut self, command: &str) -> anyhow::Result<()> {
-        let mut process = self.start(command)?;
+        let free = [":8443", ":9443"]
+            .iter()
+            .fold(command.to_owned(), |command, port| command.replace(port, ":0"));
+        let mut process = self.start(&free)?;
         let ready: Value = serde_json::from_str(&process.first_line().await?)?;
         let address = |name: &str| anyhow::Ok(ready[name].as_str().context("no address")?.to_owned());
         self.addresses = Some((address("listen")?, address("admin")?));
+        let secured = [("127.0.0.1:8443", "listenTls"), ("127.0.0.1:9443", "adminTls")];
+        self.secured = secured
+            .into_iter()
+            .filter_map(|(usual, name)| Some((usual, address(name).ok()?)))
+            .collect();
         self.running.push(process);
         Ok(())
     }
@@ -302,20 +313,27 @@ impl Terminal {
         self.folder.path().join(format!(".stderr-{}", self.running.len()))
     }
 
-    /// The command in a shell. Where it has the usual address of the admin listener, it gets the one in use.
+    /// The command in a shell. Where it has a usual address of a listener, it gets the one in use. Variables
+    /// say where Millrace is until there is a context that does.
     fn shell(&self, command: &str) -> Command {
         let mut shell = Command::new("sh");
         shell
             .current_dir(self.folder.path())
             .env("PATH", &self.path)
+            .env("XDG_CONFIG_HOME", self.folder.path().join(".config"))
             .env("MILLRACE_LISTEN", "127.0.0.1:0")
             .env("MILLRACE_ADMIN_LISTEN", "127.0.0.1:0");
         let mut command = command.to_owned();
         if let Some((listen, admin)) = &self.addresses {
             command = command.replace("127.0.0.1:9090", admin);
-            shell
-                .env("MILLRACE_URL", format!("http://{listen}"))
-                .env("MILLRACE_ADMIN", format!("http://{admin}"));
+            for (usual, used) in &self.secured {
+                command = command.replace(usual, used);
+            }
+            if !self.folder.path().join(".config/millrace/contexts.json").exists() {
+                shell
+                    .env("MILLRACE_URL", format!("http://{listen}"))
+                    .env("MILLRACE_ADMIN", format!("http://{admin}"));
+            }
         }
         shell.arg("-c").arg(command);
         shell

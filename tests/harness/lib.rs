@@ -15,6 +15,7 @@
     reason = "a test's output is how a failure is understood"
 )]
 
+pub mod access;
 pub mod admin;
 #[cfg(feature = "servers")]
 pub mod certificates;

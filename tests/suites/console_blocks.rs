@@ -1,12 +1,15 @@
 //! Promise: what the documentation tells people to type works, line by line, and prints what the page shows.
 
-use millrace_tests::{Answer, Page, Sink, Terminal};
+use std::path::Path;
+
+use millrace_tests::{Answer, Page, Sink, Terminal, process};
 
 const WHY: &str = "docs/guides/why-was-my-service-not-called.md";
 const SECRETS: &str = "docs/operations/secrets.md";
+const ACCESS: &str = "docs/guides/access.md";
 
 /// The pages whose blocks are typed by a test of this suite.
-const TYPED: &[&str] = &["README.md", WHY, SECRETS];
+const TYPED: &[&str] = &["README.md", WHY, SECRETS, ACCESS];
 
 /// Every block that is not typed, with its page and reason.
 const NOT_TYPED: &[(&str, &str)] = &[
@@ -135,5 +138,32 @@ fn every_block_is_typed_or_says_why_it_is_not() -> anyhow::Result<()> {
         .map(|(page, reason)| ((*page).to_owned(), (*reason).to_owned()))
         .collect();
     assert_eq!(not_typed, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_guide_to_who_may_call_lets_in_whom_it_names() -> anyhow::Result<()> {
+    let page = Page::read(ACCESS)?;
+    let sink = Sink::start().await?;
+    let mut terminal = Terminal::new()?;
+    terminal.write("mesh.yaml", &documents(&sink))?;
+    for block in page.blocks().iter().filter(|block| block.not_run.is_none()) {
+        terminal.types(block).await?;
+    }
+    // By a token (twice), by HTTP Basic, and by a client certificate.
+    sink.wait_for("/", 4).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_an_access_file_is_valid() -> anyhow::Result<()> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/access.yaml");
+    let checked = process::run(
+        Path::new("."),
+        &["access".as_ref(), "check".as_ref(), example.as_os_str()],
+        "",
+    )
+    .await?;
+    assert!(checked.status.success(), "{checked:?}");
     Ok(())
 }

@@ -115,6 +115,7 @@ pub(crate) async fn serve() -> Served {
         ready: ready_receiver,
         version: "0.0.0-test",
         allowed_hosts: vec!["allowed.example".to_owned()],
+        login: None,
         max_connections: 64,
         shutdown: CancellationToken::new(),
     };

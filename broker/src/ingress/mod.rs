@@ -1,7 +1,8 @@
 //! The HTTP ingress: `POST /{namespace}/{broker}` takes an event or a batch, 202 says that it is durable.
 //!
-//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`), and
-//! how a refusal is told (`refuse`); this one leads it through.
+//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`),
+//! and how a refusal is told (`refuse`); this one leads it through. Who calls is known by
+//! [`millrace_access`].
 
 mod handshake;
 mod refuse;
@@ -17,7 +18,8 @@ use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use millrace_event::{Origin, http as binding};
+use millrace_access::{Gate, Identity};
+use millrace_event::{ObjectName, Origin, http as binding};
 use millrace_serve::{
     Address, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
     empty, framing, serve,
@@ -47,17 +49,17 @@ pub enum HostRule {
     Any,
     /// Its own address, `localhost` and these names.
     Named(Vec<String>),
-    /// As `Named`, and `*.localhost` and `host.docker.internal`: for a laptop, where web pages run beside it.
+    /// As `Named`, and `*.localhost` and `host.docker.internal`: for a laptop, where web pages run beside
+    /// it.
     Laptop(Vec<String>),
 }
 
 /// The ingress, bound to its addresses. Clients may connect from now on; [`Ingress::run`] serves them.
 ///
 /// # Guarantees
-/// Cheap checks come first: host, framing, method, path, broker, media type and announced length are decided
-/// before any of the body is read. 202 is answered only when all events of the request are durable. Any other
-/// answer but 503 `storage-failed` means that none of them is stored.
-#[derive(Debug)]
+/// Cheap checks come first: host, framing, who calls, method, path, whether they may, broker, media type
+/// and announced length are decided before any of the body is read. 202 is answered only when all events of
+/// the request are durable. Any other answer but 503 `storage-failed` means that none of them is stored.
 pub struct Ingress {
     listener: Listener,
     options: ServeOptions,
@@ -65,14 +67,45 @@ pub struct Ingress {
     handler: Arc<Handler>,
 }
 
-#[derive(Debug)]
+/// What an ingress is made of.
+pub struct IngressParts {
+    /// Where it is called.
+    pub listener: Listener,
+    /// Where events go.
+    pub admission: Arc<Admission>,
+    /// Answers the requests below `/sources/`; without it they are 404. They ask for no login: each source
+    /// checks its own signature.
+    pub webhooks: Option<Arc<dyn Mount>>,
+    /// The memory for bodies that are being read or stored.
+    pub bodies: BodyBudget,
+    /// Who may publish; `None`: anybody.
+    pub gate: Option<Arc<Gate>>,
+    /// Is told whom the gate refused at a Broker.
+    pub turned_away: Option<TurnedAway>,
+    /// Where connections are counted.
+    pub metrics: ListenerMetrics,
+}
+
+/// Is told that somebody was not let in at a Broker, and why. It must not block.
+pub type TurnedAway = Arc<dyn Fn(&ObjectName, &millrace_access::Refusal) + Send + Sync>;
+
 struct Handler {
     admission: Arc<Admission>,
+    gate: Option<Arc<Gate>>,
+    turned_away: Option<TurnedAway>,
     hosts: Hosts,
     budget: BodyBudget,
     body_timeout: Duration,
     /// Answers what is below `/sources/`.
     webhooks: Option<Arc<dyn Mount>>,
+}
+
+/// Why a request does not reach a broker.
+enum NotOpened {
+    /// There is nothing there.
+    Nowhere(Problem),
+    /// Who calls may not go there.
+    NotAllowed(millrace_access::Refusal),
 }
 
 /// What is left unread of a refused request up to this size is read and dropped, so that its connection can
@@ -109,27 +142,21 @@ impl HostRule {
 // === impl Ingress ===
 
 impl Ingress {
-    /// The ingress at these addresses. `webhooks` gets the requests below `/sources/`; without it they are
-    /// 404. Bodies that are being read or stored take their memory from `bodies`.
-    pub fn build(
-        config: &IngressConfig,
-        listener: Listener,
-        admission: Arc<Admission>,
-        webhooks: Option<Arc<dyn Mount>>,
-        bodies: BodyBudget,
-        metrics: ListenerMetrics,
-    ) -> Self {
+    /// The ingress of these parts.
+    pub fn build(config: &IngressConfig, parts: IngressParts) -> Self {
         let handler = Handler {
-            hosts: config.hosts.at(&listener.addresses()),
-            budget: bodies,
+            hosts: config.hosts.at(&parts.listener.addresses()),
+            budget: parts.bodies,
             body_timeout: config.body_timeout,
-            admission,
-            webhooks,
+            admission: parts.admission,
+            gate: parts.gate,
+            turned_away: parts.turned_away,
+            webhooks: parts.webhooks,
         };
         Self {
-            listener,
+            listener: parts.listener,
             options: config.serve,
-            metrics,
+            metrics: parts.metrics,
             handler: Arc::new(handler),
         }
     }
@@ -160,9 +187,14 @@ impl Handler {
             return webhooks.answer(request).await;
         }
         let (head, body) = request.into_parts();
-        let door = match self.open(&head) {
+        let who = match self.identify(&head) {
+            Ok(who) => who,
+            Err(refusal) => return self.turn_away(&refusal, &head, body).await,
+        };
+        let door = match self.open(&head, who.as_ref()) {
             Ok(door) => door,
-            Err(problem) => return self.refuse(problem, None, &head, body).await,
+            Err(NotOpened::NotAllowed(refusal)) => return self.turn_away(&refusal, &head, body).await,
+            Err(NotOpened::Nowhere(problem)) => return self.refuse(problem, None, &head, body).await,
         };
         if head.method == Method::OPTIONS {
             return handshake::answer(&head.headers);
@@ -180,16 +212,40 @@ impl Handler {
         }
     }
 
-    /// Method, path and broker.
-    fn open(&self, head: &request::Parts) -> Result<Arc<Door>, Problem> {
-        if head.method != Method::POST && head.method != Method::OPTIONS {
-            return Err(refuse::method());
+    /// Who calls; `None` where anybody may.
+    fn identify(&self, head: &request::Parts) -> Result<Option<Identity>, millrace_access::Refusal> {
+        match &self.gate {
+            None => Ok(None),
+            Some(gate) => gate.identify(&head.headers, &head.extensions).map(Some),
         }
-        let broker = route::broker_of(head.uri.path()).ok_or_else(refuse::path)?;
-        self.admission
-            .doors()
-            .at(broker)
-            .ok_or_else(refuse::unknown_broker)
+    }
+
+    /// Method, path, whether they may, and broker. Whether a broker is there is told only to who may
+    /// publish to it.
+    fn open(&self, head: &request::Parts, who: Option<&Identity>) -> Result<Arc<Door>, NotOpened> {
+        if head.method != Method::POST && head.method != Method::OPTIONS {
+            return Err(NotOpened::Nowhere(refuse::method()));
+        }
+        let broker = route::broker_of(head.uri.path()).ok_or_else(|| NotOpened::Nowhere(refuse::path()))?;
+        if let Some(who) = who {
+            who.may_publish(broker).map_err(NotOpened::NotAllowed)?;
+        }
+        let door = self.admission.doors().at(broker);
+        door.ok_or_else(|| NotOpened::Nowhere(refuse::unknown_broker()))
+    }
+
+    /// Refuses somebody whom the gate does not let in, and says so where it was.
+    async fn turn_away(
+        &self,
+        refusal: &millrace_access::Refusal,
+        head: &request::Parts,
+        body: Incoming,
+    ) -> Response<Full<Bytes>> {
+        let door = route::broker_of(head.uri.path()).and_then(|broker| self.admission.doors().at(broker));
+        if let (Some(door), Some(told)) = (&door, &self.turned_away) {
+            told(&door.name, refusal);
+        }
+        self.refuse(refusal.problem(), door.as_deref(), head, body).await
     }
 
     /// Reads, decodes and admits. What is read is counted against the budget until it is stored.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_broker::{
-    AcceptedObserver, Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, Limits,
+    AcceptedObserver, Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits,
 };
 use millrace_channel::{
     AppendError, ChannelError, Class, Ends, Guarantees, Log, Logs, Position, Reader, Record,
@@ -178,7 +178,18 @@ pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressCo
     let metrics = ListenerMetrics::default();
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address();
-    let ingress = Ingress::build(&config, listener, admission.clone(), None, bodies, metrics);
+    let ingress = Ingress::build(
+        &config,
+        IngressParts {
+            listener,
+            admission: admission.clone(),
+            webhooks: None,
+            bodies,
+            gate: None,
+            turned_away: None,
+            metrics,
+        },
+    );
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(ingress.run(shutdown.clone()));
     Served {

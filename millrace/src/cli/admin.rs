@@ -5,8 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use millrace_filter::value;
 use serde_json::Value;
 
-use crate::cli::client::{Answer, Ask, NoAnswer, Streamed, below, url};
+use crate::cli::client::{Answer, Ask, Caller, NoAnswer, Streamed, below};
 use crate::cli::exit::Exit;
+use crate::cli::reach::{Reach, Reached};
 use crate::cli::stream::Lines;
 use crate::cli::{out, usage};
 
@@ -20,6 +21,7 @@ const MEANT: (HeaderName, HeaderValue) = (
 #[derive(Clone, Debug)]
 pub(crate) struct AdminApi {
     base: Uri,
+    caller: Caller,
 }
 
 /// Why the API did not do what was asked.
@@ -44,10 +46,10 @@ pub(crate) enum NotDone {
 // === impl AdminApi ===
 
 impl AdminApi {
-    /// The API below that URL; says so when it is none.
-    pub(crate) fn new(base: &str) -> Result<Self, Exit> {
-        match url("--admin", base) {
-            Ok(base) => Ok(Self { base }),
+    /// The API at that place; says so when it cannot be reached as it is described.
+    pub(crate) fn new(reach: &Reach) -> Result<Self, Exit> {
+        match reach.admin() {
+            Ok(Reached { base, caller }) => Ok(Self { base, caller }),
             Err(error) => Err(usage(&crate::reasons::reasons(&error))),
         }
     }
@@ -114,7 +116,7 @@ impl AdminApi {
     fn request(&self, method: Method, path: &str) -> Result<Ask, NotDone> {
         let url = below(&self.base, &format!("api/v1/{path}"))
             .map_err(|error| NotDone::Nonsense(error.to_string()))?;
-        let mut ask = Ask::new(method, url);
+        let mut ask = Ask::new(self.caller.clone(), method, url);
         ask.headers.insert(MEANT.0, MEANT.1);
         Ok(ask)
     }
@@ -158,6 +160,8 @@ fn refusal(detail: &str, code: Option<&str>) -> String {
         "unknown-broker" => "; `millrace brokers` lists all",
         "trigger-in-use" | "broker-in-use" => "; take it out of the documents first",
         "trigger-gone" => "; show or drop it, or bring its Trigger back",
+        "no-credentials" => "; show a token: --token-file, MILLRACE_TOKEN, or a context",
+        "expired-credentials" => "; `millrace access token` makes a new one",
         "foreign-host" => "; --admin-allowed-hosts of the server allows a name",
         "too-many-followers" => "; end another `millrace tail` first",
         // What the ingress answers to a question for the admin API.

@@ -8,6 +8,7 @@ use crate::cli::admin::cell;
 use crate::cli::exit::Exit;
 use crate::cli::objects::{Asked, Kind};
 use crate::cli::out::{self, Output};
+use crate::cli::reach::Reach;
 use crate::cli::values::parse_name;
 
 /// `millrace brokers`.
@@ -50,13 +51,13 @@ const KIND: Kind = Kind {
 };
 
 /// Lists the Brokers, shows one, or forgets some.
-pub(crate) async fn brokers(args: BrokersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn brokers(args: BrokersArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
     let asked = match (&args.command, &args.name) {
         (Some(BrokersCommand::Forget { names }), _) => Asked::Forget(names),
         (None, Some(name)) => Asked::One(name),
         (None, None) => Asked::All,
     };
-    KIND.answer(asked, &admin, output).await
+    KIND.answer(asked, &reach, output).await
 }
 
 fn table(brokers: &[Value]) -> String {

@@ -1,20 +1,24 @@
 //! One HTTP request and its answer, for the commands that ask a server. It is bounded in time and size, and
-//! its errors distinguish what a script must distinguish.
+//! its errors distinguish what a script must distinguish. hyper-util's client carries it, over http or
+//! https.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::stream::{Driver, Lines};
+use crate::cli::stream::Lines;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -23,9 +27,18 @@ const WHOLE: Duration = Duration::from_secs(60);
 /// The longest answer.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// Who makes requests: over which connections, and what shows who it is. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Marked as sensitive.
+    authorization: Option<HeaderValue>,
+}
+
 /// A request to be made, perhaps more than once.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
+    caller: Caller,
     pub(crate) method: Method,
     pub(crate) url: Uri,
     pub(crate) headers: HeaderMap,
@@ -67,14 +80,13 @@ pub(crate) struct Refusal {
     pub(crate) field: Option<String>,
 }
 
-/// Reads an `http://` URL of a flag.
+/// Reads a URL of a flag.
 pub(crate) fn url(flag: &str, text: &str) -> anyhow::Result<Uri> {
     let uri: Uri = text
         .parse()
         .with_context(|| format!("{flag} {text} is not a URL"))?;
     match uri.scheme_str() {
-        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("https") => anyhow::bail!("{flag} {text}: https is not supported by this command yet; use http"),
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => anyhow::bail!("{flag} {text} is not a URL; write for example http://127.0.0.1:8080"),
     }
 }
@@ -82,15 +94,39 @@ pub(crate) fn url(flag: &str, text: &str) -> anyhow::Result<Uri> {
 /// `base` with other path segments behind its own.
 pub(crate) fn below(base: &Uri, path: &str) -> anyhow::Result<Uri> {
     let authority = base.authority().context("a URL has a host")?;
+    let scheme = base.scheme_str().context("a URL has a scheme")?;
     let before = base.path().trim_end_matches('/');
-    Ok(format!("http://{authority}{before}/{path}").parse()?)
+    Ok(format!("{scheme}://{authority}{before}/{path}").parse()?)
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// One that trusts as `tls` says, and shows this token.
+    pub(crate) fn new(tls: ClientConfig, authorization: Option<HeaderValue>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        // A connection for each request: a command makes few, and a server may close one that is idle.
+        let http = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .retry_canceled_requests(false)
+            .build(connector);
+        Self { http, authorization }
+    }
 }
 
 // === impl Ask ===
 
 impl Ask {
-    pub(crate) fn new(method: Method, url: Uri) -> Self {
+    pub(crate) fn new(caller: Caller, method: Method, url: Uri) -> Self {
         Self {
+            caller,
             method,
             url,
             headers: HeaderMap::new(),
@@ -100,20 +136,46 @@ impl Ask {
 
     /// Makes the request on a connection of its own.
     pub(crate) async fn make(&self) -> Result<Answer, NoAnswer> {
-        let stream = self.connect().await?;
-        match timeout(WHOLE, self.exchange(stream)).await {
-            Ok(answer) => answer.map_err(|error| self.lost(&crate::reasons::reasons(&error))),
-            Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
-        }
+        self.within(async {
+            let (parts, body) = self.begin().await?.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| self.lost(&error.to_string()))?;
+            Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.to_bytes(),
+            })
+        })
+        .await
     }
 
     /// Makes the request, and leaves the body of its answer to be read line by line.
     pub(crate) async fn stream(&self) -> Result<Streamed, NoAnswer> {
-        let stream = self.connect().await?;
-        match timeout(WHOLE, self.begin(stream)).await {
-            Ok(answer) => answer.map_err(|error| self.lost(&crate::reasons::reasons(&error))),
-            Err(_) => Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))),
-        }
+        let (parts, body) = self.within(self.begin()).await?.into_parts();
+        Ok(Streamed {
+            status: parts.status,
+            lines: Lines::new(body),
+        })
+    }
+
+    async fn within<T>(&self, asking: impl Future<Output = Result<T, NoAnswer>>) -> Result<T, NoAnswer> {
+        let made = timeout(WHOLE, asking).await;
+        made.unwrap_or_else(|_| Err(self.lost(&format!("nothing within {} s", WHOLE.as_secs()))))
+    }
+
+    async fn begin(&self) -> Result<Response<Incoming>, NoAnswer> {
+        let answer = self.caller.http.request(self.request()).await;
+        answer.map_err(|error| {
+            let reason = root(&error);
+            if error.is_connect() {
+                NoAnswer::Unreachable {
+                    authority: self.authority(),
+                    reason,
+                }
+            } else {
+                self.lost(&reason)
+            }
+        })
     }
 
     fn authority(&self) -> String {
@@ -130,75 +192,33 @@ impl Ask {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, NoAnswer> {
-        let unreachable = |reason: String| NoAnswer::Unreachable {
-            authority: self.authority(),
-            reason,
-        };
-        let address = (
-            self.url.host().unwrap_or_default().trim_matches(['[', ']']),
-            self.url.port_u16().unwrap_or(80),
-        );
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(unreachable(error.to_string())),
-            Err(_) => Err(unreachable(format!(
-                "no connection within {} s",
-                CONNECT.as_secs()
-            ))),
-        }
-    }
-
-    async fn begin(&self, stream: TcpStream) -> anyhow::Result<Streamed> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let driver = Driver(tokio::spawn(async move {
-            // The reader of the answer sees the error.
-            let _ = connection.await;
-        }));
-        let (parts, body) = sender.send_request(self.request()?).await?.into_parts();
-        Ok(Streamed {
-            status: parts.status,
-            lines: Lines::new(body, driver),
-        })
-    }
-
-    async fn exchange(&self, stream: TcpStream) -> anyhow::Result<Answer> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // The connection ends with the answer, or when this function is dropped; `sender` is its other half.
-        let driver = tokio::spawn(connection);
-        let answer = sender.send_request(self.request()?).await?;
-        let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        driver.abort();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
-    }
-
-    fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
-        let path = self
-            .url
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        let authority = self.url.authority().context("a URL has a host")?;
+    fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = path.parse()?;
+        *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
         let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("millrace/", env!("CARGO_PKG_VERSION"))),
         );
+        if let Some(authorization) = &self.caller.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         if self.method != Method::GET {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         }
-        Ok(request)
+        request
     }
+}
+
+/// What lies behind an error: the words around it name parts of the client.
+fn root(error: &Error) -> String {
+    let mut error: &dyn std::error::Error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 // === impl Answer ===
@@ -234,15 +254,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_flags_are_plain_http_with_a_host() {
-        for text in ["http://127.0.0.1:9090", "http://localhost/", "http://[::1]:1/x"] {
+    fn urls_of_flags_are_http_or_https_with_a_host() {
+        for text in [
+            "http://127.0.0.1:9090",
+            "http://localhost/",
+            "http://[::1]:1/x",
+            "https://a/",
+        ] {
             assert!(url("--admin", text).is_ok(), "{text}");
         }
         for text in [
             "",
             "127.0.0.1:9090",
             "localhost",
-            "https://a/",
+            "https://",
             "ftp://a/",
             "http://",
             "http:///x",
@@ -255,5 +280,7 @@ mod tests {
             below(&base, "b/c").expect("a URL").to_string(),
             "http://a:1/x/b/c"
         );
+        let base = url("--url", "https://a").expect("a URL");
+        assert_eq!(below(&base, "b").expect("a URL").to_string(), "https://a/b");
     }
 }

@@ -12,7 +12,8 @@ use crate::role::config::Doors;
 /// Where events, origins and operators call.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DoorArgs {
-    /// Where events and the calls of origins come in by http; port 0 takes any free one, `off` turns http off
+    /// Where events and the calls of origins come in by http; port 0 takes any free one, `off` turns http
+    /// off
     #[arg(long, value_name = "ADDR", env = "MILLRACE_LISTEN", default_value = "127.0.0.1:8080", value_parser = parse_address_or_off)]
     listen: MaybeAddress,
     /// Where they come in by https
@@ -28,7 +29,8 @@ pub(crate) struct DoorArgs {
     /// whoever can connect: for the probes of a pod
     #[arg(long, value_name = "ADDR", env = "MILLRACE_PROBE_LISTEN", value_parser = parse_address)]
     probe_listen: Option<SocketAddr>,
-    /// The certificate for https with those of its authorities, in PEM form. It is read again when it changes
+    /// The certificate for https with those of its authorities, in PEM form. It is read again when it
+    /// changes
     #[arg(long, value_name = "FILE", env = "MILLRACE_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// The key of the certificate, in PEM form
@@ -45,6 +47,10 @@ pub(crate) struct DoorArgs {
     /// Whether a client must show a certificate
     #[arg(long, value_enum, env = "MILLRACE_TLS_CLIENTS", requires = "tls_client_ca")]
     tls_clients: Option<ClientsArg>,
+    /// Who may call, and what they may do. It is read again when it changes; `millrace access` makes its
+    /// entries
+    #[arg(long, value_name = "FILE", env = "MILLRACE_ACCESS")]
+    access: Option<PathBuf>,
     /// Allow listening where other machines can connect, although clients do not have to log in
     #[arg(long)]
     allow_anonymous: bool,
@@ -97,6 +103,7 @@ impl DoorArgs {
             admin_listen,
             admin_listen_tls: self.admin_listen_tls,
             probe_listen: self.probe_listen,
+            access: self.access.clone(),
             tls: self.tls(needs_tls)?,
         })
     }
@@ -105,9 +112,10 @@ impl DoorArgs {
     fn check_logins(&self, given: &[(&str, SocketAddr)]) -> Result<(), String> {
         let open = given.iter().find(|(_, address)| !address.ip().is_loopback());
         match open {
-            Some((flag, address)) if !self.allow_anonymous => Err(format!(
-                "{flag} {address} can be reached from other machines, and clients do not have to log in. If \
-                 that is what you want, add --allow-anonymous; else listen on 127.0.0.1 or [::1]"
+            Some((flag, address)) if !self.allow_anonymous && self.access.is_none() => Err(format!(
+                "{flag} {address} can be reached from other machines, and clients do not have to log in: \
+                 --access says who may call. If anybody may, add --allow-anonymous; else listen on 127.0.0.1 \
+                 or [::1]"
             )),
             _ => Ok(()),
         }

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::cli::admin::{AdminApi, NotDone, cell};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
+use crate::cli::reach::Reach;
 
 /// `millrace log-level`.
 #[derive(Args, Clone, Debug)]
@@ -16,8 +17,8 @@ pub(crate) struct LogLevelArgs {
 }
 
 /// Shows the filter, after it was changed where one is given.
-pub(crate) async fn log_level(args: LogLevelArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
-    let api = match AdminApi::new(&admin) {
+pub(crate) async fn log_level(args: LogLevelArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
+    let api = match AdminApi::new(&reach) {
         Ok(api) => api,
         Err(exit) => return Ok(exit),
     };

@@ -2,17 +2,19 @@
 //! standard error, and the exit code tells how the command ended.
 //!
 //! [`serving`], [`doors`], [`opened`] and [`cluster`] hold the flags of the commands that serve. [`backup`]
-//! reads a data folder by itself, and [`crds`] prints manifests. [`check`], [`send`], [`brokers`],
-//! [`triggers`], [`parked`], [`explain`], [`tail`] and [`log_level`] are commands of their own ([`objects`]
-//! is what two of them share); the last six ask a running Millrace through [`admin`], over [`client`] and
-//! [`stream`].
+//! reads a data folder by itself, [`crds`] prints manifests, and [`access`] makes tokens. [`check`],
+//! [`send`], [`brokers`], [`triggers`], [`parked`], [`explain`], [`tail`] and [`log_level`] are commands of
+//! their own ([`objects`] is what two of them share). The last six ask a running Millrace through [`admin`],
+//! over [`client`] and [`stream`], at the place that [`reach`] says, which may be a kept [`context`].
 
+mod access;
 mod admin;
 mod backup;
 mod brokers;
 mod check;
 mod client;
 mod cluster;
+mod context;
 mod crds;
 mod doors;
 mod egress;
@@ -24,6 +26,7 @@ mod objects;
 mod opened;
 pub(crate) mod out;
 mod parked;
+mod reach;
 mod send;
 mod serving;
 mod stream;
@@ -43,6 +46,7 @@ use tokio::runtime;
 
 use exit::Exit;
 use out::Output;
+use reach::Reach;
 
 /// A CloudEvents broker and trigger event mesh: it stores what comes in durably, and brings each event to
 /// the services that want it.
@@ -61,15 +65,8 @@ pub(crate) struct Global {
     /// How data is printed
     #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
     output: Output,
-    /// The admin API of the Millrace to ask
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "MILLRACE_ADMIN",
-        default_value = "http://127.0.0.1:9090"
-    )]
-    admin: String,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +96,12 @@ enum Command {
     Parked(parked::ParkedCommand),
     /// Show or change what a running Millrace logs
     LogLevel(log_level::LogLevelArgs),
+    /// Keep where a Millrace runs and what is needed to ask there, by name
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// Make tokens for producers and operators, and check access files
+    #[command(subcommand)]
+    Access(access::AccessCommand),
     /// Copy a data folder, also while a process is using it
     Backup(backup::BackupArgs),
     /// Print the version
@@ -145,6 +148,26 @@ fn is_offline(name: &str, command: &ArgMatches) -> bool {
     name == "explain" && command.value_source("event").is_some()
 }
 
+/// What is wrong with a flag for asking in a command that asks nobody, or that sends.
+fn asks_nobody(name: &str, command: &ArgMatches) -> Option<String> {
+    let asks = ASKING.contains(&name) && !is_offline(name, command);
+    let mut given = reach::FLAGS
+        .into_iter()
+        .filter(|flag| command.value_source(flag) == Some(ValueSource::CommandLine));
+    // `send` reaches another listener of the same place; `context add` keeps all of them.
+    let wrong = given.find(|flag| !asks && (*flag == "admin" || name != "send") && name != "context")?;
+    let instead = match name {
+        "run" | "sources" | "dev" => "; --admin-listen says where its own admin API is",
+        "send" => "; --url says where it sends to",
+        _ => "",
+    };
+    let flag = wrong.replace('_', "-");
+    Some(match wrong {
+        "admin" => format!("--admin names a running Millrace to ask, and this command asks none{instead}"),
+        _ => format!("--{flag} is for asking a running Millrace, and this command asks none"),
+    })
+}
+
 /// Says what does not make sense, for the exit code of usage.
 fn usage(message: &str) -> Exit {
     out::remark(&format!(
@@ -163,23 +186,15 @@ impl Cli {
     fn read<A: Into<OsString> + Clone>(line: impl IntoIterator<Item = A>) -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(line)?;
         if let Some((name, command)) = matches.subcommand()
-            && command.value_source("admin") == Some(ValueSource::CommandLine)
-            && (!ASKING.contains(&name) || is_offline(name, command))
+            && let Some(message) = asks_nobody(name, command)
         {
-            let instead = match name {
-                "run" | "sources" | "dev" => "; --admin-listen says where its own admin API is",
-                "send" => "; --url says where it sends to",
-                _ => "",
-            };
-            let message =
-                format!("--admin names a running Millrace to ask, and this command asks none{instead}");
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Self::from_arg_matches(&matches)
     }
 
     fn execute(self) -> anyhow::Result<Exit> {
-        let Global { output, admin } = self.global;
+        let Global { output, reach } = self.global;
         match self.command {
             Command::Run(serving::RunArgs { files, .. })
             | Command::Sources(serving::SourcesArgs { files, .. })
@@ -210,13 +225,15 @@ impl Cli {
             },
             Command::Check(args) => ask(async { Ok(check::check(&args, output).await) }),
             Command::Crds(args) => crds::crds(&args, output),
-            Command::Send(args) => ask(send::send(args, output)),
-            Command::Brokers(args) => ask(brokers::brokers(args, admin, output)),
-            Command::Triggers(args) => ask(triggers::triggers(args, admin, output)),
-            Command::Explain(args) => ask(explain::explain(args, admin, output)),
-            Command::Tail(args) => ask(tail::tail(args, admin, output)),
-            Command::Parked(command) => ask(parked::parked(command, admin, output)),
-            Command::LogLevel(args) => ask(log_level::log_level(args, admin, output)),
+            Command::Send(args) => ask(send::send(args, reach, output)),
+            Command::Brokers(args) => ask(brokers::brokers(args, reach, output)),
+            Command::Triggers(args) => ask(triggers::triggers(args, reach, output)),
+            Command::Explain(args) => ask(explain::explain(args, reach, output)),
+            Command::Tail(args) => ask(tail::tail(args, reach, output)),
+            Command::Parked(command) => ask(parked::parked(command, reach, output)),
+            Command::LogLevel(args) => ask(log_level::log_level(args, reach, output)),
+            Command::Context(command) => context::context(command, &reach, output),
+            Command::Access(command) => access::access(&command, output),
             Command::Backup(args) => backup::backup(&args, output),
             Command::Version => {
                 version(output);

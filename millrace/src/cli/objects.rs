@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cli::admin::{AdminApi, NotDone, members, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
+use crate::cli::reach::Reach;
 
 /// A kind of object in the admin API.
 pub(super) struct Kind {
@@ -33,8 +34,13 @@ pub(super) enum Asked<'a> {
 
 impl Kind {
     /// Does what is asked.
-    pub(super) async fn answer(&self, asked: Asked<'_>, admin: &str, output: Output) -> anyhow::Result<Exit> {
-        let api = match AdminApi::new(admin) {
+    pub(super) async fn answer(
+        &self,
+        asked: Asked<'_>,
+        reach: &Reach,
+        output: Output,
+    ) -> anyhow::Result<Exit> {
+        let api = match AdminApi::new(reach) {
             Ok(api) => api,
             Err(exit) => return Ok(exit),
         };

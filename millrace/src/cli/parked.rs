@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cli::admin::{AdminApi, NotDone, cell, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output};
+use crate::cli::reach::Reach;
 use crate::cli::values::parse_name;
 
 /// `millrace parked ...`.
@@ -64,8 +65,8 @@ enum Deed {
 const PAGE: usize = 1000;
 
 /// Runs one of the commands.
-pub(crate) async fn parked(command: ParkedCommand, admin: String, output: Output) -> anyhow::Result<Exit> {
-    let api = match AdminApi::new(&admin) {
+pub(crate) async fn parked(command: ParkedCommand, reach: Reach, output: Output) -> anyhow::Result<Exit> {
+    let api = match AdminApi::new(&reach) {
         Ok(api) => api,
         Err(exit) => return Ok(exit),
     };

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The longest line: an event of the largest size, in Base64.
@@ -15,10 +14,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Bytes of a refusal that are read.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// The task that drives the connection; it ends when its reader is dropped.
-#[derive(Debug)]
-pub(crate) struct Driver(pub(crate) JoinHandle<()>);
-
 /// The lines of a body.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -26,7 +21,6 @@ pub(crate) struct Lines {
     buffer: BytesMut,
     /// Bytes of the buffer that are known to hold no line's end.
     searched: usize,
-    _driver: Driver,
 }
 
 /// Why no more lines come although the answer has not ended.
@@ -43,21 +37,14 @@ pub(crate) enum Broken {
     TooLong,
 }
 
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 // === impl Lines ===
 
 impl Lines {
-    pub(crate) fn new(body: Incoming, driver: Driver) -> Self {
+    pub(crate) fn new(body: Incoming) -> Self {
         Self {
             body,
             buffer: BytesMut::new(),
             searched: 0,
-            _driver: driver,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cli::admin::{AdminApi, cell, segment};
 use crate::cli::exit::Exit;
 use crate::cli::out::{self, Output, count};
+use crate::cli::reach::Reach;
 use crate::cli::values::{parse_filter, parse_name};
 
 /// `millrace tail`.
@@ -22,8 +23,8 @@ pub(crate) struct TailArgs {
 }
 
 /// Follows what happens.
-pub(crate) async fn tail(args: TailArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
-    let api = match AdminApi::new(&admin) {
+pub(crate) async fn tail(args: TailArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
+    let api = match AdminApi::new(&reach) {
         Ok(api) => api,
         Err(exit) => return Ok(exit),
     };
@@ -70,6 +71,15 @@ fn show(line: &Value) {
 
 /// `event    order.paid  id 1  of /shop at 7 of shop/default: shop/ship, shop/bill`.
 fn in_words(line: &Value) -> String {
+    if line["kind"] == "refused" {
+        let who = line["who"].as_str().unwrap_or("somebody unknown");
+        return format!(
+            "{:<13} {who} at {} ({})",
+            "refused",
+            cell(&line["broker"]),
+            cell(&line["code"])
+        );
+    }
     let event = &line["event"];
     let name = format!("{}  id {}", cell(&event["type"]), cell(&event["id"]));
     if line["kind"] == "event" {
@@ -117,6 +127,11 @@ mod tests {
         assert_eq!(
             in_words(&routed),
             "event         order.paid  id 1  of /shop in shop/default: shop/ship, shop/bill"
+        );
+        let refused = json!({"kind": "refused", "broker": "shop/default", "who": "token:till", "code": "broker-not-allowed"});
+        assert_eq!(
+            in_words(&refused),
+            "refused       token:till at shop/default (broker-not-allowed)"
         );
         let outcome = json!({"kind": "outcome", "event": event, "trigger": "shop/ship", "attempt": 2, "target": "http://a/",
             "outcome": "failed", "said": "503 Service Unavailable", "millis": 4});

@@ -8,6 +8,7 @@ use crate::cli::admin::cell;
 use crate::cli::exit::Exit;
 use crate::cli::objects::{Asked, Kind};
 use crate::cli::out::{self, Output};
+use crate::cli::reach::Reach;
 use crate::cli::values::parse_name;
 
 /// `millrace triggers`.
@@ -51,13 +52,13 @@ const KIND: Kind = Kind {
 };
 
 /// Lists the Triggers, shows one, or forgets some.
-pub(crate) async fn triggers(args: TriggersArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn triggers(args: TriggersArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
     let asked = match (&args.command, &args.name) {
         (Some(TriggersCommand::Forget { names }), _) => Asked::Forget(names),
         (None, Some(name)) => Asked::One(name),
         (None, None) => Asked::All,
     };
-    KIND.answer(asked, &admin, output).await
+    KIND.answer(asked, &reach, output).await
 }
 
 fn table(triggers: &[Value]) -> String {

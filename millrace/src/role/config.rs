@@ -63,6 +63,8 @@ pub(crate) struct Doors {
     pub(crate) admin_listen_tls: Option<SocketAddr>,
     /// Where probes and scrapers are answered beside it.
     pub(crate) probe_listen: Option<SocketAddr>,
+    /// Who may call, as this file says; `None`: anybody who can connect.
+    pub(crate) access: Option<PathBuf>,
     /// The certificate of both, and whose client certificates are taken. There if one speaks https.
     pub(crate) tls: Option<TlsFiles>,
 }

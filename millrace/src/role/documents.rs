@@ -1,8 +1,8 @@
 //! The documents that describe the mesh: read at start, watched afterwards.
 //!
 //! [`super::seen`] notices changes. Files that were refused are read again after the next change. If the
-//! machine lacked something (a descriptor, room on the disk), they are read again after a pause, also without
-//! a change. All of it happens on threads where waiting for a disk holds up nothing else.
+//! machine lacked something (a descriptor, room on the disk), they are read again after a pause, also
+//! without a change. All of it happens on threads where waiting for a disk holds up nothing else.
 
 use std::path::PathBuf;
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use millrace_access::Gate;
+use millrace_event::Clock;
 use millrace_serve::{Listener, Tls};
 
 use super::config::Doors;
@@ -15,12 +17,13 @@ pub(super) struct OpenDoors {
     pub(super) admin: Listener,
     pub(super) probes: Option<Listener>,
     pub(super) tls: Option<Reader<Tls>>,
+    pub(super) gate: Option<Reader<Gate>>,
 }
 
 // === impl OpenDoors ===
 
 impl OpenDoors {
-    /// Reads the certificate, and binds the addresses.
+    /// Reads the certificate and who may call, and binds the addresses.
     pub(super) fn bind(doors: &Doors, metrics: &RereadMetrics) -> anyhow::Result<Self> {
         let tls = doors.tls.as_ref().map(|files| {
             let paths = [
@@ -34,10 +37,17 @@ impl OpenDoors {
         let tls = tls
             .transpose()
             .context("the certificate for https cannot be used")?;
+        let gate = doors.access.as_ref().map(|file| {
+            Reader::begin(vec![file.clone()], metrics.clone(), || {
+                Gate::load(file, Clock::System)
+            })
+        });
+        let gate = gate.transpose().context("the access file cannot be used")?;
         let shared = tls.as_ref().map(Reader::what);
         if let Some(tls) = &shared {
             metrics.certificate(tls);
         }
+        remark_clear_text(doors);
         let bind = |plain, secured: Option<SocketAddr>| {
             let secured = secured.zip(shared.clone() as Option<Arc<Tls>>);
             Listener::bind_all(plain, secured)
@@ -47,6 +57,7 @@ impl OpenDoors {
             admin: bind(doors.admin_listen, doors.admin_listen_tls)?,
             probes: doors.probe_listen.map(Listener::bind).transpose()?,
             tls,
+            gate,
         })
     }
 
@@ -55,5 +66,19 @@ impl OpenDoors {
         let listeners = [Some(&self.admin), self.probes.as_ref()];
         let addresses = listeners.into_iter().flatten().flat_map(Listener::addresses);
         addresses.map(|address| address.socket).collect()
+    }
+}
+
+/// Says where tokens can be read on their way.
+fn remark_clear_text(doors: &Doors) {
+    let plain = [("--listen", doors.listen), ("--admin-listen", doors.admin_listen)];
+    for (flag, address) in plain {
+        let open = address.filter(|address| doors.access.is_some() && !address.ip().is_loopback());
+        if let Some(address) = open {
+            tracing::warn!(
+                "{flag} {address} takes tokens in clear text: whoever can listen to the network can use them. \
+                 {flag}-tls speaks https"
+            );
+        }
     }
 }

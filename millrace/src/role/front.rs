@@ -1,10 +1,14 @@
-//! What faces the outside in every role: the ingress, the sources, the admin API, and what these are made of.
+//! What faces the outside in every role: the ingress, the sources, the admin API, and what these are made
+//! of.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_admin::{Admin, BrokerKeeper, LogFilter, ReloadState, TailFeed};
-use millrace_broker::{Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, Limits};
+use millrace_access::Gate;
+use millrace_admin::{Admin, BrokerKeeper, LogFilter, Login, ReloadState, TailFeed};
+use millrace_broker::{
+    Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits, TurnedAway,
+};
 use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::{Connector, ConnectorOptions};
@@ -71,6 +75,8 @@ pub(crate) struct Front {
     admin_listener: Listener,
     probe_listener: Option<Listener>,
     tls: Option<Reader<Tls>>,
+    gate: Option<Reader<Gate>>,
+    login: Option<Login>,
     admin_allowed_hosts: Vec<String>,
     admin_connections: usize,
     serve_metrics: ServeMetrics,
@@ -111,6 +117,9 @@ impl Front {
         let board = Arc::new(StatusBoard::default());
         let rereads = RereadMetrics::register(&mut registry);
         let doors = OpenDoors::bind(&config.doors, &rereads)?;
+        let gate = doors.gate.as_ref().map(Reader::what);
+        let login = gate.clone().map(|gate| Login::new(gate, &mut registry));
+        let feed = TailFeed::default();
         let own = doors.admin_addresses();
         let addresses = Addresses::of(&doors.ingress, &doors.admin);
         let limits = Limits {
@@ -137,11 +146,15 @@ impl Front {
         ingress_config.serve.max_connections = descriptors.incoming;
         let ingress = Ingress::build(
             &ingress_config,
-            doors.ingress,
-            admission.clone(),
-            Some(webhooks.clone()),
-            bodies,
-            serve_metrics.listener("ingress"),
+            IngressParts {
+                listener: doors.ingress,
+                admission: admission.clone(),
+                webhooks: Some(webhooks.clone()),
+                bodies,
+                gate: gate.clone(),
+                turned_away: gate.as_ref().map(|_| turned_away(feed.clone())),
+                metrics: serve_metrics.listener("ingress"),
+            },
         );
         let secrets = SecretReader::new(config.secrets.clone());
         let connector = Connector::new(ConnectorOptions {
@@ -180,7 +193,7 @@ impl Front {
             admission,
             connector,
             board,
-            feed: TailFeed::default(),
+            feed,
             turns,
             ingress,
             webhooks,
@@ -195,6 +208,8 @@ impl Front {
             admin_listener: doors.admin,
             probe_listener: doors.probes,
             tls: doors.tls,
+            gate: doors.gate,
+            login,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
             admin_connections: descriptors.admin,
             serve_metrics,
@@ -219,9 +234,17 @@ impl Front {
             super::clock::watch(Clock::System, self.board.clone(), shutdown)
         });
         let rereads = Part::start(CancellationToken::new(), |shutdown| async move {
-            if let Some(tls) = self.tls {
-                tls.run(shutdown).await;
-            }
+            let tls = async {
+                if let Some(tls) = self.tls {
+                    tls.run(shutdown.clone()).await;
+                }
+            };
+            let gate = async {
+                if let Some(gate) = self.gate {
+                    gate.run(shutdown.clone()).await;
+                }
+            };
+            tokio::join!(tls, gate);
         });
         let admin = Admin {
             mesh: self.mesh,
@@ -239,6 +262,7 @@ impl Front {
             ready: ready.subscribe(),
             version: env!("CARGO_PKG_VERSION"),
             allowed_hosts: self.admin_allowed_hosts,
+            login: self.login,
             max_connections: self.admin_connections,
             shutdown: shutdown.clone(),
         };
@@ -287,6 +311,16 @@ impl Front {
             admin,
         })
     }
+}
+
+/// Tells those who follow whom the gate refused.
+fn turned_away(feed: TailFeed) -> TurnedAway {
+    Arc::new(move |broker, refusal| {
+        if feed.is_followed() {
+            let who = refusal.identity().map(ToString::to_string);
+            feed.turned_away(broker, refusal.code(), who);
+        }
+    })
 }
 
 // === impl OpenFront ===

@@ -56,7 +56,8 @@ impl Descriptors {
             );
         }
         if split.incoming < incoming {
-            // Not a warning: most limits are lower than the default asks for, and nothing is wrong with that.
+            // Not a warning: most limits are lower than the default asks for, and nothing is wrong with
+            // that.
             tracing::info!(
                 limit = split.limit,
                 max_connections = split.incoming,

@@ -1,4 +1,4 @@
-//! Files that are read again when they change: those of TLS.
+//! Files that are read again when they change: those of TLS, and who may call.
 //!
 //! What cannot be used is logged and counted, and what was read before stays in use. The next change is
 //! another try.
@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use millrace_access::Gate;
 use millrace_serve::Tls;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -84,6 +85,14 @@ impl Reread for Tls {
         self.reload().map_err(|error| error.to_string())?;
         metrics.certificate(self);
         Ok(())
+    }
+}
+
+impl Reread for Gate {
+    const NAME: &'static str = "access";
+
+    fn reread(&self, _: &RereadMetrics) -> Result<(), String> {
+        self.reload().map_err(|error| error.to_string())
     }
 }
 

@@ -26,8 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint(BTreeMap<PathBuf, Mark>);
 
-/// Length, time of change and inode number of a file. The number reveals a file that was renamed over another
-/// of the same length.
+/// Length, time of change and inode number of a file. The number reveals a file that was renamed over
+/// another of the same length.
 type Mark = (u64, Option<SystemTime>, u64);
 
 // === impl Fingerprint ===

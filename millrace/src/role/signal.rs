@@ -30,8 +30,8 @@ struct Signals {
 const WRITING: Duration = Duration::from_secs(10);
 /// How long it may take to end once it was asked a second time.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// How soon after a signal another one still means the same request: `timeout` and terminals signal a process
-/// and its group.
+/// How soon after a signal another one still means the same request: `timeout` and terminals signal a
+/// process and its group.
 const ONE_WISH: Duration = Duration::from_millis(500);
 /// How long the forced end waits for its line in the log.
 const LAST_WORDS: Duration = Duration::from_millis(200);

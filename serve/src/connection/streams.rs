@@ -2,9 +2,10 @@
 //! answers it makes us wait.
 //!
 //! # Guarantees
-//! - One connection has at most [`MAX_STREAMS`] requests in hand. Each connection may have one. Beyond that
-//!   all connections of the listener together have at most as many as there may be connections; further ones
-//!   get 503. So HTTP/2 at most doubles the requests that a listener has in hand.
+//! - One connection has at most [`MAX_STREAMS`](crate::options::MAX_STREAMS) requests in hand. Each
+//!   connection may have one. Beyond that all connections of the listener together have at most as many as
+//!   there may be connections; further ones get 503. So HTTP/2 at most doubles the requests that a listener
+//!   has in hand.
 //! - A client that takes none of an answer for the write timeout loses the connection, also when it merely
 //!   keeps the window of one stream shut.
 //! - A client that cancels more than [`MAX_CANCELLED`] requests, and more than it lets us answer, loses the

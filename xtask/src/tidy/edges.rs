@@ -7,13 +7,14 @@ use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a
 /// crate.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("budget", &[]),
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
     ("channel", &["event"]),
     ("serve", &["budget"]),
+    ("access", &["event", "serve"]),
     ("secrets", &["model"]),
     ("kafka", &["event", "model"]),
     ("delivery", &["budget", "event", "model", "secrets"]),
@@ -21,8 +22,11 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
         "trigger-dispatcher",
         &["budget", "event", "filter", "model", "channel", "delivery"],
     ),
-    ("broker", &["event", "model", "channel", "serve"]),
-    ("admin", &["event", "filter", "model", "channel", "serve"]),
+    ("broker", &["access", "event", "model", "channel", "serve"]),
+    (
+        "admin",
+        &["access", "event", "filter", "model", "channel", "serve"],
+    ),
     (
         "sources",
         &[

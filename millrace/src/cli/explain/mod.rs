@@ -17,6 +17,7 @@ use millrace_event::ObjectName;
 use crate::cli::admin::AdminApi;
 use crate::cli::exit::Exit;
 use crate::cli::out::Output;
+use crate::cli::reach::Reach;
 use crate::cli::usage;
 use crate::cli::values::{parse_duration, parse_name};
 
@@ -72,7 +73,7 @@ Examples:
 Exit code 1: there is no such broker, trigger or event. An event that does not match is an answer: 0.";
 
 /// Answers the question.
-pub(crate) async fn explain(args: ExplainArgs, admin: String, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn explain(args: ExplainArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
     if let (Some(over), Some(file)) = (args.over, &args.trigger) {
         let asked = over::Asked {
             file: file.into(),
@@ -80,7 +81,7 @@ pub(crate) async fn explain(args: ExplainArgs, admin: String, output: Output) ->
             broker: args.broker,
             limit: args.limit,
         };
-        return match AdminApi::new(&admin) {
+        return match AdminApi::new(&reach) {
             Ok(api) => over::explain(&api, asked, output).await,
             Err(exit) => Ok(exit),
         };
@@ -108,7 +109,7 @@ pub(crate) async fn explain(args: ExplainArgs, admin: String, output: Output) ->
         position: args.position,
         trigger,
     };
-    match AdminApi::new(&admin) {
+    match AdminApi::new(&reach) {
         Ok(api) => online::explain(&api, &asked, output).await,
         Err(exit) => Ok(exit),
     }

@@ -13,9 +13,10 @@ use clap::{ArgGroup, Args, ValueEnum};
 use http::{Method, StatusCode};
 use millrace_event::ObjectName;
 
-use crate::cli::client::{Answer, Ask, NoAnswer, below, url};
+use crate::cli::client::{Answer, Ask, NoAnswer, below};
 use crate::cli::exit::Exit;
 use crate::cli::out::Output;
+use crate::cli::reach::{Reach, Reached};
 use crate::cli::usage;
 use crate::cli::values::{default_broker, parse_name, parse_pair};
 use message::Message;
@@ -79,9 +80,10 @@ pub(crate) struct SendArgs {
     /// How the event is written; as it is where it comes from a file, else binary
     #[arg(long, value_enum)]
     mode: Option<ModeArg>,
-    /// The Millrace to send to; with a path, the whole address of a broker
-    #[arg(long, env = "MILLRACE_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
+    /// The Millrace to send to; with a path, the whole address of a broker [default: that of the context,
+    /// else http://127.0.0.1:8080]
+    #[arg(long, env = "MILLRACE_URL")]
+    url: Option<String>,
     /// The broker: namespace/name [default: default/default, where --url has no path]
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     broker: Option<ObjectName>,
@@ -118,16 +120,18 @@ enum NotNow {
 }
 
 /// Sends the event and says what the answer means.
-pub(crate) async fn send(args: SendArgs, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn send(args: SendArgs, reach: Reach, output: Output) -> anyhow::Result<Exit> {
     let message = match Message::new(&args) {
         Ok(message) => message,
         Err(error) => return Ok(usage(&crate::reasons::reasons(&error))),
     };
-    let to = match address(&args) {
+    let reached = reach.ingress(args.url.as_deref());
+    let to = reached.and_then(|Reached { base, caller }| Ok((address(&args, base)?, caller)));
+    let (to, caller) = match to {
         Ok(to) => to,
         Err(error) => return Ok(usage(&crate::reasons::reasons(&error))),
     };
-    let mut ask = Ask::new(Method::POST, to);
+    let mut ask = Ask::new(caller, Method::POST, to);
     ask.headers = message.headers;
     ask.body = message.body;
     let came = match make(&ask, args.retry).await {
@@ -138,8 +142,7 @@ pub(crate) async fn send(args: SendArgs, output: Output) -> anyhow::Result<Exit>
 }
 
 /// The URL of the broker.
-fn address(args: &SendArgs) -> anyhow::Result<http::Uri> {
-    let base = url("--url", &args.url)?;
+fn address(args: &SendArgs, base: http::Uri) -> anyhow::Result<http::Uri> {
     match &args.broker {
         None if base.path() != "/" => Ok(base),
         None => below(&base, &default_broker().to_string()),

@@ -22,6 +22,12 @@ fn args(line: &[&str]) -> SendArgs {
         .args
 }
 
+/// The URL that the flags say, without a broker.
+fn base(line: &[&str]) -> http::Uri {
+    let reached = Reach::default().ingress(args(line).url.as_deref());
+    reached.expect("a URL").base
+}
+
 /// Answers the n-th connection with the n-th answer, the last one for ever; counts connections.
 async fn server(answers: &'static [&'static str]) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -45,7 +51,9 @@ async fn sent(answers: &'static [&'static str], more: &[&str]) -> (Exit, usize) 
     let (address, count) = server(answers).await;
     let url = format!("http://{address}");
     let line = [&["--type", "a", "--url", &url], more].concat();
-    let exit = send(args(&line), Output::Json).await.expect("an answer or none");
+    let exit = send(args(&line), Reach::default(), Output::Json)
+        .await
+        .expect("an answer or none");
     (exit, count.load(Ordering::SeqCst))
 }
 
@@ -83,6 +91,7 @@ async fn where_nobody_listens_the_exit_code_says_so() {
         .expect("a port");
     let exit = send(
         args(&["--type", "a", "--url", &format!("http://{free}")]),
+        Reach::default(),
         Output::Table,
     )
     .await;
@@ -103,7 +112,7 @@ fn a_url_with_a_path_is_the_address_of_a_broker() {
     ];
     for (line, expected) in cases {
         assert_eq!(
-            address(&args(line)).expect("an address").to_string(),
+            address(&args(line), base(line)).expect("an address").to_string(),
             *expected,
             "{line:?}"
         );

@@ -1,0 +1,381 @@
+//! The access file: which tokens and certificates are good, until when and for what.
+//!
+//! ```yaml
+//! authentication:
+//!   tokens:
+//!     - name: checkout
+//!       sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+//!       expires: 2030-01-01T00:00:00Z
+//!       brokers: [shop/default]
+//!   certificates:
+//!     - name: spiffe://example.org/ns/shop/*
+//!       brokers: ["shop/*"]
+//!       admin: read
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millrace_event::Timestamp;
+use serde::Deserialize;
+
+use crate::credentials::Shown;
+use crate::gate::Authenticate;
+use crate::grants::{BrokerPattern, Grants, Role};
+use crate::identity::{Identity, Kind};
+use crate::refusal::Refusal;
+use crate::token::TokenHash;
+
+/// The largest file.
+const MAX_BYTES: u64 = 4 << 20;
+/// The longest name of a token or certificate.
+const MAX_NAME: usize = 2_048;
+
+/// Why an access file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{} cannot be read: {source}", .path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not make sense.
+    #[error("{}: {reason}", .path.display())]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with the place in it.
+        reason: String,
+    },
+}
+
+/// The tokens and certificates of one access file.
+#[derive(Debug, Default)]
+pub struct AccessFile {
+    /// By [`TokenHash::key`]; there is hardly ever more than one behind it.
+    tokens: HashMap<u64, Vec<KnownToken>>,
+    certificates: Vec<KnownCertificate>,
+}
+
+#[derive(Debug)]
+struct KnownToken {
+    hash: TokenHash,
+    identity: Identity,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct KnownCertificate {
+    /// Without the `*` at its end.
+    name: String,
+    is_prefix: bool,
+    grants: Arc<Grants>,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    authentication: WireAuthentication,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireAuthentication {
+    #[serde(default)]
+    tokens: Vec<WireToken>,
+    #[serde(default)]
+    certificates: Vec<WireCertificate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireToken {
+    name: String,
+    sha256: String,
+    expires: Option<String>,
+    #[serde(default)]
+    brokers: Vec<String>,
+    admin: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireCertificate {
+    name: String,
+    expires: Option<String>,
+    #[serde(default)]
+    brokers: Vec<String>,
+    admin: Option<String>,
+}
+
+// === impl AccessFile ===
+
+impl AccessFile {
+    /// Reads a file. It may block.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not make sense.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let text = read(path).map_err(|source| FileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|reason| FileError::Invalid {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    /// Reads its text.
+    ///
+    /// # Errors
+    /// A sentence, with the place, if it does not make sense.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // A piece of the file in an error would be a piece of the file in the log.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let wire: Wire =
+            serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
+        let mut file = Self::default();
+        let mut names = HashSet::new();
+        for (nth, token) in wire.authentication.tokens.into_iter().enumerate() {
+            let at = format!("authentication.tokens[{nth}]");
+            if !names.insert(token.name.clone()) {
+                return Err(format!("{at}.name: another token has it already"));
+            }
+            file.add_token(token).map_err(|why| format!("{at}.{why}"))?;
+        }
+        for (nth, certificate) in wire.authentication.certificates.into_iter().enumerate() {
+            let at = format!("authentication.certificates[{nth}]");
+            file.add_certificate(certificate)
+                .map_err(|why| format!("{at}.{why}"))?;
+        }
+        if file.tokens.is_empty() && file.certificates.is_empty() {
+            return Err(
+                "authentication: there is no token and no certificate, so nobody could get in".to_owned(),
+            );
+        }
+        Ok(file)
+    }
+
+    fn add_token(&mut self, token: WireToken) -> Result<(), String> {
+        let hash: TokenHash = token.sha256.parse().map_err(|error| format!("sha256: {error}"))?;
+        check_name(&token.name)?;
+        let known = self.tokens.entry(hash.key()).or_default();
+        if known.iter().any(|other| other.hash.is(&hash)) {
+            return Err("sha256: another entry has it already".to_owned());
+        }
+        let grants = Arc::new(grants(&token.brokers, token.admin.as_deref())?);
+        known.push(KnownToken {
+            hash,
+            identity: Identity::new(Kind::Token, token.name, grants),
+            expires: expires(token.expires.as_deref())?,
+        });
+        Ok(())
+    }
+
+    fn add_certificate(&mut self, certificate: WireCertificate) -> Result<(), String> {
+        check_name(&certificate.name)?;
+        let prefix = certificate.name.strip_suffix('*').map(str::to_owned);
+        let is_prefix = prefix.is_some();
+        let name = prefix.unwrap_or(certificate.name);
+        if name.is_empty() || name.contains('*') {
+            return Err("name: a `*` may only stand at the end of a longer name".to_owned());
+        }
+        self.certificates.push(KnownCertificate {
+            name,
+            is_prefix,
+            grants: Arc::new(grants(&certificate.brokers, certificate.admin.as_deref())?),
+            expires: expires(certificate.expires.as_deref())?,
+        });
+        Ok(())
+    }
+
+    fn token(&self, hash: &TokenHash, now: Timestamp) -> Result<Option<Identity>, Refusal> {
+        let known = self.tokens.get(&hash.key());
+        let found = known
+            .into_iter()
+            .flatten()
+            .find(|known| known.hash.is(hash))
+            .map(|known| (known.identity.clone(), known.expires));
+        unless_expired(found, now)
+    }
+
+    fn certificate(&self, name: &str, now: Timestamp) -> Result<Option<Identity>, Refusal> {
+        let found = self.certificates.iter().find(|known| known.fits(name));
+        let found = found.map(|known| {
+            let identity = Identity::new(Kind::Certificate, name, known.grants.clone());
+            (identity, known.expires)
+        });
+        unless_expired(found, now)
+    }
+}
+
+impl Authenticate for AccessFile {
+    fn identify(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Identity>, Refusal> {
+        match shown {
+            Shown::Token(hash) => self.token(hash, now),
+            Shown::Certificate(certificate) => self.certificate(certificate.name(), now),
+        }
+    }
+}
+
+// === impl KnownCertificate ===
+
+impl KnownCertificate {
+    fn fits(&self, name: &str) -> bool {
+        match self.is_prefix {
+            true => name.starts_with(&self.name),
+            false => name == self.name,
+        }
+    }
+}
+
+fn unless_expired(
+    found: Option<(Identity, Option<Timestamp>)>,
+    now: Timestamp,
+) -> Result<Option<Identity>, Refusal> {
+    match found {
+        Some((identity, Some(end))) if end <= now => Err(Refusal::Expired(identity)),
+        found => Ok(found.map(|(identity, _)| identity)),
+    }
+}
+
+fn grants(brokers: &[String], admin: Option<&str>) -> Result<Grants, String> {
+    let patterns = brokers.iter().enumerate().map(|(nth, text)| {
+        text.parse::<BrokerPattern>()
+            .map_err(|error| format!("brokers[{nth}]: {error}"))
+    });
+    let brokers = patterns.collect::<Result<Vec<_>, _>>()?;
+    let admin = match admin {
+        None => None,
+        Some("read") => Some(Role::Read),
+        Some("operate") => Some(Role::Operate),
+        Some(_) => return Err("admin: `read` or `operate` is expected".to_owned()),
+    };
+    if brokers.is_empty() && admin.is_none() {
+        return Err("brokers: without `brokers` and `admin` it would be good for nothing".to_owned());
+    }
+    Ok(Grants { brokers, admin })
+}
+
+fn expires(text: Option<&str>) -> Result<Option<Timestamp>, String> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse::<jiff::Timestamp>() {
+        Ok(at) => Ok(Some(Timestamp(at.as_millisecond()))),
+        Err(_) => Err("expires: a time as in RFC 3339 is expected: 2030-01-01T00:00:00Z".to_owned()),
+    }
+}
+
+/// A time as an access file has it, in whole seconds.
+pub fn written(at: Timestamp) -> String {
+    let second = at.0.div_euclid(1000);
+    jiff::Timestamp::from_second(second)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
+}
+
+/// Names stand in logs, metrics and answers.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(format!(
+            "name: from 1 to {MAX_NAME} bytes without control characters are expected"
+        ));
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() || about.len() > MAX_BYTES {
+        return Err(std::io::Error::other("it is no file of at most 4 MiB"));
+    }
+    std::fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn tokens(entries: &str) -> String {
+        format!("authentication:\n  tokens:\n{entries}")
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash_until_it_expires() {
+        let text = tokens(&format!(
+            "  - {{name: one, sha256: {ABC}, expires: 2030-01-01T00:00:00Z, brokers: [shop/default], admin: read}}\n"
+        ));
+        let file = AccessFile::parse(&text).expect("a file");
+        let ask = |token: &[u8], now| file.identify(&Shown::Token(TokenHash::of(token)), Timestamp(now));
+        let end = 1_893_456_000_000;
+        let known = ask(b"abc", end - 1).expect("good").expect("known");
+        assert_eq!(known.to_string(), "token:one");
+        assert!(known.may_publish("shop/default").is_ok() && known.has_role(Role::Read).is_ok());
+        assert_eq!(ask(b"abc", end), Err(Refusal::Expired(known)));
+        assert_eq!(ask(b"abd", end - 1), Ok(None));
+    }
+
+    #[test]
+    fn certificates_are_known_by_name_or_its_begin_and_the_first_that_fits_counts() {
+        let text = "authentication:
+  certificates:
+  - {name: spiffe://a/shop/till, brokers: [shop/default]}
+  - {name: spiffe://a/shop/*, admin: read}
+";
+        let file = AccessFile::parse(text).expect("a file");
+        let ask = |name: &str| file.certificate(name, Timestamp(0)).expect("nothing expires");
+        let till = ask("spiffe://a/shop/till").expect("known");
+        assert!(till.may_publish("shop/default").is_ok() && till.has_role(Role::Read).is_err());
+        let other = ask("spiffe://a/shop/other").expect("known");
+        assert!(other.has_role(Role::Read).is_ok());
+        assert_eq!(other.to_string(), "certificate:spiffe://a/shop/other");
+        assert!(ask("spiffe://a/shopping").is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place_and_without_its_content() {
+        let entry = |rest: &str| tokens(&format!("  - {{name: one, sha256: {ABC}{rest}}}\n"));
+        let table = [
+            (String::new(), ""),
+            ("authentication: {}".to_owned(), "nobody could get in"),
+            ("authentication: {tokens: [], other: 1}".to_owned(), "other"),
+            (entry(""), "tokens[0].brokers"),
+            (entry(", brokers: [shop]"), "tokens[0].brokers[0]"),
+            (entry(", admin: all"), "tokens[0].admin"),
+            (entry(", brokers: ['*'], expires: tomorrow"), "tokens[0].expires"),
+            (entry(", brokers: ['*'], token: x"), "token"),
+            (
+                tokens(&format!(
+                    "  - {{name: one, sha256: {ABC}, admin: read}}\n  - {{name: two, sha256: {ABC}, admin: read}}\n"
+                )),
+                "tokens[1].sha256",
+            ),
+            (
+                tokens(&format!(
+                    "  - {{name: one, sha256: {ABC}, admin: read}}\n  - {{name: one, sha256: {ABC}, admin: read}}\n"
+                )),
+                "tokens[1].name",
+            ),
+            (
+                tokens("  - {name: one, sha256: hunter2, admin: read}\n"),
+                "tokens[0].sha256",
+            ),
+            (
+                "authentication: {certificates: [{name: '*', admin: read}]}".to_owned(),
+                "certificates[0].name",
+            ),
+        ];
+        for (text, expected) in table {
+            let said = AccessFile::parse(&text).expect_err(&text);
+            assert!(said.contains(expected), "{text}: {said}");
+            assert!(!said.contains("hunter2") && !said.contains(ABC), "{said}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The gate: the one place that both listeners ask who calls.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Extensions, HeaderMap};
+use millrace_event::{Clock, Timestamp};
+
+use crate::credentials::Shown;
+use crate::file::{AccessFile, FileError};
+use crate::identity::Identity;
+use crate::refusal::Refusal;
+
+/// One way to find out who calls.
+///
+/// It answers at once, from what it has in memory: it runs before a byte of the body is read, and a caller
+/// must not be able to make it wait. What it must fetch it fetches beside.
+pub trait Authenticate: fmt::Debug + Send + Sync {
+    /// Who shows this; `None` when it is nobody that this one knows.
+    ///
+    /// # Errors
+    /// It is known, and not good (any more).
+    fn identify(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Identity>, Refusal>;
+}
+
+/// Who may come in, by the latest access file that could be used.
+///
+/// # Guarantees
+/// The decision needs the head of a request alone. A file that cannot be used changes nothing. A change
+/// takes effect with the next request, also on connections that are open.
+#[derive(Debug)]
+pub struct Gate {
+    path: PathBuf,
+    clock: Clock,
+    known: ArcSwap<Vec<Box<dyn Authenticate>>>,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Reads the access file. It may block.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn load(path: &Path, clock: Clock) -> Result<Self, FileError> {
+        Ok(Self {
+            known: ArcSwap::from_pointee(read(path)?),
+            path: path.to_owned(),
+            clock,
+        })
+    }
+
+    /// Reads it again. It may block.
+    ///
+    /// # Errors
+    /// It cannot be used; what was read before stays in use.
+    pub fn reload(&self) -> Result<(), FileError> {
+        self.known.store(Arc::new(read(&self.path)?));
+        Ok(())
+    }
+
+    /// Who sends a request with this head.
+    ///
+    /// # Errors
+    /// It is not known, or what is shown is not good.
+    pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Identity, Refusal> {
+        let shown = Shown::read(headers, extensions)?;
+        let now = self.clock.now();
+        for one in self.known.load().iter() {
+            if let Some(identity) = one.identify(&shown, now)? {
+                return Ok(identity);
+            }
+        }
+        Err(Refusal::UnknownCredentials)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Box<dyn Authenticate>>, FileError> {
+    Ok(vec![Box::new(AccessFile::load(path)?)])
+}

@@ -1,0 +1,87 @@
+//! Why somebody is not let in, as HTTP tells it.
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+use millrace_serve::Problem;
+
+use crate::grants::Role;
+use crate::identity::Identity;
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It shows nothing that would tell who calls.
+    NoCredentials,
+    /// What it shows cannot be read, or more than one thing is shown.
+    BadCredentials(&'static str),
+    /// What it shows is known to nobody.
+    UnknownCredentials,
+    /// What it shows was good until some time ago.
+    Expired(Identity),
+    /// Who calls may not publish to this Broker.
+    BrokerNotAllowed(Identity),
+    /// Who calls has not this role on the admin side.
+    RoleNotAllowed(Identity, Role),
+}
+
+/// What a client may show. A browser that opens the admin side asks its user for a password.
+const CHALLENGE: &str = "Bearer realm=\"millrace\", Basic realm=\"millrace\", charset=\"UTF-8\"";
+/// The same, where something was shown.
+const INVALID: &str =
+    "Bearer realm=\"millrace\", error=\"invalid_token\", Basic realm=\"millrace\", charset=\"UTF-8\"";
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The stable code, as docs/reference/errors.md has it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no-credentials",
+            Self::BadCredentials(_) => "bad-credentials",
+            Self::UnknownCredentials => "unknown-credentials",
+            Self::Expired(_) => "expired-credentials",
+            Self::BrokerNotAllowed(_) => "broker-not-allowed",
+            Self::RoleNotAllowed(..) => "role-not-allowed",
+        }
+    }
+
+    /// Who it was, if that is known.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::NoCredentials | Self::BadCredentials(_) | Self::UnknownCredentials => None,
+            Self::Expired(who) | Self::BrokerNotAllowed(who) | Self::RoleNotAllowed(who, _) => Some(who),
+        }
+    }
+
+    /// The answer.
+    pub fn problem(&self) -> Problem {
+        let (status, challenge) = match self {
+            Self::NoCredentials => (StatusCode::UNAUTHORIZED, Some(CHALLENGE)),
+            Self::BadCredentials(_) | Self::UnknownCredentials | Self::Expired(_) => {
+                (StatusCode::UNAUTHORIZED, Some(INVALID))
+            }
+            Self::BrokerNotAllowed(_) | Self::RoleNotAllowed(..) => (StatusCode::FORBIDDEN, None),
+        };
+        let problem = Problem::new(status, self.code(), self.detail());
+        match challenge {
+            Some(challenge) => problem.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge)),
+            None => problem,
+        }
+    }
+
+    /// A sentence, which repeats nothing that was shown. The name of an identity is no secret to itself.
+    fn detail(&self) -> String {
+        match self {
+            Self::NoCredentials => {
+                "who calls must prove who they are: show a token (`Authorization: Bearer`), or a \
+                                    client certificate"
+                    .to_owned()
+            }
+            Self::BadCredentials(why) => (*why).to_owned(),
+            Self::UnknownCredentials => "nobody is known by what is shown".to_owned(),
+            Self::Expired(who) => format!("what is shown has expired ({who})"),
+            Self::BrokerNotAllowed(who) => format!("{who} may not publish to this broker"),
+            Self::RoleNotAllowed(who, role) => format!("{who} has not the role `{}`", role.name()),
+        }
+    }
+}
