@@ -119,13 +119,13 @@ fn merge_keys() {
         (
             trigger("broker: b\nsubscriber: {uri: http://a/}\ndelivery: {<<: {retires: 1}}"),
             &[
-                "-:9:19: spec.delivery.retires: there is no such field; there are deadLetterSink, retry, backoffPolicy, backoffDelay, backoffMax, timeout, retryAfterMax, format (unknown-field)",
+                "-:9:19: spec.delivery.retires: there is no such field; there are deadLetterSink, format, retry, backoffPolicy, backoffDelay, backoffMax, timeout, retryAfterMax (unknown-field)",
             ],
         ),
         (
             trigger("broker: b\nsubscriber: {uri: http://a/}\ndelivery: {\"<<\": {retry: 1}}"),
             &[
-                "-:9:14: spec.delivery.<<: there is no such field; there are deadLetterSink, retry, backoffPolicy, backoffDelay, backoffMax, timeout, retryAfterMax, format (unknown-field)",
+                "-:9:14: spec.delivery.<<: there is no such field; there are deadLetterSink, format, retry, backoffPolicy, backoffDelay, backoffMax, timeout, retryAfterMax (unknown-field)",
             ],
         ),
         (
