@@ -58,7 +58,7 @@ impl Egress {
             return None;
         }
         let host = host.map(|host| host.trim_end_matches('.').to_ascii_lowercase());
-        let names = |rule: &Rule, both: bool| rule.names(host.as_deref(), address, both);
+        let names = |rule: &Rule, even_inside: bool| rule.names(host.as_deref(), address, even_inside);
         if self.deny.iter().any(|rule| names(rule, true)) {
             Some(DENIED)
         } else if self.allow.is_empty() || self.allow.iter().any(|rule| names(rule, false)) {
@@ -72,19 +72,19 @@ impl Egress {
 // === impl Rule ===
 
 impl Rule {
-    /// Whether a connection leads there. With `both`, also where an IPv6 address carries an IPv4 address that
+    /// Whether a connection leads there. With `even_inside`, also where an IPv6 address carries an IPv4 address that
     /// a translator or tunnel sends on to.
-    fn names(&self, host: Option<&str>, address: SocketAddr, both: bool) -> bool {
+    fn names(&self, host: Option<&str>, address: SocketAddr, even_inside: bool) -> bool {
         let ip = plain(address.ip());
-        let inner = match ip {
-            IpAddr::V6(ip) if both => embedded_v4(ip).map(IpAddr::V4),
-            IpAddr::V6(_) | IpAddr::V4(_) => None,
+        let inside = match ip {
+            IpAddr::V6(ip) if even_inside => embedded_v4(ip),
+            IpAddr::V6(_) | IpAddr::V4(_) => Vec::new(),
         };
         let leads_there = match &self.place {
             Place::Anywhere => true,
             Place::Public => is_public(ip),
             Place::Network(network, bits) => std::iter::once(ip)
-                .chain(inner)
+                .chain(inside.into_iter().map(IpAddr::V4))
                 .any(|ip| is_in(ip, *network, *bits)),
             Place::Host(name) => host == Some(name),
             Place::Below(suffix) => host.is_some_and(|host| host.ends_with(suffix.as_str())),
@@ -144,7 +144,14 @@ fn parse_place(text: &str) -> Option<Place> {
     if let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() {
         let whole = if ip.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(whole);
-        return (bits <= whole).then_some(Place::Network(ip, bits));
+        if bits > whole {
+            return None;
+        }
+        return Some(match (ip, plain(ip)) {
+            // Written as an IPv4-mapped network: addresses are compared without that dress.
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) if bits >= 96 => Place::Network(v4, bits - 96),
+            (ip, _) => Place::Network(ip, bits),
+        });
     }
     if bits.is_some() {
         return None;
@@ -209,7 +216,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         // A translator sends it on to the IPv4 address in it.
-        [0x0064, 0xff9b, 0, 0, 0, 0, ..] => embedded_v4(ip).is_some_and(is_public_v4),
+        [0x0064, 0xff9b, 0, 0, 0, 0, ..] => embedded_v4(ip).into_iter().all(is_public_v4),
         // Protocol assignments with Teredo, documentation, 6to4.
         [0x2001, 0..0x0200 | 0x0db8, ..] | [0x2002, ..] => false,
         [0x3fff, 0..0x1000, ..] => false,
@@ -278,6 +285,10 @@ mod tests {
             // A translator leads there, which is denied but not for that allowed.
             ("", "10.0.0.0/8", "a", "[64:ff9b::a00:1]:80", Some(DENIED)),
             ("10.0.0.0/8", "", "a", "[64:ff9b::a00:1]:80", Some(NOT_ALLOWED)),
+            ("", "::ffff:10.0.0.0/104", "a", "10.1.2.3:80", Some(DENIED)),
+            ("", "::ffff:10.0.0.0/104", "a", "11.1.2.3:80", None),
+            ("", "[::ffff:10.0.0.5]:80", "a", "10.0.0.5:80", Some(DENIED)),
+            ("", "10.0.0.0/8", "a", "[64:ff9b:1:a00:0:100::]:80", Some(DENIED)),
             ("0.0.0.0/0", "", "a", "1.2.3.4:80", None),
             ("::/0", "", "a", "1.2.3.4:80", Some(NOT_ALLOWED)),
             ("public 10.1.0.0/16", "", "a", "10.1.0.1:80", None),

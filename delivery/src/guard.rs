@@ -124,7 +124,7 @@ impl Guard {
             self.refuse_loopback
                 .then_some("it is loopback, which this role does not deliver to")
         } else {
-            embedded_v4(ip).and_then(|inner| self.judge_v4(inner))
+            embedded_v4(ip).into_iter().find_map(|inner| self.judge_v4(inner))
         }
     }
 
@@ -144,18 +144,25 @@ pub(crate) fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-/// The IPv4 address that a translator or tunnel takes out of an IPv6 address: NAT64 (RFC 6052 and the
-/// local-use prefix of RFC 8215), 6to4 (RFC 3056), and the old IPv4-compatible form.
-pub(crate) fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let last = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match ip.segments() {
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x0064, 0xff9b, 1, _, _, _, high, low] => {
-            Some(last(high, low))
-        }
-        [0x2002, high, low, ..] => Some(last(high, low)),
-        [0, 0, 0, 0, 0, 0, high, low] => Some(last(high, low)),
-        _ => None,
-    }
+/// The IPv4 addresses that a translator or tunnel may take out of an IPv6 address: NAT64 (RFC 6052, and the
+/// local-use prefix of RFC 8215), 6to4 (RFC 3056), and the old IPv4-compatible form. Which part a translator
+/// takes out of the local-use prefix depends on the length that it was set up with.
+pub(crate) fn embedded_v4(ip: Ipv6Addr) -> Vec<Ipv4Addr> {
+    const LAST: [usize; 4] = [12, 13, 14, 15];
+    let places: &[[usize; 4]] = match ip.segments() {
+        [0x0064, 0xff9b, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0, ..] => &[LAST],
+        // Prefixes of 48, 56, 64 and 96 bits. The octet 8 is none of the address.
+        [0x0064, 0xff9b, 1, ..] => &[[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], LAST],
+        [0x2002, ..] => &[[2, 3, 4, 5]],
+        _ => &[],
+    };
+    let octets = ip.octets();
+    let taken = places.iter().map(|place| place.map(|at| octets[at]));
+    // What begins with 0 leads nowhere: it is the empty part of another prefix.
+    taken
+        .filter(|inner| inner[0] != 0 || places.len() == 1)
+        .map(Ipv4Addr::from)
+        .collect()
 }
 
 #[cfg(test)]
@@ -201,6 +208,9 @@ mod tests {
             "[64:ff9b::168.63.129.16]:80",
             "[64:ff9b:1::a9fe:a9fe]:80",
             "[64:ff9b:1:2:3:4:a9fe:a9fe]:80",
+            "[64:ff9b:1:a9fe:fe:a900::]:80",
+            "[64:ff9b:1:a9:fe:a9fe::]:80",
+            "[64:ff9b:1:0:a9:fea9:fe00:0]:80",
             "[2002:a9fe:a9fe::1]:80",
         ] {
             assert!(refused(&guard, text), "{text}");
