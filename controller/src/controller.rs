@@ -203,6 +203,7 @@ impl Controller {
         if !Arc::ptr_eq(&self.in_effect, &mesh) {
             self.applied = self.built.in_effect(&mesh);
             self.in_effect = mesh;
+            self.deletions.note(self.index.triggers(), &self.in_effect);
             self.write();
         }
     }

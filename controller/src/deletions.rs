@@ -1,8 +1,9 @@
 //! Which Triggers are gone, so that what they were owed can go.
 //!
 //! # Contract
-//! A Trigger is gone when the mesh in effect was made of a complete view without its uid. Its place stays for
-//! one of its name that resumes (`millrace.dev/resume`), until another of its name is in effect.
+//! A Trigger is gone when neither a complete view nor the mesh in effect has its uid: a Broker that cannot be
+//! served for now keeps its Triggers in effect. The place of one that is gone stays for one of its name that
+//! resumes (`millrace.dev/resume`), until another of its name is in effect.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,11 @@ pub(crate) struct Deletions {
 // === impl Gone ===
 
 impl Gone {
+    fn is_in(&self, mesh: &Mesh) -> bool {
+        let of_name = mesh.triggers.get(&self.trigger);
+        of_name.is_some_and(|trigger| trigger.uid.as_ref() == Some(&self.uid))
+    }
+
     fn is_replaced(&self, mesh: &Mesh) -> bool {
         let other = mesh.triggers.get(&self.trigger);
         // One without its Broker has no lane, so it has not taken over anything yet.
@@ -61,6 +67,10 @@ impl Deletions {
         let before = std::mem::replace(&mut self.known, now);
         for (uid, gone) in before {
             if self.known.contains_key(&uid) {
+                continue;
+            }
+            if gone.is_in(mesh) {
+                self.known.insert(uid, gone);
                 continue;
             }
             let is_replaced = gone.is_replaced(mesh);
@@ -213,5 +223,17 @@ mod tests {
                 .collect::<Vec<_>>(),
             [true]
         );
+    }
+
+    #[test]
+    fn one_that_is_still_in_effect_is_not_gone() {
+        let mut deletions = Deletions::default();
+        let (first, before) = mesh(&[("a", "1")]);
+        deletions.begin(first);
+        let (now, after) = mesh(&[]);
+        deletions.note(now.clone(), &before);
+        assert_eq!(deletions.take(), [], "its Broker cannot be served for now");
+        deletions.note(now, &after);
+        assert_eq!(deletions.take().len(), 1);
     }
 }

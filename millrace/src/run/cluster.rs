@@ -121,6 +121,7 @@ impl Origin for Cluster {
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
                 self.controller.see_effect(running.current());
+                self.forget().await;
                 self.look(&running.current());
                 continue;
             };
