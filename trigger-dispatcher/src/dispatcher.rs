@@ -217,9 +217,15 @@ impl Dispatcher {
         self.show_unserved(&mesh);
         self.unapplied = (!failed.is_empty()).then(|| (mesh.clone(), Instant::now() + TRY_AGAIN));
         failed.retain(|broker| mesh.brokers.contains_key(broker));
-        self.applied.send_replace(Applied {
+        let applied = Applied {
             revision: mesh.revision,
             unserved: failed,
+        };
+        // Another try that changed nothing is no news.
+        self.applied.send_if_modified(|last| {
+            let is_new = *last != applied;
+            *last = applied;
+            is_new
         });
     }
 
