@@ -289,6 +289,11 @@ pub(super) async fn a_lane_state_lasts_and_only_a_pause_outlasts_the_return_of_t
         );
         channel.set_lane_state(lane, LaneState::Active).await.unwrap();
     }
+    for state in [orphaned, LaneState::Paused, LaneState::Active] {
+        channel.set_lane_state(lane, state).await.unwrap();
+        let state = stored(&*channel, lane).await.state;
+        assert_eq!(state, orphaned, "only the return of its trigger ends that");
+    }
 }
 
 pub(super) async fn only_a_trigger_that_is_gone_is_forgotten(backend: &mut impl Backend) {

@@ -106,8 +106,8 @@ pub(super) fn set_state(view: &View, lane: LaneId, state: LaneState) -> Vec<Writ
         return Vec::new();
     };
     match state {
-        LaneState::Active => (record.is_paused, record.orphaned) = (false, None),
-        LaneState::Paused => (record.is_paused, record.orphaned) = (true, None),
+        LaneState::Active => record.is_paused = false,
+        LaneState::Paused => record.is_paused = true,
         LaneState::Orphaned(since) => record.orphaned = Some(since),
     }
     let mut progress = view.state.progress.clone();

@@ -238,10 +238,10 @@ pub(super) fn set_state(
     }
     let changed = match state {
         LaneState::Active => db
-            .prepare_cached("UPDATE lanes SET paused = 0, orphaned = NULL WHERE id = ?1")?
+            .prepare_cached("UPDATE lanes SET paused = 0 WHERE id = ?1")?
             .execute([id.0])?,
         LaneState::Paused => db
-            .prepare_cached("UPDATE lanes SET paused = 1, orphaned = NULL WHERE id = ?1")?
+            .prepare_cached("UPDATE lanes SET paused = 1 WHERE id = ?1")?
             .execute([id.0])?,
         LaneState::Orphaned(since) => db
             .prepare_cached("UPDATE lanes SET orphaned = ?2 WHERE id = ?1")?
@@ -249,12 +249,12 @@ pub(super) fn set_state(
     };
     effects.command |= changed > 0;
     if changed > 0 {
-        let since = match state {
+        let lane = load(db, id.0)?;
+        let since = match lane.state {
             LaneState::Orphaned(since) => Some(since),
             LaneState::Active | LaneState::Paused => None,
         };
-        let trigger = load(db, id.0)?.trigger;
-        effects.holds.push(Held::Known(id, trigger, since));
+        effects.holds.push(Held::Known(id, lane.trigger, since));
     }
     Ok(())
 }
