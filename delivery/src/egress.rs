@@ -72,8 +72,8 @@ impl Egress {
 // === impl Rule ===
 
 impl Rule {
-    /// Whether a connection leads there. With `even_inside`, also where an IPv6 address carries an IPv4 address that
-    /// a translator or tunnel sends on to.
+    /// Whether a connection leads there. With `even_inside`, also where an IPv6 address carries an IPv4
+    /// address that a translator or tunnel sends on to.
     fn names(&self, host: Option<&str>, address: SocketAddr, even_inside: bool) -> bool {
         let ip = plain(address.ip());
         let inside = match ip {

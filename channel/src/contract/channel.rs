@@ -119,8 +119,8 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// time that is noted already stays.
     async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), ChannelError>;
 
-    /// Sets a lane's state durably (pause, resume, orphan). One that is orphaned stays so until its trigger is
-    /// back: [`open_lanes`](Self::open_lanes) alone ends that.
+    /// Sets a lane's state durably (pause, resume, orphan). An orphan stays one until its trigger is back:
+    /// [`open_lanes`](Self::open_lanes) alone ends that.
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError>;
 
     /// Changes whenever a command (redrive, drop, lane state) changed something, so that the dispatcher looks
