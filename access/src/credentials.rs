@@ -54,8 +54,12 @@ fn token(value: &[u8]) -> Result<Vec<u8>, Refusal> {
         return Ok(rest.to_vec());
     }
     if scheme.eq_ignore_ascii_case(b"basic") {
-        return password(rest)
-            .ok_or_else(|| bad("the credentials of HTTP Basic are not Base64 of name:password"));
+        let password = password(rest)
+            .ok_or_else(|| bad("the credentials of HTTP Basic are not Base64 of name:password"))?;
+        return match password.is_empty() {
+            true => Err(bad("the password of HTTP Basic is empty; it is the token")),
+            false => Ok(password),
+        };
     }
     Err(bad(
         "the Authorization header has neither a bearer token nor HTTP Basic",
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         let long = [b"Bearer ".as_slice(), &vec![b'x'; MAX_BYTES]].concat();
-        let table: [(&[&[u8]], &str); 9] = [
+        let table: [(&[&[u8]], &str); 12] = [
             (&[], "no-credentials"),
             (&[b""], "bad-credentials"),
             (&[b"Bearer"], "bad-credentials"),
@@ -123,6 +127,10 @@ mod tests {
             (&[b"Digest x"], "bad-credentials"),
             (&[b"Basic ????"], "bad-credentials"),
             (&[b"Basic c2VjcmV0"], "bad-credentials"),
+            // `name:` and `:` have no password.
+            (&[b"Basic bmFtZTo="], "bad-credentials"),
+            (&[b"Basic Og=="], "bad-credentials"),
+            (&[b"Bearer \t"], "bad-credentials"),
             (&[b"Bearer a", b"Bearer a"], "bad-credentials"),
             (&[&long], "bad-credentials"),
         ];

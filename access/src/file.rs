@@ -4,7 +4,7 @@
 //! authentication:
 //!   tokens:
 //!     - name: checkout
-//!       sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+//!       sha256: b5a7496b73df19be13fbd941997abeec66c66444c1f422023b8ef3b75e8035e8
 //!       expires: 2030-01-01T00:00:00Z
 //!       brokers: [shop/default]
 //!   certificates:
@@ -164,6 +164,9 @@ impl AccessFile {
 
     fn add_token(&mut self, token: WireToken) -> Result<(), String> {
         let hash: TokenHash = token.sha256.parse().map_err(|error| format!("sha256: {error}"))?;
+        if hash.is(&TokenHash::of(b"")) {
+            return Err("sha256: it is that of an empty token, which nobody can show".to_owned());
+        }
         check_name(&token.name)?;
         let known = self.tokens.entry(hash.key()).or_default();
         if known.iter().any(|other| other.hash.is(&hash)) {
@@ -186,6 +189,11 @@ impl AccessFile {
         if name.is_empty() || name.contains('*') {
             return Err("name: a `*` may only stand at the end of a longer name".to_owned());
         }
+        // A DNS name, which a listener reads in lower case. Others have a `:` or a `=` and are as they are.
+        let name = match name.contains([':', '=']) {
+            true => name,
+            false => name.to_ascii_lowercase(),
+        };
         self.certificates.push(KnownCertificate {
             name,
             is_prefix,
@@ -340,6 +348,47 @@ mod tests {
     }
 
     #[test]
+    fn names_of_hosts_are_compared_in_lower_case_and_other_names_as_they_are() {
+        let text = "authentication:
+  certificates:
+  - {name: Till.Example, admin: read}
+  - {name: Shop*, admin: read}
+  - {name: CN=Till, admin: read}
+  - {name: spiffe://a/Till, admin: read}
+";
+        let file = AccessFile::parse(text).expect("a file");
+        for (name, is_known) in [
+            ("till.example", true),
+            ("shop.example", true),
+            ("CN=Till", true),
+            ("CN=till", false),
+            ("spiffe://a/Till", true),
+            ("spiffe://a/till", false),
+        ] {
+            let found = file.certificate(name, Timestamp(0)).expect("nothing expires");
+            assert_eq!(found.is_some(), is_known, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_tokens_of_the_example_cannot_be_guessed() {
+        let file = AccessFile::parse(include_str!("../../examples/access.yaml")).expect("a file");
+        let letters: Vec<u8> = (b'0'..=b'9').chain(b'a'..=b'z').collect();
+        let mut words = vec![Vec::new()];
+        for length in 0..3 {
+            let longest = words.iter().filter(|word| word.len() == length);
+            let longer =
+                longest.flat_map(|word| letters.iter().map(|letter| [&word[..], &[*letter]].concat()));
+            let longer: Vec<_> = longer.collect();
+            words.extend(longer);
+        }
+        for word in words {
+            let known = file.token(&TokenHash::of(&word), Timestamp(0));
+            assert_eq!(known, Ok(None), "{}", String::from_utf8_lossy(&word));
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_its_place_and_without_its_content() {
         let entry = |rest: &str| tokens(&format!("  - {{name: one, sha256: {ABC}{rest}}}\n"));
         let table = [
@@ -366,6 +415,13 @@ mod tests {
             (
                 tokens("  - {name: one, sha256: hunter2, admin: read}\n"),
                 "tokens[0].sha256",
+            ),
+            (
+                tokens(&format!(
+                    "  - {{name: one, sha256: {}, admin: read}}\n",
+                    TokenHash::of(b"")
+                )),
+                "tokens[0].sha256: it is that of an empty token",
             ),
             (
                 "authentication: {certificates: [{name: '*', admin: read}]}".to_owned(),

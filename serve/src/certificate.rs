@@ -10,9 +10,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 /// connection. Cheap to clone.
 ///
 /// # Guarantees
-/// No two kinds of names can be mistaken for each other: a SPIFFE id begins with `spiffe://`, and only a
-/// subject has an `=`. A certificate with several SPIFFE ids, or with a subject whose text is ambiguous, has
-/// no name.
+/// No two kinds of names can be mistaken for each other: a SPIFFE id begins with `spiffe://`, only a subject
+/// has an `=`, and a DNS name has ASCII letters, digits and `-._*` alone. A certificate with several SPIFFE
+/// ids, with one that has control characters, or with a subject whose text is ambiguous, has no name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate(Arc<str>);
 
@@ -51,18 +51,24 @@ fn name_of(certificate: &X509Certificate<'_>) -> Option<String> {
         _ => None,
     });
     match (ids.next(), ids.next()) {
-        (Some(id), None) => return Some(id.to_owned()),
+        (Some(id), None) => return (!id.chars().any(char::is_control)).then(|| id.to_owned()),
         (Some(_), Some(_)) => return None,
         (None, _) => {}
     }
     let dns = names.iter().find_map(|name| match name {
-        GeneralName::DNSName(name) if !name.is_empty() && !name.contains('=') => Some(*name),
+        GeneralName::DNSName(name) if is_host(name) => Some(*name),
         _ => None,
     });
     match dns {
         Some(name) => Some(name.to_ascii_lowercase()),
         None => subject(certificate),
     }
+}
+
+/// Whether a name is of letters that names of hosts have.
+fn is_host(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_letter)
 }
 
 /// The subject as text, `O=shop, CN=checkout`. A value with a separator in it could pretend to be several.
@@ -115,6 +121,18 @@ mod tests {
                 Some("a.example"),
             ),
             ("checkout", vec![], Some("CN=checkout")),
+            (
+                "checkout",
+                vec![dns("spiffe://example.org/x")],
+                Some("CN=checkout"),
+            ),
+            ("checkout", vec![dns("a.example\nx")], Some("CN=checkout")),
+            (
+                "checkout",
+                vec![dns("a b"), dns("*.b_c-1.example")],
+                Some("*.b_c-1.example"),
+            ),
+            ("checkout", vec![uri("spiffe://example.org/x\ny")], None),
             ("checkout, O=admin", vec![], None),
             ("spiffe://a=b", vec![], None),
             ("", vec![], None),

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -51,7 +51,8 @@ pub enum ClientCertificates {
 ///
 /// # Guarantees
 /// TLS 1.2 and 1.3, with the cipher suites that rustls ships. HTTP/2 and HTTP/1.1 by ALPN; a client without
-/// ALPN gets HTTP/1.1. Files that cannot be used change nothing. No early data is taken.
+/// ALPN gets HTTP/1.1. Files that cannot be used change nothing. No early data is taken. With authorities
+/// for clients each connection shows and checks certificates anew.
 pub struct Tls {
     files: TlsFiles,
     current: ArcSwap<Loaded>,
@@ -158,6 +159,11 @@ impl Loaded {
                 key: files.key.clone(),
                 source,
             })?;
+        if files.client_authorities.is_some() {
+            // The certificate of a resumed session is not checked again: neither its end nor its authority.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         Ok(Self {
             config: Arc::new(config),
@@ -290,6 +296,22 @@ mod tests {
         self::files(folder.path(), &second);
         tls.reload().expect("another pair");
         assert!(!Arc::ptr_eq(&before, &tls.current()));
+    }
+
+    #[test]
+    fn sessions_are_resumed_only_where_no_client_shows_a_certificate() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut files = files(folder.path(), &pair());
+        let resumes = |files: &TlsFiles| {
+            let config = Tls::load(files.clone()).expect("a pair").current();
+            let tickets = config.send_tls13_tickets > 0 || config.ticketer.enabled();
+            (config.session_storage.can_cache(), tickets)
+        };
+        assert_eq!(resumes(&files), (true, true));
+        let authorities = folder.path().join("ca.crt");
+        std::fs::write(&authorities, pair().certificate).expect("a file");
+        files.client_authorities = Some(authorities);
+        assert_eq!(resumes(&files), (false, false));
     }
 
     #[test]
