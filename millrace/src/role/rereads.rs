@@ -1,13 +1,13 @@
 //! Files that are read again when they change: those of TLS, and who may call.
 //!
 //! What cannot be used is logged and counted, and what was read before stays in use. The next change is
-//! another try.
+//! another try. What cannot even be read is tried again without one, after pauses.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millrace_access::Gate;
-use millrace_serve::Tls;
+use millrace_access::{FileError, Gate};
+use millrace_serve::{Tls, TlsError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,8 +25,17 @@ pub(super) trait Reread: Send + Sync + 'static {
     /// Reads them, which may block.
     ///
     /// # Errors
-    /// A sentence, if they cannot be used.
-    fn reread(&self, metrics: &RereadMetrics) -> Result<(), String>;
+    /// They cannot be read or used.
+    fn reread(&self, metrics: &RereadMetrics) -> Result<(), NotReread>;
+}
+
+/// Why files are not in effect. A sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotReread {
+    /// One cannot be read, which may pass without a change of it.
+    Unreadable(String),
+    /// They make no sense.
+    Refused(String),
 }
 
 /// What is counted of all files.
@@ -48,6 +57,8 @@ pub(super) struct Reader<T> {
     paths: Vec<PathBuf>,
     seen: Seen,
     metrics: RereadMetrics,
+    /// Why they could not be read at the last try.
+    unreadable: Option<String>,
 }
 
 // === impl RereadMetrics ===
@@ -81,8 +92,11 @@ impl RereadMetrics {
 impl Reread for Tls {
     const NAME: &'static str = "tls";
 
-    fn reread(&self, metrics: &RereadMetrics) -> Result<(), String> {
-        self.reload().map_err(|error| error.to_string())?;
+    fn reread(&self, metrics: &RereadMetrics) -> Result<(), NotReread> {
+        self.reload().map_err(|error| match &error {
+            TlsError::Unreadable { .. } => NotReread::Unreadable(error.to_string()),
+            TlsError::Unusable { .. } | TlsError::Pair { .. } => NotReread::Refused(error.to_string()),
+        })?;
         metrics.certificate(self);
         Ok(())
     }
@@ -91,8 +105,11 @@ impl Reread for Tls {
 impl Reread for Gate {
     const NAME: &'static str = "access";
 
-    fn reread(&self, _: &RereadMetrics) -> Result<(), String> {
-        self.reload().map_err(|error| error.to_string())
+    fn reread(&self, _: &RereadMetrics) -> Result<(), NotReread> {
+        self.reload().map_err(|error| match &error {
+            FileError::Unreadable { .. } => NotReread::Unreadable(error.to_string()),
+            FileError::Invalid { .. } => NotReread::Refused(error.to_string()),
+        })
     }
 }
 
@@ -112,6 +129,7 @@ impl<T: Reread> Reader<T> {
             paths,
             seen,
             metrics,
+            unreadable: None,
         })
     }
 
@@ -136,55 +154,75 @@ impl<T: Reread> Reader<T> {
         }
     }
 
-    async fn reread(&self) {
+    async fn reread(&mut self) {
         let (what, metrics) = (self.what.clone(), self.metrics.clone());
         let Ok(outcome) = tokio::task::spawn_blocking(move || what.reread(&metrics)).await else {
             return;
         };
+        let before = self.unreadable.take();
         match outcome {
             Ok(()) => {
+                self.seen.settle();
                 self.metrics.count(T::NAME, "taken");
                 tracing::info!(files = T::NAME, "changed files are in effect");
             }
-            Err(error) => {
-                self.metrics.count(T::NAME, "refused");
-                tracing::error!(
-                    files = T::NAME,
-                    %error,
-                    "changed files cannot be used; what was read before stays in use"
-                );
+            Err(NotReread::Refused(error)) => {
+                self.seen.settle();
+                self.refused(&error);
+            }
+            Err(NotReread::Unreadable(error)) => {
+                self.seen.try_again();
+                // Each try would say the same.
+                if before.as_ref() != Some(&error) {
+                    self.refused(&error);
+                }
+                self.unreadable = Some(error);
             }
         }
+    }
+
+    fn refused(&self, error: &str) {
+        self.metrics.count(T::NAME, "refused");
+        tracing::error!(
+            files = T::NAME,
+            %error,
+            "changed files cannot be used; what was read before stays in use"
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use super::*;
 
-    /// A file whose content may not be `bad`.
-    struct Text(PathBuf);
+    /// A file whose content may not be `bad`, and which can be read from the second try on if it is `late`.
+    struct Text(PathBuf, AtomicU32);
 
     impl Reread for Text {
         const NAME: &'static str = "text";
 
-        fn reread(&self, _: &RereadMetrics) -> Result<(), String> {
+        fn reread(&self, _: &RereadMetrics) -> Result<(), NotReread> {
             match std::fs::read_to_string(&self.0) {
+                Ok(text) if text == "late" && self.1.fetch_add(1, Ordering::Relaxed) < 3 => {
+                    Err(NotReread::Unreadable("it is shut".to_owned()))
+                }
                 Ok(text) if text != "bad" => Ok(()),
-                _ => Err("it is bad".to_owned()),
+                _ => Err(NotReread::Refused("it is bad".to_owned())),
             }
         }
     }
 
-    #[tokio::test]
+    /// It does not wait for real: the clock goes on while nothing is to be done.
+    #[tokio::test(start_paused = true)]
     async fn each_change_is_taken_or_refused_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("text");
         std::fs::write(&file, "one").expect("a file");
         let metrics = RereadMetrics::default();
-        let text = Text(file.clone());
+        let text = Text(file.clone(), AtomicU32::new(0));
         let reader = Reader::begin(vec![file.clone()], metrics.clone(), || Ok::<_, ()>(text)).expect("read");
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(reader.run(shutdown.clone()));
@@ -195,7 +233,13 @@ mod tests {
             };
             metrics.reread.get_or_create_owned(&labels).get()
         };
-        for (content, taken, refused) in [("bad", 0, 1), ("three", 1, 1), ("four four", 2, 1)] {
+        for (content, taken, refused) in [
+            ("bad", 0, 1),
+            ("three", 1, 1),
+            ("four four", 2, 1),
+            // Tried four times, and told once.
+            ("late", 3, 2),
+        ] {
             std::fs::write(&file, content).expect("a file");
             while (count("taken"), count("refused")) != (taken, refused) {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -26,9 +26,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fingerprint(BTreeMap<PathBuf, Mark>);
 
-/// Length, time of change and inode number of a file. The number reveals a file that was renamed over
-/// another of the same length.
-type Mark = (u64, Option<SystemTime>, u64);
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    bytes: u64,
+    modified: Option<SystemTime>,
+    /// Of its mode and owner, too: who may read it may change without its content.
+    changed: (i64, i64),
+    /// Reveals a file that was renamed over another of the same length.
+    inode: u64,
+}
 
 // === impl Fingerprint ===
 
@@ -113,7 +120,13 @@ impl Seen {
 
 fn note(path: &Path, all: &mut BTreeMap<PathBuf, Mark>) {
     if let Ok(about) = std::fs::metadata(path) {
-        all.insert(path.to_owned(), (about.len(), about.modified().ok(), about.ino()));
+        let mark = Mark {
+            bytes: about.len(),
+            modified: about.modified().ok(),
+            changed: (about.ctime(), about.ctime_nsec()),
+            inode: about.ino(),
+        };
+        all.insert(path.to_owned(), mark);
     }
 }
 
@@ -122,7 +135,23 @@ mod tests {
     use super::*;
 
     fn files(length: u64) -> Fingerprint {
-        Fingerprint(BTreeMap::from([(PathBuf::from("a"), (length, None, 0))]))
+        let mark = Mark {
+            bytes: length,
+            ..Mark::default()
+        };
+        Fingerprint(BTreeMap::from([(PathBuf::from("a"), mark)]))
+    }
+
+    #[test]
+    fn another_mode_is_a_change() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let paths = [file.path().to_owned()];
+        let before = Fingerprint::of(&paths);
+        // The time of a change is that of the last tick.
+        std::thread::sleep(Duration::from_millis(30));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(file.path(), mode).expect("its mode");
+        assert_ne!(before, Fingerprint::of(&paths));
     }
 
     fn seen() -> Seen {
