@@ -80,11 +80,21 @@ pub(crate) struct Refusal {
     pub(crate) field: Option<String>,
 }
 
-/// Reads a URL of a flag.
+/// Reads a URL of a flag. Nothing that may be a password in it is repeated.
 pub(crate) fn url(flag: &str, text: &str) -> anyhow::Result<Uri> {
-    let uri: Uri = text
-        .parse()
-        .with_context(|| format!("{flag} {text} is not a URL"))?;
+    let read = text.parse::<Uri>();
+    let has_user = |uri: &Uri| {
+        uri.authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+    };
+    match read {
+        Ok(uri) if has_user(&uri) => {
+            anyhow::bail!("{flag} has a user name in its URL; show who asks with --token-file")
+        }
+        Err(_) if text.contains('@') => anyhow::bail!("{flag} is not a URL, or has a user name in it"),
+        _ => {}
+    }
+    let uri = read.with_context(|| format!("{flag} {text} is not a URL"))?;
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => anyhow::bail!("{flag} {text} is not a URL; write for example http://127.0.0.1:8080"),
@@ -260,6 +270,7 @@ mod tests {
             "http://localhost/",
             "http://[::1]:1/x",
             "https://a/",
+            "https://a/@b",
         ] {
             assert!(url("--admin", text).is_ok(), "{text}");
         }
@@ -274,6 +285,15 @@ mod tests {
             "/x",
         ] {
             assert!(url("--admin", text).is_err(), "{text}");
+        }
+        for text in [
+            "http://hunter2@a/",
+            "https://user:hunter2@a:1/x",
+            "user:hunter2@a",
+            "ftp://user:hunter2@a/",
+        ] {
+            let said = format!("{:#}", url("--admin", text).expect_err(text));
+            assert!(said.contains("user name") && !said.contains("hunter2"), "{said}");
         }
         let base = url("--url", "http://a:1/x/").expect("a URL");
         assert_eq!(

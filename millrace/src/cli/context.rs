@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,12 @@ pub(crate) struct Contexts {
 
 /// The file in the configuration folder.
 const FILE: &str = "contexts.json";
+/// What the file meets where there are no contexts.
+const NONE: [ErrorKind; 3] = [
+    ErrorKind::NotFound,
+    ErrorKind::NotADirectory,
+    ErrorKind::PermissionDenied,
+];
 
 /// Runs one of the commands. `reach` has the flags that describe a place.
 pub(crate) fn context(command: ContextCommand, reach: &Reach, output: Output) -> anyhow::Result<Exit> {
@@ -146,16 +152,29 @@ impl Contexts {
     /// # Errors
     /// The file cannot be read, or is not one of ours.
     pub(crate) fn load() -> anyhow::Result<Self> {
+        Self::load_unless(&[ErrorKind::NotFound])
+    }
+
+    /// Reads them for a command that names none of them: there are none where nobody can keep any, as in a
+    /// home that is no folder, or another user's.
+    ///
+    /// # Errors
+    /// As [`Contexts::load`].
+    pub(crate) fn load_if_any() -> anyhow::Result<Self> {
+        Self::load_unless(&NONE)
+    }
+
+    fn load_unless(none: &[ErrorKind]) -> anyhow::Result<Self> {
         match folder() {
-            Some(folder) => Self::load_from(&folder),
+            Some(folder) => Self::load_from(&folder, none),
             None => Ok(Self::default()),
         }
     }
 
-    fn load_from(folder: &Path) -> anyhow::Result<Self> {
+    fn load_from(folder: &Path, none: &[ErrorKind]) -> anyhow::Result<Self> {
         let file = folder.join(FILE);
         let text = match fs::read(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if none.contains(&error.kind()) => return Ok(Self::default()),
             text => text.with_context(|| format!("{} cannot be read", file.display()))?,
         };
         serde_json::from_slice(&text).with_context(|| format!("{} is no list of contexts", file.display()))
@@ -219,7 +238,8 @@ mod tests {
     fn contexts_are_kept_for_their_owner_alone_and_chosen_by_name() {
         let home = tempfile::tempdir().expect("a folder");
         let folder = home.path().join("a/millrace");
-        assert_eq!(Contexts::load_from(&folder).expect("none"), Contexts::default());
+        let load = |folder: &Path| Contexts::load_from(folder, &[ErrorKind::NotFound]);
+        assert_eq!(load(&folder).expect("none"), Contexts::default());
         let mut all = Contexts::default();
         for name in ["home", "work"] {
             let place = Place {
@@ -234,7 +254,7 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
         assert_eq!((mode(&folder), mode(&folder.join(FILE))), (0o700, 0o600));
 
-        let read = Contexts::load_from(&folder).expect("contexts");
+        let read = load(&folder).expect("contexts");
         assert_eq!(read, all);
         let admin = |name| {
             read.chosen(name)
@@ -245,6 +265,14 @@ mod tests {
         assert_eq!(admin(Some("work")).as_deref(), Some("https://work"));
         assert!(read.chosen(Some("other")).is_err());
         fs::write(folder.join(FILE), "{\"contexts\": 1}").expect("a file");
-        assert!(Contexts::load_from(&folder).is_err());
+        assert!(load(&folder).is_err());
+    }
+
+    #[test]
+    fn a_home_that_is_no_folder_has_no_contexts_unless_one_is_named() {
+        let home = Path::new("/dev/null/millrace");
+        let none = Contexts::load_from(home, &NONE).expect("none");
+        assert_eq!(none, Contexts::default());
+        assert!(Contexts::load_from(home, &[ErrorKind::NotFound]).is_err());
     }
 }

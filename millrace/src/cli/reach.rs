@@ -102,7 +102,11 @@ impl Reach {
     }
 
     fn reached(&self, door: Door, given: Option<&str>) -> anyhow::Result<Reached> {
-        let context = Contexts::load()?.chosen(self.context.as_deref())?;
+        let contexts = match self.context {
+            Some(_) => Contexts::load()?,
+            None => Contexts::load_if_any()?,
+        };
+        let context = contexts.chosen(self.context.as_deref())?;
         let of_context = context.as_ref().and_then(|place| door.of(place));
         let address = given.or(of_context).unwrap_or(door.usual());
         let base = url(door.flag(), address)?;
