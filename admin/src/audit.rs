@@ -1,5 +1,6 @@
-//! The audit log: one line for each change that somebody asked for, also for one that was refused. Its log
-//! target is `audit`, so that it can be kept apart from other lines.
+//! The audit log: one line for each change that somebody known asked for, also for one that was refused. Its
+//! log target is `audit`, so that it can be kept apart from other lines. Strangers are only counted:
+//! otherwise they could fill the log.
 
 use axum::response::Response;
 use http::{Method, Request, StatusCode};
@@ -7,7 +8,7 @@ use millrace_access::Identity;
 use tracing::info;
 
 /// The log target.
-const TARGET: &str = "audit";
+pub const TARGET: &str = "audit";
 /// Who it is where nobody has to log in.
 const ANYBODY: &str = "anonymous";
 /// What paths of the API begin with.
@@ -19,6 +20,14 @@ pub(crate) struct Change {
     action: &'static str,
     /// What it is about, as the path names it.
     rows: String,
+}
+
+/// A change until it is known what came of it. If it is dropped before, as when its client cancels the
+/// stream or the process ends, the line says `unknown`.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// With who asks for it.
+    asked: Option<(Change, String)>,
 }
 
 /// The stable code of a refusal, beside the answer.
@@ -56,9 +65,36 @@ impl Change {
         })
     }
 
-    /// Writes the line, once it is known what came of it.
-    pub(crate) fn note(&self, who: Option<&Identity>, answer: &Response) {
+    /// Begins it. A line is written for sure from now on.
+    pub(crate) fn begin(self, who: Option<&Identity>) -> Pending {
         let who = who.map_or_else(|| ANYBODY.to_owned(), ToString::to_string);
+        Pending {
+            asked: Some((self, who)),
+        }
+    }
+
+    fn line(&self, who: &str, outcome: &'static str, status: Option<u16>, code: &'static str) {
+        info!(
+            target: TARGET,
+            who,
+            action = self.action,
+            rows = self.rows,
+            outcome,
+            status,
+            code,
+            "change"
+        );
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    /// Writes the line, now that it is known what came of it.
+    pub(crate) fn note(mut self, answer: &Response) {
+        let Some((change, who)) = self.asked.take() else {
+            return;
+        };
         let status = answer.status();
         let outcome = match status {
             _ if status.is_success() => "done",
@@ -66,16 +102,15 @@ impl Change {
             _ => "refused",
         };
         let code = answer.extensions().get::<Code>().map_or("", |code| code.0);
-        info!(
-            target: TARGET,
-            who,
-            action = self.action,
-            rows = self.rows,
-            outcome,
-            status = status.as_u16(),
-            code,
-            "change"
-        );
+        change.line(&who, outcome, Some(status.as_u16()), code);
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some((change, who)) = &self.asked {
+            change.line(who, "unknown", None, "");
+        }
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct Guard {
     pub(crate) login: Option<Login>,
 }
 
-/// Lets a request through to its endpoint, or refuses it. A change is written down, whatever came of it.
+/// Lets a request through to its endpoint, or refuses it. A change that somebody known asks
+/// for is written down, whatever comes of it.
 pub(crate) async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     if let Err(refused) = check(&guard.hosts, &request) {
         return refused.into_response();
@@ -43,15 +44,19 @@ pub(crate) async fn admit(State(guard): State<Arc<Guard>>, request: Request, nex
         .as_ref()
         .map(|login| login.check(&request))
         .transpose();
-    let (who, answer) = match checked {
-        Ok(who) => (who.flatten(), explained(next.run(request).await)),
+    let (pending, answer) = match checked {
+        Ok(who) => {
+            let pending = change.map(|change| change.begin(who.flatten().as_ref()));
+            (pending, explained(next.run(request).await))
+        }
         Err(refusal) => {
-            let answer = Refused::from(refusal.problem()).into_response();
-            (refusal.identity().cloned(), answer)
+            let pending = change.zip(refusal.identity());
+            let pending = pending.map(|(change, who)| change.begin(Some(who)));
+            (pending, Refused::from(refusal.problem()).into_response())
         }
     };
-    if let Some(change) = change {
-        change.note(who.as_ref(), &answer);
+    if let Some(pending) = pending {
+        pending.note(&answer);
     }
     answer
 }

@@ -42,6 +42,7 @@ mod triggers;
 mod wire;
 
 pub use admin::{Admin, ReloadState};
+pub use audit::TARGET as AUDIT;
 pub use brokers::{BrokerKeeper, NotForgotten};
 pub use feed::TailFeed;
 pub use log_level::LogFilter;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{Extensions, HeaderMap, Request};
 use millrace_access::{Gate, Identity, Refusal, Role};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -53,11 +53,21 @@ impl Login {
         } else {
             Role::Operate
         };
-        let known = self.gate.identify(request.headers(), request.extensions());
-        let known = known.and_then(|who| who.has_role(role).map(|()| who));
-        known.map(Some).inspect_err(|refusal| {
-            let code = refusal.code();
-            self.refused.get_or_create_owned(&CodeLabel { code }).inc();
-        })
+        self.known(request.headers(), request.extensions(), role)
+            .map(Some)
+            .inspect_err(|refusal| {
+                let code = refusal.code();
+                self.refused.get_or_create_owned(&CodeLabel { code }).inc();
+            })
+    }
+
+    /// Whether who shows this may read (still), for answers that have no end.
+    pub(crate) fn may_read(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
+        self.known(headers, extensions, Role::Read).is_ok()
+    }
+
+    fn known(&self, headers: &HeaderMap, extensions: &Extensions, role: Role) -> Result<Identity, Refusal> {
+        let who = self.gate.identify(headers, extensions)?;
+        who.has_role(role).map(|()| who)
     }
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/tail`: what happens, as JSON lines, until the client goes: one line for each event when it
 //! was stored and routed, one for each outcome of an attempt, and one when lines were missed because they
-//! were not taken fast enough. The mesh never waits for it.
+//! were not taken fast enough. The mesh never waits for it. It ends when who asked may no longer read.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,21 +9,24 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use http::StatusCode;
+use http::{Extensions, HeaderMap, StatusCode};
 use millrace_event::ObjectName;
 use millrace_filter::{Compiled, Decision, Subject, Turns};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Admin;
 use crate::feed::{Follower, Happened, Item, What};
 use crate::lines::{self, Gone, Writer};
+use crate::login::Login;
 use crate::refused::Refused;
 use crate::wire::{EventName, Rfc3339, ordinal, shown_text, structured};
 
 /// Items read from the feed at once.
 const BATCH: usize = 64;
-/// How long nothing is sent before an empty line is.
+/// How long nothing is sent before an empty line is, and how often it is asked whether the client may still
+/// read.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// What is asked.
@@ -42,6 +45,13 @@ struct Wanted {
     filter: Option<Arc<Compiled>>,
     /// With the whole event.
     whole: bool,
+}
+
+/// Who asked, as the head of the request showed it.
+struct Asker {
+    login: Option<Login>,
+    headers: HeaderMap,
+    extensions: Extensions,
 }
 
 #[derive(Serialize)]
@@ -92,6 +102,8 @@ enum Shown {
 
 pub(crate) async fn follow(
     State(admin): State<Admin>,
+    headers: HeaderMap,
+    extensions: Extensions,
     query: Result<Query<TailQuery>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(query) = query.map_err(|_| {
@@ -120,22 +132,39 @@ pub(crate) async fn follow(
             detail,
         ));
     };
+    let asker = Asker {
+        login: admin.login.clone(),
+        headers,
+        extensions,
+    };
     let answer = lines::stream(admin.shutdown.clone(), |writer| async move {
         // The client has gone: then nothing is left to do.
-        let _ = tell(&admin, follower, wanted, writer).await;
+        let _ = tell(&admin, follower, (asker, wanted), writer).await;
     });
     Ok(answer)
 }
 
-async fn tell(admin: &Admin, mut follower: Follower, wanted: Wanted, mut writer: Writer) -> Result<(), Gone> {
+async fn tell(
+    admin: &Admin,
+    mut follower: Follower,
+    (asker, wanted): (Asker, Wanted),
+    mut writer: Writer,
+) -> Result<(), Gone> {
+    let mut beat = Instant::now() + BEAT;
     let at = Rfc3339(admin.clock.now());
     writer.line(&Line::Following { at }).await?;
     writer.flush().await?;
     loop {
         let read = tokio::select! {
-            read = tokio::time::timeout(BEAT, follower.next(BATCH)) => read,
+            read = timeout_at(beat, follower.next(BATCH)) => read,
             () = writer.gone() => return Err(Gone),
         };
+        if beat <= Instant::now() {
+            if !asker.may_still_read() {
+                return Ok(());
+            }
+            beat = Instant::now() + BEAT;
+        }
         let Ok(read) = read else {
             writer.beat().await?;
             continue;
@@ -149,6 +178,17 @@ async fn tell(admin: &Admin, mut follower: Follower, wanted: Wanted, mut writer:
             }
         }
         writer.flush().await?;
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// A token may have ended, or been taken out of the access file, since the request came.
+    fn may_still_read(&self) -> bool {
+        self.login
+            .as_ref()
+            .is_none_or(|login| login.may_read(&self.headers, &self.extensions))
     }
 }
 

@@ -68,7 +68,7 @@ impl LogFilter for TestLog {
     }
 }
 
-/// Forgets `shop/old`, and fails at `shop/stuck`.
+/// Forgets `shop/old`, fails at `shop/stuck`, and never ends with `shop/slow`.
 #[derive(Debug)]
 struct TestKeeper;
 
@@ -81,6 +81,7 @@ impl BrokerKeeper for TestKeeper {
             "stuck" => Err(NotForgotten::Failed(
                 "could not move the folder: no space".to_owned(),
             )),
+            "slow" => std::future::pending().await,
             "late" => Err(NotForgotten::NotReady),
             _ => Err(NotForgotten::Unknown),
         }

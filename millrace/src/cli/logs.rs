@@ -5,10 +5,10 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use millrace_admin::LogFilter;
+use millrace_admin::{AUDIT, LogFilter};
 use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 use tracing_subscriber::reload;
 
 /// How log lines look.
@@ -83,13 +83,25 @@ fn read(directives: &str) -> Result<EnvFilter, String> {
     read.map_err(|error| error.to_string())
 }
 
+/// Reads a filter that holds from now on. Whatever it says, who changed what stays in the log: who may change
+/// the filter could hide the next change otherwise. No other directive that is taken is as specific.
+fn read_change(directives: &str) -> Result<EnvFilter, String> {
+    let audit = format!("{AUDIT}=info").parse::<Directive>();
+    let audit = audit.map_err(|error| error.to_string())?;
+    Ok(read(directives)?.add_directive(audit))
+}
+
 /// Why a filter that can be read is more likely a mistake, which would silence the log.
 fn mistake(directives: &str) -> Option<String> {
     if directives.is_empty() {
-        return Some("it is empty; off logs nothing".to_owned());
+        return Some("it is empty; off logs nothing beside the audit lines".to_owned());
     }
     if directives.len() > LONGEST_FILTER {
         return Some(format!("it may have {LONGEST_FILTER} bytes"));
+    }
+    let names_audit = |word: &str| word.split(['=', '[', ':', '{']).next().map(str::trim) == Some(AUDIT);
+    if directives.split(',').any(names_audit) {
+        return Some(format!("it names {AUDIT}, whose lines are always kept"));
     }
     let is_module = |word: &str| word.contains(['=', '[', ':']) || word.parse::<LevelFilter>().is_ok();
     let mut words = directives.split(',').map(str::trim);
@@ -111,10 +123,12 @@ impl LogFilter for Filter {
     }
 
     fn set(&self, filter: &str) -> Result<(), String> {
-        if let Some(mistake) = mistake(filter) {
+        // The one of the start was taken already.
+        let mistake = mistake(filter).filter(|_| filter != self.initial);
+        if let Some(mistake) = mistake {
             return Err(mistake);
         }
-        let read = read(filter)?;
+        let read = read_change(filter)?;
         let mut current = self.current.lock();
         // By the filter of before, which may be the last one that lets it through.
         tracing::info!(from = %current, to = filter, "the log level changes");
@@ -135,6 +149,8 @@ impl fmt::Debug for Filter {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
     use super::*;
 
     /// A filter whose log is not there.
@@ -163,6 +179,35 @@ mod tests {
     }
 
     #[test]
+    fn audit_lines_are_kept_whatever_the_filter_says() {
+        let applied: Arc<Mutex<Option<EnvFilter>>> = Arc::default();
+        let kept = applied.clone();
+        let filter = Filter {
+            initial: "off,audit=off".to_owned(),
+            current: Mutex::new("info".to_owned()),
+            apply: Box::new(move |filter| {
+                *kept.lock() = Some(filter);
+                Ok(())
+            }),
+        };
+        for text in [
+            "off",
+            "[{who}]=off",
+            "au=off,aud=off",
+            "off,[x]=off",
+            "off,audit=off",
+        ] {
+            assert_eq!(filter.set(text), Ok(()), "{text}");
+            let applied = applied.lock().take().expect("a filter");
+            let log = tracing_subscriber::registry().with(applied);
+            tracing::subscriber::with_default(log, || {
+                assert!(tracing::enabled!(target: AUDIT, tracing::Level::INFO), "{text}");
+            });
+        }
+        assert_eq!(filter.current(), filter.initial());
+    }
+
+    #[test]
     fn what_would_silence_the_log_by_mistake_is_refused_and_changes_nothing() {
         let filter = filter();
         let long = "a=info,".repeat(1_000);
@@ -170,6 +215,10 @@ mod tests {
             ("", "it is empty"),
             ("inof", "\"inof\" is no level"),
             ("info,millrace_delivery", "\"millrace_delivery\" is no level"),
+            ("audit=off", "it names audit"),
+            ("info, audit = off", "it names audit"),
+            ("audit[{who}]=off", "it names audit"),
+            ("off,audit[x]=off", "it names audit"),
             ("millrace_delivery=loud", "error parsing level filter"),
             ("[source=debug", "invalid filter directive"),
             (long.as_str(), "4096 bytes"),

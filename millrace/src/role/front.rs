@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_access::Gate;
 use millrace_admin::{Admin, BrokerKeeper, LogFilter, Login, ReloadState, TailFeed};
 use millrace_broker::{
-    Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits, TurnedAway,
+    Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits,
 };
 use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
@@ -29,7 +29,7 @@ use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
 use super::rereads::{Reader, RereadMetrics};
-use super::{core_dumps, environment};
+use super::{core_dumps, environment, turned_away};
 
 /// What a role gives its front.
 pub(crate) struct Given {
@@ -152,7 +152,7 @@ impl Front {
                 webhooks: Some(webhooks.clone()),
                 bodies,
                 gate: gate.clone(),
-                turned_away: gate.as_ref().map(|_| turned_away(feed.clone())),
+                turned_away: gate.as_ref().map(|_| turned_away::tell(feed.clone())),
                 metrics: serve_metrics.listener("ingress"),
             },
         );
@@ -311,16 +311,6 @@ impl Front {
             admin,
         })
     }
-}
-
-/// Tells those who follow whom the gate refused.
-fn turned_away(feed: TailFeed) -> TurnedAway {
-    Arc::new(move |broker, refusal| {
-        if feed.is_followed() {
-            let who = refusal.identity().map(ToString::to_string);
-            feed.turned_away(broker, refusal.code(), who);
-        }
-    })
 }
 
 // === impl OpenFront ===

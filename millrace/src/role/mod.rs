@@ -19,6 +19,7 @@ pub(crate) mod part;
 mod rereads;
 mod seen;
 pub(crate) mod signal;
+mod turned_away;
 
 use std::sync::Arc;
 
