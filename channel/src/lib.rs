@@ -1,7 +1,7 @@
 //! The durable channel of a broker: the contract ([`contract`], and the values it speaks of: [`record`],
 //! [`work`], [`lane`], [`parked`], [`attempt`]), the default backend ([`embedded`]) and the suite that every
-//! backend passes (`conformance`). A remote backend in memory (`simulated`) proves the contract. Both are
-//! behind features of their names.
+//! backend passes (`conformance`). What all backends on other machines share is `remote`; one in memory
+//! (`simulated`) proves it. These three are behind features of their names.
 
 pub mod attempt;
 #[cfg(any(test, feature = "conformance"))]
@@ -11,6 +11,8 @@ pub mod embedded;
 pub mod lane;
 pub mod parked;
 pub mod record;
+#[cfg(any(test, feature = "remote"))]
+pub mod remote;
 #[cfg(any(test, feature = "simulated"))]
 pub mod simulated;
 pub mod work;

@@ -2,44 +2,36 @@
 //! in memory and without a thread. It proves the contract before any server is involved.
 //!
 //! [`Simulated`] is what the servers hold. Each [`open`](Simulated::open) stands for a process that takes the
-//! partition over; an earlier owner lives on as a zombie. The files follow a commit: the owner's own view
-//! (`view`, with its lanes in `lanes`), what a commit writes and in which order (`commit`), and the server
-//! that takes it in chunks, if the fence lets it (`server`). `log` reads and appends, `epochs` gives new
-//! positions to what came after a loss.
+//! partition over; an earlier owner lives on as a zombie. What an owner does is not simulated: it is that of
+//! every remote backend ([`remote`](crate::remote)). Here are the way to the servers (`way`), and the servers
+//! that take chunks, if the fence lets them (`server`).
 //!
 //! # Guarantees
-//! - A chunk is stored whole or not at all. A commit is stored in chunks, in the order that the contract
-//!   names.
+//! - A chunk is stored whole or not at all.
 //! - Only the newest owner writes: each chunk names its claim.
 //! - Positions begin anywhere and have gaps.
 //! - Everything random comes from the seed. With one thread and a paused clock the same seed gives the same
 //!   run.
 
-mod channel;
-mod commit;
-mod epochs;
-mod lanes;
-mod log;
 mod server;
 #[cfg(test)]
 mod tests;
-mod view;
+mod way;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millrace_event::{Clock, ObjectName};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Channel, ChannelError, LaneId, Log, Parked, Position, Work};
-use channel::Owner;
-use log::Client;
+use crate::remote::{Client, Owner, OwnerOptions};
+use crate::{Channel, LaneId, Log, Parked, Position, Work};
 use server::{Cut, Server};
-
-/// When a write is sent again.
-const AGAIN: Duration = Duration::from_millis(100);
+use way::Way;
 
 /// How it behaves.
 #[derive(Clone, Debug)]
@@ -106,12 +98,26 @@ impl Simulated {
 
     /// A process that only appends and reads.
     pub fn log(&self) -> Arc<dyn Log> {
-        Arc::new(Client::new(self.shared.clone()))
+        let epochs = self.shared.server.lock().state.epochs().clone();
+        Arc::new(Client::new(Arc::new(Way::new(self.shared.clone())), epochs))
     }
 
     /// Takes the partition over. From now on the owner before is fenced off.
+    ///
+    /// # Panics
+    /// When an owner waits for something before it has begun: the servers are at once with a new one.
     pub fn open(&self) -> Arc<dyn Channel> {
-        Arc::new(Owner::claim(self.shared.clone()))
+        let way = Arc::new(Way::of_new_owner(self.shared.clone()));
+        let options = OwnerOptions {
+            clock: self.shared.options.clock.clone(),
+            seed: self.shared.options.seed,
+        };
+        let claim = pin!(Owner::claim(way.clone(), options));
+        let Poll::Ready(Ok(owner)) = claim.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("a claim waits for nothing here and is never refused");
+        };
+        way.begin();
+        Arc::new(owner)
     }
 
     /// The partition's number.
@@ -124,29 +130,27 @@ impl Simulated {
         let server = self.shared.server.lock();
         let entries = server.entries.iter();
         entries
-            .map(|entry| (server.at(server.offset(entry)), entry.event.id().to_owned()))
+            .map(|entry| (server.position(entry.number), entry.event.id().to_owned()))
             .collect()
     }
 
     /// The trigger of each lane that is stored.
     pub fn triggers(&self) -> BTreeMap<LaneId, ObjectName> {
         let server = self.shared.server.lock();
-        let lanes = server.state.lanes.iter();
-        lanes.map(|(id, lane)| (*id, lane.trigger.clone())).collect()
+        let triggers = server.state.triggers();
+        triggers.map(|(id, trigger)| (id, trigger.clone())).collect()
     }
 
     /// All rows of work that are stored.
     pub fn rows(&self) -> Vec<Work> {
         let server = self.shared.server.lock();
-        let debts = server.state.debts.values();
-        debts.flat_map(|debt| debt.work.values().cloned()).collect()
+        server.state.rows().cloned().collect()
     }
 
     /// All parked events that are stored.
     pub fn parked(&self) -> Vec<Parked> {
         let server = self.shared.server.lock();
-        let parked = server.state.debts.values().flat_map(|debt| debt.parked.values());
-        parked.map(|(_, parked)| parked.clone()).collect()
+        server.state.parked().cloned().collect()
     }
 
     /// Fails a write of the owner of now, once so many chunks have been stored from now on. `is_stored`: that
@@ -175,7 +179,9 @@ impl Simulated {
 
     /// Makes the events from one position up to another unreadable until the next call. They are not lost.
     pub fn hide(&self, from: Position, to: Position) {
-        self.shared.server.lock().hidden = from.offset..to.offset;
+        let mut server = self.shared.server.lock();
+        server.hidden = server.number(from)..server.number(to);
+        drop(server);
         // Readers that wait look again.
         self.shared.appends.notify_waiters();
     }
@@ -183,7 +189,10 @@ impl Simulated {
     /// Loses the newest events although they were acknowledged, as a power cut may: those from `from` on.
     /// The servers have restarted, so whoever owned the partition has lost it. Returns the ids of the lost.
     pub fn lose_suffix(&self, from: Position) -> Vec<String> {
-        let lost = self.shared.server.lock().lose_suffix(from.offset);
+        let mut server = self.shared.server.lock();
+        let number = server.number(from);
+        let lost = server.lose_suffix(number);
+        drop(server);
         self.shared.appends.notify_waiters();
         lost
     }
@@ -199,20 +208,6 @@ impl Shared {
         if longest > 0 {
             let micros = self.server.lock().choices.u64(0..=longest);
             tokio::time::sleep(Duration::from_micros(micros)).await;
-        }
-    }
-
-    /// Stores one chunk. If it is not known what became of it, it is sent again, the same bytes: nothing else
-    /// may be stored before.
-    async fn write(&self, claim: u64, chunk: &[server::Write]) -> Result<(), ChannelError> {
-        loop {
-            self.travel().await;
-            let stored = self.server.lock().write(claim, chunk);
-            self.travel().await;
-            match stored {
-                Err(ChannelError::Storage(_)) => tokio::time::sleep(AGAIN).await,
-                known => return known,
-            }
         }
     }
 }

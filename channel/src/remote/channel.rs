@@ -1,132 +1,27 @@
-//! The owner of the partition.
+//! What the dispatcher and commands ask of an owner.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use millrace_event::{ObjectName, Timestamp};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::log::Client;
-use super::server::{Debtor, Server, Write};
+use super::facts::Wanted;
+use super::owner::{HISTORY, Owner};
+use super::state::{Debtor, Write};
 use super::view::View;
-use super::{Shared, commit, lanes};
+use super::{commit, lanes};
 use crate::{
     Attempt, Change, Channel, ChannelError, Forgotten, Lane, LaneId, LaneSpec, LaneState, Log, Parked,
     ParkedQuery, Position, Record, Rows, Usage, Work,
 };
 
-/// Attempts kept in the history.
-const HISTORY: usize = 10_000;
-
-/// One claim of the partition.
-#[derive(Debug)]
-pub(super) struct Owner {
-    shared: Arc<Shared>,
-    log: Client,
-    claim: u64,
-    is_unclean: bool,
-    view: Mutex<View>,
-    /// One writer at a time. Whether the last one was given up on its way.
-    writing: tokio::sync::Mutex<bool>,
-    commands: watch::Sender<u64>,
-    history: Mutex<Vec<Attempt>>,
-}
-
-// === impl Owner ===
-
-impl Owner {
-    pub(super) fn claim(shared: Arc<Shared>) -> Self {
-        let (claim, state, is_unclean) = shared.server.lock().claim();
-        let partition = shared.options.partition;
-        Self {
-            log: Client::new(shared.clone()),
-            shared,
-            claim,
-            is_unclean,
-            view: Mutex::new(View::load(partition, state)),
-            writing: tokio::sync::Mutex::new(false),
-            commands: watch::Sender::new(0),
-            history: Mutex::default(),
-        }
-    }
-
-    /// Stores what `make` wants written, in chunks. Once it has begun it goes on until all of it is stored,
-    /// or another process owns the partition.
-    async fn change<T>(
-        &self,
-        make: impl FnOnce(&View, &mut Server) -> (Vec<Write>, T),
-    ) -> Result<T, ChannelError> {
-        let mut is_unknown = self.writing.lock().await;
-        if self.log.is_closed() {
-            return Err(ChannelError::Closed);
-        }
-        if *is_unknown {
-            self.shared.travel().await;
-            let state = self.shared.server.lock().read(self.claim)?;
-            *self.view.lock() = View::load(self.partition(), state);
-            *is_unknown = false;
-        }
-        let (writes, made) = make(&self.view.lock(), &mut self.shared.server.lock());
-        // Until it has come to its end.
-        *is_unknown = true;
-        for chunk in writes.chunks(self.shared.options.chunk.max(1)) {
-            self.shared.write(self.claim, chunk).await?;
-            if self.view.lock().apply(chunk) {
-                self.command();
-            }
-        }
-        *is_unknown = false;
-        Ok(made)
-    }
-
-    fn command(&self) {
-        self.commands.send_modify(|count| *count += 1);
-    }
-
-    /// As `change`, and tells who watches commands if something was written.
-    async fn of_orphans(
-        &self,
-        trigger: &ObjectName,
-        forget: fn(&View, LaneId) -> (Vec<Write>, u64),
-    ) -> Result<Forgotten, ChannelError> {
-        let of_trigger = lanes::of_trigger(&self.view.lock(), trigger);
-        if of_trigger.is_empty() {
-            return Ok(Forgotten::Unknown);
-        }
-        let gone: Vec<_> = of_trigger.iter().filter(|(_, is_gone)| *is_gone).collect();
-        if gone.is_empty() {
-            return Ok(Forgotten::InUse);
-        }
-        let mut rows = 0;
-        for (lane, _) in gone {
-            rows += self.command_to(|view, _| forget(view, *lane)).await?;
-        }
-        Ok(Forgotten::Rows(rows))
-    }
-
-    async fn command_to<T>(
-        &self,
-        make: impl FnOnce(&View, &mut Server) -> (Vec<Write>, T),
-    ) -> Result<T, ChannelError> {
-        let (is_changed, made) = self
-            .change(|view, server| {
-                let (writes, made) = make(view, server);
-                let is_changed = !writes.is_empty();
-                (writes, (is_changed, made))
-            })
-            .await?;
-        if is_changed {
-            self.command();
-        }
-        Ok(made)
-    }
-}
+/// Events read at a time to see whether they are looked for.
+const FOUND_AT_A_TIME: usize = 64;
 
 #[async_trait::async_trait]
 impl Channel for Owner {
     fn partition(&self) -> u32 {
-        self.shared.options.partition
+        self.servers.partition()
     }
 
     fn log(&self) -> &dyn Log {
@@ -134,23 +29,13 @@ impl Channel for Owner {
     }
 
     fn head(&self) -> Position {
-        let server = self.shared.server.lock();
-        server.at(server.head())
+        self.log.at(self.servers.ends().end)
     }
 
     async fn get(&self, at: Position) -> Result<Option<Record>, ChannelError> {
-        self.shared.travel().await;
-        let stored = {
-            let server = self.shared.server.lock();
-            server.check_readable(at.offset)?;
-            server.get(at.offset)
-        };
-        if stored.is_some() {
-            return Ok(stored);
-        }
-        let view = self.view.lock();
-        let mut copies = view.state.debts.values().filter_map(|debt| debt.event.as_ref());
-        Ok(copies.find(|copy| copy.position == at).cloned())
+        let stored = self.log.get_many(&[at]).await?;
+        let stored = stored.into_iter().next().flatten();
+        Ok(stored.or_else(|| self.view.lock().copy(at.offset).cloned()))
     }
 
     async fn find(
@@ -159,21 +44,24 @@ impl Channel for Owner {
         source: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Position>, ChannelError> {
-        let copies: Vec<_> = {
-            let view = self.view.lock();
-            let copies = view.state.debts.values().filter_map(|debt| debt.event.clone());
-            copies.collect()
-        };
-        let server = self.shared.server.lock();
         let is_it = |record: &Record| {
             record.event.id() == id && source.is_none_or(|source| source == record.event.source())
         };
-        let all = server.entries.iter().map(|entry| server.record(entry));
-        let found: BTreeSet<_> = all
-            .chain(copies)
-            .filter(is_it)
-            .map(|record| record.position)
-            .collect();
+        let mut found: BTreeSet<_> = {
+            let view = self.view.lock();
+            let copies = view.copies().filter(|copy| is_it(copy));
+            copies.map(|copy| copy.position).collect()
+        };
+        let numbers = self.ids.lock().await.find(&*self.servers, id).await?;
+        // The newest first, so that of thousands only so many are read.
+        for numbers in numbers.rchunks(limit.clamp(1, FOUND_AT_A_TIME)) {
+            let entries = self.servers.get(numbers).await?.into_iter().flatten();
+            let records = entries.filter_map(|entry| self.log.record(entry));
+            found.extend(records.filter(is_it).map(|record| record.position));
+            if found.len() >= limit {
+                break;
+            }
+        }
         let surplus = found.len().saturating_sub(limit);
         Ok(found.into_iter().skip(surplus).collect())
     }
@@ -194,9 +82,14 @@ impl Channel for Owner {
     }
 
     async fn open_lanes(&self, specs: Vec<LaneSpec>) -> Result<Vec<Lane>, ChannelError> {
-        let now = self.shared.options.clock.steady();
+        let now = self.clock.steady();
+        let ask = |view: &View| Wanted {
+            copies: BTreeSet::new(),
+            named: Some(view.state.highest_read()),
+            names_head: true,
+        };
         let opened = self
-            .change(|view, server| lanes::open(view, server, &specs, now))
+            .change(ask, |view, facts| lanes::open(view, facts, &specs, now))
             .await?;
         let all = self.view.lock().lanes();
         let find = |id: &LaneId| all.iter().find(|lane| lane.id == *id).cloned();
@@ -204,7 +97,7 @@ impl Channel for Owner {
     }
 
     async fn drop_lane(&self, lane: LaneId) -> Result<u64, ChannelError> {
-        self.command_to(|view, _| lanes::forget(view, lane)).await
+        self.command_to(|view| lanes::forget(view, lane)).await
     }
 
     async fn forget_orphan(&self, trigger: &ObjectName) -> Result<Forgotten, ChannelError> {
@@ -216,7 +109,12 @@ impl Channel for Owner {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
-        self.change(|view, server| (commit::writes(view, server, &changes), ()))
+        let ask = |view: &View| Wanted {
+            copies: commit::copied(view, &changes).collect(),
+            named: commit::named(view, &changes),
+            names_head: false,
+        };
+        self.change(ask, |view, facts| (commit::writes(view, facts, &changes), ()))
             .await
     }
 
@@ -259,8 +157,8 @@ impl Channel for Owner {
     }
 
     async fn redrive(&self, id: &str) -> Result<bool, ChannelError> {
-        let now = self.shared.options.clock.steady();
-        let redriven = self.command_to(|view, _| match view.parked_by_id(id) {
+        let now = self.clock.steady();
+        let redriven = self.command_to(|view| match view.parked_by_id(id) {
             None => (Vec::new(), Ok(false)),
             Some((debtor, parked)) if !view.state.lanes.contains_key(&debtor.0) => {
                 (Vec::new(), Err(ChannelError::LaneGone(parked.trigger)))
@@ -271,7 +169,7 @@ impl Channel for Owner {
     }
 
     async fn drop_parked(&self, id: &str) -> Result<bool, ChannelError> {
-        self.command_to(|view, _| match view.parked_by_id(id) {
+        self.command_to(|view| match view.parked_by_id(id) {
             None => (Vec::new(), false),
             Some((debtor, parked)) => {
                 let mut debt = view.state.debts.get(&debtor).cloned().unwrap_or_default();
@@ -284,7 +182,8 @@ impl Channel for Owner {
     }
 
     async fn set_orphaned(&self, since: Option<Timestamp>) -> Result<(), ChannelError> {
-        self.change(|view, _| {
+        let ask = |_: &View| Wanted::default();
+        self.change(ask, |view, _| {
             let mut progress = view.state.progress.clone();
             let known = progress.orphaned;
             progress.orphaned = since.map(|since| known.unwrap_or(since));
@@ -296,7 +195,7 @@ impl Channel for Owner {
     }
 
     async fn set_lane_state(&self, lane: LaneId, state: LaneState) -> Result<(), ChannelError> {
-        self.command_to(|view, _| (lanes::set_state(view, lane, state), ()))
+        self.command_to(|view| (lanes::set_state(view, lane, state), ()))
             .await
     }
 
@@ -306,9 +205,10 @@ impl Channel for Owner {
 
     fn record(&self, attempt: Attempt) {
         let mut history = self.history.lock();
-        if history.len() < HISTORY {
-            history.push(attempt);
+        if history.len() == HISTORY {
+            history.pop_front();
         }
+        history.push_back(attempt);
     }
 
     async fn attempts(&self, of: Position) -> Result<Vec<Attempt>, ChannelError> {
@@ -318,28 +218,22 @@ impl Channel for Owner {
     }
 
     fn usage(&self) -> Usage {
-        let server = self.shared.server.lock();
-        let bytes = server
-            .entries
-            .iter()
-            .map(|entry| entry.event.stored().len() as u64);
+        let ends = self.servers.ends();
+        let view = self.view.lock();
         Usage {
-            head: server.at(server.head()),
-            oldest: server.at(server.oldest()),
-            log_bytes: bytes.sum(),
-            parked: server
-                .state
-                .debts
-                .values()
-                .map(|debt| debt.parked.len() as u64)
-                .sum(),
-            orphaned: server.state.progress.orphaned,
+            head: self.log.at(ends.end),
+            oldest: self.log.at(ends.start),
+            log_bytes: self.servers.log_bytes(),
+            refusing: self.servers.refusing(),
+            parked: view.state.parked().count() as u64,
+            orphaned: view.state.progress.orphaned,
             ..Usage::default()
         }
     }
 
     async fn close(&self) -> Result<(), ChannelError> {
-        let closed = self.change(|view, _| {
+        let ask = |_: &View| Wanted::default();
+        let closed = self.change(ask, |view, _| {
             let mut progress = view.state.progress.clone();
             progress.is_clean = true;
             (vec![Write::Progress(Box::new(progress))], ())

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::facts::Facts;
 use super::lanes;
-use super::server::{Debt, Debtor, LaneRecord, Server, Write};
+use super::state::{Debt, Debtor, LaneRecord, Write};
 use super::view::View;
 use crate::{Change, LaneId, Parked, Position, Progress, Work, WorkKey};
 
 /// The writes of one commit while its changes are looked at.
 struct Plan<'a> {
     view: &'a View,
-    server: &'a mut Server,
+    facts: &'a mut Facts,
     /// Each debt as it will be, and whether something was put into it.
     debts: BTreeMap<Debtor, (Debt, bool)>,
     /// The lanes that have another filter.
@@ -20,10 +21,10 @@ struct Plan<'a> {
 }
 
 /// The writes of a commit: puts, progress, removals.
-pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Vec<Write> {
+pub(super) fn writes(view: &View, facts: &mut Facts, changes: &[Change]) -> Vec<Write> {
     let mut plan = Plan {
         view,
-        server,
+        facts,
         debts: BTreeMap::new(),
         lanes: BTreeMap::new(),
         progress: None,
@@ -34,7 +35,7 @@ pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Ve
     let progress = plan
         .progress
         .take()
-        .map(|made| progressed(view, plan.server, &made));
+        .map(|made| progressed(view, plan.facts, &made));
     let (puts, removals): (Vec<_>, Vec<_>) = plan
         .debts
         .into_iter()
@@ -50,7 +51,33 @@ pub(super) fn writes(view: &View, server: &mut Server, changes: &[Change]) -> Ve
         .collect()
 }
 
-fn progressed(view: &View, server: &Server, made: &Progress) -> Write {
+/// The positions whose events are copied: rows and parked events are put for them.
+pub(super) fn copied<'a>(view: &'a View, changes: &'a [Change]) -> impl Iterator<Item = u64> + 'a {
+    let put = changes.iter().filter_map(|change| match change {
+        Change::Put(work) | Change::Advance { to: work, .. } => Some(work.key),
+        Change::Park { key, .. } => Some(*key),
+        Change::Filter { .. } | Change::Progress(_) | Change::Complete(_) => None,
+    });
+    let has_copy = |key: &WorkKey| {
+        let debt = view.state.debts.get(&(key.lane, key.position.offset));
+        debt.is_some_and(|debt| debt.event.is_some())
+    };
+    let wanted = put.filter(move |key| view.state.lanes.contains_key(&key.lane) && !has_copy(key));
+    wanted.map(|key| key.position.offset)
+}
+
+/// The highest position that progress names once these changes are stored; `None` without progress.
+pub(super) fn named(view: &View, changes: &[Change]) -> Option<u64> {
+    let made = changes.iter().find_map(|change| match change {
+        Change::Progress(made) => Some(made),
+        _ => None,
+    })?;
+    let cursors = made.lanes.iter().filter_map(|lane| lane.cursor);
+    let positions = cursors.chain(made.router).map(|position| position.offset);
+    Some(positions.fold(view.state.progress.highest_read(), u64::max))
+}
+
+fn progressed(view: &View, facts: &Facts, made: &Progress) -> Write {
     let mut record = view.state.progress.clone();
     for lane in &made.lanes {
         if let Some(at) = record.lanes.get_mut(&lane.lane) {
@@ -60,7 +87,7 @@ fn progressed(view: &View, server: &Server, made: &Progress) -> Write {
         }
     }
     record.router = made.router.map_or(record.router, |router| router.offset);
-    server.note_print(&mut record, std::iter::empty());
+    facts.note_print(&mut record);
     Write::Progress(Box::new(record))
 }
 
@@ -86,7 +113,7 @@ impl Plan<'_> {
             return;
         };
         let record = self.lanes.entry(lane).or_insert_with(|| stored.clone());
-        lanes::judge_by(self.view, self.server, (lane, record), from.offset, filter);
+        lanes::judge_by(self.view, (lane, record), from.offset, filter);
     }
 
     /// The debt of that lane and position; `None` when the lane is gone.
@@ -101,7 +128,7 @@ impl Plan<'_> {
                 let stored = self.view.state.debts.get(&debtor).cloned();
                 let mut debt = stored.unwrap_or_default();
                 if debt.event.is_none() {
-                    debt.event = self.server.get(position.offset);
+                    debt.event = self.facts.copies.get(&position.offset).cloned();
                 }
                 place.insert((debt, false))
             }
@@ -142,7 +169,7 @@ impl Plan<'_> {
             return;
         };
         let trigger = record.trigger.clone();
-        let (view, new) = (self.view, self.server.next_record());
+        let (view, new) = (self.view, self.facts.next_number());
         let Some((debt, put)) = self.debt(key.lane, key.position) else {
             return;
         };

@@ -6,7 +6,7 @@
 
 /// The epochs of a log, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Epochs(Vec<Epoch>);
+pub struct Epochs(Vec<Epoch>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Epoch {
@@ -19,14 +19,42 @@ struct Epoch {
 // === impl Epochs ===
 
 impl Epochs {
+    /// Those of a log that has lost nothing.
     pub(super) fn new() -> Self {
         Self(vec![Epoch { first: 0, above: 0 }])
     }
 
+    /// Of each epoch the first number, and what its positions are above its numbers.
+    pub(super) fn as_pairs(&self) -> Vec<(u64, u64)> {
+        self.0.iter().map(|epoch| (epoch.first, epoch.above)).collect()
+    }
+
+    pub(super) fn from_pairs(pairs: &[(u64, u64)]) -> Self {
+        let epochs = pairs.iter().map(|&(first, above)| Epoch { first, above });
+        Self(epochs.collect())
+    }
+
     /// The position of a number of the log.
-    pub(super) fn position(&self, number: u64) -> u64 {
+    pub fn position(&self, number: u64) -> u64 {
         let of = self.0.iter().rev().find(|epoch| epoch.first <= number);
         number + of.map_or(0, |epoch| epoch.above)
+    }
+
+    /// The number that stands at a position, or the next one if that was lost.
+    pub fn number(&self, position: u64) -> u64 {
+        let mut next = u64::MAX;
+        for epoch in self.0.iter().rev() {
+            if position >= epoch.first + epoch.above {
+                return (position - epoch.above).min(next);
+            }
+            next = next.min(epoch.first);
+        }
+        position.min(next)
+    }
+
+    /// Whether an event may stand at that position: it was not lost.
+    pub(super) fn has(&self, position: u64) -> bool {
+        self.position(self.number(position)) == position
     }
 
     /// From `first` on the log has other events than before. Their positions begin at `highest`.
@@ -58,6 +86,15 @@ mod tests {
         assert_eq!([4, 5, 6].map(|number| epochs.position(number)), [4, 9, 10]);
         epochs.begin(6, 20);
         assert_eq!([4, 5, 6].map(|number| epochs.position(number)), [4, 9, 20]);
+        assert_eq!(
+            [4, 5, 9, 10, 20, 21].map(|at| epochs.number(at)),
+            [4, 5, 5, 6, 6, 7]
+        );
+        assert_eq!(
+            [4, 5, 9, 10, 19, 20].map(|at| epochs.has(at)),
+            [true, false, true, false, false, true]
+        );
+        assert_eq!(Epochs::from_pairs(&epochs.as_pairs()), epochs);
         let lost = |at| epochs.lost_from(at).collect::<Vec<_>>();
         assert_eq!(lost(0), [(5, 9), (10, 20)]);
         assert_eq!(lost(7), [(7, 9), (10, 20)]);

@@ -2,14 +2,15 @@
 
 use millrace_event::{ObjectName, Timestamp};
 
-use super::server::{Debt, LaneAt, LaneRecord, Server, Write};
+use super::facts::Facts;
+use super::state::{Debt, LaneAt, LaneRecord, Write};
 use super::view::View;
 use crate::{EarlierFilter, LaneId, LaneSpec, LaneState};
 
 /// Finds or makes a lane for each spec: the writes, and the lanes' numbers in the order asked.
 pub(super) fn open(
     view: &View,
-    server: &mut Server,
+    facts: &mut Facts,
     specs: &[LaneSpec],
     now: Timestamp,
 ) -> (Vec<Write>, Vec<LaneId>) {
@@ -28,7 +29,7 @@ pub(super) fn open(
                 if let Some(uid) = &spec.uid {
                     lane.uid.clone_from(uid);
                 }
-                admit(view, server, id, lane, &spec.filter);
+                admit(view, facts.head, id, lane, &spec.filter);
                 lane.orphaned = None;
             });
             writes.extend(hasten(view, id, now.after(spec.longest_wait)));
@@ -44,8 +45,8 @@ pub(super) fn open(
         let uid = spec.uid.clone();
         let record = LaneRecord {
             trigger: spec.trigger.clone(),
-            uid: uid.unwrap_or_else(|| format!("{:016x}", server.choices.u64(..))),
-            start: server.head(),
+            uid: uid.unwrap_or_else(|| facts.uid()),
+            start: facts.head,
             filter: spec.filter.clone(),
             earlier: Vec::new(),
             is_paused: false,
@@ -54,36 +55,31 @@ pub(super) fn open(
         lanes.insert(id, record);
         opened.push(id);
     }
-    let named = lanes.values().flat_map(LaneRecord::named);
-    server.note_print(&mut progress, named);
-    writes.extend(lanes.into_iter().map(|(id, lane)| Write::Lane(id, Some(lane))));
+    facts.note_print(&mut progress);
+    let is_changed = |(id, lane): &(LaneId, LaneRecord)| view.state.lanes.get(id) != Some(lane);
+    let changed = lanes.into_iter().filter(is_changed);
+    writes.extend(changed.map(|(id, lane)| Write::Lane(id, Some(lane))));
     // First, so that no number is given twice: progress of a lane that is none does not matter.
     writes.insert(0, Write::Progress(Box::new(progress)));
     (writes, opened)
 }
 
 /// The filter of a trigger that is admitted. One that had kept up had read all that was appended.
-fn admit(view: &View, server: &Server, id: LaneId, lane: &mut LaneRecord, filter: &str) {
+fn admit(view: &View, head: u64, id: LaneId, lane: &mut LaneRecord, filter: &str) {
     let cursor = view.state.progress.lanes.get(&id).and_then(|at| at.cursor);
     let is_halted = lane.is_paused || lane.orphaned.is_some();
     let stood = cursor.filter(|cursor| is_halted || *cursor < view.state.progress.router);
-    judge_by(view, server, (id, lane), stood.unwrap_or(server.head()), filter);
+    judge_by(view, (id, lane), stood.unwrap_or(head), filter);
 }
 
 /// From this position on another filter judges the lane's events.
-pub(super) fn judge_by(
-    view: &View,
-    server: &Server,
-    (id, lane): (LaneId, &mut LaneRecord),
-    from: u64,
-    filter: &str,
-) {
+pub(super) fn judge_by(view: &View, (id, lane): (LaneId, &mut LaneRecord), from: u64, filter: &str) {
     if lane.filter == filter {
         return;
     }
-    let begins = server.at(view.begins(id));
+    let begins = view.at(view.begins(id));
     let present = std::mem::replace(&mut lane.filter, filter.to_owned());
-    EarlierFilter::replace(&mut lane.earlier, present, server.at(from), begins);
+    EarlierFilter::replace(&mut lane.earlier, present, view.at(from), begins);
 }
 
 /// Brings rows forward that are due later than that.

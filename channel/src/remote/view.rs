@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use millrace_event::Timestamp;
 
-use super::server::{Debt, Debtor, LaneAt, LaneRecord, State, Write};
-use crate::{Lane, LaneId, LaneState, Parked, ParkedQuery, Position, Work};
+use super::state::{Debt, Debtor, LaneAt, LaneRecord, State, Write};
+use crate::{Lane, LaneId, LaneState, Parked, ParkedQuery, Position, Record, Work};
 
 /// The owner's copy of the state.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn load(partition: u32, mut state: State) -> Self {
+        for id in state.lanes.keys() {
+            // What is not told of a lane is that it follows the router.
+            state.progress.lanes.entry(*id).or_default();
+        }
         // Rows of no lane count for nothing: a lane was dropped, and the rest was cut off.
         let lanes = &state.lanes;
         for ((lane, _), debt) in &mut state.debts {
@@ -47,7 +51,7 @@ impl View {
         self.held.len() < before
     }
 
-    fn at(&self, offset: u64) -> Position {
+    pub(super) fn at(&self, offset: u64) -> Position {
         Position {
             partition: self.partition,
             offset,
@@ -63,6 +67,30 @@ impl View {
         let (partition, number) = id.strip_prefix('s')?.split_once('n')?;
         let is_ours = u32::from_str_radix(partition, 16) == Ok(self.partition);
         is_ours.then(|| u64::from_str_radix(number, 16).ok()).flatten()
+    }
+
+    /// The copy that is kept of an event.
+    pub(super) fn copy(&self, offset: u64) -> Option<&Record> {
+        let mut copies = self.copies();
+        copies.find(|copy| copy.position.offset == offset)
+    }
+
+    /// All copies.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &Record> {
+        self.state.debts.values().filter_map(|debt| debt.event.as_ref())
+    }
+
+    /// The lowest position whose event must stay in the log.
+    pub(super) fn lowest_needed(&self) -> u64 {
+        let lanes = self.state.progress.lanes.iter();
+        let read = lanes.map(|(id, at)| {
+            let owed = at.unsettled.first().copied().unwrap_or(u64::MAX);
+            self.begins(*id).min(owed)
+        });
+        let debts = self.state.debts.iter();
+        let uncopied = debts.filter(|(_, debt)| debt.event.is_none());
+        let uncopied = uncopied.map(|((_, offset), _)| *offset);
+        read.chain(uncopied).fold(self.state.progress.router, u64::min)
     }
 
     /// The first position that the lane reads, or reads again.
