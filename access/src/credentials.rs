@@ -1,5 +1,7 @@
 //! What a request shows to prove who sends it, read from its head alone.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
@@ -12,8 +14,10 @@ use crate::token::TokenHash;
 /// What a request shows.
 #[derive(Clone, Debug)]
 pub enum Shown<'a> {
-    /// A token, as a bearer or as the password of HTTP Basic. Only its hash is kept.
-    Token(TokenHash),
+    /// A bearer token: its hash, and as it came. Only so is the token of an issuer taken.
+    Bearer(TokenHash, &'a [u8]),
+    /// A token as the password of HTTP Basic. Only its hash is kept.
+    Password(TokenHash),
     /// A client certificate that the listener has checked.
     Certificate(&'a ClientCertificate),
 }
@@ -28,21 +32,24 @@ impl<'a> Shown<'a> {
     ///
     /// # Errors
     /// Nothing is shown, or what is shown cannot be read.
-    pub fn read(headers: &HeaderMap, extensions: &'a Extensions) -> Result<Self, Refusal> {
+    pub fn read(headers: &'a HeaderMap, extensions: &'a Extensions) -> Result<Self, Refusal> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
             (None, _) => extensions
                 .get()
                 .map(Self::Certificate)
                 .ok_or(Refusal::NoCredentials),
-            (Some(value), None) => token(value.as_bytes()).map(|token| Self::Token(TokenHash::of(&token))),
+            (Some(value), None) => token(value.as_bytes()).map(|token| match token {
+                Cow::Borrowed(token) => Self::Bearer(TokenHash::of(token), token),
+                Cow::Owned(token) => Self::Password(TokenHash::of(&token)),
+            }),
             (Some(_), Some(_)) => Err(bad("a request may have one Authorization header")),
         }
     }
 }
 
-/// The token in an Authorization header.
-fn token(value: &[u8]) -> Result<Vec<u8>, Refusal> {
+/// The token in an Authorization header; owned if it was a password.
+fn token(value: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
     let value = value.trim_ascii();
     if value.len() > MAX_BYTES {
         return Err(bad("the Authorization header is too long"));
@@ -51,14 +58,14 @@ fn token(value: &[u8]) -> Result<Vec<u8>, Refusal> {
     let (scheme, rest) = value.split_at(at.unwrap_or(value.len()));
     let rest = rest.trim_ascii();
     if scheme.eq_ignore_ascii_case(b"bearer") && !rest.is_empty() {
-        return Ok(rest.to_vec());
+        return Ok(Cow::Borrowed(rest));
     }
     if scheme.eq_ignore_ascii_case(b"basic") {
         let password = password(rest)
             .ok_or_else(|| bad("the credentials of HTTP Basic are not Base64 of name:password"))?;
         return match password.is_empty() {
             true => Err(bad("the password of HTTP Basic is empty; it is the token")),
-            false => Ok(password),
+            false => Ok(Cow::Owned(password)),
         };
     }
     Err(bad(
@@ -89,7 +96,7 @@ mod tests {
             headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).expect("a value"));
         }
         match Shown::read(&headers, &Extensions::new()) {
-            Ok(Shown::Token(hash)) => Ok(hash),
+            Ok(Shown::Bearer(hash, _) | Shown::Password(hash)) => Ok(hash),
             Ok(Shown::Certificate(_)) => Err("certificate"),
             Err(refusal) => Err(refusal.code()),
         }

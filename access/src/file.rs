@@ -1,4 +1,5 @@
-//! The access file: which tokens and certificates are good, until when and for what.
+//! The access file: which tokens and certificates are good, until when and for what, and who else may vouch
+//! for somebody ([`crate::jwt`]).
 //!
 //! ```yaml
 //! authentication:
@@ -17,13 +18,16 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use millrace_event::Timestamp;
+use millrace_event::{Moment, Timestamp};
 use serde::Deserialize;
 
 use crate::credentials::Shown;
 use crate::gate::Authenticate;
 use crate::grants::{BrokerPattern, Grants, Role};
 use crate::identity::{Identity, Kind};
+use crate::issuers::{self, WireIssuer};
+use crate::jwt::compact::{self, Compact};
+use crate::jwt::{Claims, Issuer, IssuerKeys, TokenFault};
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
 
@@ -53,12 +57,13 @@ pub enum FileError {
     },
 }
 
-/// The tokens and certificates of one access file.
+/// The tokens, certificates and issuers of one access file.
 #[derive(Debug, Default)]
 pub struct AccessFile {
     /// By [`TokenHash::key`]; there is hardly ever more than one behind it.
     tokens: HashMap<u64, Vec<KnownToken>>,
     certificates: Vec<KnownCertificate>,
+    issuers: Vec<Issuer>,
 }
 
 #[derive(Debug)]
@@ -90,6 +95,8 @@ struct WireAuthentication {
     tokens: Vec<WireToken>,
     #[serde(default)]
     certificates: Vec<WireCertificate>,
+    #[serde(default)]
+    issuers: Vec<WireIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -154,12 +161,31 @@ impl AccessFile {
             file.add_certificate(certificate)
                 .map_err(|why| format!("{at}.{why}"))?;
         }
-        if file.tokens.is_empty() && file.certificates.is_empty() {
+        file.issuers =
+            issuers::read(wire.authentication.issuers).map_err(|why| format!("authentication.{why}"))?;
+        if file.tokens.is_empty() && file.certificates.is_empty() && file.issuers.is_empty() {
             return Err(
-                "authentication: there is no token and no certificate, so nobody could get in".to_owned(),
+                "authentication: there is no token, no certificate and no issuer, so nobody could get in"
+                    .to_owned(),
             );
         }
         Ok(file)
+    }
+
+    /// Uses keys that are there already, where they come from the same place.
+    pub(crate) fn with_keys(mut self, before: &[Arc<IssuerKeys>]) -> Self {
+        for issuer in &mut self.issuers {
+            let same = before.iter().find(|keys| keys.source() == issuer.keys.source());
+            if let Some(keys) = same {
+                issuer.keys = keys.clone();
+            }
+        }
+        self
+    }
+
+    /// The keys of its issuers.
+    pub(crate) fn keys(&self) -> Vec<Arc<IssuerKeys>> {
+        self.issuers.iter().map(|issuer| issuer.keys.clone()).collect()
     }
 
     fn add_token(&mut self, token: WireToken) -> Result<(), String> {
@@ -213,6 +239,23 @@ impl AccessFile {
         unless_expired(found, now)
     }
 
+    /// Who shows a token of an issuer. What was verified before is found by its hash.
+    fn jwt(&self, token: &[u8], hash: &TokenHash, now: Moment) -> Result<Option<Identity>, Refusal> {
+        if self.issuers.is_empty() || !compact::is_likely(token) {
+            return Ok(None);
+        }
+        let mut issuers = self.issuers.iter();
+        if let Some(known) = issuers.find_map(|issuer| issuer.remembered(hash, now)) {
+            return known.map(Some);
+        }
+        let compact = Compact::read(token)?;
+        let claims = Claims::read(&compact.claims)?;
+        let mut issuers = self.issuers.iter();
+        let issuer = issuers.find(|one| one.keys.source().issuer == claims.issuer);
+        let issuer = issuer.ok_or(TokenFault::UnknownIssuer)?;
+        issuer.identify((&compact, hash), claims, now).map(Some)
+    }
+
     fn certificate(&self, name: &str, now: Timestamp) -> Result<Option<Identity>, Refusal> {
         let found = self.certificates.iter().find(|known| known.fits(name));
         let found = found.map(|known| {
@@ -224,10 +267,14 @@ impl AccessFile {
 }
 
 impl Authenticate for AccessFile {
-    fn identify(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Identity>, Refusal> {
+    fn identify(&self, shown: &Shown<'_>, now: Moment) -> Result<Option<Identity>, Refusal> {
         match shown {
-            Shown::Token(hash) => self.token(hash, now),
-            Shown::Certificate(certificate) => self.certificate(certificate.name(), now),
+            Shown::Password(hash) => self.token(hash, now.wall),
+            Shown::Bearer(hash, token) => match self.token(hash, now.wall)? {
+                Some(known) => Ok(Some(known)),
+                None => self.jwt(token, hash, now),
+            },
+            Shown::Certificate(certificate) => self.certificate(certificate.name(), now.wall),
         }
     }
 }
@@ -253,7 +300,7 @@ fn unless_expired(
     }
 }
 
-fn grants(brokers: &[String], admin: Option<&str>) -> Result<Grants, String> {
+pub(crate) fn grants(brokers: &[String], admin: Option<&str>) -> Result<Grants, String> {
     let patterns = brokers.iter().enumerate().map(|(nth, text)| {
         text.parse::<BrokerPattern>()
             .map_err(|error| format!("brokers[{nth}]: {error}"))
@@ -288,7 +335,7 @@ pub fn written(at: Timestamp) -> String {
 }
 
 /// Names stand in logs, metrics and answers.
-fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(format!(
             "name: from 1 to {MAX_NAME} bytes without control characters are expected"
@@ -321,7 +368,7 @@ mod tests {
             "  - {{name: one, sha256: {ABC}, expires: 2030-01-01T00:00:00Z, brokers: [shop/default], admin: read}}\n"
         ));
         let file = AccessFile::parse(&text).expect("a file");
-        let ask = |token: &[u8], now| file.identify(&Shown::Token(TokenHash::of(token)), Timestamp(now));
+        let ask = |token: &[u8], now| file.token(&TokenHash::of(token), Timestamp(now));
         let end = 1_893_456_000_000;
         let known = ask(b"abc", end - 1).expect("good").expect("known");
         assert_eq!(known.to_string(), "token:one");

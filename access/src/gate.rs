@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Extensions, HeaderMap};
-use millrace_event::{Clock, Timestamp};
+use millrace_event::{Clock, Moment};
 
 use crate::credentials::Shown;
 use crate::file::{AccessFile, FileError};
 use crate::identity::Identity;
+use crate::jwt::IssuerKeys;
 use crate::refusal::Refusal;
 
 /// One way to find out who calls.
@@ -22,7 +23,7 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// It is known, and not good (any more).
-    fn identify(&self, shown: &Shown<'_>, now: Timestamp) -> Result<Option<Identity>, Refusal>;
+    fn identify(&self, shown: &Shown<'_>, now: Moment) -> Result<Option<Identity>, Refusal>;
 }
 
 /// Who may come in, by the latest access file that could be used.
@@ -34,7 +35,14 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
 pub struct Gate {
     path: PathBuf,
     clock: Clock,
-    known: ArcSwap<Vec<Box<dyn Authenticate>>>,
+    known: ArcSwap<Known>,
+}
+
+/// What a file made known.
+#[derive(Debug)]
+struct Known {
+    ways: Vec<Box<dyn Authenticate>>,
+    keys: Vec<Arc<IssuerKeys>>,
 }
 
 // === impl Gate ===
@@ -46,7 +54,7 @@ impl Gate {
     /// It cannot be used.
     pub fn load(path: &Path, clock: Clock) -> Result<Self, FileError> {
         Ok(Self {
-            known: ArcSwap::from_pointee(read(path)?),
+            known: ArcSwap::from_pointee(read(path, &[])?),
             path: path.to_owned(),
             clock,
         })
@@ -57,8 +65,14 @@ impl Gate {
     /// # Errors
     /// It cannot be used; what was read before stays in use.
     pub fn reload(&self) -> Result<(), FileError> {
-        self.known.store(Arc::new(read(&self.path)?));
+        let before = self.known.load().keys.clone();
+        self.known.store(Arc::new(read(&self.path, &before)?));
         Ok(())
+    }
+
+    /// The keys of all issuers. Who calls this fetches those that are due ([`IssuerKeys::begin`]).
+    pub fn keys(&self) -> Vec<Arc<IssuerKeys>> {
+        self.known.load().keys.clone()
     }
 
     /// Who sends a request with this head.
@@ -67,8 +81,8 @@ impl Gate {
     /// It is not known, or what is shown is not good.
     pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Identity, Refusal> {
         let shown = Shown::read(headers, extensions)?;
-        let now = self.clock.now();
-        for one in self.known.load().iter() {
+        let now = self.clock.moment();
+        for one in &self.known.load().ways {
             if let Some(identity) = one.identify(&shown, now)? {
                 return Ok(identity);
             }
@@ -77,6 +91,10 @@ impl Gate {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Box<dyn Authenticate>>, FileError> {
-    Ok(vec![Box::new(AccessFile::load(path)?)])
+fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
+    let file = AccessFile::load(path)?.with_keys(before);
+    Ok(Known {
+        keys: file.keys(),
+        ways: vec![Box::new(file)],
+    })
 }

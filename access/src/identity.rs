@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use millrace_event::BROKER_AUDIENCE;
+
 use crate::grants::{Grants, Role};
 use crate::refusal::Refusal;
 
@@ -12,30 +14,59 @@ pub struct Identity {
     kind: Kind,
     name: Arc<str>,
     grants: Arc<Grants>,
+    audience: Audience,
 }
 
 /// How it was proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// By a JSON Web Token.
+    Jwt,
     /// By a token, also as the password of HTTP Basic.
     Token,
     /// By a client certificate.
     Certificate,
 }
 
+/// For whom the proof is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// For every Broker and the admin side.
+    Everything,
+    /// For these. A Broker's is [`BROKER_AUDIENCE`] and its name.
+    Only(Arc<[String]>),
+}
+
 // === impl Identity ===
 
 impl Identity {
     pub(crate) fn new(kind: Kind, name: impl Into<Arc<str>>, grants: Arc<Grants>) -> Self {
-        let name = name.into();
-        Self { kind, name, grants }
+        let (name, audience) = (name.into(), Audience::Everything);
+        Self {
+            kind,
+            name,
+            grants,
+            audience,
+        }
+    }
+
+    /// That of a JSON Web Token.
+    pub(crate) fn of_token(name: Arc<str>, grants: Arc<Grants>, audience: Audience) -> Self {
+        Self {
+            kind: Kind::Jwt,
+            name,
+            grants,
+            audience,
+        }
     }
 
     /// Whether it may publish to the Broker `namespace/name`.
     ///
     /// # Errors
-    /// It may not.
+    /// It may not, or the proof is for somebody else.
     pub fn may_publish(&self, broker: &str) -> Result<(), Refusal> {
+        let is_broker = |one: &String| one.strip_prefix(BROKER_AUDIENCE) == Some(broker);
+        self.is_for(is_broker)?;
         match self.grants.may_publish(broker) {
             true => Ok(()),
             false => Err(Refusal::BrokerNotAllowed(self.clone())),
@@ -45,19 +76,30 @@ impl Identity {
     /// Whether it has a role on the admin side.
     ///
     /// # Errors
-    /// It has not.
+    /// It has not, or the proof is for somebody else.
     pub fn has_role(&self, role: Role) -> Result<(), Refusal> {
+        self.is_for(|_| false)?;
         match self.grants.has(role) {
             true => Ok(()),
             false => Err(Refusal::RoleNotAllowed(self.clone(), role)),
         }
     }
+
+    fn is_for(&self, fits: impl Fn(&String) -> bool) -> Result<(), Refusal> {
+        match &self.audience {
+            Audience::Everything => Ok(()),
+            Audience::Only(all) if all.iter().any(fits) => Ok(()),
+            Audience::Only(_) => Err(Refusal::WrongAudience(self.clone())),
+        }
+    }
 }
 
 impl fmt::Display for Identity {
-    /// `token:checkout`, `certificate:spiffe://example.org/checkout`: never a secret.
+    /// `token:checkout`, `certificate:spiffe://example.org/checkout`, `jwt:system:serviceaccount:shop:till`:
+    /// never a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
+            Kind::Jwt => "jwt",
             Kind::Token => "token",
             Kind::Certificate => "certificate",
         };

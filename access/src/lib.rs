@@ -2,15 +2,17 @@
 //!
 //! The files follow a request. What it shows is read from its head ([`credentials`]), before a byte of its
 //! body. Each way to prove who one is implements [`Authenticate`]; today these are the [`token`]s and
-//! certificates of an access file ([`mod@file`]). The outcome is an [`identity`] with its [`grants`], or a
-//! [`refusal`]. [`gate`] puts them together and is what the listeners ask; its file can be read again at any
-//! time.
+//! certificates of an access file ([`mod@file`]), and tokens of the `issuers` that it names ([`jwt`]). The
+//! outcome is an [`identity`] with its [`grants`], or a [`refusal`]. [`gate`] puts them together and is what
+//! the listeners ask; its file can be read again at any time.
 
 pub mod credentials;
 pub mod file;
 pub mod gate;
 pub mod grants;
 pub mod identity;
+mod issuers;
+pub mod jwt;
 pub mod refusal;
 pub mod token;
 

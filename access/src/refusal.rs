@@ -1,11 +1,14 @@
 //! Why somebody is not let in, as HTTP tells it.
 
+use std::time::Duration;
+
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use millrace_serve::Problem;
 
 use crate::grants::Role;
 use crate::identity::Identity;
+use crate::jwt::TokenFault;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,12 @@ pub enum Refusal {
     UnknownCredentials,
     /// What it shows was good until some time ago.
     Expired(Identity),
+    /// What it shows is good later.
+    NotYet(Identity),
+    /// What it shows is for somebody else.
+    WrongAudience(Identity),
+    /// The JSON Web Token that it shows is not taken.
+    Token(TokenFault),
     /// Who calls may not publish to this Broker.
     BrokerNotAllowed(Identity),
     /// Who calls has not this role on the admin side.
@@ -30,6 +39,9 @@ const CHALLENGE: &str = "Bearer realm=\"millrace\", Basic realm=\"millrace\", ch
 const INVALID: &str =
     "Bearer realm=\"millrace\", error=\"invalid_token\", Basic realm=\"millrace\", charset=\"UTF-8\"";
 
+/// When to come back while an issuer's keys are fetched.
+const COME_BACK: Duration = Duration::from_secs(2);
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -40,6 +52,14 @@ impl Refusal {
             Self::BadCredentials(_) => "bad-credentials",
             Self::UnknownCredentials => "unknown-credentials",
             Self::Expired(_) => "expired-credentials",
+            Self::NotYet(_) => "early-credentials",
+            Self::WrongAudience(_) => "wrong-audience",
+            Self::Token(TokenFault::Unreadable(_)) => "bad-token",
+            Self::Token(TokenFault::UnknownIssuer) => "unknown-issuer",
+            Self::Token(TokenFault::Algorithm) => "algorithm-not-allowed",
+            Self::Token(TokenFault::UnknownKey) => "unknown-key",
+            Self::Token(TokenFault::Signature) => "bad-signature",
+            Self::Token(TokenFault::KeysMissing) => "issuer-keys-missing",
             Self::BrokerNotAllowed(_) => "broker-not-allowed",
             Self::RoleNotAllowed(..) => "role-not-allowed",
         }
@@ -48,8 +68,12 @@ impl Refusal {
     /// Who it was, if that is known.
     pub fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::NoCredentials | Self::BadCredentials(_) | Self::UnknownCredentials => None,
-            Self::Expired(who) | Self::BrokerNotAllowed(who) | Self::RoleNotAllowed(who, _) => Some(who),
+            Self::NoCredentials | Self::BadCredentials(_) | Self::UnknownCredentials | Self::Token(_) => None,
+            Self::Expired(who)
+            | Self::NotYet(who)
+            | Self::WrongAudience(who)
+            | Self::BrokerNotAllowed(who)
+            | Self::RoleNotAllowed(who, _) => Some(who),
         }
     }
 
@@ -57,14 +81,19 @@ impl Refusal {
     pub fn problem(&self) -> Problem {
         let (status, challenge) = match self {
             Self::NoCredentials => (StatusCode::UNAUTHORIZED, Some(CHALLENGE)),
-            Self::BadCredentials(_) | Self::UnknownCredentials | Self::Expired(_) => {
-                (StatusCode::UNAUTHORIZED, Some(INVALID))
-            }
+            Self::Token(TokenFault::KeysMissing) => (StatusCode::SERVICE_UNAVAILABLE, None),
+            Self::BadCredentials(_)
+            | Self::UnknownCredentials
+            | Self::Expired(_)
+            | Self::NotYet(_)
+            | Self::WrongAudience(_)
+            | Self::Token(_) => (StatusCode::UNAUTHORIZED, Some(INVALID)),
             Self::BrokerNotAllowed(_) | Self::RoleNotAllowed(..) => (StatusCode::FORBIDDEN, None),
         };
         let problem = Problem::new(status, self.code(), self.detail());
         match challenge {
             Some(challenge) => problem.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge)),
+            None if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(COME_BACK),
             None => problem,
         }
     }
@@ -80,6 +109,22 @@ impl Refusal {
             Self::BadCredentials(why) => (*why).to_owned(),
             Self::UnknownCredentials => "nobody is known by what is shown".to_owned(),
             Self::Expired(who) => format!("what is shown has expired ({who})"),
+            Self::NotYet(who) => format!("what is shown is not good yet ({who}); are both clocks right?"),
+            Self::WrongAudience(who) => {
+                format!("what is shown is not for this place ({who}): `aud` names another")
+            }
+            Self::Token(TokenFault::Unreadable(why)) => format!("the token is not taken: {why}"),
+            Self::Token(TokenFault::UnknownIssuer) => "the issuer of the token is not known".to_owned(),
+            Self::Token(TokenFault::Algorithm) => {
+                "the algorithm of the token is not one that is taken from its issuer".to_owned()
+            }
+            Self::Token(TokenFault::UnknownKey) => {
+                "the issuer of the token has no key of that name".to_owned()
+            }
+            Self::Token(TokenFault::Signature) => "the signature of the token is wrong".to_owned(),
+            Self::Token(TokenFault::KeysMissing) => {
+                "the keys of the token's issuer are being fetched, or could not be".to_owned()
+            }
             Self::BrokerNotAllowed(who) => format!("{who} may not publish to this broker"),
             Self::RoleNotAllowed(who, role) => format!("{who} has not the role `{}`", role.name()),
         }

@@ -21,7 +21,9 @@ const BYTES: usize = 32;
 pub struct Token(String);
 
 /// The SHA-256 of a token, which is all that a server keeps.
-#[derive(Clone, Copy)]
+///
+/// Two are compared in constant time where one is a secret's; `Eq` is for what is no secret to who shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 /// A text that is no SHA-256 in hexadecimal digits.

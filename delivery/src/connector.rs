@@ -41,7 +41,7 @@ pub struct Connector {
 /// The share of a Trigger or source in what is limited: connections and name lookups. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Share {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) owner: Arc<Owner>,
 }
 

@@ -7,7 +7,8 @@
 //! `tls`, `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage
 //! from a failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what
 //! the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
-//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]).
+//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]). By the
+//! same means `fetch` gets a document from a server that is no target.
 
 pub mod attempt;
 pub mod auth;
@@ -19,6 +20,7 @@ pub mod dead_letter;
 pub mod egress;
 mod endpoint;
 mod exchange;
+mod fetch;
 pub mod guard;
 mod lookups;
 mod means;
@@ -45,6 +47,7 @@ pub use attempt::Request;
 pub use auth::{Auth, Sender};
 pub use connection::Connection;
 pub use connector::{Connector, ConnectorOptions, Share};
+pub use fetch::{FetchLimits, NotFetched};
 pub use metrics::Metrics;
 pub use outcome::{BODY_KEPT, Failure, Outcome, Verdict};
 pub use tls::wrong_with_roots;

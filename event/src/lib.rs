@@ -30,4 +30,4 @@ pub use clock::{Clock, Moment, Timestamp};
 pub use event::{DataForm, Event};
 pub use intake::{Intake, Origin, Refusal};
 pub use invalid::{Fault, Invalid};
-pub use name::ObjectName;
+pub use name::{BROKER_AUDIENCE, ObjectName};

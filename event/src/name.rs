@@ -11,6 +11,9 @@ pub struct ObjectName {
     name: Arc<str>,
 }
 
+/// What the audience of a Broker begins with, as Knative derives it; its name follows.
+pub const BROKER_AUDIENCE: &str = "eventing.knative.dev/broker/";
+
 /// The text is not of the form `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not of the form namespace/name")]

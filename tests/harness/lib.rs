@@ -28,6 +28,7 @@ pub mod documents;
 pub mod event;
 #[cfg(feature = "servers")]
 pub mod helm;
+pub mod issuer;
 #[cfg(feature = "servers")]
 pub mod kafka;
 #[cfg(feature = "servers")]

@@ -79,6 +79,21 @@ pub fn standard_webhooks_node() -> anyhow::Result<Option<Peer>> {
     }))
 }
 
+/// npm's `jose`, which makes the keys and tokens of issuers.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn jose_node() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/jose-node/package-lock.json");
+    let version = version(LOCK, "\"jose\": \"").context("invariant: the lock names a version")?;
+    let environment = found("node-jose", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "node-jose",
+        program: PathBuf::from("node"),
+        environment,
+    }))
+}
+
 /// A set of recorded payloads: those of one GitHub.
 #[derive(Clone, Debug)]
 pub struct Payloads {

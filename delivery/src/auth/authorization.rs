@@ -24,7 +24,7 @@ pub(super) fn header(credentials: &Credentials<Box<[u8]>>) -> Result<Option<Head
 }
 
 /// A bearer token.
-pub(super) fn bearer(token: &[u8]) -> Result<HeaderValue, String> {
+pub(crate) fn bearer(token: &[u8]) -> Result<HeaderValue, String> {
     if !token.iter().all(u8::is_ascii_graphic) {
         return Err("the bearer token holds what no token may: a blank, a line break or the like".to_owned());
     }

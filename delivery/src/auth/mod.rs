@@ -11,7 +11,7 @@
 //! - No error, log line or `Debug` output repeats a secret.
 //! - A secret in a file that has been replaced is used from the second after that on, without a restart.
 
-mod authorization;
+pub(crate) mod authorization;
 mod certificate;
 mod oauth2;
 mod read;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::Addresses;
 use super::config::RoleConfig;
 use super::doors::OpenDoors;
+use super::issuer_keys::{IssuerMetrics, KeyKeeper};
 use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
@@ -76,6 +77,7 @@ pub(crate) struct Front {
     probe_listener: Option<Listener>,
     tls: Option<Reader<Tls>>,
     gate: Option<Reader<Gate>>,
+    keys: Option<KeyKeeper>,
     login: Option<Login>,
     admin_allowed_hosts: Vec<String>,
     admin_connections: usize,
@@ -170,6 +172,10 @@ impl Front {
             secrets: secrets.clone(),
         })
         .with_metrics(millrace_delivery::metrics::Metrics::register(&mut registry));
+        let keys = gate.map(|gate| {
+            let metrics = IssuerMetrics::register(&mut registry);
+            KeyKeeper::new(gate, connector.clone(), metrics)
+        });
         let turns = Turns::of_this_machine();
         let sources = Sources::new(millrace_sources::Parts {
             mesh: given.mesh.clone(),
@@ -209,6 +215,7 @@ impl Front {
             probe_listener: doors.probes,
             tls: doors.tls,
             gate: doors.gate,
+            keys,
             login,
             admin_allowed_hosts: config.admin_allowed_hosts.clone(),
             admin_connections: descriptors.admin,
@@ -244,7 +251,12 @@ impl Front {
                     gate.run(shutdown.clone()).await;
                 }
             };
-            tokio::join!(tls, gate);
+            let keys = async {
+                if let Some(keys) = self.keys {
+                    keys.run(shutdown.clone()).await;
+                }
+            };
+            tokio::join!(tls, gate, keys);
         });
         let admin = Admin {
             mesh: self.mesh,

@@ -13,6 +13,7 @@ pub(crate) mod documents;
 mod doors;
 pub(crate) mod environment;
 pub(crate) mod front;
+mod issuer_keys;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod part;

@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 11] = [
+const PEERS: [Peer; 12] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -65,6 +65,13 @@ const PEERS: [Peer; 11] = [
         name: "node-standardwebhooks",
         lock: "standard-webhooks-node/package-lock.json",
         version_after: "\"standardwebhooks\": \"",
+        tools: &["node", "npm"],
+        make: recipes::node,
+    },
+    Peer {
+        name: "node-jose",
+        lock: "jose-node/package-lock.json",
+        version_after: "\"jose\": \"",
         tools: &["node", "npm"],
         make: recipes::node,
     },
