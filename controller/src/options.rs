@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use http::Uri;
+use millrace_event::BROKER_AUDIENCE;
 use millrace_model::{ObjectName, Reference};
 
 use crate::kinds::CLASS;
@@ -22,6 +23,8 @@ pub struct Options {
     pub ensure_broker: Option<ObjectName>,
     /// References lead to no other namespace.
     pub same_namespace: bool,
+    /// Who publishes must say who they are, so that a Broker's status says for whom tokens are to be.
+    pub asks_who: bool,
     /// The folder where accepted documents are kept.
     pub kept: PathBuf,
 }
@@ -46,6 +49,11 @@ impl Options {
     pub(crate) fn address(&self, broker: &ObjectName) -> String {
         let base = self.public_url.to_string();
         format!("{}/{broker}", base.trim_end_matches('/'))
+    }
+
+    /// The audience of tokens for a Broker, where there are any.
+    pub(crate) fn audience(&self, broker: &ObjectName) -> Option<String> {
+        self.asks_who.then(|| format!("{BROKER_AUDIENCE}{broker}"))
     }
 
     /// Whether objects of a namespace are watched.

@@ -73,7 +73,11 @@ impl Status {
             Standing::Broker { dead_letter } => {
                 let url = scene.options.address(&draft.key.name);
                 let scheme = scene.options.public_url.scheme_str().unwrap_or("http");
-                fields.push(("address", json!({"name": scheme, "url": url})));
+                let mut address = json!({"name": scheme, "url": url});
+                if let Some(audience) = scene.options.audience(&draft.key.name) {
+                    address["audience"] = audience.into();
+                }
+                fields.push(("address", address));
                 fields.extend(
                     dead_letter
                         .as_ref()

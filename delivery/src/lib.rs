@@ -7,8 +7,8 @@
 //! `tls`, `trust`, `tls_words`, `stream`) and keep the connection ([`connection`]), how to tell a shortage
 //! from a failure (`shortage`), how to send and read (`exchange`, within `reply_memory` and `patience`), what
 //! the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
-//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]). By the
-//! same means `fetch` gets a document from a server that is no target.
+//! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]). By
+//! the same means `fetch` gets a document from a server that is no target.
 
 pub mod attempt;
 pub mod auth;

@@ -64,6 +64,7 @@ impl World {
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,
                 same_namespace: false,
+                asks_who: false,
                 kept: PathBuf::new(),
             },
             applied: HashSet::new(),

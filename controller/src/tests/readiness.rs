@@ -148,6 +148,12 @@ fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
         written["address"],
         json!({"name": "http", "url": "http://millrace.mill.svc.cluster.local/shop/b"})
     );
+    world.options.asks_who = true;
+    let asking = world.status(&draft);
+    assert!(!asking.is_said_by(&written));
+    let audience = &asking.json(&written, "2026-11-29T12:00:00Z")["address"]["audience"];
+    assert_eq!(audience, "eventing.knative.dev/broker/shop/b");
+    world.options.asks_who = false;
     world.applied.clear();
     let unknown = world.status(&draft);
     assert!(!unknown.is_said_by(&written));

@@ -91,6 +91,7 @@ fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,
         same_namespace: cluster.same_namespace,
+        asks_who: config.doors.access.is_some(),
         kept: config.data.join(KEPT),
     })
 }
