@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, assemble};
+use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, Wanted, assemble};
 use millrace_model::{Mesh, ObjectName, Reference, SourceKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(crate) struct Built {
 /// What the objects refer to, beside Brokers and each other.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    pub(crate) references: BTreeSet<Reference>,
+    pub(crate) addresses: BTreeSet<Wanted>,
     pub(crate) secrets: BTreeSet<ObjectName>,
     pub(crate) reviews: BTreeSet<Question>,
 }
@@ -37,9 +37,15 @@ pub(crate) struct Needs {
 // === impl Needs ===
 
 impl Needs {
+    /// The objects whose addresses are needed.
+    pub(crate) fn references(&self) -> BTreeSet<Reference> {
+        let resources = self.addresses.iter().map(|wanted| &wanted.resource);
+        resources.cloned().collect()
+    }
+
     /// Whether all of it is also needed there.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
-        self.references.is_subset(&other.references)
+        self.addresses.is_subset(&other.addresses)
             && self.secrets.is_subset(&other.secrets)
             && self.reviews.is_subset(&other.reviews)
     }
@@ -134,11 +140,13 @@ pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
     let mut needs = Needs::default();
     for entry in served(objects, options) {
         let (document, home) = (entry.document(), entry.key.name.namespace());
-        let references = document.references().into_iter().cloned();
-        let references = references.chain(dependency(entry).and_then(Result::ok));
-        needs.references.extend(
-            references.filter(|reference| !is_broker(reference) && options.may_refer(home, reference)),
-        );
+        let wanted = document.wanted().into_iter().cloned();
+        let dependency = dependency(entry).and_then(Result::ok).map(Wanted::of);
+        let is_needed = |wanted: &Wanted| {
+            let resource = &wanted.resource;
+            !is_broker(resource) && options.may_refer(home, resource)
+        };
+        needs.addresses.extend(wanted.chain(dependency).filter(is_needed));
         let secrets = document.secrets().into_iter();
         needs.secrets.extend(secrets.map(|(secret, _)| secret.clone()));
         needs.reviews.extend(Question::of(entry, options));

@@ -80,8 +80,10 @@ pub struct Controller {
 
 impl Controller {
     /// Reads what an earlier run has kept, and begins to watch.
-    pub async fn start(connection: Connection, options: Options, metrics: Metrics) -> Self {
+    pub async fn start(connection: Connection, mut options: Options, metrics: Metrics) -> Self {
         let Connection { client } = connection;
+        let own = || client.default_namespace().to_owned();
+        options.own_namespace.get_or_insert_with(own);
         let folder = options.kept.clone();
         let kept = tokio::task::spawn_blocking(move || kept::read(&folder)).await;
         let kept = kept.unwrap_or_default();
@@ -317,6 +319,7 @@ impl Controller {
         let what = match &watched.what {
             What::Ours(kind) => kind.to_string(),
             What::Target(kind) => format!("{} of {}", kind.kind, kind.api_version),
+            What::Bundles => "trust bundle (ConfigMap) of its own namespace".to_owned(),
             // Its source says so in its status.
             What::Secret(_) | What::Review(_) => return,
         };

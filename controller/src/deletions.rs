@@ -156,7 +156,10 @@ mod tests {
     struct Nothing;
 
     impl millrace_crds::Resolve for Nothing {
-        fn address(&self, _: &millrace_model::Reference) -> Result<http::Uri, millrace_model::Unresolved> {
+        fn address(
+            &self,
+            _: &millrace_crds::Wanted,
+        ) -> Result<millrace_crds::Address, millrace_model::Unresolved> {
             Err(millrace_model::Unresolved::NotFound)
         }
 

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_crds::{Document, Kind, Resolve as _};
-use millrace_model::{ObjectName, Reference, Unresolved};
+use millrace_crds::{Document, Kind, Resolve as _, Wanted};
+use millrace_model::{ObjectName, Unresolved};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::build::{Built, Needs, build, needs};
+use crate::bundles::Bundles;
 use crate::deletions::Gone;
 use crate::kept::Kept;
 use crate::kinds::KINDS;
@@ -30,6 +31,7 @@ pub(crate) struct Index {
     pub(crate) objects: Objects,
     pub(crate) targets: Targets,
     pub(crate) reviews: Reviews,
+    bundles: Bundles,
     secrets: Secrets,
     /// The Secrets that are there.
     readable: BTreeMap<ObjectName, Document>,
@@ -46,6 +48,7 @@ pub(crate) struct Index {
 impl Index {
     /// What an earlier run has kept.
     pub(crate) fn new(options: Options, kept: Kept) -> Self {
+        let bundles = Bundles::remembered(kept.bundles);
         let mut objects = Objects::default();
         // What is not watched any more would never be replaced, nor removed.
         let is_watched = |object: &&Arc<Value>| options.watches(object["metadata"]["namespace"].as_str());
@@ -57,6 +60,7 @@ impl Index {
             objects,
             targets: Targets::default(),
             reviews: Reviews::new(),
+            bundles,
             secrets: Secrets::new(),
             readable: BTreeMap::new(),
             remembered: kept.addresses,
@@ -74,6 +78,7 @@ impl Index {
                 let domain = &self.options.cluster_domain;
                 self.targets.see(&kind, scope, news, domain);
             }
+            What::Bundles => self.bundles.see(news),
             What::Secret(name) => self.see_secret(name, news),
             What::Review(question) => {
                 if let News::Reviewed(verdict) = news {
@@ -119,6 +124,7 @@ impl Index {
         is_complete(Kind::Broker)
             && is_complete(Kind::Trigger)
             && KINDS.iter().all(is_answered)
+            && self.bundles.is_answered()
             && self.has_ensured()
     }
 
@@ -135,8 +141,8 @@ impl Index {
     pub(crate) fn is_waiting(&mut self) -> bool {
         let mut pending = needs(&self.objects, &self.options);
         let resolver = self.resolver();
-        let is_pending = |reference: &Reference| resolver.address(reference) == Err(Unresolved::Pending);
-        pending.references.retain(is_pending);
+        let is_pending = |wanted: &Wanted| resolver.address(wanted) == Err(Unresolved::Pending);
+        pending.addresses.retain(is_pending);
         let is_unread =
             |secret: &ObjectName| matches!(self.secrets.get(secret), None | Some(Standing::Pending));
         pending.secrets.retain(is_unread);
@@ -160,11 +166,8 @@ impl Index {
     /// What is to be watched. What is no longer needed is forgotten.
     pub(crate) fn watched(&mut self) -> BTreeSet<Watched> {
         let needed = needs(&self.objects, &self.options);
-        let Needs {
-            references,
-            secrets,
-            reviews,
-        } = needed;
+        let references = needed.references();
+        let Needs { secrets, reviews, .. } = needed;
         let is_scoped = !self.options.namespaces.is_empty();
         let mut watched = self.targets.want(&references, is_scoped);
         for (kind, _) in KINDS {
@@ -173,6 +176,10 @@ impl Index {
                 namespace,
             }));
         }
+        watched.extend(self.options.own_namespace.clone().map(|namespace| Watched {
+            what: What::Bundles,
+            namespace: Some(namespace),
+        }));
         self.secrets.retain(|secret, _| secrets.contains(secret));
         self.readable.retain(|secret, _| secrets.contains(secret));
         self.reviews.retain(|question, _| reviews.contains(question));
@@ -189,7 +196,9 @@ impl Index {
     pub(crate) fn build(&self) -> Built {
         let resolver = self.resolver();
         let readable = self.readable.values();
-        build(&self.objects, readable, &resolver, &self.options, &self.reviews)
+        let mut built = build(&self.objects, readable, &resolver, &self.options, &self.reviews);
+        built.mesh.authorities = self.bundles.authorities();
+        built
     }
 
     /// What is to be kept on the disk. Its addresses count until they are looked up again.
@@ -197,14 +206,18 @@ impl Index {
         let valid = self.objects.all().filter_map(|entry| entry.valid.as_ref());
         let objects: Vec<Arc<Value>> = valid.map(|said| said.object.clone()).collect();
         let resolver = self.resolver();
-        let references = needs(&self.objects, &self.options).references;
-        let found = references.into_iter().filter_map(|reference| {
-            let address = resolver.address(&reference).ok()?;
-            Some((reference, address))
+        let wanted = needs(&self.objects, &self.options).addresses;
+        let found = wanted.into_iter().filter_map(|wanted| {
+            let address = resolver.address(&wanted).ok()?;
+            Some((wanted, address))
         });
         let addresses: Addresses = found.collect();
         self.remembered.clone_from(&addresses);
-        Kept { objects, addresses }
+        Kept {
+            objects,
+            addresses,
+            bundles: self.bundles.authorities(),
+        }
     }
 
     fn resolver(&self) -> Resolver<'_> {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use millrace_model::{ObjectName, Reference};
+use millrace_crds::Wanted;
+use millrace_model::{Authorities, ObjectName, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ use crate::resolve::Addresses;
 pub(crate) struct Kept {
     pub(crate) objects: Vec<Arc<Value>>,
     pub(crate) addresses: Addresses,
+    /// The trust bundles.
+    pub(crate) bundles: Option<Authorities>,
 }
 
 /// The same in the file.
@@ -31,6 +34,8 @@ struct File {
     version: u32,
     objects: Vec<Value>,
     addresses: Vec<Address>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bundles: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +46,13 @@ struct Address {
     namespace: String,
     name: String,
     url: String,
+    /// The name of the address, where the document says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(default)]
+    secured: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authorities: Option<String>,
 }
 
 const VERSION: u32 = 1;
@@ -112,33 +124,49 @@ impl From<File> for Kept {
     fn from(file: File) -> Self {
         let address = |address: Address| {
             let url: Uri = address.url.parse().ok()?;
-            let reference = Reference {
-                api_version: address.api_version,
-                kind: address.kind,
-                name: ObjectName::new(address.namespace, address.name),
+            let wanted = Wanted {
+                resource: Reference {
+                    api_version: address.api_version,
+                    kind: address.kind,
+                    name: ObjectName::new(address.namespace, address.name),
+                },
+                address: address.address,
+                secured: address.secured,
             };
-            Some((reference, url))
+            let authorities = Ok(address.authorities.map(Authorities::new));
+            Some((wanted, millrace_crds::Address { url, authorities }))
         };
         Self {
             objects: file.objects.into_iter().map(Arc::new).collect(),
             addresses: file.addresses.into_iter().filter_map(address).collect(),
+            bundles: file.bundles.map(Authorities::new),
         }
     }
 }
 
 impl From<&Kept> for File {
     fn from(kept: &Kept) -> Self {
-        let address = |(reference, url): (&Reference, &Uri)| Address {
-            api_version: reference.api_version.clone(),
-            kind: reference.kind.clone(),
-            namespace: reference.name.namespace().to_owned(),
-            name: reference.name.name().to_owned(),
-            url: url.to_string(),
+        let text = |authorities: &Authorities| authorities.pem().to_owned();
+        let address = |(wanted, found): (&Wanted, &millrace_crds::Address)| {
+            let resource = &wanted.resource;
+            // One whose certificates cannot be used is looked up again.
+            let authorities = found.authorities.as_ref().ok()?;
+            Some(Address {
+                api_version: resource.api_version.clone(),
+                kind: resource.kind.clone(),
+                namespace: resource.name.namespace().to_owned(),
+                name: resource.name.name().to_owned(),
+                url: found.url.to_string(),
+                address: wanted.address.clone(),
+                secured: wanted.secured,
+                authorities: authorities.as_ref().map(text),
+            })
         };
         Self {
             version: VERSION,
             objects: kept.objects.iter().map(|object| Value::clone(object)).collect(),
-            addresses: kept.addresses.iter().map(address).collect(),
+            addresses: kept.addresses.iter().filter_map(address).collect(),
+            bundles: kept.bundles.as_ref().map(text),
         }
     }
 }
@@ -161,7 +189,25 @@ mod tests {
         };
         let kept = Kept {
             objects: vec![Arc::new(json!({"kind": "Broker"}))],
-            addresses: [(reference, Uri::from_static("http://ship.shop.svc/"))].into(),
+            addresses: [
+                (
+                    Wanted::of(reference.clone()),
+                    Uri::from_static("http://ship.shop.svc/").into(),
+                ),
+                (
+                    Wanted {
+                        resource: reference,
+                        address: Some("inner".to_owned()),
+                        secured: true,
+                    },
+                    millrace_crds::Address {
+                        url: Uri::from_static("https://ship.shop.svc/"),
+                        authorities: Ok(Some(Authorities::new("of the shop"))),
+                    },
+                ),
+            ]
+            .into(),
+            bundles: Some(Authorities::new("of all")),
         };
         write(&at, &kept).expect("written");
         assert_eq!(read(&at), kept);
@@ -169,6 +215,10 @@ mod tests {
         assert_eq!(read(&at), Kept::default());
         fs::write(at.join(NAME), "{\"version\":1,").expect("written");
         assert_eq!(read(&at), Kept::default());
+        // As an earlier version wrote it.
+        let before = r#"{"version":1,"objects":[],"addresses":[{"apiVersion":"v1","kind":"Service","namespace":"shop","name":"ship","url":"http://ship.shop.svc/"}]}"#;
+        fs::write(at.join(NAME), before).expect("written");
+        assert_eq!(read(&at).addresses.len(), 1);
         fs::write(at.join(NAME), "{\"version\":9,\"objects\":[1],\"addresses\":[]}").expect("written");
         assert_eq!(read(&at), Kept::default());
     }

@@ -9,8 +9,8 @@
 //! 2. [`watch`] follows the objects of one kind, [`watches`] opens and closes such watches, and [`kinds`]
 //!    says where each kind lies.
 //! 3. [`objects`] holds the documents of our kinds; [`targets`] the addresses of what they refer to
-//!    ([`service`] reads ports), and [`resolve`] answers from both. [`review`] asks what an ApiServerSource
-//!    may read.
+//!    ([`service`] reads ports), [`bundles`] whom to trust, and [`resolve`] answers from them. [`review`]
+//!    asks what an ApiServerSource may read.
 //! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
 //!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
 //!    Triggers are gone.
@@ -29,6 +29,7 @@ mod kinds;
 mod watch;
 mod watches;
 
+mod bundles;
 mod objects;
 mod resolve;
 mod review;

@@ -17,6 +17,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// Where producers reach the ingress: a Broker's address is this with `/namespace/name`.
     pub public_url: Uri,
+    /// The namespace in which Millrace itself is: its trust bundles count. `None`: that of the login.
+    pub own_namespace: Option<String>,
     /// The domain of the cluster, as in `name.namespace.svc.<domain>`.
     pub cluster_domain: String,
     /// A Broker that is created where there is none; the first mesh waits for it.

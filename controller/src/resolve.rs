@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use http::Uri;
-use millrace_crds::{Kind, Resolve};
+use millrace_crds::{Address, Kind, Resolve, Wanted};
 use millrace_model::{NoSecret, ObjectName, Reference, Unresolved};
 
 use crate::objects::{Objects, Standing};
 use crate::options::Options;
 use crate::review::{Question, Verdict};
-use crate::targets::{Targets, addressed};
+use crate::targets::{self, Targets};
 use crate::watch::Trouble;
 
 /// The Secrets that documents name: only whether each can be read. Those that are there are documents.
@@ -20,7 +19,7 @@ pub(crate) type Secrets = BTreeMap<ObjectName, Standing>;
 pub(crate) type Reviews = BTreeMap<Question, Verdict>;
 
 /// Addresses of an earlier run.
-pub(crate) type Addresses = BTreeMap<Reference, Uri>;
+pub(crate) type Addresses = BTreeMap<Wanted, Address>;
 
 /// Who answers.
 pub(crate) struct Resolver<'a> {
@@ -40,9 +39,10 @@ pub(crate) fn is_broker(reference: &Reference) -> bool {
 
 impl Resolver<'_> {
     /// A Broker that we do not serve, by the address that its own controller gave it.
-    fn foreign_broker(&self, name: &ObjectName) -> Result<Uri, Unresolved> {
+    fn foreign_broker(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        let name = &wanted.resource.name;
         match self.objects.get(Kind::Broker, name) {
-            Some(entry) => addressed(&entry.status),
+            Some(entry) => targets::Addresses::of(&entry.status).get(wanted),
             None => Err(self.absent(name)),
         }
     }
@@ -62,15 +62,15 @@ impl Resolver<'_> {
 }
 
 impl Resolve for Resolver<'_> {
-    fn address(&self, resource: &Reference) -> Result<Uri, Unresolved> {
-        let found = if is_broker(resource) {
-            self.foreign_broker(&resource.name)
+    fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        let found = if is_broker(&wanted.resource) {
+            self.foreign_broker(wanted)
         } else {
-            let target = self.targets.get(resource);
-            target.and_then(|target| target.address.clone())
+            let target = self.targets.get(&wanted.resource);
+            target.and_then(|target| target.addresses.get(wanted))
         };
         match found {
-            Err(Unresolved::Pending) => self.kept.get(resource).cloned().ok_or(Unresolved::Pending),
+            Err(Unresolved::Pending) => self.kept.get(wanted).cloned().ok_or(Unresolved::Pending),
             found => found,
         }
     }

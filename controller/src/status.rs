@@ -47,14 +47,21 @@ pub(crate) struct Status {
 }
 
 /// The fields that are ours; others in a status are left alone.
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 9] = [
     "observedGeneration",
     "conditions",
     "address",
-    "subscriberUri",
-    "deadLetterSinkUri",
-    "sinkUri",
+    SUBSCRIBER[0],
+    SUBSCRIBER[1],
+    DEAD_LETTER[0],
+    DEAD_LETTER[1],
+    SINK[0],
+    SINK[1],
 ];
+/// Where events go, and who vouches for that: as Knative names the fields.
+const SUBSCRIBER: [&str; 2] = ["subscriberUri", "subscriberCACerts"];
+const DEAD_LETTER: [&str; 2] = ["deadLetterSinkUri", "deadLetterSinkCACerts"];
+const SINK: [&str; 2] = ["sinkUri", "sinkCACerts"];
 /// Not yet in the mesh in effect.
 const NOT_UPDATED: &str = "DataPlaneNotUpdated";
 
@@ -78,11 +85,7 @@ impl Status {
                     address["audience"] = audience.into();
                 }
                 fields.push(("address", address));
-                fields.extend(
-                    dead_letter
-                        .as_ref()
-                        .and_then(|sink| scene.uri("deadLetterSinkUri", sink)),
-                );
+                fields.extend(dead_letter.iter().flat_map(|sink| scene.place(DEAD_LETTER, sink)));
                 conditions.push(Shown::met("Addressable", "Addressed"));
                 conditions.push(scene.plane("IngressReady", "EventsAccepted", draft, entry));
             }
@@ -91,12 +94,8 @@ impl Status {
                 dead_letter,
                 ..
             } => {
-                fields.extend(scene.uri("subscriberUri", subscriber));
-                fields.extend(
-                    dead_letter
-                        .as_ref()
-                        .and_then(|sink| scene.uri("deadLetterSinkUri", sink)),
-                );
+                fields.extend(scene.place(SUBSCRIBER, subscriber));
+                fields.extend(dead_letter.iter().flat_map(|sink| scene.place(DEAD_LETTER, sink)));
                 let sinks = dead_letter.iter().chain([subscriber]);
                 let missing: Vec<_> = sinks.filter_map(lacking).cloned().collect();
                 scene.say_command(&mut conditions, &missing);
@@ -107,7 +106,7 @@ impl Status {
                 conditions.extend(lanes::conditions(scene.lanes, &entry.uid, &entry.status, is_new));
             }
             Standing::Source { sink, missing } => {
-                fields.extend(scene.uri("sinkUri", sink));
+                fields.extend(scene.place(SINK, sink));
                 scene.say_command(&mut conditions, missing);
                 conditions
                     .extend(Question::of(entry, scene.options).map(|question| scene.permission(&question)));
@@ -150,13 +149,26 @@ impl Status {
 // === impl Scene ===
 
 impl Scene<'_> {
-    /// Where a target is reached, as a field of a status.
-    fn uri(&self, field: &'static str, target: &Result<Target, NoTarget>) -> Option<(&'static str, Value)> {
-        let url = match target.as_ref().ok()? {
-            Target::Http(uri) => uri.to_string(),
-            Target::Broker(broker) => self.options.address(broker),
-        };
-        Some((field, json!(url)))
+    /// Where a target is reached, and who vouches for it, as fields of a status.
+    fn place(
+        &self,
+        [uri, certificates]: [&'static str; 2],
+        target: &Result<Target, NoTarget>,
+    ) -> Vec<(&'static str, Value)> {
+        match target {
+            Ok(Target::Http {
+                uri: url,
+                authorities,
+            }) => {
+                let vouching = authorities.iter().map(|one| (certificates, json!(one.pem())));
+                [(uri, json!(url.to_string()))]
+                    .into_iter()
+                    .chain(vouching)
+                    .collect()
+            }
+            Ok(Target::Broker(broker)) => vec![(uri, json!(self.options.address(broker)))],
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Whether the data plane runs this generation.

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::Uri;
 use kube::core::DynamicObject;
-use millrace_model::{ObjectName, Reference, Unresolved};
+use millrace_crds::{Address, Wanted, authorities};
+use millrace_model::{ObjectName, OtherAddresses, Reference, Unresolved};
 use serde_json::{Value, json};
 
 use crate::objects::{Standing, name_of};
@@ -35,9 +35,18 @@ struct Shelf {
 /// An object that is referred to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) address: Result<Uri, Unresolved>,
+    pub(crate) addresses: Addresses,
     /// Its own condition `Ready`; `None` where it has none, or not yet for its newest generation.
     pub(crate) ready: Option<bool>,
+}
+
+/// The addresses of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Addresses {
+    /// A Service's by `http`, and by `https`.
+    Service(Box<[Result<Address, Unresolved>; 2]>),
+    /// Those that the object says, with their names.
+    Said(Vec<(Option<String>, Address)>),
 }
 
 // === impl Shelf ===
@@ -176,27 +185,67 @@ impl Target {
         domain: &str,
     ) -> Self {
         let status = &object["status"];
-        let address = if kind.is_service() {
-            service::address(name, object, domain)
+        let addresses = if kind.is_service() {
+            let by = |tls| service::address(name, object, domain, tls).map(Address::from);
+            Addresses::Service(Box::new([by(false), by(true)]))
         } else {
-            addressed(status)
+            Addresses::of(status)
         };
         let observed = status["observedGeneration"].as_i64();
         let is_current = observed.is_none_or(|observed| Some(observed) == generation);
         Self {
-            address,
+            addresses,
             ready: ready(status).filter(|_| is_current),
         }
     }
 }
 
-/// The address in the status of an object: the first of several, else the one.
-pub(crate) fn addressed(status: &Value) -> Result<Uri, Unresolved> {
-    let first = status.pointer("/addresses/0/url");
-    let url = first.or_else(|| status.pointer("/address/url"));
-    let url: Option<Uri> = url.and_then(Value::as_str).and_then(|url| url.parse().ok());
-    url.filter(|url| url.host().is_some() && url.scheme().is_some())
-        .ok_or(Unresolved::NotAddressable)
+// === impl Addresses ===
+
+impl Addresses {
+    /// The addresses in the status of an object: the list of them, else the one.
+    pub(crate) fn of(status: &Value) -> Self {
+        let list = status["addresses"].as_array().filter(|list| !list.is_empty());
+        let said = match list {
+            Some(list) => list.iter().collect(),
+            None => vec![&status["address"]],
+        };
+        Self::Said(said.into_iter().filter_map(address).collect())
+    }
+
+    /// The address that is wanted: that of the name, else the first.
+    pub(crate) fn get(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        let said = match self {
+            // As in Knative: a Service has no named addresses, so a name says nothing.
+            Self::Service(by) => return by[usize::from(wanted.secured)].clone(),
+            Self::Said(said) => said,
+        };
+        let first = said.first().ok_or(Unresolved::NotAddressable)?;
+        let Some(name) = &wanted.address else {
+            return Ok(first.1.clone());
+        };
+        let found = said.iter().find(|(named, _)| named.as_ref() == Some(name));
+        let found = found.map(|(_, address)| address.clone());
+        found.ok_or_else(|| {
+            let names = said.iter().filter_map(|(name, _)| name.clone());
+            Unresolved::from(OtherAddresses {
+                wanted: name.clone(),
+                names: names.collect(),
+            })
+        })
+    }
+}
+
+/// One address of a status, with its name.
+fn address(said: &Value) -> Option<(Option<String>, Address)> {
+    let url: http::Uri = said["url"].as_str()?.parse().ok()?;
+    if url.host().is_none() || url.scheme().is_none() {
+        return None;
+    }
+    let certificates = said["CACerts"].as_str().filter(|text| !text.is_empty());
+    let authorities = certificates.map(authorities).transpose();
+    let name = said["name"].as_str().filter(|name| !name.is_empty());
+    Some((name.map(str::to_owned), Address { url, authorities }))
 }
 
 fn ready(status: &Value) -> Option<bool> {

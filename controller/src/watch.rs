@@ -1,4 +1,5 @@
-//! One watch: the objects of a kind, of one namespace or of the whole cluster, and one Secret by its name.
+//! One watch: the objects of a kind, of one namespace or of the whole cluster; one Secret by its name; or
+//! trust bundles by their label.
 //!
 //! # Contract
 //! A list is told only when it is complete. A watch that ends, or whose history the API server has dropped
@@ -16,6 +17,7 @@ use millrace_crds::Kind;
 use millrace_model::ObjectName;
 use tokio::sync::mpsc;
 
+use crate::bundles;
 use crate::kinds;
 use crate::review::{self, Question, Verdict};
 use crate::targets::{self, TargetKind};
@@ -35,6 +37,8 @@ pub(crate) enum What {
     Ours(Kind),
     /// Those of a kind that documents refer to.
     Target(TargetKind),
+    /// The ConfigMaps that are trust bundles.
+    Bundles,
     /// One Secret.
     Secret(ObjectName),
     /// What an ApiServerSource may read: no objects, but a verdict that is asked for again and again.
@@ -136,8 +140,10 @@ impl Teller {
     async fn watch(&self, client: &Client, resource: &ApiResource, pause: &mut Duration) {
         let what = &self.watched.what;
         let mut config = watcher::Config::default().timeout(OPEN_FOR);
-        if let What::Secret(name) = what {
-            config = config.fields(&format!("metadata.name={}", name.name()));
+        match what {
+            What::Secret(name) => config = config.fields(&format!("metadata.name={}", name.name())),
+            What::Bundles => config = config.labels(bundles::LABEL),
+            What::Ours(_) | What::Target(_) | What::Review(_) => {}
         }
         let mut events = std::pin::pin!(watcher(api(client, &self.watched, resource), config));
         let mut listed = Vec::new();
@@ -180,7 +186,7 @@ async fn wait(pause: &mut Duration) {
 fn api(client: &Client, watched: &Watched, resource: &ApiResource) -> Api<DynamicObject> {
     let namespace = match &watched.what {
         What::Secret(name) => Some(name.namespace()),
-        What::Ours(_) | What::Target(_) | What::Review(_) => watched.namespace.as_deref(),
+        What::Ours(_) | What::Target(_) | What::Bundles | What::Review(_) => watched.namespace.as_deref(),
     };
     match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
@@ -192,6 +198,7 @@ fn api(client: &Client, watched: &Watched, resource: &ApiResource) -> Api<Dynami
 async fn resource(client: &Client, what: &What) -> Result<ApiResource, Trouble> {
     match what {
         What::Ours(kind) => Ok(kinds::resource(*kind)),
+        What::Bundles => Ok(bundles::resource()),
         What::Secret(_) => Ok(kinds::resource(Kind::Secret)),
         What::Target(kind) => look_up(client, kind).await,
         What::Review(_) => Err(Trouble::Missing),

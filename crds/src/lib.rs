@@ -5,7 +5,7 @@
 //!    an object of a cluster goes to [`Document::of_object`] at once. `tree` makes a tree in which every part
 //!    knows its line; `field` takes its fields one by one, and `report` collects each [`problem`], each
 //!    remark, and what the document names outside of all documents ([`external`]). `document` says what the
-//!    fields mean ([`duration`], [`quantity`] and `suggest` help).
+//!    fields mean ([`certificates`], [`duration`], [`quantity`] and `suggest` help).
 //! 2. **The mesh of them all.** [`assemble`](fn@assemble) looks up what they refer to, also with
 //!    [`Resolve`], and makes the mesh and the draft of each status ([`Draft`]).
 //!
@@ -32,6 +32,7 @@ pub mod problem;
 
 mod document;
 
+pub mod certificates;
 pub mod duration;
 pub mod quantity;
 mod suggest;
@@ -46,6 +47,7 @@ pub mod filter_text;
 pub mod load;
 
 pub use assemble::{Assembled, assemble};
+pub use certificates::authorities;
 pub use definition::{Manifest, manifests, reference};
 pub use document::Document;
 pub use document::destination::url;
@@ -58,5 +60,5 @@ pub use input::{Input, ReadError, read};
 pub use load::{Loaded, load, load_for_cluster, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
 pub use report::Origin;
-pub use resolve::Resolve;
+pub use resolve::{Address, Resolve, Wanted};
 pub use status::{Condition, ConditionStatus, ConditionType, Draft, Reason, Standing};

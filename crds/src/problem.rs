@@ -133,6 +133,8 @@ codes! {
     BadEventField = "bad-event-field",
     /// Not a URL that events can be sent to.
     BadUri = "bad-uri",
+    /// Certificates that cannot be used.
+    BadCertificate = "bad-certificate",
     /// Not the `host:port` of a server.
     BadAddress = "bad-address",
     /// Not a name that a Kafka topic can have, or not a pattern of such names.

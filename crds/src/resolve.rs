@@ -2,7 +2,27 @@
 
 use http::Uri;
 use millrace_event::ObjectName;
-use millrace_model::{NoSecret, Reference, Unresolved};
+use millrace_model::{Authorities, NoSecret, Reference, Unresolved};
+
+/// Which address of a resource a document means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Wanted {
+    /// The resource.
+    pub resource: Reference,
+    /// The name of the address, where the document says that (`ref.address`).
+    pub address: Option<String>,
+    /// The document says who vouches for it (`CACerts`), so a Service is called by `https`.
+    pub secured: bool,
+}
+
+/// Where a resource is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The URL.
+    pub url: Uri,
+    /// Who vouches for it, as the resource says. The error is a sentence: certificates that cannot be used.
+    pub authorities: Result<Option<Authorities>, String>,
+}
 
 /// Looks up what is not among the documents. An answer is data; the sentences are the `Display` of
 /// [`millrace_model::NoTarget`] and [`millrace_model::MissingSecret`].
@@ -16,7 +36,7 @@ pub trait Resolve {
     ///
     /// # Errors
     /// Why there is none.
-    fn address(&self, resource: &Reference) -> Result<Uri, Unresolved>;
+    fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved>;
 
     /// Whether documents of that namespace may refer to this resource. It is asked for every reference.
     fn may_refer(&self, _namespace: &str, _resource: &Reference) -> bool {
@@ -30,11 +50,34 @@ pub trait Resolve {
     fn secret(&self, secret: &ObjectName, key: &str) -> Result<Box<[u8]>, NoSecret>;
 }
 
+// === impl Wanted ===
+
+impl Wanted {
+    /// The address of a resource that has only one.
+    pub fn of(resource: Reference) -> Self {
+        Self {
+            resource,
+            address: None,
+            secured: false,
+        }
+    }
+}
+
+// === impl Address ===
+
+impl From<Uri> for Address {
+    /// A URL for which nobody else vouches.
+    fn from(url: Uri) -> Self {
+        let authorities = Ok(None);
+        Self { url, authorities }
+    }
+}
+
 /// A cluster that nobody has looked at: what is not in the files may be there.
 pub(crate) struct SomeCluster;
 
 impl Resolve for SomeCluster {
-    fn address(&self, _: &Reference) -> Result<Uri, Unresolved> {
+    fn address(&self, _: &Wanted) -> Result<Address, Unresolved> {
         Err(Unresolved::Pending)
     }
 
@@ -47,8 +90,8 @@ impl Resolve for SomeCluster {
 pub(crate) struct Files;
 
 impl Resolve for Files {
-    fn address(&self, resource: &Reference) -> Result<Uri, Unresolved> {
-        Err(if crate::document::destination::is_broker(resource) {
+    fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        Err(if crate::document::destination::is_broker(&wanted.resource) {
             Unresolved::NotFound
         } else {
             Unresolved::NeedsKubernetes

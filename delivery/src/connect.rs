@@ -2,19 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::auth::Identity;
 use crate::endpoint::Endpoint;
 use crate::guard::Guard;
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::shortage;
 use crate::stream::Wire;
-use crate::tls::Tls;
+use crate::tls::{Terms, Tls};
 
 /// The most time for connecting, TLS included: much less than a subscriber may take for its answer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -34,13 +32,13 @@ pub(crate) async fn connect(
     endpoint: &Endpoint,
     addresses: &[SocketAddr],
     guard: &Guard,
-    (tls, identity): (&Tls, Option<&Arc<Identity>>),
+    (tls, terms): (&Tls, Terms<'_>),
     limit: Duration,
 ) -> Result<Wire, Unmade> {
     let connecting = async {
         let tcp = first_reachable(&endpoint.host, addresses, guard, limit).await?;
         if endpoint.tls {
-            let shaken = tls.handshake(&endpoint.host, tcp, identity).await?;
+            let shaken = tls.handshake(&endpoint.host, tcp, terms).await?;
             Ok(Wire::Tls(Box::new(shaken)))
         } else {
             Ok(Wire::Plain(tcp))

@@ -12,13 +12,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
 use millrace_budget::Hold;
 use millrace_model::Shortage;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::auth::Shown;
 use crate::connector::Shared;
+use crate::endpoint::To;
 use crate::exchange::{Answer, Bounds, Open};
 use crate::means::Means;
 use crate::metrics::Class;
@@ -26,6 +27,7 @@ use crate::no_answer::{NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::outgoing::{Owner, Parked};
 use crate::patience::Patience;
+use crate::tls::Terms;
 use crate::{Outcome, Request};
 
 /// The first and the longest pause before another try, after the kernel had run out of something.
@@ -79,9 +81,10 @@ impl Connection {
     }
 
     /// As [`Connection::try_attempt`], but waits as long as it takes for what is short.
-    pub async fn attempt(&mut self, uri: &Uri, request: &Request<'_>) -> Outcome {
+    pub async fn attempt(&mut self, to: impl Into<To<'_>>, request: &Request<'_>) -> Outcome {
+        let to = to.into();
         loop {
-            match self.try_attempt(uri, request).await {
+            match self.try_attempt(to, request).await {
                 Ok(outcome) => return outcome,
                 Err(shortage) => self.room(shortage).await,
             }
@@ -104,14 +107,19 @@ impl Connection {
     /// Once the target has sent the head of a 2xx that announces no reply, the event is delivered, whether or
     /// not the rest of the answer comes. After a head that announces a reply the body is needed: without it
     /// the attempt has failed.
-    pub async fn try_attempt(&mut self, uri: &Uri, request: &Request<'_>) -> Result<Outcome, Shortage> {
+    pub async fn try_attempt(
+        &mut self,
+        to: impl Into<To<'_>>,
+        request: &Request<'_>,
+    ) -> Result<Outcome, Shortage> {
+        let to = to.into();
         self.reply_stored();
         let began = Instant::now();
         let (mut progress, patience) = (Progress::default(), Patience::new(began));
         let end = began + request.timeout;
         let mut alarm = self.alarm.take().unwrap_or_else(|| Box::pin(sleep_until(end)));
         let delivered = {
-            let delivery = pin!(self.deliver(uri, request, &patience, &mut progress));
+            let delivery = pin!(self.deliver(to, request, &patience, &mut progress));
             patience.limit(end, alarm.as_mut(), delivery).await
         };
         self.alarm = Some(alarm);
@@ -203,7 +211,7 @@ impl Connection {
     /// again.
     async fn deliver(
         &mut self,
-        uri: &Uri,
+        to: To<'_>,
         request: &Request<'_>,
         patience: &Patience,
         progress: &mut Progress,
@@ -234,9 +242,13 @@ impl Connection {
             progress.shown = Some(shown?);
         }
         let identity = progress.shown.as_ref().and_then(Shown::identity);
+        let terms = Terms {
+            identity,
+            authorities: to.authorities,
+        };
         let mut kept = slot.take().or_else(|| parked.take());
         if let Some(open) = &mut kept
-            && !open.takes(uri, identity).await
+            && !open.takes(to, identity).await
         {
             means.permit = kept.take().map(|open| open.into_permit());
         }
@@ -247,14 +259,14 @@ impl Connection {
                 Some(open) => open,
                 // Boxed: connecting is rare.
                 None => {
-                    let connecting = means.connect(shared, parked.owner(), uri, request.timeout, identity);
+                    let connecting = means.connect(shared, parked.owner(), to.uri, request.timeout, terms);
                     Box::pin(connecting).await?
                 }
             };
             progress.connected = true;
             let exchanged = {
                 let shown = progress.shown.as_ref().map(|shown| (shown, shared.clock.now()));
-                let http = request.http(uri, open.host(), std::mem::take(headers), shown);
+                let http = request.http(to.uri, open.host(), std::mem::take(headers), shown);
                 let sent = pin!(open.send(http));
                 open.exchange(sent, &bounds, &mut progress.answer).await
             };

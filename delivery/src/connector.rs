@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_budget::Part;
 use millrace_event::Clock;
+use millrace_model::Authorities;
 use millrace_secrets::{SecretReader, SecretRule};
 use rustls::pki_types::CertificateDer;
 
@@ -118,6 +119,12 @@ impl Connector {
     pub fn with_roots(mut self, roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
         Arc::make_mut(&mut self.shared).tls = Tls::with_roots(roots)?;
         Ok(self)
+    }
+
+    /// Trusts these for every https target, beside those whom the machine trusts, instead of those that were
+    /// given before. Connections that are open go on.
+    pub fn trust(&self, bundles: Option<&Authorities>) {
+        self.shared.tls.trust(bundles);
     }
 
     /// The guard that is asked about each address: for code that connects by itself.

@@ -1,9 +1,20 @@
-//! Where a URL leads: scheme, host and port, and the Host header for it. Parsed once per connection.
+//! Where an attempt goes ([`To`]), and where its URL leads: scheme, host and port, and the Host header for
+//! it. Parsed once per connection.
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
+use millrace_model::Authorities;
 
 use crate::no_answer::NoAnswer;
+
+/// Where an attempt goes.
+#[derive(Clone, Copy, Debug)]
+pub struct To<'a> {
+    /// An absolute `http` or `https` URL.
+    pub uri: &'a Uri,
+    /// Who vouches for it, beside those whom the machine trusts.
+    pub authorities: Option<&'a Authorities>,
+}
 
 /// The far end of a connection, as a URL names it.
 #[derive(Clone, Debug)]
@@ -16,6 +27,16 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
     /// The Host header: without user information, and without the port that the scheme implies.
     pub(crate) host_header: HeaderValue,
+}
+
+// === impl To ===
+
+impl<'a> From<&'a Uri> for To<'a> {
+    /// A URL for which nobody else vouches.
+    fn from(uri: &'a Uri) -> Self {
+        let authorities = None;
+        Self { uri, authorities }
+    }
 }
 
 // === impl Endpoint ===

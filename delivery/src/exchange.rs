@@ -11,22 +11,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use millrace_budget::{Hold, Part};
 use millrace_event::http::is_claimed;
+use millrace_model::Authorities;
 
 use crate::auth::Identity;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, To};
 use crate::no_answer::{self, NoAnswer, Unmade};
 use crate::outcome::BODY_KEPT;
 use crate::patience::Patience;
 use crate::permits::Permit;
 use crate::reply_memory::ReplyMemory;
 use crate::stream::{Heard, Stream, Wire};
+use crate::tls::Terms;
 
 /// Bytes of an answer's head that are read at most; as much as our own ingress reads of a request's. hyper
 /// itself stops at 100 header lines.
@@ -37,6 +39,8 @@ pub(crate) struct Open {
     endpoint: Endpoint,
     /// The client certificate that it shows.
     identity: Option<Arc<Identity>>,
+    /// Who else was trusted when it was made.
+    authorities: Option<Authorities>,
     heard: Heard,
     sender: http1::SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<Stream>, Full<Bytes>>,
@@ -101,7 +105,7 @@ impl Open {
     /// Speaks HTTP/1.1 on a new connection to `endpoint`.
     pub(crate) async fn new(
         endpoint: Endpoint,
-        identity: Option<Arc<Identity>>,
+        terms: Terms<'_>,
         wire: Wire,
         permit: Permit,
     ) -> Result<Self, NoAnswer> {
@@ -115,7 +119,8 @@ impl Open {
         let (sender, driver) = handshake.map_err(|error| NoAnswer::from_hyper(&error, false))?;
         Ok(Self {
             endpoint,
-            identity,
+            identity: terms.identity.cloned(),
+            authorities: terms.authorities.cloned(),
             heard,
             sender,
             driver,
@@ -129,10 +134,11 @@ impl Open {
         self.permit
     }
 
-    /// Whether this connection can take a request for `uri` of this client: it leads there, nobody has closed
-    /// it and nothing is left over of the last answer.
-    pub(crate) async fn takes(&mut self, uri: &Uri, identity: Option<&Arc<Identity>>) -> bool {
-        self.endpoint.is(uri) && self.shows(identity) && self.is_idle().await
+    /// Whether this connection can take a request of this client: it leads there, the same authorities vouch
+    /// for it, nobody has closed it and nothing is left over of the last answer.
+    pub(crate) async fn takes(&mut self, to: To<'_>, identity: Option<&Arc<Identity>>) -> bool {
+        let is_vouched_for = !self.endpoint.tls || self.authorities.as_ref() == to.authorities;
+        self.endpoint.is(to.uri) && is_vouched_for && self.shows(identity) && self.is_idle().await
     }
 
     /// Whether it shows this client certificate, or none.

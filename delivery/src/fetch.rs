@@ -18,6 +18,7 @@ use crate::exchange::Bounds;
 use crate::means::Means;
 use crate::no_answer::Unmade;
 use crate::patience::Patience;
+use crate::tls::Terms;
 
 /// The bounds of a fetch.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +60,7 @@ impl Share {
             Unmade::Short(shortage) => NotFetched(format!("something is short here: {shortage}")),
         };
         let mut means = Means::default();
-        let open = means.connect(&self.shared, &self.owner, url, limits.time, None);
+        let open = means.connect(&self.shared, &self.owner, url, limits.time, Terms::default());
         let mut open = open.await.map_err(unmade)?;
         let mut request = http::Request::new(Full::new(Bytes::new()));
         *request.method_mut() = Method::GET;

@@ -47,6 +47,7 @@ pub use attempt::Request;
 pub use auth::{Auth, Sender};
 pub use connection::Connection;
 pub use connector::{Connector, ConnectorOptions, Share};
+pub use endpoint::To;
 pub use fetch::{FetchLimits, NotFetched};
 pub use metrics::Metrics;
 pub use outcome::{BODY_KEPT, Failure, Outcome, Verdict};

@@ -1,12 +1,10 @@
 //! What a slot holds, or waits for, before its next attempt can connect.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use millrace_model::Shortage;
 
-use crate::auth::Identity;
 use crate::connect::{self, connect};
 use crate::connector::Shared;
 use crate::endpoint::Endpoint;
@@ -15,6 +13,7 @@ use crate::no_answer::Unmade;
 use crate::outgoing::{Owner, Short};
 use crate::permits::{Pending, Permit};
 use crate::resolve::{Lookup, Resolved, Resolver};
+use crate::tls::Terms;
 
 /// What the next attempt needs before it can connect, as far as the slot has it.
 #[derive(Debug, Default)]
@@ -30,14 +29,14 @@ pub(crate) struct Means {
 
 impl Means {
     /// A new connection. The name is looked up before a permit is asked for, so that no permit is held
-    /// meanwhile. The target is shown `identity` in the handshake.
+    /// meanwhile.
     pub(crate) async fn connect(
         &mut self,
         shared: &Shared,
         owner: &Owner,
         uri: &Uri,
         timeout: Duration,
-        identity: Option<&Arc<Identity>>,
+        terms: Terms<'_>,
     ) -> Result<Box<Open>, Unmade> {
         let endpoint = Endpoint::of(uri)?;
         // The addresses stay valid until the permit is there: another lookup would begin from the start.
@@ -58,11 +57,9 @@ impl Means {
         };
         let limit = timeout.min(connect::LIMIT);
         let (guard, tls) = (&shared.options.guard, &shared.tls);
-        let wire = connect(&endpoint, &addresses, guard, (tls, identity), limit).await?;
+        let wire = connect(&endpoint, &addresses, guard, (tls, terms), limit).await?;
         shared.metrics.connections.inc();
-        Ok(Box::new(
-            Open::new(endpoint, identity.cloned(), wire, permit).await?,
-        ))
+        Ok(Box::new(Open::new(endpoint, terms, wire, permit).await?))
     }
 
     /// A permit for a connection; `None`: the slot now waits in line for one.

@@ -20,7 +20,7 @@ pub struct OwnIngress {
 
 /// The target; where it is a URL of our own ingress, the Broker that the URL names.
 pub fn own_broker(target: Target, own: OwnIngress) -> Target {
-    let Target::Http(uri) = &target else {
+    let Target::Http { uri, .. } = &target else {
         return target;
     };
     match broker_of(uri) {
@@ -75,14 +75,14 @@ mod tests {
             ("http://10.0.0.1:8080/shop/default", false),
         ];
         for (uri, is_broker) in cases {
-            let target = Target::Http(uri.parse().expect("a uri"));
+            let target = Target::http(uri.parse().expect("a uri"));
             assert_eq!(
                 matches!(own_broker(target.clone(), own), Target::Broker(_)),
                 is_broker,
                 "{uri}"
             );
             let none = own_broker(target, OwnIngress::default());
-            assert!(matches!(none, Target::Http(_)), "{uri}");
+            assert!(matches!(none, Target::Http { .. }), "{uri}");
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::{Shortage, Target};
 
-use crate::{Connection, Failure, Outcome, Request, Verdict};
+use crate::{Connection, Failure, Outcome, Request, To, Verdict};
 
 /// A target that takes many events at the price of one, all or none.
 pub struct Batches<'a> {
@@ -27,7 +27,10 @@ pub async fn try_attempt(
     connection: &mut Connection,
 ) -> Result<Outcome, Shortage> {
     match target {
-        Target::Http(uri) => connection.try_attempt(uri, request).await,
+        Target::Http { uri, authorities } => {
+            let authorities = authorities.as_ref();
+            connection.try_attempt(To { uri, authorities }, request).await
+        }
         Target::Broker(broker) => {
             connection.rest();
             // Boxed: a delivery to a URL has room for this future in its task too.
@@ -39,7 +42,7 @@ pub async fn try_attempt(
 /// The way in for whole batches. `None`: the target takes events one by one.
 pub fn batches<'a>(target: &'a Target, intake: &'a dyn Intake) -> Option<Batches<'a>> {
     match target {
-        Target::Http(_) => None,
+        Target::Http { .. } => None,
         Target::Broker(broker) => Some(Batches { intake, broker }),
     }
 }

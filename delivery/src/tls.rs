@@ -2,13 +2,17 @@
 //! needed, so that a mesh without https pays nothing for it.
 //!
 //! `SSL_CERT_FILE` and `SSL_CERT_DIR` name the certificates, as for curl; otherwise they are the machine's.
-//! [`crate::trust`] checks a target against them.
+//! A destination may name more, and so may trust bundles. [`crate::trust`] checks a target against them.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
+use millrace_model::Authorities;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls_native_certs::CertificateResult;
@@ -19,23 +23,51 @@ use tokio_rustls::client::TlsStream;
 
 use crate::auth::Identity;
 use crate::no_answer::{NoAnswer, Unmade};
-use crate::trust::Verifier;
+use crate::trust::{Pool, Verifier};
 use crate::{shortage, tls_words};
 
 /// The variables that name certificates to use instead of the machine's.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
+/// Sets of authorities beside the machine's for which connectors are kept; those used last.
+const SETS_KEPT: usize = 64;
+
 /// What all TLS connections share. Clones share what was loaded.
 #[derive(Clone, Default)]
 pub(crate) struct Tls {
-    loaded: Arc<OnceCell<Loaded>>,
+    shared: Arc<Shared>,
 }
 
-/// What the root certificates became.
-struct Loaded {
+#[derive(Default)]
+struct Shared {
+    /// The machine's certificates.
+    machine: OnceCell<Arc<Pool>>,
+    known: Mutex<Known>,
+}
+
+/// Whom else to trust, and what was made of it.
+#[derive(Default)]
+struct Known {
+    /// Those of trust bundles: they vouch for every target.
+    bundles: Option<Arc<Pool>>,
+    /// The connectors used last, the newest first.
+    recent: VecDeque<(Option<Authorities>, Arc<Trusting>)>,
+}
+
+/// What makes connections to targets for which the same authorities vouch: so their sessions can be resumed.
+struct Trusting {
     verifier: Arc<Verifier>,
     /// It shows no certificate of ours.
     connector: TlsConnector,
+}
+
+/// How a connection is secured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms<'a> {
+    /// The client certificate that it shows.
+    pub(crate) identity: Option<&'a Arc<Identity>>,
+    /// Who vouches for the target, beside those who vouch for every one.
+    pub(crate) authorities: Option<&'a Authorities>,
 }
 
 /// What is wrong with the certificates that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, one sentence each. Empty
@@ -82,9 +114,25 @@ fn missing(name: &str, path: &Path) -> Option<String> {
 impl Tls {
     /// TLS that trusts these certificates and not the machine's.
     pub(crate) fn with_roots(roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
+        let machine = Arc::new(Pool::new(roots, &provider())?);
         Ok(Self {
-            loaded: Arc::new(OnceCell::new_with(Some(Loaded::new(roots)?))),
+            shared: Arc::new(Shared {
+                machine: OnceCell::new_with(Some(machine)),
+                known: Mutex::default(),
+            }),
         })
+    }
+
+    /// Trusts these for every target, instead of those that were given before. New connections obey.
+    pub(crate) fn trust(&self, bundles: Option<&Authorities>) {
+        let pool = bundles.and_then(|bundles| {
+            let pool = pool(bundles);
+            let refused = |error: &rustls::Error| tracing::error!(%error, "trust bundles cannot be used");
+            pool.inspect_err(refused).ok()
+        });
+        let mut known = self.shared.known.lock();
+        known.bundles = pool;
+        known.recent.clear();
     }
 
     /// Speaks TLS on a fresh connection to `host`, and checks that it is that host. The host is shown the
@@ -93,18 +141,17 @@ impl Tls {
         &self,
         host: &str,
         tcp: TcpStream,
-        identity: Option<&Arc<Identity>>,
+        terms: Terms<'_>,
     ) -> Result<TlsStream<TcpStream>, Unmade> {
         let name = host
             .to_owned()
             .try_into()
             .map_err(|_| NoAnswer::Tls(format!("`{host}` is not a host name")))?;
-        // A failure is not kept: the next attempt looks for certificates again.
-        let loaded = self.loaded.get_or_try_init(load).await?;
-        let connector = match identity {
-            None => &loaded.connector,
+        let trusting = self.trusting(terms.authorities).await?;
+        let connector = match terms.identity {
+            None => trusting.connector.clone(),
             Some(identity) => identity
-                .connector(&loaded.verifier)
+                .connector(&trusting.verifier)
                 .map_err(|error| NoAnswer::Tls(tls_words::error(&error, host)))?,
         };
         connector
@@ -115,18 +162,65 @@ impl Tls {
                 None => NoAnswer::Tls(tls_words::handshake(&error, host)).into(),
             })
     }
+
+    /// What makes connections to targets for which these vouch, too.
+    async fn trusting(&self, authorities: Option<&Authorities>) -> Result<Arc<Trusting>, Unmade> {
+        let bundles = {
+            let mut known = self.shared.known.lock();
+            if let Some(found) = known.found(authorities) {
+                return Ok(found);
+            }
+            known.bundles.clone()
+        };
+        let refused = |error: rustls::Error| NoAnswer::Tls(tls_words::error(&error, ""));
+        let own = authorities.map(pool).transpose().map_err(refused)?;
+        let mut pools: Vec<_> = own.into_iter().chain(bundles.clone()).collect();
+        // A failure is not kept: the next attempt looks for certificates again.
+        let is_whole = match self.shared.machine.get_or_try_init(load).await {
+            Ok(machine) => {
+                pools.push(machine.clone());
+                true
+            }
+            Err(Unmade::Failed(NoAnswer::NoRoots(_))) if !pools.is_empty() => false,
+            Err(unmade) => return Err(unmade),
+        };
+        let trusting = Arc::new(Trusting::new(pools).map_err(refused)?);
+        let mut known = self.shared.known.lock();
+        if is_whole && known.bundles.as_ref().map(Arc::as_ptr) == bundles.as_ref().map(Arc::as_ptr) {
+            known.keep(authorities.cloned(), trusting.clone());
+        }
+        Ok(trusting)
+    }
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls")
-            .field("loaded", &self.loaded.initialized())
+            .field("loaded", &self.shared.machine.initialized())
             .finish()
     }
 }
 
+// === impl Known ===
+
+impl Known {
+    fn found(&mut self, authorities: Option<&Authorities>) -> Option<Arc<Trusting>> {
+        let is_it = |(of, _): &(Option<Authorities>, _)| of.as_ref() == authorities;
+        let found = self.recent.iter().position(is_it)?;
+        let newest = self.recent.remove(found)?;
+        let trusting = newest.1.clone();
+        self.recent.push_front(newest);
+        Some(trusting)
+    }
+
+    fn keep(&mut self, authorities: Option<Authorities>, trusting: Arc<Trusting>) {
+        self.recent.push_front((authorities, trusting));
+        self.recent.truncate(SETS_KEPT);
+    }
+}
+
 /// Reads the roots, on a thread that may block on files.
-async fn load() -> Result<Loaded, Unmade> {
+async fn load() -> Result<Arc<Pool>, Unmade> {
     let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs)
         .await
         .map_err(|error| NoAnswer::NoRoots(error.to_string()))?;
@@ -141,7 +235,9 @@ async fn load() -> Result<Loaded, Unmade> {
     if found.certs.is_empty() {
         return Err(NoAnswer::NoRoots(why_none(&found)).into());
     }
-    Loaded::new(&found.certs).map_err(|error| NoAnswer::NoRoots(tls_words::error(&error, "")).into())
+    let pool = Pool::new(&found.certs, &provider());
+    pool.map(Arc::new)
+        .map_err(|error| NoAnswer::NoRoots(tls_words::error(&error, "")).into())
 }
 
 fn short(error: &rustls_native_certs::Error) -> Option<millrace_model::Shortage> {
@@ -158,16 +254,24 @@ fn why_none(found: &CertificateResult) -> String {
         .map_or_else(|| "the store is empty".to_owned(), ToString::to_string)
 }
 
-// === impl Loaded ===
+// === impl Trusting ===
 
-impl Loaded {
-    fn new(roots: &[CertificateDer<'static>]) -> Result<Self, rustls::Error> {
-        let verifier = Arc::new(Verifier::new(roots, &provider())?);
+impl Trusting {
+    fn new(pools: Vec<Arc<Pool>>) -> Result<Self, rustls::Error> {
+        let verifier = Arc::new(Verifier::new(pools, &provider()));
         Ok(Self {
             connector: connector(verifier.clone(), None)?,
             verifier,
         })
     }
+}
+
+/// The certificates of a text.
+fn pool(authorities: &Authorities) -> Result<Arc<Pool>, rustls::Error> {
+    let certificates: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(authorities.pem().as_bytes()).collect();
+    let certificates = certificates.map_err(|error| rustls::Error::General(error.to_string()))?;
+    Pool::new(&certificates, &provider()).map(Arc::new)
 }
 
 fn provider() -> Arc<CryptoProvider> {

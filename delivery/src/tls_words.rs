@@ -46,8 +46,8 @@ pub(crate) fn error(error: &Error, host: &str) -> String {
 fn certificate(wrong: &CertificateError, host: &str) -> String {
     match wrong {
         CertificateError::UnknownIssuer => {
-            "the certificate is not signed by a trusted authority; SSL_CERT_FILE can name a file with \
-             its authority, or with the certificate itself"
+            "the certificate is not signed by a trusted authority; `CACerts` of the destination can name its \
+             authority, or the certificate itself, and so can the file that SSL_CERT_FILE names"
                 .to_owned()
         }
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -74,7 +74,8 @@ fn certificate(wrong: &CertificateError, host: &str) -> String {
             "the certificate is not one of a server (extendedKeyUsage)".to_owned()
         }
         CertificateError::Other(other) if trust::says_authority(other) => {
-            "the certificate is its own authority and is not trusted; SSL_CERT_FILE can name it".to_owned()
+            "the certificate is its own authority and is not trusted; `CACerts` of the destination can name it, and \
+             so can the file that SSL_CERT_FILE names".to_owned()
         }
         CertificateError::Other(other) => {
             format!("the certificate is not taken: {}", words(&other.0.to_string()))
@@ -134,8 +135,8 @@ mod tests {
         let cases: [(Error, &str); 11] = [
             (
                 CertificateError::UnknownIssuer.into(),
-                "the certificate is not signed by a trusted authority; SSL_CERT_FILE can name a file with its \
-                 authority, or with the certificate itself",
+                "the certificate is not signed by a trusted authority; `CACerts` of the destination can name its \
+                 authority, or the certificate itself, and so can the file that SSL_CERT_FILE names",
             ),
             (
                 CertificateError::ExpiredContext {

@@ -1,4 +1,5 @@
-//! Whether a target's certificate is trusted: signed by one of the roots, or itself one of them.
+//! Whether a target's certificate is trusted: signed by one of the roots, or itself one of them. The roots
+//! are those of the machine, of trust bundles and of the destination; each counts by itself.
 //!
 //! The second kind is what `openssl req -x509` makes and what people name with `SSL_CERT_FILE`: a self-signed
 //! certificate that claims to be an authority. curl accepts it; webpki by itself holds that an authority
@@ -15,22 +16,31 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
-/// webpki's own verifier, and the trusted certificates that it does not accept.
+/// Certificates from one place: the machine's, those of trust bundles, or those of one destination.
 #[derive(Debug)]
-pub(crate) struct Verifier {
+pub(crate) struct Pool {
     webpki: Arc<WebPkiServerVerifier>,
-    /// The roots as they stand in their files.
+    /// The certificates as they stand in their files.
     roots: HashSet<Vec<u8>>,
 }
 
-// === impl Verifier ===
+/// Trusts what any of its pools vouches for.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    pools: Vec<Arc<Pool>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
-impl Verifier {
+// === impl Pool ===
+
+impl Pool {
     /// # Errors
     /// When none of these is a certificate.
     pub(crate) fn new(
@@ -47,20 +57,8 @@ impl Verifier {
             roots: roots.iter().map(|root| root.to_vec()).collect(),
         })
     }
-}
 
-/// Whether the error means that a server showed a certificate which claims to be an authority. webpki checks
-/// a certificate's time before its purpose, so this error means that the time is right.
-pub(crate) fn says_authority(error: &OtherError) -> bool {
-    matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-}
-
-fn is_authority(error: &Error) -> bool {
-    matches!(error, Error::InvalidCertificate(CertificateError::Other(other)) if says_authority(other))
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
+    fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -79,6 +77,53 @@ impl ServerCertVerifier for Verifier {
             verified => verified,
         }
     }
+}
+
+// === impl Verifier ===
+
+impl Verifier {
+    /// Pools that are asked in this order.
+    pub(crate) fn new(pools: Vec<Arc<Pool>>, provider: &CryptoProvider) -> Self {
+        let algorithms = provider.signature_verification_algorithms;
+        Self { pools, algorithms }
+    }
+}
+
+/// Whether the error means that a server showed a certificate which claims to be an authority. webpki checks
+/// a certificate's time before its purpose, so this error means that the time is right.
+pub(crate) fn says_authority(error: &OtherError) -> bool {
+    matches!(error.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+fn is_authority(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(CertificateError::Other(other)) if says_authority(other))
+}
+
+/// Whether the error only says that a pool does not know who signed the certificate: another pool may say
+/// more.
+fn says_little(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer))
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut told = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        for pool in &self.pools {
+            match pool.verify(end_entity, intermediates, server_name, ocsp_response, now) {
+                Ok(verified) => return Ok(verified),
+                Err(error) if says_little(&told) => told = error,
+                Err(_) => {}
+            }
+        }
+        Err(told)
+    }
 
     fn verify_tls12_signature(
         &self,
@@ -86,7 +131,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -95,10 +140,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

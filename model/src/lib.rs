@@ -1,10 +1,11 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`], [`state`], and
-//! [`shortage`] for what Millrace itself has run out of).
+//! [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`],
+//! [`state`], and [`shortage`] for what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
 pub mod auth;
+pub mod authorities;
 pub mod broker;
 pub mod mesh;
 pub mod policy;
@@ -18,11 +19,12 @@ pub mod target;
 pub mod trigger;
 
 pub use auth::{Auth, ClientCertificate, Credentials};
+pub use authorities::Authorities;
 pub use broker::{Broker, OnFull, Retention};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
-pub use reference::{NoTarget, Reference, Unresolved};
+pub use reference::{NoTarget, OtherAddresses, Reference, Unresolved};
 pub use secret::{MissingSecret, NamedFile, NoSecret, Secret};
 pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};

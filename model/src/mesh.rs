@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Broker, ObjectName, Source, SourceKey, Trigger};
+use crate::{Authorities, Broker, ObjectName, Source, SourceKey, Trigger};
 
 /// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before
 /// (`Arc`).
@@ -17,6 +17,8 @@ pub struct Mesh {
     pub triggers: BTreeMap<ObjectName, Arc<Trigger>>,
     /// The sources by kind and name, also those that cannot run.
     pub sources: BTreeMap<SourceKey, Arc<Source>>,
+    /// Who vouches for every `https` target, beside those whom the machine trusts (trust bundles).
+    pub authorities: Option<Authorities>,
 }
 
 // === impl Mesh ===
@@ -36,7 +38,9 @@ impl Mesh {
         let brokers = share(&mut self.brokers, &before.brokers);
         let triggers = share(&mut self.triggers, &before.triggers);
         let sources = share(&mut self.sources, &before.sources);
-        self.revision = before.revision + u64::from(!(brokers && triggers && sources));
+        let authorities = self.authorities == before.authorities;
+        let is_same = brokers && triggers && sources && authorities;
+        self.revision = before.revision + u64::from(!is_same);
         self
     }
 

@@ -38,12 +38,25 @@ pub enum Unresolved {
     OtherNamespace,
     /// The resource has no address.
     NotAddressable,
+    /// The resource has addresses, and none of this name (`ref.address`).
+    NoSuchAddress(Box<OtherAddresses>),
+    /// What the resource says of its address names certificates that cannot be used (`CACerts`): in words.
+    BadCertificates(String),
     /// The resource is a Broker whose document is invalid.
     Invalid,
     /// It has not been looked up yet. Unlike the others, this says nothing about the resource.
     Pending,
     /// Only Kubernetes knows the addresses of such resources, and there is none here.
     NeedsKubernetes,
+}
+
+/// The addresses of a resource, none of which has the name that a document asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherAddresses {
+    /// The name.
+    pub wanted: String,
+    /// The names that there are.
+    pub names: Vec<String>,
 }
 
 /// Why there is no target.
@@ -70,6 +83,14 @@ impl fmt::Display for Reference {
             name,
         } = self;
         write!(f, "{kind} {name} ({api_version})")
+    }
+}
+
+// === impl OtherAddresses ===
+
+impl From<OtherAddresses> for Unresolved {
+    fn from(other: OtherAddresses) -> Self {
+        Self::NoSuchAddress(Box::new(other))
     }
 }
 
@@ -111,7 +132,8 @@ impl Unresolved {
                 let ports = ports.join(" and ");
                 write!(
                     f,
-                    "the {kind} {name} has the ports {ports}: name one of them `http`, or write a `uri`"
+                    "the {kind} {name} has the ports {ports}: name one of them `http` (`https` where there are `CACerts`), or \
+                     write a `uri`"
                 )
             }
             Self::Forbidden => write!(
@@ -125,6 +147,21 @@ impl Unresolved {
                  namespace (--refs same-namespace)"
             ),
             Self::NotAddressable => write!(f, "the {kind} {name} has no address (`status.address.url`)"),
+            Self::NoSuchAddress(other) => {
+                let OtherAddresses { wanted, names } = &**other;
+                write!(
+                    f,
+                    "the {kind} {name} has no address of the name `{wanted}` (`ref.address`): "
+                )?;
+                match names.as_slice() {
+                    [] => f.write_str("its addresses have no names"),
+                    names => write!(f, "it has {}", list(names)),
+                }
+            }
+            Self::BadCertificates(why) => write!(
+                f,
+                "the {kind} {name} names certificates for its address (`CACerts`) that cannot be used: {why}"
+            ),
             Self::Invalid => write!(f, "the {kind} {name} is invalid, as its own status says"),
             Self::Pending => write!(f, "the {kind} {name} has not been looked up yet"),
             Self::NeedsKubernetes => write!(
@@ -132,6 +169,16 @@ impl Unresolved {
                 "the address of {reference} is known to Kubernetes only; without it, write a `uri`"
             ),
         }
+    }
+}
+
+/// `a`, `b` and `c`.
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -156,7 +203,8 @@ mod tests {
             ),
             (
                 Unresolved::Ambiguous { ports },
-                "the Service shop/ship has the ports 8080 and 9090: name one of them `http`, or write a `uri`",
+                "the Service shop/ship has the ports 8080 and 9090: name one of them `http` (`https` where there are \
+                 `CACerts`), or write a `uri`",
             ),
             (
                 Unresolved::Forbidden,
@@ -171,6 +219,28 @@ mod tests {
             (
                 Unresolved::NotAddressable,
                 "the Service shop/ship has no address (`status.address.url`)",
+            ),
+            (
+                OtherAddresses {
+                    wanted: "inner".to_owned(),
+                    names: ["a", "b", "c"].map(str::to_owned).to_vec(),
+                }
+                .into(),
+                "the Service shop/ship has no address of the name `inner` (`ref.address`): it has `a`, `b` and `c`",
+            ),
+            (
+                OtherAddresses {
+                    wanted: "inner".to_owned(),
+                    names: Vec::new(),
+                }
+                .into(),
+                "the Service shop/ship has no address of the name `inner` (`ref.address`): its addresses have no \
+                 names",
+            ),
+            (
+                Unresolved::BadCertificates("certificate 2 cannot be read".to_owned()),
+                "the Service shop/ship names certificates for its address (`CACerts`) that cannot be used: \
+                 certificate 2 cannot be read",
             ),
             (
                 Unresolved::Invalid,

@@ -5,20 +5,37 @@ use std::fmt;
 use http::Uri;
 use millrace_event::ObjectName;
 
+use crate::Authorities;
+
 /// A target of deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// An absolute `http` or `https` URL.
-    Http(Uri),
+    /// A URL.
+    Http {
+        /// An absolute `http` or `https` URL.
+        uri: Uri,
+        /// Who vouches for it, beside those whom the machine trusts (`CACerts`).
+        authorities: Option<Authorities>,
+    },
     /// A Broker of this mesh: through its intake, without HTTP.
     Broker(ObjectName),
+}
+
+// === impl Target ===
+
+impl Target {
+    /// A URL behind which nobody is trusted but those whom the machine trusts.
+    pub fn http(uri: Uri) -> Self {
+        let authorities = None;
+        Self::Http { uri, authorities }
+    }
 }
 
 impl fmt::Display for Target {
     /// The URL, or `broker:namespace/name`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(uri) => write!(f, "{uri}"),
+            Self::Http { uri, .. } => write!(f, "{uri}"),
             Self::Broker(name) => write!(f, "broker:{name}"),
         }
     }

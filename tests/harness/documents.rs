@@ -16,9 +16,21 @@ pub struct Trigger {
     name: String,
     subscriber: String,
     broker: String,
+    /// Who vouches for the subscriber, in PEM.
+    authorities: String,
     annotations: Vec<(String, String)>,
     /// Lines below `spec`, in YAML's flow style.
     spec: Vec<String>,
+}
+
+/// A destination in YAML's flow style: a URL, and who vouches for it.
+pub fn vouched(uri: &str, pem: &str) -> String {
+    let certificates = if pem.is_empty() {
+        String::new()
+    } else {
+        format!(", CACerts: \"{}\"", pem.escape_default())
+    };
+    format!("{{uri: \"{uri}\"{certificates}}}")
 }
 
 // === impl Documents ===
@@ -107,7 +119,10 @@ impl Documents {
         );
         let mut spec = vec![format!("broker: {}", trigger.broker)];
         spec.extend(trigger.spec.iter().cloned());
-        spec.push(format!("subscriber: {{uri: \"{}\"}}", trigger.subscriber));
+        spec.push(format!(
+            "subscriber: {}",
+            vouched(&trigger.subscriber, &trigger.authorities)
+        ));
         self.document("Trigger", &metadata, &format!("spec:\n  {}", spec.join("\n  ")))
     }
 
@@ -127,9 +142,17 @@ impl Trigger {
             name,
             subscriber,
             broker: "default".to_owned(),
+            authorities: String::new(),
             annotations: Vec::new(),
             spec: Vec::new(),
         }
+    }
+
+    /// With these `CACerts` of its subscriber.
+    #[must_use]
+    pub fn authorities(mut self, pem: &str) -> Self {
+        pem.clone_into(&mut self.authorities);
+        self
     }
 
     /// On another Broker of `shop`.

@@ -1,5 +1,6 @@
 //! TLS before a subscriber, with a certificate of the test's choice, and as a client of the ingress.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::certificates::Authority;
 use crate::{Sink, within};
 
 /// A certificate and its key, in PEM form.
@@ -81,6 +83,22 @@ pub fn self_signed(hosts: &[&str], authority: bool) -> anyhow::Result<Identity> 
         certificate: params.self_signed(&key)?.pem(),
         key: key.serialize_pem(),
     })
+}
+
+/// A certificate for this machine, signed by an authority of its own; and that authority's, in PEM form.
+///
+/// # Errors
+/// When a file cannot be written or read.
+pub fn signed() -> anyhow::Result<(Identity, String)> {
+    let folder = tempfile::tempdir()?;
+    // Unique names: an issuer is found by its name.
+    let authority = Authority::make(folder.path(), &format!("test-{:x}", fastrand::u64(..)))?;
+    let pair = authority.server("server")?;
+    let identity = Identity {
+        certificate: fs::read_to_string(pair.certificate)?,
+        key: fs::read_to_string(pair.key)?,
+    };
+    Ok((identity, fs::read_to_string(authority.file)?))
 }
 
 /// Serves TLS with this certificate at the returned address, as long as the test runs, and passes requests on

@@ -1,15 +1,15 @@
-//! Promise: an https subscriber is trusted as curl would trust it, and errors are told in words. No proxy is
-//! used.
+//! Promise: an https subscriber is trusted as curl would trust it, or as its own document says, and errors
+//! are told in words. No proxy is used.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::documents::{Documents, Trigger, vouched};
 use millrace_tests::mesh::Setup;
 use millrace_tests::tls::{self, Identity};
-use millrace_tests::{Event, Mesh, Sink, named, wait_until, within};
+use millrace_tests::{Answer, Event, Mesh, Sink, named, wait_until, within};
 use tokio::net::TcpListener;
 
 const ONCE: &str = "{retry: 0}";
@@ -119,6 +119,88 @@ async fn what_is_not_trusted_is_refused_in_words() -> anyhow::Result<()> {
         }
     }
     assert_eq!(sink.count("/ship"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn subscriber_and_dead_letter_sink_are_trusted_as_their_documents_say_and_no_other_is()
+-> anyhow::Result<()> {
+    let (sink, folder) = (Sink::start().await?, tempfile::tempdir()?);
+    let [(ship, of_ship), (dead, of_dead)] = [tls::signed()?, tls::signed()?];
+    let [ship, dead] = [tls::before(&sink, &ship).await?, tls::before(&sink, &dead).await?];
+    let reply = Event::new("reply", "answer");
+    sink.answer("/ship", [Answer::reply(&reply)]);
+    sink.answer("/refusing", [Answer::status(400)]);
+    let delivery = |pem: &str| {
+        let to = vouched(&format!("https://{dead}/dead"), pem);
+        format!("{{retry: 0, deadLetterSink: {to}}}")
+    };
+    let of = |name: &str, wanted: &str, delivery: &str| {
+        Trigger::new(name, &format!("https://{ship}/{name}"))
+            .attributes(&format!("{{type: {wanted}}}"))
+            .delivery(delivery)
+    };
+    let documents = Documents::broker()
+        .trigger(&of("ship", "order", ONCE).authorities(&of_ship))
+        .trigger(&of("again", "answer", ONCE).authorities(&of_ship))
+        .trigger(&of("refusing", "order", &delivery(&of_dead)).authorities(&of_ship))
+        // Who vouches for the subscriber does not vouch for its sink, nor for another Trigger's subscriber.
+        .trigger(&of("parking", "refused", &delivery("")).authorities(&of_ship))
+        .trigger(&of("distrusting", "order", ONCE))
+        .trigger(&of("mistaken", "order", ONCE).authorities(&of_dead));
+    sink.answer("/parking", [Answer::status(400)]);
+    let none = file(folder.path(), &tls::self_signed(&["127.0.0.1"], true)?)?;
+    let setup = Setup::new(documents.text())?
+        .environment("SSL_CERT_FILE", &none.to_string_lossy())
+        .environment("SSL_CERT_DIR", "");
+    let mesh = setup.start().await?;
+    mesh.send(
+        "shop/default",
+        &[Event::new("1", "order"), Event::new("2", "refused")],
+    )
+    .await?;
+    sink.wait_for("/ship", 1).await?;
+    sink.wait_for("/again", 1).await?;
+    sink.wait_for("/dead", 1).await?;
+    mesh.admin().until_parked(3).await?;
+    for name in ["parking", "distrusting", "mistaken"] {
+        let state = mesh.admin().trigger(&format!("shop/{name}")).await?;
+        let told = state["lastFailure"]["reason"].as_str().unwrap_or_default();
+        let expected = "the TLS handshake failed: the certificate is not signed by a trusted authority";
+        assert!(told.starts_with(expected), "{name}: {told}");
+    }
+    assert_eq!(
+        (sink.ids("/dead"), sink.ids("/again")),
+        (vec!["1".to_owned()], vec!["reply".to_owned()])
+    );
+    assert_eq!((sink.count("/distrusting"), sink.count("/mistaken")), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_certificates_of_a_document_count_from_the_next_delivery_on() -> anyhow::Result<()> {
+    let (sink, folder) = (Sink::start().await?, tempfile::tempdir()?);
+    let [(identity, right), (_, wrong)] = [tls::signed()?, tls::signed()?];
+    let address = tls::before(&sink, &identity).await?;
+    let documents = |pem: &str| {
+        let trigger = Trigger::new("ship", &format!("https://{address}/ship")).delivery(ONCE);
+        Documents::broker().trigger(&trigger.authorities(pem))
+    };
+    let none = file(folder.path(), &tls::self_signed(&["127.0.0.1"], true)?)?;
+    let setup = Setup::new(documents(&wrong).text())?
+        .environment("SSL_CERT_FILE", &none.to_string_lossy())
+        .environment("SSL_CERT_DIR", "");
+    let mesh = setup.start().await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    mesh.admin().until_parked(1).await?;
+    mesh.reload(documents(&right).text()).await?;
+    mesh.send("shop/default", &[Event::new("2", "x")]).await?;
+    sink.wait_for("/ship", 1).await?;
+    // The connection stays open, and is not used for deliveries that do not trust what it was made with.
+    mesh.reload(documents(&wrong).text()).await?;
+    mesh.send("shop/default", &[Event::new("3", "x")]).await?;
+    mesh.admin().until_parked(2).await?;
+    assert_eq!(sink.ids("/ship"), ["2"]);
     Ok(())
 }
 

@@ -259,7 +259,7 @@ pub(crate) mod tests {
     };
 
     pub(crate) fn settings(retry: u32, sink: Option<Result<&str, ()>>) -> Settings {
-        let http = |uri: &str| Target::Http(uri.parse().expect("a uri"));
+        let http = |uri: &str| Target::http(uri.parse().expect("a uri"));
         let trigger = Trigger {
             name: ObjectName::new("shop", "ship"),
             uid: None,

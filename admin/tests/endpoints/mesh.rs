@@ -33,7 +33,7 @@ pub(crate) fn mesh() -> Mesh {
         broker: name("shop/default"),
         compiled: Arc::new(Compiled::new(&filters).unwrap()),
         filters,
-        subscriber: Ok(Target::Http(
+        subscriber: Ok(Target::http(
             "http://me:secret@127.0.0.1:9001/ship".parse().unwrap(),
         )),
         subscriber_auth: None,
@@ -66,6 +66,7 @@ pub(crate) fn mesh() -> Mesh {
             .map(|trigger| (trigger.name.clone(), Arc::new(trigger)))
             .collect(),
         sources: BTreeMap::new(),
+        authorities: None,
     }
 }
 

@@ -36,7 +36,7 @@ fn a_service_is_resolved_lost_and_found_again() {
 fn a_kind_that_may_not_be_listed_everywhere_is_watched_where_it_is_referred_to() {
     let mut world = World::with(vec![broker("shop/b", None)], vec![to_service("shop/t")]);
     let kind = service_kind();
-    let references = needs(&world.objects, &world.options).references;
+    let references = needs(&world.objects, &world.options).references();
     assert_eq!(references, [reference("v1", "Service", "shop/ship")].into());
     let scopes = |world: &mut World| -> BTreeSet<Option<String>> {
         let places = world.targets.want(&references, false).into_iter();
@@ -58,6 +58,66 @@ fn a_kind_that_may_not_be_listed_everywhere_is_watched_where_it_is_referred_to()
     world.apply();
     assert_eq!(world.ready(Kind::Trigger, "shop/t"), "Ready=True Ready");
     assert!(world.targets.want(&BTreeSet::new(), false).is_empty());
+}
+
+#[test]
+fn an_address_says_its_name_and_who_vouches_for_it() {
+    const CERTIFICATE: &str = include_str!("../../../crds/tests/data/authority.pem");
+    let kind = TargetKind {
+        api_version: "example.com/v1".to_owned(),
+        kind: "Widget".to_owned(),
+    };
+    let widget = |status: Value| {
+        let mut widget = object(&kind.api_version, &kind.kind, "shop/w", json!({}));
+        widget.data["status"] = status;
+        crate::targets::strip(&mut widget);
+        widget
+    };
+    let to = |name: &str, address: Option<&str>| {
+        let reference =
+            json!({"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "address": address});
+        let spec = json!({"broker": "b", "subscriber": {"ref": reference}});
+        object(BROKER, "Trigger", name, spec)
+    };
+    let triggers = vec![to("shop/any", None), to("shop/inner", Some("inner"))];
+    let mut world = World::with(vec![broker("shop/b", None)], triggers);
+    let mut see = |status: Value| {
+        let listed = News::Listed(vec![widget(status)]);
+        world.targets.see(&kind, None, listed, "cluster.local");
+        world.apply();
+        let fields = |name: &str| {
+            let drafts = world.build().drafts;
+            let draft = drafts.into_iter().find(|draft| draft.key.name == named(name));
+            world.status(&draft.expect("a draft")).fields
+        };
+        let said = ["shop/any", "shop/inner"].map(|name| world.ready(Kind::Trigger, name));
+        (said, fields("shop/any"), fields("shop/inner"))
+    };
+    let ready = || "Ready=True Ready".to_owned();
+
+    let outer = json!({"name": "outer", "url": "https://w.example/"});
+    let inner = json!({"name": "inner", "url": "https://w.shop.svc/", "CACerts": CERTIFICATE});
+    let (said, any, of_inner) = see(json!({"address": outer, "addresses": [outer, inner]}));
+    assert_eq!(said, [ready(), ready()]);
+    assert_eq!(any, [("subscriberUri", json!("https://w.example/"))]);
+    let expected = [
+        ("subscriberUri", json!("https://w.shop.svc/")),
+        ("subscriberCACerts", json!(CERTIFICATE)),
+    ];
+    assert_eq!(of_inner, expected);
+
+    let (said, any, of_inner) = see(json!({"address": outer}));
+    let lost = "Ready=False AddressNotFound the Widget shop/w has no address of the name `inner` (`ref.address`): it \
+                has `outer`";
+    assert_eq!(said, [ready(), lost.to_owned()]);
+    assert_eq!((any.len(), of_inner.len()), (1, 0));
+
+    let broken = json!({"name": "inner", "url": "https://w.shop.svc/", "CACerts": "trust me"});
+    let (said, ..) = see(json!({"addresses": [outer, broken]}));
+    assert_eq!(said[0], ready());
+    let why = "Ready=False InvalidCertificates the Widget shop/w names certificates for its address (`CACerts`) that \
+               cannot be used: a certificate in PEM is expected";
+    assert!(said[1].starts_with(why), "{}", said[1]);
 }
 
 #[test]
@@ -113,7 +173,7 @@ fn references_lead_to_no_other_namespace_if_the_operator_says_so() {
     );
     world.apply();
     assert_eq!(world.ready(Kind::Trigger, "shop/away"), "Ready=True Ready");
-    assert_eq!(needs(&world.objects, &world.options).references.len(), 1);
+    assert_eq!(needs(&world.objects, &world.options).addresses.len(), 1);
     world.options.same_namespace = true;
     world.apply();
     for name in ["shop/away", "shop/service"] {
@@ -122,7 +182,7 @@ fn references_lead_to_no_other_namespace_if_the_operator_says_so() {
     }
     assert_eq!(world.ready(Kind::Trigger, "shop/home"), "Ready=True Ready");
     assert!(
-        needs(&world.objects, &world.options).references.is_empty(),
+        needs(&world.objects, &world.options).addresses.is_empty(),
         "nor is it watched"
     );
 }

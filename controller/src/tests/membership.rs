@@ -125,13 +125,14 @@ fn what_is_kept_makes_the_same_mesh_until_the_first_complete_list() {
         again.objects.remember(Value::clone(&said.object));
     }
     let address = Uri::from_static("http://ship.shop.svc.cluster.local/");
-    again.kept = [(reference("v1", "Service", "shop/ship"), address)].into();
+    let wanted = Wanted::of(reference("v1", "Service", "shop/ship"));
+    again.kept = [(wanted, address.into())].into();
     let (before, after) = (world.build(), again.build());
     assert_eq!(before.members, after.members);
     assert_eq!(before.mesh.brokers, after.mesh.brokers);
     let of = |built: &Built, name: &str| built.mesh.triggers[&named(name)].clone();
     assert_eq!(of(&before, "shop/t"), of(&after, "shop/t"));
-    let target: Target = Target::Http(Uri::from_static("http://ship.shop.svc.cluster.local/in?x=y"));
+    let target: Target = Target::http(Uri::from_static("http://ship.shop.svc.cluster.local/in?x=y"));
     assert_eq!(of(&after, "shop/s").subscriber, Ok(target));
     again.objects.see(Kind::Trigger, None, News::Listed(vec![]));
     assert!(again.names().1.is_empty());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use kube::core::DynamicObject;
-use millrace_crds::{Document, Draft, Kind};
+use millrace_crds::{Document, Draft, Kind, Wanted};
 use millrace_model::status::SourceStatus;
 use millrace_model::{ObjectName, Reference, SourceKey, SourceKind, SourceState, Target, Unresolved};
 use serde_json::{Value, json};
@@ -60,6 +60,7 @@ impl World {
             options: Options {
                 default_class: true,
                 namespaces: Vec::new(),
+                own_namespace: Some("mill".to_owned()),
                 public_url: Uri::from_static("http://millrace.mill.svc.cluster.local"),
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,

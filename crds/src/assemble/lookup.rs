@@ -4,18 +4,20 @@ use std::collections::HashMap;
 
 use http::Uri;
 use millrace_event::ObjectName;
-use millrace_model::{Auth, MissingSecret, NoSecret, NoTarget, Reference, Secret, Target, Unresolved};
+use millrace_model::{
+    Auth, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference, Secret, Target, Unresolved,
+};
 
 use std::sync::Arc;
 
 use crate::document::auth::{AuthRef, Word};
 use crate::document::broker::BrokerDocument;
-use crate::document::destination::{Destination, is_broker};
+use crate::document::destination::{Destination, Place, is_broker};
 use crate::document::kinds::Kind;
 use crate::document::secret::SecretRef;
 use crate::document::{Content, Document};
 use crate::problem::shown;
-use crate::resolve::Resolve;
+use crate::resolve::{Resolve, Wanted};
 
 /// The documents by name, and who knows the rest.
 pub(super) struct Lookup<'a> {
@@ -62,26 +64,35 @@ impl<'a> Lookup<'a> {
 
     /// Where a destination of a document in the namespace `home` leads.
     pub(super) fn target(&self, destination: &Destination, home: &str) -> Result<Target, NoTarget> {
-        let denied = destination.reference();
-        if let Some(denied) = denied.filter(|reference| !self.resolve.may_refer(home, reference)) {
-            return Err(NoTarget::Unresolved(denied.clone(), Unresolved::OtherNamespace));
-        }
-        match destination {
-            Destination::Url(uri) => Ok(Target::Http(uri.clone())),
-            Destination::Resource(reference, _)
-                if is_broker(reference) && self.brokers.contains_key(&reference.name) =>
-            {
-                self.broker(reference)
-                    .map(|broker| Target::Broker(broker.broker.name.clone()))
+        let (wanted, relative) = match &destination.place {
+            Place::Url(uri) => {
+                return Ok(Target::Http {
+                    uri: uri.clone(),
+                    authorities: destination.authorities.clone(),
+                });
             }
-            Destination::Resource(reference, relative) => {
-                let address = self.resolve.address(reference);
-                let target = address.and_then(|address| join(&address, relative));
-                target
-                    .map(Target::Http)
-                    .map_err(|why| NoTarget::Unresolved(reference.clone(), why))
-            }
+            Place::Resource(wanted, relative) => (wanted, relative),
+        };
+        let resource = &wanted.resource;
+        let unresolved = |why| NoTarget::Unresolved(resource.clone(), why);
+        if !self.resolve.may_refer(home, resource) {
+            return Err(unresolved(Unresolved::OtherNamespace));
         }
+        if is_broker(resource) && self.brokers.contains_key(&resource.name) {
+            let broker = self.broker(resource)?;
+            has_address(wanted).map_err(unresolved)?;
+            return Ok(Target::Broker(broker.broker.name.clone()));
+        }
+        let address = self.resolve.address(wanted).map_err(unresolved)?;
+        // What the document says counts more than what the resource says.
+        let authorities = match &destination.authorities {
+            Some(own) => Some(own.clone()),
+            None => address
+                .authorities
+                .map_err(|why| unresolved(Unresolved::BadCertificates(why)))?,
+        };
+        let uri = join(&address.url, relative).map_err(unresolved)?;
+        Ok(Target::Http { uri, authorities })
     }
 
     /// A secret, or where it is found later. One that is nowhere is also noted in `missing`.
@@ -144,6 +155,19 @@ impl<'a> Lookup<'a> {
             Some(_) => Err(NoSecret::Invalid),
             None => self.resolve.secret(name, key),
         }
+    }
+}
+
+/// Whether a Broker of the mesh has the address that is wanted. It is reached without any, so each name that
+/// Knative gives to addresses of Brokers will do.
+fn has_address(wanted: &Wanted) -> Result<(), Unresolved> {
+    const NAMES: [&str; 2] = ["http", "https"];
+    match &wanted.address {
+        Some(name) if !NAMES.contains(&name.as_str()) => Err(Unresolved::from(OtherAddresses {
+            wanted: shown(name),
+            names: NAMES.map(str::to_owned).to_vec(),
+        })),
+        Some(_) | None => Ok(()),
     }
 }
 

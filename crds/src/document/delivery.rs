@@ -245,9 +245,13 @@ fn positive(field: &Field<'_>, report: &mut Report) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::destination::Place;
 
     fn sink(name: &str) -> Option<Sink> {
-        let destination = Destination::Url(format!("http://{name}/").parse().expect("a URL"));
+        let destination = Destination {
+            place: Place::Url(format!("http://{name}/").parse().expect("a URL")),
+            authorities: None,
+        };
         Some(Sink {
             destination,
             at: Mark { line: 1, column: 1 },

@@ -3,22 +3,32 @@
 use http::Uri;
 use http::uri::PathAndQuery;
 use millrace_event::ObjectName;
-use millrace_model::Reference;
+use millrace_model::{Authorities, Reference};
 
 use super::kinds::{self, EVENTING_V1, Whose};
 use super::metadata::{label, subdomain};
+use crate::certificates::authorities;
 use crate::external::Named;
 use crate::field::Field;
 use crate::problem::{Code, shown};
 use crate::report::Report;
+use crate::resolve::Wanted;
 
 /// Where events go, before references are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub(crate) struct Destination {
+    pub(crate) place: Place,
+    /// Who vouches for it (`CACerts`).
+    pub(crate) authorities: Option<Authorities>,
+}
+
+/// What a destination names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
     /// An absolute URL.
     Url(Uri),
     /// A resource, and a URL relative to its address, which may be empty.
-    Resource(Reference, String),
+    Resource(Wanted, String),
 }
 
 /// The reference to a Broker.
@@ -43,16 +53,13 @@ impl Destination {
         let mut object = field.object(report)?;
         let reference = object.take("ref");
         let uri = object.take("uri");
-        for name in ["CACerts", "audience"] {
-            if let Some(field) = object.take(name)
-                && field.text(report).is_some_and(|text| !text.is_empty())
-            {
-                field.refuse(
-                    report,
-                    Code::NotSupported,
-                    format!("`{name}` is not supported by this version"),
-                );
-            }
+        let certificates = object.take("CACerts");
+        let authorities = certificates.and_then(|field| vouching(&field, report));
+        if let Some(field) = object.take("audience")
+            && field.text(report).is_some_and(|text| !text.is_empty())
+        {
+            let message = "`audience` is not supported by this version";
+            field.refuse(report, Code::NotSupported, message);
         }
         if reference.is_none() && uri.is_none() {
             report.problem(
@@ -63,11 +70,34 @@ impl Destination {
             );
         }
         object.close(report);
-        match (reference, uri) {
+        let place = match (reference, uri) {
             (None, None) => None,
-            (None, Some(uri)) => absolute(&uri, report).map(Self::Url),
-            (Some(reference), uri) => Self::refer(&reference, uri.as_ref(), namespace, report),
+            (None, Some(uri)) => absolute(&uri, report).map(Place::Url),
+            (Some(reference), uri) => {
+                let place = Place::refer(&reference, uri.as_ref(), namespace, report);
+                place.map(|place| place.secured(authorities.is_some()))
+            }
+        }?;
+        Some(Self { place, authorities })
+    }
+
+    /// The resource whose address is asked for.
+    pub(crate) fn wanted(&self) -> Option<&Wanted> {
+        match &self.place {
+            Place::Url(_) => None,
+            Place::Resource(wanted, _) => Some(wanted),
         }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn secured(mut self, is_vouched_for: bool) -> Self {
+        if let Self::Resource(wanted, _) = &mut self {
+            wanted.secured = is_vouched_for;
+        }
+        self
     }
 
     fn refer(
@@ -76,7 +106,7 @@ impl Destination {
         namespace: &str,
         report: &mut Report,
     ) -> Option<Self> {
-        let reference = reference(field, namespace, report);
+        let wanted = reference(field, namespace, report);
         let mut relative = "";
         if let Some(uri) = uri {
             relative = uri.text(report)?;
@@ -85,7 +115,8 @@ impl Destination {
                 uri.refuse(report, Code::ConflictingFields, message);
                 return None;
             }
-            if reference.as_ref().is_some_and(is_broker) && !relative.is_empty() {
+            let is_broker = wanted.as_ref().is_some_and(|wanted| is_broker(&wanted.resource));
+            if is_broker && !relative.is_empty() {
                 uri.refuse(
                     report,
                     Code::NotSupported,
@@ -99,14 +130,18 @@ impl Destination {
             uri.refuse(report, Code::BadUri, message);
             return None;
         }
-        Some(Self::Resource(reference?, relative.to_owned()))
+        Some(Self::Resource(wanted?, relative.to_owned()))
     }
+}
 
-    /// The resource that it refers to.
-    pub(crate) fn reference(&self) -> Option<&Reference> {
-        match self {
-            Self::Url(_) => None,
-            Self::Resource(reference, _) => Some(reference),
+/// Who vouches for a destination. An empty text says nothing, as in Knative.
+fn vouching(field: &Field<'_>, report: &mut Report) -> Option<Authorities> {
+    let text = field.text(report).filter(|text| !text.is_empty())?;
+    match authorities(text) {
+        Ok(authorities) => Some(authorities),
+        Err(message) => {
+            field.refuse(report, Code::BadCertificate, message);
+            None
         }
     }
 }
@@ -117,8 +152,8 @@ fn is_relative(text: &str) -> bool {
     !text.starts_with("//") && !text.contains('#') && joined.parse::<PathAndQuery>().is_ok()
 }
 
-/// Reads a reference of a document in `namespace`.
-fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Reference> {
+/// Reads a reference of a document in `namespace`, and which of the resource's addresses is meant.
+fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Wanted> {
     let mut object = field.object(report)?;
     let kind = object
         .require("kind", report)
@@ -130,7 +165,7 @@ fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<
         Some(field) => label(&field, report),
         None => Some(namespace),
     };
-    let _picks_one_of_several_addresses = object.text("address", report);
+    let address = object.text("address", report).filter(|name| !name.is_empty());
     if let Some(group) = object.take("group") {
         group.refuse(
             report,
@@ -149,10 +184,14 @@ fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<
         field.refuse(report, Code::BadReference, message);
         return None;
     }
-    Some(Reference {
+    let resource = Reference {
         api_version,
         kind,
         name,
+    };
+    Some(Wanted {
+        address: address.map(str::to_owned),
+        ..Wanted::of(resource)
     })
 }
 
@@ -221,7 +260,7 @@ pub fn url(text: &str) -> Result<Uri, &'static str> {
 
 /// A `brokerRef`: a Broker of the document's own namespace.
 pub(crate) fn broker_ref(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Reference> {
-    let reference = reference(field, namespace, report)?;
+    let reference = reference(field, namespace, report)?.resource;
     if !is_broker(&reference) {
         field.refuse(
             report,

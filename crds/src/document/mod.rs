@@ -17,7 +17,6 @@ pub(crate) mod source;
 pub(crate) mod trigger;
 
 use millrace_event::ObjectName;
-use millrace_model::Reference;
 use serde_json::Value;
 
 use self::auth::{AuthRef, Word};
@@ -33,6 +32,7 @@ use crate::external::External;
 use crate::field::{Field, Object};
 use crate::problem::{Code, Mark, Problem, Remark, shown};
 use crate::report::{Origin, Report};
+use crate::resolve::Wanted;
 use crate::tree::{self, Node};
 
 /// Kinds of others that are skipped without a word.
@@ -154,23 +154,16 @@ impl Document {
         matches!(&self.key, Some(key) if key.kind != Kind::Secret)
     }
 
-    /// The resources that it refers to, each as often as it does: a Trigger's Broker first.
-    pub fn references(&self) -> Vec<&Reference> {
+    /// The resources where it sends events to, each as often as it does; also Brokers.
+    pub fn wanted(&self) -> Vec<&Wanted> {
         let destinations = match &self.content {
             Some(Content::Broker(broker)) => vec![broker.delivery.own_sink()],
             Some(Content::Trigger(trigger)) => vec![Some(&trigger.subscriber), trigger.delivery.own_sink()],
             Some(Content::Source(source)) => vec![source.sink.as_ref()],
             Some(Content::Secret(_)) | None => Vec::new(),
         };
-        let broker = match &self.content {
-            Some(Content::Trigger(trigger)) => Some(&trigger.broker),
-            _ => None,
-        };
         let destinations = destinations.into_iter().flatten();
-        broker
-            .into_iter()
-            .chain(destinations.filter_map(Destination::reference))
-            .collect()
+        destinations.filter_map(Destination::wanted).collect()
     }
 
     /// The entries of Secrets that it refers to, each as often as it does: the Secret, and the name of the

@@ -90,6 +90,10 @@ words! {
         OtherNamespace,
         /// A resource has no address.
         NotAddressable,
+        /// A resource has addresses, but none of the name that is asked for.
+        AddressNotFound,
+        /// A resource names certificates for its address that cannot be used.
+        InvalidCertificates,
         /// A resource has not been looked up yet.
         NotResolvedYet,
         /// Only Kubernetes knows the address.
@@ -263,6 +267,8 @@ fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
         Unresolved::Forbidden => Reason::Forbidden,
         Unresolved::OtherNamespace => Reason::OtherNamespace,
         Unresolved::NotAddressable => Reason::NotAddressable,
+        Unresolved::NoSuchAddress(_) => Reason::AddressNotFound,
+        Unresolved::BadCertificates(_) => Reason::InvalidCertificates,
         Unresolved::Invalid => Reason::BrokerInvalid,
         Unresolved::Pending => Reason::NotResolvedYet,
         Unresolved::NeedsKubernetes => Reason::NeedsKubernetes,

@@ -104,7 +104,7 @@ fn what_others_refer_to_may_come_later() {
     assert_eq!(ready(&after.drafts[0]), "BrokerReady=True");
     let trigger = &after.mesh.triggers[&name("shop/ship")];
     assert_eq!(trigger.delivery.retry, 3, "what the Broker gives its Triggers");
-    let expected = Target::Http("http://127.0.0.1:9001/ship".parse().expect("a URL"));
+    let expected = Target::http("http://127.0.0.1:9001/ship".parse().expect("a URL"));
     assert_eq!(trigger.subscriber, Ok(expected));
     assert_eq!(trigger.uid.as_deref(), Some("uid-of-ship"));
 }

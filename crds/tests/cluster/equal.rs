@@ -38,7 +38,7 @@ fn an_object_is_the_same_document_as_its_yaml() {
         let ours = Document::of_object(&object(version, kind, name, annotations, spec));
         let text = of_text(&format!("apiVersion: {version}\nkind: {kind}\n{yaml}"));
         assert_eq!(ours.key, text.key, "{name}");
-        assert_eq!(ours.references(), text.references(), "{name}");
+        assert_eq!(ours.wanted(), text.wanted(), "{name}");
         assert_eq!(ours.secrets(), text.secrets(), "{name}");
         let said = |document: &Document| -> Vec<String> {
             let problems = document.problems.iter();

@@ -1,6 +1,7 @@
 //! What the API of Kubernetes gives is read like files, each object by itself; and what objects refer to is
 //! looked up by whoever knows the cluster. This file has what the parts share.
 
+mod addresses;
 mod alone;
 mod bounds;
 mod cases;
@@ -10,8 +11,8 @@ mod references;
 use std::collections::BTreeMap;
 
 use http::Uri;
-use millrace_crds::{Condition, ConditionType, Document, Draft, Resolve};
-use millrace_model::{NoSecret, ObjectName, Reference, Unresolved};
+use millrace_crds::{Address, Condition, ConditionType, Document, Draft, Resolve, Wanted};
+use millrace_model::{NoSecret, ObjectName, Unresolved};
 use serde_json::{Value, json};
 
 /// What a test knows of the cluster, by `Service shop/ship (v1)` and by `shop/secret key`. Of all else there
@@ -23,9 +24,9 @@ struct Known {
 }
 
 impl Resolve for Known {
-    fn address(&self, resource: &Reference) -> Result<Uri, Unresolved> {
-        let known = self.addresses.get(&resource.to_string()).cloned();
-        known.unwrap_or(Err(Unresolved::NotFound))
+    fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        let known = self.addresses.get(&wanted.resource.to_string()).cloned();
+        known.unwrap_or(Err(Unresolved::NotFound)).map(Address::from)
     }
 
     fn secret(&self, secret: &ObjectName, key: &str) -> Result<Box<[u8]>, NoSecret> {

@@ -37,7 +37,7 @@ fn each_end_of_a_reference_has_its_reason_and_its_words() {
         ),
         (
             Unresolved::Ambiguous { ports },
-            "False AmbiguousPort: the Service shop/ship has the ports 8080 and 9090: name one of them `http`, or write a `uri`",
+            "False AmbiguousPort: the Service shop/ship has the ports 8080 and 9090: name one of them `http` (`https` where there are `CACerts`), or write a `uri`",
         ),
         (
             Unresolved::Forbidden,
@@ -126,7 +126,7 @@ fn what_is_found_is_joined_with_the_path_of_the_document() {
     ];
     let assembled = assemble(&all, &known(Ok("http://ship.shop.svc.cluster.local")));
     let trigger = &assembled.mesh.triggers[&name("shop/t")];
-    let url = |text: &str| Target::Http(text.parse().expect("a URL"));
+    let url = |text: &str| Target::http(text.parse().expect("a URL"));
     assert_eq!(
         trigger.subscriber,
         Ok(url("http://ship.shop.svc.cluster.local/in?x=y"))
@@ -173,7 +173,7 @@ fn a_broker_among_the_documents_needs_no_address_and_another_is_looked_up() {
     let subscriber = |text: &str| assembled.mesh.triggers[&name(text)].subscriber.clone();
     assert_eq!(subscriber("shop/here"), Ok(Target::Broker(name("other/here"))));
     let url = "http://kafka.svc/other/foreign".parse().expect("a URL");
-    assert_eq!(subscriber("shop/foreign"), Ok(Target::Http(url)));
+    assert_eq!(subscriber("shop/foreign"), Ok(Target::http(url)));
     let lost = condition(&assembled.drafts[4], ConditionType::SubscriberResolved);
     assert_eq!(
         line(&lost),
@@ -290,17 +290,11 @@ fn a_document_lists_what_it_refers_to() {
         "shop/t",
         json!({"broker": "default", "subscriber": service("ship"), "delivery": {"deadLetterSink": service("dead")}}),
     );
-    let references: Vec<String> = one.references().iter().map(ToString::to_string).collect();
-    assert_eq!(
-        references,
-        [
-            "Broker shop/default (eventing.knative.dev/v1)",
-            "Service shop/ship (v1)",
-            "Service shop/dead (v1)",
-        ]
-    );
+    let wanted = one.wanted().into_iter();
+    let references: Vec<String> = wanted.map(|wanted| wanted.resource.to_string()).collect();
+    assert_eq!(references, ["Service shop/ship (v1)", "Service shop/dead (v1)",]);
     let invalid = trigger("shop/t", json!({"broker": "default", "subscriber": {}}));
-    assert!(invalid.references().is_empty());
+    assert!(invalid.wanted().is_empty());
 
     let key = |key: &str| json!({"secretKeyRef": {"name": "s", "key": key}});
     let net = json!({

@@ -20,11 +20,11 @@ fn the_documents_of_the_first_page_become_a_mesh() {
     assert_eq!(trigger.broker, name("shop/default"));
     assert_eq!(
         trigger.subscriber,
-        Ok(Target::Http("http://127.0.0.1:9001/ship".parse().expect("a URL")))
+        Ok(Target::http("http://127.0.0.1:9001/ship".parse().expect("a URL")))
     );
     assert_eq!(
         trigger.dead_letter,
-        Some(Ok(Target::Http(
+        Some(Ok(Target::http(
             "http://127.0.0.1:9009/dead".parse().expect("a URL")
         )))
     );

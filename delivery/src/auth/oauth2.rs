@@ -28,6 +28,7 @@ use crate::means::Means;
 use crate::no_answer::{NoAnswer, Unmade};
 use crate::outgoing::Owner;
 use crate::patience::Patience;
+use crate::tls::Terms;
 
 /// The longest answer of a server, in octets.
 const MAX_ANSWER: usize = 64 << 10;
@@ -174,7 +175,7 @@ impl Tokens {
     async fn ask(&self, shared: &Shared, owner: &Owner) -> Result<Token, Unmade> {
         let mut means = Means::default();
         let mut open = means
-            .connect(shared, owner, &self.url, connect::LIMIT, None)
+            .connect(shared, owner, &self.url, connect::LIMIT, Terms::default())
             .await?;
         let mut request = http::Request::new(Full::new(self.form.clone()));
         *request.method_mut() = Method::POST;

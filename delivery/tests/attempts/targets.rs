@@ -124,7 +124,7 @@ async fn an_event_that_cannot_carry_the_attributes_fails_for_good() {
 #[tokio::test]
 async fn a_url_gets_the_event_by_http_and_no_intake_is_asked() {
     let mut server = Server::once(OK).await;
-    let (target, intake, event) = (Target::Http(server.url("/")), answering(Ok(())), event());
+    let (target, intake, event) = (Target::http(server.url("/")), answering(Ok(())), event());
     let extra = [("knativeerrorcode", "500")];
     let made = try_attempt(&target, &dead_letter(&event, &extra), &intake, &mut slot()).await;
     assert_eq!(done(made.expect("nothing is short")).0, 202);
@@ -149,7 +149,7 @@ async fn what_comes_from_outside_begins_to_count_its_hops_at_the_broker() {
 #[tokio::test]
 async fn a_broker_takes_batches_of_producers_and_a_url_takes_none() {
     let intake = answering(Ok(()));
-    let url = Target::Http("http://127.0.0.1:9/".parse().expect("a URL"));
+    let url = Target::http("http://127.0.0.1:9/".parse().expect("a URL"));
     assert!(batches(&url, &intake).is_none());
     let target = Target::Broker(broker());
     let way = batches(&target, &intake).expect("a Broker takes batches");

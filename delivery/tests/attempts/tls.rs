@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request, Verdict};
+use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request, To, Verdict};
+use millrace_model::Authorities;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -154,7 +155,8 @@ async fn reasons_of_refused_certificates_are_words() {
         (
             &own,
             &another,
-            "the certificate is its own authority and is not trusted; SSL_CERT_FILE can name it",
+            "the certificate is its own authority and is not trusted; `CACerts` of the destination can name it, and so \
+             can the file that SSL_CERT_FILE names",
         ),
     ] {
         let failure = failure(outcome(shown, &trusted.0).await);
@@ -166,6 +168,72 @@ async fn reasons_of_refused_certificates_are_words() {
     let untrusted = failure(other.slot().attempt(&uri, &request(&event())).await);
     let words = "the TLS handshake failed: the certificate is not signed by a trusted authority";
     assert!(untrusted.reason.starts_with(words), "{}", untrusted.reason);
+}
+
+#[tokio::test]
+async fn a_destination_may_name_its_own_authority_and_others_gain_nothing_by_it() {
+    let own = of_its_own("127.0.0.1", |_| {});
+    let port = serve(&own.0, &own.1).await;
+    let uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
+    let (named, event) = (Authorities::new(own.0), event());
+    let vouched = To {
+        uri: &uri,
+        authorities: Some(&named),
+    };
+    let (connector, request) = (trusting(&OTHER), request(&event));
+    let mut slot = connector.slot();
+    assert_eq!(done(slot.attempt(vouched, &request).await).0, 202);
+    assert!(slot.is_open());
+    // Nor does a delivery that trusts nobody else go over the connection that was made by that trust.
+    failure(slot.attempt(&uri, &request).await);
+    assert_eq!(done(slot.attempt(vouched, &request).await).0, 202);
+    // The machine's own are trusted beside them.
+    let others = serve(OTHER.certificate, OTHER.key).await;
+    let uri = format!("https://127.0.0.1:{others}/").parse().expect("a URL");
+    let vouched = To {
+        uri: &uri,
+        authorities: Some(&named),
+    };
+    let reason = failure(connector.slot().attempt(vouched, &request).await).reason;
+    let expected = "the TLS handshake failed: the certificate is not for 127.0.0.1 but for other.example";
+    assert_eq!(reason, expected, "it is trusted, and of another host");
+}
+
+#[tokio::test]
+async fn bundles_vouch_for_every_target_while_they_are_there() {
+    let own = of_its_own("127.0.0.1", |_| {});
+    let port = serve(&own.0, &own.1).await;
+    let uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
+    let (bundles, event, connector) = (Authorities::new(own.0), event(), trusting(&OTHER));
+    let request = request(&event);
+    failure(connector.slot().attempt(&uri, &request).await);
+    connector.trust(Some(&bundles));
+    assert_eq!(done(connector.slot().attempt(&uri, &request).await).0, 202);
+    connector.trust(None);
+    failure(connector.slot().attempt(&uri, &request).await);
+}
+
+#[tokio::test]
+async fn more_authorities_than_are_kept_are_trusted_each_in_its_turn() {
+    let connector = trusting(&OTHER);
+    let event = event();
+    let mut targets = Vec::new();
+    for number in 0..70 {
+        if number < 2 {
+            let own = of_its_own("127.0.0.1", |_| {});
+            let port = serve(&own.0, &own.1).await;
+            let uri: http::Uri = format!("https://127.0.0.1:{port}/").parse().expect("a URL");
+            targets.push((uri, own.0));
+        }
+        let (uri, certificate) = &targets[number % 2];
+        // Each text is another set of authorities.
+        let authorities = Authorities::new(format!("# {number}\n{certificate}"));
+        let to = To {
+            uri,
+            authorities: Some(&authorities),
+        };
+        assert_eq!(done(connector.slot().attempt(to, &request(&event)).await).0, 202);
+    }
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::
     Ok(Options {
         default_class: cluster.default_class,
         namespaces: cluster.namespaces,
+        own_namespace: None,
         public_url,
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,

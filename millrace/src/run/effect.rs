@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use millrace_channel::embedded::{ChannelOptions, Embedded, Store, close_all};
 use millrace_channel::{Channel, Logs, Ownership};
+use millrace_delivery::Connector;
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use millrace_trigger_dispatcher::{Applied, Release};
@@ -27,10 +28,24 @@ pub(crate) struct Effect {
     applied: watch::Receiver<Applied>,
     /// Ends the serving of a Broker.
     release: Release,
+    /// Makes the connections to targets.
+    connector: Connector,
     /// What intake lets in. Held while it is made from the two before.
     admitted: Mutex<watch::Sender<Arc<Mesh>>>,
     /// A mesh has been taken.
     has_begun: AtomicBool,
+}
+
+/// What a change of the mesh reaches.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) logs: Logs,
+    pub(crate) owned: Ownership,
+    pub(crate) desired: watch::Sender<Arc<Mesh>>,
+    pub(crate) applied: watch::Receiver<Applied>,
+    pub(crate) release: Release,
+    pub(crate) connector: Connector,
+    pub(crate) admitted: watch::Sender<Arc<Mesh>>,
 }
 
 /// The right to change which Brokers there are.
@@ -42,24 +57,17 @@ pub(super) struct Changing<'a> {
 // === impl Effect ===
 
 impl Effect {
-    pub(crate) fn new(
-        store: Store,
-        logs: Logs,
-        owned: Ownership,
-        desired: watch::Sender<Arc<Mesh>>,
-        applied: watch::Receiver<Applied>,
-        release: Release,
-        admitted: watch::Sender<Arc<Mesh>>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self {
             changing: tokio::sync::Mutex::default(),
-            store: Arc::new(store),
-            logs,
-            owned,
-            desired,
-            applied,
-            release,
-            admitted: Mutex::new(admitted),
+            store: Arc::new(parts.store),
+            logs: parts.logs,
+            owned: parts.owned,
+            desired: parts.desired,
+            applied: parts.applied,
+            release: parts.release,
+            connector: parts.connector,
+            admitted: Mutex::new(parts.admitted),
             has_begun: AtomicBool::new(false),
         }
     }
@@ -86,6 +94,10 @@ impl Effect {
             return Ok(self.current());
         }
         self.open_channels(&mesh).await?;
+        // Before anything is delivered that relies on it.
+        if mesh.authorities != before.authorities {
+            self.connector.trust(mesh.authorities.as_ref());
+        }
         self.desired.send_replace(mesh.clone());
         let is_first = !self.has_begun.load(Ordering::Relaxed);
         let mut applied = self.applied.clone();

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
-use super::effect::Effect;
+use super::effect::{self, Effect};
 use super::keeper::{self, Asks, Keeper};
 use super::watch;
 use crate::dev::show::Show;
@@ -102,8 +102,16 @@ impl Node {
                 ..DispatcherOptions::default()
             },
         );
-        let (applied, release) = (dispatcher.applied(), dispatcher.release());
-        let effect = Effect::new(store, logs, owned, desired, applied, release, admitted);
+        let effect = Effect::new(effect::Parts {
+            store,
+            logs,
+            owned,
+            desired,
+            applied: dispatcher.applied(),
+            release: dispatcher.release(),
+            connector: front.connector.clone(),
+            admitted,
+        });
         Ok(Self {
             front,
             dispatcher,

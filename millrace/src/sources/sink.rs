@@ -81,8 +81,8 @@ impl Sinks {
 
     fn sink_of(&self, source: &Source) -> Result<Target, NoTarget> {
         match (&self.sink, &source.sink) {
-            (Some(sink), _) => Ok(Target::Http(sink.clone())),
-            (None, Ok(Target::Http(uri))) => Ok(Target::Http(uri.clone())),
+            (Some(sink), _) => Ok(Target::http(sink.clone())),
+            (None, Ok(target @ Target::Http { .. })) => Ok(target.clone()),
             (None, Ok(Target::Broker(broker))) => Err(NoTarget::NoBrokersHere(Ok(broker.clone()))),
             (None, Err(why)) => Err(NoTarget::NoBrokersHere(Err(Box::new(why.clone())))),
         }

@@ -64,7 +64,7 @@ async fn a_url_gets_events_in_order_with_the_overrides_and_again_what_it_did_not
     let (address, seen) = sink(&[503, 202, 400]).await;
     let (broker, store, clock) = parts();
     let mut source = minutely("tick");
-    source.sink = Ok(Target::Http(
+    source.sink = Ok(Target::http(
         format!("http://{address}/in").parse().expect("a URL"),
     ));
     source.overrides = vec![("team".to_owned(), "payments".to_owned())];

@@ -46,7 +46,8 @@ pub(crate) fn reference(says: &str, path: &str) -> Schema {
 /// Where events go: an object, a URL, or a path below an object's address. It stands at that path.
 pub(crate) fn destination(says: &str, path: &str) -> Schema {
     let certificates = Schema::string(
-        "Certificates in PEM that the receiver's own must come from. This version refuses any.",
+        "Certificates in PEM that vouch for the receiver, beside those that the machine trusts. They count more than those \
+         of the object's address.",
         CERTIFICATES,
     )
     .rule(Rule::matches(

@@ -58,7 +58,7 @@ async fn memory_that_is_given_back_just_before_a_lane_stands_in_line_for_it_is_f
 async fn memory_that_a_paused_trigger_waited_for_goes_to_the_next_one() {
     let large = "large".repeat(20);
     let asks = |ids: &str| vec![Filter::Cesql(format!("id IN ({ids})"))];
-    let closed_target = Target::Http("http://127.0.0.1:9/".parse().expect("a URL"));
+    let closed_target = Target::http("http://127.0.0.1:9/".parse().expect("a URL"));
     let triggers = vec![
         trigger("paused", asks("'1', '2'")),
         // It has more in flight, so it comes after the paused one.

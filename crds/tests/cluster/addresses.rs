@@ -1,0 +1,155 @@
+//! Which address of an object is meant (`ref.address`), and who vouches for it (`CACerts`).
+
+use millrace_crds::{Address, Assembled, ConditionType, Resolve, Wanted, assemble};
+use millrace_model::{Authorities, NoSecret, NoTarget, ObjectName, OtherAddresses, Target, Unresolved};
+use serde_json::{Value, json};
+
+use crate::{EVENTING, broker, condition, line, name, trigger};
+
+const OWN: &str = include_str!("../data/authority.pem");
+
+/// A cluster with one Widget, and a Service that is called by `https` where somebody vouches for it.
+#[derive(Debug)]
+struct Widgets {
+    authorities: Result<Option<Authorities>, String>,
+}
+
+impl Resolve for Widgets {
+    fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
+        let url = match (
+            wanted.resource.kind.as_str(),
+            wanted.address.as_deref(),
+            wanted.secured,
+        ) {
+            ("Service", _, false) => "http://s.shop.svc/",
+            ("Service", _, true) => "https://s.shop.svc/",
+            ("Widget", None | Some("outer"), _) => "https://w.example/",
+            ("Widget", Some("inner"), _) => "https://w.shop.svc/",
+            (_, Some(name), _) => {
+                return Err(Unresolved::from(OtherAddresses {
+                    wanted: name.to_owned(),
+                    names: vec!["outer".to_owned(), "inner".to_owned()],
+                }));
+            }
+            _ => return Err(Unresolved::NotFound),
+        };
+        Ok(Address {
+            url: url.parse().expect("a URL"),
+            authorities: self.authorities.clone(),
+        })
+    }
+
+    fn secret(&self, _: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {
+        Err(NoSecret::NotFound)
+    }
+}
+
+/// A mesh with one Trigger `shop/t`, whose subscriber is this.
+fn of(subscriber: &Value, cluster: &Widgets) -> Assembled {
+    let documents = [
+        broker("shop/default", json!({})),
+        trigger("shop/t", json!({"broker": "default", "subscriber": subscriber})),
+    ];
+    assemble(&documents, cluster)
+}
+
+fn subscriber(assembled: &Assembled) -> Result<Target, NoTarget> {
+    assembled.mesh.triggers[&name("shop/t")].subscriber.clone()
+}
+
+fn widget(address: Option<&str>) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "address": address})
+}
+
+#[test]
+fn the_address_of_that_name_is_taken_and_one_that_is_not_there_is_said() {
+    let cluster = Widgets {
+        authorities: Ok(None),
+    };
+    for (address, expected) in [
+        (None, "https://w.example/"),
+        (Some(""), "https://w.example/"),
+        (Some("outer"), "https://w.example/"),
+        (Some("inner"), "https://w.shop.svc/"),
+    ] {
+        let assembled = of(&json!({"ref": widget(address)}), &cluster);
+        let target = subscriber(&assembled).expect("a target");
+        assert_eq!(target.to_string(), expected, "{address:?}");
+    }
+    let assembled = of(&json!({"ref": widget(Some("innner"))}), &cluster);
+    assert_eq!(
+        line(&condition(
+            &assembled.drafts[1],
+            ConditionType::SubscriberResolved
+        )),
+        "SubscriberResolved=False AddressNotFound: the Widget shop/w has no address of the name `innner` \
+         (`ref.address`): it has `outer` and `inner`"
+    );
+}
+
+#[test]
+fn a_broker_of_the_mesh_has_the_names_that_knative_gives() {
+    let cluster = Widgets {
+        authorities: Ok(None),
+    };
+    let default = |address: &str| json!({"ref": {"apiVersion": EVENTING, "kind": "Broker", "name": "default", "address": address}});
+    for address in ["http", "https"] {
+        let target = subscriber(&of(&default(address), &cluster));
+        assert_eq!(target, Ok(Target::Broker(name("shop/default"))), "{address}");
+    }
+    let assembled = of(&default("kafka"), &cluster);
+    assert_eq!(
+        line(&condition(
+            &assembled.drafts[1],
+            ConditionType::SubscriberResolved
+        )),
+        "SubscriberResolved=False AddressNotFound: the Broker shop/default has no address of the name `kafka` \
+         (`ref.address`): it has `http` and `https`"
+    );
+}
+
+#[test]
+fn what_the_document_says_of_authorities_counts_more_than_what_the_object_says() {
+    let theirs = Authorities::new("-----BEGIN CERTIFICATE-----\ntheirs");
+    let own = Authorities::new(OWN);
+    let bad = "certificate 1 cannot be read".to_owned();
+    let vouched = |assembled: &Assembled| match subscriber(assembled) {
+        Ok(Target::Http { authorities, .. }) => authorities,
+        other => panic!("{other:?}"),
+    };
+    for (said, found, expected) in [
+        (None, Ok(None), None),
+        (None, Ok(Some(theirs.clone())), Some(theirs.clone())),
+        (Some(OWN), Ok(None), Some(own.clone())),
+        (Some(OWN), Ok(Some(theirs)), Some(own.clone())),
+        (Some(OWN), Err(bad.clone()), Some(own.clone())),
+    ] {
+        let cluster = Widgets { authorities: found };
+        let subscriber = json!({"ref": widget(None), "CACerts": said});
+        assert_eq!(vouched(&of(&subscriber, &cluster)), expected, "{cluster:?}");
+    }
+    let cluster = Widgets {
+        authorities: Err(bad),
+    };
+    let assembled = of(&json!({"ref": widget(None)}), &cluster);
+    assert_eq!(
+        line(&condition(
+            &assembled.drafts[1],
+            ConditionType::SubscriberResolved
+        )),
+        "SubscriberResolved=False InvalidCertificates: the Widget shop/w names certificates for its address \
+         (`CACerts`) that cannot be used: certificate 1 cannot be read"
+    );
+}
+
+#[test]
+fn a_service_for_which_somebody_vouches_is_called_by_https() {
+    let cluster = Widgets {
+        authorities: Ok(None),
+    };
+    let service = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
+    for (certificates, expected) in [("", "http://s.shop.svc/"), (OWN, "https://s.shop.svc/")] {
+        let assembled = of(&json!({"ref": service, "CACerts": certificates}), &cluster);
+        assert_eq!(subscriber(&assembled).expect("a target").to_string(), expected);
+    }
+}
