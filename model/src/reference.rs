@@ -7,7 +7,7 @@ use std::fmt;
 
 use millrace_event::ObjectName;
 
-use crate::MissingSecret;
+use crate::{MissingSecret, NoSecret};
 
 /// What tells one resource from all others, as another resource refers to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,17 @@ impl From<OtherAddresses> for Unresolved {
 }
 
 // === impl NoTarget ===
+
+impl NoTarget {
+    /// Whether this says nothing about the target: something of it has not been looked up yet.
+    pub fn is_pending(&self) -> bool {
+        match self {
+            Self::Unresolved(_, why) => *why == Unresolved::Pending,
+            Self::NoSecret(missing) => missing.why == NoSecret::Pending,
+            Self::NotNamed | Self::NoBrokersHere(_) => false,
+        }
+    }
+}
 
 impl fmt::Display for NoTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

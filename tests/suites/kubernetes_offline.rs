@@ -1,10 +1,11 @@
 //! Promise: while the API server is away deliveries go on, and a restart serves what was accepted before.
-//! What was deleted meanwhile goes with the first complete list. A quiet cluster costs no writes.
+//! What needs a Secret waits. What was deleted meanwhile goes with the first complete list. A quiet cluster
+//! costs no writes.
 
 use std::collections::BTreeSet;
 
 use millrace_tests::kube::served::{broker, trigger, until_triggers};
-use millrace_tests::{Event, Kube, Sink, wait_until};
+use millrace_tests::{Answer, Event, Kube, Sink, wait_until};
 use serde_json::{Value, json};
 
 fn ids(ids: &[&str]) -> BTreeSet<String> {
@@ -65,6 +66,64 @@ async fn without_the_api_server_deliveries_go_on_and_a_restart_serves_what_was_a
     // The kill may have repeated one.
     let gone: BTreeSet<String> = sink.ids("/gone").into_iter().collect();
     assert_eq!(gone, ids(&["1", "2"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn dead_letters_wait_for_the_secret_that_proves_them_while_it_cannot_be_read() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.answer("/t", [Answer::status(400)]);
+    sink.answer("/dead", [Answer::status(503)]);
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dead", "namespace": "shop"},
+        "stringData": {"token": "of the shop"},
+    });
+    kube.apply(&token).await?;
+    let mut t = trigger("t", &sink.url("/t"));
+    let dead = json!({"uri": sink.url("/dead")});
+    t["spec"]["delivery"] = json!({"retry": 10, "backoffDelay": "PT0.1S", "deadLetterSink": dead});
+    let auth = "{bearer: {secretKeyRef: {name: dead, key: token}}}";
+    t["metadata"]["annotations"] = json!({"millrace.dev/dead-letter-auth": auth});
+    let plain = trigger("plain", &sink.url("/plain"));
+    let mut mesh = kube.served()?.start().await?;
+    for object in [&broker("default", json!({})), &t, &plain] {
+        kube.ready(object).await?;
+    }
+    let file = mesh.setup().data_folder().join("mesh/accepted.json");
+    wait_until("the Triggers to be kept", || async {
+        let text = std::fs::read_to_string(&file)?;
+        Ok((text.contains("dead-letter-auth") && text.contains("/plain")).then_some(()))
+    })
+    .await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/dead", 1).await?;
+    mesh.kill().await?;
+    kube.kill().await?;
+
+    // One is due at once, and another becomes a dead letter. Deliveries that need no secret go on.
+    sink.answer("/dead", [Answer::ok()]);
+    sink.take("/dead");
+    mesh.restart().await?;
+    mesh.send("shop/default", &[Event::new("2", "t")]).await?;
+    sink.until_all("/plain", &ids(&["1", "2"])).await?;
+    sink.until_all("/t", &ids(&["1", "2"])).await?;
+    wait_until("both dead letters to wait", || async {
+        let state = mesh.admin().trigger("shop/t").await?;
+        anyhow::ensure!(state["parked"] == 0, "{state}");
+        Ok((state["deferred"] == 2).then_some(()))
+    })
+    .await?;
+    kube.restart().await?;
+    sink.until_all("/dead", &ids(&["1", "2"])).await?;
+    mesh.until_settled().await?;
+    let state = mesh.admin().trigger("shop/t").await?;
+    assert_eq!((&state["parked"], &state["deadLettered"]), (&json!(0), &json!(2)), "{state}");
+    for received in sink.received("/dead") {
+        assert_eq!(received.header("authorization"), Some("Bearer of the shop"));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_channel::Change;
+use millrace_channel::{Change, Stage};
 use millrace_delivery::Connection;
 use millrace_filter::{Decision, Subject};
 use millrace_model::Shortage;
@@ -72,6 +72,11 @@ async fn make<'a>(
     connection: &mut Connection,
 ) -> Option<Made<'a>> {
     loop {
+        if job.attempted.key.stage != Stage::Subscriber && job.settings.awaits_sink() {
+            let lasts = serving.since.elapsed();
+            let next = next_step::await_sink(job.attempted.clone(), lasts, serving.moment());
+            return Some(Made::without_attempt(next, None));
+        }
         let turn = if job.attempted.suspect || job.attempted.crashes >= MAX_CRASHES {
             connection.rest();
             match Box::pin(prepare(serving, job)).await {

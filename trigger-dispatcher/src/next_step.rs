@@ -1,6 +1,8 @@
 //! What comes after a failed attempt: again at T, the dead-letter sink, or parked. Pure, so that each case is
 //! a row of a table.
 
+use std::time::Duration;
+
 use millrace_channel::{FailedAttempt, Stage, Work, WorkKey};
 use millrace_delivery::{Verdict, backoff};
 use millrace_event::{Event, Moment, Timestamp};
@@ -10,6 +12,9 @@ use crate::watched::{Panic, wait_after};
 
 /// How often the process may end uncleanly during attempts of one event before the event is held responsible.
 pub(crate) const MAX_CRASHES: u32 = 5;
+
+/// The first pause before a dead letter is looked at again whose sink is not known yet, and the longest.
+const AWAITED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// The event being attempted, as far as its next step depends on it.
 #[derive(Clone, Debug)]
@@ -182,9 +187,16 @@ fn unanswered(settings: &Settings, attempted: &Attempted, reason: String, now: M
     }
 }
 
+/// The next step for a dead letter whose sink has not been looked up yet, which has lasted for so long: it is
+/// looked at again, each time later. No attempt is counted.
+pub(crate) fn await_sink(attempted: Attempted, lasts: Duration, now: Moment) -> Next {
+    let wait = lasts.clamp(AWAITED.0, AWAITED.1);
+    Next::Put(Box::new(attempted.into_row(now.steady.after(wait), false)))
+}
+
 /// To the dead-letter sink when there is one and this was not it; else parked.
 pub(crate) fn give_up(settings: &Settings, attempted: Attempted, reason: String, now: Moment) -> Next {
-    let sink = matches!(settings.dead_letter, Some(Ok(_)));
+    let sink = matches!(settings.dead_letter, Some(Ok(_))) || settings.awaits_sink();
     if attempted.key.stage == Stage::Subscriber && sink {
         let key = WorkKey {
             stage: Stage::DeadLetter,
@@ -248,7 +260,7 @@ pub(crate) mod tests {
     use millrace_channel::{LaneId, Position};
     use millrace_event::ObjectName;
     use millrace_filter::Compiled;
-    use millrace_model::{DeliveryPolicy, NoTarget, Target, Trigger};
+    use millrace_model::{DeliveryPolicy, MissingSecret, NoSecret, NoTarget, Target, Trigger};
 
     use super::*;
 
@@ -305,6 +317,34 @@ pub(crate) mod tests {
             body: Bytes::from_static(b"busy"),
             retry_after: None,
         }
+    }
+
+    #[test]
+    fn a_dead_letter_waits_for_a_sink_that_has_not_been_looked_up() {
+        let mut settings = settings(0, Some(Err(())));
+        let pending = MissingSecret {
+            secret: ObjectName::new("shop", "dead"),
+            key: "token".to_owned(),
+            why: NoSecret::Pending,
+        };
+        settings.dead_letter = Some(Err(NoTarget::NoSecret(pending.clone())));
+        assert!(settings.awaits_sink());
+        let given_up = give_up(&settings, attempted(Stage::Subscriber, 0), "busy".to_owned(), NOW);
+        let Next::Put(row) = given_up else {
+            panic!("{given_up:?}")
+        };
+        assert_eq!((row.key.stage, row.attempt), (Stage::DeadLetter, 0));
+        for (lasts, wait) in [(0, 500), (3_000, 3_000), (60_000, 10_000)] {
+            let again = await_sink(attempted(Stage::DeadLetter, 2), Duration::from_millis(lasts), NOW);
+            let Next::Put(row) = again else { panic!("{again:?}") };
+            assert_eq!((row.key.stage, row.attempt), (Stage::DeadLetter, 2), "no attempt is counted");
+            assert_eq!(row.due, NOW.steady.after(Duration::from_millis(wait)));
+        }
+        let why = NoSecret::NotFound;
+        settings.dead_letter = Some(Err(NoTarget::NoSecret(MissingSecret { why, ..pending })));
+        assert!(!settings.awaits_sink(), "it is known that there is none");
+        let given_up = give_up(&settings, attempted(Stage::Subscriber, 0), "busy".to_owned(), NOW);
+        assert!(matches!(given_up, Next::Park { .. }), "{given_up:?}");
     }
 
     #[test]

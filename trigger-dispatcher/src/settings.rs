@@ -44,6 +44,12 @@ impl Settings {
         }
     }
 
+    /// Whether there is a dead-letter sink of which something has not been looked up yet: a dead letter waits
+    /// for that.
+    pub(crate) fn awaits_sink(&self) -> bool {
+        matches!(&self.dead_letter, Some(Err(why)) if why.is_pending())
+    }
+
     /// The settings of a trigger in a test, which delivers nothing.
     #[cfg(test)]
     pub(crate) fn alone(trigger: Trigger) -> Self {
