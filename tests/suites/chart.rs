@@ -10,7 +10,7 @@ use millrace_tests::{Kube, peers};
 use serde_json::{Value, json};
 
 /// The chart's tests of its templates, at least.
-const LEAST: usize = 35;
+const LEAST: usize = 55;
 
 /// Kinds of other products that the chart makes on demand: the fields that it uses, and no others.
 fn foreign() -> [Value; 2] {
@@ -91,7 +91,7 @@ async fn values_that_make_no_sense_are_refused_in_a_sentence() -> anyhow::Result
     let Some(helm) = Helm::alone()? else {
         return Ok(());
     };
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["replicaCount=3"], "replicaCount"),
         (&["image.tags=1"], "tags"),
         (&["crds.evening=skip"], "evening"),
@@ -126,6 +126,26 @@ async fn values_that_make_no_sense_are_refused_in_a_sentence() -> anyhow::Result
             ],
             "takes existingSecret or existingConfigMap, not both",
         ),
+        (
+            &["access.existingSecret=a", "access.existingConfigMap=b"],
+            "access takes existingSecret or existingConfigMap, not both",
+        ),
+        (&["tls.http=false"], "need tls.existingSecret"),
+        (&["tls.clientCa.existingSecret=a"], "need tls.existingSecret"),
+        (
+            &["tls.existingSecret=a", "tls.clients=required"],
+            "tls.clients=required needs tls.clientCa",
+        ),
+        (&["tls.existingSecret=a", "tls.clients=some"], "clients"),
+        (
+            &["tls.existingSecret=a", "admin.enabled=true"],
+            "admin.enabled needs access.existingSecret or access.existingConfigMap",
+        ),
+        (
+            &["allowAnonymous=false"],
+            "allowAnonymous=false needs access.existingSecret or access.existingConfigMap",
+        ),
+        (&["refs=none"], "refs"),
     ];
     for (values, expected) in cases {
         let said = helm.refuse(&helm::command("template", values)).await?;

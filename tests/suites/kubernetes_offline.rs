@@ -120,7 +120,11 @@ async fn dead_letters_wait_for_the_secret_that_proves_them_while_it_cannot_be_re
     sink.until_all("/dead", &ids(&["1", "2"])).await?;
     mesh.until_settled().await?;
     let state = mesh.admin().trigger("shop/t").await?;
-    assert_eq!((&state["parked"], &state["deadLettered"]), (&json!(0), &json!(2)), "{state}");
+    assert_eq!(
+        (&state["parked"], &state["deadLettered"]),
+        (&json!(0), &json!(2)),
+        "{state}"
+    );
     for received in sink.received("/dead") {
         assert_eq!(received.header("authorization"), Some("Bearer of the shop"));
     }

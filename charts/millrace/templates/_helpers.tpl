@@ -68,10 +68,33 @@ imagePullSecrets:
 {{- if or (and $unset (eq .Values.crds.eventing "install")) (and (not $unset) .Values.defaultClass) }}true{{ end -}}
 {{- end -}}
 
-{{/* Where producers reach the Service, whose port is left out where it is that of HTTP. */}}
-{{- define "millrace.host" -}}
-{{- include "millrace.fullname" . }}.{{ include "millrace.namespace" . }}.svc.{{ .Values.clusterDomain }}
-{{- if ne (int .Values.service.port) 80 }}:{{ .Values.service.port }}{{ end -}}
+{{/* The names of the Service, the longest first. */}}
+{{- define "millrace.names" -}}
+{{- $short := printf "%s.%s.svc" (include "millrace.fullname" .) (include "millrace.namespace" .) -}}
+{{- $short }}.{{ .Values.clusterDomain }} {{ $short -}}
+{{- end -}}
+
+{{/* The port of the Service that producers send to. */}}
+{{- define "millrace.port" -}}
+{{- ternary .Values.service.port .Values.service.tlsPort .Values.tls.http -}}
+{{- end -}}
+
+{{/* Where producers reach the Service: by http if they may. The port is left out where the scheme implies it. */}}
+{{- define "millrace.url" -}}
+{{- $port := int (include "millrace.port" .) -}}
+{{- ternary "http" "https" .Values.tls.http }}://{{ splitList " " (include "millrace.names" .) | first }}
+{{- if ne $port (ternary 80 443 .Values.tls.http) }}:{{ $port }}{{ end -}}
+{{- end -}}
+
+{{/* Whether an access file says who may call: "true" or "". */}}
+{{- define "millrace.access" -}}
+{{- if or .Values.access.existingSecret .Values.access.existingConfigMap }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether `helm test` has a pod: "true" or "". */}}
+{{- define "millrace.isTested" -}}
+{{- $mayCall := or (not (include "millrace.access" .)) .Values.tests.token.existingSecret -}}
+{{- if and .Values.tests.enabled (include "millrace.testedBroker" .) $mayCall }}true{{ end -}}
 {{- end -}}
 
 {{/* The Service that a StatefulSet must have, and that metrics are read from. */}}
@@ -94,6 +117,24 @@ imagePullSecrets:
 {{- if and .existingSecret .existingConfigMap -}}
 {{- fail "trustedCertificates takes existingSecret or existingConfigMap, not both" -}}
 {{- end -}}
+{{- end -}}
+{{- range $name, $source := dict "access" .Values.access "tls.clientCa" .Values.tls.clientCa -}}
+{{- if and $source.existingSecret $source.existingConfigMap -}}
+{{- fail (printf "%s takes existingSecret or existingConfigMap, not both" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $asked := or .Values.tls.clientCa.existingSecret .Values.tls.clientCa.existingConfigMap -}}
+{{- if and (not .Values.tls.existingSecret) (or (not .Values.tls.http) $asked .Values.admin.enabled) -}}
+{{- fail "tls.http=false, tls.clientCa and admin.enabled need tls.existingSecret: the certificate that clients are shown" -}}
+{{- end -}}
+{{- if and (ne .Values.tls.clients "optional") (not $asked) -}}
+{{- fail "tls.clients=required needs tls.clientCa: the authorities whose certificates are taken" -}}
+{{- end -}}
+{{- if and .Values.admin.enabled (not (include "millrace.access" .)) -}}
+{{- fail "admin.enabled needs access.existingSecret or access.existingConfigMap: who may operate" -}}
+{{- end -}}
+{{- if not (or .Values.allowAnonymous (include "millrace.access" .)) -}}
+{{- fail "allowAnonymous=false needs access.existingSecret or access.existingConfigMap: else nobody could call" -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" -}}

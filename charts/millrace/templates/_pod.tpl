@@ -5,12 +5,40 @@
 - --kubernetes
 # Not the root of the volume, where file systems keep things of their own.
 - --data=/var/lib/millrace/data
-- --listen={{ .Values.bindAddress }}:8080
+- --listen={{ ternary (printf "%s:8080" .Values.bindAddress) "off" .Values.tls.http }}
+{{- if .Values.tls.existingSecret }}
+- --listen-tls={{ .Values.bindAddress }}:8443
+- --tls-cert=/etc/millrace/tls/tls.crt
+- --tls-key=/etc/millrace/tls/tls.key
+{{- end }}
+{{- with .Values.tls.clientCa }}
+{{- if or .existingSecret .existingConfigMap }}
+- --tls-client-ca=/etc/millrace/client-ca/{{ .key }}
+- --tls-clients={{ $.Values.tls.clients }}
+{{- end }}
+{{- end }}
 # `kubectl exec` and `kubectl port-forward` reach it; nobody else does.
 - --admin-listen=127.0.0.1:9090
+{{- if .Values.admin.enabled }}
+- --admin-listen-tls={{ .Values.bindAddress }}:9443
+{{- range concat (splitList " " (include "millrace.names" .)) .Values.admin.allowedHosts }}
+- --admin-allowed-hosts={{ . }}
+{{- end }}
+{{- end }}
 - --probe-listen={{ .Values.bindAddress }}:9091
-{{- if .Values.allowAnonymous }}
+{{- if include "millrace.access" . }}
+- --access=/etc/millrace/access/{{ .Values.access.key }}
+{{- else if .Values.allowAnonymous }}
 - --allow-anonymous
+{{- end }}
+{{- if ne .Values.refs "any" }}
+- --refs={{ .Values.refs }}
+{{- end }}
+{{- range .Values.egress.allow }}
+- {{ printf "--egress-allow=%s" . | quote }}
+{{- end }}
+{{- range .Values.egress.deny }}
+- {{ printf "--egress-deny=%s" . | quote }}
 {{- end }}
 {{- with include "millrace.defaultBroker" . }}
 - --ensure-broker={{ . }}
@@ -18,7 +46,7 @@
 {{- if include "millrace.defaultClass" . }}
 - --default-class
 {{- end }}
-- --public-url=http://{{ include "millrace.host" . }}
+- --public-url={{ include "millrace.url" . }}
 - --cluster-domain={{ .Values.clusterDomain }}
 {{- range .Values.watchNamespaces }}
 - --watch-namespace={{ . }}
@@ -47,6 +75,17 @@ volumes:
   - {name: trusted, secret: {secretName: {{ $trusted.existingSecret | quote }}}}
   {{- else if $trusted.existingConfigMap }}
   - {name: trusted, configMap: {name: {{ $trusted.existingConfigMap | quote }}}}
+  {{- end }}
+  {{- range $name, $source := dict "access" .Values.access "client-ca" .Values.tls.clientCa }}
+  {{- if $source.existingSecret }}
+  - {name: {{ $name }}, secret: {secretName: {{ $source.existingSecret | quote }}}}
+  {{- else if $source.existingConfigMap }}
+  - {name: {{ $name }}, configMap: {name: {{ $source.existingConfigMap | quote }}}}
+  {{- end }}
+  {{- end }}
+  {{- with .Values.tls.existingSecret }}
+  # Only the process's own group reads the key.
+  - {name: tls, secret: {secretName: {{ . | quote }}, defaultMode: 0440}}
   {{- end }}
   {{- with .Values.extraVolumes }}
   {{- toYaml . | nindent 2 }}

@@ -4,7 +4,7 @@
 pub const TEAM: &str = "team-a";
 
 /// Each combination by what it is for, with the values that choose it.
-pub const COMBINATIONS: [(&str, &[&str]); 14] = [
+pub const COMBINATIONS: [(&str, &[&str]); 18] = [
     ("as it comes", &[]),
     ("some namespaces", &[r#"watchNamespaces=["millrace","team-a"]"#]),
     ("beside Knative Eventing", &["crds.eventing=skip"]),
@@ -56,6 +56,35 @@ pub const COMBINATIONS: [(&str, &[&str]); 14] = [
             r#"imagePullSecrets=[{"name":"pull"}]"#,
             "image.registry=registry.example.com/team",
             "image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        ],
+    ),
+    ("callers who log in", &["access.existingConfigMap=callers"]),
+    (
+        "https beside http",
+        &["tls.existingSecret=millrace-tls", "access.existingSecret=callers"],
+    ),
+    (
+        "https only, and an admin API",
+        &[
+            "access.existingConfigMap=callers",
+            "tls.existingSecret=millrace-tls",
+            "tls.http=false",
+            "tls.clientCa.existingSecret=millrace-tls",
+            "tls.clients=required",
+            "admin.enabled=true",
+            r#"admin.allowedHosts=["millrace.example.com"]"#,
+            "tests.token.existingSecret=tester",
+            "ingress.enabled=true",
+            "networkPolicy.enabled=true",
+            r#"networkPolicy.adminFrom=[{"podSelector":{"matchLabels":{"operates":"yes"}}}]"#,
+        ],
+    ),
+    (
+        "connections to some places only",
+        &[
+            "refs=same-namespace",
+            r#"egress.allow=["public:443","10.20.0.7:8080"]"#,
+            r#"egress.deny=["10.30.0.0/16","*:5432"]"#,
         ],
     ),
     ("a trial", &["persistence.enabled=false", "logFormat=text"]),
