@@ -2,7 +2,7 @@
 //! field.
 
 use millrace_crds::{Code, Document, Loaded, load_text};
-use millrace_model::auth::{ClientLogin, OAuth2};
+use millrace_model::auth::{AwsSigV4, ClientLogin, OAuth2};
 use millrace_model::{Auth, ClientCertificate, Credentials, Mesh, NoTarget, ObjectName, Secret, Trigger};
 use serde_json::json;
 
@@ -98,6 +98,35 @@ fn each_way_to_prove_who_sends_is_read() {
                 ..none.clone()
             },
         ),
+        (
+            format!(
+                "awsSigV4: {{region: eu-central-1, service: execute-api, accessKeyId: AKID, secretAccessKey: {SECRET}, \
+                 sessionToken: {{env: E}}}}"
+            ),
+            Auth {
+                credentials: Some(Credentials::AwsSigV4(Box::new(AwsSigV4 {
+                    region: "eu-central-1".to_owned(),
+                    service: "execute-api".to_owned(),
+                    access_key_id: Secret::Value(b"AKID".as_slice().into()),
+                    secret_access_key: hush(),
+                    session_token: Some(Secret::Env("E".to_owned())),
+                }))),
+                ..none.clone()
+            },
+        ),
+        (
+            format!("awsSigV4: {{region: us-east-1, accessKeyId: {SECRET}, secretAccessKey: {SECRET}}}"),
+            Auth {
+                credentials: Some(Credentials::AwsSigV4(Box::new(AwsSigV4 {
+                    region: "us-east-1".to_owned(),
+                    service: "lambda".to_owned(),
+                    access_key_id: hush(),
+                    secret_access_key: hush(),
+                    session_token: None,
+                }))),
+                ..none.clone()
+            },
+        ),
     ] {
         assert_eq!(subscriber_auth(&text), expected, "{text}");
     }
@@ -181,6 +210,28 @@ fn every_fault_is_named_where_it_is() {
             "oauth2: {tokenUrl: \"https://id/\", clientId: c, clientSecret: hush}".to_owned(),
             ".oauth2.clientSecret",
             Code::WrongType,
+        ),
+        (
+            format!("awsSigV4: {{region: Frankfurt, accessKeyId: a, secretAccessKey: {SECRET}}}"),
+            ".awsSigV4.region",
+            Code::UnknownValue,
+        ),
+        (
+            format!("awsSigV4: {{accessKeyId: a, secretAccessKey: {SECRET}}}"),
+            ".awsSigV4.region",
+            Code::MissingField,
+        ),
+        (
+            "awsSigV4: {region: us-east-1, accessKeyId: a, secretAccessKey: hush}".to_owned(),
+            ".awsSigV4.secretAccessKey",
+            Code::WrongType,
+        ),
+        (
+            format!(
+                "{{bearer: {SECRET}, awsSigV4: {{region: us-east-1, accessKeyId: a, secretAccessKey: {SECRET}}}}}"
+            ),
+            "",
+            Code::ConflictingFields,
         ),
         ("{bearer: ".to_owned(), "", Code::YamlSyntax),
         ("a text".to_owned(), "", Code::WrongType),

@@ -12,6 +12,7 @@ use millrace_event::{Event, Origin, Timestamp};
 use millrace_model::Format;
 
 use crate::auth::{Sender, Shown};
+use crate::no_answer::NoAnswer;
 
 /// What to send, and how. [`crate::target`] knows where to.
 #[derive(Clone, Copy, Debug)]
@@ -48,13 +49,16 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 impl Request<'_> {
     /// The HTTP request, in origin form, with what it shows now. `headers` is an empty map to fill: the
     /// connection hands in its last one, which saves growing a new one for each delivery.
+    ///
+    /// # Errors
+    /// When what it has to show cannot be put on it.
     pub(crate) fn http(
         &self,
         uri: &Uri,
         host: HeaderValue,
         mut headers: HeaderMap,
         shown: Option<(&Shown, Timestamp)>,
-    ) -> http::Request<Full<Bytes>> {
+    ) -> Result<http::Request<Full<Bytes>>, NoAnswer> {
         let format = match shown {
             Some((shown, _)) if shown.signs_body() => Format::Json,
             Some(_) | None => self.format,
@@ -76,13 +80,13 @@ impl Request<'_> {
             headers.insert(PREFER, REPLY);
         }
         if let (Some((shown, now)), Some(sender)) = (shown, &self.sender) {
-            shown.put_on(&mut headers, &body, self.event, sender, now);
+            shown.put_on(&mut headers, (uri, &body), self.event, sender, now)?;
         }
         let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = origin_form(uri);
         *request.headers_mut() = headers;
-        request
+        Ok(request)
     }
 }
 

@@ -266,7 +266,7 @@ impl Connection {
             progress.connected = true;
             let exchanged = {
                 let shown = progress.shown.as_ref().map(|shown| (shown, shared.clock.now()));
-                let http = request.http(to.uri, open.host(), std::mem::take(headers), shown);
+                let http = request.http(to.uri, open.host(), std::mem::take(headers), shown)?;
                 let sent = pin!(open.send(http));
                 open.exchange(sent, &bounds, &mut progress.answer).await
             };

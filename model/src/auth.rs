@@ -30,6 +30,23 @@ pub enum Credentials<S = Secret> {
     },
     /// A token of an OAuth 2.0 server.
     OAuth2(Box<OAuth2<S>>),
+    /// A signature of the request, as AWS wants it.
+    AwsSigV4(Box<AwsSigV4<S>>),
+}
+
+/// How requests are signed for AWS (Signature Version 4).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AwsSigV4<S = Secret> {
+    /// The region: `eu-central-1`.
+    pub region: String,
+    /// The service that is called: `lambda`, `execute-api`.
+    pub service: String,
+    /// The name of the keys.
+    pub access_key_id: S,
+    /// The key that signs.
+    pub secret_access_key: S,
+    /// What makes keys valid that are valid for a while.
+    pub session_token: Option<S>,
 }
 
 /// How a token is had of an OAuth 2.0 server: by client credentials (RFC 6749, section 4.4).
@@ -127,6 +144,13 @@ impl<S> Credentials<S> {
                     login: *login,
                 }))
             }
+            Self::AwsSigV4(aws) => Credentials::AwsSigV4(Box::new(AwsSigV4 {
+                region: aws.region.clone(),
+                service: aws.service.clone(),
+                access_key_id: find(&aws.access_key_id),
+                secret_access_key: find(&aws.secret_access_key),
+                session_token: aws.session_token.as_ref().map(find),
+            })),
         }
     }
 
@@ -135,6 +159,10 @@ impl<S> Credentials<S> {
             Self::Bearer(token) => vec![token],
             Self::Basic { username, password } => vec![username, password],
             Self::OAuth2(oauth2) => vec![&oauth2.client_id, &oauth2.client_secret],
+            Self::AwsSigV4(aws) => {
+                let keys = [&aws.access_key_id, &aws.secret_access_key];
+                keys.into_iter().chain(&aws.session_token).collect()
+            }
         }
     }
 }

@@ -64,6 +64,21 @@ pub fn standard_webhooks_python() -> anyhow::Result<Option<Peer>> {
     }))
 }
 
+/// AWS's library for Python.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn botocore() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/botocore/requirements.txt");
+    let version = version(LOCK, "botocore==").context("invariant: the lock names a version")?;
+    let environment = found("python-botocore", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "python-botocore",
+        program: environment.join("bin/python"),
+        environment,
+    }))
+}
+
 /// npm's `standardwebhooks`.
 ///
 /// # Errors

@@ -124,7 +124,7 @@ async fn by_https_only_it_takes_events_and_orders_of_those_who_log_in() -> anyho
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(!refused.status.success() && said.contains("401"), "{said}");
     let admin = format!("--admin=https://{orders}");
-    let args = ["brokers", "list", &admin, "--ca", &ca, "--token-file=reader"];
+    let args = ["brokers", &admin, "--ca", &ca, "--token-file=reader"];
     let listed = process::run(access.folder(), &args, "").await?;
     let said = String::from_utf8_lossy(&listed.stdout).into_owned();
     ensure!(
@@ -172,8 +172,11 @@ impl Installed {
             ready,
             folder,
         };
-        let broker = installed.broker().await?;
-        ensure!(condition(&broker, "Ready") == "True", "{broker}");
+        wait_until("the status of the Broker to say so", || async {
+            let broker = installed.broker().await?;
+            Ok((condition(&broker, "Ready") == "True").then_some(()))
+        })
+        .await?;
         Ok(Some(installed))
     }
 

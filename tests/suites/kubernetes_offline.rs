@@ -79,7 +79,7 @@ async fn dead_letters_wait_for_the_secret_that_proves_them_while_it_cannot_be_re
     sink.answer("/dead", [Answer::status(503)]);
     let token = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dead", "namespace": "shop"},
-        "stringData": {"token": "of the shop"},
+        "stringData": {"token": "of-the-shop"},
     });
     kube.apply(&token).await?;
     let mut t = trigger("t", &sink.url("/t"));
@@ -126,7 +126,7 @@ async fn dead_letters_wait_for_the_secret_that_proves_them_while_it_cannot_be_re
         "{state}"
     );
     for received in sink.received("/dead") {
-        assert_eq!(received.header("authorization"), Some("Bearer of the shop"));
+        assert_eq!(received.header("authorization"), Some("Bearer of-the-shop"));
     }
     Ok(())
 }

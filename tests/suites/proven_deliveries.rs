@@ -143,6 +143,70 @@ async fn the_library_for_javascript_accepts_signed_deliveries() -> anyhow::Resul
 }
 
 #[tokio::test]
+async fn aws_knows_who_signs_each_attempt_and_each_attribute_is_signed() -> anyhow::Result<()> {
+    let Some(peer) = peers::botocore()? else {
+        return Ok(());
+    };
+    const PATH: &str = "/a%20b?x=%2F&a=1";
+    const KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    let (folder, sink) = (tempfile::tempdir()?, Sink::start().await?);
+    let (key, token) = (
+        secret(folder.path(), "key", KEY)?,
+        secret(folder.path(), "token", "of/the+session==")?,
+    );
+    let auth = format!(
+        "{{awsSigV4: {{region: eu-central-1, accessKeyId: AKIDEXAMPLE, secretAccessKey: {key}, sessionToken: {token}}}}}"
+    );
+    sink.answer(PATH, [Answer::status(503), Answer::ok()]);
+    let url = sink.url(PATH);
+    let trigger = Trigger::new("ship", &url)
+        .annotation(SUBSCRIBER, &auth)
+        .delivery("{retry: 3, backoffDelay: PT0.01S}");
+    let mesh = mesh(&Documents::broker().trigger(&trigger), folder.path()).await?;
+    let event = Event::new("café ☕", "order.paid")
+        .with("mine", "a  b")
+        .data("text/plain", "grün");
+    mesh.send("shop/default", &[event]).await?;
+    let received = sink.wait_for(PATH, 2).await?;
+    let described = received.iter().map(|one| {
+        let mut described = message(one);
+        described["url"] = json!(url);
+        described
+    });
+    let file = folder.path().join("received.json");
+    fs::write(&file, Value::from(described.collect::<Vec<_>>()).to_string())?;
+    let args = [
+        &file.to_string_lossy(),
+        "eu-central-1",
+        "lambda",
+        "AKIDEXAMPLE",
+        KEY,
+        "of/the+session==",
+    ];
+    let said = peer.run("botocore/sign.py", &args.map(str::to_owned)).await?;
+    let signed: Vec<&str> = said.lines().collect();
+    for (one, expected) in received.iter().zip(&signed) {
+        assert_eq!(one.header("authorization"), Some(*expected));
+        let attributes = [
+            "ce-id",
+            "ce-mine",
+            "ce-source",
+            "ce-specversion",
+            "ce-type",
+            "content-type",
+        ];
+        for attribute in attributes {
+            assert!(
+                one.header(attribute).is_some() && expected.contains(attribute),
+                "{attribute}: {expected}"
+            );
+        }
+    }
+    assert_eq!(signed.len(), 2, "{said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_public_key_proves_a_delivery_signed_with_ed25519() -> anyhow::Result<()> {
     let Some(peer) = peers::standard_webhooks_node()? else {
         return Ok(());

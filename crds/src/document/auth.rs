@@ -3,7 +3,7 @@
 //! They are annotations because Knative's kinds have no field for it, and its webhook refuses other fields.
 //! Secrets are referred to, as everywhere; none stands in the annotation itself.
 
-use millrace_model::auth::{ClientLogin, OAuth2};
+use millrace_model::auth::{AwsSigV4, ClientLogin, OAuth2};
 use millrace_model::{Auth, ClientCertificate, Credentials};
 
 use super::delivery::choose;
@@ -25,7 +25,9 @@ pub(crate) const SINK: &str = "sink-auth";
 /// The most secrets that sign: two, while one replaces the other.
 const MAX_SIGNING: usize = 2;
 /// What has to stand in the header `Authorization`, so that a delivery has one of them.
-const CREDENTIALS: [&str; 3] = ["bearer", "basic", "oauth2"];
+const CREDENTIALS: [&str; 4] = ["bearer", "basic", "oauth2", "awsSigV4"];
+/// The service whose function URLs are called.
+const AWS_SERVICE: &str = "lambda";
 /// Where the password of a client may stand.
 const LOGINS: &[(&str, ClientLogin)] = &[("header", ClientLogin::Header), ("body", ClientLogin::Body)];
 
@@ -126,7 +128,47 @@ fn credentials(
     let basic = basic.and_then(|field| basic_of(&field, namespace, report));
     let oauth2 = object.take("oauth2");
     let oauth2 = oauth2.and_then(|field| oauth2_of(&field, namespace, report));
-    bearer.map(Credentials::Bearer).or(basic).or(oauth2)
+    let aws = object.take("awsSigV4");
+    let aws = aws.and_then(|field| aws_of(&field, namespace, report));
+    bearer.map(Credentials::Bearer).or(basic).or(oauth2).or(aws)
+}
+
+fn aws_of(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Credentials<Word>> {
+    let mut object = field.object(report)?;
+    let region = object.require("region", report);
+    let region = region.and_then(|field| name_in_aws(&field, report));
+    let service = match object.take("service") {
+        Some(field) => name_in_aws(&field, report),
+        None => Some(AWS_SERVICE),
+    };
+    let access_key_id = object.require("accessKeyId", report);
+    let access_key_id = access_key_id.and_then(|field| Word::read(&field, namespace, report));
+    let secret_access_key = secret("secretAccessKey", &mut object, namespace, report);
+    let session_token = object.take("sessionToken");
+    let session_token = session_token.map(|field| Word::secret_of(&field, namespace, report));
+    object.close(report);
+    Some(Credentials::AwsSigV4(Box::new(AwsSigV4 {
+        region: region?.to_owned(),
+        service: service?.to_owned(),
+        access_key_id: access_key_id?,
+        secret_access_key: secret_access_key?,
+        session_token: match session_token {
+            Some(token) => Some(token?),
+            None => None,
+        },
+    })))
+}
+
+/// The name of a region or a service.
+fn name_in_aws<'a>(field: &Field<'a>, report: &mut Report) -> Option<&'a str> {
+    let text = field.text(report)?;
+    let is_name = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(is_name) {
+        return Some(text);
+    }
+    let message = "the name of a region or service of AWS is expected, such as eu-central-1 or lambda";
+    field.refuse(report, Code::UnknownValue, message);
+    None
 }
 
 fn oauth2_of(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Credentials<Word>> {

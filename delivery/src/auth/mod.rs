@@ -3,7 +3,8 @@
 //!
 //! The files follow the work in order: one handle for each thing to show ([`Auth`], which [`Auths`] hands
 //! out), its secrets as they are now ([`read`]), what they become ([`authorization`], [`oauth2`],
-//! [`certificate`], [`standard_webhooks`]), and what of them must not be kept of an answer ([`veil`]).
+//! [`certificate`], [`standard_webhooks`], [`aws_sigv4`]), and what of them must not be kept of an answer
+//! ([`veil`]).
 //!
 //! # Guarantees
 //! - Only the target itself is shown anything: a redirect is not followed, and a connection with a client
@@ -12,6 +13,7 @@
 //! - A secret in a file that has been replaced is used from the second after that on, without a restart.
 
 pub(crate) mod authorization;
+mod aws_sigv4;
 mod certificate;
 mod oauth2;
 mod read;
@@ -22,12 +24,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::{Auth as Spec, Credentials};
 use millrace_secrets::SecretReader;
 use parking_lot::Mutex;
 
+use self::aws_sigv4::Signer;
 pub(crate) use self::certificate::Identity;
 use self::oauth2::{Token, Tokens};
 use self::read::Current;
@@ -36,7 +39,7 @@ pub use self::standard_webhooks::flaw as signing_flaw;
 use self::veil::Veil;
 use crate::connector::Shared;
 use crate::metrics::Class;
-use crate::no_answer::Unmade;
+use crate::no_answer::{NoAnswer, Unmade};
 use crate::outgoing::Owner;
 use crate::{Outcome, Verdict};
 
@@ -80,6 +83,7 @@ struct Ready {
     tokens: Option<Tokens>,
     identity: Option<Arc<Identity>>,
     signing_keys: Vec<SigningKey>,
+    aws: Option<Signer>,
     veil: Veil,
 }
 
@@ -140,7 +144,14 @@ impl Ready {
             authorization: credentials.map(authorization::header).transpose()?.flatten(),
             tokens: match credentials {
                 Some(Credentials::OAuth2(spec)) => Some(Tokens::new(spec)?),
-                Some(Credentials::Bearer(_) | Credentials::Basic { .. }) | None => None,
+                Some(Credentials::Bearer(_) | Credentials::Basic { .. } | Credentials::AwsSigV4(_))
+                | None => None,
+            },
+            aws: match credentials {
+                Some(Credentials::AwsSigV4(spec)) => Some(Signer::new(spec)?),
+                Some(Credentials::Bearer(_) | Credentials::Basic { .. } | Credentials::OAuth2(_)) | None => {
+                    None
+                }
             },
             identity: spec
                 .certificate
@@ -167,15 +178,19 @@ impl Shown {
         !self.ready.signing_keys.is_empty()
     }
 
-    /// Puts on a request what proves its sender. Nothing that the event brought along stands in for it.
+    /// Puts on a request to that URL, with all its other headers, what proves its sender. Nothing that the
+    /// event brought along stands in for it.
+    ///
+    /// # Errors
+    /// When that cannot be put on this request: it must not be sent then.
     pub(crate) fn put_on(
         &self,
         headers: &mut HeaderMap,
-        body: &Bytes,
+        (uri, body): (&Uri, &Bytes),
         event: &Event,
         sender: &Sender<'_>,
         now: Timestamp,
-    ) {
+    ) -> Result<(), NoAnswer> {
         let token = self.token.as_ref().map(|(token, _)| &token.header);
         if let Some(value) = token.or(self.ready.authorization.as_ref()) {
             headers.insert(http::header::AUTHORIZATION, value.clone());
@@ -183,6 +198,9 @@ impl Shown {
         if self.signs_body() {
             standard_webhooks::sign(headers, body, &self.ready.signing_keys, event, sender, now);
         }
+        let aws = self.ready.aws.as_ref();
+        let signed = aws.map_or(Ok(()), |aws| aws.sign(headers, uri, body, now));
+        signed.map_err(NoAnswer::NoCredentials)
     }
 
     /// What the outcome means, now that it is known what was shown.

@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 12] = [
+const PEERS: [Peer; 13] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -58,6 +58,13 @@ const PEERS: [Peer; 12] = [
         name: "python-standardwebhooks",
         lock: "standard-webhooks-python/requirements.txt",
         version_after: "standardwebhooks==",
+        tools: &["python3"],
+        make: recipes::python,
+    },
+    Peer {
+        name: "python-botocore",
+        lock: "botocore/requirements.txt",
+        version_after: "botocore==",
         tools: &["python3"],
         make: recipes::python,
     },
