@@ -270,3 +270,40 @@ async fn namespaces_that_are_not_watched_are_left_alone() -> anyhow::Result<()> 
     assert_eq!(condition(&found, "Ready"), "Unknown NoControllerYet", "{found}");
     Ok(())
 }
+
+/// A file stands in the way of its folder.
+#[tokio::test]
+async fn a_broker_that_cannot_be_opened_holds_up_nobody_not_even_a_start() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let mut mesh = kube.served()?.start().await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    let in_the_way = mesh.setup().data_folder().join("brokers/shop/broken");
+    std::fs::write(&in_the_way, "")?;
+    let broken = broker("broken", json!({}));
+    kube.apply(&broken).await?;
+    let mut late = trigger("late", &sink.url("/late"));
+    late["spec"]["broker"] = json!("broken");
+    kube.apply(&late).await?;
+    // What comes after them is served all the same.
+    kube.ready(&trigger("one", &sink.url("/one"))).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/one", 1).await?;
+
+    mesh.kill().await?;
+    mesh.restart().await?;
+    mesh.send("shop/default", &[Event::new("2", "t")]).await?;
+    sink.wait_for("/one", 2).await?;
+    let refused = mesh.post("shop/broken", &Event::new("3", "t").binary()).await?;
+    assert_eq!(refused.status, 404);
+    kube.until(&late, "Ready", "Unknown DataPlaneNotUpdated").await?;
+
+    std::fs::remove_file(&in_the_way)?;
+    kube.ready(&late).await?;
+    mesh.send("shop/broken", &[Event::new("4", "t")]).await?;
+    sink.wait_for("/late", 1).await?;
+    assert_eq!(sink.ids("/one"), ["1", "2"]);
+    Ok(())
+}

@@ -204,8 +204,11 @@ impl Dispatcher {
         self.newest = mesh.clone();
         let mut failed = BTreeSet::new();
         for broker in mesh.brokers.keys().filter(|broker| !self.parts.logs.has(broker)) {
-            let _span = tracing::error_span!("broker", %broker).entered();
-            tracing::error!("the broker's channel is not open; trying again in a second");
+            // Said once, and not with each try.
+            if !self.applied.borrow().unserved.contains(broker) {
+                let _span = tracing::error_span!("broker", %broker).entered();
+                tracing::error!("the broker's channel is not open; trying again in a second");
+            }
             failed.insert(broker.clone());
         }
         // Also those of no document any more: the debts of their triggers are kept for the grace period.

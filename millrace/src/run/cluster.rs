@@ -65,7 +65,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Exit> {
     let connection = connect(cluster.kubeconfig.as_deref()).await?;
     let mut node = match super::build(&config, None, log)? {
-        Ok(node) => node,
+        Ok(node) => node.with_each_broker_alone(),
         Err(exit) => return Ok(exit),
     };
     let options = options(&config, cluster, &node)?;

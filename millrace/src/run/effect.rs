@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use millrace_channel::embedded::{ChannelOptions, Embedded, Store, close_all};
+use millrace_channel::embedded::{ChannelOptions, Embedded, OpenError, Store, close_all};
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_delivery::Connector;
 use millrace_event::ObjectName;
@@ -34,7 +35,15 @@ pub(crate) struct Effect {
     admitted: Mutex<watch::Sender<Arc<Mesh>>>,
     /// A mesh has been taken.
     has_begun: AtomicBool,
+    /// A Broker that cannot be opened holds up no other, not even at the start.
+    each_alone: bool,
 }
+
+/// When a Broker that could not be opened is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// A Broker, and how its channel is to be opened.
+type WithOptions = (ObjectName, ChannelOptions);
 
 /// What a change of the mesh reaches.
 pub(crate) struct Parts {
@@ -69,7 +78,16 @@ impl Effect {
             connector: parts.connector,
             admitted: Mutex::new(parts.admitted),
             has_begun: AtomicBool::new(false),
+            each_alone: false,
         }
+    }
+
+    /// Lets each Broker stand alone: those that cannot be opened are tried again, and the others are served
+    /// meanwhile. In a cluster they belong to different people.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn with_each_alone(mut self) -> Self {
+        self.each_alone = true;
+        self
     }
 
     /// The mesh in effect.
@@ -84,7 +102,8 @@ impl Effect {
     }
 
     /// Makes `mesh` the one in effect, and gives what is in effect then. A Broker that cannot be served by it
-    /// stays as it was until it can be; only the first mesh waits for all. An error leaves the mesh that was.
+    /// stays as it was until it can be; only the first mesh waits for all, unless each stands alone. An error
+    /// leaves the mesh that was.
     pub(crate) async fn take(&self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
         let _one = self.changing.lock().await;
         let before = self.desired.borrow().clone();
@@ -99,10 +118,10 @@ impl Effect {
             self.connector.trust(mesh.authorities.as_ref());
         }
         self.desired.send_replace(mesh.clone());
-        let is_first = !self.has_begun.load(Ordering::Relaxed);
+        let waits_for_all = !self.has_begun.load(Ordering::Relaxed) && !self.each_alone;
         let mut applied = self.applied.clone();
         applied
-            .wait_for(|applied| match is_first {
+            .wait_for(|applied| match waits_for_all {
                 true => applied.has_all_of(mesh.revision),
                 false => applied.revision >= mesh.revision,
             })
@@ -130,13 +149,39 @@ impl Effect {
     /// Lets in what can be served later than the rest, until the dispatcher ends.
     pub(super) async fn follow(self: Arc<Self>) {
         let mut applied = self.applied.clone();
-        while applied.changed().await.is_ok() {
-            self.admit();
+        loop {
+            tokio::select! {
+                changed = applied.changed() => match changed {
+                    Ok(()) => drop(self.admit()),
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(TRY_AGAIN), if self.each_alone => self.open_closed().await,
+            }
         }
     }
 
-    /// Opens the channels that the mesh needs, all or none, and applies its options to those that are open.
-    /// One of no document that cannot be opened holds nothing up.
+    /// Tries those Brokers again that could not be opened. The dispatcher looks for them by itself.
+    async fn open_closed(&self) {
+        let desired = self.desired.borrow().clone();
+        if desired.brokers.keys().any(|name| !self.logs.has(name)) {
+            let _one = self.changing.lock().await;
+            let desired = self.desired.borrow().clone();
+            let closed = desired
+                .brokers
+                .values()
+                .filter(|broker| !self.logs.has(&broker.name));
+            let closed = closed.map(|broker| (broker.name.clone(), options(broker)));
+            // The log has said why, when it was tried first.
+            self.open_each(
+                closed.collect(),
+                |error| tracing::debug!(%error, "the broker still cannot be opened"),
+            )
+            .await;
+        }
+    }
+
+    /// Opens the channels that the mesh needs, and applies its options to those that are open: all or none,
+    /// unless each stands alone. One of no document that cannot be opened holds nothing up.
     async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
         let is_open = |name: &ObjectName| self.logs.has(name);
         let all = mesh.brokers.values();
@@ -147,6 +192,22 @@ impl Effect {
         // waits for their return, up to the grace period.
         let mut gone = self.store.brokers()?;
         gone.retain(|name| !is_open(name) && !mesh.brokers.contains_key(name));
+        if self.each_alone {
+            let tried_again = |error: OpenError| tracing::error!(%error, "the channel of the broker cannot be opened; it is tried again, and the others are served");
+            self.open_each(closed, tried_again).await;
+            self.open_each(open, tried_again).await;
+        } else {
+            self.open_all(closed, open).await?;
+        }
+        let gone = gone.into_iter().map(|name| (name, options_of_gone()));
+        self.open_each(gone.collect(), |error| {
+            tracing::error!(%error, "the channel of a broker that is gone cannot be opened; it is tried again with the next change");
+        })
+        .await;
+        Ok(())
+    }
+
+    async fn open_all(&self, closed: Vec<WithOptions>, open: Vec<WithOptions>) -> anyhow::Result<()> {
         let opened = self.store.channels(closed).await;
         let opened =
             opened.map_err(|(broker, error)| anyhow::Error::new(error).context(unopened(&broker)))?;
@@ -157,22 +218,19 @@ impl Effect {
             let channel = changed.with_context(|| unopened(&broker))?;
             self.make_known([(broker, channel)]);
         }
-        self.open_gone(gone).await;
         Ok(())
     }
 
-    async fn open_gone(&self, gone: Vec<ObjectName>) {
-        let with_options = |name: &ObjectName| (name.clone(), options_of_gone());
-        let all = self.store.channels(gone.iter().map(with_options).collect()).await;
-        if let Ok(opened) = all {
+    /// Opens those that can be opened, and gives the errors of the others, each in its Broker's span.
+    async fn open_each(&self, brokers: Vec<WithOptions>, failed: impl Fn(OpenError)) {
+        // Several at a time, which gives all or none.
+        if let Ok(opened) = self.store.channels(brokers.clone()).await {
             return self.make_known(opened);
         }
-        for broker in gone {
-            match self.store.channel(&broker, options_of_gone()).await {
+        for (broker, options) in brokers {
+            match self.store.channel(&broker, options).await {
                 Ok(channel) => self.make_known([(broker, channel)]),
-                Err(error) => tracing::error_span!("broker", %broker).in_scope(|| {
-                    tracing::error!(%error, "the channel of a broker that is gone cannot be opened; it is tried again with the next change");
-                }),
+                Err(error) => tracing::error_span!("broker", %broker).in_scope(|| failed(error)),
             }
         }
     }

@@ -124,6 +124,12 @@ impl Node {
 
 #[cfg(feature = "kubernetes")]
 impl Node {
+    /// Lets a Broker that cannot be opened hold up no other, not even at the start.
+    pub(super) fn with_each_broker_alone(mut self) -> Self {
+        self.effect = self.effect.with_each_alone();
+        self
+    }
+
     /// Every metric of the process, for who counts beside its parts.
     pub(super) fn registry(&mut self) -> &mut Registry {
         &mut self.front.registry
