@@ -196,6 +196,12 @@ mod tests {
         assert_eq!(seen, ["", "1", "", "3 1!", "2 4!", "5", ""]);
     }
 
+    /// Whether each that is gone was replaced.
+    fn replaced(deletions: &mut Deletions) -> Vec<bool> {
+        let gone = deletions.take();
+        gone.iter().map(|gone| gone.is_replaced).collect()
+    }
+
     #[test]
     fn one_that_is_not_in_effect_replaces_nothing() {
         let mut deletions = Deletions::default();
@@ -207,25 +213,11 @@ mod tests {
             .remove(&ObjectName::new("shop", "b"))
             .expect("it is there");
         deletions.note(now.clone(), &mesh);
-        assert_eq!(
-            deletions
-                .take()
-                .iter()
-                .map(|gone| gone.is_replaced)
-                .collect::<Vec<_>>(),
-            [false]
-        );
+        assert_eq!(replaced(&mut deletions), [false]);
         mesh.brokers
             .insert(ObjectName::new("shop", "b"), Arc::clone(&broker));
         deletions.note(now, &mesh);
-        assert_eq!(
-            deletions
-                .take()
-                .iter()
-                .map(|gone| gone.is_replaced)
-                .collect::<Vec<_>>(),
-            [true]
-        );
+        assert_eq!(replaced(&mut deletions), [true]);
     }
 
     #[test]

@@ -37,6 +37,26 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
+// === impl Pair ===
+
+impl Pair {
+    /// The flags of a process that listens with it, at a port that the system chooses.
+    pub fn listening(&self) -> Vec<String> {
+        let file = |path: &Path| path.to_string_lossy().into_owned();
+        let (certificate, key) = (file(&self.certificate), file(&self.key));
+        [
+            "--listen-tls",
+            "127.0.0.1:0",
+            "--tls-cert",
+            &certificate,
+            "--tls-key",
+            &key,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+}
+
 // === impl Authority ===
 
 impl Authority {

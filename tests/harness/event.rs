@@ -122,6 +122,24 @@ impl Event {
         )
     }
 
+    /// Requests that an ingress takes, and some that it refuses with 400.
+    pub fn good_and_bad() -> Vec<(Message, u16)> {
+        let event = Self::new("1", "t");
+        let later = event.clone().with("specversion", "19.0");
+        let media_type = ("content-type", "application/cloudevents+json");
+        let malformed = Message {
+            headers: vec![(media_type.0.to_owned(), media_type.1.to_owned())],
+            body: "{\"specversion\":".into(),
+        };
+        vec![
+            (event.binary(), 202),
+            (event.structured(), 202),
+            (later.binary(), 400),
+            (later.structured(), 400),
+            (malformed, 400),
+        ]
+    }
+
     /// The JSON event format. Data that is JSON by its type is embedded; other data must be UTF-8.
     pub fn json(&self) -> Value {
         let mut members = Map::new();

@@ -196,21 +196,9 @@ async fn a_client_certificate_is_an_identity_of_its_own() -> anyhow::Result<()> 
     access.write(certificates)?;
     let authority = Authority::make(access.folder(), "ca")?;
     let server = authority.server("server")?;
-    let (cert, key, ca) = (
-        text(&server.certificate),
-        text(&server.key),
-        text(&authority.file),
-    );
-    let tls = [
-        "--listen-tls",
-        "127.0.0.1:0",
-        "--tls-cert",
-        &cert,
-        "--tls-key",
-        &key,
-        "--tls-client-ca",
-        &ca,
-    ];
+    let (listening, ca) = (server.listening(), text(&authority.file));
+    let mut tls: Vec<&str> = listening.iter().map(String::as_str).collect();
+    tls.extend(["--tls-client-ca", &ca]);
     let mesh = access.mesh(&tls, &sink).await?;
     let url = format!("https://{}/shop/default", mesh.address("listenTls")?);
     let table: [(&str, &[&str], &str); 5] = [

@@ -53,17 +53,8 @@ impl Secured {
         let folder = tempfile::tempdir()?;
         let authority = Authority::make(folder.path(), "ca")?;
         let pair = authority.server("server")?;
-        let (cert, key) = (pair.certificate.to_string_lossy(), pair.key.to_string_lossy());
-        let flags = [
-            "--listen-tls",
-            "127.0.0.1:0",
-            "--tls-cert",
-            &cert,
-            "--tls-key",
-            &key,
-        ];
         let mesh = Setup::new(Documents::broker().text())?
-            .args(&flags)
+            .args(&pair.listening())
             .start()
             .await?;
         Ok(Self {

@@ -292,7 +292,7 @@ async fn a_broker_that_cannot_be_opened_holds_up_nobody_not_even_a_start() -> an
     mesh.send("shop/default", &[Event::new("1", "t")]).await?;
     sink.wait_for("/one", 1).await?;
 
-    mesh.kill().await?;
+    mesh.stop().await?;
     mesh.restart().await?;
     mesh.send("shop/default", &[Event::new("2", "t")]).await?;
     sink.wait_for("/one", 2).await?;

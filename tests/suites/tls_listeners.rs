@@ -36,17 +36,11 @@ impl Secured {
         let pair = authority.server("server")?;
         let sink = Sink::start().await?;
         let documents = Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")));
-        let (certificate, key) = (text(&pair.certificate), text(&pair.key));
-        let tls = ["--listen-tls", "127.0.0.1:0", "--admin-listen-tls", "127.0.0.1:0"];
-        let files = [
-            "--tls-cert",
-            &certificate,
-            "--tls-key",
-            &key,
-            "--tls-client-ca",
-            &text(&authority.file),
-        ];
-        let setup = Setup::new(documents.text())?.args(&tls).args(&files).args(args);
+        let clients = text(&authority.file);
+        let setup = Setup::new(documents.text())?
+            .args(&pair.listening())
+            .args(&["--admin-listen-tls", "127.0.0.1:0", "--tls-client-ca", &clients])
+            .args(args);
         Ok(Self {
             mesh: setup.start().await?,
             authority,
@@ -231,16 +225,9 @@ async fn http_can_be_off() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let authority = Authority::make(folder.path(), "ca")?;
     let pair = authority.server("server")?;
-    let (cert, key) = (text(&pair.certificate), text(&pair.key));
-    let flags = [
-        "--listen-tls",
-        "127.0.0.1:0",
-        "--tls-cert",
-        &cert,
-        "--tls-key",
-        &key,
-    ];
-    let setup = Setup::new(Documents::broker().text())?.listen("off").args(&flags);
+    let setup = Setup::new(Documents::broker().text())?
+        .listen("off")
+        .args(&pair.listening());
     let mesh = setup.start().await?;
     assert!(
         mesh.ready().get("listen").is_none() && mesh.ready().get("adminTls").is_none(),
@@ -257,17 +244,12 @@ async fn a_certificate_that_cannot_be_used_refuses_the_start_in_words() -> anyho
     let folder = tempfile::tempdir()?;
     let authority = Authority::make(folder.path(), "ca")?;
     let (one, other) = (authority.server("one")?, authority.server("other")?);
-    let (cert, key) = (text(&one.certificate), text(&other.key));
-    let flags = [
-        "--listen-tls",
-        "127.0.0.1:0",
-        "--tls-cert",
-        &cert,
-        "--tls-key",
-        &key,
-    ];
+    let unlike = Pair {
+        certificate: one.certificate,
+        key: other.key,
+    };
     let (status, said) = Setup::new(Documents::broker().text())?
-        .args(&flags)
+        .args(&unlike.listening())
         .fail()
         .await?;
     ensure!(

@@ -77,6 +77,22 @@ struct Partition {
     first: u64,
 }
 
+// === impl Run ===
+
+impl Run {
+    /// One of no record, at that offset.
+    pub(super) fn beginning(place: PartitionLife, next: i64) -> Self {
+        Self {
+            place,
+            events: Vec::new(),
+            offsets: Vec::new(),
+            fingerprints: Vec::new(),
+            mark: Mark { next, record: None },
+            load: Load::default(),
+        }
+    }
+}
+
 // === impl Partitions ===
 
 impl Partitions {

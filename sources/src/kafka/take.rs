@@ -9,7 +9,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use smallvec::SmallVec;
 
 use super::begin::Turn;
-use super::fingerprint::{Fingerprint, Mark};
+use super::fingerprint::Fingerprint;
 use super::flow::Load;
 use super::group::Group;
 use super::partitions::Run;
@@ -24,9 +24,9 @@ pub(super) struct Taking {
     pub(super) singly: bool,
 }
 
-/// The partition of the present messages of a batch.
+/// The run that the present messages of a batch go to.
 struct Current {
-    place: PartitionLife,
+    run: Run,
     /// The index of its latest message.
     last: usize,
 }
@@ -51,7 +51,7 @@ impl Taking {
         for (index, message) in messages.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &messages[before]);
             if !before.is_some_and(|before| are_of_one_partition(before, message)) {
-                seal(runs, current.take(), messages);
+                put_back(runs, current.take(), messages);
                 if left_out
                     .iter()
                     .any(|&left_out| are_of_one_partition(&messages[left_out], message))
@@ -66,27 +66,24 @@ impl Taking {
                         continue;
                     }
                 };
-                current = Some(Current { place, last: index });
+                let run = runs.remove(&place);
+                let run = run.unwrap_or_else(|| Run::beginning(place, message.offset()));
+                current = Some(Current { run, last: index });
                 if !takes {
                     continue;
                 }
             }
             let Some(current) = &mut current else { continue };
             current.last = index;
-            load.add(self.take(&current.place, message, runs));
+            load.add(self.take(message, &mut current.run));
         }
-        seal(runs, current, messages);
+        put_back(runs, current, messages);
         load
     }
 
     /// Adds one message to its run. Returns the load that it adds.
-    fn take(
-        &mut self,
-        place: &PartitionLife,
-        message: &BorrowedMessage<'_>,
-        runs: &mut BTreeMap<PartitionLife, Run>,
-    ) -> Load {
-        let offset = message.offset();
+    fn take(&mut self, message: &BorrowedMessage<'_>, run: &mut Run) -> Load {
+        let (place, offset) = (&run.place, message.offset());
         let headers = headers(message).unwrap_or_else(|why| {
             self.report
                 .taken_otherwise("attribute-left-out", format!("{place}@{offset}: {why}"));
@@ -121,20 +118,6 @@ impl Taking {
         };
         let bytes = event.as_ref().map_or(0, |event| event.stored().len());
         let load = Load { records: 1, bytes };
-        let run = match runs.get_mut(place) {
-            Some(run) => run,
-            None => runs.entry(place.clone()).or_insert_with(|| Run {
-                place: place.clone(),
-                events: Vec::new(),
-                offsets: Vec::new(),
-                fingerprints: Vec::new(),
-                mark: Mark {
-                    next: offset,
-                    record: None,
-                },
-                load: Load::default(),
-            }),
-        };
         if let Some(event) = event {
             run.events.push(event);
             run.offsets.push(offset);
@@ -159,12 +142,16 @@ fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Headers<'a>, &'static
         .map_err(|_| "the name of a header is not UTF-8: its headers are left out")
 }
 
-/// Notes the fingerprint of a run's last record.
-fn seal(runs: &mut BTreeMap<PartitionLife, Run>, done: Option<Current>, messages: &[BorrowedMessage<'_>]) {
-    if let Some(Current { place, last }) = done
-        && let Some(run) = runs.get_mut(&place)
-    {
+/// Puts a run back to the others, with the fingerprint of its last record.
+fn put_back(
+    runs: &mut BTreeMap<PartitionLife, Run>,
+    done: Option<Current>,
+    messages: &[BorrowedMessage<'_>],
+) {
+    // One that has none only passes the record by.
+    if let Some(Current { mut run, last }) = done.filter(|current| current.run.load.records > 0) {
         run.mark.record = Some(Fingerprint::of(&messages[last]));
+        runs.insert(run.place.clone(), run);
     }
 }
 

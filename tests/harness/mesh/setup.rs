@@ -88,8 +88,8 @@ impl Setup {
 
     /// With these arguments more.
     #[must_use]
-    pub fn args(mut self, args: &[&str]) -> Self {
-        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+    pub fn args(mut self, args: &[impl AsRef<str>]) -> Self {
+        self.args.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
