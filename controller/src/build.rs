@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::objects::{Entry, Objects};
 use crate::options::Options;
-use crate::resolve::{Reviews, is_broker};
+use crate::resolve::{Reviews, is_broker, is_kafka_sink};
 use crate::review::Question;
 
 /// What became of all objects.
@@ -129,6 +129,7 @@ impl Built {
                 };
                 built.sources.get(&key) == mesh.sources.get(&key)
             }
+            Kind::KafkaSink => built.kafka_sinks.get(name) == mesh.kafka_sinks.get(name),
             Kind::Secret => false,
         });
         members.map(|(_, identity)| identity.clone()).collect()
@@ -144,7 +145,7 @@ pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
         let dependency = dependency(entry).and_then(Result::ok).map(Wanted::of);
         let is_needed = |wanted: &Wanted| {
             let resource = &wanted.resource;
-            !is_broker(resource) && options.may_refer(home, resource)
+            !is_broker(resource) && !is_kafka_sink(resource) && options.may_refer(home, resource)
         };
         needs.addresses.extend(wanted.chain(dependency).filter(is_needed));
         let secrets = document.secrets().into_iter();
@@ -183,7 +184,7 @@ fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
                 None => options.default_class || entry.is_written,
             }
         }
-        Kind::Source(_) => true,
+        Kind::Source(_) | Kind::KafkaSink => true,
         Kind::Secret => false,
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use kube::Client;
 use millrace_crds::Kind;
 use millrace_event::Clock;
-use millrace_model::status::{LaneName, SourceStatus, TriggerStatus};
-use millrace_model::{Mesh, Source, SourceKey, TriggerState};
+use millrace_model::status::{LaneName, SinkStatus, SourceStatus, TriggerStatus};
+use millrace_model::{KafkaSink, Mesh, ObjectName, Source, SourceKey, TriggerState};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +25,7 @@ use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::running::Running;
+use crate::sinks::Sinks;
 use crate::status::{Scene, Status};
 use crate::watch::{News, Sighting, Trouble, Watched, What};
 use crate::watches::Watches;
@@ -54,6 +55,7 @@ pub struct Controller {
     /// Something was seen since the last mesh was made.
     is_stale: bool,
     running: Running,
+    sinks: Sinks,
     lanes: Lanes,
     built: Built,
     applied: HashSet<(String, i64)>,
@@ -112,6 +114,7 @@ impl Controller {
             is_remembered: false,
             is_stale: false,
             running: Running::default(),
+            sinks: Sinks::default(),
             lanes: Lanes::default(),
             built: Built::default(),
             applied: HashSet::new(),
@@ -178,6 +181,7 @@ impl Controller {
         match outcome {
             Ok(mesh) => {
                 self.applied = self.built.in_effect(&mesh);
+                self.sinks.keep(&mesh);
                 self.in_effect = mesh;
                 self.again = None;
                 self.delay.clear();
@@ -204,6 +208,7 @@ impl Controller {
     pub fn see_effect(&mut self, mesh: Arc<Mesh>) {
         if !Arc::ptr_eq(&self.in_effect, &mesh) {
             self.applied = self.built.in_effect(&mesh);
+            self.sinks.keep(&mesh);
             self.in_effect = mesh;
             self.deletions.note(self.index.triggers(), &self.in_effect);
             self.write();
@@ -213,6 +218,13 @@ impl Controller {
     /// Says how the sources run; their statuses then say so.
     pub fn observe(&mut self, sources: &BTreeMap<SourceKey, (Arc<Source>, SourceStatus)>) {
         if self.running.observe(sources) {
+            self.write();
+        }
+    }
+
+    /// Says how the sinks of Kafka stand; their statuses then say so.
+    pub fn observe_sinks(&mut self, sinks: &BTreeMap<ObjectName, (Arc<KafkaSink>, SinkStatus)>) {
+        if self.sinks.observe(sinks) {
             self.write();
         }
     }
@@ -377,6 +389,7 @@ impl Controller {
             targets: &self.index.targets,
             reviews: &self.index.reviews,
             running: &self.running,
+            sinks: &self.sinks,
             lanes: &self.lanes,
             applied: &self.applied,
             delay: &self.delay,

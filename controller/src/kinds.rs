@@ -13,15 +13,17 @@ pub(crate) const MANAGER: &str = "millrace";
 
 const EVENTING: &str = "eventing.knative.dev";
 const SOURCES: &str = "sources.millrace.dev";
+const SINKS: &str = "sinks.millrace.dev";
 
 /// The kinds that are watched, with the plural by which the API serves each.
-pub(crate) const KINDS: [(Kind, &str); 6] = [
+pub(crate) const KINDS: [(Kind, &str); 7] = [
     (Kind::Broker, "brokers"),
     (Kind::Trigger, "triggers"),
     (Kind::Source(SourceKind::GitWebhook), "gitwebhooksources"),
     (Kind::Source(SourceKind::Cron), "cronsources"),
     (Kind::Source(SourceKind::Kafka), "kafkasources"),
     (Kind::Source(SourceKind::ApiServer), "apiserversources"),
+    (Kind::KafkaSink, "kafkasinks"),
 ];
 
 /// How the objects of one of our kinds are reached.
@@ -31,6 +33,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     }
     let (group, version) = match kind {
         Kind::Source(_) => (SOURCES, "v1alpha1"),
+        Kind::KafkaSink => (SINKS, "v1alpha1"),
         Kind::Broker | Kind::Trigger | Kind::Secret => (EVENTING, "v1"),
     };
     let known = KINDS.iter().find(|(known, _)| *known == kind);

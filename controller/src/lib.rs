@@ -14,9 +14,9 @@
 //! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
 //!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
 //!    Triggers are gone.
-//! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run, and
-//!    [`lanes`] how Triggers do). [`mod@write`] writes those that changed, and [`events`] tells of
-//!    transitions. [`metrics`] counts.
+//! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run,
+//!    [`sinks`] how KafkaSinks stand, and [`lanes`] how Triggers do). [`mod@write`] writes those that
+//!    changed, and [`events`] tells of transitions. [`metrics`] counts.
 //!
 //! Nothing here opens channels or feeds lanes: whoever runs the mesh takes it from [`Controller::next`] and
 //! says with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -45,6 +45,7 @@ mod condition;
 mod events;
 mod lanes;
 mod running;
+mod sinks;
 mod status;
 mod write;
 

@@ -35,6 +35,11 @@ pub(crate) fn is_broker(reference: &Reference) -> bool {
     reference.kind == "Broker" && reference.api_version == "eventing.knative.dev/v1"
 }
 
+/// Whether a reference means a KafkaSink.
+pub(crate) fn is_kafka_sink(reference: &Reference) -> bool {
+    reference.kind == "KafkaSink" && reference.api_version == "sinks.millrace.dev/v1alpha1"
+}
+
 // === impl Resolver ===
 
 impl Resolver<'_> {
@@ -43,17 +48,17 @@ impl Resolver<'_> {
         let name = &wanted.resource.name;
         match self.objects.get(Kind::Broker, name) {
             Some(entry) => targets::Addresses::of(&entry.status).get(wanted),
-            None => Err(self.absent(name)),
+            None => Err(self.absent(Kind::Broker, name)),
         }
     }
 
-    fn absent(&self, broker: &ObjectName) -> Unresolved {
+    fn absent(&self, kind: Kind, name: &ObjectName) -> Unresolved {
         let scopes = self.options.scopes();
         let watched = scopes
             .iter()
-            .filter(|scope| scope.as_ref().is_none_or(|scope| scope == broker.namespace()));
+            .filter(|scope| scope.as_ref().is_none_or(|scope| scope == name.namespace()));
         let watched: Vec<Option<String>> = watched.cloned().collect();
-        if self.objects.is_complete(Kind::Broker, &watched) {
+        if self.objects.is_complete(kind, &watched) {
             Unresolved::NotFound
         } else {
             Unresolved::Pending
@@ -65,6 +70,8 @@ impl Resolve for Resolver<'_> {
     fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
         let found = if is_broker(&wanted.resource) {
             self.foreign_broker(wanted)
+        } else if is_kafka_sink(&wanted.resource) {
+            return Err(self.absent(Kind::KafkaSink, &wanted.resource.name));
         } else {
             let target = self.targets.get(&wanted.resource);
             target.and_then(|target| target.addresses.get(wanted))

@@ -8,7 +8,9 @@
 use std::collections::HashSet;
 
 use millrace_crds::{ConditionStatus, Draft, Kind, Standing};
-use millrace_model::{MissingSecret, NoSecret, NoTarget, SourceKey, SourceState, Target, Unresolved};
+use millrace_model::{
+    MissingSecret, NoSecret, NoTarget, SinkState, SourceKey, SourceState, Target, Unresolved,
+};
 use serde_json::{Value, json};
 
 use crate::build::dependency;
@@ -19,6 +21,7 @@ use crate::options::Options;
 use crate::resolve::{Reviews, is_broker};
 use crate::review::Question;
 use crate::running::{self, Running};
+use crate::sinks::Sinks;
 use crate::targets::Targets;
 
 /// What a status is made from, beside its draft.
@@ -28,6 +31,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) targets: &'a Targets,
     pub(crate) reviews: &'a Reviews,
     pub(crate) running: &'a Running,
+    pub(crate) sinks: &'a Sinks,
     pub(crate) lanes: &'a Lanes,
     /// What is in the mesh in effect.
     pub(crate) applied: &'a HashSet<(String, i64)>,
@@ -112,6 +116,10 @@ impl Status {
                     .extend(Question::of(entry, scene.options).map(|question| scene.permission(&question)));
                 conditions.push(scene.deployed(draft, entry));
             }
+            Standing::KafkaSink { missing } => {
+                scene.say_command(&mut conditions, missing);
+                conditions.push(scene.topic(draft, entry));
+            }
         }
         if !conditions.iter().any(|one| one.ty == "Ready") {
             conditions.push(Shown::sum(&conditions));
@@ -167,7 +175,8 @@ impl Scene<'_> {
                     .collect()
             }
             Ok(Target::Broker(broker)) => vec![(uri, json!(self.options.address(broker)))],
-            Err(_) => Vec::new(),
+            // A topic has no URL.
+            Ok(Target::Kafka(_)) | Err(_) => Vec::new(),
         }
     }
 
@@ -199,6 +208,23 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether the topic of a KafkaSink can be reached.
+    fn topic(&self, draft: &Draft, entry: &Entry) -> Shown {
+        const TYPE: &str = "TopicReady";
+        let plane = self.plane(TYPE, "Reachable", draft, entry);
+        if plane.status != ConditionStatus::True {
+            return plane;
+        }
+        match self.sinks.of(&draft.key.name) {
+            Some(status) if status.state == SinkState::Ready => plane,
+            Some(status) => {
+                let why = status.reason.clone().unwrap_or_default();
+                Shown::unmet(TYPE, "NotReachable", why)
+            }
+            None => Shown::unknown(TYPE, "NotLookedAt", "the topic has not been looked at yet"),
+        }
+    }
+
     /// How a source runs.
     fn source(&self, draft: &Draft) -> Option<&running::Shown> {
         let Kind::Source(kind) = draft.key.kind else {
@@ -208,12 +234,15 @@ impl Scene<'_> {
         self.running.of(&SourceKey { kind, name })
     }
 
-    /// Whether it is too early to say how a source stands: it starts, and its status is about this
-    /// generation.
+    /// Whether it is too early to say how a source or sink stands: it starts, or was not looked at, and its
+    /// status is about this generation.
     pub(crate) fn is_early(&self, draft: &Draft, entry: &Entry) -> bool {
         let is_source = matches!(draft.standing, Standing::Source { sink: Ok(_), .. });
         let is_known = entry.status["observedGeneration"] == entry.generation;
-        is_source && is_known && self.source(draft).is_none()
+        let is_sink = matches!(draft.standing, Standing::KafkaSink { .. });
+        is_known
+            && (is_source && self.source(draft).is_none()
+                || is_sink && self.sinks.of(&draft.key.name).is_none())
     }
 
     /// Whether the source that a Trigger names in `knative.dev/dependency` is ready.

@@ -4,6 +4,9 @@ use http::Uri;
 use millrace_event::ObjectName;
 use millrace_model::{Authorities, NoSecret, Reference, Unresolved};
 
+use crate::document::destination::is_broker;
+use crate::document::kafka_sink::is_kafka_sink;
+
 /// Which address of a resource a document means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Wanted {
@@ -31,8 +34,8 @@ pub struct Address {
 /// It answers at once, from what it knows: [`assemble`](fn@crate::assemble) asks for every reference, each
 /// time.
 pub trait Resolve {
-    /// The address of a resource, without what a document adds to it. Brokers among the documents are not
-    /// asked for.
+    /// The address of a resource, without what a document adds to it. Brokers and KafkaSinks among the
+    /// documents are not asked for.
     ///
     /// # Errors
     /// Why there is none.
@@ -91,7 +94,8 @@ pub(crate) struct Files;
 
 impl Resolve for Files {
     fn address(&self, wanted: &Wanted) -> Result<Address, Unresolved> {
-        Err(if crate::document::destination::is_broker(&wanted.resource) {
+        let resource = &wanted.resource;
+        Err(if is_broker(resource) || is_kafka_sink(resource) {
             Unresolved::NotFound
         } else {
             Unresolved::NeedsKubernetes

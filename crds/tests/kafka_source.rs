@@ -1,7 +1,8 @@
 //! What a KafkaSource document becomes, and how faults in one are reported.
 
 use millrace_crds::{Loaded, Named, load_text};
-use millrace_model::source::{InitialOffset, Kafka, KeyType, Mechanism, Ordering};
+use millrace_model::kafka::Mechanism;
+use millrace_model::source::{InitialOffset, Kafka, KeyType, Ordering};
 use millrace_model::{BackoffPolicy, NamedFile, Secret, SourceSpec};
 
 /// A document with this `spec` in flow style, in line 4, and these labels.

@@ -147,6 +147,20 @@ impl Connection {
         Ok(outcome)
     }
 
+    /// Makes one attempt at a topic of Kafka. The slot rests: the client for the cluster has connections of
+    /// its own.
+    #[cfg(feature = "kafka")]
+    pub(crate) async fn try_write(
+        &mut self,
+        sink: &millrace_model::KafkaSink,
+        request: &Request<'_>,
+    ) -> Result<Outcome, Shortage> {
+        self.reply_stored();
+        self.rest();
+        let tried = crate::kafka::attempt(sink, request, &self.shared).await;
+        tried.inspect_err(|shortage| self.is_short(*shortage))
+    }
+
     /// Waits until another try makes sense after this shortage: without limit, and without spinning.
     ///
     /// # Guarantees

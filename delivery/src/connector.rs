@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) tls: Tls,
     pub(crate) auths: Auths,
+    #[cfg(feature = "kafka")]
+    pub(crate) writers: crate::kafka::writers::Writers,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
 }
@@ -87,6 +89,8 @@ impl Connector {
                 outgoing: Outgoing::new(options.max_connections, metrics.room.clone()),
                 resolver: Resolver::system(options.max_lookups, metrics.lookups.clone()),
                 auths: Auths::new(options.secrets.clone()),
+                #[cfg(feature = "kafka")]
+                writers: Default::default(),
                 options,
                 tls: Tls::default(),
                 clock: Clock::default(),

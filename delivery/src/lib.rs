@@ -9,6 +9,10 @@
 //! the answer means ([`outcome`], [`reply`], `retry_after`, and `no_answer` where there is none), when to try
 //! again ([`backoff`]), what a dead letter carries ([`dead_letter`]), and what is counted ([`metrics`]). By
 //! the same means `fetch` gets a document from a server that is no target.
+//!
+//! Foreign clients connect by themselves, so the servers that they may have are judged before ([`servers`]).
+//! That of Kafka writes records (`kafka`, with the feature of that name), and [`sinks`] looks whether it
+//! can.
 
 pub mod attempt;
 pub mod auth;
@@ -22,6 +26,8 @@ mod endpoint;
 mod exchange;
 mod fetch;
 pub mod guard;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod lookups;
 mod means;
 pub mod metrics;
@@ -35,8 +41,10 @@ pub mod reply;
 mod reply_memory;
 mod resolve;
 mod retry_after;
+pub mod servers;
 mod shares;
 mod shortage;
+pub mod sinks;
 mod stream;
 pub mod target;
 mod tls;
@@ -52,3 +60,7 @@ pub use fetch::{FetchLimits, NotFetched};
 pub use metrics::Metrics;
 pub use outcome::{BODY_KEPT, Failure, Outcome, Verdict};
 pub use tls::wrong_with_roots;
+
+/// Why nothing is written to Kafka in a build without it.
+pub const WITHOUT_KAFKA: &str =
+    "this millrace was built without the feature `kafka`, which a KafkaSink needs";

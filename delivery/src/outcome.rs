@@ -20,8 +20,8 @@ pub const BODY_KEPT: usize = 1_024;
 pub enum Outcome {
     /// Delivered (any 2xx).
     Done {
-        /// The status.
-        status: u16,
+        /// The status, where the target answers with one.
+        status: Option<u16>,
         /// The answer had a body that was not taken for a reply although it may have been meant as one: it is
         /// not a CloudEvent, or it came with another status than 200.
         odd_body: bool,
@@ -53,6 +53,9 @@ pub struct Failure {
     pub body: Bytes,
     /// What the answer's Retry-After asked for (429 and 503 only; nonsense is ignored).
     pub retry_after: Option<Duration>,
+    /// It is this event that the target does not take. Any other failure (an expired login, a redirect, an
+    /// address that may not be connected to) holds for all events.
+    pub is_about_event: bool,
 }
 
 /// Whether trying again makes sense.
@@ -77,6 +80,7 @@ impl Outcome {
                 reason: in_words(answer.status),
                 body: answer.body.first_bytes(),
                 retry_after: retry_after::asked(answer.status, &answer.headers, clock.now()),
+                is_about_event: matches!(answer.status.as_u16(), 400 | 413 | 415 | 422 | 431),
             }),
         }
     }
@@ -104,6 +108,7 @@ impl Failure {
             reason,
             body: Bytes::new(),
             retry_after: None,
+            is_about_event: false,
         }
     }
 }

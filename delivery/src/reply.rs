@@ -62,7 +62,7 @@ pub(crate) fn accepted(answer: &Answer, wants_reply: bool, max_answer_bytes: usi
 
 fn done(answer: &Answer, odd_body: bool) -> Outcome {
     Outcome::Done {
-        status: answer.status.as_u16(),
+        status: Some(answer.status.as_u16()),
         odd_body,
         body: answer.body.first_bytes(),
     }

@@ -1,7 +1,8 @@
 //! The one place that knows every kind of [`Target`]: what an event has to go through to get there.
 //!
 //! An event for a URL goes by HTTP, over the slot's [`Connection`]. One for a Broker of this mesh goes
-//! through its intake, without a connection.
+//! through its intake, without a connection. One for a topic of Kafka becomes a record, over the connections
+//! of the cluster's client (`kafka`).
 
 use bytes::Bytes;
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
@@ -36,13 +37,21 @@ pub async fn try_attempt(
             // Boxed: a delivery to a URL has room for this future in its task too.
             Ok(Box::pin(hand_over(broker, request, intake)).await)
         }
+        #[cfg(feature = "kafka")]
+        Target::Kafka(sink) => Box::pin(connection.try_write(sink, request)).await,
+        #[cfg(not(feature = "kafka"))]
+        Target::Kafka(_) => {
+            connection.rest();
+            let why = crate::WITHOUT_KAFKA.to_owned();
+            Ok(Outcome::Failed(Failure::without_answer(Verdict::Again, why)))
+        }
     }
 }
 
 /// The way in for whole batches. `None`: the target takes events one by one.
 pub fn batches<'a>(target: &'a Target, intake: &'a dyn Intake) -> Option<Batches<'a>> {
     match target {
-        Target::Http { .. } => None,
+        Target::Http { .. } | Target::Kafka(_) => None,
         Target::Broker(broker) => Some(Batches { intake, broker }),
     }
 }
@@ -61,7 +70,7 @@ async fn hand_over(broker: &ObjectName, request: &Request<'_>, intake: &dyn Inta
     };
     match intake.admit(broker, vec![event], request.origin).await {
         Ok(()) => Outcome::Done {
-            status: 202,
+            status: Some(202),
             odd_body: false,
             body: Bytes::new(),
         },

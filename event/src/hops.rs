@@ -3,7 +3,8 @@
 //!
 //! # Contract
 //! Each Broker that takes an event in takes one off ([`pass`]), and refuses one that has nothing left. Who
-//! sends an event on within the mesh, or stores a reply to it, writes the number down ([`onward`]). An event
+//! sends an event on within the mesh, or stores a reply to it, writes the number down ([`onward`]). So does
+//! who writes it into a topic, from which it may come back; a topic takes one off too ([`beyond`]). An event
 //! without the attribute may pass 255. That number is not written into the event when it first comes in, so
 //! that the usual event is stored as it came, without a copy. A value that is no number counts as none.
 //! Subscribers and filters never see the attribute.
@@ -33,6 +34,22 @@ pub fn pass(events: &mut [Event]) -> Result<(), Refusal> {
 pub fn onward(event: &Event, of: &Event) -> EventBuilder {
     let left = number(of).unwrap_or(FULL);
     event.edit().attribute(TTL, &left.to_string())
+}
+
+/// How many Brokers the event may still pass once it is in a topic.
+///
+/// # Errors
+/// [`Refusal::Looping`] if it has nothing left.
+pub fn beyond(event: &Event) -> Result<i32, Refusal> {
+    let Some(left) = number(event) else {
+        return Ok(FULL);
+    };
+    let left = left.saturating_sub(1);
+    if left <= 0 {
+        Err(Refusal::Looping)
+    } else {
+        Ok(left)
+    }
 }
 
 fn number(event: &Event) -> Option<i32> {
@@ -168,6 +185,26 @@ mod tests {
                 pass(&mut taken).unwrap();
                 assert_ne!(taken[0].get(TTL).unwrap().text, carried, "{came:?}");
             }
+        }
+    }
+
+    /// Also a circle of topics and sources without any Broker ends.
+    #[test]
+    fn a_topic_takes_one_off_and_takes_no_event_that_has_nothing_left() {
+        for (came, left) in [
+            (None, Ok(255)),
+            (Some("255"), Ok(254)),
+            (Some("2"), Ok(1)),
+            (Some("1"), Err(Refusal::Looping)),
+            (Some("-2147483648"), Err(Refusal::Looping)),
+            (Some("many"), Ok(255)),
+        ] {
+            let kind = Kind::String;
+            assert_eq!(
+                beyond(&event(came.map(|text| Value { kind, text }))),
+                left,
+                "{came:?}"
+            );
         }
     }
 

@@ -18,6 +18,7 @@ use crate::hops::TTL;
 use crate::{Event, Invalid, json};
 
 pub use mode::{Mode, is_claimed, mode};
+pub(crate) use write::json_spelled_base64;
 pub use write::{write_binary, write_structured};
 
 /// What is not to be exceeded while decoding.
@@ -31,13 +32,15 @@ pub struct Limits {
     pub json_depth: usize,
 }
 
-/// How an event is written for a subscriber. It never carries `knativebrokerttl`: that is the mesh's own
+/// How an event is written for a target. Its own `knativebrokerttl` never goes along: that is the mesh's
 /// business.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
     /// Attributes to add to the event's own, replacing those of the same name. One whose name is not
     /// `[a-z0-9]+` is left out.
     pub extra: &'a [(&'a str, &'a str)],
+    /// The `knativebrokerttl` that goes along, where the event may come back from there ([`crate::hops`]).
+    pub ttl: Option<&'a str>,
 }
 
 // === impl Limits ===
@@ -76,14 +79,15 @@ impl Outgoing<'_> {
     /// The attributes that are added, each name once: the last one counts.
     pub(crate) fn added(&self) -> impl Iterator<Item = (&str, &str)> {
         let extra = self.extra;
-        extra
+        let added = extra
             .iter()
             .enumerate()
             .filter_map(move |(index, &(name, value))| {
                 let last = !extra[index + 1..].iter().any(|(later, _)| *later == name);
                 let good = crate::rules::check_name(name).is_ok() && !matches!(name, TTL | "specversion");
                 (last && good).then_some((name, value))
-            })
+            });
+        added.chain(self.ttl.map(|ttl| (TTL, ttl)))
     }
 }
 

@@ -1,17 +1,19 @@
-//! The Kafka protocol binding (CloudEvents Kafka 1.0.2), reading only: a record in binary or structured mode
-//! becomes an event.
+//! The Kafka protocol binding (CloudEvents Kafka 1.0.2): a record in binary or structured mode becomes an
+//! event, and an event becomes a record (`write`).
 //!
 //! It knows records as borrowed headers and octets and nothing of any client. Unlike over HTTP, values of
 //! headers are plain UTF-8: percent signs mean themselves.
 
 mod alike;
 mod stencil;
+mod write;
 
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
 use self::alike::Alike;
+pub use self::write::{key, write_binary, write_structured};
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};
 use crate::event::{DataForm, Event};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use millrace_model::source::Mechanism;
+use millrace_model::kafka::Mechanism;
 
 use crate::AccessError;
 

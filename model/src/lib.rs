@@ -1,12 +1,13 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is ([`status`],
-//! [`state`], and [`shortage`] for what Millrace itself has run out of).
+//! [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is
+//! ([`status`], [`state`], and [`shortage`] for what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
 pub mod auth;
 pub mod authorities;
 pub mod broker;
+pub mod kafka;
 pub mod mesh;
 pub mod policy;
 pub mod reference;
@@ -21,6 +22,7 @@ pub mod trigger;
 pub use auth::{Auth, ClientCertificate, Credentials};
 pub use authorities::Authorities;
 pub use broker::{Broker, OnFull, Retention};
+pub use kafka::{KafkaCluster, KafkaSink};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
@@ -28,7 +30,7 @@ pub use reference::{NoTarget, OtherAddresses, Reference, Unresolved};
 pub use secret::{MissingSecret, NamedFile, NoSecret, Secret};
 pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
-pub use state::{BrokerState, SourceState, TriggerState};
+pub use state::{BrokerState, SinkState, SourceState, TriggerState};
 pub use status::StatusBoard;
 pub use target::Target;
 pub use trigger::Trigger;

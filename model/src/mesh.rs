@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Authorities, Broker, ObjectName, Source, SourceKey, Trigger};
+use crate::{Authorities, Broker, KafkaSink, ObjectName, Source, SourceKey, Trigger};
 
 /// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before
 /// (`Arc`).
@@ -19,6 +19,9 @@ pub struct Mesh {
     pub sources: BTreeMap<SourceKey, Arc<Source>>,
     /// Who vouches for every `https` target, beside those whom the machine trusts (trust bundles).
     pub authorities: Option<Authorities>,
+    /// The sinks of Kafka by name, also those that nobody sends to. One that lacks a secret has it as
+    /// [`Secret::Missing`](crate::Secret::Missing).
+    pub kafka_sinks: BTreeMap<ObjectName, Arc<KafkaSink>>,
 }
 
 // === impl Mesh ===
@@ -38,8 +41,9 @@ impl Mesh {
         let brokers = share(&mut self.brokers, &before.brokers);
         let triggers = share(&mut self.triggers, &before.triggers);
         let sources = share(&mut self.sources, &before.sources);
+        let sinks = share(&mut self.kafka_sinks, &before.kafka_sinks);
         let authorities = self.authorities == before.authorities;
-        let is_same = brokers && triggers && sources && authorities;
+        let is_same = brokers && triggers && sources && sinks && authorities;
         self.revision = before.revision + u64::from(!is_same);
         self
     }

@@ -38,7 +38,7 @@ pub enum BackoffPolicy {
 }
 
 /// The content mode in which events are delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Attributes in headers.
     #[default]

@@ -42,8 +42,10 @@ pub enum Unresolved {
     NoSuchAddress(Box<OtherAddresses>),
     /// What the resource says of its address names certificates that cannot be used (`CACerts`): in words.
     BadCertificates(String),
-    /// The resource is a Broker whose document is invalid.
+    /// The resource is a Broker or KafkaSink whose document is invalid.
     Invalid,
+    /// It is a KafkaSink, and this build has no Kafka.
+    WithoutKafka,
     /// It has not been looked up yet. Unlike the others, this says nothing about the resource.
     Pending,
     /// Only Kubernetes knows the addresses of such resources, and there is none here.
@@ -174,6 +176,10 @@ impl Unresolved {
                 "the {kind} {name} names certificates for its address (`CACerts`) that cannot be used: {why}"
             ),
             Self::Invalid => write!(f, "the {kind} {name} is invalid, as its own status says"),
+            Self::WithoutKafka => write!(
+                f,
+                "the {kind} {name} cannot be written to: this millrace was built without the feature `kafka`"
+            ),
             Self::Pending => write!(f, "the {kind} {name} has not been looked up yet"),
             Self::NeedsKubernetes => write!(
                 f,
@@ -256,6 +262,10 @@ mod tests {
             (
                 Unresolved::Invalid,
                 "the Service shop/ship is invalid, as its own status says",
+            ),
+            (
+                Unresolved::WithoutKafka,
+                "the Service shop/ship cannot be written to: this millrace was built without the feature `kafka`",
             ),
             (
                 Unresolved::Pending,

@@ -18,19 +18,22 @@ pub enum Shortage {
     Lookups,
     /// The events in flight use all that the memory budget has for them.
     Budget,
+    /// What waits to be written to a cluster of Kafka fills the queue of the client.
+    KafkaQueue,
 }
 
 // === impl Shortage ===
 
 impl Shortage {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connections,
         Self::Descriptors,
         Self::Ports,
         Self::Memory,
         Self::Lookups,
         Self::Budget,
+        Self::KafkaQueue,
     ];
 
     /// A stable word: the label `of` in metrics, and the member `shortage` of a Trigger in the admin API.
@@ -42,6 +45,7 @@ impl Shortage {
             Self::Memory => "memory",
             Self::Lookups => "lookups",
             Self::Budget => "budget",
+            Self::KafkaQueue => "kafka-queue",
         }
     }
 }
@@ -63,6 +67,9 @@ impl fmt::Display for Shortage {
             Self::Memory => "waiting for memory: the kernel has none left for a connection",
             Self::Lookups => "waiting for a name lookup: those that may run at one time are running",
             Self::Budget => "waiting for memory: what is in flight uses all that --memory-budget has for it",
+            Self::KafkaQueue => {
+                "waiting for room: what waits to be written to Kafka fills the queue of the client (16 MiB a cluster)"
+            }
         })
     }
 }
@@ -77,7 +84,7 @@ mod tests {
     fn each_shortage_has_a_word_and_a_sentence_of_its_own() {
         let words: HashSet<_> = Shortage::ALL.iter().map(|shortage| shortage.code()).collect();
         let sentences: HashSet<_> = Shortage::ALL.iter().map(ToString::to_string).collect();
-        assert_eq!((words.len(), sentences.len()), (6, 6));
+        assert_eq!((words.len(), sentences.len()), (7, 7));
         assert!(
             sentences
                 .iter()

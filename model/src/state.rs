@@ -45,6 +45,18 @@ pub enum SourceState {
     NotReady,
 }
 
+/// The state of a sink of Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// Nobody has looked at it yet.
+    #[default]
+    Starting,
+    /// Its topic can be reached.
+    Ready,
+    /// It cannot.
+    NotReady,
+}
+
 // === impl TriggerState ===
 
 impl TriggerState {
@@ -100,6 +112,25 @@ impl SourceState {
 }
 
 impl fmt::Display for SourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl SinkState ===
+
+impl SinkState {
+    /// The stable word: the member `state` in the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::NotReady => "not-ready",
+        }
+    }
+}
+
+impl fmt::Display for SinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,5 +1,6 @@
 //! What is: the board on which owners write the state of brokers and lanes, and others read it.
 
+mod kafka_sinks;
 mod sum;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 use millrace_event::{ObjectName, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{BrokerState, Mesh, Shortage, Source, SourceKey, SourceState, TriggerState};
+use crate::{BrokerState, KafkaSink, Mesh, Shortage, Source, SourceKey, SourceState, TriggerState};
+
+pub use kafka_sinks::SinkStatus;
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub struct StatusBoard {
     brokers: RwLock<BTreeMap<(ObjectName, u32), Arc<dyn Statuses>>>,
     unserved: RwLock<BTreeMap<LaneName, TriggerStatus>>,
     sources: RwLock<BTreeMap<SourceKey, Told>>,
+    /// The sinks that were looked at, and how they stand.
+    kafka_sinks: RwLock<BTreeMap<ObjectName, (Arc<KafkaSink>, SinkStatus)>>,
     clock: Mutex<ClockStatus>,
 }
 

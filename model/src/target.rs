@@ -1,11 +1,12 @@
 //! Where a delivery goes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Uri;
 use millrace_event::ObjectName;
 
-use crate::Authorities;
+use crate::{Authorities, KafkaSink};
 
 /// A target of deliveries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub enum Target {
     },
     /// A Broker of this mesh: through its intake, without HTTP.
     Broker(ObjectName),
+    /// A topic of Kafka.
+    Kafka(Arc<KafkaSink>),
 }
 
 // === impl Target ===
@@ -32,11 +35,12 @@ impl Target {
 }
 
 impl fmt::Display for Target {
-    /// The URL, or `broker:namespace/name`.
+    /// The URL, or `broker:namespace/name`, or `kafkasink:namespace/name`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { uri, .. } => write!(f, "{uri}"),
             Self::Broker(name) => write!(f, "broker:{name}"),
+            Self::Kafka(sink) => write!(f, "kafkasink:{}", sink.name),
         }
     }
 }

@@ -26,7 +26,7 @@ pub mod memory;
 mod metrics;
 pub mod outlet;
 pub mod report;
-#[cfg(any(feature = "kafka", feature = "kubernetes"))]
+#[cfg(feature = "kubernetes")]
 mod servers;
 #[cfg(all(test, any(feature = "kafka", feature = "kubernetes")))]
 #[path = "../tests/all/store.rs"]

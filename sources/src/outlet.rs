@@ -330,20 +330,14 @@ impl From<Refusal> for NotTaken {
 impl From<Failure> for NotTaken {
     fn from(failure: Failure) -> Self {
         Self {
-            code: if failure.status.is_some() {
+            code: if failure.status.is_some() || failure.is_about_event {
                 "sink-refused"
             } else {
                 "sink-unreachable"
             },
             reason: format!("the sink has not taken the event: {}", failure.reason),
-            is_temporary: failure.verdict == Verdict::Again || !is_about_the_event(failure.status),
+            is_temporary: failure.verdict == Verdict::Again || !failure.is_about_event,
             retry_after: failure.retry_after,
         }
     }
-}
-
-/// Whether an answer concerns the event. An answer that concerns the sink (an expired login, a redirect, an
-/// address that may not be connected to) holds for all events: no event is skipped for it.
-fn is_about_the_event(status: Option<u16>) -> bool {
-    matches!(status, Some(400 | 413 | 415 | 422 | 431))
 }

@@ -183,10 +183,10 @@ async fn policies_come_where_they_are_wanted_and_known() -> anyhow::Result<()> {
     let modern = "--kube-version=1.36.0";
     // Those that refuse, those that fill something in, and whether one of these is about the class.
     let cases: [(&[&str], usize, usize, bool); 6] = [
-        (&[], 3, 0, false),
-        (&[modern], 3, 5, true),
-        (&[modern, "defaultClass=false"], 3, 4, false),
-        (&[modern, "crds.eventing=skip"], 1, 0, false),
+        (&[], 4, 0, false),
+        (&[modern], 4, 5, true),
+        (&[modern, "defaultClass=false"], 4, 4, false),
+        (&[modern, "crds.eventing=skip"], 2, 0, false),
         (&[modern, "admissionPolicies.enabled=false"], 0, 0, false),
         (&[modern, r#"watchNamespaces=["millrace"]"#], 0, 0, false),
     ];

@@ -8,13 +8,14 @@ use millrace_tests::{Kube, wait_until};
 use serde_json::Value;
 
 /// Writing is status, Kubernetes Events, questions about rights, and the default Broker.
-const WRITES: [[&str; 3]; 7] = [
+const WRITES: [[&str; 3]; 8] = [
     ["patch", "eventing.knative.dev", "brokers/status triggers/status"],
     [
         "patch",
         "sources.millrace.dev",
         "apiserversources/status cronsources/status gitwebhooksources/status kafkasources/status",
     ],
+    ["patch", "sinks.millrace.dev", "kafkasinks/status"],
     ["create", "events.k8s.io", "events"],
     ["patch", "events.k8s.io", "events"],
     ["create", "authorization.k8s.io", "subjectaccessreviews"],
@@ -111,6 +112,8 @@ async fn the_account_may_do_what_it_needs_and_nothing_else() -> anyhow::Result<(
         ["list", eventing, "triggers", ""],
         ["patch", eventing, "triggers/status", TEAM],
         ["patch", "sources.millrace.dev", "kafkasources/status", TEAM],
+        ["watch", "sinks.millrace.dev", "kafkasinks", ""],
+        ["patch", "sinks.millrace.dev", "kafkasinks/status", TEAM],
         ["watch", "", "services", ""],
         ["create", "events.k8s.io", "events", TEAM],
         ["create", "authorization.k8s.io", "subjectaccessreviews", ""],

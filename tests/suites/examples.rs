@@ -13,12 +13,13 @@ use millrace_tests::webhook::{self, Call};
 use millrace_tests::{Answer, Event, Kafka, Mesh, Page, Sink, process};
 
 /// Each example, and the page whose documents it holds.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("cron", "docs/guides/cron.md"),
     ("dead-letters", "docs/concepts.md"),
     ("filters", "docs/reference/filters.md"),
     ("git-webhooks", "docs/guides/git-webhooks.md"),
     ("kafka", "docs/guides/kafka.md"),
+    ("kafka-bridge", "docs/guides/kafka-bridge.md"),
     ("kubernetes-api", "docs/guides/kubernetes-api.md"),
     ("quickstart", "README.md"),
     ("signed-deliveries", "docs/guides/signed-deliveries.md"),
@@ -246,5 +247,44 @@ async fn kafka_records_become_events() -> anyhow::Result<()> {
     let received = sink.wait_for("/ship", 1).await?;
     assert_eq!(received[0].header("ce-type"), Some("dev.knative.kafka.event"));
     assert_eq!(received[0].body.as_ref(), b"paid");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_kafka_bridge_writes_paid_orders_and_what_is_refused() -> anyhow::Result<()> {
+    let Some(kafka) = Kafka::start().await? else {
+        return Ok(());
+    };
+    for topic in ["orders", "paid", "dead"] {
+        kafka.create_topic(topic, 1).await?;
+    }
+    let sink = Sink::start().await?;
+    sink.answer("/ship", [Answer::status(422)]);
+    let documents = at(&sink, "kafka-bridge")?.replace("127.0.0.1:9092", &kafka.bootstrap());
+    let mesh = Setup::new(&documents)?.start().await?;
+    mesh.send("shop/default", &[Event::new("7", "order.paid")])
+        .await?;
+    let paid = kafka.wait_for("paid", 1).await?;
+    let id = ("ce_id".to_owned(), Some(b"7".to_vec()));
+    ensure!(paid[0].headers.contains(&id), "{paid:?}");
+    let dead = kafka.wait_for("dead", 1).await?;
+    let dead = dead[0].value.clone().unwrap_or_default();
+    let dead: serde_json::Value = serde_json::from_slice(&dead)?;
+    assert_eq!(
+        (&dead["id"], &dead["knativeerrorcode"]),
+        (&"7".into(), &"422".into())
+    );
+    // A record of the topic `orders` takes the same ways.
+    kafka
+        .produce(
+            "orders",
+            &[Record::of("{}")
+                .header("ce_specversion", "1.0")
+                .header("ce_id", "8")
+                .header("ce_source", "/till")
+                .header("ce_type", "order.paid")],
+        )
+        .await?;
+    kafka.wait_for("paid", 2).await?;
     Ok(())
 }

@@ -18,8 +18,8 @@ use crate::settings::{NamedTarget, Settings};
 pub(crate) enum Ended {
     /// The target has the event.
     Done {
-        /// The status of the answer.
-        status: u16,
+        /// The status of the answer, if it has one.
+        status: Option<u16>,
         /// The answer has a body that was not taken for a reply.
         odd_body: bool,
         /// The beginning of the answer's body.
@@ -64,7 +64,10 @@ pub(crate) async fn attempt(
     let request = Request {
         event: &job.event,
         origin: Origin::Mesh,
-        outgoing: Outgoing { extra: &extra },
+        outgoing: Outgoing {
+            extra: &extra,
+            ttl: None,
+        },
         format: policy.format,
         namespace: job.settings.trigger.name.namespace(),
         wants_reply: job.attempted.key.stage == Stage::Subscriber,

@@ -26,7 +26,7 @@ pub(crate) fn attempt(lane: &Lane, job: &Job, ended: &Ended, at: Timestamp, mill
                 Reply::Refused(refused, _) => refused.reason.clone(),
                 Reply::None | Reply::Stored => String::new(),
             };
-            (Some(*status), detail, body)
+            (*status, detail, body)
         }
         Ended::Failed { failure, .. } => (failure.status, failure.reason.clone(), &failure.body),
     };

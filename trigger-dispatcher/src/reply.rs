@@ -153,7 +153,7 @@ impl From<&Refusal> for Refused {
 /// A delivery that was answered with a 200.
 fn done(reply: Reply) -> Ended {
     Ended::Done {
-        status: 200,
+        status: Some(200),
         odd_body: false,
         body: Bytes::new(),
         reply,

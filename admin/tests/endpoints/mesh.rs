@@ -67,6 +67,7 @@ pub(crate) fn mesh() -> Mesh {
             .collect(),
         sources: BTreeMap::new(),
         authorities: None,
+        kafka_sinks: BTreeMap::new(),
     }
 }
 

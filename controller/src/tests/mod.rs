@@ -2,6 +2,7 @@
 //! that the tests share.
 
 mod destinations;
+mod kafka_sinks;
 mod membership;
 mod readiness;
 mod sources;
@@ -26,6 +27,7 @@ use crate::options::Options;
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
 use crate::review::Question;
 use crate::running::Running;
+use crate::sinks::Sinks;
 use crate::status::{Scene, Status};
 use crate::targets::{TargetKind, Targets};
 use crate::watch::{News, Trouble};
@@ -40,6 +42,7 @@ struct World {
     readable: Vec<Document>,
     reviews: Reviews,
     running: Running,
+    sinks: Sinks,
     lanes: Lanes,
     kept: Addresses,
     options: Options,
@@ -55,6 +58,7 @@ impl World {
             readable: Vec::new(),
             reviews: Reviews::new(),
             running: Running::default(),
+            sinks: Sinks::default(),
             lanes: Lanes::default(),
             kept: Addresses::new(),
             options: Options {
@@ -124,6 +128,7 @@ impl World {
             targets: &self.targets,
             reviews: &self.reviews,
             running: &self.running,
+            sinks: &self.sinks,
             lanes: &self.lanes,
             applied: &self.applied,
             delay: "",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::Uri;
 use millrace_event::ObjectName;
 use millrace_model::{
-    Auth, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference, Secret, Target, Unresolved,
+    Auth, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference, Secret, Target, Unresolved,
 };
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::document::auth::{AuthRef, Word};
 use crate::document::broker::BrokerDocument;
 use crate::document::destination::{Destination, Place, is_broker};
+use crate::document::kafka_sink::is_kafka_sink;
 use crate::document::kinds::Kind;
 use crate::document::secret::SecretRef;
 use crate::document::{Content, Document};
@@ -23,8 +24,13 @@ use crate::resolve::{Resolve, Wanted};
 pub(super) struct Lookup<'a> {
     brokers: HashMap<&'a ObjectName, &'a Document>,
     secrets: HashMap<&'a ObjectName, &'a Document>,
+    /// The sinks of Kafka; `None`: the document is invalid.
+    kafka_sinks: HashMap<&'a ObjectName, Option<FoundSink>>,
     resolve: &'a dyn Resolve,
 }
+
+/// A sink of Kafka, one value for all that send there, and the secrets that it lacks.
+type FoundSink = (Arc<KafkaSink>, Vec<MissingSecret>);
 
 // === impl Lookup ===
 
@@ -39,11 +45,31 @@ impl<'a> Lookup<'a> {
             }
             named
         };
-        Self {
+        let mut lookup = Self {
             brokers: of(Kind::Broker),
             secrets: of(Kind::Secret),
+            kafka_sinks: HashMap::new(),
             resolve,
-        }
+        };
+        let sinks = of(Kind::KafkaSink).into_iter();
+        let sinks = sinks.map(|(name, document)| (name, lookup.read_kafka_sink(document)));
+        lookup.kafka_sinks = sinks.collect();
+        lookup
+    }
+
+    fn read_kafka_sink(&self, document: &Document) -> Option<FoundSink> {
+        let Some(Content::KafkaSink(read)) = &document.content else {
+            return None;
+        };
+        let mut missing = Vec::new();
+        let sink = read.with_secrets(&mut |secret| self.secret(secret, &mut missing));
+        Some((Arc::new(sink), missing))
+    }
+
+    /// A valid sink of Kafka among the documents, and the secrets that it lacks.
+    pub(super) fn kafka_sink(&self, name: &ObjectName) -> Option<(&Arc<KafkaSink>, &[MissingSecret])> {
+        let (sink, missing) = self.kafka_sinks.get(name)?.as_ref()?;
+        Some((sink, missing))
     }
 
     /// The Broker that a Trigger reads, which is among the documents.
@@ -83,6 +109,10 @@ impl<'a> Lookup<'a> {
             has_address(wanted).map_err(unresolved)?;
             return Ok(Target::Broker(broker.broker.name.clone()));
         }
+        if is_kafka_sink(resource) && self.kafka_sinks.contains_key(&resource.name) {
+            no_address(wanted).map_err(unresolved)?;
+            return self.topic(resource);
+        }
         let address = self.resolve.address(wanted).map_err(unresolved)?;
         // What the document says counts more than what the resource says.
         let authorities = match &destination.authorities {
@@ -93,6 +123,19 @@ impl<'a> Lookup<'a> {
         };
         let uri = join(&address.url, relative).map_err(unresolved)?;
         Ok(Target::Http { uri, authorities })
+    }
+
+    /// The topic of a sink of Kafka among the documents.
+    fn topic(&self, reference: &Reference) -> Result<Target, NoTarget> {
+        let unresolved = |why| Err(NoTarget::Unresolved(reference.clone(), why));
+        match self.kafka_sink(&reference.name) {
+            None => unresolved(Unresolved::Invalid),
+            Some(_) if !cfg!(feature = "kafka") => unresolved(Unresolved::WithoutKafka),
+            Some((sink, missing)) => match worst(missing.to_vec()) {
+                Some(missing) => Err(NoTarget::NoSecret(missing)),
+                None => Ok(Target::Kafka(Arc::clone(sink))),
+            },
+        }
     }
 
     /// A secret, or where it is found later. One that is nowhere is also noted in `missing`.
@@ -124,9 +167,7 @@ impl<'a> Lookup<'a> {
             Word::Plain(text) => Secret::Value(text.as_bytes().into()),
             Word::Secret(secret) => self.secret(secret, &mut missing),
         });
-        let known = missing.iter().position(|one| one.why != NoSecret::Pending);
-        let first = (!missing.is_empty()).then(|| missing.swap_remove(known.unwrap_or(0)));
-        (Arc::new(auth), first)
+        (Arc::new(auth), worst(missing))
     }
 
     /// A target, and what deliveries there show. Without that there is no target: nothing is sent unproven.
@@ -169,6 +210,23 @@ fn has_address(wanted: &Wanted) -> Result<(), Unresolved> {
         })),
         Some(_) | None => Ok(()),
     }
+}
+
+/// A sink of Kafka has no address, so none of a name.
+fn no_address(wanted: &Wanted) -> Result<(), Unresolved> {
+    match &wanted.address {
+        Some(name) => Err(Unresolved::from(OtherAddresses {
+            wanted: shown(name),
+            names: Vec::new(),
+        })),
+        None => Ok(()),
+    }
+}
+
+/// The first secret that is nowhere. One that has not been looked up yet only if there is no other.
+fn worst(mut missing: Vec<MissingSecret>) -> Option<MissingSecret> {
+    let known = missing.iter().position(|one| one.why != NoSecret::Pending);
+    (!missing.is_empty()).then(|| missing.swap_remove(known.unwrap_or(0)))
 }
 
 /// A path and query relative to an address, joined as RFC 3986 joins them.

@@ -12,6 +12,7 @@ mod lookup;
 
 use std::sync::Arc;
 
+use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh, MissingSecret, NoTarget, Source, Trigger};
 
 use self::lookup::Lookup;
@@ -46,6 +47,7 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
             Some(Content::Broker(broker)) => assembled.broker(document, broker, &lookup),
             Some(Content::Trigger(trigger)) => assembled.trigger(document, trigger, &lookup),
             Some(Content::Source(source)) => assembled.source(source, &lookup),
+            Some(Content::KafkaSink(_)) => assembled.kafka_sink(&key.name, &lookup),
             Some(Content::Secret(_)) => continue,
             None => Standing::Invalid(document.problems.clone()),
         };
@@ -147,5 +149,16 @@ impl Assembled {
             .entry(source.key())
             .or_insert_with(|| Arc::new(source));
         Standing::Source { sink, missing }
+    }
+
+    fn kafka_sink(&mut self, name: &ObjectName, lookup: &Lookup<'_>) -> Standing {
+        let Some((sink, missing)) = lookup.kafka_sink(name) else {
+            return Standing::Invalid(Vec::new());
+        };
+        let sinks = &mut self.mesh.kafka_sinks;
+        sinks.entry(name.clone()).or_insert_with(|| Arc::clone(sink));
+        Standing::KafkaSink {
+            missing: missing.to_vec(),
+        }
     }
 }

@@ -5,6 +5,7 @@ use http::uri::PathAndQuery;
 use millrace_event::ObjectName;
 use millrace_model::{Authorities, Reference};
 
+use super::kafka_sink::is_kafka_sink;
 use super::kinds::{self, EVENTING_V1, Whose};
 use super::metadata::{label, subdomain};
 use crate::certificates::authorities;
@@ -115,13 +116,13 @@ impl Place {
                 uri.refuse(report, Code::ConflictingFields, message);
                 return None;
             }
-            let is_broker = wanted.as_ref().is_some_and(|wanted| is_broker(&wanted.resource));
-            if is_broker && !relative.is_empty() {
-                uri.refuse(
-                    report,
-                    Code::NotSupported,
-                    "a path relative to a Broker is not supported",
-                );
+            let ours = wanted.as_ref().map(|wanted| &wanted.resource);
+            let ours = ours.filter(|to| is_broker(to) || is_kafka_sink(to));
+            if let Some(Reference { kind, .. }) = ours
+                && !relative.is_empty()
+            {
+                let message = format!("a path relative to a {kind} is not supported");
+                uri.refuse(report, Code::NotSupported, message);
                 return None;
             }
         }
@@ -179,8 +180,8 @@ fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<
     object.close(report);
     let (api_version, kind) = (api_version?.to_owned(), kind?.to_owned());
     let name = ObjectName::new(namespace?, name?);
-    if let ("Broker", Whose::OtherVersion(known)) = (&*kind, kinds::kind(&api_version, &kind)) {
-        let message = format!("there is no Broker of {}; write {known}", shown(&api_version));
+    if let ("Broker" | "KafkaSink", Whose::OtherVersion(known)) = (&*kind, kinds::kind(&api_version, &kind)) {
+        let message = format!("there is no {kind} of {}; write {known}", shown(&api_version));
         field.refuse(report, Code::BadReference, message);
         return None;
     }

@@ -6,6 +6,7 @@ use std::fmt;
 use millrace_event::ObjectName;
 use millrace_model::SourceKind;
 
+use super::kafka_sink::SINKS_V1ALPHA1;
 use super::source::SOURCES_V1ALPHA1;
 use crate::problem::Mark;
 use crate::suggest;
@@ -23,6 +24,8 @@ pub enum Kind {
     Trigger,
     /// A source.
     Source(SourceKind),
+    /// `KafkaSink`.
+    KafkaSink,
     /// `Secret`.
     Secret,
 }
@@ -57,6 +60,7 @@ const KINDS: &[(&str, Kind)] = &[
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::Cron)),
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::Kafka)),
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::ApiServer)),
+    (SINKS_V1ALPHA1, Kind::KafkaSink),
 ];
 
 /// What a document of this version and kind is to Millrace.
@@ -138,6 +142,7 @@ impl Kind {
         match self {
             Self::Broker => "Broker",
             Self::Trigger => "Trigger",
+            Self::KafkaSink => "KafkaSink",
             Self::Secret => "Secret",
             Self::Source(kind) => kind.as_str(),
         }
@@ -188,6 +193,16 @@ mod tests {
                 Whose::OtherVersion(SOURCES_V1ALPHA1),
             ),
             ("sources.knative.dev/v1", "KafkaSource", Whose::Foreign),
+            (
+                "sinks.millrace.dev/v1alpha1",
+                "KafkaSink",
+                Whose::Ours(Kind::KafkaSink),
+            ),
+            (
+                "sinks.millrace.dev/v1",
+                "KafkaSink",
+                Whose::OtherVersion(SINKS_V1ALPHA1),
+            ),
             ("sources.millrace.dev/v1alpha1", "Broker", Whose::Foreign),
             ("v1", "Secret", Whose::Ours(Kind::Secret)),
             ("v1", "List", Whose::List),

@@ -109,6 +109,9 @@ impl<'a> Metadata<'a> {
             };
             let message = match suggest::nearest(name, known) {
                 Some(near) => format!("there is no such annotation; did you mean `{OURS}{near}`?"),
+                None if known.is_empty() => {
+                    format!("there is no such annotation here; there is none of {OURS}")
+                }
                 None => format!(
                     "there is no such annotation here; there are {OURS}{{{}}}",
                     known.join(", ")

@@ -1,15 +1,17 @@
 //! One document by itself: its verdict, its name, and what it refers to. Nothing here depends on another
 //! document.
 //!
-//! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`source`], [`secret`])
-//! the rest, with parts that several kinds have ([`filters`], [`delivery`], [`destination`]). [`kinds`] says
-//! which documents are Millrace's own.
+//! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`source`],
+//! [`kafka_sink`], [`secret`]) the rest, with parts that several kinds have ([`filters`], [`delivery`],
+//! [`destination`], [`kafka_net`]). [`kinds`] says which documents are Millrace's own.
 
 pub(crate) mod auth;
 pub(crate) mod broker;
 pub(crate) mod delivery;
 pub(crate) mod destination;
 pub(crate) mod filters;
+pub(crate) mod kafka_net;
+pub(crate) mod kafka_sink;
 pub(crate) mod kinds;
 mod metadata;
 pub(crate) mod secret;
@@ -22,6 +24,7 @@ use serde_json::Value;
 use self::auth::{AuthRef, Word};
 use self::broker::BrokerDocument;
 use self::destination::Destination;
+use self::kafka_sink::KafkaSinkDocument;
 use self::kinds::{Key, Kind, Whose};
 use self::metadata::Metadata;
 use self::secret::{Entries, SecretRef};
@@ -69,6 +72,7 @@ pub(crate) enum Content {
     Broker(Box<BrokerDocument>),
     Trigger(Box<TriggerDocument>),
     Source(Box<SourceDocument>),
+    KafkaSink(Box<KafkaSinkDocument>),
     Secret(Entries),
 }
 
@@ -149,7 +153,7 @@ impl Document {
         self.content = None;
     }
 
-    /// Whether it has a status: it is a Broker, a Trigger or a source, valid or not.
+    /// Whether it has a status: it is of a kind of ours, valid or not.
     pub(crate) fn has_status(&self) -> bool {
         matches!(&self.key, Some(key) if key.kind != Kind::Secret)
     }
@@ -160,7 +164,7 @@ impl Document {
             Some(Content::Broker(broker)) => vec![broker.delivery.own_sink()],
             Some(Content::Trigger(trigger)) => vec![Some(&trigger.subscriber), trigger.delivery.own_sink()],
             Some(Content::Source(source)) => vec![source.sink.as_ref()],
-            Some(Content::Secret(_)) | None => Vec::new(),
+            Some(Content::KafkaSink(_) | Content::Secret(_)) | None => Vec::new(),
         };
         let destinations = destinations.into_iter().flatten();
         destinations.filter_map(Destination::wanted).collect()
@@ -183,6 +187,10 @@ impl Document {
             }
             Some(Content::Broker(broker)) => {
                 let secrets = of_auth([&broker.dead_letter_auth]);
+                secrets.filter_map(SecretRef::entry).collect()
+            }
+            Some(Content::KafkaSink(sink)) => {
+                let secrets = sink.secrets().into_iter();
                 secrets.filter_map(SecretRef::entry).collect()
             }
             Some(Content::Secret(_)) | None => Vec::new(),
@@ -237,6 +245,8 @@ fn known(kind: Kind, mut object: Object<'_>, report: &mut Report) -> (Option<Key
             .map(|trigger| Content::Trigger(Box::new(trigger))),
         Kind::Source(kind) => source::read(kind, name.as_ref(), &metadata, &mut object, report)
             .map(|source| Content::Source(Box::new(source))),
+        Kind::KafkaSink => kafka_sink::read(name.as_ref(), &metadata, &mut object, report)
+            .map(|sink| Content::KafkaSink(Box::new(sink))),
         Kind::Secret => Some(Content::Secret(secret::entries(&mut object, report))),
     };
     if kind != Kind::Secret {

@@ -6,6 +6,7 @@ use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Target, Unres
 
 use super::{Draft, Standing};
 use crate::document::destination::is_broker;
+use crate::document::kafka_sink::is_kafka_sink;
 use crate::problem::Problem;
 
 macro_rules! words {
@@ -38,7 +39,7 @@ words! {
         DeadLetterSinkResolved,
         /// All the others are true.
         Ready,
-        /// The secrets of a source are there.
+        /// The secrets of a source or KafkaSink are there.
         SecretsResolved,
         /// The sink of a source has an address.
         SinkProvided,
@@ -76,6 +77,10 @@ words! {
         SinkNotConfigured,
         /// A Broker that events go to does not exist.
         BrokerNotFound,
+        /// A KafkaSink does not exist.
+        KafkaSinkNotFound,
+        /// A KafkaSink is invalid.
+        KafkaSinkInvalid,
         /// A Service does not exist.
         ServiceNotFound,
         /// Another resource does not exist.
@@ -96,6 +101,8 @@ words! {
         InvalidCertificates,
         /// A resource has not been looked up yet.
         NotResolvedYet,
+        /// It is a KafkaSink, and this build has no Kafka.
+        WithoutKafka,
         /// Only Kubernetes knows the address.
         NeedsKubernetes,
         /// The process has sources only, and the sink is a Broker.
@@ -148,6 +155,10 @@ impl Draft {
                     worst(missing.iter().map(no_secret)),
                 ),
             ]),
+            Standing::KafkaSink { missing } => with_ready(vec![Condition::of(
+                ConditionType::SecretsResolved,
+                worst(missing.iter().map(no_secret)),
+            )]),
         };
         conditions.sort_by_key(|condition| condition.ty);
         conditions
@@ -260,6 +271,7 @@ fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
     let is_service = reference.kind == "Service" && reference.api_version == "v1";
     match why {
         Unresolved::NotFound if is_broker(reference) => Reason::BrokerNotFound,
+        Unresolved::NotFound if is_kafka_sink(reference) => Reason::KafkaSinkNotFound,
         Unresolved::NotFound if is_service => Reason::ServiceNotFound,
         Unresolved::NotFound => Reason::NotFound,
         Unresolved::KindNotFound => Reason::KindNotFound,
@@ -269,7 +281,9 @@ fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
         Unresolved::NotAddressable => Reason::NotAddressable,
         Unresolved::NoSuchAddress(_) => Reason::AddressNotFound,
         Unresolved::BadCertificates(_) => Reason::InvalidCertificates,
+        Unresolved::Invalid if is_kafka_sink(reference) => Reason::KafkaSinkInvalid,
         Unresolved::Invalid => Reason::BrokerInvalid,
+        Unresolved::WithoutKafka => Reason::WithoutKafka,
         Unresolved::Pending => Reason::NotResolvedYet,
         Unresolved::NeedsKubernetes => Reason::NeedsKubernetes,
     }

@@ -54,4 +54,9 @@ pub enum Standing {
         /// The secrets that it lacks.
         missing: Vec<MissingSecret>,
     },
+    /// A KafkaSink.
+    KafkaSink {
+        /// The secrets that it lacks.
+        missing: Vec<MissingSecret>,
+    },
 }

@@ -62,12 +62,7 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
             }
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
-            // The problems of an invalid Secret say more.
-            // Nor is one said to be missing that has not been looked up.
-            let is_known = |why: &&MissingSecret| !matches!(why.why, NoSecret::Invalid | NoSecret::Pending);
-            for why in missing.iter().filter(is_known) {
-                report.remark(read.sink_at, "spec", format!("a secret is missing: {why}"));
-            }
+            remark_on_secrets(missing, read.sink_at, &mut report);
             webhook_secrets(read, draft, mesh, &mut report);
             if let Err(why) = sink
                 && let Some(why) = told(why)
@@ -76,9 +71,21 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 report.remark(read.sink_at, "spec.sink", message);
             }
         }
+        (Some(Content::KafkaSink(read)), Standing::KafkaSink { missing }) => {
+            remark_on_secrets(missing, read.spec_at, &mut report);
+        }
         _ => {}
     }
     report
+}
+
+/// Remarks on secrets that are nowhere. The problems of an invalid Secret say more; nor is one said to be
+/// missing that has not been looked up.
+fn remark_on_secrets(missing: &[MissingSecret], at: Mark, report: &mut Report) {
+    let is_known = |why: &&MissingSecret| !matches!(why.why, NoSecret::Invalid | NoSecret::Pending);
+    for why in missing.iter().filter(is_known) {
+        report.remark(at, "spec", format!("a secret is missing: {why}"));
+    }
 }
 
 /// The reason, unless the problems of another document say it already, or nobody has looked yet.

@@ -28,7 +28,7 @@ async fn one_connection_carries_many_deliveries() {
     let mut statuses = Vec::new();
     for _ in all {
         statuses.push(match slot.attempt(&uri, &request(&event)).await {
-            Outcome::Done { status, .. } => status,
+            Outcome::Done { status, .. } => status.expect("an answer"),
             Outcome::Failed(failure) => failure.status.expect("an answer"),
             Outcome::Reply(_) | Outcome::BadReply(_) | Outcome::Refused(_) => 0,
         });

@@ -173,7 +173,10 @@ async fn a_dead_letter_carries_its_three_attributes() {
     let extra = attributes.each_ref().map(|(name, value)| (*name, value.as_str()));
     let mut server = Server::start(vec![answers(&[OK])]).await;
     let (uri, event) = (server.url("/dead"), event());
-    let outgoing = Outgoing { extra: &extra };
+    let outgoing = Outgoing {
+        extra: &extra,
+        ttl: None,
+    };
     let outcome = slot()
         .attempt(
             &uri,

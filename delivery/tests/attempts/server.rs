@@ -204,7 +204,10 @@ pub(crate) fn done(outcome: Outcome) -> (u16, bool, String) {
             status,
             odd_body,
             body,
-        } => (status, odd_body, String::from_utf8_lossy(&body).into_owned()),
+        } => {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            (status.expect("a status"), odd_body, body)
+        }
         outcome => panic!("not simply delivered: {outcome:?}"),
     }
 }

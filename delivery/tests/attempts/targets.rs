@@ -39,7 +39,7 @@ fn broker() -> ObjectName {
 /// A dead letter with this attribute beside its own.
 fn dead_letter<'a>(event: &'a Event, extra: &'a [(&'a str, &'a str)]) -> Request<'a> {
     Request {
-        outgoing: Outgoing { extra },
+        outgoing: Outgoing { extra, ttl: None },
         ..request(event)
     }
 }

@@ -84,7 +84,7 @@ fn pass_headers(event: &Event, headers: &mut HeaderMap) {
 
 /// Whether `datacontentencoding` (0.3) told how a JSON string spelled the data. The body is the data itself,
 /// so there the attribute would be wrong. One that came as a header describes the body and stays.
-fn json_spelled_base64(event: &Event, row: &Row) -> bool {
+pub(crate) fn json_spelled_base64(event: &Event, row: &Row) -> bool {
     event.specversion() == SpecVersion::V03
         && row.kind != Kind::RawHeader
         && event.text(row.value.clone()).eq_ignore_ascii_case("base64")
@@ -220,7 +220,10 @@ mod tests {
     fn the_count_of_hops_is_never_written() {
         let builder = || minimal(SpecVersion::V10).attribute(TTL, "9");
         assert_eq!(written(builder(), &Outgoing::default()), []);
-        let outgoing = Outgoing { extra: &[(TTL, "3")] };
+        let outgoing = Outgoing {
+            extra: &[(TTL, "3")],
+            ttl: None,
+        };
         assert_eq!(written(builder(), &outgoing), []);
     }
 
@@ -229,6 +232,7 @@ mod tests {
         let builder = minimal(SpecVersion::V10).attribute("a", "1").attribute("b", "2");
         let outgoing = Outgoing {
             extra: &[("a", "x y"), ("c", "1"), ("c", "2"), ("B", "no"), ("", "no")],
+            ttl: None,
         };
         assert_eq!(
             written(builder, &outgoing),
@@ -305,6 +309,7 @@ mod tests {
             .data(DataForm::Bytes, b"x");
         let outgoing = Outgoing {
             extra: &[("datacontenttype", "application/cloudevents")],
+            ttl: None,
         };
         let written = written(replaced, &outgoing);
         assert_eq!(written[0].1, "application/cloudevents+json; charset=utf-8");

@@ -279,8 +279,14 @@ mod tests {
         assert_eq!(written(builder(), &Outgoing::default()), r#","a":"1""#);
         let outgoing = Outgoing {
             extra: &[("a", "2"), ("b", "3"), ("Bad", "4")],
+            ttl: None,
         };
         assert_eq!(written(builder(), &outgoing), r#","a":"2","b":"3""#);
+        let told = Outgoing {
+            ttl: Some("8"),
+            ..Outgoing::default()
+        };
+        assert_eq!(written(builder(), &told), r#","a":"1","knativebrokerttl":"8""#);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use millrace_broker::{
 };
 use millrace_channel::{Logs, Ownership};
 use millrace_delivery::guard::Guard;
-use millrace_delivery::{Connector, ConnectorOptions};
+use millrace_delivery::{Connector, ConnectorOptions, sinks};
 use millrace_event::{Checkpoint, Clock};
 use millrace_filter::Turns;
 use millrace_model::{Mesh, StatusBoard};
@@ -90,6 +90,7 @@ pub(crate) struct OpenFront {
     reload: watch::Sender<ReloadState>,
     clock: Part,
     rereads: Part,
+    sinks: Part,
     webhooks: Arc<Webhooks>,
     sources: Part,
     ingress: Part,
@@ -258,6 +259,12 @@ impl Front {
             };
             tokio::join!(tls, gate, keys);
         });
+        let sinks = {
+            let watched = sinks::watch(self.mesh.clone(), self.connector.clone(), self.board.clone());
+            Part::start(CancellationToken::new(), |shutdown| async move {
+                shutdown.run_until_cancelled(watched).await;
+            })
+        };
         let admin = Admin {
             mesh: self.mesh,
             reload: reload.subscribe(),
@@ -317,6 +324,7 @@ impl Front {
             reload,
             clock,
             rereads,
+            sinks,
             webhooks: self.webhooks,
             sources,
             ingress,
@@ -343,6 +351,7 @@ impl OpenFront {
         tokio::join!(self.sources.stop(), self.ingress.stop());
         self.clock.stop().await;
         self.rereads.stop().await;
+        self.sinks.stop().await;
         self.admin
     }
 }

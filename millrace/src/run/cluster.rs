@@ -174,6 +174,7 @@ impl Cluster {
     /// Tells the controller how what runs stands.
     fn look(&mut self, mesh: &Mesh) {
         self.controller.observe(&self.board.sources_of(mesh));
+        self.controller.observe_sinks(&self.board.kafka_sinks_of(mesh));
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK_AT_LANES) {
             self.looked = Some(Instant::now());
             self.controller.observe_lanes(&self.board.triggers());

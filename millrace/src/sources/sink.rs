@@ -75,6 +75,7 @@ impl Sinks {
         });
         Mesh {
             sources: sources.collect(),
+            kafka_sinks: mesh.kafka_sinks,
             ..Mesh::default()
         }
     }
@@ -82,7 +83,7 @@ impl Sinks {
     fn sink_of(&self, source: &Source) -> Result<Target, NoTarget> {
         match (&self.sink, &source.sink) {
             (Some(sink), _) => Ok(Target::http(sink.clone())),
-            (None, Ok(target @ Target::Http { .. })) => Ok(target.clone()),
+            (None, Ok(target @ (Target::Http { .. } | Target::Kafka(_)))) => Ok(target.clone()),
             (None, Ok(Target::Broker(broker))) => Err(NoTarget::NoBrokersHere(Ok(broker.clone()))),
             (None, Err(why)) => Err(NoTarget::NoBrokersHere(Err(Box::new(why.clone())))),
         }

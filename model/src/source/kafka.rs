@@ -1,6 +1,7 @@
 //! What a KafkaSource does: an event for each record of some topics.
 
-use crate::{DeliveryPolicy, Secret};
+use crate::DeliveryPolicy;
+use crate::kafka::{Login, Tls};
 
 /// An event for each record of some topics, read as a member of a consumer group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,61 +69,4 @@ pub enum KeyType {
     Float,
     /// Octets, which are given in Base64.
     Bytes,
-}
-
-/// Encryption on the way to the brokers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM of the authorities to trust; `None`: those that the system trusts.
-    pub authorities: Option<Secret>,
-    /// PEM of a certificate of our own and of its key, for brokers that ask for one.
-    pub identity: Option<(Secret, Secret)>,
-}
-
-/// How to log in (SASL).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// The mechanism.
-    pub mechanism: Mechanism,
-    /// The user.
-    pub user: Secret,
-    /// The password.
-    pub password: Secret,
-}
-
-/// The mechanism of a login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// `PLAIN`.
-    Plain,
-    /// `SCRAM-SHA-256`.
-    ScramSha256,
-    /// `SCRAM-SHA-512`.
-    ScramSha512,
-    /// The name of one of these is a secret, as in Knative's documents.
-    Named(Secret),
-}
-
-// === impl Mechanism ===
-
-impl Mechanism {
-    /// The mechanism of that name.
-    pub fn of(name: &str) -> Option<Self> {
-        match name {
-            "PLAIN" => Some(Self::Plain),
-            "SCRAM-SHA-256" => Some(Self::ScramSha256),
-            "SCRAM-SHA-512" => Some(Self::ScramSha512),
-            _ => None,
-        }
-    }
-
-    /// Its name, where it does not have to be looked up.
-    pub fn name(&self) -> Option<&'static str> {
-        match self {
-            Self::Plain => Some("PLAIN"),
-            Self::ScramSha256 => Some("SCRAM-SHA-256"),
-            Self::ScramSha512 => Some("SCRAM-SHA-512"),
-            Self::Named(_) => None,
-        }
-    }
 }

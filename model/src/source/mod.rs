@@ -17,7 +17,7 @@ use crate::{Auth, NoTarget, ObjectName, Target};
 pub use api_server::ApiServer;
 pub use cron::{CatchUp, Cron};
 pub use git_webhook::GitWebhook;
-pub use kafka::{InitialOffset, Kafka, KeyType, Login, Mechanism, Ordering, Patience, Tls};
+pub use kafka::{InitialOffset, Kafka, KeyType, Ordering, Patience};
 pub use schedule::{Schedule, ScheduleError};
 
 /// A source as it should be.

@@ -11,12 +11,13 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::{AuthError, Body};
 use kube::{Client, Config};
+use millrace_delivery::servers::Unfit;
 use millrace_model::NamedFile;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::kubeconfig;
-use crate::servers::{Unfit, judge_apart};
+use crate::servers::judge_apart;
 use crate::{Context, SourceError};
 
 /// A client of one API server.

@@ -1,8 +1,8 @@
 //! How librdkafka is told what the document says: access with its secrets, and the settings of a consumer.
 
-use millrace_kafka::{Access, AccessError, access, config, log};
-use millrace_model::Secret;
-use millrace_model::source::{Kafka, Login, Mechanism, Tls};
+use millrace_delivery::kafka::access;
+use millrace_kafka::{config, log};
+use millrace_model::source::Kafka;
 use millrace_secrets::SecretReader;
 use rdkafka::ClientConfig;
 
@@ -29,13 +29,9 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// The settings of one source, except its servers: those are judged first (`servers`). Secrets are read now.
 pub(super) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<ClientConfig, SourceError> {
-    let mut access = Access::default();
-    if let Some(tls) = &spec.tls {
-        access.tls = Some(encryption(tls, secrets).await?);
-    }
-    if let Some(login) = &spec.login {
-        access.login = Some(self::login(login, secrets).await?);
-    }
+    let access = access::read(spec.tls.as_ref(), spec.login.as_ref(), secrets)
+        .await
+        .map_err(SourceError::Unusable)?;
     let mut config = config::client(&access);
     for (name, value) in SETTINGS {
         config.set(*name, *value);
@@ -45,45 +41,9 @@ pub(super) async fn client(spec: &Kafka, secrets: &SecretReader) -> Result<Clien
     Ok(config)
 }
 
-async fn encryption(tls: &Tls, secrets: &SecretReader) -> Result<millrace_kafka::Tls, SourceError> {
-    let mut told = millrace_kafka::Tls::default();
-    if let Some(authorities) = &tls.authorities {
-        told.authorities = Some(text("net.tls.caCert", authorities, secrets).await?);
-    }
-    if let Some((certificate, key)) = &tls.identity {
-        let certificate = text("net.tls.cert", certificate, secrets).await?;
-        told.identity = Some((certificate, text("net.tls.key", key, secrets).await?));
-    }
-    Ok(told)
-}
-
-async fn login(login: &Login, secrets: &SecretReader) -> Result<millrace_kafka::Login, SourceError> {
-    let mechanism = match &login.mechanism {
-        Mechanism::Named(secret) => text("net.sasl.type", secret, secrets).await?,
-        known => known.name().unwrap_or_default().to_owned(),
-    };
-    let user = text("net.sasl.user", &login.user, secrets).await?;
-    let password = text("net.sasl.password", &login.password, secrets).await?;
-    millrace_kafka::Login::new(mechanism, user, password).map_err(|flaw| unusable("net.sasl.type", flaw))
-}
-
-/// A secret that is text.
-async fn text(field: &str, secret: &Secret, secrets: &SecretReader) -> Result<String, SourceError> {
-    let octets = secrets
-        .secret(secret)
-        .await
-        .map_err(|error| SourceError::Unusable(format!("`{field}`: {error}")))?;
-    access::text(&octets).map_err(|flaw| unusable(field, flaw))
-}
-
-fn unusable(field: &str, flaw: AccessError) -> SourceError {
-    SourceError::Unusable(format!("`{field}` {flaw}"))
-}
-
 #[cfg(test)]
 mod tests {
     use millrace_model::source::{InitialOffset, KeyType, Ordering};
-    use millrace_model::{MissingSecret, NoSecret, ObjectName};
     use millrace_secrets::SecretRule;
 
     use super::*;
@@ -107,10 +67,6 @@ mod tests {
         }
     }
 
-    fn secret(text: &str) -> Secret {
-        Secret::Value(text.as_bytes().into())
-    }
-
     #[tokio::test]
     async fn the_document_is_told_in_librdkafkas_words() {
         let config = client(&spec(), &nothing_named()).await.expect("it is good");
@@ -122,70 +78,6 @@ mod tests {
             ("debug", "topic"),
         ] {
             assert_eq!(config.get(name), Some(value), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn encryption_and_login_are_told_with_their_secrets() {
-        let tls = Tls {
-            authorities: Some(secret("PEM\n")),
-            identity: None,
-        };
-        let login = Login {
-            mechanism: Mechanism::Named(secret("SCRAM-SHA-512\n")),
-            user: secret("me"),
-            password: secret(" p "),
-        };
-        let spec = Kafka {
-            tls: Some(tls),
-            login: Some(login),
-            ..spec()
-        };
-        let config = client(&spec, &nothing_named()).await.expect("it is good");
-        for (name, value) in [
-            ("security.protocol", "sasl_ssl"),
-            ("ssl.ca.pem", "PEM"),
-            ("sasl.mechanism", "SCRAM-SHA-512"),
-            ("sasl.username", "me"),
-            ("sasl.password", " p "),
-        ] {
-            assert_eq!(config.get(name), Some(value), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_secret_that_is_not_there_is_said_with_its_field_and_without_any_value() {
-        let missing = || {
-            Secret::Missing(MissingSecret {
-                secret: ObjectName::new("shop", "s"),
-                key: "k".to_owned(),
-                why: NoSecret::NotFound,
-            })
-        };
-        let login = |password, mechanism: &str| Kafka {
-            login: Some(Login {
-                mechanism: Mechanism::Named(secret(mechanism)),
-                user: secret("me"),
-                password,
-            }),
-            ..spec()
-        };
-        for (spec, expected) in [
-            (
-                login(missing(), "PLAIN"),
-                "`net.sasl.password`: there is no Secret shop/s",
-            ),
-            (
-                login(secret("hush\0"), "PLAIN"),
-                "`net.sasl.password` holds a zero byte",
-            ),
-            (
-                login(secret("hush"), "GSSAPI"),
-                "`net.sasl.type` is none of PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512",
-            ),
-        ] {
-            let error = client(&spec, &nothing_named()).await.expect_err("it is not good");
-            assert_eq!(error.to_string(), expected);
         }
     }
 }

@@ -96,8 +96,24 @@ impl Kafka {
     /// # Errors
     /// When the broker refuses it.
     pub async fn create_topic(&self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        self.create_topic_with(topic, partitions, &[]).await
+    }
+
+    /// Creates a topic with these settings, and waits until it can be used.
+    ///
+    /// # Errors
+    /// When the broker refuses it.
+    pub async fn create_topic_with(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = settings
+            .iter()
+            .fold(new, |new, (name, value)| new.set(name, value));
         one(admin.create_topics([&new], &patient()).await?)?;
         wait_until(&format!("the topic {topic}"), || async {
             let there = self.partitions(topic).await?;

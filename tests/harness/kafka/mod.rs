@@ -2,11 +2,12 @@
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker
 //! that people run does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a
-//! source that reads one.
+//! source that reads one, and [`mod@sink`] a sink that writes to one.
 
 pub mod client;
 pub mod scene;
 mod settings;
+mod sink;
 mod source;
 
 use std::fs;
@@ -23,6 +24,7 @@ use crate::{peers, ports};
 
 pub use client::Record;
 pub use settings::{Listener, PASSWORD, USER};
+pub use sink::{sink, sink_ref, trigger_to};
 pub use source::{group, source};
 
 /// How often a start is tried: another process may have taken one of its ports.

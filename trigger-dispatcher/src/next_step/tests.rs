@@ -62,6 +62,7 @@ fn failure(verdict: Verdict) -> millrace_delivery::Failure {
         reason: "503 Service Unavailable".to_owned(),
         body: Bytes::from_static(b"busy"),
         retry_after: None,
+        is_about_event: false,
     }
 }
 

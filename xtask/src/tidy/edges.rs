@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("access", &["event", "serve"]),
     ("secrets", &["model"]),
     ("kafka", &["event", "model"]),
-    ("delivery", &["budget", "event", "model", "secrets"]),
+    ("delivery", &["budget", "event", "kafka", "model", "secrets"]),
     (
         "trigger-dispatcher",
         &["budget", "event", "filter", "model", "channel", "delivery"],

@@ -62,7 +62,7 @@ pub(super) fn policies(definition: &Definition, root: &Node, before: Option<&Nod
                 out,
             );
         }
-        "KafkaSource" => login(spec, out),
+        "KafkaSource" | "KafkaSink" => login(spec, out),
         _ => {}
     }
 }
@@ -75,8 +75,7 @@ fn annotations(kind: &str, root: &Node, out: &mut Vec<Refusal>) {
         let name = entry.key.text.as_str();
         let path = format!("metadata.annotations[{}]", shown(name));
         let ours = name.strip_prefix(OURS);
-        // A KafkaSink has no policy yet.
-        if kind != "KafkaSink" && ours.is_some_and(|name| !policy::known(kind).contains(&name)) {
+        if ours.is_some_and(|name| !policy::known(kind).contains(&name)) {
             out.push(refusal(entry.value.at, &path, policy::unknown(kind)));
         }
         let rules = policy::ANNOTATION_RULES.iter();

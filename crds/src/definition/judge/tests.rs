@@ -93,9 +93,7 @@ fn check_refuses_what_either_of_them_refuses() {
             passed_over: None,
         }]);
         let is_refused = !case["api"].is_null() || !case["controller"].is_null() || !dropped.is_empty();
-        // A KafkaSink is of no use to this version, which says so.
-        let is_read = case["kind"] != "KafkaSink";
-        if is_read && loaded.problems.is_empty() == is_refused {
+        if loaded.problems.is_empty() == is_refused {
             wrong.push(format!("{}: {:?}", case["name"], loaded.problems));
         }
     }
@@ -182,10 +180,7 @@ fn known_to_the_reader(kind: &str, way: &[&str]) -> Vec<String> {
 #[test]
 fn a_schema_has_the_fields_that_the_reader_knows() {
     let definitions = definitions();
-    for definition in definitions
-        .iter()
-        .filter(|definition| definition.kind != "KafkaSink")
-    {
+    for definition in &definitions {
         let mut found = Vec::new();
         objects(&definition.spec, &mut Vec::new(), &mut found);
         assert!(found.len() > 2, "{}", definition.kind);

@@ -10,7 +10,7 @@ mod status;
 pub(super) use self::delivery::{any_duration, delivery, short_period};
 pub(super) use self::destination::{destination, reference};
 pub(super) use self::filters::{LEVELS, filter, filters};
-pub(super) use self::status::{addresses, resolved, status, unserved};
+pub(super) use self::status::{addresses, resolved, status};
 
 /// The longest name of an object, and of a kind or version.
 pub(super) const NAME: u32 = 253;

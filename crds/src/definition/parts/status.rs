@@ -6,19 +6,7 @@ use super::{CERTIFICATES, NAME, URL};
 use crate::definition::schema::{Field, Schema, needed, optional};
 
 /// A status: what all kinds have, and these fields. Until a controller writes it, it says so.
-pub(crate) fn status(kind: &str, fields: Vec<Field>) -> Schema {
-    let message = format!("no controller has looked at this {kind} yet");
-    beginning(fields, ["Unknown", "NoControllerYet", &message])
-}
-
-/// The status of a kind that this version stores and does not serve. No controller writes it.
-pub(crate) fn unserved(kind: &str, fields: Vec<Field>) -> Schema {
-    let message = format!("this version of Millrace stores a {kind} and does not serve it yet");
-    beginning(fields, ["False", "NotServedYet", &message])
-}
-
-/// A status with these fields. `Ready` begins with that word, for that reason, with that message.
-fn beginning(mut fields: Vec<Field>, [word, reason, message]: [&str; 3]) -> Schema {
+pub(crate) fn status(kind: &str, mut fields: Vec<Field>) -> Schema {
     let text = |says| Schema::string(says, 1_024);
     let condition = vec![
         needed("type", text("What it is about.")),
@@ -45,9 +33,10 @@ fn beginning(mut fields: Vec<Field>, [word, reason, message]: [&str; 3]) -> Sche
         ),
     ];
     all.append(&mut fields);
+    let message = format!("no controller has looked at this {kind} yet");
     // The time is that of no change at all. It cannot be left out: kubectl and Argo CD print it.
     let untouched = json!({"conditions": [{
-        "type": "Ready", "status": word, "reason": reason, "message": message,
+        "type": "Ready", "status": "Unknown", "reason": "NoControllerYet", "message": message,
         "lastTransitionTime": "1970-01-01T00:00:00Z",
     }]});
     Schema::object("How the object stands. The controller writes it.", all).or_else(untouched)

@@ -93,7 +93,6 @@ pub(crate) fn known(kind: &str) -> &'static [&'static str] {
     match kind {
         "Broker" => broker::ANNOTATIONS,
         "Trigger" => trigger::ANNOTATIONS,
-        // A KafkaSink has no policy yet.
         "KafkaSink" => &[],
         _ => source::ANNOTATIONS,
     }
@@ -102,5 +101,8 @@ pub(crate) fn known(kind: &str) -> &'static [&'static str] {
 /// What is said about an annotation of ours that a kind does not have.
 pub(crate) fn unknown(kind: &str) -> String {
     let known = known(kind).join(", ");
+    if known.is_empty() {
+        return format!("there is no such annotation; there is none of {OURS}");
+    }
     format!("there is no such annotation; there are {OURS}{{{known}}}")
 }

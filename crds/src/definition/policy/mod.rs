@@ -14,7 +14,7 @@ pub(super) use self::annotations::{ANNOTATION_RULES, INJECTION, OURS, known, unk
 use serde_json::{Value, json};
 
 use self::mutating::{class, namespaces};
-use self::validating::{brokers, sources, triggers};
+use self::validating::{brokers, sinks, sources, triggers};
 use super::manifest::Manifest;
 
 /// The group of admission policies.
@@ -44,7 +44,7 @@ pub(super) fn manifests() -> Vec<Manifest> {
         manifest(
             "validating",
             "What a schema cannot see is refused: annotations, filters with jsonpath. Only where the kinds are ours.",
-            [brokers(), triggers(), sources()].concat(),
+            [brokers(), triggers(), sources(), sinks()].concat(),
         ),
         manifest(
             "defaults",

@@ -86,7 +86,16 @@ pub(super) fn triggers() -> Vec<Value> {
 
 /// Sources have no annotations of ours, and a login names Secrets and nothing else.
 pub(super) fn sources() -> Vec<Value> {
-    let mut validations = of_annotations("Source");
+    of_logins("millrace-sources", "sources.millrace.dev", "Source")
+}
+
+/// The same of KafkaSinks.
+pub(super) fn sinks() -> Vec<Value> {
+    of_logins("millrace-sinks", "sinks.millrace.dev", "KafkaSink")
+}
+
+fn of_logins(policy: &str, group: &str, kind: &str) -> Vec<Value> {
+    let mut validations = of_annotations(kind);
     for field in ["type", "user"] {
         let value = format!("object.spec.net.sasl.{field}");
         let is_there = format!("has(object.spec.net) && has(object.spec.net.sasl) && has({value})");
@@ -97,10 +106,10 @@ pub(super) fn sources() -> Vec<Value> {
     }
     let variables = vec![variable("annotations", ALL_ANNOTATIONS)];
     let rules = json!({
-        "apiGroups": ["sources.millrace.dev"], "apiVersions": ["v1alpha1"], "resources": ["*"],
+        "apiGroups": [group], "apiVersions": ["v1alpha1"], "resources": ["*"],
         "operations": ["CREATE", "UPDATE"],
     });
-    validating("millrace-sources", &rules, &variables, &validations)
+    validating(policy, &rules, &variables, &validations)
 }
 
 /// The rules about the annotations of a kind.

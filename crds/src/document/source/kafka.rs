@@ -3,8 +3,8 @@
 use millrace_event::ObjectName;
 use millrace_model::source::{InitialOffset, Kafka, KeyType, Ordering, Patience};
 
-use super::kafka_net;
 use crate::document::delivery::{DeliverySpec, choice};
+use crate::document::kafka_net;
 use crate::document::metadata::Metadata;
 use crate::field::{Field, Object};
 use crate::problem::{Code, shown};
@@ -125,7 +125,11 @@ fn delivery(spec: &mut Object<'_>, name: &ObjectName, report: &mut Report) -> Op
 }
 
 /// A list of texts that is not empty.
-fn names(field: &Field<'_>, is_good: fn(&Field<'_>, &str, &mut Report), report: &mut Report) -> Vec<String> {
+pub(crate) fn names(
+    field: &Field<'_>,
+    is_good: fn(&Field<'_>, &str, &mut Report),
+    report: &mut Report,
+) -> Vec<String> {
     let items = field.list(report).unwrap_or_default();
     if items.len() > MAX_NAMES {
         field.refuse(
@@ -149,7 +153,7 @@ fn names(field: &Field<'_>, is_good: fn(&Field<'_>, &str, &mut Report), report: 
 }
 
 /// `host:port`; an IPv6 address is in brackets.
-fn address(field: &Field<'_>, text: &str, report: &mut Report) {
+pub(crate) fn address(field: &Field<'_>, text: &str, report: &mut Report) {
     let is_host = |host: &str| match host.strip_prefix('[') {
         Some(rest) => rest
             .strip_suffix(']')
@@ -173,7 +177,7 @@ fn address(field: &Field<'_>, text: &str, report: &mut Report) {
 }
 
 /// The name of a topic, by Kafka's own rule.
-fn topic(field: &Field<'_>, text: &str, report: &mut Report) {
+pub(crate) fn topic(field: &Field<'_>, text: &str, report: &mut Report) {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if text.starts_with('^') {
         let message = "a pattern of names goes into `topicPattern`";

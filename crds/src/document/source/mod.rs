@@ -5,17 +5,16 @@ pub(crate) mod api_server;
 pub(crate) mod cron;
 pub(crate) mod git_webhook;
 pub(crate) mod kafka;
-mod kafka_net;
 pub(crate) mod selector;
 
 use millrace_event::{Event, ObjectName, SpecVersion};
 use millrace_model::source::{GitWebhook, Kafka};
 use millrace_model::{Secret, SourceKind, SourceSpec};
 
-use self::kafka_net::Net;
 use super::auth::{self, AuthRef};
 use super::secret::SecretRef;
 use crate::document::destination::Destination;
+use crate::document::kafka_net::Net;
 use crate::document::metadata::Metadata;
 use crate::field::Object;
 use crate::problem::{Code, Mark, shown};

@@ -1,7 +1,7 @@
-//! `net` of a KafkaSource: encryption and login, as Knative writes them.
+//! `net` of a KafkaSource or KafkaSink: encryption and login, as Knative writes them.
 
 use millrace_model::Secret;
-use millrace_model::source::{Login, Mechanism, Tls};
+use millrace_model::kafka::{Login, Mechanism, Tls};
 
 use crate::document::secret::SecretRef;
 use crate::field::{Field, Object};
@@ -43,7 +43,7 @@ enum User {
 
 impl Net {
     /// The secrets that it refers to.
-    pub(super) fn secrets(&self) -> Vec<&SecretRef> {
+    pub(crate) fn secrets(&self) -> Vec<&SecretRef> {
         let mut secrets = Vec::new();
         if let Some(TlsRefs {
             authorities,
@@ -69,7 +69,7 @@ impl Net {
     }
 
     /// Encryption and login with their secrets, each as `find` finds it.
-    pub(super) fn with_secrets(
+    pub(crate) fn with_secrets(
         &self,
         find: &mut dyn FnMut(&SecretRef) -> Secret,
     ) -> (Option<Tls>, Option<Login>) {
@@ -93,7 +93,7 @@ impl Net {
 }
 
 /// Reads `net`.
-pub(super) fn read(spec: &mut Object<'_>, namespace: &str, report: &mut Report) -> Net {
+pub(crate) fn read(spec: &mut Object<'_>, namespace: &str, report: &mut Report) -> Net {
     let Some(mut net) = spec.take("net").and_then(|field| field.object(report)) else {
         return Net::default();
     };
@@ -117,7 +117,7 @@ fn tls(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<TlsRef
     let (cert, key) = (secret("cert", report), secret("key", report));
     object.close(report);
     if !enabled {
-        // No source reads them.
+        // Nobody reads them.
         report.external.truncate(before);
     }
     let identity = match (cert, key) {
