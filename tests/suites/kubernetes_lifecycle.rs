@@ -255,14 +255,13 @@ async fn namespaces_that_are_not_watched_are_left_alone() -> anyhow::Result<()> 
         "maps",
         json!({"resources": resources, "sink": sink}),
     );
-    kube.apply(&source).await?;
-    let lacking = "False InsufficientPermissions";
-    kube.until(&source, "SufficientPermissions", lacking).await?;
     let rules = json!([{"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["configmaps"]}]);
     kube.account("default", Some("shop"), &rules).await?;
+    kube.apply(&source).await?;
     kube.until(&source, "SufficientPermissions", "True").await?;
     source["spec"]["namespaceSelector"] = json!({"matchLabels": {"a": "b"}});
     kube.apply(&source).await?;
+    let lacking = "False InsufficientPermissions";
     kube.until(&source, "SufficientPermissions", lacking).await?;
     let answer = mesh.post("mill/default", &Event::new("1", "t").binary()).await?;
     assert_eq!(answer.status, 404);

@@ -3,18 +3,25 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use kube::runtime::watcher::watch_object;
 use serde_json::{Value, json};
 
 use super::Kube;
 use crate::mesh::{Mesh, Setup};
+use crate::wait::DEADLINE;
 use crate::{process, wait_until};
 
 /// The group of Brokers and Triggers, with its version.
 pub const EVENTING: &str = "eventing.knative.dev/v1";
 /// The group of sources, with its version.
 pub const SOURCES: &str = "sources.millrace.dev/v1alpha1";
+
+/// The pause before a watch is opened again that has failed.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// An object of the namespace `shop`.
 pub fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
@@ -143,20 +150,56 @@ impl Kube {
         Ok(Setup::new("")?.cluster(&self.kubeconfig()))
     }
 
-    /// Waits until a condition of an object is as given, for its newest generation; gives the object.
+    /// Waits until a condition of an object is as given, for its newest generation; gives the object. It is
+    /// watched: who asks again and again takes the processor from what is waited for.
     ///
     /// # Errors
     /// When that is not so before the deadline.
     pub async fn until(&self, object: &Value, ty: &str, wanted: &str) -> anyhow::Result<Value> {
-        let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
-        wait_until(&format!("{name} to be {ty} {wanted}"), || async {
-            let found = self.seen(object).await?;
+        let mut last = "it was not seen".to_owned();
+        let watching = async {
+            loop {
+                match self.watch_until(object, ty, wanted, &mut last).await {
+                    Ok(Some(found)) => return found,
+                    Ok(None) => {}
+                    Err(error) => last = format!("{error:#}"),
+                }
+                // The API is away, or does not know the kind yet.
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let found = tokio::time::timeout(DEADLINE, watching).await;
+        found.map_err(|_| {
+            let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+            let waited = DEADLINE.as_secs();
+            anyhow::anyhow!("waited {waited} s for: {kind} {name} to be {ty} {wanted}; last: {last}")
+        })
+    }
+
+    /// Watches an object until a condition is as given; `None` when the watch ends before.
+    async fn watch_until(
+        &self,
+        object: &Value,
+        ty: &str,
+        wanted: &str,
+        last: &mut String,
+    ) -> anyhow::Result<Option<Value>> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let mut seen = std::pin::pin!(watch_object(self.api(object).await?, name));
+        while let Some(found) = seen.next().await {
+            let Some(found) = found? else {
+                "it is not there".clone_into(last);
+                continue;
+            };
+            let found = serde_json::to_value(found)?;
             let is_current = found["status"]["observedGeneration"] == found["metadata"]["generation"];
             let said = condition(&found, ty);
-            anyhow::ensure!(is_current && said == wanted, "{said}: {}", found["status"]);
-            Ok(Some(found))
-        })
-        .await
+            if is_current && said == wanted {
+                return Ok(Some(found));
+            }
+            *last = format!("{said}: {}", found["status"]);
+        }
+        Ok(None)
     }
 
     /// Applies an object, and waits until it is ready.
