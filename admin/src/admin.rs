@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::Guard;
 use crate::{
-    BrokerKeeper, LogFilter, Login, TailFeed, brokers, events, explain, guard, health, log_level, mesh,
-    metrics, parked, refused, sources, tail, triggers,
+    BrokerKeeper, LogFilter, Login, TailFeed, brokers, events, explain, guard, health, kafka_sinks,
+    log_level, mesh, metrics, parked, refused, sources, tail, triggers,
 };
 
 /// How the last load of documents went.
@@ -107,6 +107,7 @@ impl Admin {
                 get(triggers::show).delete(triggers::forget),
             )
             .route("/api/v1/sources", get(sources::list))
+            .route("/api/v1/kafka-sinks", get(kafka_sinks::list))
             .route("/api/v1/parked", get(parked::list))
             .route("/api/v1/parked/{id}", get(parked::show).delete(parked::drop))
             .route("/api/v1/parked/{id}/redrive", post(parked::redrive))

@@ -20,6 +20,7 @@ GET    /api/v1/triggers                      triggers: state, backlog, cursor, l
 GET    /api/v1/triggers/{namespace}/{name}   one trigger, with its settings
 DELETE /api/v1/triggers/{namespace}/{name}   give up the place of one that is gone, with what is owed to it
 GET    /api/v1/sources                       sources
+GET    /api/v1/kafka-sinks                   sinks of Kafka, and whether their topics can be reached
 GET    /api/v1/parked                        parked events (?trigger=namespace/name&limit=100&after=id)
 GET    /api/v1/parked/{id}                   one parked event, with the history of its attempts
 DELETE /api/v1/parked/{id}                   drop it for good

@@ -3,9 +3,9 @@
 //!
 //! The files follow a request: what is served and from what ([`admin`]), whom it is served to (`guard`), what
 //! a refusal looks like (`refused`), and then one file for each family of endpoints: `mesh`, `brokers`,
-//! `triggers`, `sources`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the latter from the
-//! [`feed`]), [`log_level`], `health`, `metrics`. How names, times and targets are written for people is in
-//! `wire`.
+//! `triggers`, `sources`, `kafka_sinks`, `parked`, `explain`, `events` and `tail` (which stream `lines`, the
+//! latter from the [`feed`]), [`log_level`], `health`, `metrics`. How names, times and targets are written
+//! for people is in `wire`.
 //!
 //! # Guarantees
 //! - It reads the mesh, the status board and the channels, and writes only the channels: a command is a
@@ -29,6 +29,7 @@ mod explain;
 pub mod feed;
 mod guard;
 mod health;
+mod kafka_sinks;
 mod lines;
 pub mod log_level;
 pub mod login;

@@ -60,6 +60,17 @@ async fn what_kafka_does_not_take_is_told_in_words() -> anyhow::Result<()> {
         ensure!(row["attempts"] == attempts, "{row}");
     }
 
+    // The sink says it too.
+    let sinks = mesh.admin().get("kafka-sinks").await?;
+    let all = sinks.as_array().into_iter().flatten();
+    let missing = all.clone().find(|sink| sink["name"] == "shop/missing");
+    ensure!(
+        missing.is_some_and(|sink| sink["reason"] == "topic missing: there is no such topic"),
+        "{sinks}"
+    );
+    let ready = all.filter(|sink| sink["state"] == "ready").count();
+    ensure!(ready == 2, "{sinks}");
+
     // Commands and metrics show these attempts like any others.
     let shown = mesh
         .millrace(&["explain", "--broker", "shop/default", "--id", "1"])

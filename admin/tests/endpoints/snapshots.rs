@@ -9,9 +9,12 @@ use millrace_admin::feed::Happened;
 use millrace_channel::embedded::{Store, StoreOptions};
 use millrace_channel::{Attempt, AttemptOutcome, Class, Position, Stage};
 use millrace_event::{Clock, DataForm, Event, SpecVersion};
+use millrace_model::kafka::{Login, Mechanism};
 use millrace_model::source::{Cron, Schedule};
-use millrace_model::status::SourceStatus;
-use millrace_model::{Mesh, Source, SourceSpec, SourceState, Target};
+use millrace_model::status::{SinkStatus, SourceStatus};
+use millrace_model::{
+    Format, KafkaCluster, KafkaSink, Mesh, Secret, SinkState, Source, SourceSpec, SourceState, Target,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -58,7 +61,7 @@ fn order(id: &str) -> Event {
     event.data(DataForm::Json, br#"{"n":1}"#).build().unwrap()
 }
 
-/// The mesh with a source that has sent, refused and failed.
+/// The mesh with a source that has sent, refused and failed, and with a sink of Kafka.
 fn with_source(mut mesh: Mesh) -> Mesh {
     let source = Source {
         name: name("shop/nightly"),
@@ -75,6 +78,21 @@ fn with_source(mut mesh: Mesh) -> Mesh {
         })),
     };
     mesh.sources.insert(source.key(), Arc::new(source));
+    let sink = KafkaSink {
+        name: name("shop/paid"),
+        cluster: KafkaCluster {
+            bootstrap_servers: vec!["127.0.0.1:9092".to_owned()],
+            tls: None,
+            login: Some(Login {
+                mechanism: Mechanism::Plain,
+                user: Secret::Value(b"me".as_slice().into()),
+                password: Secret::Value(b"hush".as_slice().into()),
+            }),
+        },
+        topic: "paid".to_owned(),
+        format: Format::Binary,
+    };
+    mesh.kafka_sinks.insert(sink.name.clone(), Arc::new(sink));
     mesh
 }
 
@@ -160,7 +178,21 @@ async fn lists_and_details_have_the_members_that_are_documented() {
         last_event: Some(NOW),
         last_error: Some((NOW, "backlog-full: the broker is full".to_owned())),
     };
-    for path in ["mesh", "brokers", "triggers", "sources", "parked", "log-level"] {
+    let paid = served.mesh.borrow().kafka_sinks[&name("shop/paid")].clone();
+    let standing = SinkStatus {
+        state: SinkState::NotReady,
+        reason: Some("topic paid: there is no such topic".to_owned()),
+    };
+    served.board.set_kafka_sink(&paid, &standing);
+    for path in [
+        "mesh",
+        "brokers",
+        "triggers",
+        "sources",
+        "kafka-sinks",
+        "parked",
+        "log-level",
+    ] {
         let answer = served.get(&format!("/api/v1/{path}")).await.json();
         assert_answer(path, &format!("### `GET /api/v1/{path}`"), answer);
     }
