@@ -1,8 +1,10 @@
 //! What a KafkaSink document becomes, where references to one lead, and how faults in one are reported.
 
 use millrace_crds::{Loaded, load_text};
+#[cfg(feature = "kafka")]
+use millrace_model::Target;
 use millrace_model::kafka::Mechanism;
-use millrace_model::{Format, KafkaSink, Mesh, Secret, Target};
+use millrace_model::{Format, KafkaSink, Mesh, Secret};
 
 /// A document with this `spec` in flow style, in line 4.
 fn document(spec: &str) -> String {
@@ -98,6 +100,20 @@ fn faults_are_named_with_their_field() {
     assert!(problems(&twice)[0].contains("KafkaSink shop/orders is here twice"));
 }
 
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_build_without_kafka_says_so_and_events_wait() {
+    let text = document(SPEC) + &trigger(&to("orders"));
+    let mesh = mesh(&text);
+    let (_, trigger) = mesh.triggers.first_key_value().expect("a trigger");
+    assert!(trigger.subscriber.is_err() && mesh.kafka_sinks.len() == 1);
+    let why = "the Trigger is not ready: the KafkaSink shop/orders cannot be written to: this millrace was built \
+               without the feature `kafka`";
+    let told = remarks(&text);
+    assert!(told.contains(&why.to_owned()), "{told:?}");
+}
+
+#[cfg(feature = "kafka")]
 #[test]
 fn a_reference_leads_to_the_sink_of_these_files() {
     let mesh = mesh(&(document(SPEC) + &trigger(&to("orders"))));
@@ -107,6 +123,7 @@ fn a_reference_leads_to_the_sink_of_these_files() {
     assert_eq!(trigger.dead_letter, Some(Ok(Target::Kafka(sink))));
 }
 
+#[cfg(feature = "kafka")]
 #[test]
 fn a_reference_that_leads_nowhere_is_said_and_its_events_wait() {
     let missing = trigger(&to("orders"));

@@ -36,6 +36,18 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "--no-fail-fast",
         ]),
     )?;
+    steps.tests(
+        "documents without Kafka",
+        cargo(&root).args([
+            "test",
+            "--quiet",
+            "--package",
+            "millrace-crds",
+            "--no-default-features",
+            "--test",
+            "kafka_sink",
+        ]),
+    )?;
     steps.step("peers", || peers::run(long))?;
     steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
     steps.tests("suites", &mut suites(cargo(&root), long))?;

@@ -66,6 +66,7 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
             "brokers": valid.map(|mesh| mesh.brokers.len()),
             "triggers": valid.map(|mesh| mesh.triggers.len()),
             "sources": valid.map(|mesh| mesh.sources.len()),
+            "kafkaSinks": valid.map(|mesh| mesh.kafka_sinks.len()),
             "problems": loaded.problems,
             "remarks": loaded.remarks,
         })),
@@ -171,6 +172,9 @@ fn show(files: usize, loaded: &Loaded) {
     ];
     if !mesh.sources.is_empty() {
         kinds.push(count(mesh.sources.len(), "source"));
+    }
+    if !mesh.kafka_sinks.is_empty() {
+        kinds.push(count(mesh.kafka_sinks.len(), "KafkaSink"));
     }
     out::data(&format!(
         "valid: {} in {}",
