@@ -3,7 +3,7 @@
 
 use http::Method;
 use millrace_tests::mesh::Setup;
-use millrace_tests::{Answer, Mesh, Sink, wait_until};
+use millrace_tests::{Answer, Mesh, Sink, tls, wait_until};
 use serde_json::Value;
 
 /// A CronSource `shop/tick` every second, with these fields more.
@@ -167,6 +167,24 @@ async fn what_was_missed_while_the_role_was_down_is_made_up() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn k_sink_is_trusted_by_k_ca_certs() -> anyhow::Result<()> {
+    let sink = Sink::start().await?;
+    let (identity, authority) = tls::signed()?;
+    let address = tls::before(&sink, &identity).await?;
+    let other = tls::self_signed(&["nobody.example"], true)?;
+    let setup = Setup::new(&tick(""))?
+        .sources()
+        .environment("K_SINK", &format!("https://{address}/in"))
+        .environment("SSL_CERT_DIR", "");
+    let none = setup.folder().join("none.pem");
+    std::fs::write(&none, other.certificate)?;
+    let setup = setup.environment("SSL_CERT_FILE", &none.to_string_lossy());
+    let _mesh = setup.environment("K_CA_CERTS", &authority).start().await?;
+    sink.wait_for("/in", 1).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_k_sink_a_url_of_the_document_is_used_and_a_broker_is_not_there() -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     let url = format!(", sink: {{uri: '{}'}}", sink.url("/in"));
@@ -203,6 +221,7 @@ async fn a_folder_in_use_and_variables_that_make_no_sense_have_their_exit_codes(
     assert_eq!(status.code(), Some(4), "{said}");
     for (name, value) in [
         ("K_SINK", "broker"),
+        ("K_CA_CERTS", "trust me"),
         ("K_CE_OVERRIDES", "{"),
         ("K_SINK_TIMEOUT", "soon"),
     ] {

@@ -61,6 +61,9 @@ pub(crate) struct SourcesArgs {
     /// Where every source sends its events, instead of to its own sink
     #[arg(long, value_name = "URL", env = "K_SINK")]
     sink: Option<String>,
+    /// Certificates in PEM that vouch for this sink, beside those that the machine trusts
+    #[arg(long, value_name = "PEM", env = "K_CA_CERTS")]
+    ca_certs: Option<String>,
     /// Extensions that every event gets: {"extensions": {"name": "text"}}
     #[arg(long, value_name = "JSON", env = "K_CE_OVERRIDES")]
     ce_overrides: Option<String>,
@@ -187,7 +190,8 @@ impl SourcesArgs {
             self.sink.as_deref(),
             self.ce_overrides.as_deref(),
             self.sink_timeout.as_deref(),
-        )?;
+        )?
+        .vouched_for_by(self.ca_certs.as_deref())?;
         Ok((self.listening.config(self.data.clone())?, sinks))
     }
 }

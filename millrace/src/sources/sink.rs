@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use millrace_model::{Mesh, NoTarget, Source, Target};
+use millrace_model::{Authorities, Mesh, NoTarget, Source, Target};
 use serde::Deserialize;
 
 use crate::role::config::SINK_TIMEOUT;
 
-/// What `K_SINK`, `K_CE_OVERRIDES` and `K_SINK_TIMEOUT` say.
+/// What `K_SINK`, `K_CA_CERTS`, `K_CE_OVERRIDES` and `K_SINK_TIMEOUT` say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sinks {
     /// The place of every `sink`.
     pub(crate) sink: Option<Uri>,
+    /// Who vouches for it.
+    pub(crate) authorities: Option<Authorities>,
     /// Extensions that every event gets, after those of its source.
     pub(crate) overrides: Vec<(String, String)>,
     /// How long one request may take.
@@ -32,7 +34,7 @@ struct Overrides {
 // === impl Sinks ===
 
 impl Sinks {
-    /// Reads the three; an empty text is as good as none.
+    /// Reads all but the certificates; an empty text is as good as none.
     ///
     /// # Errors
     /// A sentence that names the one that does not make sense.
@@ -55,9 +57,21 @@ impl Sinks {
         });
         Ok(Self {
             sink: sink.transpose()?,
+            authorities: None,
             overrides: overrides.transpose()?.unwrap_or_default(),
             timeout: timeout.transpose()?.unwrap_or(SINK_TIMEOUT),
         })
+    }
+
+    /// The same, and who vouches for `K_SINK`. An empty text is as good as none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the certificates.
+    pub(crate) fn vouched_for_by(self, certificates: Option<&str>) -> Result<Self, String> {
+        let given = certificates.filter(|text| !text.trim().is_empty());
+        let authorities = given.map(millrace_crds::authorities).transpose();
+        let authorities = authorities.map_err(|why| format!("K_CA_CERTS: {why}"))?;
+        Ok(Self { authorities, ..self })
     }
 
     /// The sources of a mesh, each with the sink that it has here. Brokers and Triggers are left out: they
@@ -82,7 +96,10 @@ impl Sinks {
 
     fn sink_of(&self, source: &Source) -> Result<Target, NoTarget> {
         match (&self.sink, &source.sink) {
-            (Some(sink), _) => Ok(Target::http(sink.clone())),
+            (Some(sink), _) => Ok(Target::Http {
+                uri: sink.clone(),
+                authorities: self.authorities.clone(),
+            }),
             (None, Ok(target @ (Target::Http { .. } | Target::Kafka(_)))) => Ok(target.clone()),
             (None, Ok(Target::Broker(broker))) => Err(NoTarget::NoBrokersHere(Ok(broker.clone()))),
             (None, Err(why)) => Err(NoTarget::NoBrokersHere(Err(Box::new(why.clone())))),
@@ -151,6 +168,33 @@ spec: {schedule: '@daily'}
             "{all:?}"
         );
         assert!(all[2].starts_with("none: it has no `sink`"), "{all:?}");
+    }
+
+    #[test]
+    fn who_vouches_for_k_sink_vouches_for_no_other() {
+        const PEM: &str = include_str!("../../../crds/tests/data/authority.pem");
+        let of = |sink: Option<&str>, certificates: Option<&str>| {
+            let sinks = Sinks::parse(sink, None, None).expect("valid");
+            let sinks = sinks.vouched_for_by(certificates).expect("valid");
+            let mesh = sinks.apply(load_text(DOCUMENTS).mesh.expect("valid"));
+            let first = mesh.sources.values().next().expect("a source");
+            match &first.sink {
+                Ok(Target::Http { authorities, .. }) => authorities.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let given = Some(Authorities::new(PEM));
+        assert_eq!(of(Some("https://broker.example/"), Some(PEM)), given);
+        assert_eq!(of(Some("https://broker.example/"), Some("\n")), None);
+        assert_eq!(of(None, Some(PEM)), None, "a sink of the document");
+        let sinks = Sinks::parse(None, None, None).expect("valid");
+        let error = sinks
+            .vouched_for_by(Some("trust me"))
+            .expect_err("no certificate");
+        assert!(
+            error.starts_with("K_CA_CERTS: a certificate in PEM is expected"),
+            "{error}"
+        );
     }
 
     #[test]
