@@ -133,6 +133,33 @@ async fn r23_a_tls_subscriber_is_trusted_by_a_trust_bundle_while_it_is_there() -
 }
 
 #[tokio::test]
+async fn a_trust_bundle_counts_after_a_restart_without_the_api_server() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let (ship, of_ship) = tls::signed()?;
+    let ship = tls::before(&sink, &ship).await?;
+    kube.apply(&bundle("ours", &of_ship)).await?;
+    let mut mesh = serve(&kube).await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    kube.ready(&once("t", &format!("https://{ship}/t"))).await?;
+    // It is written a moment after it is in effect.
+    let file = mesh.setup().data_folder().join("mesh/accepted.json");
+    wait_until("the Trigger and the bundle to be kept", || async {
+        let text = std::fs::read_to_string(&file)?;
+        Ok((text.contains("/t\"") && text.contains("BEGIN CERTIFICATE")).then_some(()))
+    })
+    .await?;
+    kube.kill().await?;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/t", 1).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn certificates_that_cannot_be_used_are_said_in_the_status() -> anyhow::Result<()> {
     let Some(kube) = Kube::with_kinds().await? else {
         return Ok(());
