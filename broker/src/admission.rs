@@ -152,6 +152,12 @@ fn refusal(error: AppendError) -> Refusal {
             reason,
             retry_after,
         },
+        AppendError::Away { reason, retry_after } => Refusal::Full {
+            code: "backend-unavailable",
+            reason,
+            retry_after,
+        },
+        AppendError::TooLarge(reason) => Refusal::TooLarge(reason),
         AppendError::Storage(reason) => Refusal::Unavailable {
             code: "storage-failed",
             reason: format!("the event could not be made durable: {reason}"),

@@ -7,7 +7,7 @@
 mod mode;
 mod names;
 mod passed;
-mod percent;
+pub(crate) mod percent;
 mod read;
 mod write;
 

@@ -29,7 +29,7 @@ pub enum Refusal {
     /// No room now: try again after the given time.
     #[error("{reason}")]
     Full {
-        /// A stable word: `backlog-full`, `disk-full`, `append-queue-full`.
+        /// A stable word: `backlog-full`, `disk-full`, `append-queue-full`, `backend-unavailable`.
         code: &'static str,
         /// A sentence for people.
         reason: String,

@@ -2,9 +2,9 @@
 //!
 //! The files follow an event: what it is ([`event`], [`attribute`]), its layout in memory and in the log
 //! (`stored`), what the specification demands (`rules`), how it is built (`builder`), what can be wrong with
-//! it ([`invalid`]), its forms on HTTP ([`http`]), as JSON ([`json`]) and in Kafka ([`kafka`]), the door that
-//! takes it ([`intake`]) and the rule that ends circles ([`hops`]), what a source remembers ([`checkpoint`]),
-//! and the time ([`clock`]).
+//! it ([`invalid`]), its forms on HTTP ([`http`]), as JSON ([`json`]), in Kafka ([`kafka`]) and in NATS
+//! ([`nats`]), the door that takes it ([`intake`]) and the rule that ends circles ([`hops`]), what a source
+//! remembers ([`checkpoint`]), and the time ([`clock`]).
 
 pub mod attribute;
 mod builder;
@@ -18,6 +18,7 @@ pub mod invalid;
 pub mod json;
 pub mod kafka;
 pub mod name;
+pub mod nats;
 mod rules;
 #[cfg(feature = "sdk")]
 pub mod sdk;

@@ -42,6 +42,11 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// what is retained.
     async fn position_at(&self, partition: u32, time: Timestamp) -> Result<Position, ChannelError>;
 
+    /// What an append rests on once it has returned; `None` while that is not known.
+    fn durability(&self) -> Option<Durability> {
+        None
+    }
+
     /// Why events cannot be taken, for people: files were removed or cannot be written. `None` while all is
     /// well, and while the volume is only full.
     fn fault(&self) -> Option<String>;
@@ -76,6 +81,15 @@ pub struct Guarantees {
     pub ordered: bool,
 }
 
+/// What an append rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// `synced`, `replicated` or `single-copy`.
+    pub word: &'static str,
+    /// A sentence for people: what may be lost all the same, and what could not be verified.
+    pub meaning: &'static str,
+}
+
 /// Where a partition begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -107,6 +121,17 @@ pub enum AppendError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// The servers that keep the log cannot be reached, or do not answer. Events may be stored all the same.
+    #[error("{reason}")]
+    Away {
+        /// A sentence for people.
+        reason: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The servers that keep the log take no event of that size.
+    #[error("{0}")]
+    TooLarge(String),
     /// The write or the sync failed; nothing was stored as far as anybody will be told.
     #[error("the events could not be made durable: {0}")]
     Storage(String),

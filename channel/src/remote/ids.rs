@@ -44,7 +44,7 @@ impl Ids {
         if self.next >= ends.end {
             return Ok(());
         }
-        let mut reader = servers.reader(self.next);
+        let mut reader = servers.reader(self.next, None);
         while reader.number() < ends.end {
             let read = reader.next(AT_A_TIME.0, AT_A_TIME.1, false).await?;
             for Entry { number, event, .. } in &read.entries {

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use super::epochs::Epochs;
 use super::servers::{Entries, Entry, Servers};
 use crate::{
-    AppendError, Batch, ChannelError, Class, Ends, Gap, GapReason, Guarantees, Log, Position, Reader, Record,
+    AppendError, Batch, ChannelError, Class, Durability, Ends, Gap, GapReason, Guarantees, Log, Position,
+    Reader, Record,
 };
 
 /// Entries whose fingerprints are remembered: more than the router reads at a time.
@@ -115,7 +116,7 @@ impl Log for Client {
         let number = self.inner.epochs.number(from.offset);
         Box::new(Following {
             log: self.inner.clone(),
-            entries: self.inner.servers.reader(number),
+            entries: self.inner.servers.reader(number, self.noted_below(number)),
             at: from.offset,
         })
     }
@@ -137,6 +138,10 @@ impl Log for Client {
     async fn position_at(&self, _partition: u32, time: Timestamp) -> Result<Position, ChannelError> {
         let first = self.inner.servers.first_since(time).await?;
         Ok(self.at(first.unwrap_or_else(|| self.inner.servers.ends().end)))
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        self.inner.servers.durability()
     }
 
     fn fault(&self) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_event::{Clock, ObjectName, Timestamp};
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub struct OwnerOptions {
     pub clock: Clock,
     /// What the uids of lanes come from.
     pub seed: u64,
+    /// Tells the Broker from others, in the ids of parked events: always the same.
+    pub salt: u64,
 }
 
 /// One claim of the partition.
@@ -36,8 +39,11 @@ pub struct Owner {
     pub(super) log: Client,
     pub(super) clock: Clock,
     claim: u64,
+    salt: u64,
     pub(super) is_unclean: bool,
     has_lost: bool,
+    /// Another owner has been seen.
+    is_taken_over: AtomicBool,
     pub(super) view: Mutex<View>,
     /// One writer at a time.
     writing: tokio::sync::Mutex<Writing>,
@@ -73,9 +79,11 @@ impl Owner {
             log: Client::new(servers.clone(), epochs),
             clock: options.clock,
             claim,
+            salt: options.salt,
             is_unclean,
             has_lost,
-            view: Mutex::new(View::load(servers.partition(), state)),
+            is_taken_over: AtomicBool::new(false),
+            view: Mutex::new(View::load(servers.partition(), options.salt, state)),
             servers,
             writing: tokio::sync::Mutex::new(Writing {
                 is_unknown: false,
@@ -111,9 +119,38 @@ impl Owner {
         }
     }
 
+    /// Whether another process is known to have taken the partition over.
+    pub fn is_taken_over(&self) -> bool {
+        self.is_taken_over.load(Ordering::Relaxed)
+    }
+
+    /// How many records the state has.
+    pub fn records(&self) -> usize {
+        let view = self.view.lock();
+        view.state.lanes.len() + view.state.debts.len() + 1
+    }
+
+    /// Stores every record again, for servers that keep more than the newest of each.
+    pub async fn write_again(&self) -> Result<(), ChannelError> {
+        let ask = |_: &View| Wanted::default();
+        self.change(ask, |view, _| (all_of(view), ())).await
+    }
+
     /// Stores what `make` wants written, in chunks. Once it has begun it goes on until all of it is stored,
     /// or another process owns the partition.
     pub(super) async fn change<T>(
+        &self,
+        ask: impl FnOnce(&View) -> Wanted,
+        make: impl FnOnce(&View, &mut Facts) -> (Vec<Write>, T),
+    ) -> Result<T, ChannelError> {
+        let changed = self.try_change(ask, make).await;
+        if matches!(changed, Err(ChannelError::NotOwner)) {
+            self.is_taken_over.store(true, Ordering::Relaxed);
+        }
+        changed
+    }
+
+    async fn try_change<T>(
         &self,
         ask: impl FnOnce(&View) -> Wanted,
         make: impl FnOnce(&View, &mut Facts) -> (Vec<Write>, T),
@@ -123,8 +160,13 @@ impl Owner {
             return Err(ChannelError::Closed);
         }
         if writing.is_unknown {
-            let state = self.servers.read(self.claim).await?;
-            *self.view.lock() = View::load(self.partition(), state);
+            match self.servers.read(self.claim).await? {
+                Some(state) => *self.view.lock() = View::load(self.partition(), self.salt, state),
+                None => {
+                    let all = all_of(&self.view.lock());
+                    self.store(&all).await?;
+                }
+            }
             writing.is_unknown = false;
         }
         let wanted = ask(&self.view.lock());
@@ -136,7 +178,14 @@ impl Owner {
             parked: facts.parked,
             choices: facts.choices,
         };
-        let mut rest = writes.as_slice();
+        self.store(&writes).await?;
+        writing.is_unknown = false;
+        Ok(made)
+    }
+
+    /// Stores writes in chunks, and moves the view on with each.
+    async fn store(&self, writes: &[Write]) -> Result<(), ChannelError> {
+        let mut rest = writes;
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(self.servers.fits(rest));
             self.servers.write(self.claim, chunk).await?;
@@ -145,8 +194,7 @@ impl Owner {
             }
             rest = others;
         }
-        writing.is_unknown = false;
-        Ok(made)
+        Ok(())
     }
 
     async fn facts(&self, wanted: Wanted, writing: &Writing) -> Result<Facts, ChannelError> {
@@ -236,4 +284,13 @@ impl Owner {
         }
         Ok(made)
     }
+}
+
+/// Every record of the state.
+fn all_of(view: &View) -> Vec<Write> {
+    let lanes = view.state.lanes.iter();
+    let lanes = lanes.map(|(id, lane)| Write::Lane(*id, Some(lane.clone())));
+    let debts = view.state.debts.iter();
+    let debts = debts.map(|(debtor, debt)| Write::Debt(*debtor, Some(debt.clone())));
+    lanes.chain(debts).chain([view.state.progress()]).collect()
 }

@@ -11,6 +11,8 @@ use crate::{Lane, LaneId, LaneState, Parked, ParkedQuery, Position, Record, Work
 #[derive(Debug)]
 pub(super) struct View {
     partition: u32,
+    /// Tells the Broker from others.
+    salt: u64,
     pub(super) state: State,
     /// Debts that were found for events that progress still owes: nobody acts on them yet.
     held: BTreeSet<Debtor>,
@@ -19,7 +21,7 @@ pub(super) struct View {
 // === impl View ===
 
 impl View {
-    pub(super) fn load(partition: u32, mut state: State) -> Self {
+    pub(super) fn load(partition: u32, salt: u64, mut state: State) -> Self {
         for id in state.lanes.keys() {
             // What is not told of a lane is that it follows the router.
             state.progress.lanes.entry(*id).or_default();
@@ -36,6 +38,7 @@ impl View {
         let held = held.collect();
         Self {
             partition,
+            salt,
             state,
             held,
         }
@@ -58,14 +61,17 @@ impl View {
         }
     }
 
-    /// The id of the parked event with that number. No other partition has it, and it is safe in a URL.
+    /// The id of the parked event with that number. No other Broker or partition has it, and it is safe in a
+    /// URL.
     pub(super) fn id_of(&self, number: u64) -> String {
-        format!("s{:x}n{number:x}", self.partition)
+        format!("s{:x}p{:x}n{number:x}", self.salt, self.partition)
     }
 
     fn number_of(&self, id: &str) -> Option<u64> {
-        let (partition, number) = id.strip_prefix('s')?.split_once('n')?;
-        let is_ours = u32::from_str_radix(partition, 16) == Ok(self.partition);
+        let (salt, rest) = id.strip_prefix('s')?.split_once('p')?;
+        let (partition, number) = rest.split_once('n')?;
+        let is_ours = u64::from_str_radix(salt, 16) == Ok(self.salt)
+            && u32::from_str_radix(partition, 16) == Ok(self.partition);
         is_ours.then(|| u64::from_str_radix(number, 16).ok()).flatten()
     }
 

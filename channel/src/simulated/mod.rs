@@ -111,6 +111,7 @@ impl Simulated {
         let options = OwnerOptions {
             clock: self.shared.options.clock.clone(),
             seed: self.shared.options.seed,
+            salt: 0,
         };
         let claim = pin!(Owner::claim(way.clone(), options));
         let Poll::Ready(Ok(owner)) = claim.poll(&mut Context::from_waker(Waker::noop())) else {

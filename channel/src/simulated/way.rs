@@ -97,7 +97,7 @@ impl Servers for Way {
         Ok(())
     }
 
-    fn reader(&self, from: u64) -> Box<dyn Entries> {
+    fn reader(&self, from: u64, _below: Option<(u64, u64)>) -> Box<dyn Entries> {
         Box::new(Following {
             shared: self.shared.clone(),
             at: from,
@@ -136,9 +136,9 @@ impl Servers for Way {
         Ok(self.shared.server.lock().claim())
     }
 
-    async fn read(&self, claim: u64) -> Result<State, ChannelError> {
+    async fn read(&self, claim: u64) -> Result<Option<State>, ChannelError> {
         self.travel().await;
-        self.shared.server.lock().read(claim)
+        self.shared.server.lock().read(claim).map(Some)
     }
 
     fn fits(&self, writes: &[Write]) -> usize {

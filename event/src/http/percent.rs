@@ -12,13 +12,13 @@ use crate::rules::text;
 
 /// The percent signs of a value spell octets that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotUtf8;
+pub(crate) struct NotUtf8;
 
 /// The text of a header's value, and whether it may leave as it came.
 ///
 /// # Errors
 /// The percent signs spell octets that are not UTF-8.
-pub(super) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), NotUtf8> {
+pub(crate) fn decode(octets: &[u8]) -> Result<(Kind, Cow<'_, str>), NotUtf8> {
     let raw = octets_as_text(octets);
     if !text::is_marked(raw.as_bytes()) {
         return Ok((Kind::RawHeader, raw));
@@ -87,12 +87,12 @@ pub(super) fn needs_encoding(text: &str) -> bool {
 }
 
 /// The text as it is spelled in a header: upper-case hexadecimal digits.
-pub(super) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     encode_those(text, is_encoded)
 }
 
 /// Encodes a text that came without quotes and percent signs: its blanks stay as they are.
-pub(super) fn encode_beyond_ascii(text: &str) -> String {
+pub(crate) fn encode_beyond_ascii(text: &str) -> String {
     encode_those(text, |octet| octet != b' ' && !octet.is_ascii_graphic())
 }
 

@@ -141,7 +141,9 @@ fn report_gaps(serving: &Serving, batch: &Batch, passed: Range<u64>) {
                 serving.span.in_scope(|| tracing::error!(from = %gap.from, to = %gap.to, "the backend has lost events that it had acknowledged; they cannot be delivered"));
             }
             GapReason::Unreadable => {
-                serving.span.in_scope(|| tracing::warn!(from = %gap.from, to = %gap.to, "something in the log is no CloudEvent and is skipped"));
+                serving.metrics.unreadable.inc_by(events);
+                // Whoever wrote it may write many: the backend says so now and then.
+                serving.span.in_scope(|| tracing::debug!(from = %gap.from, to = %gap.to, "something in the log is no CloudEvent and is skipped"));
             }
             GapReason::Dropped | GapReason::Unused => {}
         }

@@ -97,6 +97,13 @@ const PEERS: [Peer; 13] = [
         make: recipes::kafka,
     },
     Peer {
+        name: "nats-server",
+        lock: "nats-server/go.mod",
+        version_after: "github.com/nats-io/nats-server/v2 v",
+        tools: &["go"],
+        make: recipes::nats_server,
+    },
+    Peer {
         name: "etcd",
         lock: "etcd/go.mod",
         version_after: "go.etcd.io/etcd/server/v3 v",

@@ -66,6 +66,10 @@ pub(super) fn kafka(order: &Order<'_>) -> anyhow::Result<()> {
     )
 }
 
+pub(super) fn nats_server(order: &Order<'_>) -> anyhow::Result<()> {
+    go(order, "github.com/nats-io/nats-server/v2", "nats-server", "-s -w")
+}
+
 pub(super) fn etcd(order: &Order<'_>) -> anyhow::Result<()> {
     go(order, "go.etcd.io/etcd/server/v3", "etcd", "-s -w")
 }

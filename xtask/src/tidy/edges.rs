@@ -7,12 +7,13 @@ use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a
 /// crate.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("budget", &[]),
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
     ("channel", &["event"]),
+    ("channel-jetstream", &["event", "channel"]),
     ("serve", &["budget"]),
     ("access", &["event", "serve"]),
     ("secrets", &["model"]),

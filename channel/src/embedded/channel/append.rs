@@ -8,7 +8,8 @@ use super::{Counted, Embedded, room};
 use crate::embedded::disk::Promise;
 use crate::embedded::log::LogError;
 use crate::{
-    AppendError, Channel as _, ChannelError, Class, Ends, Guarantees, Log, Position, Reader, Record,
+    AppendError, Channel as _, ChannelError, Class, Durability, Ends, Guarantees, Log, Position, Reader,
+    Record,
 };
 
 /// When a producer may come back after it found the log's queue full.
@@ -59,6 +60,20 @@ impl Log for Embedded {
             atomic_commit: true,
             ordered: true,
         }
+    }
+
+    fn durability(&self) -> Option<Durability> {
+        Some(match self.is_synced {
+            true => Durability {
+                word: "synced",
+                meaning: "an accepted event is synced to the local disk, which is the only copy",
+            },
+            false => Durability {
+                word: "single-copy",
+                meaning: "an accepted event is with the operating system (--durability os); what it has not written \
+                          when the machine stops is lost",
+            },
+        })
     }
 
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError> {

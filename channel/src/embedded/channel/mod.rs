@@ -77,6 +77,8 @@ pub struct Embedded {
     borrowed: Borrowed,
     patience: Patience,
     clock: Clock,
+    /// Appends are synced before they are answered.
+    is_synced: bool,
     unclean: bool,
     /// Where new lanes begin in a run that rebuilds state; otherwise at the head.
     rebuilt_from: Option<u64>,

@@ -143,6 +143,7 @@ impl Embedded {
             borrowed: Borrowed::default(),
             patience: Patience::default(),
             clock: around.options.clock,
+            is_synced: around.options.durability == Durability::Sync,
             unclean,
             retaining: tokio::sync::Mutex::default(),
             finding: tokio::sync::Mutex::default(),

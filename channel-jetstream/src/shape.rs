@@ -1,0 +1,230 @@
+//! The shape of the streams: how they are made, and what is refused of one that is there already.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType, SubjectTransform,
+};
+
+use crate::names::Names;
+use crate::options::{Durability, Options};
+
+/// The key under which a stream tells its Broker.
+const BROKER: &str = "millrace-broker";
+/// The state's part of what the events may have, in bytes: one of so many.
+const PART_OF_STATE: u64 = 4;
+/// The least that the state may have.
+const LEAST_OF_STATE: u64 = 64 << 20;
+
+/// The stream of the events: nothing expires by itself, and a full one refuses.
+pub(crate) fn events(names: &Names, options: &Options) -> Config {
+    Config {
+        name: names.events.clone(),
+        description: Some(format!("Events of the Millrace Broker {}", names.broker)),
+        subjects: vec![names.partition(0), names.intake()],
+        subject_transform: Some(SubjectTransform {
+            source: names.intake(),
+            destination: names.transformed(),
+        }),
+        max_bytes: bytes(options.max_bytes),
+        deny_delete: true,
+        ..common(names, options)
+    }
+}
+
+/// The stream of the state: the last message of each subject counts.
+pub(crate) fn state(names: &Names, options: &Options) -> Config {
+    let part = options.max_bytes / PART_OF_STATE;
+    Config {
+        name: names.state.clone(),
+        description: Some(format!("State of the Millrace Broker {}", names.broker)),
+        subjects: vec![names.all_state()],
+        max_messages_per_subject: 1,
+        max_bytes: bytes(part.max(LEAST_OF_STATE)),
+        ..common(names, options)
+    }
+}
+
+fn common(names: &Names, options: &Options) -> Config {
+    Config {
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_message_size: -1,
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        // Nothing is sent twice under one id, and the server keeps each id for that long.
+        duplicate_window: Duration::from_millis(100),
+        allow_direct: true,
+        allow_atomic_publish: true,
+        metadata: HashMap::from([(BROKER.to_owned(), names.broker.clone())]),
+        ..Config::default()
+    }
+}
+
+fn bytes(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// What of a stream contradicts what is wanted; `None` when it can be used.
+pub(crate) fn difference(is: &Config, wanted: &Config) -> Option<String> {
+    let mut found = Vec::new();
+    let mut refuse = |is_wrong: bool, what: &str| {
+        if is_wrong {
+            found.push(what.to_owned());
+        }
+    };
+    refuse(
+        is.metadata.get(BROKER) != wanted.metadata.get(BROKER),
+        "its metadata do not name this Broker (`millrace-broker`)",
+    );
+    let sorted = |config: &Config| {
+        let mut subjects = config.subjects.clone();
+        subjects.sort();
+        subjects
+    };
+    refuse(sorted(is) != sorted(wanted), "its subjects are others");
+    let transform = |config: &Config| {
+        let transform = config.subject_transform.clone();
+        transform.map(|transform| (transform.source, transform.destination))
+    };
+    refuse(
+        transform(is) != transform(wanted),
+        "its subject transform is another",
+    );
+    refuse(is.retention != wanted.retention, "its retention is not `limits`");
+    refuse(
+        is.discard != wanted.discard,
+        "it discards old messages when it is full",
+    );
+    refuse(!is.max_age.is_zero(), "its messages expire (max_age)");
+    refuse(is.max_messages > 0, "it has a bound of messages (max_msgs)");
+    refuse(
+        is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject.max(0),
+        "its messages per subject are bounded otherwise",
+    );
+    refuse(is.discard_new_per_subject, "it refuses messages per subject");
+    refuse(is.storage != wanted.storage, "it is kept in memory");
+    refuse(is.no_ack, "it acknowledges nothing (no_ack)");
+    refuse(is.sealed, "it is sealed");
+    refuse(is.mirror.is_some(), "it is a mirror");
+    refuse(
+        is.sources.as_ref().is_some_and(|sources| !sources.is_empty()),
+        "it has sources",
+    );
+    refuse(is.deny_purge, "it cannot be purged (deny_purge)");
+    refuse(
+        is.persist_mode == Some(PersistenceMode::Async),
+        "it acknowledges before it has written (persist_mode async)",
+    );
+    refuse(
+        is.allow_rollup || is.allow_message_ttl || is.allow_message_schedules || is.allow_message_counter,
+        "a producer could delete or replace messages in it (rollup, TTL, schedules or counters)",
+    );
+    refuse(
+        !is.allow_atomic_publish,
+        "it takes no atomic batches (allow_atomic)",
+    );
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
+/// What a 202 rests on with streams like this one, as far as it can be seen.
+pub(crate) fn durability(replicas: usize) -> Durability {
+    match replicas {
+        0..=2 => Durability::SingleCopy,
+        _ => Durability::Replicated,
+    }
+}
+
+/// Why streams with so many replicas are not enough for the document.
+pub(crate) fn falls_short(wanted: Option<Durability>, replicas: usize) -> Option<String> {
+    match (wanted?, durability(replicas)) {
+        (Durability::Synced, _) => Some(
+            "`durability: synced` cannot be verified: NATS does not tell its clients when it syncs; demand \
+             `replicated`, or nothing"
+                .to_owned(),
+        ),
+        (Durability::Replicated, Durability::SingleCopy) => Some(format!(
+            "`durability: replicated` needs three replicas, and the streams have {replicas}"
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_event::{Clock, ObjectName};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn both() -> [Config; 2] {
+        let broker = ObjectName::new("shop", "default");
+        let names = Names::of("millrace", &broker);
+        let options = Options {
+            broker,
+            mesh: "millrace".to_owned(),
+            servers: Vec::new(),
+            login: None,
+            tls: None,
+            replicas: 1,
+            max_bytes: 1 << 30,
+            retention_age: Duration::from_secs(1),
+            durability: None,
+            rebuild_state: false,
+            clock: Clock::System,
+            ending: CancellationToken::new(),
+        };
+        [events(&names, &options), state(&names, &options)]
+    }
+
+    #[test]
+    fn what_we_make_is_what_we_take() {
+        for config in both() {
+            assert_eq!(difference(&config, &config), None);
+            let larger = Config {
+                max_bytes: 5,
+                num_replicas: 3,
+                ..config.clone()
+            };
+            assert_eq!(difference(&larger, &config), None, "operators may change these");
+        }
+    }
+
+    #[test]
+    fn each_other_shape_is_told() {
+        type Spoil = fn(&mut Config);
+        let changes: [(Spoil, &str); 8] = [
+            (|config| config.max_age = Duration::from_secs(9), "max_age"),
+            (|config| config.discard = DiscardPolicy::Old, "discards old"),
+            (
+                |config| config.retention = RetentionPolicy::WorkQueue,
+                "retention",
+            ),
+            (|config| config.storage = StorageType::Memory, "memory"),
+            (|config| config.metadata.clear(), "metadata"),
+            (|config| config.subjects.push("other".to_owned()), "subjects"),
+            (|config| config.allow_message_ttl = true, "TTL"),
+            (|config| config.allow_atomic_publish = false, "allow_atomic"),
+        ];
+        for wanted in both() {
+            for (change, word) in changes {
+                let mut is = wanted.clone();
+                change(&mut is);
+                let told = difference(&is, &wanted).unwrap_or_default();
+                assert!(told.contains(word), "{word}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_verified_is_not_promised() {
+        assert_eq!(falls_short(None, 1), None);
+        assert_eq!(falls_short(Some(Durability::Replicated), 3), None);
+        assert!(falls_short(Some(Durability::Replicated), 1).is_some());
+        assert!(falls_short(Some(Durability::Synced), 3).is_some());
+    }
+}
