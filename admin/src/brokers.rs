@@ -67,8 +67,22 @@ pub(crate) struct BrokerView {
     forgotten: u64,
     /// Parked events, also those of triggers that are gone.
     parked: u64,
+    /// `embedded` (on the local disk) or `jetstream`; null when there is no document any more.
+    backend: Option<&'static str>,
+    /// What a 202 rests on; null while its channel is not open.
+    durability: Option<DurabilityView>,
     /// What its document says; null when there is none any more.
     settings: Option<Settings>,
+}
+
+/// What a 202 rests on.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DurabilityView {
+    /// `synced`, `replicated` or `single-copy`.
+    word: &'static str,
+    /// A sentence: what may be lost all the same, and what could not be verified.
+    meaning: &'static str,
 }
 
 /// What a broker's document says, after defaults.
@@ -86,8 +100,8 @@ pub(crate) async fn list(State(admin): State<Admin>) -> Json<Vec<BrokerView>> {
     let mut statuses = admin.board.brokers();
     let names: BTreeSet<ObjectName> = mesh.brokers.keys().chain(statuses.keys()).cloned().collect();
     let views = names.into_iter().map(|name| {
-        let status = statuses.remove(&name).unwrap_or_else(not_served);
-        view(&name, status, mesh.brokers.get(&name).map(AsRef::as_ref))
+        let status = statuses.remove(&name);
+        view(&admin, &name, status, mesh.brokers.get(&name).map(AsRef::as_ref))
     });
     Json(views.collect())
 }
@@ -100,7 +114,7 @@ pub(crate) async fn show(State(admin): State<Admin>, path: Named) -> Result<Json
     if broker.is_none() && status.is_none() {
         return Err(unknown());
     }
-    Ok(Json(view(&name, status.unwrap_or_else(not_served), broker)))
+    Ok(Json(view(&admin, &name, status, broker)))
 }
 
 /// Forgets a broker that is gone, with everything that it holds.
@@ -146,15 +160,23 @@ fn named(path: Named) -> Result<ObjectName, Refused> {
 }
 
 /// A broker that nobody has put on the board yet.
-fn not_served() -> BrokerStatus {
+fn not_served(fault: Option<String>) -> BrokerStatus {
     BrokerStatus {
         state: BrokerState::NotReady,
-        reason: Some("it is not served yet".to_owned()),
+        reason: fault.or_else(|| Some("it is not served yet".to_owned())),
         ..Default::default()
     }
 }
 
-fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> BrokerView {
+fn view(
+    admin: &Admin,
+    name: &ObjectName,
+    status: Option<BrokerStatus>,
+    broker: Option<&Broker>,
+) -> BrokerView {
+    let log = admin.logs.get(name);
+    let status = status.unwrap_or_else(|| not_served(log.as_ref().and_then(|log| log.fault())));
+    let durability = log.and_then(|log| log.durability());
     BrokerView {
         name: name.to_string(),
         state: status.state.as_str(),
@@ -166,6 +188,11 @@ fn view(name: &ObjectName, status: BrokerStatus, broker: Option<&Broker>) -> Bro
         dropped: status.dropped,
         forgotten: status.forgotten,
         parked: status.parked,
+        backend: broker.map(|broker| broker.backend.as_str()),
+        durability: durability.map(|durability| DurabilityView {
+            word: durability.word,
+            meaning: durability.meaning,
+        }),
         settings: broker.map(|broker| Settings {
             retention_age_seconds: broker.retention.age.as_secs(),
             retention_bytes: broker.retention.bytes,

@@ -160,6 +160,7 @@ mod tests {
             let broker = Broker {
                 name: name.clone(),
                 uid: None,
+                backend: millrace_model::Backend::Embedded,
                 retention: Retention::default(),
                 backlog_bytes: None,
                 on_full: OnFull::Refuse,

@@ -130,7 +130,7 @@ impl Built {
                 built.sources.get(&key) == mesh.sources.get(&key)
             }
             Kind::KafkaSink => built.kafka_sinks.get(name) == mesh.kafka_sinks.get(name),
-            Kind::Secret => false,
+            Kind::Secret | Kind::Config => false,
         });
         members.map(|(_, identity)| identity.clone()).collect()
     }
@@ -185,7 +185,7 @@ fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
             }
         }
         Kind::Source(_) | Kind::KafkaSink => true,
-        Kind::Secret => false,
+        Kind::Secret | Kind::Config => false,
     }
 }
 

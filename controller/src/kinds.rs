@@ -34,7 +34,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     let (group, version) = match kind {
         Kind::Source(_) => (SOURCES, "v1alpha1"),
         Kind::KafkaSink => (SINKS, "v1alpha1"),
-        Kind::Broker | Kind::Trigger | Kind::Secret => (EVENTING, "v1"),
+        Kind::Broker | Kind::Trigger | Kind::Secret | Kind::Config => (EVENTING, "v1"),
     };
     let known = KINDS.iter().find(|(known, _)| *known == kind);
     let plural = known.map_or("", |(_, plural)| plural);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use millrace_event::ObjectName;
 
+use crate::Backend;
+
 /// A broker: a durable channel with a door.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
@@ -11,6 +13,8 @@ pub struct Broker {
     pub name: ObjectName,
     /// The uid that Kubernetes gave it; `None` from a file.
     pub uid: Option<String>,
+    /// Where its channel is kept.
+    pub backend: Backend,
     /// How long settled events are kept.
     pub retention: Retention,
     /// Bytes of unsettled events from which producers are turned away (`millrace.dev/backlog-bytes`); `None`:

@@ -1,11 +1,12 @@
-//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`trigger`], [`policy`], [`target`],
-//! [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`]) and what is
-//! ([`status`], [`state`], and [`shortage`] for what Millrace itself has run out of).
+//! The mesh as plain data: what should be ([`mesh`], [`broker`], [`backend`], [`trigger`], [`policy`],
+//! [`target`], [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`])
+//! and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
 pub mod auth;
 pub mod authorities;
+pub mod backend;
 pub mod broker;
 pub mod kafka;
 pub mod mesh;
@@ -21,6 +22,7 @@ pub mod trigger;
 
 pub use auth::{Auth, ClientCertificate, Credentials};
 pub use authorities::Authorities;
+pub use backend::{Backend, DurabilityWanted, JetStream};
 pub use broker::{Broker, OnFull, Retention};
 pub use kafka::{KafkaCluster, KafkaSink};
 pub use mesh::Mesh;

@@ -96,6 +96,7 @@ mod tests {
             let broker = Broker {
                 name: name.clone(),
                 uid: None,
+                backend: crate::Backend::Embedded,
                 retention: Retention::default(),
                 backlog_bytes: None,
                 on_full: OnFull::Refuse,

@@ -36,6 +36,11 @@ pub fn vouched(uri: &str, pem: &str) -> String {
 // === impl Documents ===
 
 impl Documents {
+    /// Documents of this text.
+    pub fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The Broker `shop/default` without a delivery of its own.
     pub fn broker() -> Self {
         Self::default().and_broker("default", "{}")

@@ -6,9 +6,9 @@
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
 //! process, and [`Connects`] keeps it from making connections. [`Terminal`] types what the documentation
 //! says. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
-//! the benchmark runs it too. [`Kafka`] and [`Kube`] are real servers, [`kube::node`] runs pods, and
-//! [`Helm`] installs the chart (with the feature `servers`). Nothing here uses the product's own crates: a
-//! mistake made on both sides would go unnoticed.
+//! the benchmark runs it too. [`Kafka`], [`Nats`] and [`Kube`] are real servers, [`kube::node`] runs pods,
+//! and [`Helm`] installs the chart (with the feature `servers`). Nothing here uses the product's own crates:
+//! a mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,
@@ -37,6 +37,8 @@ pub mod mesh;
 pub mod name_server;
 pub mod named;
 pub mod namespace;
+#[cfg(feature = "servers")]
+pub mod nats;
 pub mod neighbours;
 pub mod peers;
 #[cfg(feature = "servers")]
@@ -61,6 +63,8 @@ pub use self::helm::Helm;
 pub use self::kafka::Kafka;
 #[cfg(feature = "servers")]
 pub use self::kube::Kube;
+#[cfg(feature = "servers")]
+pub use self::nats::Nats;
 pub use admin::Admin;
 pub use client::{Answered, Client};
 pub use clocks::Clocks;

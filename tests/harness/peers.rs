@@ -157,6 +157,15 @@ pub(crate) fn kafka() -> anyhow::Result<Option<PathBuf>> {
     Ok(found("kafka", version)?.map(|environment| environment.join("lib")))
 }
 
+/// The program nats-server.
+#[cfg(feature = "servers")]
+pub(crate) fn nats_server() -> anyhow::Result<Option<PathBuf>> {
+    const LOCK: &str = include_str!("../peers/nats-server/go.mod");
+    let version = version(LOCK, "github.com/nats-io/nats-server/v2 v")
+        .context("invariant: the lock names a version")?;
+    Ok(found("nats-server", version)?.map(|environment| environment.join("nats-server")))
+}
+
 /// The program etcd.
 #[cfg(feature = "servers")]
 pub(crate) fn etcd() -> anyhow::Result<Option<PathBuf>> {

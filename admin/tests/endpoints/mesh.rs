@@ -21,6 +21,7 @@ pub(crate) fn mesh() -> Mesh {
     let broker = Broker {
         name: name("shop/default"),
         uid: None,
+        backend: millrace_model::Backend::Embedded,
         retention: Retention::default(),
         backlog_bytes: None,
         on_full: OnFull::Refuse,
@@ -162,7 +163,7 @@ async fn the_mesh_is_shown_as_it_should_be_and_as_it_is() {
             "refusing": null,
             "dropped": 0,
             "forgotten": 0,
-            "parked": 0,
+            "parked": 0, "backend": "embedded", "durability": null,
             "settings": {
                 "retentionAgeSeconds": 86_400, "retentionBytes": 1 << 30, "backlogBytes": null, "onFull": "refuse",
             },

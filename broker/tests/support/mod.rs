@@ -134,6 +134,7 @@ pub(crate) fn mesh() -> Arc<Mesh> {
         let broker = Broker {
             name: name.clone(),
             uid: None,
+            backend: millrace_model::Backend::Embedded,
             retention: Retention::default(),
             backlog_bytes: None,
             on_full: OnFull::Refuse,

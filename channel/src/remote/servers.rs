@@ -44,8 +44,8 @@ pub trait Servers: Send + Sync + fmt::Debug {
     /// Stores events; returns when they are as durable as these servers make them.
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError>;
 
-    /// Reads the log from a number on. `below`: number and fingerprint of what was read right below it, if this
-    /// process has read that. If it is another one now, the log has lost its end.
+    /// Reads the log from a number on. `below`: number and fingerprint of what was read right below it, if
+    /// this process has read that. If it is another one now, the log has lost its end.
     fn reader(&self, from: u64, below: Option<(u64, u64)>) -> Box<dyn Entries>;
 
     /// What stands at these numbers, in the order asked; `None` where nothing can be read any more.
@@ -61,9 +61,9 @@ pub trait Servers: Send + Sync + fmt::Debug {
     /// higher than each before, and the state.
     async fn claim(&self) -> Result<(u64, State), ChannelError>;
 
-    /// The state, once it is known what became of every chunk that was given to [`write`](Self::write); `None`
-    /// when the servers have lost some that they had acknowledged under this claim: then what counts is what
-    /// the owner knows. [`ChannelError::NotOwner`] when there is a newer claim.
+    /// The state, once it is known what became of every chunk that was given to [`write`](Self::write);
+    /// `None` when the servers have lost some that they had acknowledged under this claim: then what counts
+    /// is what the owner knows. [`ChannelError::NotOwner`] when there is a newer claim.
     async fn read(&self, claim: u64) -> Result<Option<State>, ChannelError>;
 
     /// How many of the first writes fit into one chunk; at least one.

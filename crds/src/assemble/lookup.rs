@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use http::Uri;
 use millrace_event::ObjectName;
 use millrace_model::{
-    Auth, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference, Secret, Target, Unresolved,
+    Auth, Backend, JetStream, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference,
+    Secret, Target, Unresolved,
 };
 
 use std::sync::Arc;
 
 use crate::document::auth::{AuthRef, Word};
-use crate::document::broker::BrokerDocument;
+use crate::document::broker::{BrokerDocument, ConfigRef};
 use crate::document::destination::{Destination, Place, is_broker};
 use crate::document::kafka_sink::is_kafka_sink;
 use crate::document::kinds::Kind;
@@ -26,6 +27,7 @@ pub(super) struct Lookup<'a> {
     secrets: HashMap<&'a ObjectName, &'a Document>,
     /// The sinks of Kafka; `None`: the document is invalid.
     kafka_sinks: HashMap<&'a ObjectName, Option<FoundSink>>,
+    configs: HashMap<&'a ObjectName, &'a Document>,
     resolve: &'a dyn Resolve,
 }
 
@@ -49,6 +51,7 @@ impl<'a> Lookup<'a> {
             brokers: of(Kind::Broker),
             secrets: of(Kind::Secret),
             kafka_sinks: HashMap::new(),
+            configs: of(Kind::Config),
             resolve,
         };
         let sinks = of(Kind::KafkaSink).into_iter();
@@ -80,6 +83,33 @@ impl<'a> Lookup<'a> {
             None => Unresolved::NotFound,
         };
         Err(NoTarget::Unresolved(reference.clone(), why))
+    }
+
+    /// Where a Broker's channel is kept, with the entries of its Secret. What is not there is not asked for:
+    /// a login is in one Secret with all that it needs, or there is none.
+    pub(super) fn backend(&self, config: Option<&ConfigRef>) -> Backend {
+        let found = config.and_then(|config| self.configs.get(&config.name));
+        let Some(Some(Content::Config(read))) = found.map(|found| &found.content) else {
+            return Backend::Embedded;
+        };
+        let mut jetstream = read.jetstream.clone();
+        if let Some(secret) = &read.secret {
+            for key in JetStream::SECRETS {
+                match self.entry(secret, key) {
+                    Ok(value) => drop(jetstream.secrets.insert(key, Secret::Value(value))),
+                    Err(NoSecret::NoEntry) => {}
+                    Err(why) => {
+                        jetstream.missing = Some(MissingSecret {
+                            secret: secret.clone(),
+                            key: key.to_owned(),
+                            why,
+                        });
+                        break;
+                    }
+                }
+            }
+        }
+        Backend::JetStream(Box::new(jetstream))
     }
 
     /// The sink of a source, which may name none.

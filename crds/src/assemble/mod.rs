@@ -48,7 +48,7 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
             Some(Content::Trigger(trigger)) => assembled.trigger(document, trigger, &lookup),
             Some(Content::Source(source)) => assembled.source(source, &lookup),
             Some(Content::KafkaSink(_)) => assembled.kafka_sink(&key.name, &lookup),
-            Some(Content::Secret(_)) => continue,
+            Some(Content::Secret(_) | Content::Config(_)) => continue,
             None => Standing::Invalid(document.problems.clone()),
         };
         assembled.drafts.push(Draft {
@@ -67,6 +67,7 @@ impl Assembled {
     fn broker(&mut self, document: &Document, read: &BrokerDocument, lookup: &Lookup<'_>) -> Standing {
         let broker = Broker {
             uid: document.uid.clone(),
+            backend: lookup.backend(read.config.as_ref()),
             ..read.broker.clone()
         };
         self.mesh

@@ -1,13 +1,13 @@
 //! A Broker document.
 
 use millrace_event::ObjectName;
-use millrace_model::{Broker, OnFull, Retention};
+use millrace_model::{Backend, Broker, OnFull, Retention};
 
 use super::auth::{self, AuthRef};
 use super::delivery::{DeliverySpec, choose, parse_short_period};
 use super::metadata::Metadata;
-use crate::field::Object;
-use crate::problem::Code;
+use crate::field::{Field, Object};
+use crate::problem::{Code, Mark};
 use crate::quantity;
 use crate::report::{Origin, Report};
 
@@ -29,6 +29,15 @@ pub(crate) struct BrokerDocument {
     pub(crate) broker: Broker,
     pub(crate) delivery: DeliverySpec,
     pub(crate) dead_letter_auth: Option<AuthRef>,
+    /// The ConfigMap that says where its channel is kept.
+    pub(crate) config: Option<ConfigRef>,
+}
+
+/// `spec.config`.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfigRef {
+    pub(crate) name: ObjectName,
+    pub(crate) at: Mark,
 }
 
 /// Reads the rest of a Broker document whose head has been read. Whether it is valid, the report tells.
@@ -52,13 +61,14 @@ pub(crate) fn read(
     });
     let namespace = name.map_or("", ObjectName::namespace);
     let dead_letter_auth = auth::read(auth::DEAD_LETTER, metadata, namespace, report);
-    let delivery = spec(document, namespace, report);
+    let (delivery, config) = spec(document, namespace, report);
     delivery.refuse_binary(dead_letter_auth.as_ref().is_some_and(AuthRef::signs_body), report);
     delivery.refuse_strays(dead_letter_auth.is_some(), metadata, report);
     let on_full = on_full.unwrap_or_default();
     let broker = Broker {
         name: name?.clone(),
         uid: None,
+        backend: Backend::Embedded,
         retention,
         backlog_bytes,
         on_full,
@@ -67,6 +77,7 @@ pub(crate) fn read(
         broker,
         delivery,
         dead_letter_auth,
+        config,
     })
 }
 
@@ -87,17 +98,37 @@ fn remark_on_class(metadata: &Metadata<'_>, report: &mut Report) {
     }
 }
 
-fn spec(document: &mut Object<'_>, namespace: &str, report: &mut Report) -> DeliverySpec {
+fn spec(
+    document: &mut Object<'_>,
+    namespace: &str,
+    report: &mut Report,
+) -> (DeliverySpec, Option<ConfigRef>) {
     let Some(mut spec) = document.take("spec").and_then(|field| field.object(report)) else {
-        return DeliverySpec::default();
+        return Default::default();
     };
-    if let Some(config) = spec.take("config") {
+    let field = spec.take("config");
+    let config = field.as_ref().and_then(|field| config(field, namespace, report));
+    if let Some(field) = field.filter(|_| config.is_none()) {
         let message = "`config` is for brokers of other classes, and is ignored";
-        report.remark(config.node.at, &config.path, message);
+        report.remark(field.node.at, &field.path, message);
     }
     let delivery = DeliverySpec::read(&mut spec, namespace, report);
     spec.close(report);
-    delivery
+    (delivery, config)
+}
+
+/// The ConfigMap that `config` names in a file; that of another class is its owner's business.
+fn config(field: &Field<'_>, namespace: &str, report: &Report) -> Option<ConfigRef> {
+    if !matches!(report.origin, Origin::File(_)) {
+        return None;
+    }
+    let text = |name| field.node.get(name).and_then(|node| node.text());
+    let is_map = text("apiVersion") == Some("v1") && text("kind") == Some("ConfigMap");
+    let name = text("name").filter(|_| is_map)?;
+    Some(ConfigRef {
+        name: ObjectName::new(text("namespace").unwrap_or(namespace), name),
+        at: field.node.at,
+    })
 }
 
 fn retention(metadata: &Metadata<'_>, report: &mut Report) -> Retention {

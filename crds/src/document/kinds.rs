@@ -28,6 +28,8 @@ pub enum Kind {
     KafkaSink,
     /// `Secret`.
     Secret,
+    /// A `ConfigMap` that says where Brokers keep their channels.
+    Config,
 }
 
 /// What tells one document from all others.
@@ -144,6 +146,7 @@ impl Kind {
             Self::Trigger => "Trigger",
             Self::KafkaSink => "KafkaSink",
             Self::Secret => "Secret",
+            Self::Config => "ConfigMap",
             Self::Source(kind) => kind.as_str(),
         }
     }

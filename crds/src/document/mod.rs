@@ -2,11 +2,12 @@
 //! document.
 //!
 //! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`source`],
-//! [`kafka_sink`], [`secret`]) the rest, with parts that several kinds have ([`filters`], [`delivery`],
-//! [`destination`], [`kafka_net`]). [`kinds`] says which documents are Millrace's own.
+//! [`kafka_sink`], [`secret`], [`config`]) the rest, with parts that several kinds have ([`filters`],
+//! [`delivery`], [`destination`], [`kafka_net`]). [`kinds`] says which documents are Millrace's own.
 
 pub(crate) mod auth;
 pub(crate) mod broker;
+pub(crate) mod config;
 pub(crate) mod delivery;
 pub(crate) mod destination;
 pub(crate) mod filters;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 use self::auth::{AuthRef, Word};
 use self::broker::BrokerDocument;
+use self::config::ConfigDocument;
 use self::destination::Destination;
 use self::kafka_sink::KafkaSinkDocument;
 use self::kinds::{Key, Kind, Whose};
@@ -74,6 +76,7 @@ pub(crate) enum Content {
     Source(Box<SourceDocument>),
     KafkaSink(Box<KafkaSinkDocument>),
     Secret(Entries),
+    Config(Box<ConfigDocument>),
 }
 
 // === impl Document ===
@@ -155,7 +158,7 @@ impl Document {
 
     /// Whether it has a status: it is of a kind of ours, valid or not.
     pub(crate) fn has_status(&self) -> bool {
-        matches!(&self.key, Some(key) if key.kind != Kind::Secret)
+        matches!(&self.key, Some(key) if !matches!(key.kind, Kind::Secret | Kind::Config))
     }
 
     /// The resources where it sends events to, each as often as it does; also Brokers.
@@ -164,7 +167,7 @@ impl Document {
             Some(Content::Broker(broker)) => vec![broker.delivery.own_sink()],
             Some(Content::Trigger(trigger)) => vec![Some(&trigger.subscriber), trigger.delivery.own_sink()],
             Some(Content::Source(source)) => vec![source.sink.as_ref()],
-            Some(Content::KafkaSink(_) | Content::Secret(_)) | None => Vec::new(),
+            Some(Content::KafkaSink(_) | Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
         };
         let destinations = destinations.into_iter().flatten();
         destinations.filter_map(Destination::wanted).collect()
@@ -193,7 +196,7 @@ impl Document {
                 let secrets = sink.secrets().into_iter();
                 secrets.filter_map(SecretRef::entry).collect()
             }
-            Some(Content::Secret(_)) | None => Vec::new(),
+            Some(Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
         }
     }
 }
@@ -221,6 +224,11 @@ fn resource(field: &Field<'_>, report: &mut Report) -> Option<(Option<Key>, Opti
     let kind = object.require("kind", report).and_then(|f| f.text(report));
     let (version, kind) = (version?, kind?);
     match kinds::kind(version, kind) {
+        Whose::Foreign
+            if (version, kind) == ("v1", "ConfigMap") && config::is_ours(field.node, &report.origin) =>
+        {
+            return Some(known(Kind::Config, object, report));
+        }
         Whose::Ours(kind) => return Some(known(kind, object, report)),
         Whose::OtherVersion(known) => {
             let message = format!("there is no {kind} of {}; write {known}", shown(version));
@@ -248,6 +256,8 @@ fn known(kind: Kind, mut object: Object<'_>, report: &mut Report) -> (Option<Key
         Kind::KafkaSink => kafka_sink::read(name.as_ref(), &metadata, &mut object, report)
             .map(|sink| Content::KafkaSink(Box::new(sink))),
         Kind::Secret => Some(Content::Secret(secret::entries(&mut object, report))),
+        Kind::Config => config::read(name.as_ref(), &metadata, &mut object, report)
+            .map(|config| Content::Config(Box::new(config))),
     };
     if kind != Kind::Secret {
         // Other fields of a Secret are Kubernetes' business.

@@ -23,6 +23,17 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
     match (&document.content, &draft.standing) {
         (Some(Content::Broker(read)), Standing::Broker { dead_letter }) => {
             let own = &read.broker.name;
+            let is_embedded = mesh
+                .brokers
+                .get(own)
+                .is_none_or(|broker| broker.backend.is_embedded());
+            if let Some(config) = read.config.as_ref().filter(|_| is_embedded) {
+                let message = format!(
+                    "the Broker is kept on the local disk: no ConfigMap {} of these documents has a `backend`",
+                    config.name
+                );
+                report.remark(config.at, "spec.config", message);
+            }
             remark_on_sink(&read.delivery, dead_letter.as_ref(), own, &mut report);
         }
         (

@@ -2,6 +2,7 @@
 //! and no text is too much for it. This file has the documents that the parts share.
 
 mod bounds;
+mod config;
 mod faults;
 mod valid;
 

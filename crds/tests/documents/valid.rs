@@ -138,7 +138,7 @@ fn what_is_not_ours_is_remarked_on_or_passed_over() {
         (&broker("millrace.dev/retention-bytes: 5", ""), Some("in quotes")),
         (
             &broker("", "config: {apiVersion: v1, kind: ConfigMap, name: c}"),
-            Some("`config`"),
+            Some("no ConfigMap default/c of these documents has a `backend`"),
         ),
         (
             &broker(

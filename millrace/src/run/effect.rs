@@ -23,6 +23,9 @@ pub(crate) struct Effect {
     store: Arc<Store>,
     logs: Logs,
     owned: Ownership,
+    /// The Brokers on servers.
+    #[cfg(feature = "jetstream")]
+    remote: super::remote::Remote,
     /// What the dispatcher is to serve.
     desired: watch::Sender<Arc<Mesh>>,
     /// What the dispatcher serves.
@@ -55,6 +58,9 @@ pub(crate) struct Parts {
     pub(crate) release: Release,
     pub(crate) connector: Connector,
     pub(crate) admitted: watch::Sender<Arc<Mesh>>,
+    /// A Broker whose state is gone begins anew at its oldest event.
+    #[cfg(feature = "jetstream")]
+    pub(crate) rebuild_state: bool,
 }
 
 /// The right to change which Brokers there are.
@@ -69,6 +75,13 @@ impl Effect {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             changing: tokio::sync::Mutex::default(),
+            #[cfg(feature = "jetstream")]
+            remote: super::remote::Remote::new(
+                parts.logs.clone(),
+                parts.owned.clone(),
+                parts.desired.subscribe(),
+                parts.rebuild_state,
+            ),
             store: Arc::new(parts.store),
             logs: parts.logs,
             owned: parts.owned,
@@ -117,6 +130,8 @@ impl Effect {
         if mesh.authorities != before.authorities {
             self.connector.trust(mesh.authorities.as_ref());
         }
+        #[cfg(feature = "jetstream")]
+        self.remote.follow(&mesh).await;
         self.desired.send_replace(mesh.clone());
         let waits_for_all = !self.has_begun.load(Ordering::Relaxed) && !self.each_alone;
         let mut applied = self.applied.clone();
@@ -169,7 +184,7 @@ impl Effect {
             let closed = desired
                 .brokers
                 .values()
-                .filter(|broker| !self.logs.has(&broker.name));
+                .filter(|broker| broker.backend.is_embedded() && !self.logs.has(&broker.name));
             let closed = closed.map(|broker| (broker.name.clone(), options(broker)));
             // The log has said why, when it was tried first.
             self.open_each(
@@ -184,7 +199,11 @@ impl Effect {
     /// unless each stands alone. One of no document that cannot be opened holds nothing up.
     async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
         let is_open = |name: &ObjectName| self.logs.has(name);
-        let all = mesh.brokers.values();
+        self.check_backends(mesh)?;
+        let all = mesh
+            .brokers
+            .values()
+            .filter(|broker| broker.backend.is_embedded());
         let (open, closed): (Vec<_>, Vec<_>) = all
             .map(|broker| (broker.name.clone(), options(broker)))
             .partition(|(name, _)| is_open(name));
@@ -219,6 +238,31 @@ impl Effect {
             self.make_known([(broker, channel)]);
         }
         Ok(())
+    }
+
+    /// A Broker whose channel is on the local disk stays there: what its Triggers are owed would be left
+    /// behind.
+    fn check_backends(&self, mesh: &Mesh) -> anyhow::Result<()> {
+        let brokers = mesh.brokers.values();
+        let remote: Vec<_> = brokers.filter(|broker| !broker.backend.is_embedded()).collect();
+        let Some(first) = remote.first() else {
+            return Ok(());
+        };
+        if cfg!(not(feature = "jetstream")) {
+            let name = &first.name;
+            anyhow::bail!("the broker {name} is on NATS, which this build has not (feature `jetstream`)");
+        }
+        let on_disk = self.store.brokers()?;
+        match remote.into_iter().find(|broker| on_disk.contains(&broker.name)) {
+            Some(broker) => anyhow::bail!(
+                "the broker {name} is kept on the local disk, and its config says `{backend}`: its events would be \
+                 left behind. Remove it from the documents and forget it (`millrace brokers forget {name}`), or \
+                 give the new one another name",
+                name = broker.name,
+                backend = broker.backend.as_str(),
+            ),
+            None => Ok(()),
+        }
     }
 
     /// Opens those that can be opened, and gives the errors of the others, each in its Broker's span.
@@ -284,8 +328,16 @@ impl Effect {
         }
     }
 
+    /// The process is about to end: servers that do not answer are not waited for any more.
+    pub(crate) fn end_soon(&self) {
+        #[cfg(feature = "jetstream")]
+        self.remote.end_soon();
+    }
+
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        #[cfg(feature = "jetstream")]
+        self.remote.close().await;
         let mut outcome = Ok(());
         for (broker, closed) in close_all(self.owned.all()).await {
             let context = || format!("the channel of broker {broker} cannot be closed");

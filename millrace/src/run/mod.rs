@@ -2,13 +2,16 @@
 //!
 //! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`keeper`]
 //! gives back the folders of Brokers that are gone, [`watch`] informs observers; the rest is what every
-//! [`role`] is made of. `cluster` takes the documents from Kubernetes.
+//! [`role`] is made of. `remote` keeps the Brokers whose channels are on servers, and `cluster` takes the
+//! documents from Kubernetes.
 
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 mod effect;
 mod keeper;
 mod node;
+#[cfg(feature = "jetstream")]
+mod remote;
 mod watch;
 
 use std::path::PathBuf;

@@ -111,6 +111,8 @@ impl Node {
             release: dispatcher.release(),
             connector: front.connector.clone(),
             admitted,
+            #[cfg(feature = "jetstream")]
+            rebuild_state: config.rebuild_state,
         });
         Ok(Self {
             front,
@@ -188,6 +190,7 @@ impl Live for Running {
     /// Stops accepting and finishes the work in hand, all parts at the same time and each within the drain
     /// timeout; then makes everything durable.
     async fn stop(self) -> anyhow::Result<()> {
+        self.effect.end_soon();
         let (admin, (), ()) = tokio::join!(self.front.close(), self.dispatcher.stop(), self.keeper.stop());
         self.effect.close().await?;
         admin.stop_within(ADMIN_END).await;

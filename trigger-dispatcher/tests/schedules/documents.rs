@@ -130,6 +130,7 @@ impl Documents {
         let broker = Broker {
             name: name("default"),
             uid: None,
+            backend: millrace_model::Backend::Embedded,
             retention: Retention::default(),
             backlog_bytes: None,
             on_full: OnFull::Refuse,

@@ -159,6 +159,7 @@ impl World {
         let broker = Broker {
             name: name("default"),
             uid: None,
+            backend: millrace_model::Backend::Embedded,
             retention: Retention::default(),
             backlog_bytes: None,
             on_full: OnFull::Refuse,

@@ -1,0 +1,149 @@
+//! A ConfigMap that a Broker names: where its channel is kept. Only one that has an entry `backend` is
+//! Millrace's; any other is skipped without a word.
+
+use millrace_event::ObjectName;
+use millrace_model::{DurabilityWanted, JetStream};
+
+use super::delivery::choose;
+use super::metadata::Metadata;
+use crate::field::{Field, Object};
+use crate::problem::{Code, shown};
+use crate::quantity;
+use crate::report::{Origin, Report};
+use crate::tree::Node;
+
+/// The longest list of servers.
+pub(crate) const MAX_SERVERS: usize = 100;
+/// The bounds of `max-bytes`.
+const LEAST_BYTES: u64 = 16 << 20;
+
+/// What the document says, before its Secret is looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfigDocument {
+    pub(crate) jetstream: JetStream,
+    /// The Secret of the same namespace.
+    pub(crate) secret: Option<ObjectName>,
+}
+
+/// Whether a ConfigMap with that root is Millrace's.
+pub(crate) fn is_ours(root: &Node, origin: &Origin) -> bool {
+    let backend = root.get("data").and_then(|data| data.get("backend"));
+    matches!(origin, Origin::File(_)) && backend.is_some()
+}
+
+/// Reads the rest of the document. Whether it is valid, the report tells.
+pub(crate) fn read(
+    name: Option<&ObjectName>,
+    metadata: &Metadata<'_>,
+    document: &mut Object<'_>,
+    report: &mut Report,
+) -> Option<ConfigDocument> {
+    metadata.refuse_unknown(&[], report);
+    let _immutable = document.take("immutable");
+    let mut data = document.require("data", report)?.object(report)?;
+    let backend = data.require("backend", report);
+    if let Some(field) = &backend {
+        choose(field, field.text(report)?, &[("jetstream", ())], report);
+    }
+    let servers = data.require("servers", report);
+    let servers = servers.map(|field| servers_of(&field, report));
+    if let Some(partitions) = number(&mut data, "partitions", report)
+        && partitions.1 != 1
+    {
+        let message = "a channel on JetStream has one partition for now: leave it out, or write \"1\"";
+        partitions.0.refuse(report, Code::NotSupported, message);
+    }
+    let replicas = number(&mut data, "replicas", report);
+    if let Some((field, number)) = &replicas
+        && !matches!(number, 1 | 3 | 5)
+    {
+        field.refuse(report, Code::OutOfRange, "1, 3 or 5 replicas are expected");
+    }
+    let max_bytes = data.take("max-bytes").and_then(|field| bytes(&field, report));
+    let durability = data.take("durability").and_then(|field| {
+        let words = [
+            ("synced", DurabilityWanted::Synced),
+            ("replicated", DurabilityWanted::Replicated),
+            ("single-copy", DurabilityWanted::SingleCopy),
+        ];
+        choose(&field, field.text(report)?, &words, report)
+    });
+    let secret = data.take("auth-secret").and_then(|field| field.text(report));
+    data.close(report);
+    let name = name?;
+    Some(ConfigDocument {
+        jetstream: JetStream {
+            servers: servers?,
+            replicas: replicas.map_or(1, |(_, number)| number),
+            max_bytes: max_bytes.unwrap_or(JetStream::MAX_BYTES),
+            durability,
+            secrets: Default::default(),
+            missing: None,
+        },
+        secret: secret.map(|secret| ObjectName::new(name.namespace(), secret)),
+    })
+}
+
+/// URLs between commas.
+fn servers_of(field: &Field<'_>, report: &mut Report) -> Vec<String> {
+    let text = field.text(report).unwrap_or_default();
+    let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
+    if urls.len() > MAX_SERVERS {
+        field.refuse(
+            report,
+            Code::OutOfRange,
+            format!("there may be {MAX_SERVERS} of them"),
+        );
+    }
+    for url in &urls {
+        let rest = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://"));
+        let is_good = rest.is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.len() <= 512
+                && rest
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte))
+        });
+        if !is_good {
+            // A login in a URL would be shown.
+            let message = format!(
+                "`{}` is not `nats://host:port` or `tls://host:port`; a login goes into a Secret \
+                 (`auth-secret`)",
+                shown(url.split('@').next_back().unwrap_or_default())
+            );
+            field.refuse(report, Code::BadAddress, message);
+        }
+    }
+    urls
+}
+
+/// A whole number, which a ConfigMap has as a text.
+fn number<'a>(data: &mut Object<'a>, name: &'static str, report: &mut Report) -> Option<(Field<'a>, u32)> {
+    let field = data.take(name)?;
+    let text = field.text(report)?;
+    match text.parse() {
+        Ok(number) => Some((field, number)),
+        Err(_) => {
+            field.refuse(
+                report,
+                Code::BadNumber,
+                format!("`{}` is not a whole number", shown(text)),
+            );
+            None
+        }
+    }
+}
+
+fn bytes(field: &Field<'_>, report: &mut Report) -> Option<u64> {
+    match quantity::parse(field.text(report)?) {
+        Ok(bytes) if bytes < LEAST_BYTES => {
+            field.refuse(report, Code::OutOfRange, "at least 16Mi is expected");
+            None
+        }
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            field.refuse(report, Code::BadNumber, error.to_string());
+            None
+        }
+    }
+}

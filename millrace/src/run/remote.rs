@@ -1,0 +1,297 @@
+//! The Brokers whose channels are on NATS servers: each is opened, looked after and closed by itself, so that
+//! servers which are away hold up no other Broker.
+//!
+//! Until a channel is open a stand-in ([`Away`]) refuses its events with the reason. The door opens behind
+//! the lanes, as for every Broker: the log is known only when the dispatcher has a lane for each Trigger.
+
+mod away;
+mod settings;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_channel::{Channel, Logs, Ownership};
+use millrace_channel_jetstream::{Ended, Options, Partition};
+use millrace_event::ObjectName;
+use millrace_model::{Backend, Broker, Mesh};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use away::Away;
+
+/// How long a change waits for the first try to open a new Broker's channel.
+const FIRST_TRY: Duration = Duration::from_secs(15);
+/// The pauses between tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How often it is looked whether the lanes are there.
+const LANES: Duration = Duration::from_millis(50);
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Remote {
+    logs: Logs,
+    owned: Ownership,
+    /// What the dispatcher is to serve.
+    desired: watch::Receiver<Arc<Mesh>>,
+    rebuild_state: bool,
+    /// The process is about to end.
+    ending: CancellationToken,
+    kept: tokio::sync::Mutex<HashMap<ObjectName, Kept>>,
+}
+
+/// A Broker that is looked after.
+#[derive(Debug)]
+struct Kept {
+    broker: Arc<Broker>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// Whether opening has been tried.
+    tried: watch::Receiver<bool>,
+}
+
+/// What looks after one Broker.
+#[derive(Debug)]
+struct Looking {
+    logs: Logs,
+    owned: Ownership,
+    desired: watch::Receiver<Arc<Mesh>>,
+    name: ObjectName,
+    options: Options,
+    /// Its Secret is not there.
+    missing: Option<String>,
+    stop: CancellationToken,
+    tried: watch::Sender<bool>,
+}
+
+// === impl Remote ===
+
+impl Remote {
+    pub(super) fn new(
+        logs: Logs,
+        owned: Ownership,
+        desired: watch::Receiver<Arc<Mesh>>,
+        rebuild_state: bool,
+    ) -> Self {
+        Self {
+            logs,
+            owned,
+            desired,
+            rebuild_state,
+            ending: CancellationToken::new(),
+            kept: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Opens what the mesh has on servers, and closes what it has no longer. What cannot be opened now is
+    /// tried again without an end.
+    pub(super) async fn follow(&self, mesh: &Mesh) {
+        let mut kept = self.kept.lock().await;
+        let stays = |kept: &Kept| {
+            let now = mesh.brokers.get(&kept.broker.name);
+            now.is_some_and(|now| {
+                now.backend == kept.broker.backend && now.retention == kept.broker.retention
+            })
+        };
+        for (_, gone) in kept.extract_if(|_, one| !stays(one)) {
+            gone.end().await;
+        }
+        let mut tried = Vec::new();
+        for broker in mesh.brokers.values() {
+            if !kept.contains_key(&broker.name)
+                && let Some(begun) = self.begin(broker)
+            {
+                tried.push(begun.tried.clone());
+                kept.insert(broker.name.clone(), begun);
+            }
+        }
+        drop(kept);
+        let all = async {
+            for mut tried in tried {
+                let _ = tried.wait_for(|tried| *tried).await;
+            }
+        };
+        // Those that take longer come later.
+        let _ = tokio::time::timeout(FIRST_TRY, all).await;
+    }
+
+    fn begin(&self, broker: &Arc<Broker>) -> Option<Kept> {
+        let Backend::JetStream(jetstream) = &broker.backend else {
+            return None;
+        };
+        let (tried, has_tried) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let options = settings::options(broker, jetstream, self.rebuild_state, self.ending.clone());
+        let missing = match &options {
+            Ok(_) => jetstream.missing.as_ref().map(ToString::to_string),
+            Err(wrong) => Some(wrong.clone()),
+        };
+        let looking = Looking {
+            logs: self.logs.clone(),
+            owned: self.owned.clone(),
+            desired: self.desired.clone(),
+            name: broker.name.clone(),
+            options: options.unwrap_or_else(|_| settings::none(broker, self.ending.clone())),
+            missing,
+            stop: stop.clone(),
+            tried,
+        };
+        let span = tracing::error_span!(parent: None, "broker", broker = %broker.name);
+        Some(Kept {
+            broker: broker.clone(),
+            stop,
+            task: tokio::spawn(looking.run().instrument(span)),
+            tried: has_tried,
+        })
+    }
+
+    /// From now on what has no answer is given up after a while.
+    pub(super) fn end_soon(&self) {
+        self.ending.cancel();
+    }
+
+    /// Closes all of them.
+    pub(super) async fn close(&self) {
+        self.end_soon();
+        let all: Vec<_> = self.kept.lock().await.drain().collect();
+        for (_, one) in &all {
+            one.stop.cancel();
+        }
+        for (_, one) in all {
+            one.end().await;
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    async fn end(self) {
+        self.stop.cancel();
+        // A panic in it has been told.
+        let _ = self.task.await;
+    }
+}
+
+// === impl Looking ===
+
+impl Looking {
+    async fn run(self) {
+        let mut said = String::new();
+        let mut pause = PAUSES.0;
+        loop {
+            if self.logs.get(&self.name).is_none() {
+                self.put_off("its channel on the NATS servers is not open yet");
+            }
+            let opened = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                opened = self.open() => opened,
+            };
+            match opened {
+                Err(error) => {
+                    self.put_off(&error);
+                    if said != error {
+                        tracing::error!(error, "the broker's channel cannot be opened; it is tried again");
+                        said = error;
+                    }
+                }
+                Ok(partition) => {
+                    said.clear();
+                    pause = PAUSES.0;
+                    if !self.serve(&partition).await {
+                        break;
+                    }
+                }
+            }
+            self.tried.send_replace(true);
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            }
+        }
+        self.tried.send_replace(true);
+        self.logs.remove(&self.name);
+    }
+
+    async fn open(&self) -> Result<Partition, String> {
+        match &self.missing {
+            Some(missing) => Err(missing.clone()),
+            None => Partition::open(self.options.clone())
+                .await
+                .map_err(|error| error.to_string()),
+        }
+    }
+
+    fn put_off(&self, reason: &str) {
+        self.logs.insert(self.name.clone(), Arc::new(Away::new(reason)));
+    }
+
+    /// Serves an open partition for as long as it is ours; whether it is to be opened again.
+    async fn serve(&self, partition: &Partition) -> bool {
+        let channel = partition.channel();
+        tracing::info!(
+            durability = partition.durability().as_str(),
+            "the broker's channel on JetStream is open"
+        );
+        self.owned.gain([(self.name.clone(), channel.clone())]);
+        let ended = {
+            let tended = partition.tend(&self.stop);
+            tokio::pin!(tended);
+            let shown = tokio::select! {
+                ended = &mut tended => Err(ended),
+                () = self.lanes_of(&channel) => Ok(()),
+            };
+            match shown {
+                Ok(()) => {
+                    self.logs.insert(self.name.clone(), partition.log());
+                    self.tried.send_replace(true);
+                    tended.await
+                }
+                Err(ended) => ended,
+            }
+        };
+        match ended {
+            Ended::Asked => {
+                self.logs.remove(&self.name);
+                if let Err(error) = channel.close().await {
+                    tracing::warn!(%error, "the broker's channel was not closed cleanly");
+                }
+                self.owned.lose(&self.name, channel.partition());
+                false
+            }
+            Ended::Lost => {
+                self.put_off("the NATS server has lost events; the channel is opened anew");
+                self.owned.lose(&self.name, channel.partition());
+                true
+            }
+            Ended::TakenOver => {
+                let reason =
+                    "another process has taken the broker over; this one serves it again after a restart";
+                tracing::error!("{reason}");
+                self.put_off(reason);
+                self.owned.lose(&self.name, channel.partition());
+                self.stop.cancelled().await;
+                false
+            }
+        }
+    }
+
+    /// Waits until each Trigger that is to be served has a lane: an event that is let in finds all of them.
+    async fn lanes_of(&self, channel: &Arc<dyn Channel>) {
+        loop {
+            let mesh = self.desired.borrow().clone();
+            let mut triggers = mesh
+                .triggers
+                .values()
+                .filter(|trigger| trigger.broker == self.name);
+            let lanes = channel.lanes().await.unwrap_or_default();
+            if triggers.all(|trigger| lanes.iter().any(|lane| lane.trigger == trigger.name)) {
+                return;
+            }
+            tokio::time::sleep(LANES).await;
+        }
+    }
+}

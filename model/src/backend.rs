@@ -1,0 +1,79 @@
+//! Where a Broker's channel is kept.
+
+use std::collections::BTreeMap;
+
+use crate::{MissingSecret, Secret};
+
+/// Where a Broker's channel is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// On the local disk.
+    #[default]
+    Embedded,
+    /// On NATS JetStream.
+    JetStream(Box<JetStream>),
+}
+
+/// A channel on NATS JetStream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JetStream {
+    /// URLs of servers to ask first; at least one.
+    pub servers: Vec<String>,
+    /// Copies of each stream that is made.
+    pub replicas: u32,
+    /// Bytes of the event stream that is made.
+    pub max_bytes: u64,
+    /// What a 202 has to rest on; `None`: whatever the streams give.
+    pub durability: Option<DurabilityWanted>,
+    /// The entries of the Secret that the configuration names: a login, and what encryption needs. Each is by
+    /// its name one of [`JetStream::SECRETS`].
+    pub secrets: BTreeMap<&'static str, Secret>,
+    /// The Secret cannot be found: the channel is not opened.
+    pub missing: Option<MissingSecret>,
+}
+
+/// What a 202 has to rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurabilityWanted {
+    /// Several servers have each synced the event.
+    Synced,
+    /// A majority of several servers has the event.
+    Replicated,
+    /// One server has the event.
+    SingleCopy,
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// Whether the channel is on the local disk.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded)
+    }
+
+    /// The word in documents and in status.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::JetStream(_) => "jetstream",
+        }
+    }
+}
+
+// === impl JetStream ===
+
+impl JetStream {
+    /// The entries that a Secret may have.
+    pub const SECRETS: [&'static str; 7] = [
+        "user",
+        "password",
+        "token",
+        "credentials",
+        "ca.crt",
+        "tls.crt",
+        "tls.key",
+    ];
+
+    /// Bytes of the event stream where the document does not say.
+    pub const MAX_BYTES: u64 = 4 << 30;
+}
