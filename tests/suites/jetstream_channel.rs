@@ -234,6 +234,51 @@ async fn the_commands_are_the_same() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_second_process_takes_the_broker_over_and_the_first_stops_serving_it() -> anyhow::Result<()> {
+    let Some(nats) = Nats::start().await? else {
+        return Ok(());
+    };
+    let (sink, documents) = (Sink::start().await?, |sink: &Sink| {
+        nats.broker(PATIENT, &[]).trigger(&all(sink)).text().to_owned()
+    });
+    let first = Mesh::start(&documents(&sink)).await?;
+    first.send("shop/default", &[Event::new("1", "x")]).await?;
+    sink.wait_for("/all", 1).await?;
+    let second = Mesh::start(&documents(&sink)).await?;
+    second.send("shop/default", &[Event::new("2", "x")]).await?;
+    let refused = wait_until("the first one to notice", || async {
+        let answered = first.post("shop/default", &Event::new("3", "x").binary()).await?;
+        Ok(Some(answered).filter(|answered| answered.status == 503))
+    });
+    let said = String::from_utf8_lossy(&refused.await?.body).into_owned();
+    assert!(
+        said.contains("another process has taken the broker over"),
+        "{said}"
+    );
+    second.send("shop/default", &[Event::new("4", "x")]).await?;
+    let ids = ["1", "2", "3", "4"].map(str::to_owned);
+    sink.until_all("/all", &BTreeSet::from(ids)).await?;
+    second.until_settled().await
+}
+
+#[tokio::test]
+async fn a_stop_while_the_server_is_away_ends() -> anyhow::Result<()> {
+    let Some(mut nats) = Nats::start().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let mut mesh = Mesh::start(nats.broker(PATIENT, &[]).trigger(&all(&sink)).text()).await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    sink.wait_for("/all", 1).await?;
+    nats.kill().await?;
+    mesh.stop().await?;
+    nats.restart().await?;
+    mesh.restart().await?;
+    mesh.send("shop/default", &[Event::new("2", "x")]).await?;
+    sink.until_all("/all", &BTreeSet::from(["2".to_owned()])).await
+}
+
+#[tokio::test]
 async fn a_stream_of_another_shape_is_refused_in_words_and_left_as_it_is() -> anyhow::Result<()> {
     let Some(nats) = Nats::start().await? else {
         return Ok(());

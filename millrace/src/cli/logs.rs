@@ -80,7 +80,13 @@ pub(crate) fn begin(format: LogFormat, default: &str) -> Result<Arc<Filter>, Str
 /// memory.
 fn read(directives: &str) -> Result<EnvFilter, String> {
     let read = EnvFilter::builder().with_regex(false).parse(directives);
-    read.map_err(|error| error.to_string())
+    let read = read.map_err(|error| error.to_string())?;
+    // Of itself the client of NATS tells each try to connect, for as long as a server is away. Whoever wants
+    // to hear it names it.
+    match (directives.contains("async_nats"), "async_nats=off".parse()) {
+        (false, Ok(quiet)) => Ok(read.add_directive(quiet)),
+        _ => Ok(read),
+    }
 }
 
 /// Reads a filter that holds from now on. Whatever it says, who changed what stays in the log: who may change
