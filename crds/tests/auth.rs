@@ -9,14 +9,18 @@ use serde_json::json;
 const SECRET: &str = "{secretKeyRef: {name: s, key: k}}";
 
 /// A Broker and a Secret `s`, and a Trigger with this annotation and what its `delivery` says.
-fn load(name: &str, auth: &str, delivery: &str) -> Loaded {
-    load_text(&format!(
+fn text(name: &str, auth: &str, delivery: &str) -> String {
+    format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: s, namespace: shop}}\nstringData: {{k: hush}}\n---\n\
          apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b, namespace: shop}}\n---\n\
          apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: t\n  namespace: shop\n  annotations:\n    \
          millrace.dev/{name}: |\n      {auth}\n\
          spec: {{broker: b, subscriber: {{uri: \"http://a/\"}}, delivery: {{{delivery}}}}}\n"
-    ))
+    )
+}
+
+fn load(name: &str, auth: &str, delivery: &str) -> Loaded {
+    load_text(&text(name, auth, delivery))
 }
 
 fn trigger(mesh: &Mesh) -> &Trigger {
@@ -285,6 +289,29 @@ fn a_signature_and_binary_mode_exclude_each_other() {
             .problems
             .is_empty()
     );
+}
+
+/// To a Broker events go within Millrace, and a topic has a login of its own.
+#[test]
+fn what_no_target_is_shown_is_remarked_on() {
+    let bearer = format!("bearer: {SECRET}");
+    let broker = "deadLetterSink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: b}}";
+    let topic = "deadLetterSink: {ref: {apiVersion: sinks.millrace.dev/v1alpha1, kind: KafkaSink, name: k}}";
+    for (sink, expected) in [
+        (broker, Some("events go to the Broker shop/b within Millrace")),
+        (topic, Some("the KafkaSink shop/k has its own login")),
+        ("deadLetterSink: {uri: \"http://d/\"}", None),
+    ] {
+        let loaded = load_text(&format!(
+            "{}---\napiVersion: sinks.millrace.dev/v1alpha1\nkind: KafkaSink\nmetadata: {{name: k, namespace: shop}}\n\
+             spec: {{bootstrapServers: [\"k:9092\"], topic: t}}\n",
+            text("dead-letter-auth", &bearer, sink)
+        ));
+        let path = "metadata.annotations[millrace.dev/dead-letter-auth]";
+        let unused = loaded.remarks.iter().find(|remark| remark.path == path);
+        let expected = expected.map(|why| format!("this is not used: {why}"));
+        assert_eq!(unused.map(|remark| &remark.message), expected.as_ref(), "{sink}");
+    }
 }
 
 #[test]

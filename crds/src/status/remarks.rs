@@ -63,13 +63,20 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 &mut report,
             );
             if let Some(trigger) = mesh.triggers.get(&draft.key.name) {
-                let auth = trigger.subscriber_auth.as_deref();
-                signing_secrets(auth, read.subscriber_at, auth::SUBSCRIBER, &mut report);
-                let auth = trigger
-                    .dead_letter_auth
-                    .as_deref()
-                    .filter(|_| read.dead_letter_auth.is_some());
-                signing_secrets(auth, read.subscriber_at, auth::DEAD_LETTER, &mut report);
+                let own_dead_letter_auth = read.dead_letter_auth.as_ref();
+                let dead_letter_auth = trigger.dead_letter_auth.as_deref();
+                let dead_letter_auth = dead_letter_auth.filter(|_| own_dead_letter_auth.is_some());
+                for (auth, annotation, target) in [
+                    (
+                        trigger.subscriber_auth.as_deref(),
+                        auth::SUBSCRIBER,
+                        Some(subscriber),
+                    ),
+                    (dead_letter_auth, auth::DEAD_LETTER, dead_letter.as_ref()),
+                ] {
+                    signing_secrets(auth, read.subscriber_at, annotation, &mut report);
+                    unused_auth(auth, read.subscriber_at, annotation, target, &mut report);
+                }
             }
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
@@ -133,6 +140,26 @@ fn remark_on_sink(
         Ok(_) => return,
     };
     report.remark(sink.at, "spec.delivery.deadLetterSink", message);
+}
+
+/// Remarks on what deliveries would show to a target that is shown nothing.
+fn unused_auth(
+    auth: Option<&Auth>,
+    at: Mark,
+    annotation: &str,
+    target: Option<&Result<Target, NoTarget>>,
+    report: &mut Report,
+) {
+    let (Some(_), Some(Ok(target))) = (auth, target) else {
+        return;
+    };
+    let why = match target {
+        Target::Http { .. } => return,
+        Target::Broker(broker) => format!("events go to the Broker {broker} within Millrace"),
+        Target::Kafka(sink) => format!("the KafkaSink {} has its own login", sink.name),
+    };
+    let path = format!("metadata.annotations[millrace.dev/{annotation}]");
+    report.remark(at, &path, format!("this is not used: {why}"));
 }
 
 /// Notes the secrets that sign deliveries: `check` looks whether they can.
