@@ -310,6 +310,23 @@ async fn a_stream_of_another_shape_is_refused_in_words_and_left_as_it_is() -> an
 }
 
 #[tokio::test]
+async fn a_server_at_an_address_that_no_document_may_name_is_refused() -> anyhow::Result<()> {
+    let Some(nats) = Nats::start().await? else {
+        return Ok(());
+    };
+    let documents = nats
+        .broker(PATIENT, &[])
+        .text()
+        .replace(&nats.url(), "nats://169.254.169.254:4222");
+    let mesh = Mesh::start(&documents).await?;
+    let refused = mesh.post("shop/default", &Event::new("1", "x").binary()).await?;
+    let said = String::from_utf8_lossy(&refused.body).into_owned();
+    assert_eq!(refused.status, 503);
+    assert!(said.contains("169.254.169.254:4222: connections to"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_login_comes_from_a_secret_and_is_shown_nowhere() -> anyhow::Result<()> {
     let Some(nats) = Nats::start_with(&["--user", "till", "--pass", "hunter2"]).await? else {
         return Ok(());

@@ -81,6 +81,7 @@ impl Effect {
                 parts.owned.clone(),
                 parts.desired.subscribe(),
                 parts.rebuild_state,
+                parts.connector.guard().clone(),
             ),
             store: Arc::new(parts.store),
             logs: parts.logs,

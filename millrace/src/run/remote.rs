@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use millrace_channel::{Channel, Logs, Ownership};
 use millrace_channel_jetstream::{Ended, Options, Partition};
+use millrace_delivery::guard::Guard;
+use millrace_delivery::servers::{Unfit, judge};
 use millrace_event::ObjectName;
 use millrace_model::{Backend, Broker, Mesh};
 use tokio::sync::watch;
@@ -26,6 +28,8 @@ use away::Away;
 const FIRST_TRY: Duration = Duration::from_secs(15);
 /// The pauses between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Where NATS listens if an URL does not say.
+const DEFAULT_PORT: u16 = 4222;
 /// How often it is looked whether the lanes are there.
 const LANES: Duration = Duration::from_millis(50);
 
@@ -37,6 +41,8 @@ pub(super) struct Remote {
     /// What the dispatcher is to serve.
     desired: watch::Receiver<Arc<Mesh>>,
     rebuild_state: bool,
+    /// Where connections may lead.
+    guard: Guard,
     /// The process is about to end.
     ending: CancellationToken,
     kept: tokio::sync::Mutex<HashMap<ObjectName, Kept>>,
@@ -62,6 +68,7 @@ struct Looking {
     options: Options,
     /// Its Secret is not there.
     missing: Option<String>,
+    guard: Guard,
     stop: CancellationToken,
     tried: watch::Sender<bool>,
 }
@@ -74,12 +81,14 @@ impl Remote {
         owned: Ownership,
         desired: watch::Receiver<Arc<Mesh>>,
         rebuild_state: bool,
+        guard: Guard,
     ) -> Self {
         Self {
             logs,
             owned,
             desired,
             rebuild_state,
+            guard,
             ending: CancellationToken::new(),
             kept: tokio::sync::Mutex::default(),
         }
@@ -135,6 +144,7 @@ impl Remote {
             name: broker.name.clone(),
             options: options.unwrap_or_else(|_| settings::none(broker, self.ending.clone())),
             missing,
+            guard: self.guard.clone(),
             stop: stop.clone(),
             tried,
         };
@@ -217,12 +227,14 @@ impl Looking {
     }
 
     async fn open(&self) -> Result<Partition, String> {
-        match &self.missing {
-            Some(missing) => Err(missing.clone()),
-            None => Partition::open(self.options.clone())
-                .await
-                .map_err(|error| error.to_string()),
+        if let Some(missing) = &self.missing {
+            return Err(missing.clone());
         }
+        let (guard, servers) = (self.guard.clone(), self.options.servers.clone());
+        let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers));
+        judged.await.map_err(|error| error.to_string())??;
+        let opened = Partition::open(self.options.clone()).await;
+        opened.map_err(|error| error.to_string())
     }
 
     fn put_off(&self, reason: &str) {
@@ -293,5 +305,27 @@ impl Looking {
             }
             tokio::time::sleep(LANES).await;
         }
+    }
+}
+
+/// Refuses servers at addresses to which no document may lead. Of several, one that has no address now does
+/// not matter. Looks names up; blocking.
+fn judge_all(guard: &Guard, servers: &[String]) -> Result<(), String> {
+    let (mut is_fit, mut lacking) = (false, None);
+    for url in servers {
+        let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(DEFAULT_PORT)),
+            _ => (address, DEFAULT_PORT),
+        };
+        match judge(guard, host, port) {
+            Ok(()) => is_fit = true,
+            Err(Unfit::Refused(why)) => return Err(why),
+            Err(Unfit::NotFound(why) | Unfit::Unknown(why)) => lacking = Some(why),
+        }
+    }
+    match lacking {
+        Some(why) if !is_fit => Err(why),
+        _ => Ok(()),
     }
 }
