@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_event::{Moment, Timestamp};
+use millrace_model::event_policy::DefaultMode;
 use serde::Deserialize;
 
 use crate::credentials::Shown;
@@ -64,6 +65,7 @@ pub struct AccessFile {
     tokens: HashMap<u64, Vec<KnownToken>>,
     certificates: Vec<KnownCertificate>,
     issuers: Vec<Issuer>,
+    default_mode: DefaultMode,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,13 @@ struct KnownCertificate {
 #[serde(deny_unknown_fields)]
 struct Wire {
     authentication: WireAuthentication,
+    authorization: Option<WireAuthorization>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireAuthorization {
+    default: String,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +157,15 @@ impl AccessFile {
         let wire: Wire =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
         let mut file = Self::default();
+        if let Some(authorization) = wire.authorization {
+            let known = DefaultMode::WORDS
+                .iter()
+                .find(|(word, _)| *word == authorization.default);
+            let (_, mode) = known.ok_or(
+                "authorization.default: `allow-all`, `allow-same-namespace` or `deny-all` is expected",
+            )?;
+            file.default_mode = *mode;
+        }
         let mut names = HashSet::new();
         for (nth, token) in wire.authentication.tokens.into_iter().enumerate() {
             let at = format!("authentication.tokens[{nth}]");
@@ -181,6 +199,11 @@ impl AccessFile {
             }
         }
         self
+    }
+
+    /// What holds for Brokers without a policy.
+    pub fn default_mode(&self) -> DefaultMode {
+        self.default_mode
     }
 
     /// The keys of its issuers.

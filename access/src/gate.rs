@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Extensions, HeaderMap};
 use millrace_event::{Clock, Moment};
+use millrace_model::event_policy::DefaultMode;
 
 use crate::credentials::Shown;
 use crate::file::{AccessFile, FileError};
@@ -43,6 +44,7 @@ pub struct Gate {
 struct Known {
     ways: Vec<Box<dyn Authenticate>>,
     keys: Vec<Arc<IssuerKeys>>,
+    default_mode: DefaultMode,
 }
 
 // === impl Gate ===
@@ -70,6 +72,11 @@ impl Gate {
         Ok(())
     }
 
+    /// What holds for Brokers to which no policy is bound.
+    pub fn default_mode(&self) -> DefaultMode {
+        self.known.load().default_mode
+    }
+
     /// The keys of all issuers. Who calls this fetches those that are due ([`IssuerKeys::begin`]).
     pub fn keys(&self) -> Vec<Arc<IssuerKeys>> {
         self.known.load().keys.clone()
@@ -95,6 +102,7 @@ fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
     let file = AccessFile::load(path)?.with_keys(before);
     Ok(Known {
         keys: file.keys(),
+        default_mode: file.default_mode(),
         ways: vec![Box::new(file)],
     })
 }

@@ -1,5 +1,6 @@
 //! Who calls, once that is known.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub enum Kind {
     /// By a client certificate.
     Certificate,
 }
+
+/// What the names of Millrace's own senders begin with. No issuer may vouch for one.
+pub(crate) const OWN: &str = "system:millrace:";
 
 /// For whom the proof is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,18 @@ impl Identity {
         match self.grants.has(role) {
             true => Ok(()),
             false => Err(Refusal::RoleNotAllowed(self.clone(), role)),
+        }
+    }
+
+    /// Its name, as policies have it: the subject of a token of an issuer as it is, the id of SPIFFE of a
+    /// certificate, and `system:millrace:token:checkout` and `system:millrace:certificate:till.example` for
+    /// others.
+    pub fn subject(&self) -> Cow<'_, str> {
+        match self.kind {
+            Kind::Jwt => Cow::Borrowed(&*self.name),
+            Kind::Certificate if self.name.starts_with("spiffe://") => Cow::Borrowed(&*self.name),
+            Kind::Certificate => Cow::Owned(format!("{OWN}certificate:{}", self.name)),
+            Kind::Token => Cow::Owned(format!("{OWN}token:{}", self.name)),
         }
     }
 

@@ -21,5 +21,5 @@ pub use file::FileError;
 pub use gate::{Authenticate, Gate};
 pub use grants::{Grants, Role};
 pub use identity::Identity;
-pub use refusal::Refusal;
+pub use refusal::{PolicyFault, Refusal};
 pub use token::{Token, TokenHash};

@@ -29,8 +29,19 @@ pub enum Refusal {
     Token(TokenFault),
     /// Who calls may not publish to this Broker.
     BrokerNotAllowed(Identity),
+    /// No policy lets who calls send this to the Broker.
+    Policy(Identity, PolicyFault),
     /// Who calls has not this role on the admin side.
     RoleNotAllowed(Identity, Role),
+}
+
+/// Why no policy lets somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyFault {
+    /// Policies are bound to the Broker, and none allows it.
+    NoneAllows,
+    /// None is bound, and the default does not allow it.
+    Default,
 }
 
 /// What a client may show. A browser that opens the admin side asks its user for a password.
@@ -61,6 +72,8 @@ impl Refusal {
             Self::Token(TokenFault::Signature) => "bad-signature",
             Self::Token(TokenFault::KeysMissing) => "issuer-keys-missing",
             Self::BrokerNotAllowed(_) => "broker-not-allowed",
+            Self::Policy(_, PolicyFault::NoneAllows) => "no-policy-allows",
+            Self::Policy(_, PolicyFault::Default) => "denied-by-default",
             Self::RoleNotAllowed(..) => "role-not-allowed",
         }
     }
@@ -73,6 +86,7 @@ impl Refusal {
             | Self::NotYet(who)
             | Self::WrongAudience(who)
             | Self::BrokerNotAllowed(who)
+            | Self::Policy(who, _)
             | Self::RoleNotAllowed(who, _) => Some(who),
         }
     }
@@ -88,7 +102,9 @@ impl Refusal {
             | Self::NotYet(_)
             | Self::WrongAudience(_)
             | Self::Token(_) => (StatusCode::UNAUTHORIZED, Some(INVALID)),
-            Self::BrokerNotAllowed(_) | Self::RoleNotAllowed(..) => (StatusCode::FORBIDDEN, None),
+            Self::BrokerNotAllowed(_) | Self::Policy(..) | Self::RoleNotAllowed(..) => {
+                (StatusCode::FORBIDDEN, None)
+            }
         };
         let problem = Problem::new(status, self.code(), self.detail());
         match challenge {
@@ -126,6 +142,15 @@ impl Refusal {
                 "the keys of the token's issuer are being fetched, or could not be".to_owned()
             }
             Self::BrokerNotAllowed(who) => format!("{who} may not publish to this broker"),
+            Self::Policy(who, PolicyFault::NoneAllows) => {
+                format!("no EventPolicy of this broker lets {} send this", who.subject())
+            }
+            Self::Policy(who, PolicyFault::Default) => {
+                format!(
+                    "no EventPolicy is bound to this broker, and the default does not let {} send",
+                    who.subject()
+                )
+            }
             Self::RoleNotAllowed(who, role) => format!("{who} has not the role `{}`", role.name()),
         }
     }

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use millrace_access::Gate;
 use millrace_channel::{AppendError, Class, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::Mesh;
+use millrace_model::event_policy::Ruling;
 use tokio::sync::watch;
 
 use crate::doors::{Door, Doors};
 use crate::limits::Limits;
 use crate::metrics::IngressMetrics;
+use crate::policies::{self, Left};
 
 /// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
 /// the producer's way.
@@ -24,6 +27,9 @@ pub struct AdmissionParts {
     pub logs: Logs,
     /// How large events and batches may be.
     pub limits: Limits,
+    /// Who says what holds for Brokers without a policy; `None`: nobody has to say who they are, and policies
+    /// are not asked.
+    pub gate: Option<Arc<Gate>>,
     /// Who is told what was accepted; `None` costs nothing.
     pub observer: Option<AcceptedObserver>,
     /// Where it is counted.
@@ -33,7 +39,8 @@ pub struct AdmissionParts {
 /// The door of all brokers of the mesh.
 ///
 /// # Flow
-/// Known broker, size, loop guard, channel: in this order, and the first that refuses decides.
+/// Known broker, whether they may, size, loop guard, channel: in this order, and the first that refuses
+/// decides.
 ///
 /// # Guarantees
 /// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains
@@ -47,6 +54,7 @@ pub struct Admission {
     doors: Doors,
     logs: Logs,
     limits: Limits,
+    gate: Option<Arc<Gate>>,
     observer: Option<AcceptedObserver>,
 }
 
@@ -59,7 +67,36 @@ impl Admission {
             doors: Doors::new(parts.mesh, parts.metrics),
             logs: parts.logs,
             limits: parts.limits,
+            gate: parts.gate,
             observer: parts.observer,
+        }
+    }
+
+    /// What is left to ask once it is known who sends to a Broker.
+    ///
+    /// # Errors
+    /// They may not, whatever they send.
+    pub(crate) fn ask(&self, door: &Door, subject: &str) -> Result<Left, Ruling> {
+        match &self.gate {
+            None => Ok(Left::Nothing),
+            Some(gate) => policies::ask(&door.name, &door.policies(), subject, gate.default_mode()),
+        }
+    }
+
+    /// Asks the policies about events of a sender within the process. A Trigger may always answer to its own
+    /// Broker.
+    async fn may_send(&self, door: &Door, events: &[Event], origin: &Origin) -> Result<(), Refusal> {
+        if self.gate.is_none() || self.doors.is_answer(&door.name, origin) {
+            return Ok(());
+        }
+        let left = self.ask(door, &origin.sender().to_string());
+        let left = left.map_err(|ruling| policies::refusal(&ruling, origin))?;
+        if let Left::Nothing = left {
+            return Ok(());
+        }
+        match policies::first_refused(left, events.to_vec()).await {
+            None => Ok(()),
+            Some(_) => Err(policies::refusal(&Ruling::NoneAllows, origin)),
         }
     }
 
@@ -78,7 +115,7 @@ impl Admission {
         &self,
         door: &Door,
         mut events: Vec<Event>,
-        origin: Origin,
+        class: Class,
     ) -> Result<(), Refusal> {
         if events.is_empty() {
             return Ok(());
@@ -92,7 +129,7 @@ impl Admission {
         })?;
         let log = self.logs.get(&door.name).ok_or_else(|| not_ready(&door.name))?;
         let shown = self.observer.as_ref().map(|observer| (observer, events.clone()));
-        log.append(events, class(origin)).await.map_err(refusal)?;
+        log.append(events, class).await.map_err(refusal)?;
         door.metrics.accepted(count, bytes);
         if let Some((observer, events)) = shown {
             observer(&door.name, &events);
@@ -109,7 +146,10 @@ impl Intake for Admission {
             self.doors.metrics().refused_elsewhere(refusal.code());
             return Err(refusal);
         };
-        let admitted = self.admit_at(&door, events, origin).await;
+        let admitted = match self.may_send(&door, &events, &origin).await {
+            Ok(()) => self.admit_at(&door, events, class(&origin)).await,
+            Err(refusal) => Err(refusal),
+        };
         if let Err(refusal) = &admitted {
             door.refused(refusal.code());
         }
@@ -126,10 +166,10 @@ impl fmt::Debug for Admission {
 }
 
 /// Replies and what one broker of the mesh sends another must find room when producers do not.
-fn class(origin: Origin) -> Class {
+fn class(origin: &Origin) -> Class {
     match origin {
-        Origin::Producer => Class::Producer,
-        Origin::Mesh => Class::Reserve,
+        Origin::Producer(_) => Class::Producer,
+        Origin::Mesh(_) => Class::Reserve,
     }
 }
 

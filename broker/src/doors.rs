@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use millrace_event::ObjectName;
+use millrace_event::{ObjectName, Origin};
 use millrace_model::Mesh;
+use millrace_model::event_policy::Policies;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{error_span, warn};
@@ -23,6 +24,7 @@ pub(crate) struct Door {
     pub(crate) name: ObjectName,
     pub(crate) metrics: DoorMetrics,
     loop_said: Mutex<Option<Instant>>,
+    policies: ArcSwap<Policies>,
 }
 
 /// All doors.
@@ -48,6 +50,11 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 // === impl Door ===
 
 impl Door {
+    /// Who may send events here.
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        self.policies.load_full()
+    }
+
     /// Counts a refusal.
     pub(crate) fn refused(&self, code: &'static str) {
         self.metrics.refused(code);
@@ -96,6 +103,16 @@ impl Doors {
         self.with(|made| made.by_name.get(name).cloned())
     }
 
+    /// Whether that is a Trigger sending to the Broker that it reads.
+    pub(crate) fn is_answer(&self, broker: &ObjectName, origin: &Origin) -> bool {
+        let Origin::Mesh(sender) = origin else {
+            return false;
+        };
+        let mesh = self.mesh.borrow();
+        let trigger = mesh.triggers.get(&sender.name);
+        trigger.is_some_and(|trigger| trigger.broker == *broker)
+    }
+
     pub(crate) fn metrics(&self) -> &IngressMetrics {
         &self.metrics
     }
@@ -131,6 +148,8 @@ impl Doors {
                 .get(name)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(self.door(name)));
+            let policies = made.of.policies.values();
+            door.policies.store(Arc::new(Policies::of(name, policies)));
             made.by_path.insert(name.to_string().into(), door.clone());
             made.by_name.insert(name.clone(), door);
         }
@@ -144,6 +163,7 @@ impl Doors {
             name: name.clone(),
             metrics: self.metrics.door(name),
             loop_said: Mutex::default(),
+            policies: ArcSwap::default(),
         }
     }
 }

@@ -2,15 +2,16 @@
 //! HTTP.
 //!
 //! The files follow an event. Over HTTP it comes through [`ingress`]; then [`admission`], which knows no
-//! HTTP, finds the broker's door (`doors`), holds the event against the [`limits`], stops it if it goes round
-//! in circles ([`millrace_event::hops`]), and appends it to the broker's channel. [`metrics`] counts what
-//! came of it.
+//! HTTP, finds the broker's door (`doors`), asks who may send there (`policies`), holds the event against the
+//! [`limits`], stops it if it goes round in circles ([`millrace_event::hops`]), and appends it to the
+//! broker's channel. [`metrics`] counts what came of it.
 
 pub mod admission;
 mod doors;
 pub mod ingress;
 pub mod limits;
 pub mod metrics;
+mod policies;
 
 pub use admission::{AcceptedObserver, Admission, AdmissionParts};
 pub use ingress::{HostRule, Ingress, IngressConfig, IngressParts, TurnedAway};

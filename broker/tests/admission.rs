@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{AppendError, Class};
-use millrace_event::{DataForm, Event, Intake, ObjectName, Origin, Refusal, SpecVersion};
+use millrace_event::{DataForm, Event, InnerSender, Intake, ObjectName, Origin, Refusal, SpecVersion};
 use millrace_model::Mesh;
 use parking_lot::Mutex;
 use support::{Memory, admission};
@@ -30,6 +30,18 @@ fn event(ttl: Option<&str>) -> Event {
     .unwrap()
 }
 
+fn sender() -> InnerSender {
+    InnerSender::trigger(&broker("shop/t"))
+}
+
+fn producer() -> Origin {
+    Origin::Producer(sender())
+}
+
+fn mesh_origin() -> Origin {
+    Origin::Mesh(sender())
+}
+
 fn broker(name: &str) -> ObjectName {
     name.parse().unwrap()
 }
@@ -40,11 +52,11 @@ async fn an_event_is_stored_as_it_came_and_in_the_class_of_its_origin() {
     let (admission, _mesh, _) = admission(&memory, None);
     let sent = event(None);
     admission
-        .admit(&broker("shop/default"), vec![sent.clone()], Origin::Producer)
+        .admit(&broker("shop/default"), vec![sent.clone()], producer())
         .await
         .unwrap();
     admission
-        .admit(&broker("shop/default"), vec![sent.clone()], Origin::Mesh)
+        .admit(&broker("shop/default"), vec![sent.clone()], mesh_origin())
         .await
         .unwrap();
     let appended = memory.appended.lock();
@@ -63,14 +75,12 @@ async fn a_batch_is_one_append_or_none() {
     let (admission, _mesh, _) = admission(&memory, None);
     let batch = vec![event(None), event(Some("9")), event(None)];
     admission
-        .admit(&broker("shop/default"), batch, Origin::Producer)
+        .admit(&broker("shop/default"), batch, producer())
         .await
         .unwrap();
     assert_eq!((*memory.appends.lock(), memory.events().len()), (1, 3));
     let batch = vec![event(None), event(Some("1")), event(None)];
-    let refused = admission
-        .admit(&broker("shop/default"), batch, Origin::Producer)
-        .await;
+    let refused = admission.admit(&broker("shop/default"), batch, producer()).await;
     assert_eq!(refused, Err(Refusal::Looping));
     assert_eq!(memory.events().len(), 3);
 }
@@ -80,7 +90,7 @@ async fn an_empty_batch_is_taken_without_an_append() {
     let memory = Memory::new();
     let (admission, _mesh, _) = admission(&memory, None);
     admission
-        .admit(&broker("shop/default"), Vec::new(), Origin::Producer)
+        .admit(&broker("shop/default"), Vec::new(), producer())
         .await
         .unwrap();
     assert_eq!(*memory.appends.lock(), 0);
@@ -93,7 +103,7 @@ async fn a_circle_of_brokers_ends() {
     let mut round = event(Some("255"));
     let mut rounds = 0;
     while admission
-        .admit(&broker("shop/default"), vec![round.clone()], Origin::Mesh)
+        .admit(&broker("shop/default"), vec![round.clone()], mesh_origin())
         .await
         .is_ok()
     {
@@ -109,7 +119,7 @@ async fn what_cannot_be_taken_is_refused_by_its_reason() {
     let (admission, mesh, _) = admission(&memory, None);
     let admit = async |name: &str, events: Vec<Event>| {
         admission
-            .admit(&broker(name), events, Origin::Producer)
+            .admit(&broker(name), events, producer())
             .await
             .unwrap_err()
     };
@@ -161,12 +171,12 @@ async fn the_observer_sees_what_was_stored_and_nothing_else() {
     };
     let (admission, _mesh, _) = admission(&memory, Some(Arc::new(observer)));
     admission
-        .admit(&broker("shop/default"), vec![event(None)], Origin::Producer)
+        .admit(&broker("shop/default"), vec![event(None)], producer())
         .await
         .unwrap();
     *memory.failing.lock() = Some(AppendError::Closed);
     let _ = admission
-        .admit(&broker("shop/default"), vec![event(None)], Origin::Producer)
+        .admit(&broker("shop/default"), vec![event(None)], producer())
         .await;
     assert_eq!(*seen.lock(), [("shop/default".to_owned(), 1)]);
 }

@@ -130,6 +130,7 @@ impl Built {
                 built.sources.get(&key) == mesh.sources.get(&key)
             }
             Kind::KafkaSink => built.kafka_sinks.get(name) == mesh.kafka_sinks.get(name),
+            Kind::EventPolicy => built.policies.get(name) == mesh.policies.get(name),
             Kind::Secret | Kind::Config => false,
         });
         members.map(|(_, identity)| identity.clone()).collect()
@@ -184,7 +185,7 @@ fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
                 None => options.default_class || entry.is_written,
             }
         }
-        Kind::Source(_) | Kind::KafkaSink => true,
+        Kind::Source(_) | Kind::KafkaSink | Kind::EventPolicy => true,
         Kind::Secret | Kind::Config => false,
     }
 }

@@ -16,9 +16,10 @@ const SOURCES: &str = "sources.millrace.dev";
 const SINKS: &str = "sinks.millrace.dev";
 
 /// The kinds that are watched, with the plural by which the API serves each.
-pub(crate) const KINDS: [(Kind, &str); 7] = [
+pub(crate) const KINDS: [(Kind, &str); 8] = [
     (Kind::Broker, "brokers"),
     (Kind::Trigger, "triggers"),
+    (Kind::EventPolicy, "eventpolicies"),
     (Kind::Source(SourceKind::GitWebhook), "gitwebhooksources"),
     (Kind::Source(SourceKind::Cron), "cronsources"),
     (Kind::Source(SourceKind::Kafka), "kafkasources"),
@@ -34,6 +35,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     let (group, version) = match kind {
         Kind::Source(_) => (SOURCES, "v1alpha1"),
         Kind::KafkaSink => (SINKS, "v1alpha1"),
+        Kind::EventPolicy => (EVENTING, "v1alpha1"),
         Kind::Broker | Kind::Trigger | Kind::Secret | Kind::Config => (EVENTING, "v1"),
     };
     let known = KINDS.iter().find(|(known, _)| *known == kind);

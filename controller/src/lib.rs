@@ -59,4 +59,4 @@ pub use connect::{ConnectError, Connection, connect};
 pub use controller::Controller;
 pub use deletions::Gone;
 pub use metrics::Metrics;
-pub use options::Options;
+pub use options::{Authentication, Options};

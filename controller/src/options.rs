@@ -1,9 +1,12 @@
 //! Which objects are served, and how they are shown.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::Uri;
 use millrace_event::BROKER_AUDIENCE;
+use millrace_model::event_policy::DefaultMode;
 use millrace_model::{ObjectName, Reference};
 
 use crate::kinds::CLASS;
@@ -25,10 +28,29 @@ pub struct Options {
     pub ensure_broker: Option<ObjectName>,
     /// References lead to no other namespace.
     pub same_namespace: bool,
-    /// Who publishes must say who they are, so that a Broker's status says for whom tokens are to be.
-    pub asks_who: bool,
+    /// Whether who publishes must say who they are.
+    pub authentication: Authentication,
     /// The folder where accepted documents are kept.
     pub kept: PathBuf,
+}
+
+/// Tells what holds for Brokers to which no policy is bound, where who publishes must say who they are.
+#[derive(Clone)]
+pub struct Authentication(pub Arc<dyn Fn() -> Option<DefaultMode> + Send + Sync>);
+
+// === impl Authentication ===
+
+impl Authentication {
+    /// Nobody is asked.
+    pub fn none() -> Self {
+        Self(Arc::new(|| None))
+    }
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authentication").field(&(self.0)()).finish()
+    }
 }
 
 // === impl Options ===
@@ -53,9 +75,15 @@ impl Options {
         format!("{}/{broker}", base.trim_end_matches('/'))
     }
 
+    /// What holds for Brokers without a policy; `None`: nobody is asked who they are.
+    pub(crate) fn default_mode(&self) -> Option<DefaultMode> {
+        (self.authentication.0)()
+    }
+
     /// The audience of tokens for a Broker, where there are any.
     pub(crate) fn audience(&self, broker: &ObjectName) -> Option<String> {
-        self.asks_who.then(|| format!("{BROKER_AUDIENCE}{broker}"))
+        let mode = self.default_mode();
+        mode.map(|_| format!("{BROKER_AUDIENCE}{broker}"))
     }
 
     /// Whether objects of a namespace are watched.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use millrace_crds::{ConditionStatus, Draft, Kind, Standing};
 use millrace_model::{
-    MissingSecret, NoSecret, NoTarget, SinkState, SourceKey, SourceState, Target, Unresolved,
+    MissingSecret, NoSecret, NoTarget, ObjectName, SinkState, SourceKey, SourceState, Target, Unresolved,
 };
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub(crate) struct Status {
 }
 
 /// The fields that are ours; others in a status are left alone.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 11] = [
     "observedGeneration",
     "conditions",
     "address",
@@ -61,11 +61,15 @@ const FIELDS: [&str; 9] = [
     DEAD_LETTER[1],
     SINK[0],
     SINK[1],
+    "policies",
+    "from",
 ];
 /// Where events go, and who vouches for that: as Knative names the fields.
 const SUBSCRIBER: [&str; 2] = ["subscriberUri", "subscriberCACerts"];
 const DEAD_LETTER: [&str; 2] = ["deadLetterSinkUri", "deadLetterSinkCACerts"];
 const SINK: [&str; 2] = ["sinkUri", "sinkCACerts"];
+/// The group and version of policies.
+const POLICY_VERSION: &str = "eventing.knative.dev/v1alpha1";
 /// Not yet in the mesh in effect.
 const NOT_UPDATED: &str = "DataPlaneNotUpdated";
 
@@ -81,7 +85,10 @@ impl Status {
             Standing::Invalid(_) => {
                 conditions = draft.conditions().into_iter().map(Shown::from).collect();
             }
-            Standing::Broker { dead_letter } => {
+            Standing::Broker {
+                dead_letter,
+                policies,
+            } => {
                 let url = scene.options.address(&draft.key.name);
                 let scheme = scene.options.public_url.scheme_str().unwrap_or("http");
                 let mut address = json!({"name": scheme, "url": url});
@@ -90,6 +97,12 @@ impl Status {
                 }
                 fields.push(("address", address));
                 fields.extend(dead_letter.iter().flat_map(|sink| scene.place(DEAD_LETTER, sink)));
+                if !policies.is_empty() {
+                    let policies = policies.iter().map(|(name, _)| name.name());
+                    let all = policies.map(|name| json!({"apiVersion": POLICY_VERSION, "name": name}));
+                    fields.push(("policies", all.collect()));
+                }
+                scene.say_default(&mut conditions, policies);
                 conditions.push(Shown::met("Addressable", "Addressed"));
                 conditions.push(scene.plane("IngressReady", "EventsAccepted", draft, entry));
             }
@@ -108,6 +121,10 @@ impl Status {
                 let is_new = plane.status == ConditionStatus::True;
                 conditions.push(plane);
                 conditions.extend(lanes::conditions(scene.lanes, &entry.uid, &entry.status, is_new));
+            }
+            Standing::EventPolicy { from, .. } => {
+                fields.push(("from", json!(from)));
+                conditions.push(scene.authentication());
             }
             Standing::Source { sink, missing } => {
                 fields.extend(scene.place(SINK, sink));
@@ -157,6 +174,38 @@ impl Status {
 // === impl Scene ===
 
 impl Scene<'_> {
+    /// Whether anybody is asked who they are, without which policies decide nothing.
+    fn authentication(&self) -> Shown {
+        match self.options.default_mode() {
+            Some(_) => Shown::met("AuthenticationEnabled", "Asked"),
+            None => Shown::unmet(
+                "AuthenticationEnabled",
+                "NotAsked",
+                "nobody has to say who they are, so the policy decides nothing: Millrace runs without --access",
+            ),
+        }
+    }
+
+    /// Says in the condition of a Broker's policies what holds without any.
+    fn say_default(&self, conditions: &mut [Shown], policies: &[(ObjectName, bool)]) {
+        let found = conditions.iter_mut().find(|one| one.ty == "EventPoliciesReady");
+        let Some(condition) = found.filter(|one| one.status == ConditionStatus::True) else {
+            return;
+        };
+        let (reason, message) = match self.options.default_mode() {
+            None => (
+                "NotAsked",
+                "nobody has to say who they are, so that policies decide nothing (--access)".to_owned(),
+            ),
+            Some(mode) if policies.is_empty() => (
+                "DefaultAuthorizationMode",
+                format!("no EventPolicy is bound, and the default is {}", mode.as_str()),
+            ),
+            Some(_) => return,
+        };
+        (condition.reason, condition.message) = (reason.to_owned(), message);
+    }
+
     /// Where a target is reached, and who vouches for it, as fields of a status.
     fn place(
         &self,

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use millrace_delivery::{Connector, ConnectorOptions, Outcome, Request};
 use millrace_event::http::Outgoing;
-use millrace_event::{DataForm, Event, Origin, SpecVersion};
+use millrace_event::{DataForm, Event, InnerSender, ObjectName, Origin, SpecVersion};
 use millrace_model::Format;
 
 const CONNECTIONS: usize = 64;
@@ -72,7 +72,7 @@ async fn attempts(address: SocketAddr) {
             tokio::spawn(async move {
                 let request = Request {
                     event: &event,
-                    origin: Origin::Mesh,
+                    origin: Origin::Mesh(InnerSender::trigger(&ObjectName::new("shop", "t"))),
                     outgoing: Outgoing::default(),
                     format: Format::Binary,
                     namespace: "shop",

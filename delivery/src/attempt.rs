@@ -15,7 +15,7 @@ use crate::auth::{Sender, Shown};
 use crate::no_answer::NoAnswer;
 
 /// What to send, and how. [`crate::target`] knows where to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// What.
     pub event: &'a Event,

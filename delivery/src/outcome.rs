@@ -126,6 +126,7 @@ impl From<Refusal> for Failure {
             Refusal::UnknownBroker(_)
             | Refusal::TooLarge(_)
             | Refusal::Looping
+            | Refusal::NotAllowed { .. }
             | Refusal::Unavailable { .. } => failure,
         }
     }

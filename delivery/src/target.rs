@@ -5,7 +5,7 @@
 //! of the cluster's client (`kafka`).
 
 use bytes::Bytes;
-use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
+use millrace_event::{Event, InnerSender, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::{Shortage, Target};
 
 use crate::{Connection, Failure, Outcome, Request, To, Verdict};
@@ -14,6 +14,7 @@ use crate::{Connection, Failure, Outcome, Request, To, Verdict};
 pub struct Batches<'a> {
     intake: &'a dyn Intake,
     broker: &'a ObjectName,
+    sender: &'a InnerSender,
 }
 
 /// Makes one attempt. A slot rests while its target needs no connection.
@@ -49,18 +50,26 @@ pub async fn try_attempt(
 }
 
 /// The way in for whole batches. `None`: the target takes events one by one.
-pub fn batches<'a>(target: &'a Target, intake: &'a dyn Intake) -> Option<Batches<'a>> {
+pub fn batches<'a>(
+    target: &'a Target,
+    intake: &'a dyn Intake,
+    sender: &'a InnerSender,
+) -> Option<Batches<'a>> {
     match target {
         Target::Http { .. } | Target::Kafka(_) => None,
-        Target::Broker(broker) => Some(Batches { intake, broker }),
+        Target::Broker(broker) => Some(Batches {
+            intake,
+            broker,
+            sender,
+        }),
     }
 }
 
 /// A delivery to a Broker of this mesh. What it takes counts as a 202.
 async fn hand_over(broker: &ObjectName, request: &Request<'_>, intake: &dyn Intake) -> Outcome {
-    let edition = match request.origin {
-        Origin::Mesh => hops::onward(request.event, request.event),
-        Origin::Producer => request.event.edit(),
+    let edition = match &request.origin {
+        Origin::Mesh(_) => hops::onward(request.event, request.event),
+        Origin::Producer(_) => request.event.edit(),
     };
     let extra = request.outgoing.extra.iter();
     let edition = extra.fold(edition, |edition, (name, value)| edition.attribute(name, value));
@@ -68,7 +77,7 @@ async fn hand_over(broker: &ObjectName, request: &Request<'_>, intake: &dyn Inta
         Ok(event) => event,
         Err(invalid) => return Outcome::Failed(Failure::without_answer(Verdict::Final, invalid.to_string())),
     };
-    match intake.admit(broker, vec![event], request.origin).await {
+    match intake.admit(broker, vec![event], request.origin.clone()).await {
         Ok(()) => Outcome::Done {
             status: Some(202),
             odd_body: false,
@@ -86,6 +95,7 @@ impl Batches<'_> {
     /// # Errors
     /// As those of [`Intake::admit`].
     pub async fn offer(&self, events: Vec<Event>) -> Result<(), Refusal> {
-        self.intake.admit(self.broker, events, Origin::Producer).await
+        let origin = Origin::Producer(self.sender.clone());
+        self.intake.admit(self.broker, events, origin).await
     }
 }

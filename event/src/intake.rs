@@ -1,17 +1,27 @@
 //! The one door of a broker: the HTTP ingress, sources and replies all hand events to it.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::{Event, ObjectName};
 
 /// Where an event that asks for admission comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A producer outside: HTTP or a source. It is turned away first when room gets short.
-    Producer,
+    /// A source. As producers outside it is turned away first when room gets short.
+    Producer(InnerSender),
     /// The answer of a subscriber, or a delivery to a Broker of this mesh. It may use the reserve,
     /// so that a full disk drains by itself.
-    Mesh,
+    Mesh(InnerSender),
+}
+
+/// What sends events within the process: a source, or the Trigger whose deliveries they are. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InnerSender {
+    /// The kind: `Trigger`, `CronSource`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: ObjectName,
 }
 
 /// Why a broker did not take an event. `code` is stable and documented in `docs/reference/errors.md`.
@@ -26,6 +36,14 @@ pub enum Refusal {
     /// The event went round through brokers more often than `knativebrokerttl` allows.
     #[error("the event has passed through too many brokers (knativebrokerttl is used up)")]
     Looping,
+    /// Whoever sends it may not send it to this broker.
+    #[error("{reason}")]
+    NotAllowed {
+        /// A stable word: `no-policy-allows`, `denied-by-default`.
+        code: &'static str,
+        /// A sentence for people.
+        reason: String,
+    },
     /// No room now: try again after the given time.
     #[error("{reason}")]
     Full {
@@ -71,7 +89,7 @@ impl Refusal {
             Self::UnknownBroker(_) => "unknown-broker",
             Self::TooLarge(_) => "too-large",
             Self::Looping => "looping",
-            Self::Full { code, .. } | Self::Unavailable { code, .. } => code,
+            Self::Full { code, .. } | Self::Unavailable { code, .. } | Self::NotAllowed { code, .. } => code,
         }
     }
 
@@ -80,7 +98,40 @@ impl Refusal {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Full { .. } | Self::Unavailable { .. } | Self::UnknownBroker(_) => true,
-            Self::TooLarge(_) | Self::Looping => false,
+            Self::TooLarge(_) | Self::Looping | Self::NotAllowed { .. } => false,
+        }
+    }
+}
+
+// === impl InnerSender ===
+
+impl InnerSender {
+    /// A Trigger, whose replies, hops and dead letters have its name.
+    pub fn trigger(name: &ObjectName) -> Self {
+        Self {
+            kind: "Trigger",
+            name: name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for InnerSender {
+    /// As policies name it: `system:millrace:trigger:shop:ship`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (namespace, name) = (self.name.namespace(), self.name.name());
+        write!(
+            f,
+            "system:millrace:{}:{namespace}:{name}",
+            self.kind.to_ascii_lowercase()
+        )
+    }
+}
+
+impl Origin {
+    /// Who sends it.
+    pub fn sender(&self) -> &InnerSender {
+        match self {
+            Self::Producer(sender) | Self::Mesh(sender) => sender,
         }
     }
 }

@@ -29,6 +29,6 @@ pub use builder::EventBuilder;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use clock::{Clock, Moment, Timestamp};
 pub use event::{DataForm, Event};
-pub use intake::{Intake, Origin, Refusal};
+pub use intake::{InnerSender, Intake, Origin, Refusal};
 pub use invalid::{Fault, Invalid};
 pub use name::{BROKER_AUDIENCE, ObjectName};

@@ -1,6 +1,7 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`backend`], [`trigger`], [`policy`],
-//! [`target`], [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference), [`source`], [`secret`])
-//! and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has run out of).
+//! [`event_policy`], [`target`], [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference),
+//! [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
+//! run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 
@@ -8,6 +9,7 @@ pub mod auth;
 pub mod authorities;
 pub mod backend;
 pub mod broker;
+pub mod event_policy;
 pub mod kafka;
 pub mod mesh;
 pub mod policy;
@@ -24,6 +26,7 @@ pub use auth::{Auth, ClientCertificate, Credentials};
 pub use authorities::Authorities;
 pub use backend::{Backend, DurabilityWanted, JetStream};
 pub use broker::{Broker, OnFull, Retention};
+pub use event_policy::EventPolicy;
 pub use kafka::{KafkaCluster, KafkaSink};
 pub use mesh::Mesh;
 pub use millrace_event::ObjectName;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::{Authorities, Broker, KafkaSink, ObjectName, Source, SourceKey, Trigger};
+use crate::{Authorities, Broker, EventPolicy, KafkaSink, ObjectName, Source, SourceKey, Trigger};
 
 /// Everything that should be, at one moment. Parts that did not change are shared with the snapshot before
 /// (`Arc`).
@@ -22,6 +22,8 @@ pub struct Mesh {
     /// The sinks of Kafka by name, also those that nobody sends to. One that lacks a secret has it as
     /// [`Secret::Missing`](crate::Secret::Missing).
     pub kafka_sinks: BTreeMap<ObjectName, Arc<KafkaSink>>,
+    /// Who may send events to Brokers: the policies by name.
+    pub policies: BTreeMap<ObjectName, Arc<EventPolicy>>,
 }
 
 // === impl Mesh ===
@@ -43,7 +45,8 @@ impl Mesh {
         let sources = share(&mut self.sources, &before.sources);
         let sinks = share(&mut self.kafka_sinks, &before.kafka_sinks);
         let authorities = self.authorities == before.authorities;
-        let is_same = brokers && triggers && sources && sinks && authorities;
+        let policies = share(&mut self.policies, &before.policies);
+        let is_same = brokers && triggers && sources && sinks && policies && authorities;
         self.revision = before.revision + u64::from(!is_same);
         self
     }

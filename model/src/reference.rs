@@ -42,6 +42,8 @@ pub enum Unresolved {
     NoSuchAddress(Box<OtherAddresses>),
     /// What the resource says of its address names certificates that cannot be used (`CACerts`): in words.
     BadCertificates(String),
+    /// The resource sends no events by a name that is known here.
+    NotASender,
     /// The resource is a Broker or KafkaSink whose document is invalid.
     Invalid,
     /// It is a KafkaSink, and this build has no Kafka.
@@ -175,6 +177,11 @@ impl Unresolved {
                 f,
                 "the {kind} {name} names certificates for its address (`CACerts`) that cannot be used: {why}"
             ),
+            Self::NotASender => write!(
+                f,
+                "who {reference} is cannot be told: only Triggers and the sources of Millrace can be named by `ref`; \
+                 name others by `sub`"
+            ),
             Self::Invalid => write!(f, "the {kind} {name} is invalid, as its own status says"),
             Self::WithoutKafka => write!(
                 f,
@@ -258,6 +265,11 @@ mod tests {
                 Unresolved::BadCertificates("certificate 2 cannot be read".to_owned()),
                 "the Service shop/ship names certificates for its address (`CACerts`) that cannot be used: \
                  certificate 2 cannot be read",
+            ),
+            (
+                Unresolved::NotASender,
+                "who Service shop/ship (v1) is cannot be told: only Triggers and the sources of Millrace can be named \
+                 by `ref`; name others by `sub`",
             ),
             (
                 Unresolved::Invalid,

@@ -8,9 +8,9 @@ use millrace_delivery::backoff;
 use millrace_delivery::target::{self, Batches};
 use millrace_delivery::{Auth, Connection, Failure, Outcome, Request, Sender, Share, Verdict};
 use millrace_event::http::Outgoing;
-use millrace_event::{Event, Intake, ObjectName, Origin, Refusal};
+use millrace_event::{Event, InnerSender, Intake, Origin, Refusal};
 use millrace_model::source::Patience;
-use millrace_model::{Format, Target};
+use millrace_model::{Format, SourceKey, Target};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,8 @@ use crate::waits::Waits;
 pub struct Outlet {
     target: Target,
     intake: Arc<dyn Intake>,
-    /// The source's name.
-    name: ObjectName,
+    /// The source.
+    sender: InnerSender,
     /// What requests to a URL show.
     auth: Option<Arc<Auth>>,
     share: Share,
@@ -68,11 +68,11 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 // === impl Outlet ===
 
 impl Outlet {
-    /// The way to `target` for the source of that name. A request to a URL may take as long as `timeout`.
+    /// The way to `target` for that source. A request to a URL may take as long as `timeout`.
     /// `share` is the source's share of outgoing connections.
     pub fn new(
         target: &Target,
-        name: &ObjectName,
+        source: &SourceKey,
         overrides: Vec<(String, String)>,
         intake: Arc<dyn Intake>,
         share: Share,
@@ -82,7 +82,10 @@ impl Outlet {
         Self {
             target: target.clone(),
             intake,
-            name: name.clone(),
+            sender: InnerSender {
+                kind: source.kind.as_str(),
+                name: source.name.clone(),
+            },
             auth: None,
             share,
             timeout,
@@ -112,7 +115,7 @@ impl Outlet {
     }
 
     fn batches(&self) -> Option<Batches<'_>> {
-        target::batches(&self.target, &*self.intake)
+        target::batches(&self.target, &*self.intake, &self.sender)
     }
 
     /// Offers the events once.
@@ -245,15 +248,15 @@ impl Outlet {
         let policy = self.patience.as_ref().map(|patience| &patience.policy);
         let request = Request {
             event,
-            origin: Origin::Producer,
+            origin: Origin::Producer(self.sender.clone()),
             outgoing: Outgoing::default(),
             format: policy.map_or(Format::Binary, |policy| policy.format),
-            namespace: self.name.namespace(),
+            namespace: self.sender.name.namespace(),
             wants_reply: false,
             timeout: policy.map_or(self.timeout, |policy| policy.timeout),
             sender: self.auth.as_ref().map(|auth| Sender {
                 auth,
-                name: &self.name,
+                name: &self.sender.name,
                 stage: "sink",
             }),
         };

@@ -222,7 +222,7 @@ async fn keep_running(source: Arc<Source>, parts: Parts, shutdown: CancellationT
         let overrides = source.overrides.clone();
         let outlet = Outlet::new(
             target,
-            &source.name,
+            &key,
             overrides,
             parts.intake.clone(),
             parts.connector.share(),

@@ -9,7 +9,11 @@ use serde_json::Value;
 
 /// Writing is status, Kubernetes Events, questions about rights, and the default Broker.
 const WRITES: [[&str; 3]; 8] = [
-    ["patch", "eventing.knative.dev", "brokers/status triggers/status"],
+    [
+        "patch",
+        "eventing.knative.dev",
+        "brokers/status eventpolicies/status triggers/status",
+    ],
     [
         "patch",
         "sources.millrace.dev",

@@ -151,6 +151,8 @@ async fn the_guide_to_who_may_call_lets_in_whom_it_names() -> anyhow::Result<()>
     let sink = Sink::start().await?;
     let mut terminal = Terminal::new()?;
     terminal.write("mesh.yaml", &documents(&sink))?;
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/event-policies/mesh.yaml");
+    terminal.write("policies.yaml", &std::fs::read_to_string(policies)?)?;
     for block in page.blocks().iter().filter(|block| block.not_run.is_none()) {
         terminal.types(block).await?;
     }

@@ -83,6 +83,7 @@ async fn with_kinds() -> anyhow::Result<Option<Kube>> {
 fn object(kind: &str, name: &str) -> Value {
     let version = match kind {
         "Broker" | "Trigger" => EVENTING,
+        "EventPolicy" => "eventing.knative.dev/v1alpha1",
         "KafkaSink" => "sinks.millrace.dev/v1alpha1",
         _ => SOURCES,
     };

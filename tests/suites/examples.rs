@@ -13,9 +13,10 @@ use millrace_tests::webhook::{self, Call};
 use millrace_tests::{Answer, Event, Kafka, Mesh, Page, Sink, process};
 
 /// Each example, and the page whose documents it holds.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("cron", "docs/guides/cron.md"),
     ("dead-letters", "docs/concepts.md"),
+    ("event-policies", "docs/guides/access.md"),
     ("filters", "docs/reference/filters.md"),
     ("git-webhooks", "docs/guides/git-webhooks.md"),
     ("kafka", "docs/guides/kafka.md"),

@@ -5,7 +5,7 @@ use millrace_channel::{AttemptOutcome, Stage};
 use millrace_delivery::target::try_attempt;
 use millrace_delivery::{Connection, Failure, Outcome, Request, Sender, dead_letter};
 use millrace_event::http::Outgoing;
-use millrace_event::{Origin, Refusal};
+use millrace_event::{InnerSender, Origin, Refusal};
 use millrace_model::Shortage;
 
 use crate::lane::Job;
@@ -63,7 +63,7 @@ pub(crate) async fn attempt(
     let policy = &job.settings.trigger.delivery;
     let request = Request {
         event: &job.event,
-        origin: Origin::Mesh,
+        origin: Origin::Mesh(InnerSender::trigger(&job.settings.trigger.name)),
         outgoing: Outgoing {
             extra: &extra,
             ttl: None,

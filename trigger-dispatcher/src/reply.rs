@@ -8,7 +8,7 @@ use bytes::Bytes;
 use millrace_channel::{AttemptOutcome, Work};
 use millrace_delivery::reply::{self as answered, BadReply, Came};
 use millrace_delivery::{Failure, Verdict};
-use millrace_event::{Event, Invalid, Origin, Refusal, hops};
+use millrace_event::{Event, InnerSender, Invalid, Origin, Refusal, hops};
 
 use crate::attempt::Ended;
 use crate::bad_reply;
@@ -70,11 +70,10 @@ pub(crate) fn refuse_bad(serving: &Serving, job: &Job, bad: BadReply) -> Ended {
 
 /// Offers the replies of one answer: all are taken or none.
 async fn offer(serving: &Serving, job: &Job, events: &[Event]) -> Result<(), Refusal> {
+    let origin = Origin::Mesh(InnerSender::trigger(&job.settings.trigger.name));
     let offer = || {
-        serving
-            .common
-            .intake
-            .admit(&serving.broker, events.to_vec(), Origin::Mesh)
+        let intake = &serving.common.intake;
+        intake.admit(&serving.broker, events.to_vec(), origin.clone())
     };
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))

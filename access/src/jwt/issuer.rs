@@ -18,16 +18,19 @@ use http::Uri;
 use millrace_event::{Moment, Timestamp};
 use parking_lot::Mutex;
 
-use super::TokenFault;
 use super::algorithm::Algorithm;
 use super::claims::{Claims, Standing};
 use super::compact::Compact;
 use super::keys::{KeyFault, KeySet};
 use super::verified::{Found, Verified};
+use super::{TokenFault, unreadable};
 use crate::grants::Grants;
-use crate::identity::{Audience, Identity};
+use crate::identity::{Audience, Identity, OWN};
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
+
+/// What ids of SPIFFE begin with, which certificates prove.
+const SPIFFE: &str = "spiffe://";
 
 /// Where the keys of an issuer come from, and what they are for. Inert data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +158,9 @@ impl Issuer {
             true => Audience::Everything,
             false => Audience::Only(claims.audiences.clone()),
         };
+        if [OWN, SPIFFE].iter().any(|own| name.starts_with(own)) {
+            return Err(unreadable("its subject is a name that tokens of issuers cannot have").into());
+        }
         let identity = Identity::of_token(name, grants, audience);
         match claims.standing(now, self.skew) {
             Standing::Good => Ok(identity),

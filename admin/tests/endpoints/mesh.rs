@@ -69,6 +69,7 @@ pub(crate) fn mesh() -> Mesh {
         sources: BTreeMap::new(),
         authorities: None,
         kafka_sinks: BTreeMap::new(),
+        policies: BTreeMap::new(),
     }
 }
 

@@ -19,7 +19,9 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use millrace_access::{Gate, Identity};
-use millrace_event::{ObjectName, Origin, http as binding};
+use millrace_channel::Class;
+use millrace_event::{ObjectName, http as binding};
+use millrace_model::event_policy::Ruling;
 use millrace_serve::{
     Address, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
     empty, framing, serve,
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::doors::Door;
+use crate::policies::{self, Left};
 
 /// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,11 +111,31 @@ enum NotOpened {
     NotAllowed(millrace_access::Refusal),
 }
 
+/// Who sends, and what is left to ask about what they send.
+struct Asked {
+    who: Identity,
+    left: Left,
+}
+
+/// Why events that were read are not stored.
+enum NotTaken {
+    /// No policy lets them in: the place in the batch, if it is one.
+    ByPolicy(Box<millrace_access::Refusal>, Option<usize>),
+    /// Something else.
+    Otherwise(Problem),
+}
+
 /// What is left unread of a refused request up to this size is read and dropped, so that its connection can
 /// be used again; beyond it the connection is closed.
 const DISCARD_BYTES: usize = 64 * 1024;
 /// And only as long as this.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+impl From<Problem> for NotTaken {
+    fn from(problem: Problem) -> Self {
+        Self::Otherwise(problem)
+    }
+}
 
 // === impl IngressConfig ===
 
@@ -191,8 +214,8 @@ impl Handler {
             Ok(who) => who,
             Err(refusal) => return self.turn_away(&refusal, &head, body).await,
         };
-        let door = match self.open(&head, who.as_ref()) {
-            Ok(door) => door,
+        let (door, asked) = match self.open(&head, who.as_ref()) {
+            Ok(opened) => opened,
             Err(NotOpened::NotAllowed(refusal)) => return self.turn_away(&refusal, &head, body).await,
             Err(NotOpened::Nowhere(problem)) => return self.refuse(problem, None, &head, body).await,
         };
@@ -203,9 +226,10 @@ impl Handler {
             Ok(mode) => mode,
             Err(problem) => return self.refuse(problem, Some(&door), &head, body).await,
         };
-        match self.take(&door, mode, &head, body).await {
+        match self.take(&door, (mode, asked), &head, body).await {
             Ok(()) => empty(StatusCode::ACCEPTED),
-            Err(problem) => {
+            Err(NotTaken::ByPolicy(refusal, nth)) => self.not_allowed(&door, &refusal, nth),
+            Err(NotTaken::Otherwise(problem)) => {
                 door.refused(problem.code());
                 problem.into_response()
             }
@@ -222,7 +246,11 @@ impl Handler {
 
     /// Method, path, whether they may, and broker. Whether a broker is there is told only to who may
     /// publish to it.
-    fn open(&self, head: &request::Parts, who: Option<&Identity>) -> Result<Arc<Door>, NotOpened> {
+    fn open(
+        &self,
+        head: &request::Parts,
+        who: Option<&Identity>,
+    ) -> Result<(Arc<Door>, Option<Asked>), NotOpened> {
         if head.method != Method::POST && head.method != Method::OPTIONS {
             return Err(NotOpened::Nowhere(refuse::method()));
         }
@@ -231,7 +259,32 @@ impl Handler {
             who.may_publish(broker).map_err(NotOpened::NotAllowed)?;
         }
         let door = self.admission.doors().at(broker);
-        door.ok_or_else(|| NotOpened::Nowhere(refuse::unknown_broker()))
+        let door = door.ok_or_else(|| NotOpened::Nowhere(refuse::unknown_broker()))?;
+        let Some(who) = who else {
+            return Ok((door, None));
+        };
+        let left = self.admission.ask(&door, &who.subject());
+        let left = left.map_err(|ruling| NotOpened::NotAllowed(refuse::policy(who.clone(), &ruling)))?;
+        let who = who.clone();
+        Ok((door, Some(Asked { who, left })))
+    }
+
+    /// Refuses events that no policy lets in, by the one that is refused.
+    fn not_allowed(
+        &self,
+        door: &Door,
+        refusal: &millrace_access::Refusal,
+        nth: Option<usize>,
+    ) -> Response<Full<Bytes>> {
+        if let Some(told) = &self.turned_away {
+            told(&door.name, refusal);
+        }
+        let problem = refusal.problem();
+        door.refused(problem.code());
+        match nth {
+            Some(nth) => problem.field(format!("[{nth}]")).into_response(),
+            None => problem.into_response(),
+        }
     }
 
     /// Refuses somebody whom the gate does not let in, and says so where it was.
@@ -252,10 +305,10 @@ impl Handler {
     async fn take(
         &self,
         door: &Door,
-        mode: binding::Mode,
+        (mode, asked): (binding::Mode, Option<Asked>),
         head: &request::Parts,
         body: Incoming,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), NotTaken> {
         let limits = self.admission.limits();
         let read = self
             .budget
@@ -271,8 +324,18 @@ impl Handler {
         // The events have their own copy by now; the connection's buffer is free while they are stored.
         drop(bytes);
         let events = decoded.map_err(refuse::invalid)?;
-        let admitted = self.admission.admit_at(door, events, Origin::Producer).await;
-        admitted.map_err(|refusal| refuse::refusal(&refusal))
+        if let Some(Asked {
+            who,
+            left: left @ Left::Filters(_),
+        }) = asked
+            && let Some(nth) = policies::first_refused(left, events.clone()).await
+        {
+            let is_batch = events.len() > 1;
+            let refusal = Box::new(refuse::policy(who, &Ruling::NoneAllows));
+            return Err(NotTaken::ByPolicy(refusal, is_batch.then_some(nth)));
+        }
+        let admitted = self.admission.admit_at(door, events, Class::Producer).await;
+        Ok(admitted.map_err(|refusal| refuse::refusal(&refusal))?)
     }
 
     /// Refuses before the body was read, and sees to the body.

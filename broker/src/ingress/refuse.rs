@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use millrace_access::{Identity, PolicyFault};
 use millrace_event::http::Mode;
 use millrace_event::invalid::Fault;
 use millrace_event::{Invalid, Refusal, hops};
+use millrace_model::event_policy::Ruling;
 use millrace_serve::{BodyError, Problem};
 
 use super::handshake::METHODS;
@@ -66,11 +68,21 @@ pub(super) fn refusal(refusal: &Refusal) -> Problem {
         Refusal::UnknownBroker(_) => unknown_broker(),
         Refusal::TooLarge(_) => problem(StatusCode::PAYLOAD_TOO_LARGE),
         Refusal::Looping => problem(StatusCode::BAD_REQUEST).field(hops::TTL),
+        Refusal::NotAllowed { .. } => problem(StatusCode::FORBIDDEN),
         Refusal::Full { retry_after, .. } => {
             problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(*retry_after)
         }
         Refusal::Unavailable { .. } => problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(SOON),
     }
+}
+
+/// No policy lets who calls send this.
+pub(super) fn policy(who: Identity, ruling: &Ruling) -> millrace_access::Refusal {
+    let fault = match ruling {
+        Ruling::DeniedByDefault(_) => PolicyFault::Default,
+        Ruling::NoneAllows | Ruling::AllowedBy(_) | Ruling::AllowedByDefault(_) => PolicyFault::NoneAllows,
+    };
+    millrace_access::Refusal::Policy(who, fault)
 }
 
 #[cfg(test)]

@@ -157,6 +157,7 @@ pub(crate) fn admission(
     logs.insert("shop/default".parse().unwrap(), memory.clone());
     let mut registry = Registry::default();
     let admission = Admission::new(AdmissionParts {
+        gate: None,
         mesh: receiver,
         logs,
         limits: Limits::default(),

@@ -3,7 +3,7 @@
 {{/* In each namespace whose objects are served. */}}
 {{- define "millrace.rules" -}}
 - apiGroups: [eventing.knative.dev]
-  resources: [brokers, triggers]
+  resources: [brokers, eventpolicies, triggers]
   verbs: [get, list, watch]
 - apiGroups: [sources.millrace.dev]
   resources: [apiserversources, cronsources, gitwebhooksources, kafkasources]
@@ -12,7 +12,7 @@
   resources: [kafkasinks]
   verbs: [get, list, watch]
 - apiGroups: [eventing.knative.dev]
-  resources: [brokers/status, triggers/status]
+  resources: [brokers/status, eventpolicies/status, triggers/status]
   verbs: [patch]
 - apiGroups: [sources.millrace.dev]
   resources: [apiserversources/status, cronsources/status, gitwebhooksources/status, kafkasources/status]

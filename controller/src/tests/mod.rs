@@ -23,7 +23,7 @@ use crate::index::Index;
 use crate::kept::Kept;
 use crate::lanes::Lanes;
 use crate::objects::{Objects, Standing};
-use crate::options::Options;
+use crate::options::{Authentication, Options};
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
 use crate::review::Question;
 use crate::running::Running;
@@ -69,7 +69,7 @@ impl World {
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,
                 same_namespace: false,
-                asks_who: false,
+                authentication: Authentication::none(),
                 kept: PathBuf::new(),
             },
             applied: HashSet::new(),

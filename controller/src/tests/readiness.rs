@@ -1,7 +1,12 @@
 //! Promise: `Ready` says what is true of the mesh in effect, and a status that says the same is not written
 //! again.
 
+use std::sync::Arc;
+
+use millrace_model::event_policy::DefaultMode;
+
 use super::*;
+use crate::options::Authentication;
 
 #[test]
 fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
@@ -11,6 +16,7 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
         [
             "Addressable=True Addressed",
             "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "EventPoliciesReady=True NotAsked nobody has to say who they are, so that policies decide nothing (--access)",
             "IngressReady=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
             "Ready=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
         ]
@@ -21,6 +27,7 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
         [
             "Addressable=True Addressed",
             "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
+            "EventPoliciesReady=True NotAsked nobody has to say who they are, so that policies decide nothing (--access)",
             "IngressReady=True EventsAccepted",
             "Ready=True Ready",
         ]
@@ -148,12 +155,12 @@ fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
         written["address"],
         json!({"name": "http", "url": "http://millrace.mill.svc.cluster.local/shop/b"})
     );
-    world.options.asks_who = true;
+    world.options.authentication = Authentication(Arc::new(|| Some(DefaultMode::AllowAll)));
     let asking = world.status(&draft);
     assert!(!asking.is_said_by(&written));
     let audience = &asking.json(&written, "2026-11-29T12:00:00Z")["address"]["audience"];
     assert_eq!(audience, "eventing.knative.dev/broker/shop/b");
-    world.options.asks_who = false;
+    world.options.authentication = Authentication::none();
     world.applied.clear();
     let unknown = world.status(&draft);
     assert!(!unknown.is_said_by(&written));
@@ -165,7 +172,7 @@ fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
         .filter_map(|one| one["lastTransitionTime"].as_str())
         .collect();
     let (kept, now) = ("2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z");
-    assert_eq!(times, [kept, kept, now, now]);
+    assert_eq!(times, [kept, kept, kept, now, now]);
     let mut more = written.clone();
     more["deadLetterSinkUri"] = json!("http://d/");
     assert!(
@@ -206,4 +213,65 @@ fn how_a_lane_stands_is_said_as_information_and_ready_does_not_depend_on_it() {
             r#""False" "Parked""#
         ]
     );
+}
+
+#[test]
+fn a_policy_is_ready_where_it_is_asked_who_calls_and_all_whom_it_names_are_known() {
+    let policy = |name: &str, from: Value| {
+        let spec = json!({"to": [{"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "b"}}], "from": from});
+        let object = json!({
+            "apiVersion": "eventing.knative.dev/v1alpha1", "kind": "EventPolicy", "spec": spec,
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1",
+            },
+        });
+        serde_json::from_value::<DynamicObject>(object).expect("an object")
+    };
+    let from_trigger =
+        json!([{"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "name": "t"}}]);
+    let from_ping =
+        json!([{"ref": {"apiVersion": "sources.knative.dev/v1", "kind": "PingSource", "name": "p"}}]);
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger("shop/t", "b")]);
+    let known = vec![policy("known", from_trigger)];
+    world
+        .objects
+        .see(Kind::EventPolicy, None, News::Listed(known.clone()));
+    world.apply();
+    let unasked = world.conditions(Kind::EventPolicy, "shop/known");
+    assert!(
+        unasked[0].starts_with("AuthenticationEnabled=False NotAsked"),
+        "{unasked:?}"
+    );
+    world.options.authentication = Authentication(Arc::new(|| Some(DefaultMode::AllowAll)));
+    assert_eq!(
+        world.conditions(Kind::EventPolicy, "shop/known"),
+        [
+            "AuthenticationEnabled=True Asked",
+            "Ready=True Ready",
+            "SubjectsResolved=True Resolved",
+        ]
+    );
+    let status = |world: &World, kind| {
+        let built = world.build();
+        let draft = built
+            .drafts
+            .iter()
+            .find(|draft| draft.key.kind == kind)
+            .expect("a draft");
+        world.status(draft).json(&Value::Null, "")
+    };
+    assert_eq!(
+        status(&world, Kind::EventPolicy)["from"],
+        json!(["system:millrace:trigger:shop:t"])
+    );
+    let bound = json!([{"apiVersion": "eventing.knative.dev/v1alpha1", "name": "known"}]);
+    assert_eq!(status(&world, Kind::Broker)["policies"], bound);
+
+    let both = [known, vec![policy("unknown", from_ping)]].concat();
+    world.objects.see(Kind::EventPolicy, None, News::Listed(both));
+    world.apply();
+    let ready = world.ready(Kind::EventPolicy, "shop/unknown");
+    assert!(ready.starts_with("Ready=False SubjectNotKnown"), "{ready}");
+    let ready = world.ready(Kind::Broker, "shop/b");
+    assert!(ready.starts_with("Ready=False EventPoliciesNotReady"), "{ready}");
 }

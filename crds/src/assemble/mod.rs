@@ -10,13 +10,19 @@
 
 mod lookup;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_event::ObjectName;
-use millrace_model::{Broker, Mesh, MissingSecret, NoTarget, Source, Trigger};
+use millrace_event::{InnerSender, ObjectName};
+use millrace_model::event_policy::Pattern;
+use millrace_model::{
+    Broker, EventPolicy, Mesh, MissingSecret, NoTarget, Reference, Source, Trigger, Unresolved,
+};
 
 use self::lookup::Lookup;
 use crate::document::broker::BrokerDocument;
+use crate::document::event_policy::{From, PolicyDocument, To};
+use crate::document::kinds::{self, Kind, Whose};
 use crate::document::source::SourceDocument;
 use crate::document::trigger::TriggerDocument;
 use crate::document::{Content, Document};
@@ -39,7 +45,7 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
     let documents: Vec<&Document> = documents.into_iter().collect();
     let lookup = Lookup::new(&documents, resolve);
     let mut assembled = Assembled::default();
-    for document in documents {
+    for &document in &documents {
         let Some(key) = document.key.as_ref().filter(|_| document.has_status()) else {
             continue;
         };
@@ -48,6 +54,7 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
             Some(Content::Trigger(trigger)) => assembled.trigger(document, trigger, &lookup),
             Some(Content::Source(source)) => assembled.source(source, &lookup),
             Some(Content::KafkaSink(_)) => assembled.kafka_sink(&key.name, &lookup),
+            Some(Content::EventPolicy(policy)) => assembled.policy(document, policy, &documents),
             Some(Content::Secret(_) | Content::Config(_)) => continue,
             None => Standing::Invalid(document.problems.clone()),
         };
@@ -58,6 +65,7 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
             standing,
         });
     }
+    assembled.bind();
     assembled
 }
 
@@ -81,6 +89,7 @@ impl Assembled {
                     .proven(sink, read.broker.name.namespace(), read.dead_letter_auth.as_ref())
                     .0
             }),
+            policies: Vec::new(),
         }
     }
 
@@ -126,6 +135,59 @@ impl Assembled {
         }
     }
 
+    fn policy(&mut self, document: &Document, read: &PolicyDocument, documents: &[&Document]) -> Standing {
+        let home = read.name.namespace();
+        let brokers = documents.iter().filter_map(|other| match &other.content {
+            Some(Content::Broker(broker)) if broker.broker.name.namespace() == home => Some(broker),
+            _ => None,
+        });
+        let bound = brokers.filter(|broker| {
+            let fits = |to: &To| to.fits(&broker.broker.name, &broker.labels);
+            read.to.is_empty() || read.to.iter().any(fits)
+        });
+        let mut missing = Vec::new();
+        let from = read.from.iter().filter_map(|from| match from {
+            From::Named(pattern) => Some(pattern.clone()),
+            From::Object(reference) => sender(reference, documents)
+                .map_err(|why| missing.push(NoTarget::Unresolved(reference.clone(), why)))
+                .ok(),
+        });
+        let policy = EventPolicy {
+            name: read.name.clone(),
+            uid: document.uid.clone(),
+            from: from.collect(),
+            brokers: bound.map(|broker| broker.broker.name.clone()).collect(),
+            filters: read.filters.clone(),
+            compiled: read.compiled.clone(),
+        };
+        let from = policy.from.iter().map(ToString::to_string).collect();
+        self.mesh
+            .policies
+            .entry(policy.name.clone())
+            .or_insert_with(|| Arc::new(policy));
+        Standing::EventPolicy { from, missing }
+    }
+
+    /// Tells each Broker the policies that are bound to it.
+    fn bind(&mut self) {
+        let lacking: BTreeSet<ObjectName> = self
+            .drafts
+            .iter()
+            .filter(|draft| matches!(&draft.standing, Standing::EventPolicy { missing, .. } if !missing.is_empty()))
+            .map(|draft| draft.key.name.clone())
+            .collect();
+        for draft in &mut self.drafts {
+            let Standing::Broker { policies, .. } = &mut draft.standing else {
+                continue;
+            };
+            let bound = self.mesh.policies.values();
+            let bound = bound.filter(|policy| policy.brokers.contains(&draft.key.name));
+            *policies = bound
+                .map(|policy| (policy.name.clone(), !lacking.contains(&policy.name)))
+                .collect();
+        }
+    }
+
     fn source(&mut self, read: &SourceDocument, lookup: &Lookup<'_>) -> Standing {
         let mut missing: Vec<MissingSecret> = Vec::new();
         let spec = read
@@ -162,4 +224,25 @@ impl Assembled {
             missing: missing.to_vec(),
         }
     }
+}
+
+/// The name by which an object sends events, which is a Trigger or a source of ours.
+fn sender(reference: &Reference, documents: &[&Document]) -> Result<Pattern, Unresolved> {
+    let Whose::Ours(kind @ (Kind::Trigger | Kind::Source(_))) =
+        kinds::kind(&reference.api_version, &reference.kind)
+    else {
+        return Err(Unresolved::NotASender);
+    };
+    let is_there = documents
+        .iter()
+        .filter_map(|document| document.key.as_ref())
+        .any(|key| key.kind == kind && key.name == reference.name);
+    if !is_there {
+        return Err(Unresolved::NotFound);
+    }
+    let sender = InnerSender {
+        kind: kind.as_str(),
+        name: reference.name.clone(),
+    };
+    Ok(Pattern::Exact(sender.to_string().into()))
 }

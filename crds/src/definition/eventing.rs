@@ -1,10 +1,13 @@
 //! Broker and Trigger, as Knative defines them: the same fields, columns and labels, and its messages where
 //! its own tests look for them. Beside these are the optional fields of Millrace.
 
-use super::parts::{NAME, addresses, delivery, destination, filter, filters, reference, resolved, status};
+use super::parts::{
+    NAME, addresses, bound, delivery, destination, filter, filters, reference, resolved, selector, status,
+};
 use super::rule::{Part, Rule};
 use super::schema::{Field, Schema, optional};
 use super::{ADDRESS, ADDRESSABLE, Column, Definition};
+use crate::document::event_policy::{MAX_FROM, MAX_SUB, MAX_TO};
 
 const GROUP: &str = "eventing.knative.dev";
 const CATEGORIES: &[&str] = &["all", "knative", "eventing"];
@@ -71,6 +74,103 @@ fn policies() -> Schema {
         policy,
         0,
         1_000,
+    )
+}
+
+/// `EventPolicy`.
+pub(super) fn event_policy() -> Definition {
+    let object = |says, path| reference(says, path);
+    let to = vec![
+        optional("ref", object("A Broker of the same namespace.", "spec.to[].ref")),
+        optional("selector", broker_selector()),
+    ];
+    let to = Schema::object("Brokers.", to)
+        .rule(Rule::at_least_one(
+            both("ref", "selector"),
+            "expected exactly one, got neither: ref, selector",
+        ))
+        .rule(Rule::at_most_one(
+            both("ref", "selector"),
+            "expected exactly one, got both: ref, selector",
+        ));
+    let names = "The name of a sender, as the subject of its token. A `*` at the end stands for any rest.";
+    let sub = Schema::string(names, bound(MAX_SUB))
+        .rule(Rule::matches("^[^*]*[*]?$", "'*' is only allowed as suffix: sub"));
+    let from = vec![
+        optional(
+            "ref",
+            object("A Trigger, or a source of Millrace.", "spec.from[].ref"),
+        ),
+        optional("sub", sub),
+    ];
+    let from = Schema::object("Senders.", from)
+        .rule(Rule::at_least_one(
+            both("ref", "sub"),
+            "expected exactly one, got neither: ref, sub",
+        ))
+        .rule(Rule::at_most_one(
+            both("ref", "sub"),
+            "expected exactly one, got both: ref, sub",
+        ));
+    let spec = vec![
+        optional(
+            "to",
+            Schema::list(
+                "Where events are sent to. The default are all Brokers of the namespace.",
+                to,
+                0,
+                bound(MAX_TO),
+            ),
+        ),
+        optional(
+            "from",
+            Schema::list("Who may send. Without any nobody may.", from, 0, bound(MAX_FROM)),
+        ),
+        optional(
+            "filters",
+            filters("Which events may be sent: every filter must hold. Without filters all may."),
+        ),
+    ];
+    let of_status = vec![optional(
+        "from",
+        Schema::list(
+            "Who may send, by name.",
+            Schema::string("A name.", bound(MAX_SUB)),
+            0,
+            bound(MAX_FROM),
+        ),
+    )];
+    Definition {
+        group: GROUP,
+        version: "v1alpha1",
+        kind: "EventPolicy",
+        says: "An EventPolicy says who may send events to Brokers.",
+        categories: CATEGORIES,
+        labels: &[],
+        columns: &[],
+        selectable: &[],
+        spec: Schema::object("Who may send what, and where.", spec),
+        needs_spec: true,
+        status: status("EventPolicy", of_status),
+    }
+}
+
+fn both(one: &'static str, other: &'static str) -> Vec<Part> {
+    vec![Part::There(one), Part::There(other)]
+}
+
+/// A selector of Brokers by their labels.
+fn broker_selector() -> Schema {
+    let word = |says| Schema::string(says, NAME);
+    selector(
+        "Brokers of the same namespace, by their labels.",
+        vec![
+            optional(
+                "apiVersion",
+                word("The group and version: eventing.knative.dev/v1."),
+            ),
+            optional("kind", word("The kind: Broker.")),
+        ],
     )
 }
 

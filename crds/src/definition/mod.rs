@@ -77,6 +77,7 @@ pub(crate) fn definitions() -> Vec<Definition> {
     vec![
         eventing::broker(),
         eventing::trigger(),
+        eventing::event_policy(),
         git_webhook,
         cron,
         kafka,
@@ -90,7 +91,11 @@ pub(crate) fn definitions() -> Vec<Definition> {
 impl Definition {
     /// Lower case and an `s`: `kn source list` makes the name of a kind so.
     fn plural(&self) -> String {
-        format!("{}s", self.kind.to_lowercase())
+        let lower = self.kind.to_lowercase();
+        match lower.strip_suffix('y') {
+            Some(begin) => format!("{begin}ies"),
+            None => format!("{lower}s"),
+        }
     }
 
     /// `group/version`.

@@ -1,5 +1,7 @@
 //! A Broker document.
 
+use std::collections::BTreeMap;
+
 use millrace_event::ObjectName;
 use millrace_model::{Backend, Broker, OnFull, Retention};
 
@@ -29,6 +31,8 @@ pub(crate) struct BrokerDocument {
     pub(crate) broker: Broker,
     pub(crate) delivery: DeliverySpec,
     pub(crate) dead_letter_auth: Option<AuthRef>,
+    /// Its labels, by which policies select it.
+    pub(crate) labels: BTreeMap<String, String>,
     /// The ConfigMap that says where its channel is kept.
     pub(crate) config: Option<ConfigRef>,
 }
@@ -78,6 +82,7 @@ pub(crate) fn read(
         delivery,
         dead_letter_auth,
         config,
+        labels: metadata.texts_of_labels(),
     })
 }
 

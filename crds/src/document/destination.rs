@@ -154,7 +154,7 @@ fn is_relative(text: &str) -> bool {
 }
 
 /// Reads a reference of a document in `namespace`, and which of the resource's addresses is meant.
-fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Wanted> {
+pub(super) fn reference(field: &Field<'_>, namespace: &str, report: &mut Report) -> Option<Wanted> {
     let mut object = field.object(report)?;
     let kind = object
         .require("kind", report)

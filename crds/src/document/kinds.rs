@@ -15,6 +15,9 @@ use crate::tree::{Node, Shape};
 /// The group and version of Brokers and Triggers.
 pub(crate) const EVENTING_V1: &str = "eventing.knative.dev/v1";
 
+/// The group and version of EventPolicies.
+pub(crate) const EVENTING_V1ALPHA1: &str = "eventing.knative.dev/v1alpha1";
+
 /// The kinds that Millrace reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -22,6 +25,8 @@ pub enum Kind {
     Broker,
     /// `Trigger`.
     Trigger,
+    /// `EventPolicy`.
+    EventPolicy,
     /// A source.
     Source(SourceKind),
     /// `KafkaSink`.
@@ -58,6 +63,7 @@ pub(crate) enum Whose {
 const KINDS: &[(&str, Kind)] = &[
     (EVENTING_V1, Kind::Broker),
     (EVENTING_V1, Kind::Trigger),
+    (EVENTING_V1ALPHA1, Kind::EventPolicy),
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::GitWebhook)),
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::Cron)),
     (SOURCES_V1ALPHA1, Kind::Source(SourceKind::Kafka)),
@@ -145,6 +151,7 @@ impl Kind {
             Self::Broker => "Broker",
             Self::Trigger => "Trigger",
             Self::KafkaSink => "KafkaSink",
+            Self::EventPolicy => "EventPolicy",
             Self::Secret => "Secret",
             Self::Config => "ConfigMap",
             Self::Source(kind) => kind.as_str(),

@@ -1,5 +1,7 @@
 //! The head of a document: its name, and the annotations that are ours.
 
+use std::collections::BTreeMap;
+
 use millrace_event::ObjectName;
 
 use crate::field::{Field, Object};
@@ -74,6 +76,18 @@ impl<'a> Metadata<'a> {
             node: &entry.value,
             path: format!("{}[{}]", labels.path, shown(name)),
         })
+    }
+
+    /// The labels that are texts. Others are a cluster's to refuse.
+    pub(crate) fn texts_of_labels(&self) -> BTreeMap<String, String> {
+        let Some(Shape::Map(entries)) = self.labels.as_ref().map(|labels| &labels.node.shape) else {
+            return BTreeMap::new();
+        };
+        let texts = entries.iter().filter_map(|entry| {
+            let value = entry.value.text()?;
+            Some((entry.key.text.clone(), value.to_owned()))
+        });
+        texts.collect()
     }
 
     /// An annotation of any name.

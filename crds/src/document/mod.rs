@@ -1,15 +1,17 @@
 //! One document by itself: its verdict, its name, and what it refers to. Nothing here depends on another
 //! document.
 //!
-//! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`source`],
-//! [`kafka_sink`], [`secret`], [`config`]) the rest, with parts that several kinds have ([`filters`],
-//! [`delivery`], [`destination`], [`kafka_net`]). [`kinds`] says which documents are Millrace's own.
+//! [`metadata`] reads the head, and a file for each kind ([`broker`], [`trigger`], [`event_policy`],
+//! [`source`], [`kafka_sink`], [`secret`], [`config`]) the rest, with parts that several kinds have
+//! ([`filters`], [`delivery`], [`destination`], [`kafka_net`]). [`kinds`] says which documents are Millrace's
+//! own.
 
 pub(crate) mod auth;
 pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod delivery;
 pub(crate) mod destination;
+pub(crate) mod event_policy;
 pub(crate) mod filters;
 pub(crate) mod kafka_net;
 pub(crate) mod kafka_sink;
@@ -26,6 +28,7 @@ use self::auth::{AuthRef, Word};
 use self::broker::BrokerDocument;
 use self::config::ConfigDocument;
 use self::destination::Destination;
+use self::event_policy::PolicyDocument;
 use self::kafka_sink::KafkaSinkDocument;
 use self::kinds::{Key, Kind, Whose};
 use self::metadata::Metadata;
@@ -73,6 +76,7 @@ pub struct Document {
 pub(crate) enum Content {
     Broker(Box<BrokerDocument>),
     Trigger(Box<TriggerDocument>),
+    EventPolicy(Box<PolicyDocument>),
     Source(Box<SourceDocument>),
     KafkaSink(Box<KafkaSinkDocument>),
     Secret(Entries),
@@ -167,7 +171,10 @@ impl Document {
             Some(Content::Broker(broker)) => vec![broker.delivery.own_sink()],
             Some(Content::Trigger(trigger)) => vec![Some(&trigger.subscriber), trigger.delivery.own_sink()],
             Some(Content::Source(source)) => vec![source.sink.as_ref()],
-            Some(Content::KafkaSink(_) | Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
+            Some(
+                Content::EventPolicy(_) | Content::KafkaSink(_) | Content::Secret(_) | Content::Config(_),
+            )
+            | None => Vec::new(),
         };
         let destinations = destinations.into_iter().flatten();
         destinations.filter_map(Destination::wanted).collect()
@@ -196,7 +203,7 @@ impl Document {
                 let secrets = sink.secrets().into_iter();
                 secrets.filter_map(SecretRef::entry).collect()
             }
-            Some(Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
+            Some(Content::EventPolicy(_) | Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
         }
     }
 }
@@ -251,6 +258,8 @@ fn known(kind: Kind, mut object: Object<'_>, report: &mut Report) -> (Option<Key
             .map(|broker| Content::Broker(Box::new(broker))),
         Kind::Trigger => trigger::read(name.as_ref(), &metadata, &mut object, report)
             .map(|trigger| Content::Trigger(Box::new(trigger))),
+        Kind::EventPolicy => event_policy::read(name.as_ref(), &metadata, &mut object, report)
+            .map(|policy| Content::EventPolicy(Box::new(policy))),
         Kind::Source(kind) => source::read(kind, name.as_ref(), &metadata, &mut object, report)
             .map(|source| Content::Source(Box::new(source))),
         Kind::KafkaSink => kafka_sink::read(name.as_ref(), &metadata, &mut object, report)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use millrace_event::ObjectName;
 use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Target, Unresolved};
 
 use super::{Draft, Standing};
@@ -37,12 +38,16 @@ words! {
         BrokerReady,
         /// The dead-letter sink has an address, or there is none.
         DeadLetterSinkResolved,
+        /// The policies that are bound to a Broker are ready.
+        EventPoliciesReady,
         /// All the others are true.
         Ready,
         /// The secrets of a source or KafkaSink are there.
         SecretsResolved,
         /// The sink of a source has an address.
         SinkProvided,
+        /// All whom a policy names are known.
+        SubjectsResolved,
         /// The subscriber has an address.
         SubscriberResolved,
     }
@@ -71,6 +76,10 @@ words! {
         BrokerDoesNotExist,
         /// The Broker that the Trigger reads is invalid.
         BrokerInvalid,
+        /// A policy that is bound to the Broker is not ready.
+        EventPoliciesNotReady,
+        /// Somebody whom a policy names is of a kind that has no name as a sender.
+        SubjectNotKnown,
         /// There is no dead-letter sink, so it needs no address.
         DeadLetterSinkNotConfigured,
         /// The source names no sink.
@@ -138,7 +147,17 @@ impl Draft {
     pub fn conditions(&self) -> Vec<Condition> {
         let mut conditions = match &self.standing {
             Standing::Invalid(problems) => vec![invalid(problems)],
-            Standing::Broker { dead_letter } => with_ready(vec![dead_letter_sink(dead_letter.as_ref())]),
+            Standing::Broker {
+                dead_letter,
+                policies,
+            } => with_ready(vec![
+                dead_letter_sink(dead_letter.as_ref()),
+                Condition::of(ConditionType::EventPoliciesReady, lost_policy(policies)),
+            ]),
+            Standing::EventPolicy { missing, .. } => with_ready(vec![Condition::of(
+                ConditionType::SubjectsResolved,
+                worst(missing.iter().map(no_target)),
+            )]),
             Standing::Trigger {
                 broker,
                 subscriber,
@@ -244,6 +263,16 @@ fn resolved(ty: ConditionType, target: &Result<Target, NoTarget>) -> Condition {
     Condition::of(ty, target.as_ref().err().map(no_target))
 }
 
+/// The first policy of a Broker that is not ready.
+fn lost_policy(policies: &[(ObjectName, bool)]) -> Option<Lack> {
+    let (name, _) = policies.iter().find(|(_, is_ready)| !is_ready)?;
+    Some(Lack(
+        ConditionStatus::False,
+        Reason::EventPoliciesNotReady,
+        format!("EventPolicy {name} is not ready: not everybody whom it names is known"),
+    ))
+}
+
 /// Why the Broker that a Trigger reads is not ready.
 fn lost_broker(why: &NoTarget) -> Lack {
     let (reason, message) = match why {
@@ -281,6 +310,7 @@ fn unresolved(reference: &Reference, why: &Unresolved) -> Reason {
         Unresolved::NotAddressable => Reason::NotAddressable,
         Unresolved::NoSuchAddress(_) => Reason::AddressNotFound,
         Unresolved::BadCertificates(_) => Reason::InvalidCertificates,
+        Unresolved::NotASender => Reason::SubjectNotKnown,
         Unresolved::Invalid if is_kafka_sink(reference) => Reason::KafkaSinkInvalid,
         Unresolved::Invalid => Reason::BrokerInvalid,
         Unresolved::WithoutKafka => Reason::WithoutKafka,

@@ -37,6 +37,15 @@ pub enum Standing {
     Broker {
         /// Its dead-letter sink, if it names one.
         dead_letter: Option<Result<Target, NoTarget>>,
+        /// The policies that are bound to it, and whether all whom each names are known.
+        policies: Vec<(ObjectName, bool)>,
+    },
+    /// An EventPolicy.
+    EventPolicy {
+        /// Whom it allows, by name.
+        from: Vec<String>,
+        /// Whom it names and nobody knows.
+        missing: Vec<NoTarget>,
     },
     /// A Trigger.
     Trigger {

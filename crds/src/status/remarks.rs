@@ -21,7 +21,7 @@ use crate::report::Report;
 pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report {
     let mut report = Report::new(document.origin.clone(), Some(draft.key.to_string()));
     match (&document.content, &draft.standing) {
-        (Some(Content::Broker(read)), Standing::Broker { dead_letter }) => {
+        (Some(Content::Broker(read)), Standing::Broker { dead_letter, .. }) => {
             let own = &read.broker.name;
             let is_embedded = mesh
                 .brokers
@@ -77,6 +77,17 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                     signing_secrets(auth, read.subscriber_at, annotation, &mut report);
                     unused_auth(auth, read.subscriber_at, annotation, target, &mut report);
                 }
+            }
+        }
+        (Some(Content::EventPolicy(_)), Standing::EventPolicy { missing, .. }) => {
+            for why in missing {
+                let message = format!("nobody may send by this entry: {why}");
+                report.remark(document.at, "spec.from", message);
+            }
+            let policy = mesh.policies.get(&draft.key.name);
+            if policy.is_some_and(|policy| policy.brokers.is_empty()) {
+                let message = "no Broker of these files is meant by it";
+                report.remark(document.at, "spec.to", message);
             }
         }
         (Some(Content::Source(read)), Standing::Source { sink, missing }) => {

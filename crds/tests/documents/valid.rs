@@ -232,3 +232,61 @@ fn a_list_as_kubectl_prints_it_is_its_items() {
         ["-:5:83: items[1].spec.x: there is no such field; there are config, delivery (unknown-field)"]
     );
 }
+
+#[test]
+fn a_policy_is_bound_by_name_and_by_labels_and_says_whom_nobody_knows() {
+    let text = "apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: one, namespace: shop, labels: {tier: a}}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: two, namespace: shop}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: one, namespace: bank, labels: {tier: a}}
+---
+apiVersion: eventing.knative.dev/v1alpha1
+kind: EventPolicy
+metadata: {name: all, namespace: shop}
+spec: {from: [{sub: 'a*'}, {sub: b}]}
+---
+apiVersion: eventing.knative.dev/v1alpha1
+kind: EventPolicy
+metadata: {name: labelled, namespace: shop}
+spec:
+  to: [{selector: {matchExpressions: [{key: tier, operator: Exists}]}}]
+  from: [{ref: {apiVersion: eventing.knative.dev/v1, kind: Trigger, name: gone}}]
+---
+apiVersion: eventing.knative.dev/v1alpha1
+kind: EventPolicy
+metadata: {name: elsewhere, namespace: other}
+spec: {from: [{sub: '*'}]}
+";
+    let loaded = millrace_crds::load_text(text);
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    let mesh = loaded.mesh.expect("a mesh");
+    let bound = |namespace: &str, name: &str| -> Vec<String> {
+        let policy = &mesh.policies[&millrace_model::ObjectName::new(namespace, name)];
+        policy.brokers.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(bound("shop", "all"), ["shop/one", "shop/two"]);
+    assert_eq!(bound("shop", "labelled"), ["shop/one"]);
+    assert!(bound("other", "elsewhere").is_empty());
+    let said: Vec<_> = loaded
+        .remarks
+        .iter()
+        .map(|one| (&*one.path, &*one.message))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (
+                "spec.from",
+                "nobody may send by this entry: there is no Trigger shop/gone"
+            ),
+            ("spec.to", "no Broker of these files is meant by it"),
+        ]
+    );
+}

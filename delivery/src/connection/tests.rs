@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use http::Uri;
-use millrace_event::{DataForm, Event, Origin, SpecVersion};
+use millrace_event::{DataForm, Event, InnerSender, ObjectName, Origin, SpecVersion};
 use millrace_model::Format;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -46,7 +46,7 @@ async fn attempt(slot: &mut Connection, name: &str) -> Result<Outcome, Shortage>
     let uri: Uri = format!("http://{name}.example:9/").parse().expect("a URL");
     let request = Request {
         event: &event(),
-        origin: Origin::Mesh,
+        origin: Origin::Mesh(InnerSender::trigger(&ObjectName::new("shop", "t"))),
         outgoing: millrace_event::http::Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",
@@ -121,7 +121,7 @@ async fn the_future_of_an_attempt_is_small() {
     let event = event();
     let request = Request {
         event: &event,
-        origin: Origin::Mesh,
+        origin: Origin::Mesh(InnerSender::trigger(&ObjectName::new("shop", "t"))),
         outgoing: millrace_event::http::Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",

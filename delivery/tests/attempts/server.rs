@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use millrace_delivery::{Connection, Connector, ConnectorOptions, Failure, Outcome, Request};
 use millrace_event::http::Outgoing;
-use millrace_event::{DataForm, Event, Origin, SpecVersion};
+use millrace_event::{DataForm, Event, InnerSender, ObjectName, Origin, SpecVersion};
 use millrace_model::Format;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -165,7 +165,7 @@ pub(crate) fn event() -> Event {
 pub(crate) fn request(event: &Event) -> Request<'_> {
     Request {
         event,
-        origin: Origin::Mesh,
+        origin: Origin::Mesh(InnerSender::trigger(&ObjectName::new("shop", "t"))),
         outgoing: Outgoing::default(),
         format: Format::Binary,
         namespace: "shop",

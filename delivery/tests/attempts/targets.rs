@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_delivery::target::{batches, try_attempt};
 use millrace_delivery::{Failure, Outcome, Request, Verdict};
 use millrace_event::http::Outgoing;
-use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
+use millrace_event::{Event, InnerSender, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_model::Target;
 use parking_lot::Mutex;
 
@@ -30,6 +30,10 @@ fn answering(answer: Result<(), Refusal>) -> Scripted {
         answer,
         offered: Mutex::default(),
     }
+}
+
+fn sender() -> InnerSender {
+    InnerSender::trigger(&ObjectName::new("shop", "t"))
 }
 
 fn broker() -> ObjectName {
@@ -60,7 +64,10 @@ async fn a_broker_gets_the_event_with_its_extra_attributes_and_its_hops() {
         assert_eq!(done(made.expect("nothing is short")), (202, false, String::new()));
     }
     for ((name, events, origin), left) in intake.offered.lock().iter().zip(["255", "7"]) {
-        assert_eq!((name, *origin, events.len()), (&broker(), Origin::Mesh, 1));
+        assert_eq!(
+            (name, origin, events.len()),
+            (&broker(), &Origin::Mesh(sender()), 1)
+        );
         let text = |name| events[0].get(name).map(|value| value.text);
         assert_eq!(text(hops::TTL), Some(left));
         assert_eq!(text("knativeerrorcode"), Some("500"));
@@ -136,27 +143,31 @@ async fn a_url_gets_the_event_by_http_and_no_intake_is_asked() {
 async fn what_comes_from_outside_begins_to_count_its_hops_at_the_broker() {
     let (target, intake, event) = (Target::Broker(broker()), answering(Ok(())), event());
     let request = Request {
-        origin: Origin::Producer,
+        origin: Origin::Producer(sender()),
         ..request(&event)
     };
     let made = try_attempt(&target, &request, &intake, &mut slot()).await;
     assert_eq!(done(made.expect("nothing is short")).0, 202);
     let offered = intake.offered.lock();
     let (_, events, origin) = &offered[0];
-    assert_eq!((*origin, &events[0]), (Origin::Producer, &event));
+    assert_eq!((origin, &events[0]), (&Origin::Producer(sender()), &event));
 }
 
 #[tokio::test]
 async fn a_broker_takes_batches_of_producers_and_a_url_takes_none() {
     let intake = answering(Ok(()));
     let url = Target::http("http://127.0.0.1:9/".parse().expect("a URL"));
-    assert!(batches(&url, &intake).is_none());
+    assert!(batches(&url, &intake, &sender()).is_none());
     let target = Target::Broker(broker());
-    let way = batches(&target, &intake).expect("a Broker takes batches");
+    let sender = sender();
+    let way = batches(&target, &intake, &sender).expect("a Broker takes batches");
     assert_eq!(way.offer(vec![event(), event()]).await, Ok(()));
     let offered = intake.offered.lock();
     let (name, events, origin) = &offered[0];
-    assert_eq!((name, *origin, events.len()), (&broker(), Origin::Producer, 2));
+    assert_eq!(
+        (name, origin, events.len()),
+        (&broker(), &Origin::Producer(sender.clone()), 2)
+    );
     // Whether it loops is counted from here on.
     assert_eq!(events[0].get(hops::TTL), None);
 }

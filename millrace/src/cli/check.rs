@@ -12,6 +12,7 @@ use millrace_secrets::SecretReader;
 use millrace_sources::secret_flaw;
 use serde_json::json;
 
+use crate::cli::allowed::{AllowedArgs, Decided};
 use crate::cli::exit::Exit;
 use crate::cli::opened::OpenedArgs;
 use crate::cli::out::{self, Output, count};
@@ -26,6 +27,8 @@ pub(crate) struct CheckArgs {
     /// Ready
     #[arg(long)]
     kubernetes: bool,
+    #[command(flatten)]
+    allowed: AllowedArgs,
     #[command(flatten)]
     opened: OpenedArgs,
 }
@@ -58,9 +61,22 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
     };
     look_at_external(&mut loaded, &SecretReader::new(args.opened.rule(Vec::new()))).await;
     let valid = loaded.mesh.as_ref().filter(|_| loaded.problems.is_empty());
+    let decided = match valid.map(|mesh| args.allowed.decide(mesh)).transpose() {
+        Ok(decided) => decided.flatten(),
+        Err(error) => {
+            out::remark(&format!("error: {error}"));
+            return Exit::Invalid;
+        }
+    };
     match output {
-        Output::Table => show(files, &loaded),
+        Output::Table => {
+            show(files, &loaded);
+            for one in decided.iter().flatten() {
+                out::data(&one.line());
+            }
+        }
         Output::Json => out::json(&json!({
+            "decided": decided.iter().flatten().map(Decided::json).collect::<Vec<_>>(),
             "valid": valid.is_some(),
             "files": files,
             "brokers": valid.map(|mesh| mesh.brokers.len()),
@@ -71,7 +87,12 @@ pub(crate) async fn check(args: &CheckArgs, output: Output) -> Exit {
             "remarks": loaded.remarks,
         })),
     }
-    if valid.is_some() { Exit::Ok } else { Exit::Invalid }
+    let is_refused = decided.iter().flatten().any(|one| !one.is_allowed());
+    match valid.is_some() {
+        true if is_refused => Exit::Failed,
+        true => Exit::Ok,
+        false => Exit::Invalid,
+    }
 }
 
 /// Adds what is wrong with the files and variables that the documents name. `run` does not refuse documents
@@ -175,6 +196,13 @@ fn show(files: usize, loaded: &Loaded) {
     }
     if !mesh.kafka_sinks.is_empty() {
         kinds.push(count(mesh.kafka_sinks.len(), "KafkaSink"));
+    }
+    if !mesh.policies.is_empty() {
+        let policies = match mesh.policies.len() {
+            1 => "1 EventPolicy".to_owned(),
+            many => format!("{many} EventPolicies"),
+        };
+        kinds.push(policies);
     }
     out::data(&format!(
         "valid: {} in {}",

@@ -9,6 +9,7 @@
 
 mod access;
 mod admin;
+mod allowed;
 mod backup;
 mod brokers;
 mod check;

@@ -137,6 +137,7 @@ impl Front {
             mesh: given.admitted,
             logs: given.logs.clone(),
             limits,
+            gate: gate.clone(),
             observer: None,
             metrics: IngressMetrics::new(&mut registry),
         }));
@@ -222,6 +223,11 @@ impl Front {
             admin_connections: descriptors.admin,
             serve_metrics,
         })
+    }
+
+    /// Who may come in; `None`: anybody.
+    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
+        self.gate.as_ref().map(Reader::what)
     }
 
     /// Where it can be called.

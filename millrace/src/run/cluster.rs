@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::{Channel, Forgotten, Ownership};
-use millrace_controller::{Controller, Gone, Metrics, Options, connect};
+use millrace_controller::{Authentication, Controller, Gone, Metrics, Options, connect};
 use millrace_event::{Clock, ObjectName};
 use millrace_model::{Mesh, StatusBoard};
 
@@ -92,9 +92,15 @@ fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,
         same_namespace: cluster.same_namespace,
-        asks_who: config.doors.access.is_some(),
+        authentication: authentication(node),
         kept: config.data.join(KEPT),
     })
+}
+
+/// What holds for Brokers without a policy, as the access file says at that time.
+fn authentication(node: &Node) -> Authentication {
+    let gate = node.gate();
+    Authentication(Arc::new(move || gate.as_ref().map(|gate| gate.default_mode())))
 }
 
 /// The domain of the cluster, as a pod finds it.

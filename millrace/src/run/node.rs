@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_access::Gate;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::embedded::Store;
 use millrace_channel::{Logs, Ownership};
@@ -140,6 +141,11 @@ impl Node {
     /// Where its parts say how they stand.
     pub(super) fn board(&self) -> Arc<StatusBoard> {
         self.front.board.clone()
+    }
+
+    /// Who may come in; `None`: anybody.
+    pub(super) fn gate(&self) -> Option<Arc<Gate>> {
+        self.front.gate()
     }
 
     /// The partitions that this process owns.

@@ -15,12 +15,16 @@ pub fn head(api_version: &str, kind: &str, name: &str) -> Value {
 }
 
 /// Where the objects of this one's kind and namespace are. The plural is the kind with an `s`, as `kn` makes
-/// it.
+/// it, or with `ies` for a `y`.
 pub fn collection(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let version = text(&object["apiVersion"]);
     let root = if version.contains('/') { "apis" } else { "api" };
-    let plural = format!("{}s", text(&object["kind"]).to_lowercase());
+    let kind = text(&object["kind"]).to_lowercase();
+    let plural = match kind.strip_suffix('y') {
+        Some(begin) => format!("{begin}ies"),
+        None => format!("{kind}s"),
+    };
     let namespace = text(&object["metadata"]["namespace"]);
     format!("/{root}/{version}/namespaces/{namespace}/{plural}")
 }

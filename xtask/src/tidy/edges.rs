@@ -15,7 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("channel", &["event"]),
     ("channel-jetstream", &["event", "channel"]),
     ("serve", &["budget"]),
-    ("access", &["event", "serve"]),
+    ("access", &["event", "model", "serve"]),
     ("secrets", &["model"]),
     ("kafka", &["event", "model"]),
     ("delivery", &["budget", "event", "kafka", "model", "secrets"]),

@@ -4,10 +4,9 @@ use serde_json::json;
 
 use super::{SINK_URI, bound, source};
 use crate::definition::Definition;
-use crate::definition::parts::{NAME, filters};
+use crate::definition::parts::{NAME, filters, selector};
 use crate::definition::schema::{Schema, needed, optional};
 use crate::document::source::api_server::{MAX_RESOURCES, MODES};
-use crate::document::source::selector::{MAX_REQUIREMENTS, MAX_VALUES};
 
 /// `ApiServerSource`.
 pub(super) fn definition() -> Definition {
@@ -23,7 +22,7 @@ pub(super) fn definition() -> Definition {
         kind(),
         optional(
             "selector",
-            selector("Which objects, by their labels. The default are all."),
+            selector("Which objects, by their labels. The default are all.", Vec::new()),
         ),
     ];
     let watched = Schema::object("A kind of objects.", watched);
@@ -44,7 +43,7 @@ pub(super) fn definition() -> Definition {
             Schema::string(account, NAME).or_else(json!("default")),
         ),
         optional("mode", Schema::word(mode, MODES.to_vec())),
-        optional("namespaceSelector", selector(namespaces)),
+        optional("namespaceSelector", selector(namespaces, Vec::new())),
         optional("owner", Schema::object(owner, vec![version(), kind()])),
         optional(
             "filters",
@@ -59,46 +58,4 @@ pub(super) fn definition() -> Definition {
         fields,
         Vec::new(),
     )
-}
-
-/// A selector of labels.
-fn selector(says: &str) -> Schema {
-    let values = Schema::string("A value.", 63);
-    let operator = "How the label relates to the values.";
-    let expression = vec![
-        needed(
-            "key",
-            Schema::string("The label, after its domain and `/` if it has one.", NAME + 64),
-        ),
-        needed(
-            "operator",
-            Schema::word(operator, vec!["In", "NotIn", "Exists", "DoesNotExist"]),
-        ),
-        optional(
-            "values",
-            Schema::list(
-                "The values, for In and NotIn.",
-                values.clone(),
-                0,
-                bound(MAX_VALUES),
-            ),
-        ),
-    ];
-    let expression = Schema::object("A requirement.", expression);
-    let fields = vec![
-        optional(
-            "matchLabels",
-            Schema::map("Labels that must be equal.", values, bound(MAX_REQUIREMENTS)),
-        ),
-        optional(
-            "matchExpressions",
-            Schema::list(
-                "Requirements that must all hold.",
-                expression,
-                0,
-                bound(MAX_REQUIREMENTS),
-            ),
-        ),
-    ];
-    Schema::object(says, fields)
 }

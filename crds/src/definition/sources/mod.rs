@@ -8,7 +8,7 @@ mod kafka;
 
 pub(super) use self::kafka::{bootstrap_servers, net, topic};
 
-use super::parts::{NAME, TEXT, URL, destination, resolved, status};
+use super::parts::{NAME, TEXT, URL, bound, destination, resolved, status};
 use super::rule::Rule;
 use super::schema::{Field, Schema, needed, optional};
 use super::{Column, Definition, SOURCE};
@@ -99,8 +99,4 @@ fn secret_key(says: &str) -> Schema {
     ];
     let entry = Schema::object("An entry of a Secret in the namespace of this object.", fields);
     Schema::object(says, vec![needed("secretKeyRef", entry)])
-}
-
-fn bound(most: usize) -> u32 {
-    u32::try_from(most).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,63 @@
+//! Asks the policies of a Broker about an event, whichever way it comes.
+
+use std::sync::Arc;
+
+use millrace_event::{Event, ObjectName, Origin, Refusal};
+use millrace_model::EventPolicy;
+use millrace_model::event_policy::{
+    self, Beforehand, DefaultMode, FirstRefused, From, Later, Policies, Ruling,
+};
+
+/// What is left to ask of events, once it is known who sends them.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// Nothing: they may come in.
+    Nothing,
+    /// The filters of these policies.
+    Filters(Vec<Arc<EventPolicy>>),
+}
+
+/// Who sends, before there is an event.
+///
+/// # Errors
+/// They may not, whatever they send.
+pub(crate) fn ask(
+    broker: &ObjectName,
+    policies: &Policies,
+    subject: &str,
+    default: DefaultMode,
+) -> Result<Left, Ruling> {
+    match policies.beforehand(broker, From::named(subject), default) {
+        Beforehand::Decided(ruling) if ruling.is_allowed() => Ok(Left::Nothing),
+        Beforehand::Decided(ruling) => Err(ruling),
+        Beforehand::Asks(policies) => Ok(Left::Filters(policies)),
+    }
+}
+
+/// The place of the first event that may not come in. What takes long is decided where that holds up nobody.
+pub(crate) async fn first_refused(left: Left, events: Vec<Event>) -> FirstRefused {
+    let Left::Filters(asked) = left else { return None };
+    match event_policy::first_refused_briefly(&asked, &events) {
+        Ok(found) => found,
+        Err(Later) => {
+            let long = tokio::task::spawn_blocking(move || event_policy::first_refused(&asked, &events));
+            // A decision that was not made is none in favour.
+            long.await.unwrap_or(Some(0))
+        }
+    }
+}
+
+/// What senders within the process are told.
+pub(crate) fn refusal(ruling: &Ruling, origin: &Origin) -> Refusal {
+    Refusal::NotAllowed {
+        code: code(ruling),
+        reason: format!("{} is {ruling}", origin.sender()),
+    }
+}
+
+fn code(ruling: &Ruling) -> &'static str {
+    match ruling {
+        Ruling::DeniedByDefault(_) => "denied-by-default",
+        Ruling::NoneAllows | Ruling::AllowedBy(_) | Ruling::AllowedByDefault(_) => "no-policy-allows",
+    }
+}
