@@ -124,8 +124,8 @@ async fn look(sink: &KafkaSink, connector: &Connector) -> Result<(), String> {
 }
 
 #[cfg(not(feature = "kafka"))]
-async fn look(_: &KafkaSink, _: &Connector) -> Result<(), String> {
-    Err(crate::WITHOUT_KAFKA.to_owned())
+fn look(_: &KafkaSink, _: &Connector) -> std::future::Ready<Result<(), String>> {
+    std::future::ready(Err(crate::WITHOUT_KAFKA.to_owned()))
 }
 
 /// Logs another state, or another reason.
