@@ -28,6 +28,7 @@ pub trait Endpoint: Send + Sync {
 pub struct Webhooks {
     state: watch::Sender<State>,
     budget: BodyBudget,
+    takes_unsigned: bool,
 }
 
 /// The endpoints that are there, and the sources that should have one.
@@ -71,7 +72,22 @@ impl Webhooks {
         Self {
             state: watch::Sender::default(),
             budget,
+            takes_unsigned: true,
         }
+    }
+
+    /// The same, with whether calls may be taken that nothing proves.
+    #[must_use]
+    pub fn taking_unsigned(self, takes_unsigned: bool) -> Self {
+        Self {
+            takes_unsigned,
+            ..self
+        }
+    }
+
+    /// Whether calls may be taken that nothing proves.
+    pub(crate) fn takes_unsigned(&self) -> bool {
+        self.takes_unsigned
     }
 
     /// Opens an endpoint until what is returned is dropped.

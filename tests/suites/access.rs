@@ -292,3 +292,34 @@ async fn other_machines_are_let_in_by_an_access_file() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_webhook_that_proves_nothing_is_closed_where_others_can_connect_unless_the_operator_opens_it()
+-> anyhow::Result<()> {
+    let mut access = Access::new()?;
+    let reader = access.token("reader", &["--admin-role", "read"]).await?;
+    let file = text(&access.file());
+    let documents = Documents::broker();
+    let source = "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata: {name: open, namespace: \
+                  shop}\nspec:\n  forge: gitea\n  verification: none\n  sink: {ref: {apiVersion: \
+                  eventing.knative.dev/v1, kind: Broker, name: default}}\n";
+    let both = format!("{}{source}", documents.text());
+    for (listen, more, expected) in [
+        ("0.0.0.0:0", None, "not-ready"),
+        ("0.0.0.0:0", Some("--allow-anonymous"), "ready"),
+        ("127.0.0.1:0", None, "ready"),
+    ] {
+        let flags: Vec<&str> = ["--access", &file].into_iter().chain(more).collect();
+        let mesh = Setup::new(&both)?.listen(listen).args(&flags).start().await?;
+        let source = wait_until(expected, || async {
+            let answer = ask(&mesh, &reader, &Method::GET, "/api/v1/sources").await?;
+            let sources: Value = serde_json::from_slice(&answer.body)?;
+            ensure!(sources[0]["state"] == expected, "{sources}");
+            Ok(Some(sources[0].clone()))
+        })
+        .await?;
+        let why = source["reason"].as_str().unwrap_or_default();
+        assert_eq!(why.contains("--allow-anonymous"), expected != "ready", "{source}");
+    }
+    Ok(())
+}

@@ -104,6 +104,7 @@ impl DoorArgs {
             admin_listen_tls: self.admin_listen_tls,
             probe_listen: self.probe_listen,
             access: self.access.clone(),
+            anonymous: self.allow_anonymous || only_here([listen, self.listen_tls]),
             tls: self.tls(needs_tls)?,
         })
     }
@@ -137,6 +138,14 @@ impl DoorArgs {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether no other machine can connect to these.
+fn only_here(addresses: [Option<SocketAddr>; 2]) -> bool {
+    addresses
+        .iter()
+        .flatten()
+        .all(|address| address.ip().is_loopback())
 }
 
 fn each_its_own(given: &[(&str, SocketAddr)]) -> Result<(), String> {

@@ -65,6 +65,9 @@ pub(crate) struct Doors {
     pub(crate) probe_listen: Option<SocketAddr>,
     /// Who may call, as this file says; `None`: anybody who can connect.
     pub(crate) access: Option<PathBuf>,
+    /// Whether events may come in of which nobody knows who sends them: only this machine can connect, or the
+    /// operator allows it.
+    pub(crate) anonymous: bool,
     /// The certificate of both, and whose client certificates are taken. There if one speaks https.
     pub(crate) tls: Option<TlsFiles>,
 }

@@ -141,7 +141,7 @@ impl Front {
             observer: None,
             metrics: IngressMetrics::new(&mut registry),
         }));
-        let webhooks = Arc::new(Webhooks::new(bodies.clone()));
+        let webhooks = Arc::new(Webhooks::new(bodies.clone()).taking_unsigned(config.doors.anonymous));
         let mut ingress_config = IngressConfig {
             hosts: config.hosts.clone(),
             ..IngressConfig::default()

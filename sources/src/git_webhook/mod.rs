@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_model::source::GitWebhook;
+use millrace_model::source::git_webhook::Verification;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Feed, SourceError};
@@ -44,6 +45,10 @@ pub fn largest_call(max_event_bytes: usize) -> usize {
     payload::Wrapping::largest_body(max_event_bytes)
 }
 
+/// Why calls are not taken that nothing proves.
+const UNSIGNED: &str = "`verification: none` lets in whoever can connect, and other machines can; that needs the \
+                        flag --allow-anonymous";
+
 /// How often secrets that are files are read again.
 const REREAD: Duration = Duration::from_secs(1);
 
@@ -58,6 +63,9 @@ impl GitWebhookFeed {
 #[async_trait::async_trait]
 impl Feed for GitWebhookFeed {
     async fn run(&mut self, context: &Context, shutdown: CancellationToken) -> Result<(), SourceError> {
+        if self.spec.verification == Verification::None && !context.webhooks.takes_unsigned() {
+            return Err(SourceError::Unusable(UNSIGNED.to_owned()));
+        }
         let hook = Arc::new(Hook::new(&self.spec, context)?);
         let unknown = FoundSecrets::default();
         let mut found = tokio::select! {
