@@ -102,7 +102,7 @@ impl Store {
         crate::partition::stored(&jetstream(&self.client), &self.names.state, &query).await
     }
 
-    /// As `newest`, until somebody answers; nobody is waited for once the process is about to end.
+    /// As `newest`, until somebody answers; nobody is waited for once the channel is to be closed.
     async fn newest_at_last(&self) -> Result<Newest, ChannelError> {
         let gone = || storage("the state of the partition is gone");
         let asked = async {
@@ -119,7 +119,7 @@ impl Store {
         };
         tokio::select! {
             newest = asked => newest,
-            () = given_up => Err(storage("the servers do not answer, and the process is about to end")),
+            () = given_up => Err(storage("the servers do not answer, and the channel is to be closed")),
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Options {
     pub rebuild_state: bool,
     /// The clock of the process.
     pub clock: Clock,
-    /// The process is about to end: what has no answer is given up after a while.
+    /// The channel is to be closed: what has no answer is given up after 5 s.
     pub ending: CancellationToken,
 }
 

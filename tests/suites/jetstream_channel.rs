@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use millrace_tests::documents::Trigger;
+use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::process::Process;
+use millrace_tests::reload::refused;
 use millrace_tests::{Answer, Event, Mesh, Nats, Producers, Sink, chance, long, wait_until};
 use serde_json::json;
 
@@ -288,6 +289,79 @@ async fn a_stop_while_the_server_is_away_ends() -> anyhow::Result<()> {
     mesh.restart().await?;
     mesh.send("shop/default", &[Event::new("2", "x")]).await?;
     sink.until_all("/all", &BTreeSet::from(["2".to_owned()])).await
+}
+
+/// It holds a retry when its server goes.
+#[tokio::test]
+async fn a_broker_whose_server_is_away_holds_up_no_change_not_even_of_its_own_and_not_its_end()
+-> anyhow::Result<()> {
+    let Some(mut nats) = Nats::start().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    sink.answer("/all", [Answer::status(503)]);
+    let local = |name: &str| Trigger::new(name, &sink.url(&format!("/{name}"))).on("local");
+    let side = Documents::default().and_broker("local", "{}");
+    let both = nats.broker(PATIENT, &[]).trigger(&all(&sink)).and(&side);
+    let mesh = Mesh::start(both.text()).await?;
+    mesh.send("shop/default", &[Event::new("1", "x")]).await?;
+    sink.wait_for("/all", 1).await?;
+    nats.kill().await?;
+    let late = Trigger::new("late", &sink.url("/late"));
+    let mut sent = 0;
+    for documents in [
+        both.clone().trigger(&local("one")),
+        both.clone().trigger(&local("one")).trigger(&late),
+        side.clone().trigger(&local("one")),
+    ] {
+        mesh.reload(documents.text()).await?;
+        sent += 1;
+        mesh.send("shop/local", &[Event::new(&format!("l{sent}"), "x")])
+            .await?;
+        sink.wait_for("/one", sent).await?;
+    }
+    // It comes back where it was.
+    nats.restart().await?;
+    sink.answer("/all", [Answer::ok()]);
+    mesh.reload(both.trigger(&local("one")).text()).await?;
+    mesh.until_settled().await?;
+    let before = sink.count("/all");
+    wait_until("it to be accepted", || async {
+        let answered = mesh.post("shop/default", &Event::new("2", "x").binary()).await?;
+        Ok((answered.status == 202).then_some(()))
+    })
+    .await?;
+    sink.wait_for("/all", before + 1).await?;
+    let both = ["1", "2"].map(str::to_owned);
+    sink.until_all("/all", &BTreeSet::from(both)).await
+}
+
+/// What its Triggers are owed would be left behind.
+#[tokio::test]
+async fn a_broker_goes_neither_from_the_server_to_the_disk_nor_back_by_a_change_of_its_config()
+-> anyhow::Result<()> {
+    let Some(nats) = Nats::start().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let remote = nats.broker(PATIENT, &[]).trigger(&all(&sink));
+    let local = Documents::broker().trigger(&all(&sink));
+    let mut sent = 0;
+    for (before, after) in [(&remote, &local), (&local, &remote)] {
+        let mesh = Mesh::start(before.text()).await?;
+        let mut send = async || {
+            sent += 1;
+            mesh.send("shop/default", &[Event::new(&sent.to_string(), "x")])
+                .await?;
+            sink.wait_for("/all", sent).await
+        };
+        send().await?;
+        mesh.setup().write(after.text())?;
+        let why = refused(&mesh).await?;
+        assert!(why.contains("would be left behind"), "{why}");
+        send().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

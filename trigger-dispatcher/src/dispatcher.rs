@@ -271,9 +271,12 @@ impl Dispatcher {
                 // Whoever owns it now serves it.
                 Ok(()) | Err(ChannelError::NotOwner) => {}
                 Err(error) => {
-                    tracing::error_span!("broker", %broker).in_scope(
-                        || tracing::error!(%error, "the broker's triggers cannot be served; trying again in a second"),
-                    );
+                    // Said once, and not with each try.
+                    if !self.applied.borrow().unserved.contains(&broker) {
+                        tracing::error_span!("broker", %broker).in_scope(
+                            || tracing::error!(%error, "the broker's triggers cannot be served; trying again each second"),
+                        );
+                    }
                     failed.insert(broker);
                 }
             }

@@ -52,6 +52,7 @@ struct OwedLane {
 /// Commits until the broker is no longer served; the caller then makes the last commit.
 pub(crate) async fn run(serving: Arc<Serving>) {
     take_up(&serving).await;
+    let mut is_failing = false;
     loop {
         tokio::select! {
             biased;
@@ -64,15 +65,19 @@ pub(crate) async fn run(serving: Arc<Serving>) {
             () = serving.commit_now.notified() => {}
             () = tokio::time::sleep(INTERVAL) => {}
         }
-        if let Err(error) = commit(&serving).await {
-            if error == ChannelError::NotOwner {
-                return;
+        match commit(&serving).await {
+            Ok(()) => is_failing = false,
+            Err(ChannelError::NotOwner) => return,
+            Err(error) => {
+                // Said once, and not with each try.
+                if !std::mem::replace(&mut is_failing, true) {
+                    serving.span.in_scope(
+                        || tracing::error!(%error, "progress cannot be written down; trying again each second"),
+                    );
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                serving.dirty_waker.notify_one();
             }
-            serving.span.in_scope(
-                || tracing::error!(%error, "progress cannot be written down; trying again in a second"),
-            );
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            serving.dirty_waker.notify_one();
         }
     }
 }

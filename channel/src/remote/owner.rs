@@ -1,12 +1,15 @@
 //! The owner of the partition.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use millrace_event::{Clock, ObjectName, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::claim::{self, Claimed};
 use super::facts::{Facts, Wanted};
@@ -18,6 +21,8 @@ use super::state::Write;
 use super::view::View;
 use crate::{Attempt, Channel as _, ChannelError, Forgotten, LaneId, Log as _, Position};
 
+/// How often it is looked whether the servers still answer while a change is under way.
+const LOOK: Duration = Duration::from_secs(1);
 /// Attempts kept in the history, the newest.
 pub(super) const HISTORY: usize = 10_000;
 
@@ -137,13 +142,13 @@ impl Owner {
     }
 
     /// Stores what `make` wants written, in chunks. Once it has begun it goes on until all of it is stored,
-    /// or another process owns the partition.
+    /// the servers do not answer, or another process owns the partition.
     pub(super) async fn change<T>(
         &self,
         ask: impl FnOnce(&View) -> Wanted,
         make: impl FnOnce(&View, &mut Facts) -> (Vec<Write>, T),
     ) -> Result<T, ChannelError> {
-        let changed = self.try_change(ask, make).await;
+        let changed = self.while_answered(self.try_change(ask, make)).await;
         if matches!(changed, Err(ChannelError::NotOwner)) {
             self.is_taken_over.store(true, Ordering::Relaxed);
         }
@@ -195,6 +200,23 @@ impl Owner {
             rest = others;
         }
         Ok(())
+    }
+
+    /// Gives a change up while the servers do not answer: whoever waits for it may have others to serve. What
+    /// became of it is asked before the next one.
+    async fn while_answered<T>(
+        &self,
+        change: impl Future<Output = Result<T, ChannelError>>,
+    ) -> Result<T, ChannelError> {
+        let mut change = pin!(change);
+        loop {
+            if let Some(fault) = self.servers.fault() {
+                return Err(ChannelError::Storage(fault));
+            }
+            if let Ok(changed) = timeout(LOOK, &mut change).await {
+                return changed;
+            }
+        }
     }
 
     async fn facts(&self, wanted: Wanted, writing: &Writing) -> Result<Facts, ChannelError> {

@@ -226,6 +226,7 @@ impl Front {
     }
 
     /// Who may come in; `None`: anybody.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         self.gate.as_ref().map(Reader::what)
     }

@@ -178,22 +178,21 @@ impl Effect {
 
     /// Tries those Brokers again that could not be opened. The dispatcher looks for them by itself.
     async fn open_closed(&self) {
-        let desired = self.desired.borrow().clone();
-        if desired.brokers.keys().any(|name| !self.logs.has(name)) {
-            let _one = self.changing.lock().await;
-            let desired = self.desired.borrow().clone();
-            let closed = desired
-                .brokers
-                .values()
-                .filter(|broker| broker.backend.is_embedded() && !self.logs.has(&broker.name));
-            let closed = closed.map(|broker| (broker.name.clone(), options(broker)));
-            // The log has said why, when it was tried first.
-            self.open_each(
-                closed.collect(),
-                |error| tracing::debug!(%error, "the broker still cannot be opened"),
-            )
-            .await;
+        let is_closed = |broker: &Broker| broker.backend.is_embedded() && !self.logs.has(&broker.name);
+        let is_any = |mesh: &Mesh| mesh.brokers.values().any(|broker| is_closed(broker));
+        if !is_any(&self.desired.borrow()) {
+            return;
         }
+        let _one = self.changing.lock().await;
+        let desired = self.desired.borrow().clone();
+        let closed = desired.brokers.values().filter(|broker| is_closed(broker));
+        let closed = closed.map(|broker| (broker.name.clone(), options(broker)));
+        // The log has said why, when it was tried first.
+        self.open_each(
+            closed.collect(),
+            |error| tracing::debug!(%error, "the broker still cannot be opened"),
+        )
+        .await;
     }
 
     /// Opens the channels that the mesh needs, and applies its options to those that are open: all or none,
@@ -241,29 +240,31 @@ impl Effect {
         Ok(())
     }
 
-    /// A Broker whose channel is on the local disk stays there: what its Triggers are owed would be left
-    /// behind.
+    /// A Broker stays where its channel is, on the local disk or on servers: what its Triggers are owed would
+    /// be left behind.
     fn check_backends(&self, mesh: &Mesh) -> anyhow::Result<()> {
-        let brokers = mesh.brokers.values();
-        let remote: Vec<_> = brokers.filter(|broker| !broker.backend.is_embedded()).collect();
-        let Some(first) = remote.first() else {
-            return Ok(());
+        let (before, on_disk) = (self.desired.borrow().clone(), self.store.brokers()?);
+        let was_remote = |name: &ObjectName| {
+            let before = before.brokers.get(name);
+            before.is_some_and(|before| !before.backend.is_embedded())
         };
-        if cfg!(not(feature = "jetstream")) {
-            let name = &first.name;
-            anyhow::bail!("the broker {name} is on NATS, which this build has not (feature `jetstream`)");
+        for broker in mesh.brokers.values() {
+            let (name, backend) = (&broker.name, broker.backend.as_str());
+            if cfg!(not(feature = "jetstream")) && !broker.backend.is_embedded() {
+                anyhow::bail!("the broker {name} is on NATS, which this build has not (feature `jetstream`)");
+            }
+            let there = match broker.backend.is_embedded() {
+                true if was_remote(name) => "on NATS servers",
+                false if on_disk.contains(name) => "on the local disk",
+                _ => continue,
+            };
+            anyhow::bail!(
+                "the broker {name} is kept {there}, and its config says `{backend}`: its events would be left \
+                 behind. Give the new one another name, or remove the old one from the documents first (one on \
+                 the disk is then forgotten by `millrace brokers forget {name}`)"
+            );
         }
-        let on_disk = self.store.brokers()?;
-        match remote.into_iter().find(|broker| on_disk.contains(&broker.name)) {
-            Some(broker) => anyhow::bail!(
-                "the broker {name} is kept on the local disk, and its config says `{backend}`: its events would be \
-                 left behind. Remove it from the documents and forget it (`millrace brokers forget {name}`), or \
-                 give the new one another name",
-                name = broker.name,
-                backend = broker.backend.as_str(),
-            ),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Opens those that can be opened, and gives the errors of the others, each in its Broker's span.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "kubernetes")]
 use millrace_access::Gate;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::embedded::Store;

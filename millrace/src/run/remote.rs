@@ -53,6 +53,8 @@ pub(super) struct Remote {
 struct Kept {
     broker: Arc<Broker>,
     stop: CancellationToken,
+    /// Ends waiting for servers that do not answer.
+    ending: CancellationToken,
     task: JoinHandle<()>,
     /// Whether opening has been tried.
     tried: watch::Receiver<bool>,
@@ -104,9 +106,8 @@ impl Remote {
                 now.backend == kept.broker.backend && now.retention == kept.broker.retention
             })
         };
-        for (_, gone) in kept.extract_if(|_, one| !stays(one)) {
-            gone.end().await;
-        }
+        let gone = kept.extract_if(|_, one| !stays(one)).map(|(_, gone)| gone);
+        end_all(gone.collect()).await;
         let mut tried = Vec::new();
         for broker in mesh.brokers.values() {
             if !kept.contains_key(&broker.name)
@@ -131,8 +132,8 @@ impl Remote {
             return None;
         };
         let (tried, has_tried) = watch::channel(false);
-        let stop = CancellationToken::new();
-        let options = settings::options(broker, jetstream, self.rebuild_state, self.ending.clone());
+        let (stop, ending) = (CancellationToken::new(), self.ending.child_token());
+        let options = settings::options(broker, jetstream, self.rebuild_state, ending.clone());
         let missing = match &options {
             Ok(_) => jetstream.missing.as_ref().map(ToString::to_string),
             Err(wrong) => Some(wrong.clone()),
@@ -142,7 +143,7 @@ impl Remote {
             owned: self.owned.clone(),
             desired: self.desired.clone(),
             name: broker.name.clone(),
-            options: options.unwrap_or_else(|_| settings::none(broker, self.ending.clone())),
+            options: options.unwrap_or_else(|_| settings::none(broker, ending.clone())),
             missing,
             guard: self.guard.clone(),
             stop: stop.clone(),
@@ -152,6 +153,7 @@ impl Remote {
         Some(Kept {
             broker: broker.clone(),
             stop,
+            ending,
             task: tokio::spawn(looking.run().instrument(span)),
             tried: has_tried,
         })
@@ -164,24 +166,20 @@ impl Remote {
 
     /// Closes all of them.
     pub(super) async fn close(&self) {
-        self.end_soon();
-        let all: Vec<_> = self.kept.lock().await.drain().collect();
-        for (_, one) in &all {
-            one.stop.cancel();
-        }
-        for (_, one) in all {
-            one.end().await;
-        }
+        let all = self.kept.lock().await.drain().map(|(_, one)| one).collect();
+        end_all(all).await;
     }
 }
 
-// === impl Kept ===
-
-impl Kept {
-    async fn end(self) {
-        self.stop.cancel();
+/// Closes these channels, all at the same time.
+async fn end_all(all: Vec<Kept>) {
+    for one in &all {
+        one.stop.cancel();
+        one.ending.cancel();
+    }
+    for one in all {
         // A panic in it has been told.
-        let _ = self.task.await;
+        let _ = one.task.await;
     }
 }
 
