@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, source};
+use millrace_tests::kafka::{Kafka, Listener, Net, PASSWORD, Record, source};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Sink, wait_until};
 
@@ -15,23 +15,8 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
     let Some(kafka) = Kafka::secured().await? else {
         return Ok(());
     };
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let authority = path(kafka.authority().context("secured")?);
-    let (certificate, key) = kafka.client_certificate().context("secured")?;
-    let tls = format!("enable: true, caCert: {{file: \"{authority}\"}}");
-    let mutual = format!(
-        "{tls}, cert: {{file: \"{}\"}}, key: {{file: \"{}\"}}",
-        path(certificate),
-        path(key)
-    );
-    let secret = |key: &str| format!("{{secretKeyRef: {{name: login, key: {key}}}}}");
-    let login = |mechanism: &str, password: &str| {
-        let password = secret(password);
-        format!(
-            "sasl: {{enable: true, type: {mechanism}, user: {}, password: {password}}}",
-            secret("user")
-        )
-    };
+    let net = Net::of(&kafka)?;
+    let login = Net::login;
     let at = |listener| kafka.listener(listener);
     // Nothing listens there.
     let closed = "127.0.0.1:1".to_owned();
@@ -47,10 +32,10 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
         (
             "both",
             at(Listener::SaslTls),
-            format!("tls: {{{tls}}}, {}", login(&secret("type"), "password")),
+            format!("{}, {}", net.tls, login(&Net::entry("type"), "password")),
             None,
         ),
-        ("mutual", at(Listener::Tls), format!("tls: {{{mutual}}}"), None),
+        ("mutual", at(Listener::Tls), net.mutual.clone(), None),
         (
             "wrong",
             at(Listener::Sasl),
@@ -66,13 +51,13 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
         (
             "unsupported",
             at(Listener::SaslTls),
-            format!("tls: {{{tls}}}, {}", login("SCRAM-SHA-256", "password")),
+            format!("{}, {}", net.tls, login("SCRAM-SHA-256", "password")),
             Some("the mechanism of the login is not supported: "),
         ),
         (
             "nobody",
             at(Listener::Tls),
-            format!("tls: {{{tls}}}"),
+            net.tls.clone(),
             Some("encryption failed: "),
         ),
         (
@@ -96,21 +81,13 @@ async fn a_source_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<
     ];
     let sink = Sink::start().await?;
     let broker = Documents::broker().trigger(&Trigger::new("ship", &sink.url(PATH)));
-    let secrets = format!(
-        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: shop}}\n\
-         stringData: {{user: {USER}, password: '{PASSWORD}', type: SCRAM-SHA-512}}\n"
-    );
-    let mut text = broker.text().to_owned() + &secrets;
-    for (topic, server, net, _) in &table {
+    let mut text = broker.text().to_owned() + &Net::secret();
+    for (topic, server, said, _) in &table {
         kafka.create_topic(topic, 1).await?;
-        text += &source(server, topic, BROKER, &format!("net: {{{net}}}"));
+        text += &source(server, topic, BROKER, &format!("net: {{{said}}}"));
         kafka.produce(topic, &[Record::of(*topic)]).await?;
     }
-    let folder = kafka
-        .authority()
-        .and_then(std::path::Path::parent)
-        .context("secured")?;
-    let mesh = Setup::new(&text)?.secret_dir(folder).start().await?;
+    let mesh = Setup::new(&text)?.secret_dir(&net.folder).start().await?;
     for (topic, _, _, refused) in &table {
         let name = format!("shop/{topic}");
         wait_until(&format!("{topic}: {refused:?}"), || async {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kafka::{Kafka, Listener, PASSWORD, Record, USER, sink, sink_ref, source, trigger_to};
+use millrace_tests::kafka::{Kafka, Listener, Net, PASSWORD, Record, sink, sink_ref, source, trigger_to};
 use millrace_tests::mesh::Setup;
 use millrace_tests::{Event, Mesh, Sink, wait_until};
 use serde_json::{Value, json};
@@ -339,20 +339,8 @@ async fn a_sink_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<()
     let Some(kafka) = Kafka::secured().await? else {
         return Ok(());
     };
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let authority = path(kafka.authority().context("secured")?);
-    let (certificate, key) = kafka.client_certificate().context("secured")?;
-    let tls = format!("enable: true, caCert: {{file: \"{authority}\"}}");
-    let mutual = format!(
-        "{tls}, cert: {{file: \"{}\"}}, key: {{file: \"{}\"}}",
-        path(certificate),
-        path(key)
-    );
-    let secret = |key: &str| format!("{{secretKeyRef: {{name: login, key: {key}}}}}");
-    let login = |mechanism: &str, password: &str| {
-        let (user, password) = (secret("user"), secret(password));
-        format!("sasl: {{enable: true, type: {mechanism}, user: {user}, password: {password}}}")
-    };
+    let net = Net::of(&kafka)?;
+    let login = Net::login;
     let at = |listener| kafka.listener(listener);
     // What an attempt says that is not let in.
     let table: [(&str, String, String, Option<&str>); 6] = [
@@ -360,10 +348,10 @@ async fn a_sink_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<()
         (
             "scram",
             at(Listener::SaslTls),
-            format!("tls: {{{tls}}}, {}", login(&secret("type"), "password")),
+            format!("{}, {}", net.tls, login(&Net::entry("type"), "password")),
             None,
         ),
-        ("mutual", at(Listener::Tls), format!("tls: {{{mutual}}}"), None),
+        ("mutual", at(Listener::Tls), net.mutual.clone(), None),
         (
             "wrong",
             at(Listener::Sasl),
@@ -383,22 +371,14 @@ async fn a_sink_logs_in_and_encrypts_as_its_document_says() -> anyhow::Result<()
             Some("the login may not"),
         ),
     ];
-    let mut text = Documents::broker().text().to_owned()
-        + &format!(
-            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: login, namespace: shop}}\n\
-             stringData: {{user: {USER}, password: '{PASSWORD}', type: SCRAM-SHA-512}}\n"
-        );
-    for (topic, server, net, _) in &table {
+    let mut text = Documents::broker().text().to_owned() + &Net::secret();
+    for (topic, server, said, _) in &table {
         kafka.create_topic(topic, 1).await?;
-        text += &sink(server, topic, topic, &format!("net: {{{net}}}"));
+        text += &sink(server, topic, topic, &format!("net: {{{said}}}"));
         text += &trigger_to(topic, topic, "delivery: {retry: 1000, timeout: PT5S}");
     }
     kafka.allow("others", "somebody-else").await?;
-    let folder = std::path::Path::new(&authority)
-        .parent()
-        .context("a folder")?
-        .to_owned();
-    let mesh = Setup::new(&text)?.secret_dir(&folder).start().await?;
+    let mesh = Setup::new(&text)?.secret_dir(&net.folder).start().await?;
     mesh.send("shop/default", &[Event::new("1", "order.paid")])
         .await?;
     for (topic, _, _, refused) in &table {

@@ -2,9 +2,10 @@
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker
 //! that people run does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a
-//! source that reads one, and [`mod@sink`] a sink that writes to one.
+//! source that reads one, [`mod@sink`] a sink that writes to one, and [`Net`] how either logs in.
 
 pub mod client;
+mod net;
 pub mod scene;
 mod settings;
 mod sink;
@@ -23,6 +24,7 @@ use crate::process::Process;
 use crate::{peers, ports};
 
 pub use client::Record;
+pub use net::Net;
 pub use settings::{Listener, PASSWORD, USER};
 pub use sink::{sink, sink_ref, trigger_to};
 pub use source::{group, source};
