@@ -1,7 +1,7 @@
 //! The loop: what the watches see is taken in; when it has stood still for a moment, all objects become a
 //! mesh; when that is in effect, the statuses say so.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ use crate::options::Options;
 use crate::running::Running;
 use crate::sinks::Sinks;
 use crate::status::{Scene, Status};
-use crate::watch::{News, Sighting, Trouble, Watched, What};
+use crate::troubles::Troubles;
+use crate::watch::Sighting;
 use crate::watches::Watches;
 use crate::write::{Write, Writer};
 
@@ -68,9 +69,8 @@ pub struct Controller {
     injections: Injections,
     account: Option<String>,
     asked: Option<oneshot::Receiver<Option<String>>>,
-    /// What was said of kinds that cannot be listed.
-    said: BTreeSet<String>,
-    is_reached: bool,
+    /// What was said of the watches.
+    troubles: Troubles,
     writes: watch::Sender<Arc<Vec<Write>>>,
     dropped: mpsc::Sender<(Gone, u64)>,
     keeping: watch::Sender<Option<Arc<Kept>>>,
@@ -125,8 +125,7 @@ impl Controller {
             injections: Injections::default(),
             account: None,
             asked: Some(asked),
-            said: BTreeSet::new(),
-            is_reached: true,
+            troubles: Troubles::default(),
             writes,
             dropped,
             keeping,
@@ -308,7 +307,9 @@ impl Controller {
     fn see(&mut self, sighting: Sighting) {
         if self.watches.is_open(&sighting.watched) {
             self.is_stale = true;
-            self.note_trouble(&sighting.watched, &sighting.news);
+            let account = self.account.as_deref();
+            self.troubles
+                .note(&sighting.watched, &sighting.news, account, &self.metrics);
             self.index.see(sighting);
         }
     }
@@ -316,44 +317,6 @@ impl Controller {
     fn open_watches(&mut self) {
         let watched = self.index.watched();
         self.watches.want(&self.client, &watched);
-    }
-
-    /// Logs trouble when it begins and when it ends.
-    fn note_trouble(&mut self, watched: &Watched, news: &News) {
-        let News::Failed(trouble) = news else {
-            if !std::mem::replace(&mut self.is_reached, true) {
-                tracing::info!("the API server answers again");
-            }
-            self.metrics.reached.set(1);
-            return;
-        };
-        self.metrics.failures.inc();
-        let what = match &watched.what {
-            What::Ours(kind) => kind.to_string(),
-            What::Target(kind) => format!("{} of {}", kind.kind, kind.api_version),
-            What::Bundles => "trust bundle (ConfigMap) of its own namespace".to_owned(),
-            // Its source says so in its status.
-            What::Secret(_) | What::Review(_) => return,
-        };
-        match trouble {
-            Trouble::Unreached(why) => {
-                self.metrics.reached.set(0);
-                if std::mem::replace(&mut self.is_reached, false) {
-                    tracing::warn!(why, "the API server does not answer; what is known is served on");
-                }
-            }
-            Trouble::Missing if self.said.insert(format!("missing {what}")) => {
-                tracing::warn!("this cluster has no {what} yet; it is looked up again");
-            }
-            Trouble::Forbidden if self.said.insert(format!("forbidden {what}")) => {
-                let account = self.account.as_deref().unwrap_or("?");
-                tracing::warn!(
-                    account,
-                    "Millrace may not list and watch each {what}; it is tried again"
-                );
-            }
-            Trouble::Missing | Trouble::Forbidden => {}
-        }
     }
 
     fn make(&mut self) -> Mesh {

@@ -6,8 +6,8 @@
 //!
 //! 1. [`mod@connect`] logs in. [`options`] says which objects are served. [`ensure`] creates a Broker that is
 //!    to be there.
-//! 2. [`watch`] follows the objects of one kind, [`watches`] opens and closes such watches, and [`kinds`]
-//!    says where each kind lies.
+//! 2. [`watch`] follows the objects of one kind, [`watches`] opens and closes such watches, [`kinds`] says
+//!    where each kind lies, and [`troubles`] tells of watches that fail.
 //! 3. [`objects`] holds the documents of our kinds; [`targets`] the addresses of what they refer to
 //!    ([`service`] reads ports), [`bundles`] whom to trust, and [`resolve`] answers from them. [`review`]
 //!    asks what an ApiServerSource may read.
@@ -26,6 +26,7 @@ mod ensure;
 mod options;
 
 mod kinds;
+mod troubles;
 mod watch;
 mod watches;
 

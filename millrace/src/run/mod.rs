@@ -1,15 +1,16 @@
 //! `millrace run`: the whole of Millrace in one process, configured by documents that are watched.
 //!
-//! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, [`keeper`]
-//! gives back the folders of Brokers that are gone, [`watch`] informs observers; the rest is what every
-//! [`role`] is made of. `remote` keeps the Brokers whose channels are on servers, and `cluster` takes the
-//! documents from Kubernetes.
+//! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, once
+//! `open` has opened its channels, [`keeper`] gives back the folders of Brokers that are gone, [`watch`]
+//! informs observers; the rest is what every [`role`] is made of. `remote` keeps the Brokers whose channels
+//! are on servers, and `cluster` takes the documents from Kubernetes.
 
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 mod effect;
 mod keeper;
 mod node;
+mod open;
 #[cfg(feature = "jetstream")]
 mod remote;
 mod watch;
