@@ -262,7 +262,7 @@ impl AccessFile {
         unless_expired(found, now)
     }
 
-    /// Who shows a token of an issuer. What was verified before is found by its hash.
+    /// The identity of a token of an issuer. One that was verified before is found by its hash.
     fn jwt(&self, token: &[u8], hash: &TokenHash, now: Moment) -> Result<Option<Identity>, Refusal> {
         if self.issuers.is_empty() || !compact::is_likely(token) {
             return Ok(None);

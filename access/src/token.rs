@@ -22,7 +22,7 @@ pub struct Token(String);
 
 /// The SHA-256 of a token, which is all that a server keeps.
 ///
-/// Two are compared in constant time where one is a secret's; `Eq` is for what is no secret to who shows it.
+/// A secret's hash is compared in constant time. `Eq` is for hashes that the caller may know.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 

@@ -27,8 +27,7 @@ pub struct AdmissionParts {
     pub logs: Logs,
     /// How large events and batches may be.
     pub limits: Limits,
-    /// Who says what holds for Brokers without a policy; `None`: nobody has to say who they are, and policies
-    /// are not asked.
+    /// The default for Brokers without a policy. `None`: clients do not log in, and policies are not asked.
     pub gate: Option<Arc<Gate>>,
     /// Who is told what was accepted; `None` costs nothing.
     pub observer: Option<AcceptedObserver>,

@@ -8,7 +8,7 @@ use millrace_model::event_policy::{
     self, Beforehand, DefaultMode, FirstRefused, From, Later, Policies, Ruling,
 };
 
-/// What is left to ask of events, once it is known who sends them.
+/// What policies still ask of events once their sender is known.
 #[derive(Debug)]
 pub(crate) enum Left {
     /// Nothing: they may come in.

@@ -102,7 +102,7 @@ impl Reader {
         let Connection { client, cuts, number } = connection.clone();
         let mut cuts = cuts;
         cuts.mark_unchanged();
-        // Behind what was received already, which counts.
+        // What was received already counts, so this begins behind it.
         let received = self.following.received.back();
         let at = received.map_or(self.following.at, |last| last.sequence + 1);
         match self.following.begin(client, Some(cuts), number, at).await {
@@ -137,8 +137,8 @@ impl Reader {
         Err(storage("the log has lost its end"))
     }
 
-    /// Asks for the one message at the reader's place, which may be what breaks clients; `true`: it is
-    /// received.
+    /// Asks for the one message at the reader's place: it may be the one that breaks clients. `true`: it has
+    /// come.
     async fn look_alone(&mut self) -> bool {
         let at = self.following.at;
         match self.inner.stored(at).await {

@@ -69,7 +69,7 @@ fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// What of a stream contradicts what is wanted; `None` when it can be used.
+/// How a stream differs from the wanted one; `None` when it can be used.
 pub(crate) fn difference(is: &Config, wanted: &Config) -> Option<String> {
     let mut found = Vec::new();
     let mut refuse = |is_wrong: bool, what: &str| {

@@ -1,8 +1,8 @@
 //! Trust bundles: ConfigMaps of Millrace's own namespace with a label that Knative has given them. Their
 //! certificates vouch for every https target.
 //!
-//! As in Knative, each entry counts whatever its name is, each valid certificate in it counts, and what is
-//! none is passed over; here the log says so.
+//! As in Knative, entries of any name count, and in them each valid certificate. The rest is passed over, and
+//! the log says so.
 
 use std::collections::BTreeMap;
 

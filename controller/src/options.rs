@@ -28,13 +28,13 @@ pub struct Options {
     pub ensure_broker: Option<ObjectName>,
     /// References lead to no other namespace.
     pub same_namespace: bool,
-    /// Whether who publishes must say who they are.
+    /// Whether producers have to log in.
     pub authentication: Authentication,
     /// The folder where accepted documents are kept.
     pub kept: PathBuf,
 }
 
-/// Tells what holds for Brokers to which no policy is bound, where who publishes must say who they are.
+/// Gives the default for Brokers without a policy, where producers have to log in.
 #[derive(Clone)]
 pub struct Authentication(pub Arc<dyn Fn() -> Option<DefaultMode> + Send + Sync>);
 

@@ -174,7 +174,7 @@ impl Status {
 // === impl Scene ===
 
 impl Scene<'_> {
-    /// Whether anybody is asked who they are, without which policies decide nothing.
+    /// Whether producers have to log in: else policies decide nothing.
     fn authentication(&self) -> Shown {
         match self.options.default_mode() {
             Some(_) => Shown::met("AuthenticationEnabled", "Asked"),

@@ -39,7 +39,7 @@ pub enum Pattern {
     Prefix(Box<str>),
 }
 
-/// What holds for Brokers without a policy.
+/// Who may send to Brokers without a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultMode {
     /// All senders may.

@@ -29,7 +29,7 @@ use crate::identity::{Audience, Identity, OWN};
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
 
-/// What ids of SPIFFE begin with, which certificates prove.
+/// The prefix of SPIFFE ids. Only certificates prove these.
 const SPIFFE: &str = "spiffe://";
 
 /// Where the keys of an issuer come from, and what they are for. Inert data.
@@ -146,7 +146,7 @@ impl Issuer {
         judged
     }
 
-    /// Who it is by these claims, which are proved.
+    /// The identity that these verified claims name.
     fn judge(&self, claims: &Claims, now: Timestamp) -> Result<Identity, Refusal> {
         let subject = self.subjects.iter().find(|one| one.fits(&claims.subject));
         let grants = subject.map(|subject| subject.grants.clone()).unwrap_or_default();

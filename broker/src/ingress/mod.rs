@@ -111,7 +111,7 @@ enum NotOpened {
     NotAllowed(millrace_access::Refusal),
 }
 
-/// Who sends, and what is left to ask about what they send.
+/// The sender, and what policies still ask of the events.
 struct Asked {
     who: Identity,
     left: Left,

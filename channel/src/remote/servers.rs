@@ -51,7 +51,7 @@ pub trait Servers: Send + Sync + fmt::Debug {
     /// What stands at these numbers, in the order asked; `None` where nothing can be read any more.
     async fn get(&self, numbers: &[u64]) -> Result<Vec<Option<Entry>>, ChannelError>;
 
-    /// The last that stands below a number. Answered by whoever knows best what is stored.
+    /// The last entry below a number, as the server knows it that decides what is stored.
     async fn last_below(&self, number: u64) -> Result<Option<Entry>, ChannelError>;
 
     /// The first number appended at or after a time.

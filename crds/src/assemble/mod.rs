@@ -226,7 +226,7 @@ impl Assembled {
     }
 }
 
-/// The name by which an object sends events, which is a Trigger or a source of ours.
+/// The name by which a Trigger or a source of ours sends events.
 fn sender(reference: &Reference, documents: &[&Document]) -> Result<Pattern, Unresolved> {
     let Whose::Ours(kind @ (Kind::Trigger | Kind::Source(_))) =
         kinds::kind(&reference.api_version, &reference.kind)
