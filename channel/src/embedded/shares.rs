@@ -128,6 +128,15 @@ impl Shares {
         *self.barren.lock() = (!found).then(Instant::now);
         found
     }
+
+    /// A Broker has written progress. What it can give since then counts at once: the next producer is not
+    /// turned away for what an earlier look found.
+    pub(crate) fn progressed(&self, channel: &Embedded) {
+        let is_barren = self.barren.lock().is_some();
+        if is_barren && channel.can_give() {
+            *self.barren.lock() = None;
+        }
+    }
 }
 
 // === impl Waiters ===

@@ -282,7 +282,9 @@ impl Channel for Embedded {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), ChannelError> {
-        Ok(self.state.commit(changes).await?)
+        self.state.commit(changes).await?;
+        self.shares.progressed(self);
+        Ok(())
     }
 
     async fn due(&self, lane: LaneId, until: Timestamp, limit: usize) -> Result<Vec<Work>, ChannelError> {
