@@ -37,7 +37,7 @@ impl Files {
         Ok(())
     }
 
-    /// The database is closed, and its companions with it.
+    /// The database is about to be closed, and its companions to be removed with it.
     pub(super) fn closed(&self) {
         self.companions.lock().clear();
     }

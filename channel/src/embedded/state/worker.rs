@@ -144,9 +144,10 @@ impl Worker {
             tracing::debug!(%error, "the state of an idle broker stays open");
             return false;
         }
+        // Before SQLite removes its companions: who looks meanwhile must not miss them.
+        self.shared.files.closed();
         self.db = None;
         self.shared.is_open.store(false, Ordering::Release);
-        self.shared.files.closed();
         true
     }
 

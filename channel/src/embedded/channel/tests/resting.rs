@@ -40,6 +40,11 @@ async fn until_rests(channel: &Arc<Embedded>) {
     }
 }
 
+/// Keeps its upkeep from its next round, so that only the test puts it to rest.
+async fn untended(channel: &Embedded) -> tokio::sync::OwnedMutexGuard<()> {
+    channel.tending.clone().lock_owned().await
+}
+
 /// Ends it as a kill does. Its upkeep may have it in hand for a moment.
 async fn kill(channel: Arc<Embedded>) {
     while Arc::strong_count(&channel) > 1 {
@@ -188,6 +193,7 @@ async fn lanes_that_are_there_already_wake_nobody() {
     until_none_open(&brokers_of(folder.path())).await;
     assert!(channel.rests());
     // What is new, changed or back does wake it.
+    let _tending = untended(&channel).await;
     let another = LaneSpec {
         filter: "another".to_owned(),
         ..spec("b")
@@ -218,8 +224,7 @@ async fn a_look_at_rest_tells_what_needs_the_upkeep() {
     append(&*channel, &["a"]).await;
     settle_all(&channel).await;
     until_rests(&channel).await;
-    // The upkeep waits meanwhile.
-    let tending = channel.tending.lock().await;
+    let tending = untended(&channel).await;
     assert!(!channel.needs_upkeep(false), "all is in order");
     let database = brokers_of(folder.path()).join("shop/default/state.db");
     let aside = database.with_file_name("aside");
@@ -242,6 +247,7 @@ async fn a_resting_channel_that_a_command_wakes_leaves_the_rounds_and_rests_agai
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let channel = open(folder.path(), &clock);
     let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
+    let _tending = untended(&channel).await;
     until_rests(&channel).await;
     channel.enters_rounds();
     assert!(channel.look_at_rest(false));
@@ -275,6 +281,7 @@ async fn a_channel_that_owes_something_keeps_its_files() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
     let channel = open(folder.path(), &clock);
     let lane = channel.open_lanes(vec![spec("a")]).await.unwrap()[0].id;
+    let _tending = untended(&channel).await;
     append(&*channel, &["a"]).await;
     channel.rest().await;
     assert!(!channel.rests(), "an event that nobody has read");
