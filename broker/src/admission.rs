@@ -6,8 +6,9 @@ use std::sync::Arc;
 use millrace_access::Gate;
 use millrace_channel::{AppendError, Class, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
+use millrace_filter::Turns;
 use millrace_model::Mesh;
-use millrace_model::event_policy::Ruling;
+use millrace_model::event_policy::{FirstRefused, Ruling};
 use tokio::sync::watch;
 
 use crate::doors::{Door, Doors};
@@ -29,6 +30,8 @@ pub struct AdmissionParts {
     pub limits: Limits,
     /// The default for Brokers without a policy. `None`: clients do not log in, and policies are not asked.
     pub gate: Option<Arc<Gate>>,
+    /// Where filters of policies run that take long.
+    pub turns: Turns,
     /// Who is told what was accepted; `None` costs nothing.
     pub observer: Option<AcceptedObserver>,
     /// Where it is counted.
@@ -54,6 +57,7 @@ pub struct Admission {
     logs: Logs,
     limits: Limits,
     gate: Option<Arc<Gate>>,
+    turns: Turns,
     observer: Option<AcceptedObserver>,
 }
 
@@ -67,6 +71,7 @@ impl Admission {
             logs: parts.logs,
             limits: parts.limits,
             gate: parts.gate,
+            turns: parts.turns,
             observer: parts.observer,
         }
     }
@@ -93,10 +98,15 @@ impl Admission {
         if let Left::Nothing = left {
             return Ok(());
         }
-        match policies::first_refused(left, events.to_vec()).await {
+        match self.first_refused(left, events.to_vec()).await {
             None => Ok(()),
             Some(_) => Err(policies::refusal(&Ruling::NoneAllows, origin)),
         }
+    }
+
+    /// The place of the first event that the policies refuse.
+    pub(crate) async fn first_refused(&self, left: Left, events: Vec<Event>) -> FirstRefused {
+        policies::first_refused(left, events, &self.turns).await
     }
 
     /// The limits.

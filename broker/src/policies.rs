@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use millrace_event::{Event, ObjectName, Origin, Refusal};
+use millrace_filter::Turns;
 use millrace_model::EventPolicy;
 use millrace_model::event_policy::{
-    self, Beforehand, DefaultMode, FirstRefused, From, Later, Policies, Ruling,
+    self, Asking, Beforehand, DefaultMode, FirstRefused, From, Later, Policies, Ruling,
 };
 
 /// What policies still ask of events once their sender is known.
@@ -34,15 +35,15 @@ pub(crate) fn ask(
     }
 }
 
-/// The place of the first event that may not come in. What takes long is decided where that holds up nobody.
-pub(crate) async fn first_refused(left: Left, events: Vec<Event>) -> FirstRefused {
+/// The place of the first event that may not come in. What takes long is decided in turns with all that takes
+/// long.
+pub(crate) async fn first_refused(left: Left, events: Vec<Event>, turns: &Turns) -> FirstRefused {
     let Left::Filters(asked) = left else { return None };
     match event_policy::first_refused_briefly(&asked, &events) {
         Ok(found) => found,
         Err(Later) => {
-            let long = tokio::task::spawn_blocking(move || event_policy::first_refused(&asked, &events));
-            // A decision that was not made is none in favour.
-            long.await.unwrap_or(Some(0))
+            let asking = Asking::new(asked, events);
+            turns.work(asking, Asking::slice).await.refused()
         }
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_event::{Event, ObjectName};
+use millrace_filter::turns::SLICE;
 use millrace_filter::{Allowance, Compiled, Decision, Filter, Subject};
 
 /// A policy, with what it refers to looked up.
@@ -243,14 +244,19 @@ pub type FirstRefused = Option<usize>;
 /// Asks filters about events, within the time that there is on an I/O thread.
 ///
 /// # Errors
-/// It does not suffice: they must be asked again where there is time ([`first_refused`]).
+/// It does not suffice: they must be asked again where there is time ([`Asking`]).
 pub fn first_refused_briefly(asked: &[Arc<EventPolicy>], events: &[Event]) -> Result<FirstRefused, Later> {
     refused(asked, events, &Allowance::brief()).ok_or(Later)
 }
 
-/// Asks filters about events, however long it takes.
-pub fn first_refused(asked: &[Arc<EventPolicy>], events: &[Event]) -> FirstRefused {
-    refused(asked, events, &Allowance::unlimited()).unwrap_or(Some(0))
+/// Filters that are asked about events however long it takes, slice by slice.
+#[derive(Debug)]
+pub struct Asking {
+    asked: Vec<Arc<EventPolicy>>,
+    events: Vec<Event>,
+    /// The event, and the policy that is asked about it next.
+    at: (usize, usize),
+    refused: FirstRefused,
 }
 
 /// There was not the time for a decision.
@@ -275,14 +281,60 @@ pub fn decide(asked: &[Arc<EventPolicy>], event: &Event) -> Ruling {
 fn judge(asked: &[Arc<EventPolicy>], event: &Event, allowance: &Allowance) -> Option<Ruling> {
     let subject = Subject::new(event);
     for policy in asked {
-        let Some(filters) = &policy.compiled else { continue };
-        match filters.decide(&subject, allowance) {
+        match allows(policy, &subject, allowance) {
             Decision::Match => return Some(Ruling::AllowedBy(policy.name.clone())),
             Decision::Later => return None,
             Decision::NoMatch | Decision::TooMuchWork => {}
         }
     }
     Some(Ruling::NoneAllows)
+}
+
+fn allows(policy: &EventPolicy, subject: &Subject<'_>, allowance: &Allowance) -> Decision {
+    let filters = policy.compiled.as_ref();
+    filters.map_or(Decision::NoMatch, |filters| filters.decide(subject, allowance))
+}
+
+// === impl Asking ===
+
+impl Asking {
+    /// These policies about these events.
+    pub fn new(asked: Vec<Arc<EventPolicy>>, events: Vec<Event>) -> Self {
+        Self {
+            asked,
+            events,
+            at: (0, 0),
+            refused: None,
+        }
+    }
+
+    /// Works for about [`SLICE`] steps; returns whether all is decided.
+    pub fn slice(&mut self) -> bool {
+        let allowance = Allowance::unlimited();
+        while let Some(event) = self.events.get(self.at.0) {
+            let subject = Subject::new(event);
+            loop {
+                let Some(policy) = self.asked.get(self.at.1) else {
+                    self.refused = Some(self.at.0);
+                    return true;
+                };
+                if allowance.spent() >= SLICE {
+                    return false;
+                }
+                self.at.1 += 1;
+                if allows(policy, &subject, &allowance) == Decision::Match {
+                    break;
+                }
+            }
+            self.at = (self.at.0 + 1, 0);
+        }
+        true
+    }
+
+    /// The place of the first event that may not come in, once all is decided.
+    pub fn refused(&self) -> FirstRefused {
+        self.refused
+    }
 }
 
 // === impl Ruling ===
@@ -450,6 +502,36 @@ mod tests {
     }
 
     #[test]
+    fn costly_filters_are_asked_in_slices_and_decide_as_others_do() {
+        let costly = Filter::Cesql("subject LIKE '%a%b%c%d%e%f%g'".to_owned());
+        let costly: Vec<_> = (0..8)
+            .map(|nth| policy(&format!("p{nth}"), &["*"], vec![costly.clone()]))
+            .collect();
+        let long = Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .attribute("subject", &"abcdef".repeat(4_000))
+            .build()
+            .expect("valid");
+        let events = vec![long; 20];
+        assert_eq!(first_refused_briefly(&costly, &events), Err(Later));
+        let refused = |asked: &[Arc<EventPolicy>]| {
+            let (mut asking, mut slices) = (Asking::new(asked.to_vec(), events.clone()), 1);
+            while !asking.slice() {
+                slices += 1;
+            }
+            (asking.refused(), slices)
+        };
+        let (found, _) = refused(&costly);
+        assert_eq!(found, Some(0), "none of them holds");
+        let with_one = [&costly[..], &[policy("one", &["*"], exact("t"))]].concat();
+        let (found, slices) = refused(&with_one);
+        assert_eq!(found, None);
+        assert!(slices > 1, "{slices}");
+    }
+
+    #[test]
     fn of_a_batch_the_first_that_is_refused_is_named() {
         let asked = [policy("team", &["*"], exact("paid"))];
         let events = |types: &[&str]| types.iter().map(|ty| event(ty)).collect::<Vec<_>>();
@@ -460,8 +542,10 @@ mod tests {
             (&["x"], Some(0)),
         ] {
             let events = events(types);
-            assert_eq!(first_refused(&asked, &events), expected, "{types:?}");
             assert_eq!(first_refused_briefly(&asked, &events), Ok(expected), "{types:?}");
+            let mut asking = Asking::new(asked.to_vec(), events);
+            assert!(asking.slice());
+            assert_eq!(asking.refused(), expected, "{types:?}");
         }
     }
 }

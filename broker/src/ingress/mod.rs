@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::doors::Door;
-use crate::policies::{self, Left};
+use crate::policies::Left;
 
 /// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl Handler {
             who,
             left: left @ Left::Filters(_),
         }) = asked
-            && let Some(nth) = policies::first_refused(left, events.clone()).await
+            && let Some(nth) = self.admission.first_refused(left, events.clone()).await
         {
             let is_batch = events.len() > 1;
             let refusal = Box::new(refuse::policy(who, &Ruling::NoneAllows));

@@ -11,6 +11,7 @@ use millrace_channel::{
     AppendError, ChannelError, Class, Ends, Guarantees, Log, Logs, Position, Reader, Record,
 };
 use millrace_event::{Event, ObjectName, Timestamp};
+use millrace_filter::Turns;
 use millrace_model::{Broker, Mesh, OnFull, Retention};
 use millrace_serve::{BodyBudget, Drained, Listener, ListenerMetrics, Part};
 use parking_lot::Mutex;
@@ -158,6 +159,7 @@ pub(crate) fn admission(
     let mut registry = Registry::default();
     let admission = Admission::new(AdmissionParts {
         gate: None,
+        turns: Turns::new(1),
         mesh: receiver,
         logs,
         limits: Limits::default(),

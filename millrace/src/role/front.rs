@@ -133,11 +133,13 @@ impl Front {
         let memory = Memory::split(config.memory_budget, &limits, largest_call, config.answer_bytes());
         memory.register(&mut registry);
         let bodies = BodyBudget::new(memory.bodies.clone());
+        let turns = Turns::of_this_machine();
         let admission = Arc::new(Admission::new(AdmissionParts {
             mesh: given.admitted,
             logs: given.logs.clone(),
             limits,
             gate: gate.clone(),
+            turns: turns.clone(),
             observer: None,
             metrics: IngressMetrics::new(&mut registry),
         }));
@@ -178,7 +180,6 @@ impl Front {
             let metrics = IssuerMetrics::register(&mut registry);
             KeyKeeper::new(gate, connector.clone(), metrics)
         });
-        let turns = Turns::of_this_machine();
         let sources = Sources::new(millrace_sources::Parts {
             mesh: given.mesh.clone(),
             intake: admission.clone(),

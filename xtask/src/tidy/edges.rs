@@ -23,7 +23,10 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
         "trigger-dispatcher",
         &["budget", "event", "filter", "model", "channel", "delivery"],
     ),
-    ("broker", &["access", "event", "model", "channel", "serve"]),
+    (
+        "broker",
+        &["access", "event", "filter", "model", "channel", "serve"],
+    ),
     (
         "admin",
         &["access", "event", "filter", "model", "channel", "serve"],
