@@ -53,6 +53,8 @@ struct Address {
     secured: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authorities: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
 }
 
 const VERSION: u32 = 1;
@@ -134,7 +136,13 @@ impl From<File> for Kept {
                 secured: address.secured,
             };
             let authorities = Ok(address.authorities.map(Authorities::new));
-            Some((wanted, millrace_crds::Address { url, authorities }))
+            let audience = address.audience;
+            let found = millrace_crds::Address {
+                url,
+                authorities,
+                audience,
+            };
+            Some((wanted, found))
         };
         Self {
             objects: file.objects.into_iter().map(Arc::new).collect(),
@@ -160,6 +168,7 @@ impl From<&Kept> for File {
                 address: wanted.address.clone(),
                 secured: wanted.secured,
                 authorities: authorities.as_ref().map(text),
+                audience: found.audience.clone(),
             })
         };
         Self {
@@ -203,6 +212,7 @@ mod tests {
                     millrace_crds::Address {
                         url: Uri::from_static("https://ship.shop.svc/"),
                         authorities: Ok(Some(Authorities::new("of the shop"))),
+                        audience: Some("ship".to_owned()),
                     },
                 ),
             ]

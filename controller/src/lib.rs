@@ -15,8 +15,8 @@
 //!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
 //!    Triggers are gone.
 //! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run,
-//!    [`sinks`] how KafkaSinks stand, and [`lanes`] how Triggers do). [`mod@write`] writes those that
-//!    changed, and [`events`] tells of transitions. [`metrics`] counts.
+//!    [`sinks`] how KafkaSinks stand, [`lanes`] how Triggers do, and [`tokens`] as whom they deliver).
+//!    [`mod@write`] writes those that changed, and [`events`] tells of transitions. [`metrics`] counts.
 //!
 //! Nothing here opens channels or feeds lanes: whoever runs the mesh takes it from [`Controller::next`] and
 //! says with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -48,6 +48,7 @@ mod lanes;
 mod running;
 mod sinks;
 mod status;
+mod tokens;
 mod write;
 
 mod controller;
@@ -61,3 +62,4 @@ pub use controller::Controller;
 pub use deletions::Gone;
 pub use metrics::Metrics;
 pub use options::{Authentication, Options};
+pub use tokens::TokenRequests;

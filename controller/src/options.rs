@@ -1,5 +1,6 @@
 //! Which objects are served, and how they are shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Options {
     pub ensure_broker: Option<ObjectName>,
     /// References lead to no other namespace.
     pub same_namespace: bool,
+    /// The ServiceAccounts whose tokens deliveries show, by their namespaces.
+    pub accounts: BTreeMap<String, ObjectName>,
     /// Whether producers have to log in.
     pub authentication: Authentication,
     /// The folder where accepted documents are kept.

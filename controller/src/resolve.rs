@@ -86,6 +86,10 @@ impl Resolve for Resolver<'_> {
         self.options.may_refer(namespace, resource)
     }
 
+    fn account(&self, namespace: &str) -> Option<ObjectName> {
+        self.options.accounts.get(namespace).cloned()
+    }
+
     fn secret(&self, secret: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {
         Err(match self.secrets.get(secret) {
             Some(Standing::Complete) => NoSecret::NotFound,

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use millrace_crds::{ConditionStatus, Draft, Kind, Standing};
+use millrace_crds::{ConditionStatus, Draft, Kind, ShownToken, Standing};
 use millrace_model::{
     MissingSecret, NoSecret, NoTarget, ObjectName, SinkState, SourceKey, SourceState, Target, Unresolved,
 };
@@ -23,6 +23,7 @@ use crate::review::Question;
 use crate::running::{self, Running};
 use crate::sinks::Sinks;
 use crate::targets::Targets;
+use crate::tokens;
 
 /// What a status is made from, beside its draft.
 pub(crate) struct Scene<'a> {
@@ -51,23 +52,31 @@ pub(crate) struct Status {
 }
 
 /// The fields that are ours; others in a status are left alone.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 15] = [
     "observedGeneration",
     "conditions",
     "address",
     SUBSCRIBER[0],
     SUBSCRIBER[1],
+    SUBSCRIBER[2],
     DEAD_LETTER[0],
     DEAD_LETTER[1],
+    DEAD_LETTER[2],
     SINK[0],
     SINK[1],
+    SINK[2],
+    "auth",
     "policies",
     "from",
 ];
-/// Where events go, and who vouches for that: as Knative names the fields.
-const SUBSCRIBER: [&str; 2] = ["subscriberUri", "subscriberCACerts"];
-const DEAD_LETTER: [&str; 2] = ["deadLetterSinkUri", "deadLetterSinkCACerts"];
-const SINK: [&str; 2] = ["sinkUri", "sinkCACerts"];
+/// Where events go, who vouches for that, and whom tokens for it are for: as Knative names the fields.
+const SUBSCRIBER: [&str; 3] = ["subscriberUri", "subscriberCACerts", "subscriberAudience"];
+const DEAD_LETTER: [&str; 3] = [
+    "deadLetterSinkUri",
+    "deadLetterSinkCACerts",
+    "deadLetterSinkAudience",
+];
+const SINK: [&str; 3] = ["sinkUri", "sinkCACerts", "sinkAudience"];
 /// The group and version of policies.
 const POLICY_VERSION: &str = "eventing.knative.dev/v1alpha1";
 /// Not yet in the mesh in effect.
@@ -87,6 +96,7 @@ impl Status {
             }
             Standing::Broker {
                 dead_letter,
+                dead_letter_token,
                 policies,
             } => {
                 let url = scene.options.address(&draft.key.name);
@@ -96,7 +106,8 @@ impl Status {
                     address["audience"] = audience.into();
                 }
                 fields.push(("address", address));
-                fields.extend(dead_letter.iter().flat_map(|sink| scene.place(DEAD_LETTER, sink)));
+                let of_sink = |sink| scene.place(DEAD_LETTER, sink, dead_letter_token);
+                fields.extend(dead_letter.iter().flat_map(of_sink));
                 if !policies.is_empty() {
                     let policies = policies.iter().map(|(name, _)| name.name());
                     let all = policies.map(|name| json!({"apiVersion": POLICY_VERSION, "name": name}));
@@ -109,10 +120,15 @@ impl Status {
             Standing::Trigger {
                 subscriber,
                 dead_letter,
+                tokens,
                 ..
             } => {
-                fields.extend(scene.place(SUBSCRIBER, subscriber));
-                fields.extend(dead_letter.iter().flat_map(|sink| scene.place(DEAD_LETTER, sink)));
+                fields.extend(scene.place(SUBSCRIBER, subscriber, &tokens.subscriber));
+                let of_sink = |sink| scene.place(DEAD_LETTER, sink, &tokens.dead_letter);
+                fields.extend(dead_letter.iter().flat_map(of_sink));
+                let shown = [&tokens.subscriber, &tokens.dead_letter];
+                fields.extend(tokens::auth(&shown));
+                conditions.push(tokens::identity(&shown, scene.options));
                 let sinks = dead_letter.iter().chain([subscriber]);
                 let missing: Vec<_> = sinks.filter_map(lacking).cloned().collect();
                 scene.say_command(&mut conditions, &missing);
@@ -126,8 +142,9 @@ impl Status {
                 fields.push(("from", json!(from)));
                 conditions.push(scene.authentication());
             }
-            Standing::Source { sink, missing } => {
-                fields.extend(scene.place(SINK, sink));
+            Standing::Source { sink, token, missing } => {
+                fields.extend(scene.place(SINK, sink, token));
+                fields.extend(tokens::auth(&[token]));
                 scene.say_command(&mut conditions, missing);
                 conditions
                     .extend(Question::of(entry, scene.options).map(|question| scene.permission(&question)));
@@ -206,13 +223,20 @@ impl Scene<'_> {
         (condition.reason, condition.message) = (reason.to_owned(), message);
     }
 
-    /// Where a target is reached, and who vouches for it, as fields of a status.
+    /// Where a target is reached, who vouches for it, and whom tokens for it are for, as fields of a status.
     fn place(
         &self,
-        [uri, certificates]: [&'static str; 2],
+        [uri, certificates, audience]: [&'static str; 3],
         target: &Result<Target, NoTarget>,
+        token: &ShownToken,
     ) -> Vec<(&'static str, Value)> {
-        match target {
+        let of_broker = match target {
+            Ok(Target::Broker(broker)) => self.options.audience(broker),
+            Ok(_) | Err(_) => None,
+        };
+        let told = token.audience().map(str::to_owned).or(of_broker);
+        let told = told.map(|told| (audience, json!(told)));
+        let place = match target {
             Ok(Target::Http {
                 uri: url,
                 authorities,
@@ -225,8 +249,9 @@ impl Scene<'_> {
             }
             Ok(Target::Broker(broker)) => vec![(uri, json!(self.options.address(broker)))],
             // A topic has no URL.
-            Ok(Target::Kafka(_)) | Err(_) => Vec::new(),
-        }
+            Ok(Target::Kafka(_)) | Err(_) => return Vec::new(),
+        };
+        place.into_iter().chain(told).collect()
     }
 
     /// Whether the data plane runs this generation.

@@ -242,10 +242,14 @@ fn address(said: &Value) -> Option<(Option<String>, Address)> {
     if url.host().is_none() || url.scheme().is_none() {
         return None;
     }
-    let certificates = said["CACerts"].as_str().filter(|text| !text.is_empty());
-    let authorities = certificates.map(authorities).transpose();
-    let name = said["name"].as_str().filter(|name| !name.is_empty());
-    Some((name.map(str::to_owned), Address { url, authorities }))
+    let text = |field: &str| said[field].as_str().filter(|text| !text.is_empty());
+    let authorities = text("CACerts").map(authorities).transpose();
+    let found = Address {
+        url,
+        authorities,
+        audience: text("audience").map(str::to_owned),
+    };
+    Some((text("name").map(str::to_owned), found))
 }
 
 fn ready(status: &Value) -> Option<bool> {

@@ -61,4 +61,6 @@ pub use load::{Loaded, load, load_for_cluster, load_text};
 pub use problem::{Code, Mark, Problem, Remark};
 pub use report::Origin;
 pub use resolve::{Address, Resolve, Wanted};
-pub use status::{Condition, ConditionStatus, ConditionType, Draft, Reason, Standing};
+pub use status::{
+    Condition, ConditionStatus, ConditionType, Draft, Reason, ShownToken, Standing, TriggerTokens,
+};

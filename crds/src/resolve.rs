@@ -25,6 +25,8 @@ pub struct Address {
     pub url: Uri,
     /// Who vouches for it, as the resource says. The error is a sentence: certificates that cannot be used.
     pub authorities: Result<Option<Authorities>, String>,
+    /// Whom a token has to be for that is shown there, where the resource says it.
+    pub audience: Option<String>,
 }
 
 /// Looks up what is not among the documents. An answer is data; the sentences are the `Display` of
@@ -44,6 +46,11 @@ pub trait Resolve {
     /// Whether documents of that namespace may refer to this resource. It is asked for every reference.
     fn may_refer(&self, _namespace: &str, _resource: &Reference) -> bool {
         true
+    }
+
+    /// The ServiceAccount whose tokens deliveries of that namespace may show; `None`: they show none.
+    fn account(&self, _namespace: &str) -> Option<ObjectName> {
+        None
     }
 
     /// An entry of a Secret. Secrets among the documents are not asked for.
@@ -69,10 +76,13 @@ impl Wanted {
 // === impl Address ===
 
 impl From<Uri> for Address {
-    /// A URL for which nobody else vouches.
+    /// A URL for which nobody else vouches, and that asks for no token.
     fn from(url: Uri) -> Self {
-        let authorities = Ok(None);
-        Self { url, authorities }
+        Self {
+            url,
+            authorities: Ok(None),
+            audience: None,
+        }
     }
 }
 

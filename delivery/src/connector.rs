@@ -8,7 +8,7 @@ use millrace_model::Authorities;
 use millrace_secrets::{SecretReader, SecretRule};
 use rustls::pki_types::CertificateDer;
 
-use crate::auth::{Auth, Auths};
+use crate::auth::{AccountTokens, Auth, Auths};
 use crate::connection::Connection;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
@@ -129,6 +129,12 @@ impl Connector {
     /// given before. Connections that are open go on.
     pub fn trust(&self, bundles: Option<&Authorities>) {
         self.shared.tls.trust(bundles);
+    }
+
+    /// Asks that cluster for the tokens of its ServiceAccounts that deliveries show. Whoever says so first
+    /// counts.
+    pub fn ask_cluster(&self, cluster: Arc<dyn AccountTokens>) {
+        self.shared.auths.ask_cluster(cluster);
     }
 
     /// The guard that is asked about each address: for code that connects by itself.

@@ -52,7 +52,7 @@ mod tls_words;
 mod trust;
 
 pub use attempt::Request;
-pub use auth::{Auth, Sender};
+pub use auth::{AccountTokens, Auth, Issued, Sender};
 pub use connection::Connection;
 pub use connector::{Connector, ConnectorOptions, Share};
 pub use endpoint::To;

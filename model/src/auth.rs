@@ -1,6 +1,7 @@
 //! How a delivery proves who sends it: credentials, a client certificate, and a signature.
 
 use http::Uri;
+use millrace_event::ObjectName;
 
 use crate::Secret;
 
@@ -32,6 +33,17 @@ pub enum Credentials<S = Secret> {
     OAuth2(Box<OAuth2<S>>),
     /// A signature of the request, as AWS wants it.
     AwsSigV4(Box<AwsSigV4<S>>),
+    /// A token of a ServiceAccount.
+    Account(Box<AccountToken>),
+}
+
+/// A token by which a cluster vouches for one of its ServiceAccounts, as OpenID Connect has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccountToken {
+    /// The ServiceAccount.
+    pub account: ObjectName,
+    /// Whom the token is for. Nobody else takes it.
+    pub audience: String,
 }
 
 /// How requests are signed for AWS (Signature Version 4).
@@ -151,6 +163,7 @@ impl<S> Credentials<S> {
                 secret_access_key: find(&aws.secret_access_key),
                 session_token: aws.session_token.as_ref().map(find),
             })),
+            Self::Account(token) => Credentials::Account(token.clone()),
         }
     }
 
@@ -163,6 +176,8 @@ impl<S> Credentials<S> {
                 let keys = [&aws.access_key_id, &aws.secret_access_key];
                 keys.into_iter().chain(&aws.session_token).collect()
             }
+            // It is had of the cluster, when it is needed.
+            Self::Account(_) => Vec::new(),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! Promise: the account of the chart may do what Millrace needs and nothing more, whatever the values say.
 
 use anyhow::{Context as _, ensure};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
 use millrace_tests::helm::combinations::{COMBINATIONS, TEAM};
 use millrace_tests::helm::{Helm, NAMESPACE, name, of_kind};
 use millrace_tests::kube::access;
 use millrace_tests::{Kube, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Writing is status, Kubernetes Events, questions about rights, and the default Broker.
-const WRITES: [[&str; 3]; 8] = [
+/// Writing is status, Kubernetes Events, questions about rights, the default Broker, and tokens of accounts
+/// that are named.
+const WRITES: [[&str; 3]; 9] = [
     [
         "patch",
         "eventing.knative.dev",
@@ -25,7 +30,10 @@ const WRITES: [[&str; 3]; 8] = [
     ["create", "authorization.k8s.io", "subjectaccessreviews"],
     ["create", "authorization.k8s.io", "localsubjectaccessreviews"],
     ["create", "eventing.knative.dev", "brokers"],
+    ["create", "", TOKENS],
 ];
+/// Who may create these of an account is that account.
+const TOKENS: &str = "serviceaccounts/token";
 
 #[tokio::test]
 async fn no_role_of_the_account_writes_more_or_reads_secrets_everywhere() -> anyhow::Result<()> {
@@ -88,6 +96,8 @@ fn judge(rule: &Value, is_everywhere: bool) -> anyhow::Result<()> {
         });
         let creates_brokers = resource == "brokers" && verb == "create";
         ensure!(!creates_brokers || !is_everywhere, "{rule} holds everywhere");
+        let is_of_one = texts("resourceNames").len() == 1 && !is_everywhere;
+        ensure!(resource != TOKENS || is_of_one, "{rule} is of no one account");
         ensure!(
             (reads || writes) && resource != "*" && group != "*",
             "{rule}: {verb} {group}/{resource}"
@@ -101,15 +111,7 @@ async fn the_account_may_do_what_it_needs_and_nothing_else() -> anyhow::Result<(
     let (Some(helm), Some(kube)) = (Helm::alone()?, Kube::start().await?) else {
         return Ok(());
     };
-    kube.namespace(NAMESPACE).await?;
-    kube.namespace(TEAM).await?;
-    for object in helm.template(&[]).await? {
-        let kind = object["kind"].as_str().unwrap_or_default();
-        if kind == "ServiceAccount" || object["apiVersion"] == "rbac.authorization.k8s.io/v1" {
-            kube.apply(&object).await?;
-        }
-    }
-    let client = access::client(&kube.kubeconfig_of(NAMESPACE, "millrace").await?).await?;
+    let client = account(&helm, &kube, &[]).await?;
     let eventing = "eventing.knative.dev";
     for action in [
         ["watch", eventing, "brokers", ""],
@@ -146,4 +148,51 @@ async fn the_account_may_do_what_it_needs_and_nothing_else() -> anyhow::Result<(
         ensure!(!access::may(&client, action).await?, "{action:?} is allowed");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_account_gets_tokens_of_the_accounts_that_are_named_and_of_no_others() -> anyhow::Result<()> {
+    let (Some(helm), Some(kube)) = (Helm::alone()?, Kube::start().await?) else {
+        return Ok(());
+    };
+    let client = account(&helm, &kube, &[r#"oidc.serviceAccounts=["team-a/deliverer"]"#]).await?;
+    for (namespace, name) in [(TEAM, "deliverer"), (TEAM, "other"), ("default", "deliverer")] {
+        let metadata = json!({"name": name, "namespace": namespace});
+        kube.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}))
+            .await?;
+    }
+    let ask = |namespace: &'static str, name: &'static str| {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        async move {
+            let spec = json!({"spec": {"audiences": ["somebody"]}});
+            let request: TokenRequest = serde_json::from_value(spec)?;
+            let asked = accounts
+                .create_token_request(name, &PostParams::default(), &request)
+                .await;
+            Ok(asked.is_ok().then_some(()))
+        }
+    };
+    // The API server learns of a role a little later.
+    wait_until("the token of the account that is named", || {
+        ask(TEAM, "deliverer")
+    })
+    .await?;
+    for (namespace, name) in [(TEAM, "other"), ("default", "deliverer"), (NAMESPACE, "millrace")] {
+        let given: anyhow::Result<Option<()>> = ask(namespace, name).await;
+        ensure!(given?.is_none(), "a token of {namespace}/{name} is given");
+    }
+    Ok(())
+}
+
+/// A client with the rights of the chart's account, as these values give them.
+async fn account(helm: &Helm, kube: &Kube, values: &[&str]) -> anyhow::Result<kube::Client> {
+    kube.namespace(NAMESPACE).await?;
+    kube.namespace(TEAM).await?;
+    for object in helm.template(values).await? {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        if kind == "ServiceAccount" || object["apiVersion"] == "rbac.authorization.k8s.io/v1" {
+            kube.apply(&object).await?;
+        }
+    }
+    access::client(&kube.kubeconfig_of(NAMESPACE, "millrace").await?).await
 }

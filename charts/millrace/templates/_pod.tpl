@@ -40,6 +40,9 @@
 {{- range .Values.egress.deny }}
 - {{ printf "--egress-deny=%s" . | quote }}
 {{- end }}
+{{- range .Values.oidc.serviceAccounts }}
+- --oidc-service-account={{ . }}
+{{- end }}
 {{- with include "millrace.defaultBroker" . }}
 - --ensure-broker={{ . }}
 {{- end }}

@@ -6,8 +6,9 @@ mod kafka_sinks;
 mod membership;
 mod readiness;
 mod sources;
+mod tokens;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -69,6 +70,7 @@ impl World {
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,
                 same_namespace: false,
+                accounts: BTreeMap::new(),
                 authentication: Authentication::none(),
                 kept: PathBuf::new(),
             },

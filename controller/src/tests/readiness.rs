@@ -41,6 +41,7 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
             "Delivering=True Delivering",
             "DependencyReady=True DependencyNotConfigured",
             "NothingParked=True NothingParked",
+            "OIDCIdentityCreated=True NotEnabled deliveries show no token of OpenID Connect: Millrace runs without --oidc-service-account",
             "Ready=True Ready",
             "SubscriberResolved=True Resolved",
             "SubscriptionReady=True Subscribed",

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use http::Uri;
 use millrace_event::ObjectName;
+use millrace_model::auth::AccountToken;
 use millrace_model::{
-    Auth, Backend, JetStream, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses, Reference,
-    Secret, Target, Unresolved,
+    Auth, Backend, Credentials, JetStream, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses,
+    Reference, Secret, Target, Unresolved,
 };
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::document::secret::SecretRef;
 use crate::document::{Content, Document};
 use crate::problem::shown;
 use crate::resolve::{Resolve, Wanted};
+use crate::status::ShownToken;
 
 /// The documents by name, and who knows the rest.
 pub(super) struct Lookup<'a> {
@@ -33,6 +35,31 @@ pub(super) struct Lookup<'a> {
 
 /// A sink of Kafka, one value for all that send there, and the secrets that it lacks.
 type FoundSink = (Arc<KafkaSink>, Vec<MissingSecret>);
+
+/// A target, and what deliveries there show.
+pub(super) struct Proven {
+    /// The target.
+    pub(super) target: Result<Target, NoTarget>,
+    /// A secret that is shown there and is nowhere.
+    pub(super) missing: Option<MissingSecret>,
+    pub(super) auth: Option<Arc<Auth>>,
+    pub(super) token: ShownToken,
+}
+
+// === impl Proven ===
+
+impl Proven {
+    /// The target, if there is what is to be shown: nothing is sent unproven.
+    pub(super) fn target(&self) -> Result<Target, NoTarget> {
+        match &self.missing {
+            Some(missing) => self
+                .target
+                .clone()
+                .and_then(|_| Err(NoTarget::NoSecret(missing.clone()))),
+            None => self.target.clone(),
+        }
+    }
+}
 
 // === impl Lookup ===
 
@@ -112,20 +139,16 @@ impl<'a> Lookup<'a> {
         Backend::JetStream(Box::new(jetstream))
     }
 
-    /// The sink of a source, which may name none.
-    pub(super) fn sink(&self, destination: Option<&Destination>, home: &str) -> Result<Target, NoTarget> {
-        let target = |destination| self.target(destination, home);
-        destination.map_or(Err(NoTarget::NotNamed), target)
-    }
-
-    /// Where a destination of a document in the namespace `home` leads.
-    pub(super) fn target(&self, destination: &Destination, home: &str) -> Result<Target, NoTarget> {
+    /// Where a destination of a document in the namespace `home` leads, and whom tokens for it are for.
+    fn target(&self, destination: &Destination, home: &str) -> Result<(Target, Option<String>), NoTarget> {
+        let own_audience = destination.audience.clone();
         let (wanted, relative) = match &destination.place {
             Place::Url(uri) => {
-                return Ok(Target::Http {
+                let target = Target::Http {
                     uri: uri.clone(),
                     authorities: destination.authorities.clone(),
-                });
+                };
+                return Ok((target, own_audience));
             }
             Place::Resource(wanted, relative) => (wanted, relative),
         };
@@ -137,11 +160,11 @@ impl<'a> Lookup<'a> {
         if is_broker(resource) && self.brokers.contains_key(&resource.name) {
             let broker = self.broker(resource)?;
             has_address(wanted).map_err(unresolved)?;
-            return Ok(Target::Broker(broker.broker.name.clone()));
+            return Ok((Target::Broker(broker.broker.name.clone()), None));
         }
         if is_kafka_sink(resource) && self.kafka_sinks.contains_key(&resource.name) {
             no_address(wanted).map_err(unresolved)?;
-            return self.topic(resource);
+            return Ok((self.topic(resource)?, None));
         }
         let address = self.resolve.address(wanted).map_err(unresolved)?;
         // What the document says counts more than what the resource says.
@@ -152,7 +175,10 @@ impl<'a> Lookup<'a> {
                 .map_err(|why| unresolved(Unresolved::BadCertificates(why)))?,
         };
         let uri = join(&address.url, relative).map_err(unresolved)?;
-        Ok(Target::Http { uri, authorities })
+        Ok((
+            Target::Http { uri, authorities },
+            own_audience.or(address.audience),
+        ))
     }
 
     /// The topic of a sink of Kafka among the documents.
@@ -191,29 +217,49 @@ impl<'a> Lookup<'a> {
 
     /// What deliveries show, and the first of its secrets that is nowhere. One that has not been looked up
     /// yet is named only if there is no other.
-    pub(super) fn auth(&self, read: &AuthRef) -> (Arc<Auth>, Option<MissingSecret>) {
+    fn auth(&self, read: &AuthRef) -> (Auth, Option<MissingSecret>) {
         let mut missing = Vec::new();
         let auth = read.map(&mut |word| match word {
             Word::Plain(text) => Secret::Value(text.as_bytes().into()),
             Word::Secret(secret) => self.secret(secret, &mut missing),
         });
-        (Arc::new(auth), worst(missing))
+        (auth, worst(missing))
     }
 
-    /// A target, and what deliveries there show. Without that there is no target: nothing is sent unproven.
+    /// A target, and what deliveries there show. A document may name none.
     pub(super) fn proven(
         &self,
-        destination: &Destination,
+        destination: Option<&Destination>,
         home: &str,
         read: Option<&AuthRef>,
-    ) -> (Result<Target, NoTarget>, Option<Arc<Auth>>) {
-        let target = self.target(destination, home);
-        match read.map(|read| self.auth(read)) {
-            None => (target, None),
-            Some((auth, None)) => (target, Some(auth)),
-            Some((auth, Some(missing))) => {
-                (target.and_then(|_| Err(NoTarget::NoSecret(missing))), Some(auth))
+    ) -> Proven {
+        let found = destination.map_or(Err(NoTarget::NotNamed), |to| self.target(to, home));
+        let (target, audience) = match found {
+            Ok((target, audience)) => (Ok(target), audience),
+            Err(why) => (Err(why), None),
+        };
+        let (auth, missing) = read.map(|read| self.auth(read)).unzip();
+        let token = self.token(home, audience, auth.as_ref());
+        Proven {
+            target,
+            missing: missing.flatten(),
+            auth: with_token(auth, &token).map(Arc::new),
+            token,
+        }
+    }
+
+    /// The token that deliveries from the namespace `home` show to whoever has this audience.
+    fn token(&self, home: &str, audience: Option<String>, auth: Option<&Auth>) -> ShownToken {
+        let Some(audience) = audience else {
+            return ShownToken::NoAudience;
+        };
+        match self.resolve.account(home) {
+            None => ShownToken::NoAccount(audience),
+            // The header has one place, and the document says what stands there.
+            Some(_) if auth.is_some_and(|auth| auth.credentials.is_some()) => {
+                ShownToken::OtherCredentials(audience)
             }
+            Some(account) => ShownToken::Of(Box::new(AccountToken { account, audience })),
         }
     }
 
@@ -227,6 +273,19 @@ impl<'a> Lookup<'a> {
             None => self.resolve.secret(name, key),
         }
     }
+}
+
+/// What is shown, with the token.
+fn with_token(auth: Option<Auth>, token: &ShownToken) -> Option<Auth> {
+    let ShownToken::Of(token) = token else { return auth };
+    let (certificate, signing_keys) = auth
+        .map(|auth| (auth.certificate, auth.signing_keys))
+        .unwrap_or_default();
+    Some(Auth {
+        credentials: Some(Credentials::Account(token.clone())),
+        certificate,
+        signing_keys,
+    })
 }
 
 /// Whether a Broker of the mesh has the address that is wanted. It is reached without any, so each name that

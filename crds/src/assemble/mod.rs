@@ -19,7 +19,7 @@ use millrace_model::{
     Broker, EventPolicy, Mesh, MissingSecret, NoTarget, Reference, Source, Trigger, Unresolved,
 };
 
-use self::lookup::Lookup;
+use self::lookup::{Lookup, Proven};
 use crate::document::broker::BrokerDocument;
 use crate::document::event_policy::{From, PolicyDocument, To};
 use crate::document::kinds::{self, Kind, Whose};
@@ -27,7 +27,7 @@ use crate::document::source::SourceDocument;
 use crate::document::trigger::TriggerDocument;
 use crate::document::{Content, Document};
 use crate::resolve::Resolve;
-use crate::status::{Draft, Standing};
+use crate::status::{Draft, Standing, TriggerTokens};
 
 /// What becomes of documents.
 #[derive(Debug, Default)]
@@ -82,13 +82,12 @@ impl Assembled {
             .brokers
             .entry(broker.name.clone())
             .or_insert_with(|| Arc::new(broker));
+        let (home, auth) = (read.broker.name.namespace(), read.dead_letter_auth.as_ref());
         let sink = read.delivery.own_sink();
+        let sink = sink.map(|sink| lookup.proven(Some(sink), home, auth));
         Standing::Broker {
-            dead_letter: sink.map(|sink| {
-                lookup
-                    .proven(sink, read.broker.name.namespace(), read.dead_letter_auth.as_ref())
-                    .0
-            }),
+            dead_letter: sink.as_ref().map(Proven::target),
+            dead_letter_token: sink.map(|sink| sink.token).unwrap_or_default(),
             policies: Vec::new(),
         }
     }
@@ -98,16 +97,16 @@ impl Assembled {
         let defaults = broker.as_ref().ok().map(|broker| &broker.delivery);
         let sink = read.delivery.dead_letter(defaults);
         let home = read.name.namespace();
-        let (subscriber, subscriber_auth) =
-            lookup.proven(&read.subscriber, home, read.subscriber_auth.as_ref());
+        let subscriber = lookup.proven(Some(&read.subscriber), home, read.subscriber_auth.as_ref());
         // Whoever names a sink says what it is shown.
         let of_sink = match (read.delivery.own_sink(), &broker) {
             (Some(_), _) => read.dead_letter_auth.as_ref(),
             (None, Ok(broker)) => broker.dead_letter_auth.as_ref(),
             (None, Err(_)) => None,
         };
-        let sink = sink.map(|sink| lookup.proven(&sink.destination, home, of_sink));
-        let (dead_letter, dead_letter_auth) = sink.unzip();
+        let sink = sink.map(|sink| lookup.proven(Some(&sink.destination), home, of_sink));
+        let dead_letter = sink.as_ref().map(Proven::target);
+        let (dead_letter_auth, dead_letter_token) = sink.map(|sink| (sink.auth, sink.token)).unzip();
         let trigger = Trigger {
             name: read.name.clone(),
             uid: document.uid.clone(),
@@ -115,8 +114,8 @@ impl Assembled {
             broker: read.broker.name.clone(),
             filters: read.filters.clone(),
             compiled: Arc::clone(&read.compiled),
-            subscriber: subscriber.clone(),
-            subscriber_auth,
+            subscriber: subscriber.target(),
+            subscriber_auth: subscriber.auth.clone(),
             dead_letter: dead_letter.clone(),
             dead_letter_auth: dead_letter_auth.flatten(),
             delivery: read.delivery.policy(defaults),
@@ -130,8 +129,12 @@ impl Assembled {
             .or_insert_with(|| Arc::new(trigger));
         Standing::Trigger {
             broker: broker.map(|broker| broker.broker.name.clone()),
-            subscriber,
+            subscriber: subscriber.target(),
             dead_letter,
+            tokens: Box::new(TriggerTokens {
+                subscriber: subscriber.token,
+                dead_letter: dead_letter_token.unwrap_or_default(),
+            }),
         }
     }
 
@@ -193,17 +196,13 @@ impl Assembled {
         let spec = read
             .spec
             .with_secrets(&mut |secret| lookup.secret(secret, &mut missing));
-        let sink = lookup.sink(read.sink.as_ref(), read.name.namespace());
-        let (sink_auth, lacking) = read.sink_auth.as_ref().map(|read| lookup.auth(read)).unzip();
-        let lacking = lacking.flatten();
-        missing.extend(lacking.clone());
+        let home = read.name.namespace();
+        let sink = lookup.proven(read.sink.as_ref(), home, read.sink_auth.as_ref());
+        missing.extend(sink.missing.clone());
         let source = Source {
             name: read.name.clone(),
-            sink: match lacking {
-                Some(lacking) => sink.clone().and_then(|_| Err(NoTarget::NoSecret(lacking))),
-                None => sink.clone(),
-            },
-            sink_auth,
+            sink: sink.target(),
+            sink_auth: sink.auth,
             overrides: read.overrides.clone(),
             spec,
         };
@@ -211,7 +210,11 @@ impl Assembled {
             .sources
             .entry(source.key())
             .or_insert_with(|| Arc::new(source));
-        Standing::Source { sink, missing }
+        Standing::Source {
+            sink: sink.target,
+            token: sink.token,
+            missing,
+        }
     }
 
     fn kafka_sink(&mut self, name: &ObjectName, lookup: &Lookup<'_>) -> Standing {

@@ -251,6 +251,7 @@ mod tests {
         let destination = Destination {
             place: Place::Url(format!("http://{name}/").parse().expect("a URL")),
             authorities: None,
+            audience: None,
         };
         Some(Sink {
             destination,

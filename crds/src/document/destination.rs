@@ -21,6 +21,8 @@ pub(crate) struct Destination {
     pub(crate) place: Place,
     /// Who vouches for it (`CACerts`).
     pub(crate) authorities: Option<Authorities>,
+    /// Whom a token has to be for that is shown there.
+    pub(crate) audience: Option<String>,
 }
 
 /// What a destination names.
@@ -56,12 +58,9 @@ impl Destination {
         let uri = object.take("uri");
         let certificates = object.take("CACerts");
         let authorities = certificates.and_then(|field| vouching(&field, report));
-        if let Some(field) = object.take("audience")
-            && field.text(report).is_some_and(|text| !text.is_empty())
-        {
-            let message = "`audience` is not supported by this version";
-            field.refuse(report, Code::NotSupported, message);
-        }
+        // An empty text says nothing, as in Knative.
+        let audience = object.text("audience", report);
+        let audience = audience.filter(|text| !text.is_empty());
         if reference.is_none() && uri.is_none() {
             report.problem(
                 object.at(),
@@ -79,7 +78,11 @@ impl Destination {
                 place.map(|place| place.secured(authorities.is_some()))
             }
         }?;
-        Some(Self { place, authorities })
+        Some(Self {
+            place,
+            authorities,
+            audience: audience.map(str::to_owned),
+        })
     }
 
     /// The resource whose address is asked for.

@@ -150,6 +150,7 @@ impl Draft {
             Standing::Broker {
                 dead_letter,
                 policies,
+                ..
             } => with_ready(vec![
                 dead_letter_sink(dead_letter.as_ref()),
                 Condition::of(ConditionType::EventPoliciesReady, lost_policy(policies)),
@@ -162,12 +163,13 @@ impl Draft {
                 broker,
                 subscriber,
                 dead_letter,
+                ..
             } => with_ready(vec![
                 Condition::of(ConditionType::BrokerReady, broker.as_ref().err().map(lost_broker)),
                 resolved(ConditionType::SubscriberResolved, subscriber),
                 dead_letter_sink(dead_letter.as_ref()),
             ]),
-            Standing::Source { sink, missing } => with_ready(vec![
+            Standing::Source { sink, missing, .. } => with_ready(vec![
                 resolved(ConditionType::SinkProvided, sink),
                 Condition::of(
                     ConditionType::SecretsResolved,

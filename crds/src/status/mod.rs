@@ -9,6 +9,7 @@ pub(crate) mod remarks;
 pub use conditions::{Condition, ConditionStatus, ConditionType, Reason};
 
 use millrace_event::ObjectName;
+use millrace_model::auth::AccountToken;
 use millrace_model::{MissingSecret, NoTarget, Target};
 
 use crate::document::kinds::Key;
@@ -28,6 +29,29 @@ pub struct Draft {
     pub standing: Standing,
 }
 
+/// Whether deliveries show a token of a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ShownToken {
+    /// None: the target names no audience, is no URL, or is not known.
+    #[default]
+    NoAudience,
+    /// None for this audience: no ServiceAccount of the namespace may be used for that.
+    NoAccount(String),
+    /// None for this audience: the document names other credentials.
+    OtherCredentials(String),
+    /// This one.
+    Of(Box<AccountToken>),
+}
+
+/// The tokens that the targets of a Trigger are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TriggerTokens {
+    /// The subscriber.
+    pub subscriber: ShownToken,
+    /// The dead-letter sink.
+    pub dead_letter: ShownToken,
+}
+
 /// How a document stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
@@ -37,6 +61,8 @@ pub enum Standing {
     Broker {
         /// Its dead-letter sink, if it names one.
         dead_letter: Option<Result<Target, NoTarget>>,
+        /// The token that this sink is shown.
+        dead_letter_token: ShownToken,
         /// The policies that are bound to it, and whether all whom each names are known.
         policies: Vec<(ObjectName, bool)>,
     },
@@ -55,11 +81,15 @@ pub enum Standing {
         subscriber: Result<Target, NoTarget>,
         /// Where events go that are given up: its own sink, or its Broker's.
         dead_letter: Option<Result<Target, NoTarget>>,
+        /// The tokens that these are shown.
+        tokens: Box<TriggerTokens>,
     },
     /// A source.
     Source {
         /// Where its events go.
         sink: Result<Target, NoTarget>,
+        /// The token that the sink is shown.
+        token: ShownToken,
         /// The secrets that it lacks.
         missing: Vec<MissingSecret>,
     },
@@ -68,4 +98,17 @@ pub enum Standing {
         /// The secrets that it lacks.
         missing: Vec<MissingSecret>,
     },
+}
+
+// === impl ShownToken ===
+
+impl ShownToken {
+    /// The audience of the target.
+    pub fn audience(&self) -> Option<&str> {
+        match self {
+            Self::NoAudience => None,
+            Self::NoAccount(audience) | Self::OtherCredentials(audience) => Some(audience),
+            Self::Of(token) => Some(&token.audience),
+        }
+    }
 }

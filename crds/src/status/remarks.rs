@@ -6,7 +6,7 @@ use millrace_model::{
     Auth, Mesh, MissingSecret, NoSecret, NoTarget, SourceKey, SourceSpec, Target, Unresolved,
 };
 
-use super::{Draft, Standing};
+use super::{Draft, ShownToken, Standing};
 use crate::document::auth;
 use crate::document::delivery::DeliverySpec;
 use crate::document::kinds::Kind;
@@ -42,6 +42,7 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 broker,
                 subscriber,
                 dead_letter,
+                tokens,
             },
         ) => {
             if let Err(why) = broker
@@ -56,6 +57,12 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 let message = format!("the Trigger is not ready: {why}");
                 report.remark(read.subscriber_at, "spec.subscriber", message);
             }
+            no_token(
+                &tokens.subscriber,
+                read.subscriber_at,
+                "spec.subscriber",
+                &mut report,
+            );
             remark_on_sink(
                 &read.delivery,
                 dead_letter.as_ref(),
@@ -90,9 +97,10 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 report.remark(document.at, "spec.to", message);
             }
         }
-        (Some(Content::Source(read)), Standing::Source { sink, missing }) => {
+        (Some(Content::Source(read)), Standing::Source { sink, token, missing }) => {
             remark_on_secrets(missing, read.sink_at, &mut report);
             webhook_secrets(read, draft, mesh, &mut report);
+            no_token(token, read.sink_at, "spec.sink", &mut report);
             if let Err(why) = sink
                 && let Some(why) = told(why)
             {
@@ -151,6 +159,15 @@ fn remark_on_sink(
         Ok(_) => return,
     };
     report.remark(sink.at, "spec.delivery.deadLetterSink", message);
+}
+
+/// Remarks on a target that may wait for a token which deliveries do not show.
+fn no_token(token: &ShownToken, at: Mark, path: &str, report: &mut Report) {
+    if let ShownToken::NoAccount(_) = token {
+        let message = "its `audience` asks for a token, and deliveries show one only in a cluster, with \
+                       --oidc-service-account";
+        report.remark(at, path, message);
+    }
 }
 
 /// Remarks on what deliveries would show to a target that is shown nothing.

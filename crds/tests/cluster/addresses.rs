@@ -1,7 +1,10 @@
 //! Which address of an object is meant (`ref.address`), and who vouches for it (`CACerts`).
 
-use millrace_crds::{Address, Assembled, ConditionType, Resolve, Wanted, assemble};
-use millrace_model::{Authorities, NoSecret, NoTarget, ObjectName, OtherAddresses, Target, Unresolved};
+use millrace_crds::{Address, Assembled, ConditionType, Resolve, ShownToken, Standing, Wanted, assemble};
+use millrace_model::auth::AccountToken;
+use millrace_model::{
+    Authorities, Credentials, NoSecret, NoTarget, ObjectName, OtherAddresses, Target, Unresolved,
+};
 use serde_json::{Value, json};
 
 use crate::{EVENTING, broker, condition, line, name, trigger};
@@ -12,6 +15,18 @@ const OWN: &str = include_str!("../data/authority.pem");
 #[derive(Debug)]
 struct Widgets {
     authorities: Result<Option<Authorities>, String>,
+    audience: Option<String>,
+    account: Option<ObjectName>,
+}
+
+impl Widgets {
+    fn new() -> Self {
+        Self {
+            authorities: Ok(None),
+            audience: None,
+            account: None,
+        }
+    }
 }
 
 impl Resolve for Widgets {
@@ -36,7 +51,13 @@ impl Resolve for Widgets {
         Ok(Address {
             url: url.parse().expect("a URL"),
             authorities: self.authorities.clone(),
+            audience: self.audience.clone(),
         })
+    }
+
+    fn account(&self, namespace: &str) -> Option<ObjectName> {
+        assert_eq!(namespace, "shop");
+        self.account.clone()
     }
 
     fn secret(&self, _: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {
@@ -63,9 +84,7 @@ fn widget(address: Option<&str>) -> Value {
 
 #[test]
 fn the_address_of_that_name_is_taken_and_one_that_is_not_there_is_said() {
-    let cluster = Widgets {
-        authorities: Ok(None),
-    };
+    let cluster = Widgets::new();
     for (address, expected) in [
         (None, "https://w.example/"),
         (Some(""), "https://w.example/"),
@@ -89,9 +108,7 @@ fn the_address_of_that_name_is_taken_and_one_that_is_not_there_is_said() {
 
 #[test]
 fn a_broker_of_the_mesh_has_the_names_that_knative_gives() {
-    let cluster = Widgets {
-        authorities: Ok(None),
-    };
+    let cluster = Widgets::new();
     let default = |address: &str| json!({"ref": {"apiVersion": EVENTING, "kind": "Broker", "name": "default", "address": address}});
     for address in ["http", "https"] {
         let target = subscriber(&of(&default(address), &cluster));
@@ -124,12 +141,16 @@ fn what_the_document_says_of_authorities_counts_more_than_what_the_object_says()
         (Some(OWN), Ok(Some(theirs)), Some(own.clone())),
         (Some(OWN), Err(bad.clone()), Some(own.clone())),
     ] {
-        let cluster = Widgets { authorities: found };
+        let cluster = Widgets {
+            authorities: found,
+            ..Widgets::new()
+        };
         let subscriber = json!({"ref": widget(None), "CACerts": said});
         assert_eq!(vouched(&of(&subscriber, &cluster)), expected, "{cluster:?}");
     }
     let cluster = Widgets {
         authorities: Err(bad),
+        ..Widgets::new()
     };
     let assembled = of(&json!({"ref": widget(None)}), &cluster);
     assert_eq!(
@@ -144,12 +165,53 @@ fn what_the_document_says_of_authorities_counts_more_than_what_the_object_says()
 
 #[test]
 fn a_service_for_which_somebody_vouches_is_called_by_https() {
-    let cluster = Widgets {
-        authorities: Ok(None),
-    };
+    let cluster = Widgets::new();
     let service = json!({"apiVersion": "v1", "kind": "Service", "name": "s"});
     for (certificates, expected) in [("", "http://s.shop.svc/"), (OWN, "https://s.shop.svc/")] {
         let assembled = of(&json!({"ref": service, "CACerts": certificates}), &cluster);
         assert_eq!(subscriber(&assembled).expect("a target").to_string(), expected);
+    }
+}
+
+#[test]
+fn deliveries_show_a_token_for_the_audience_of_their_target_where_an_account_is_named() {
+    let account = name("shop/deliverer");
+    let of_account = |audience: &str| {
+        ShownToken::Of(Box::new(AccountToken {
+            account: account.clone(),
+            audience: audience.to_owned(),
+        }))
+    };
+    let none = || ShownToken::NoAudience;
+    let no_account = |audience: &str| ShownToken::NoAccount(audience.to_owned());
+    for (account, theirs, own, expected) in [
+        (None, None, None, none()),
+        (Some(&account), None, None, none()),
+        (Some(&account), None, Some(""), none()),
+        (None, Some("theirs"), None, no_account("theirs")),
+        (Some(&account), Some("theirs"), None, of_account("theirs")),
+        (Some(&account), Some("theirs"), Some(""), of_account("theirs")),
+        (Some(&account), Some("theirs"), Some("own"), of_account("own")),
+        (Some(&account), None, Some("own"), of_account("own")),
+    ] {
+        let cluster = Widgets {
+            audience: theirs.map(str::to_owned),
+            account: account.cloned(),
+            ..Widgets::new()
+        };
+        let assembled = of(&json!({"ref": widget(None), "audience": own}), &cluster);
+        let Standing::Trigger { tokens, .. } = &assembled.drafts[1].standing else {
+            panic!("{:?}", assembled.drafts);
+        };
+        assert_eq!(tokens.subscriber, expected, "{cluster:?}");
+        let shown = assembled.mesh.triggers[&name("shop/t")]
+            .subscriber_auth
+            .as_deref();
+        let credentials = shown.and_then(|auth| auth.credentials.clone());
+        let expected = match expected {
+            ShownToken::Of(token) => Some(Credentials::Account(token)),
+            _ => None,
+        };
+        assert_eq!(credentials, expected);
     }
 }

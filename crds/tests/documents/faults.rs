@@ -61,7 +61,7 @@ fn every_fault_of_a_trigger_has_its_line_and_its_code() {
         (subscriber("uri: http://me:secret@a/"), "spec.subscriber.uri", 8, Code::BadUri),
         (subscriber("url: http://a/"), "spec.subscriber", 8, Code::MissingField),
         (subscriber("{uri: http://a/, CACerts: pem}"), "spec.subscriber.CACerts", 8, Code::BadCertificate),
-        (subscriber("{uri: http://a/, audience: me}"), "spec.subscriber.audience", 8, Code::NotSupported),
+        (subscriber("{uri: http://a/, audience: [me]}"), "spec.subscriber.audience", 8, Code::WrongType),
         (subscriber("{uri: http://a/, ref: {apiVersion: v1, kind: Service, name: s}}"), "spec.subscriber.uri", 8, Code::ConflictingFields),
         (subscriber("{uri: /a, ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: s}}"), "spec.subscriber.uri", 8, Code::NotSupported),
         (subscriber("ref: {kind: Service, name: s}"), "spec.subscriber.ref.apiVersion", 8, Code::MissingField),

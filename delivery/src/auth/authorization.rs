@@ -19,7 +19,7 @@ pub(super) fn header(credentials: &Credentials<Box<[u8]>>) -> Result<Option<Head
             hidden(format!("Basic {}", basic(username, password))).map(Some)
         }
         // It is got, or made, when it is needed.
-        Credentials::OAuth2(_) | Credentials::AwsSigV4(_) => Ok(None),
+        Credentials::OAuth2(_) | Credentials::AwsSigV4(_) | Credentials::Account(_) => Ok(None),
     }
 }
 

@@ -2,9 +2,9 @@
 //! signature.
 //!
 //! The files follow the work in order: one handle for each thing to show ([`Auth`], which [`Auths`] hands
-//! out), its secrets as they are now ([`read`]), what they become ([`authorization`], [`oauth2`],
-//! [`certificate`], [`standard_webhooks`], [`aws_sigv4`]), and what of them must not be kept of an answer
-//! ([`veil`]).
+//! out), its secrets as they are now ([`read`]), what they become ([`authorization`], [`certificate`],
+//! [`standard_webhooks`], [`aws_sigv4`]), the tokens that are had for them ([`tokens`], of a server by
+//! [`oauth2`] or of the [`cluster`]), and what of all that must not be kept of an answer ([`veil`]).
 //!
 //! # Guarantees
 //! - Only the target itself is shown anything: a redirect is not followed, and a connection with a client
@@ -15,27 +15,32 @@
 pub(crate) mod authorization;
 mod aws_sigv4;
 mod certificate;
+mod cluster;
 mod oauth2;
 mod read;
 mod standard_webhooks;
+mod tokens;
 mod veil;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 use millrace_event::{Event, ObjectName, Timestamp};
+use millrace_model::auth::AccountToken;
 use millrace_model::{Auth as Spec, Credentials};
 use millrace_secrets::SecretReader;
 use parking_lot::Mutex;
 
 use self::aws_sigv4::Signer;
 pub(crate) use self::certificate::Identity;
-use self::oauth2::{Token, Tokens};
+pub use self::cluster::{AccountTokens, Issued};
+use self::oauth2::Client;
 use self::read::Current;
 use self::standard_webhooks::SigningKey;
 pub use self::standard_webhooks::flaw as signing_flaw;
+use self::tokens::{Giver, Token, Tokens};
 use self::veil::Veil;
 use crate::connector::Shared;
 use crate::metrics::Class;
@@ -75,6 +80,8 @@ pub(crate) struct Shown {
 pub(crate) struct Auths {
     reader: SecretReader,
     known: Arc<Mutex<HashMap<Arc<Spec>, Weak<Auth>>>>,
+    /// The cluster that vouches for ServiceAccounts, where there is one.
+    cluster: Arc<OnceLock<Arc<dyn AccountTokens>>>,
 }
 
 /// What deliveries show now, but for a token of a server.
@@ -94,6 +101,23 @@ impl Auths {
         Self {
             reader,
             known: Arc::default(),
+            cluster: Arc::default(),
+        }
+    }
+
+    /// Asks there for tokens of ServiceAccounts. Whoever says so first counts.
+    pub(crate) fn ask_cluster(&self, cluster: Arc<dyn AccountTokens>) {
+        let _first = self.cluster.set(cluster);
+    }
+
+    /// A new token of a ServiceAccount.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    pub(crate) async fn account_token(&self, wanted: &AccountToken) -> Result<Issued, String> {
+        match self.cluster.get() {
+            Some(cluster) => cluster.issue(wanted).await,
+            None => Err("this Millrace knows no cluster that gives out tokens".to_owned()),
         }
     }
 
@@ -143,15 +167,22 @@ impl Ready {
         Ok(Self {
             authorization: credentials.map(authorization::header).transpose()?.flatten(),
             tokens: match credentials {
-                Some(Credentials::OAuth2(spec)) => Some(Tokens::new(spec)?),
+                Some(Credentials::OAuth2(spec)) => Some(Tokens::new(Giver::OAuth2(Client::new(spec)?))),
+                Some(Credentials::Account(wanted)) => {
+                    Some(Tokens::new(Giver::Cluster(AccountToken::clone(wanted))))
+                }
                 Some(Credentials::Bearer(_) | Credentials::Basic { .. } | Credentials::AwsSigV4(_))
                 | None => None,
             },
             aws: match credentials {
                 Some(Credentials::AwsSigV4(spec)) => Some(Signer::new(spec)?),
-                Some(Credentials::Bearer(_) | Credentials::Basic { .. } | Credentials::OAuth2(_)) | None => {
-                    None
-                }
+                Some(
+                    Credentials::Bearer(_)
+                    | Credentials::Basic { .. }
+                    | Credentials::OAuth2(_)
+                    | Credentials::Account(_),
+                )
+                | None => None,
             },
             identity: spec
                 .certificate

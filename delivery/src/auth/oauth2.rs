@@ -1,12 +1,9 @@
 //! Tokens of an OAuth 2.0 server by client credentials (RFC 6749, section 4.4).
 //!
 //! # Guarantees
-//! - A token is used until shortly before its end. All deliveries that show the same share it, and one of
-//!   them at a time asks for another.
-//! - Those that waited for a token that could not be had fail with the same reason, instead of asking again.
-//! - The server is judged by the guard, as every target. Its redirects are not followed.
+//! The server is judged by the guard, as every target. Its redirects are not followed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,10 +13,10 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::Full;
 use millrace_event::Timestamp;
 use millrace_model::auth::{ClientLogin, OAuth2};
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::authorization;
+use super::tokens::Token;
 use crate::attempt::origin_form;
 use crate::connect;
 use crate::connector::Shared;
@@ -34,8 +31,6 @@ use crate::tls::Terms;
 const MAX_ANSWER: usize = 64 << 10;
 /// How long a token lasts whose server does not say so.
 const UNSAID: Duration = Duration::from_secs(300);
-/// A token is replaced so long before its end, but a tenth of its life at most.
-const MARGIN: Duration = Duration::from_secs(60);
 /// The errors that RFC 6749 names. Other texts of a server are not repeated.
 const ERRORS: [&str; 6] = [
     "invalid_request",
@@ -46,44 +41,17 @@ const ERRORS: [&str; 6] = [
     "invalid_scope",
 ];
 
-/// The tokens of one client.
-pub(super) struct Tokens {
+/// A client of a server, with what it asks.
+pub(super) struct Client {
     url: Uri,
     /// How the client logs in, where that is in the header.
     login: Option<HeaderValue>,
     form: Bytes,
-    known: Mutex<Known>,
-    /// Held by who asks.
-    asking: tokio::sync::Mutex<()>,
 }
 
-/// What is known of earlier questions.
-#[derive(Default)]
-struct Known {
-    token: Option<Token>,
-    failed: Option<(Instant, String)>,
-}
+// === impl Client ===
 
-/// A token, ready to be shown.
-#[derive(Clone)]
-pub(super) struct Token {
-    pub(super) header: HeaderValue,
-    pub(super) octets: Box<[u8]>,
-    until: Timestamp,
-    got: Instant,
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token")
-            .field("until", &self.until)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Tokens ===
-
-impl Tokens {
+impl Client {
     pub(super) fn new(spec: &OAuth2<Box<[u8]>>) -> Result<Self, String> {
         let encoded = |octets: &[u8]| form_urlencoded::byte_serialize(octets).collect::<String>();
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -110,69 +78,19 @@ impl Tokens {
             url: spec.token_url.clone(),
             login,
             form: form.into(),
-            known: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
         })
     }
 
-    /// A token that is good now, and whether it was got for whoever asks: nobody has used it before.
+    /// The host of the server.
+    pub(super) fn host(&self) -> &str {
+        self.url.host().unwrap_or_default()
+    }
+
+    /// Asks for a token.
     ///
     /// # Errors
     /// When there is none, or something of our own is short.
-    pub(super) async fn token(&self, shared: &Shared, owner: &Owner) -> Result<(Token, bool), Unmade> {
-        let asked = Instant::now();
-        if let Some(found) = self.found(shared, asked) {
-            return found;
-        }
-        let _asking = self.asking.lock().await;
-        if let Some(found) = self.found(shared, asked) {
-            return found;
-        }
-        let asking = tokio::time::timeout(connect::LIMIT, self.ask(shared, owner));
-        let late = |_| Err(NoAnswer::Late(connect::LIMIT).into());
-        match asking.await.unwrap_or_else(late) {
-            Ok(token) => {
-                *self.known.lock() = Known {
-                    token: Some(token.clone()),
-                    failed: None,
-                };
-                Ok((token, true))
-            }
-            Err(Unmade::Failed(error)) if !matches!(error, NoAnswer::Refused(_) | NoAnswer::BadUrl(_)) => {
-                let host = self.url.host().unwrap_or_default();
-                let why = format!("no token from {host}: {error}");
-                self.known.lock().failed = Some((Instant::now(), why.clone()));
-                Err(NoAnswer::NoCredentials(why).into())
-            }
-            Err(unmade) => Err(unmade),
-        }
-    }
-
-    /// What is known, for somebody who has asked since then.
-    fn found(&self, shared: &Shared, asked: Instant) -> Option<Result<(Token, bool), Unmade>> {
-        let known = self.known.lock();
-        if let Some(token) = &known.token
-            && shared.clock.steady() < token.until
-        {
-            return Some(Ok((token.clone(), token.got >= asked)));
-        }
-        let (failed, why) = known.failed.as_ref()?;
-        (*failed >= asked).then(|| Err(NoAnswer::NoCredentials(why.clone()).into()))
-    }
-
-    /// Never shows this token again: the target does not take it.
-    pub(super) fn forget(&self, refused: &Token) {
-        let mut known = self.known.lock();
-        if known
-            .token
-            .as_ref()
-            .is_some_and(|token| token.octets == refused.octets)
-        {
-            known.token = None;
-        }
-    }
-
-    async fn ask(&self, shared: &Shared, owner: &Owner) -> Result<Token, Unmade> {
+    pub(super) async fn ask(&self, shared: &Shared, owner: &Owner) -> Result<Token, Unmade> {
         let mut means = Means::default();
         let mut open = means
             .connect(shared, owner, &self.url, connect::LIMIT, Terms::default())
@@ -227,23 +145,17 @@ fn read(answer: &Answer, now: Timestamp) -> Result<Token, String> {
     }
     let token = body["access_token"].as_str().filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| "its answer has no `access_token`".to_owned())?;
-    Ok(Token {
-        header: authorization::bearer(token.as_bytes())?,
-        octets: token.as_bytes().into(),
-        until: now.after(lifetime(&body["expires_in"])),
-        got: Instant::now(),
-    })
+    Token::new(token.as_bytes(), lifetime(&body["expires_in"]), now)
 }
 
-/// How long a token is used. Some servers write the number as a text.
+/// How long a token is valid. Some servers write the number as a text.
 fn lifetime(said: &Value) -> Duration {
     let text = said.as_str().and_then(|text| text.parse().ok());
     let seconds = said
         .as_f64()
         .or(text)
         .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
-    let life = seconds.map_or(UNSAID, |seconds| Duration::from_secs_f64(seconds.min(1e9)));
-    life.saturating_sub(MARGIN.min(life / 10))
+    seconds.map_or(UNSAID, |seconds| Duration::from_secs_f64(seconds.min(1e9)))
 }
 
 #[cfg(test)]
@@ -251,21 +163,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_replaced_shortly_before_its_end() {
+    fn the_life_of_a_token_is_what_the_server_says_if_that_is_one() {
         for (said, expected) in [
-            ("3600", 3_540_000),
-            ("\"3600\"", 3_540_000),
-            ("600", 540_000),
-            ("60", 54_000),
-            ("1", 900),
+            ("3600", 3_600),
+            ("\"3600\"", 3_600),
+            ("1", 1),
             ("0", 0),
-            ("-5", 270_000),
-            ("null", 270_000),
-            ("\"soon\"", 270_000),
-            ("1e300", 999_999_940_000),
+            ("-5", 300),
+            ("null", 300),
+            ("\"soon\"", 300),
+            ("1e300", 1_000_000_000),
         ] {
             let value = serde_json::from_str(said).expect(said);
-            assert_eq!(lifetime(&value).as_millis(), expected, "{said}");
+            assert_eq!(lifetime(&value).as_secs(), expected, "{said}");
         }
     }
 
@@ -279,7 +189,7 @@ mod tests {
             audience: None,
             login,
         };
-        let by_header = Tokens::new(&spec(ClientLogin::Header)).expect("valid");
+        let by_header = Client::new(&spec(ClientLogin::Header)).expect("valid");
         assert_eq!(
             by_header.form,
             "grant_type=client_credentials&scope=events%3Awrite+orders"
@@ -288,7 +198,7 @@ mod tests {
         let expected = format!("Basic {}", STANDARD.encode("my+client:a%3Ab%26c%25%2B"));
         assert_eq!(login, expected.as_str());
         assert!(login.is_sensitive());
-        let by_body = Tokens::new(&spec(ClientLogin::Body)).expect("valid");
+        let by_body = Client::new(&spec(ClientLogin::Body)).expect("valid");
         assert!(by_body.login.is_none());
         let expected = "grant_type=client_credentials&scope=events%3Awrite+orders&client_id=my+client&client_secret=a%3Ab%26c%25%2B";
         assert_eq!(by_body.form, expected);

@@ -26,8 +26,8 @@ impl Veil {
                 authorization::basic(username, password).into_bytes().into(),
                 password.clone(),
             ],
-            // Neither stands in a delivery.
-            Some(Credentials::OAuth2(_)) => Vec::new(),
+            // What asks for a token stands in no delivery.
+            Some(Credentials::OAuth2(_) | Credentials::Account(_)) => Vec::new(),
             // The key itself does not leave this process.
             Some(Credentials::AwsSigV4(aws)) => aws.session_token.iter().cloned().collect(),
         };

@@ -1,13 +1,17 @@
 //! What deliveries show: tokens of an OAuth 2.0 server, and what of all that must not be kept.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use http::Uri;
-use millrace_delivery::{Auth, Connection, Connector, ConnectorOptions, Outcome, Request, Sender, Verdict};
+use millrace_delivery::{
+    AccountTokens, Auth, Connection, Connector, ConnectorOptions, Issued, Outcome, Request, Sender, Verdict,
+};
 use millrace_event::{Clock, ObjectName, Timestamp};
-use millrace_model::auth::{ClientLogin, OAuth2};
+use millrace_model::auth::{AccountToken, ClientLogin, OAuth2};
 use millrace_model::{Auth as Spec, Credentials, Secret};
 
 use crate::server::{OK, Server, Step, answer, answers, done, event, failure, request};
@@ -188,4 +192,103 @@ async fn a_target_that_repeats_a_token_repeats_it_in_vain() {
     let failure = failure(deliver(&mut connector.slot(), &target, &auth).await);
     assert_eq!(failure.body, "you sent: Bearer ***");
     assert!(!format!("{auth:?} {connector:?}").contains("access-token"));
+}
+
+/// A cluster that gives out `token-1`, `token-2` and so on, each for ten minutes; or none, for this reason.
+#[derive(Debug, Default)]
+struct Cluster {
+    asked: AtomicUsize,
+    refuses: Option<&'static str>,
+}
+
+#[async_trait]
+impl AccountTokens for Cluster {
+    async fn issue(&self, wanted: &AccountToken) -> Result<Issued, String> {
+        assert_eq!(*wanted, token_for_ship());
+        let nth = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        // Others have the time to ask as well.
+        tokio::task::yield_now().await;
+        match self.refuses {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(Issued {
+                token: format!("token-{nth}").into_bytes().into(),
+                lifetime: Duration::from_secs(600),
+            }),
+        }
+    }
+}
+
+fn token_for_ship() -> AccountToken {
+    AccountToken {
+        account: ObjectName::new("shop", "deliverer"),
+        audience: "ship".to_owned(),
+    }
+}
+
+fn by_account() -> Arc<Spec> {
+    Arc::new(Spec {
+        credentials: Some(Credentials::Account(Box::new(token_for_ship()))),
+        certificate: None,
+        signing_keys: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_token_of_an_account_is_asked_for_once_and_replaced_before_its_end_or_when_it_is_refused() {
+    let mut target = Server::start(vec![answers(&[OK, OK, OK, UNAUTHORIZED, OK])]).await;
+    let (cluster, clock) = (Arc::new(Cluster::default()), Clock::manual(Timestamp(0)));
+    let connector = Connector::new(ConnectorOptions::default()).with_clock(clock.clone());
+    connector.ask_cluster(cluster.clone());
+    let auth = connector.auth(&by_account());
+    let mut slot = connector.slot();
+    for (after, expected) in [(0, "token-1"), (539, "token-1"), (1, "token-2")] {
+        clock.advance(Duration::from_secs(after));
+        assert_eq!(done(deliver(&mut slot, &target, &auth).await).0, 202);
+        assert_eq!(shown(&mut target).await, format!("bearer {expected}"));
+    }
+    let refused = failure(deliver(&mut slot, &target, &auth).await);
+    assert_eq!((refused.status, refused.verdict), (Some(401), Verdict::Again));
+    assert_eq!(done(deliver(&mut slot, &target, &auth).await).0, 202);
+    for expected in ["token-2", "token-3"] {
+        assert_eq!(shown(&mut target).await, format!("bearer {expected}"));
+    }
+    assert_eq!(cluster.asked.load(Ordering::Relaxed), 3);
+    assert!(!format!("{auth:?} {connector:?}").contains("token-"));
+}
+
+#[tokio::test]
+async fn one_of_many_deliveries_asks_the_cluster() {
+    let target = Server::start((0..20).map(|_| answers(&[OK])).collect()).await;
+    let cluster = Arc::new(Cluster::default());
+    let connector = Connector::new(ConnectorOptions::default());
+    connector.ask_cluster(cluster.clone());
+    let auth = connector.auth(&by_account());
+    let deliveries = (0..20).map(|_| async { deliver(&mut connector.slot(), &target, &auth).await });
+    for outcome in join_all(deliveries).await {
+        assert_eq!(done(outcome).0, 202);
+    }
+    assert_eq!(cluster.asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn without_a_token_of_its_account_an_attempt_fails_with_the_reason_and_sends_nothing() {
+    let target = Server::start(vec![answers(&[OK])]).await;
+    let connector = Connector::new(ConnectorOptions::default());
+    let auth = connector.auth(&by_account());
+    let alone = failure(deliver(&mut connector.slot(), &target, &auth).await);
+    assert!(alone.reason.contains("knows no cluster"), "{}", alone.reason);
+    connector.ask_cluster(Arc::new(Cluster {
+        refuses: Some("it may not"),
+        ..Cluster::default()
+    }));
+    let refused = failure(deliver(&mut connector.slot(), &target, &auth).await);
+    assert_eq!(refused.verdict, Verdict::Again);
+    assert!(
+        refused
+            .reason
+            .ends_with("no token of the ServiceAccount shop/deliverer: it may not"),
+        "{}",
+        refused.reason
+    );
+    assert_eq!(target.accepted(), 0);
 }

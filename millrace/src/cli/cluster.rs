@@ -58,6 +58,18 @@ pub(crate) struct ClusterArgs {
         requires = "kubernetes"
     )]
     pub(crate) ensure_broker: Option<ObjectName>,
+    /// A ServiceAccount of which deliveries show tokens to targets with an audience (OpenID Connect), from
+    /// the Triggers and sources of its namespace; one for each namespace. Repeat it, or separate names by
+    /// commas
+    #[arg(
+        long,
+        value_name = "NAMESPACE/NAME",
+        env = "MILLRACE_OIDC_SERVICE_ACCOUNTS",
+        value_delimiter = ',',
+        value_parser = parse_name,
+        requires = "kubernetes"
+    )]
+    pub(crate) oidc_service_account: Vec<ObjectName>,
     /// Where references of objects may lead
     #[arg(
         long,
@@ -98,6 +110,15 @@ impl ClusterArgs {
                  which becomes the address of each Broker"
             ));
         }
+        let mut accounts = std::collections::BTreeMap::new();
+        for account in &self.oidc_service_account {
+            let before = accounts.insert(account.namespace().to_owned(), account.clone());
+            if let Some(before) = before.filter(|before| before != account) {
+                return Err(format!(
+                    "--oidc-service-account names {before} and {account}, and deliveries from a namespace are one account's"
+                ));
+            }
+        }
         Ok(crate::run::cluster::ClusterConfig {
             kubeconfig: self.kubeconfig.clone(),
             default_class: self.default_class,
@@ -106,6 +127,7 @@ impl ClusterArgs {
             domain: self.cluster_domain.clone(),
             ensure_broker: self.ensure_broker.clone(),
             same_namespace: self.refs == Refs::SameNamespace,
+            accounts,
         })
     }
 }

@@ -1,14 +1,18 @@
 //! `millrace run --kubernetes`: the cluster is the origin of the mesh, and gets back how each object stands.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use http::Uri;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::{Channel, Forgotten, Ownership};
-use millrace_controller::{Authentication, Controller, Gone, Metrics, Options, connect};
+use millrace_controller::{Authentication, Controller, Gone, Metrics, Options, TokenRequests, connect};
+use millrace_delivery::{AccountTokens, Issued};
 use millrace_event::{Clock, ObjectName};
+use millrace_model::auth::AccountToken;
 use millrace_model::{Mesh, StatusBoard};
 
 use super::node::Node;
@@ -33,6 +37,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) ensure_broker: Option<ObjectName>,
     /// References lead to no other namespace.
     pub(crate) same_namespace: bool,
+    /// The ServiceAccounts whose tokens deliveries show, by their namespaces.
+    pub(crate) accounts: BTreeMap<String, ObjectName>,
 }
 
 /// A cluster as the origin of the mesh.
@@ -43,6 +49,10 @@ struct Cluster {
     /// When lanes were looked at.
     looked: Option<Instant>,
 }
+
+/// The API server as who gives out tokens to deliveries.
+#[derive(Debug)]
+struct Asked(TokenRequests);
 
 /// How often sources are asked how they stand, and how often lanes are.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,6 +78,9 @@ pub(crate) async fn run(
         Ok(node) => node.with_each_broker_alone(),
         Err(exit) => return Ok(exit),
     };
+    if !cluster.accounts.is_empty() {
+        node.ask_cluster(Arc::new(Asked(TokenRequests::new(&connection))));
+    }
     let options = options(&config, cluster, &node)?;
     let metrics = Metrics::register(node.registry());
     let origin = Cluster {
@@ -92,6 +105,7 @@ fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,
         same_namespace: cluster.same_namespace,
+        accounts: cluster.accounts,
         authentication: authentication(node),
         kept: config.data.join(KEPT),
     })
@@ -114,6 +128,19 @@ fn domain_of(resolver: &str) -> Option<&str> {
     let lists = resolver.lines().filter_map(|line| line.strip_prefix("search"));
     let mut domains = lists.flat_map(str::split_ascii_whitespace);
     domains.find_map(|domain| domain.strip_prefix("svc."))
+}
+
+// === impl Asked ===
+
+#[async_trait]
+impl AccountTokens for Asked {
+    async fn issue(&self, wanted: &AccountToken) -> Result<Issued, String> {
+        let (token, lifetime) = self.0.ask(wanted).await?;
+        Ok(Issued {
+            token: token.into_bytes().into(),
+            lifetime,
+        })
+    }
 }
 
 // === impl Cluster ===

@@ -10,6 +10,8 @@ use millrace_access::Gate;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::embedded::Store;
 use millrace_channel::{Logs, Ownership};
+#[cfg(feature = "kubernetes")]
+use millrace_delivery::AccountTokens;
 use millrace_event::{Clock, ObjectName};
 use millrace_model::Mesh;
 #[cfg(feature = "kubernetes")]
@@ -147,6 +149,11 @@ impl Node {
     /// Who may come in; `None`: anybody.
     pub(super) fn gate(&self) -> Option<Arc<Gate>> {
         self.front.gate()
+    }
+
+    /// Asks that cluster for the tokens of its ServiceAccounts that deliveries show.
+    pub(super) fn ask_cluster(&self, cluster: Arc<dyn AccountTokens>) {
+        self.front.connector.ask_cluster(cluster);
     }
 
     /// The partitions that this process owns.

@@ -4,7 +4,7 @@
 pub const TEAM: &str = "team-a";
 
 /// Each combination by what it is for, with the values that choose it.
-pub const COMBINATIONS: [(&str, &[&str]); 18] = [
+pub const COMBINATIONS: [(&str, &[&str]); 19] = [
     ("as it comes", &[]),
     ("some namespaces", &[r#"watchNamespaces=["millrace","team-a"]"#]),
     ("beside Knative Eventing", &["crds.eventing=skip"]),
@@ -86,6 +86,10 @@ pub const COMBINATIONS: [(&str, &[&str]); 18] = [
             r#"egress.allow=["public:443","10.20.0.7:8080"]"#,
             r#"egress.deny=["10.30.0.0/16","*:5432"]"#,
         ],
+    ),
+    (
+        "tokens of accounts",
+        &[r#"oidc.serviceAccounts=["team-a/deliverer","default/deliverer"]"#],
     ),
     ("a trial", &["persistence.enabled=false", "logFormat=text"]),
     (

@@ -73,7 +73,8 @@ pub(crate) fn destination(says: &str, path: &str) -> Schema {
         optional(
             "audience",
             Schema::string(
-                "The audience of the receiver, for tokens of OpenID Connect. This version refuses any.",
+                "The audience of the receiver. Deliveries show it a token for this audience where the operator turns that on. It \
+                 counts more than that of the object's address.",
                 URL,
             ),
         ),

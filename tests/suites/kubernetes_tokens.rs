@@ -1,0 +1,229 @@
+//! Promise: where the operator names a ServiceAccount, deliveries show a token of it that the API server
+//! itself vouches for, to the audience of their target and to no other; without the right to ask for it
+//! nothing is sent, and the reason is told. No token stands in what anybody reads.
+
+use anyhow::Context as _;
+use http::header::AUTHORIZATION;
+use k8s_openapi::api::authentication::v1::TokenReview;
+use kube::Api;
+use kube::api::PostParams;
+use millrace_tests::kube::served::{EVENTING, broker, of_class, trigger};
+use millrace_tests::{Answer, Event, Kube, Mesh, Sink, wait_until};
+use serde_json::{Value, json};
+
+const ACCOUNT: &str = "deliverer";
+const AUDIENCE: &str = "https://ship.shop.example";
+
+/// A ServiceAccount of the namespace `shop`.
+fn account(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "shop"}})
+}
+
+/// A Trigger to that path, for that audience, that makes one attempt.
+fn once(sink: &Sink, name: &str, audience: Option<&str>) -> Value {
+    let mut once = trigger(name, &sink.url(&format!("/{name}")));
+    once["spec"]["subscriber"]["audience"] = json!(audience.unwrap_or_default());
+    once["spec"]["delivery"] = json!({"retry": 0});
+    once
+}
+
+/// Millrace as that user, with these ServiceAccounts.
+async fn serve(kube: &Kube, kubeconfig: &std::path::Path, accounts: &str) -> anyhow::Result<Mesh> {
+    let setup = kube.served()?.cluster(kubeconfig);
+    setup.args(&["--oidc-service-account", accounts]).start().await
+}
+
+/// Who the API server says that the bearer of a token is, for that audience.
+async fn reviewed(kube: &Kube, token: &str, audience: &str) -> anyhow::Result<Option<String>> {
+    let review = json!({"spec": {"token": token, "audiences": [audience]}});
+    let reviews: Api<TokenReview> = Api::all(kube.client());
+    let answer = reviews
+        .create(&PostParams::default(), &serde_json::from_value(review)?)
+        .await?;
+    let status = answer.status.context("no answer")?;
+    let user = status.user.and_then(|user| user.username);
+    Ok(user.filter(|_| status.authenticated == Some(true)))
+}
+
+/// The token that came with the requests to a path so far, one for each.
+fn tokens(sink: &Sink, path: &str) -> Vec<String> {
+    let token = |headers: &http::HeaderMap| {
+        let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        value.strip_prefix("Bearer ").map(str::to_owned)
+    };
+    let received = sink.received(path);
+    received
+        .iter()
+        .map(|received| token(&received.headers).unwrap_or_default())
+        .collect()
+}
+
+async fn parked(mesh: &Mesh, trigger: &str) -> anyhow::Result<String> {
+    let state = wait_until("the event to be parked", || async {
+        let state = mesh.admin().trigger(trigger).await?;
+        Ok((state["parked"] == 1).then_some(state))
+    })
+    .await?;
+    Ok(state["lastFailure"]["reason"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+#[tokio::test]
+async fn a_subscriber_gets_a_token_that_the_api_server_takes_for_its_audience_and_for_no_other()
+-> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    kube.apply(&account(ACCOUNT)).await?;
+    let sink = Sink::start().await?;
+    let mesh = serve(&kube, &kube.kubeconfig(), "shop/deliverer").await?;
+    // The audience of an object counts as well, and that of the document counts more.
+    let theirs = of_class(broker("theirs", json!({})), "SomebodyElse");
+    kube.apply(&theirs).await?;
+    let address = json!({"url": sink.url("/theirs"), "audience": "theirs"});
+    kube.set_status(&theirs, &json!({"address": address})).await?;
+    let reference = json!({"apiVersion": EVENTING, "kind": "Broker", "name": "theirs"});
+    let mut by_ref = trigger("by-ref", "");
+    by_ref["spec"]["subscriber"] = json!({"ref": reference});
+    kube.ready(&broker("default", json!({}))).await?;
+    let mut t = once(&sink, "t", Some(AUDIENCE));
+    t["spec"]["delivery"] = json!({"retry": 1, "backoffDelay": "PT0.01S"});
+    let ready = kube.ready(&t).await?;
+    assert_eq!(ready["status"]["auth"]["serviceAccountName"], ACCOUNT);
+    assert_eq!(ready["status"]["subscriberAudience"], AUDIENCE);
+    let said = ready["status"]["conditions"].to_string();
+    assert!(said.contains("TokensShown"), "{said}");
+    let ready = kube.ready(&by_ref).await?;
+    assert_eq!(ready["status"]["subscriberAudience"], "theirs");
+    let ready = kube.ready(&once(&sink, "plain", None)).await?;
+    assert!(ready["status"]["auth"].is_null(), "{ready}");
+
+    mesh.send("shop/default", &[Event::new("1", "t"), Event::new("2", "t")])
+        .await?;
+    for path in ["/t", "/theirs", "/plain"] {
+        sink.wait_for(path, 2).await?;
+    }
+    let shown = tokens(&sink, "/t");
+    let user = "system:serviceaccount:shop:deliverer";
+    assert_eq!(reviewed(&kube, &shown[0], AUDIENCE).await?.as_deref(), Some(user));
+    assert_eq!(reviewed(&kube, &shown[0], "theirs").await?, None);
+    assert_eq!(shown[0], shown[1], "it is asked for once");
+    let of_theirs = tokens(&sink, "/theirs");
+    assert_eq!(
+        reviewed(&kube, &of_theirs[0], "theirs").await?.as_deref(),
+        Some(user)
+    );
+    assert_eq!(tokens(&sink, "/plain"), ["", ""]);
+
+    // A receiver that takes a token no more gets another one, and what it repeats is kept without it.
+    sink.decide("/t", |received, _| {
+        let mut answer = Answer::status(401);
+        let shown = received.header("authorization").unwrap_or_default();
+        answer.body = shown.to_owned().into();
+        answer
+    });
+    mesh.send("shop/default", &[Event::new("3", "t")]).await?;
+    parked(&mesh, "shop/t").await?;
+    let told = [
+        mesh.admin().get("parked").await?.to_string(),
+        mesh.admin().get("triggers").await?.to_string(),
+        mesh.admin().get("mesh").await?.to_string(),
+        mesh.running().stderr(),
+    ];
+    let all = tokens(&sink, "/t");
+    assert!(all.len() == 4 && all[2] == shown[0] && all[3] != shown[0]);
+    for token in all.iter().chain(&of_theirs) {
+        assert!(told.iter().all(|told| !told.contains(token.as_str())));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_right_to_ask_nothing_is_sent_and_the_role_of_one_name_is_enough() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let resources = json!(["*"]);
+    let rules = json!([
+        {"apiGroups": ["eventing.knative.dev"], "resources": resources,
+         "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["sources.millrace.dev", "sinks.millrace.dev"], "resources": resources,
+         "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
+    ]);
+    let kubeconfig = kube.account("millrace", None, &rules).await?;
+    kube.apply(&account(ACCOUNT)).await?;
+    let sink = Sink::start().await?;
+    let mesh = serve(&kube, &kubeconfig, "shop/deliverer,other/nobody").await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    kube.ready(&once(&sink, "t", Some(AUDIENCE))).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    let reason = parked(&mesh, "shop/t").await?;
+    assert!(
+        reason.contains("no token of the ServiceAccount shop/deliverer: Millrace may not ask for it"),
+        "{reason}"
+    );
+    assert_eq!(sink.count("/t"), 0);
+
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Role",
+        "metadata": {"name": "tokens", "namespace": "shop"},
+        "rules": [{"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"],
+                   "resourceNames": [ACCOUNT]}],
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": "tokens", "namespace": "shop"},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "tokens"},
+        "subjects": [{"kind": "ServiceAccount", "name": "millrace", "namespace": "default"}],
+    });
+    kube.apply(&role).await?;
+    kube.apply(&binding).await?;
+    // The API server applies a role a little later, and each event is tried once.
+    let mut id = 1;
+    wait_until("a delivery with a token", || {
+        id += 1;
+        let (mesh, sink, event) = (&mesh, &sink, Event::new(&id.to_string(), "t"));
+        async move {
+            mesh.send("shop/default", &[event]).await?;
+            Ok((sink.count("/t") > 0).then_some(()))
+        }
+    })
+    .await?;
+    let user = reviewed(&kube, &tokens(&sink, "/t")[0], AUDIENCE).await?;
+    assert_eq!(user.as_deref(), Some("system:serviceaccount:shop:deliverer"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_there_gives_no_token_and_two_of_one_namespace_are_refused()
+-> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let mesh = serve(&kube, &kube.kubeconfig(), "shop/nobody").await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    kube.ready(&once(&sink, "t", Some(AUDIENCE))).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    let reason = parked(&mesh, "shop/t").await?;
+    assert!(reason.ends_with("there is no such ServiceAccount"), "{reason}");
+    drop(mesh);
+    let kubeconfig = kube.kubeconfig().display().to_string();
+    let folder = tempfile::tempdir()?;
+    let args = [
+        "run",
+        "--kubernetes",
+        "--kubeconfig",
+        &kubeconfig,
+        "--oidc-service-account=shop/a,shop/b",
+    ];
+    let refused = millrace_tests::process::run(folder.path(), &args, "").await?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("names shop/a and shop/b"), "{said}");
+    Ok(())
+}
