@@ -1,5 +1,6 @@
-//! `GET /api/v1/events`: the events that a broker keeps, as JSON lines in the order of their positions, up to
-//! where the log ended when it was asked for. The last line says how many there were and where to go on.
+//! `GET /api/v1/events`: the events that a broker keeps, as JSON lines in the order of their positions (one
+//! partition after the other), up to where the log ended when it was asked for. The last line says how many
+//! there were and where to go on.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(crate) struct EventsQuery {
     /// So many seconds back from now.
     seconds: Option<u64>,
     /// From this position on.
-    from: Option<u64>,
+    from: Option<String>,
     limit: Option<u64>,
 }
 
@@ -54,12 +55,11 @@ enum Line {
     },
 }
 
-/// From where, up to where, and how many.
+/// Of one partition, from where and up to where.
 #[derive(Clone, Copy)]
 struct Stretch {
     from: Position,
     until: Position,
-    limit: u64,
 }
 
 pub(crate) async fn stream(
@@ -68,48 +68,63 @@ pub(crate) async fn stream(
 ) -> Result<Response, Refused> {
     let Query(query) = query.map_err(|_| {
         Refused::bad_query(
-            "the query has `broker` (namespace/name), and may have `seconds`, `from` and `limit` (numbers)",
+            "the query has `broker` (namespace/name), and may have `seconds`, `limit` (numbers) and `from` (a position)",
         )
     })?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Refused::bad_query(format!("`limit` is from 1 to {MAX_LIMIT}")));
     }
+    let asked = query.from.as_deref().map(str::parse::<Position>).transpose();
+    let asked = asked.map_err(|error| Refused::bad_query(error.to_string()))?;
     let (_, log) = crate::explain::broker(&admin, &query.broker)?;
-    // The embedded log has one partition.
-    let ends = log.ends().into_iter().next();
-    let Ends {
-        oldest: mut from,
-        head: until,
-    } = ends.ok_or(ChannelError::NotOwner)?;
-    if let Some(seconds) = query.seconds {
+    let since = query.seconds.map(|seconds| {
         let back = Duration::from_secs(seconds).as_millis();
-        let since = admin
-            .clock
-            .now()
-            .0
-            .saturating_sub(i64::try_from(back).unwrap_or(i64::MAX));
-        from = from.max(log.position_at(from.partition, Timestamp(since)).await?);
+        let back = i64::try_from(back).unwrap_or(i64::MAX);
+        Timestamp(admin.clock.now().0.saturating_sub(back))
+    });
+    let ends = log.ends();
+    if ends.is_empty() {
+        return Err(ChannelError::NotOwner.into());
     }
-    if let Some(offset) = query.from {
-        from = from.max(Position { offset, ..from });
+    let mut stretches = Vec::new();
+    for Ends { oldest, head } in ends {
+        let partition = oldest.partition;
+        let mut from = oldest;
+        if let Some(since) = since {
+            from = from.max(log.position_at(partition, since).await?);
+        }
+        // Partitions come in the order of their numbers.
+        match asked {
+            Some(asked) if asked.partition > partition => continue,
+            Some(asked) if asked.partition == partition => from = from.max(asked),
+            Some(_) | None => {}
+        }
+        stretches.push(Stretch { from, until: head });
     }
-    let stretch = Stretch { from, until, limit };
-    Ok(lines::stream(admin.shutdown, |writer| {
-        write(log, stretch, writer)
+    Ok(lines::stream(admin.shutdown, move |writer| {
+        write(log, stretches, limit, writer)
     }))
 }
 
-/// Writes the stretch and the last line; ends early when the client has gone.
-async fn write(log: Arc<dyn Log>, stretch: Stretch, mut writer: Writer) {
+/// Writes the stretches and the last line; ends early when the client has gone.
+async fn write(log: Arc<dyn Log>, stretches: Vec<Stretch>, limit: u64, mut writer: Writer) {
     let mut written = 0;
-    let Some(read) = write_events(&*log, stretch, &mut writer, &mut written).await else {
-        return;
-    };
-    let (next, error) = match read {
-        Ok(next) => (Some(next).filter(|next| *next < stretch.until), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
+    let (mut next, mut error) = (None, None);
+    for stretch in stretches {
+        match write_events(&*log, stretch, limit, &mut writer, &mut written).await {
+            None => return,
+            Some(Ok(None)) => {}
+            Some(Ok(more @ Some(_))) => {
+                next = more;
+                break;
+            }
+            Some(Err(failed)) => {
+                error = Some(failed.to_string());
+                break;
+            }
+        }
+    }
     let end = Line::End {
         end: true,
         events: written,
@@ -124,19 +139,23 @@ async fn write(log: Arc<dyn Log>, stretch: Stretch, mut writer: Writer) {
 /// Where the events went on that were not written any more; `None` when the client has gone.
 async fn write_events(
     log: &dyn Log,
-    stretch: Stretch,
+    Stretch { from, until }: Stretch,
+    limit: u64,
     writer: &mut Writer,
     written: &mut u64,
-) -> Option<Result<Position, ChannelError>> {
-    let mut reader = log.reader(stretch.from);
-    while reader.position() < stretch.until {
+) -> Option<Result<Option<Position>, ChannelError>> {
+    let mut reader = log.reader(from);
+    while reader.position() < until {
         let batch = match reader.try_next(BATCH.0, BATCH.1).await {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error)),
         };
         for record in batch.records {
-            if record.position >= stretch.until || *written >= stretch.limit {
-                return Some(Ok(record.position));
+            if record.position >= until {
+                return Some(Ok(None));
+            }
+            if *written >= limit {
+                return Some(Ok(Some(record.position)));
             }
             let line = Line::Event {
                 position: record.position.to_string(),
@@ -147,5 +166,5 @@ async fn write_events(
             *written += 1;
         }
     }
-    Some(Ok(stretch.until))
+    Some(Ok(None))
 }

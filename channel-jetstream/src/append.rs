@@ -8,13 +8,14 @@ use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::response::Response;
 use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
-use millrace_channel::AppendError;
+use millrace_channel::{AppendError, Class};
 use millrace_event::{Event, nats};
 
 use crate::connect::REQUEST;
+use crate::partition::Inner;
 
 /// When a producer may come back.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// The error of a server whose stream has no room.
 const STORE_FAILED: u64 = 10_077;
 /// Errors of a server that has not the resources now.
@@ -69,6 +70,46 @@ impl Draft {
                 .map(move |value| name.len() + value.as_str().len() + 4)
         });
         self.payload.len() + headers.sum::<usize>() + 64
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// The messages of events.
+    pub(crate) fn drafts(&self, events: &[Event]) -> Vec<Draft> {
+        let subject = self.names.stored();
+        let each = events.iter();
+        each.map(|event| Draft::of(event, &subject, &self.names.events))
+            .collect()
+    }
+
+    /// Refuses what would not be stored, as far as that is known here.
+    pub(crate) fn takes(&self, drafts: &[Draft], class: Class) -> Result<(), AppendError> {
+        if !self.is_connected() {
+            return Err(AppendError::Away {
+                reason: "the NATS servers cannot be reached".to_owned(),
+                retry_after: RETRY_AFTER,
+            });
+        }
+        if class == Class::Producer
+            && let Some(reason) = self.refuses().filter(|_| !self.known.is_away())
+        {
+            return Err(AppendError::Full {
+                code: "backlog-full",
+                reason,
+                retry_after: RETRY_AFTER,
+            });
+        }
+        let largest = drafts.iter().map(Draft::bytes).max().unwrap_or(0);
+        // What a batch adds to a message.
+        if largest + 256 > self.max_payload {
+            return Err(AppendError::TooLarge(format!(
+                "the event has {largest} bytes as a message, and the NATS server takes {} (max_payload)",
+                self.max_payload
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,20 @@ pub enum OpenError {
         /// What is different.
         reason: String,
     },
+    /// The Broker was made with another number of partitions.
+    #[error(
+        "the broker {broker} has {there} partition(s) on the NATS servers, and its config says {wanted}: the \
+         number cannot be changed, since it decides in which partition each key has its events. Write the old \
+         number, or give the new broker another name"
+    )]
+    OtherPartitions {
+        /// The Broker.
+        broker: String,
+        /// How many there are.
+        there: u32,
+        /// How many its document wants.
+        wanted: u32,
+    },
     /// There are events without state.
     #[error(
         "the stream {events} has events, but the state of its Broker is gone from {state}: restore it, or begin \

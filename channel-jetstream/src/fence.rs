@@ -12,7 +12,7 @@ use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STRE
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use millrace_channel::ChannelError;
-use millrace_channel::remote::{Key, State, Write};
+use millrace_channel::remote::{Epochs, Key, State, Write};
 use tokio_util::sync::CancellationToken;
 
 use crate::append::{Draft, Unstored, store};
@@ -61,7 +61,6 @@ pub(crate) struct Fence {
 pub(crate) struct Store {
     pub(crate) client: Client,
     pub(crate) names: Names,
-    pub(crate) partition: u32,
     /// The most bytes of a message.
     pub(crate) max_payload: usize,
     pub(crate) ending: CancellationToken,
@@ -80,7 +79,7 @@ struct Newest {
 
 impl Store {
     fn subject(&self, key: Key) -> String {
-        format!("{}{key}", self.names.state_prefix(self.partition))
+        format!("{}{key}", self.names.state_prefix())
     }
 
     /// The newest progress; `None` when there is none.
@@ -99,7 +98,7 @@ impl Store {
 
     async fn last(&self, subject: &str) -> Result<Option<Raw>, ChannelError> {
         let query = serde_json::json!({ "last_by_subj": subject });
-        crate::partition::stored(&jetstream(&self.client), &self.names.state, &query).await
+        crate::raw::stored(&jetstream(&self.client), &self.names.state, &query).await
     }
 
     /// As `newest`, until somebody answers; nobody is waited for once the channel is to be closed.
@@ -139,6 +138,16 @@ impl Store {
     /// Whether there is a progress.
     pub(crate) async fn has_progress(&self) -> Result<bool, ChannelError> {
         Ok(self.newest().await?.is_some())
+    }
+
+    /// How the partition's positions stand to the numbers of its stream, as its last owner has written it.
+    pub(crate) async fn epochs(&self) -> Result<Epochs, ChannelError> {
+        let mut state = State::new(1);
+        if let Some(newest) = self.newest().await? {
+            let loaded = state.load(self.names.partition, Key::Progress, &newest.body);
+            loaded.map_err(storage)?;
+        }
+        Ok(state.epochs().clone())
     }
 
     /// Writes the first progress of a partition that nobody has owned.
@@ -216,7 +225,7 @@ impl Store {
     /// Reads all records up to the newest progress.
     async fn load(&self, fence: &mut Fence) -> Result<State, ChannelError> {
         let mut found: BTreeMap<String, Raw> = BTreeMap::new();
-        let prefix = self.names.state_prefix(self.partition);
+        let prefix = self.names.state_prefix();
         let mut reader = Following::of_state(self.client.clone(), &self.names.state);
         while let Some(raw) = reader.up_to(fence.revision).await? {
             if let Some(key) = raw.subject.strip_prefix(&prefix) {
@@ -238,7 +247,7 @@ impl Store {
             if more > 0 {
                 fence.parts.insert(key, more);
             }
-            state.load(self.partition, key, &bytes).map_err(storage)?;
+            state.load(self.names.partition, key, &bytes).map_err(storage)?;
         }
         Ok(state)
     }

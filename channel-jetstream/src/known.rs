@@ -79,10 +79,11 @@ impl Known {
         self.has_lost.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the servers answer; says so once for each change.
-    pub(crate) fn answers(&self, answers: bool) {
+    /// Notes whether the servers answer. One partition of a Broker says so, once for each change.
+    pub(crate) fn answers(&self, answers: bool, says_so: bool) {
         let was_away = self.is_away.swap(!answers, Ordering::Relaxed);
         match (was_away, answers) {
+            _ if !says_so => {}
             (false, false) => tracing::warn!("the NATS servers do not answer; events wait until they do"),
             (true, true) => tracing::info!("the NATS servers answer again"),
             _ => {}

@@ -1,11 +1,13 @@
-//! A broker's channel on NATS JetStream: one partition, whose events and whose state are streams on a server.
+//! A broker's channel on NATS JetStream: partitions, each of which has its events and its state as two
+//! streams on a server.
 //!
 //! What an owner does is that of every backend on servers ([`millrace_channel::remote`]); here is what NATS
 //! is for it. The files follow an opening: what is asked ([`options`]), the connections (`connect`), the
-//! names of the streams (`names`) and their shape, which is checked and never altered (`shape`); then the
-//! partition (`partition`, with what it knows of itself in `known` and what is asked of it in `reach`):
-//! appends (`append`), readers (`reader`, of messages as `raw` knows them), the claim and the fenced writes
-//! (`fence`), and what looks after it meanwhile (`tend`).
+//! names of the streams (`names`) and their shape, which is checked and never altered (`shape`), as they are
+//! made or found (`prepare`); then all of them (`streams`), and a partition (`partition`, with what it knows
+//! of itself in `known` and what is asked of it in `reach`): appends (`append`), readers (`reader`, of
+//! messages as `raw` knows them), the claim and the fenced writes (`fence`), and what looks after it
+//! meanwhile (`tend`).
 //!
 //! # Guarantees
 //! - The event stream holds plain CloudEvents in NATS' binary mode. Whatever else stands there is skipped as
@@ -29,13 +31,16 @@ mod known;
 mod names;
 pub mod options;
 mod partition;
+mod prepare;
 mod raw;
 mod reach;
 mod reader;
 mod shape;
+mod streams;
 mod tend;
 
 pub use error::OpenError;
 pub use options::{Durability, Login, Options};
 pub use partition::Partition;
+pub use streams::Streams;
 pub use tend::Ended;

@@ -19,9 +19,11 @@ pub struct Options {
     pub login: Option<Login>,
     /// How connections are encrypted, where they are; `None`: as the URLs say, with the system's roots.
     pub tls: Option<rustls::ClientConfig>,
+    /// Partitions of its log. The number of a Broker that is there cannot be changed.
+    pub partitions: u32,
     /// Copies of each stream that is made.
     pub replicas: usize,
-    /// Bytes of the event stream that is made.
+    /// Bytes of the event streams that are made, all together.
     pub max_bytes: u64,
     /// How long settled events are kept.
     pub retention_age: Duration,

@@ -1,13 +1,19 @@
 //! A stored message as it is, without the client's view of its headers: anybody may have written it.
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessage;
+use async_nats::jetstream::{Context, ErrorCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use millrace_channel::ChannelError;
 use millrace_channel::remote::Entry;
 use millrace_event::http::Limits;
 use millrace_event::{Timestamp, nats};
+use serde::Deserialize;
+
+use crate::error::storage;
 
 /// A stored message.
 #[derive(Clone, Debug)]
@@ -18,6 +24,26 @@ pub(crate) struct Raw {
     pub(crate) nanos: i128,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) payload: Bytes,
+}
+
+#[derive(Debug, Deserialize)]
+struct Got {
+    message: RawMessage,
+}
+
+/// A message of a stream, as the stream's leader tells it; `None` when there is none.
+pub(crate) async fn stored(
+    context: &Context,
+    stream: &str,
+    query: &serde_json::Value,
+) -> Result<Option<Raw>, ChannelError> {
+    let subject = format!("STREAM.MSG.GET.{stream}");
+    let answer: Response<Got> = context.request(subject, query).await.map_err(storage)?;
+    match answer {
+        Response::Ok(got) => Raw::told(got.message).map(Some).map_err(storage),
+        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+        Response::Err { error } => Err(storage(error)),
+    }
 }
 
 // === impl Raw ===

@@ -7,8 +7,8 @@ use millrace_channel::remote::{Entries, Entry, Servers, State, Write, debt_bytes
 use millrace_channel::{AppendError, ChannelError, Class, Durability};
 use millrace_event::{Event, Timestamp};
 
-use crate::append::{Draft, RETRY_AFTER, store};
-use crate::partition::{Inner, PARTITION};
+use crate::append::{Draft, store};
+use crate::partition::Inner;
 use crate::reader::Reader;
 use crate::shape;
 
@@ -22,7 +22,11 @@ pub(crate) struct Reach(pub(crate) Arc<Inner>);
 #[async_trait::async_trait]
 impl Servers for Reach {
     fn partition(&self) -> u32 {
-        PARTITION
+        self.0.names.partition
+    }
+
+    fn partitions(&self) -> u32 {
+        self.0.names.partitions
     }
 
     fn atomic_batch(&self) -> bool {
@@ -56,37 +60,15 @@ impl Servers for Reach {
         })
     }
 
+    fn takes(&self, events: &[Event], class: Class) -> Result<(), AppendError> {
+        self.0.takes(&self.0.drafts(events), class)
+    }
+
     async fn append(&self, events: Vec<Event>, class: Class) -> Result<(), AppendError> {
         let inner = &self.0;
-        if !inner.is_connected() {
-            return Err(AppendError::Away {
-                reason: "the NATS servers cannot be reached".to_owned(),
-                retry_after: RETRY_AFTER,
-            });
-        }
-        if class == Class::Producer
-            && let Some(reason) = inner.refuses().filter(|_| !inner.known.is_away())
-        {
-            return Err(AppendError::Full {
-                code: "backlog-full",
-                reason,
-                retry_after: RETRY_AFTER,
-            });
-        }
-        let subject = inner.names.partition(PARTITION);
-        let drafts: Vec<_> = events
-            .iter()
-            .map(|event| Draft::of(event, &subject, &inner.names.events))
-            .collect();
-        let sizes = drafts.iter().map(Draft::bytes);
-        let (bytes, largest) = sizes.fold((0, 0), |(sum, most), one| (sum + one, one.max(most)));
-        // What a batch adds to a message.
-        if largest + 256 > inner.max_payload {
-            return Err(AppendError::TooLarge(format!(
-                "the event has {largest} bytes as a message, and the NATS server takes {} (max_payload)",
-                inner.max_payload
-            )));
-        }
+        let drafts = inner.drafts(&events);
+        inner.takes(&drafts, class)?;
+        let bytes: usize = drafts.iter().map(Draft::bytes).sum();
         let _batch = match drafts.len() {
             1 => None,
             _ => Some(inner.batches.acquire().await.map_err(|_| AppendError::Closed)?),

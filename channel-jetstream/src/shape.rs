@@ -12,6 +12,8 @@ use crate::options::{Durability, Options};
 
 /// The key under which a stream tells its Broker.
 const BROKER: &str = "millrace-broker";
+/// The key under which a stream tells how many partitions its Broker has; without it, one.
+const PARTITIONS: &str = "millrace-partitions";
 /// The state's part of what the events may have, in bytes: one of so many.
 const PART_OF_STATE: u64 = 4;
 /// The least that the state may have.
@@ -19,15 +21,16 @@ const LEAST_OF_STATE: u64 = 64 << 20;
 
 /// The stream of the events: nothing expires by itself, and a full one refuses.
 pub(crate) fn events(names: &Names, options: &Options) -> Config {
+    let intake = names.intake();
     Config {
         name: names.events.clone(),
         description: Some(format!("Events of the Millrace Broker {}", names.broker)),
-        subjects: vec![names.partition(0), names.intake()],
-        subject_transform: Some(SubjectTransform {
-            source: names.intake(),
+        subjects: [names.stored()].into_iter().chain(intake.clone()).collect(),
+        subject_transform: intake.map(|source| SubjectTransform {
+            source,
             destination: names.transformed(),
         }),
-        max_bytes: bytes(options.max_bytes),
+        max_bytes: bytes(of_partition(names, options)),
         deny_delete: true,
         ..common(names, options)
     }
@@ -35,7 +38,7 @@ pub(crate) fn events(names: &Names, options: &Options) -> Config {
 
 /// The stream of the state: the last message of each subject counts.
 pub(crate) fn state(names: &Names, options: &Options) -> Config {
-    let part = options.max_bytes / PART_OF_STATE;
+    let part = of_partition(names, options) / PART_OF_STATE;
     Config {
         name: names.state.clone(),
         description: Some(format!("State of the Millrace Broker {}", names.broker)),
@@ -46,7 +49,16 @@ pub(crate) fn state(names: &Names, options: &Options) -> Config {
     }
 }
 
+/// The bytes of one partition's events.
+fn of_partition(names: &Names, options: &Options) -> u64 {
+    options.max_bytes / u64::from(names.partitions.max(1))
+}
+
 fn common(names: &Names, options: &Options) -> Config {
+    let mut metadata = HashMap::from([(BROKER.to_owned(), names.broker.clone())]);
+    if names.partitions > 1 {
+        metadata.insert(PARTITIONS.to_owned(), names.partitions.to_string());
+    }
     Config {
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
@@ -60,13 +72,21 @@ fn common(names: &Names, options: &Options) -> Config {
         duplicate_window: Duration::from_millis(100),
         allow_direct: true,
         allow_atomic_publish: true,
-        metadata: HashMap::from([(BROKER.to_owned(), names.broker.clone())]),
+        metadata,
         ..Config::default()
     }
 }
 
 fn bytes(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// The number of partitions that the Broker of a stream was made with, if it is that Broker's stream.
+pub(crate) fn partitions(is: &Config, names: &Names) -> Option<u32> {
+    (is.metadata.get(BROKER) == Some(&names.broker)).then(|| {
+        let told = is.metadata.get(PARTITIONS);
+        told.and_then(|told| told.parse().ok()).unwrap_or(1)
+    })
 }
 
 /// How a stream differs from the wanted one; `None` when it can be used.
@@ -163,13 +183,14 @@ mod tests {
 
     fn both() -> [Config; 2] {
         let broker = ObjectName::new("shop", "default");
-        let names = Names::of("millrace", &broker);
+        let names = Names::of("millrace", &broker, 0, 1);
         let options = Options {
             broker,
             mesh: "millrace".to_owned(),
             servers: Vec::new(),
             login: None,
             tls: None,
+            partitions: 1,
             replicas: 1,
             max_bytes: 1 << 30,
             retention_age: Duration::from_secs(1),

@@ -1,5 +1,5 @@
-//! What looks after an open partition: whether its servers answer, what is settled and old, and a state that
-//! has grown.
+//! What looks after a partition that this process owns: whether it still is, what is settled and old, and a
+//! state that has grown.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::partition::Partition;
 
-/// How often the event stream is looked at.
+/// How often it is looked whether the partition still is ours.
 const LOOK: Duration = Duration::from_secs(2);
 /// After so many looks old events are deleted, and the state is made small again.
 const TIDY_AFTER: u32 = 15;
@@ -49,11 +49,9 @@ impl Partition {
             if self.owner().is_taken_over() {
                 return Ended::TakenOver;
             }
-            let looked = self.inner.look().await;
-            self.inner.known.answers(looked.is_ok());
             looks += 1;
             let is_time = looks.is_multiple_of(TIDY_AFTER) || self.is_short();
-            if looked.is_err() || !is_time {
+            if self.inner.known.is_away() || !is_time {
                 continue;
             }
             match self.tidy().await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use millrace_channel::conformance::{self, Backend};
 use millrace_channel::{Channel, Position};
-use millrace_channel_jetstream::{Options, Partition};
+use millrace_channel_jetstream::{Options, Streams};
 use millrace_event::{Clock, ObjectName};
 use tokio_util::sync::CancellationToken;
 
@@ -18,19 +18,22 @@ mod server;
 
 use server::Server;
 
-/// One Broker on the server.
+/// One partition of a Broker on the server.
 struct OnServer {
     url: String,
     broker: ObjectName,
+    /// Its number, and how many there are.
+    partition: (u32, u32),
 }
 
 static BROKERS: AtomicU32 = AtomicU32::new(0);
 
 impl OnServer {
-    fn new(url: &str) -> Self {
+    fn new(url: &str, partition: (u32, u32)) -> Self {
         let number = BROKERS.fetch_add(1, Ordering::Relaxed);
         Self {
             url: url.to_owned(),
+            partition,
             broker: ObjectName::new("conformance", format!("b{number}")),
         }
     }
@@ -57,8 +60,13 @@ impl OnServer {
     }
 
     async fn claim(&self) -> Arc<dyn Channel> {
-        let partition = Partition::open(options(&self.url, &self.broker)).await;
-        partition.expect("it can be opened").channel()
+        let (number, partitions) = self.partition;
+        let streams = Streams::open(Options {
+            partitions,
+            ..options(&self.url, &self.broker)
+        });
+        let streams = streams.await.expect("it can be opened");
+        streams.claim(number).await.expect("it can be claimed").channel()
     }
 }
 
@@ -69,6 +77,7 @@ fn options(url: &str, broker: &ObjectName) -> Options {
         servers: vec![url.to_owned()],
         login: None,
         tls: None,
+        partitions: 1,
         replicas: 1,
         max_bytes: 64 << 20,
         retention_age: Duration::from_secs(3_600),
@@ -93,7 +102,10 @@ impl Backend for OnServer {
     async fn lose_suffix(&mut self, from: Position) -> bool {
         let client = async_nats::connect(&self.url).await.expect("a connection");
         let context = async_nats::jetstream::new(client.clone());
-        let name = format!("millrace-conformance-{}", self.broker.name());
+        let name = match self.partition {
+            (_, 1) => format!("millrace-conformance-{}", self.broker.name()),
+            (number, _) => format!("millrace-conformance-{}-p{number}", self.broker.name()),
+        };
         let stream = context.get_stream(&name).await.expect("the stream");
         let config = stream.cached_info().config.clone();
         let mut kept = Vec::new();
@@ -124,5 +136,72 @@ async fn keeps_the_contract() {
     let Some(server) = Server::start("keeps_the_contract").await else {
         return;
     };
-    conformance::all(|| OnServer::new(server.url())).await;
+    conformance::all(|| OnServer::new(server.url(), (0, 1))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_partitions_keeps_the_contract() {
+    let Some(server) = Server::start("one_of_several_partitions_keeps_the_contract").await else {
+        return;
+    };
+    conformance::all(|| OnServer::new(server.url(), (2, 3))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_of_another_number_of_partitions_is_refused() {
+    let Some(server) = Server::start("a_broker_of_another_number_of_partitions_is_refused").await else {
+        return;
+    };
+    for there in [1, 3] {
+        let broker = ObjectName::new("numbers", format!("of-{there}"));
+        let open = |partitions| {
+            Streams::open(Options {
+                partitions,
+                ..options(server.url(), &broker)
+            })
+        };
+        open(there).await.expect("a new one is made");
+        for other in [1, 2, 3, 4] {
+            let opened = open(other).await.map(|streams| streams.partitions());
+            match other == there {
+                true => assert_eq!(opened, Ok(0..there)),
+                false => {
+                    let refused = opened.expect_err("another number is refused").to_string();
+                    let told =
+                        format!("has {there} partition(s) on the NATS servers, and its config says {other}");
+                    assert!(refused.contains(&told), "{refused}");
+                }
+            }
+        }
+    }
+}
+
+/// All of them were made, so none is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_streams_are_gone_is_lost_and_not_new() {
+    let Some(server) = Server::start("a_partition_whose_streams_are_gone_is_lost_and_not_new").await else {
+        return;
+    };
+    let broker = ObjectName::new("gone", "b");
+    let open = |rebuild_state| {
+        Streams::open(Options {
+            partitions: 3,
+            rebuild_state,
+            ..options(server.url(), &broker)
+        })
+    };
+    open(false).await.expect("it is made");
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let context = async_nats::jetstream::new(client);
+    for stream in ["millrace-gone-b-p1", "millrace-gone-b-p1-state"] {
+        context.delete_stream(stream).await.expect("it is deleted");
+    }
+    let refused = open(false)
+        .await
+        .map(drop)
+        .expect_err("it is refused")
+        .to_string();
+    assert!(refused.contains("--rebuild-state"), "{refused}");
+    open(true).await.expect("an operator wants it anew");
+    open(false).await.expect("it is there again");
 }

@@ -24,5 +24,5 @@ pub use contract::{
 };
 pub use lane::{EarlierFilter, Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};
-pub use record::{Batch, Gap, GapReason, Position, Record};
+pub use record::{Batch, Gap, GapReason, NoPosition, Position, Record};
 pub use work::{FailedAttempt, Rows, Stage, Work, WorkKey};

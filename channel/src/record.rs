@@ -1,6 +1,7 @@
 //! What is read back: an event at its position.
 
 use std::fmt;
+use std::str::FromStr;
 
 use millrace_event::{Event, Timestamp};
 
@@ -72,6 +73,41 @@ impl fmt::Display for Position {
             write!(f, "{}", self.offset)
         } else {
             write!(f, "{}:{}", self.partition, self.offset)
+        }
+    }
+}
+
+/// A text that is no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a position is a number, or two with a colon between: partition:number")]
+pub struct NoPosition;
+
+impl FromStr for Position {
+    type Err = NoPosition;
+
+    /// As it is displayed.
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (partition, offset) = text.split_once(':').unwrap_or(("0", text));
+        Ok(Self {
+            partition: partition.parse().map_err(|_| NoPosition)?,
+            offset: offset.parse().map_err(|_| NoPosition)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_read_as_it_is_written() {
+        for (partition, offset, text) in [(0, 7, "7"), (3, 7, "3:7"), (0, u64::MAX, "18446744073709551615")] {
+            let position = Position { partition, offset };
+            assert_eq!(position.to_string(), text);
+            assert_eq!(text.parse(), Ok(position));
+        }
+        for wrong in ["", ":", "x", "1:", ":1", "-1", "1:2:3"] {
+            assert_eq!(wrong.parse::<Position>(), Err(NoPosition), "{wrong}");
         }
     }
 }

@@ -19,9 +19,11 @@ pub enum Backend {
 pub struct JetStream {
     /// URLs of servers to ask first; at least one.
     pub servers: Vec<String>,
+    /// Partitions of its log.
+    pub partitions: u32,
     /// Copies of each stream that is made.
     pub replicas: u32,
-    /// Bytes of the event stream that is made.
+    /// Bytes of the event streams that are made, all together.
     pub max_bytes: u64,
     /// What a 202 has to rest on; `None`: whatever the streams give.
     pub durability: Option<DurabilityWanted>,
@@ -51,6 +53,14 @@ impl Backend {
         matches!(self, Self::Embedded)
     }
 
+    /// Partitions of its log.
+    pub fn partitions(&self) -> u32 {
+        match self {
+            Self::Embedded => 1,
+            Self::JetStream(jetstream) => jetstream.partitions,
+        }
+    }
+
     /// The word in documents and in status.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -74,6 +84,9 @@ impl JetStream {
         "tls.key",
     ];
 
-    /// Bytes of the event stream where the document does not say.
+    /// The most partitions that a document may ask for.
+    pub const MAX_PARTITIONS: u32 = 64;
+
+    /// Bytes of the event streams where the document does not say.
     pub const MAX_BYTES: u64 = 4 << 30;
 }

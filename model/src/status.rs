@@ -275,6 +275,17 @@ impl StatusBoard {
         all
     }
 
+    /// As [`triggers_of`](Self::triggers_of), in one partition: its positions are its own.
+    pub fn triggers_in(
+        &self,
+        broker: &ObjectName,
+        partition: u32,
+        wanted: &dyn Fn(&ObjectName) -> bool,
+    ) -> BTreeMap<ObjectName, TriggerStatus> {
+        let owner = self.brokers.read().get(&(broker.clone(), partition)).cloned();
+        owner.map_or_else(BTreeMap::new, |owner| of_one(&*owner, wanted))
+    }
+
     /// The attempts at the event of this position that are under way now, by trigger.
     pub fn under_way(
         &self,

@@ -14,7 +14,6 @@ use millrace_model::{Mesh, Trigger};
 use crate::alone::LONGEST_CALM;
 use crate::lane::{Earlier, Halt, Inner, Lane};
 use crate::serving::{Gate, Serving};
-use crate::settings::Settings;
 use crate::{orphans, progress};
 
 /// Makes the lanes what the mesh says. When it returns, each trigger's start position is durable and every
@@ -183,11 +182,7 @@ async fn change(
             gate.insert(lane.key, trigger.compiled.clone());
             lane.inner.lock().indexed = true;
         }
-        let settings = Arc::new(Settings::new(
-            trigger,
-            serving.common.own_ingress,
-            &serving.common.connector,
-        ));
+        let settings = serving.settings(trigger);
         let mut inner = lane.inner.lock();
         if !Arc::ptr_eq(&inner.settings.trigger, &settings.trigger) {
             inner.settings = settings;
@@ -224,11 +219,7 @@ async fn change_filters(
         inner.replace_filter(from);
         inner.indexed = true;
         // Nothing may be judged in between by the filter that was replaced.
-        inner.settings = Arc::new(Settings::new(
-            trigger.clone(),
-            serving.common.own_ingress,
-            &serving.common.connector,
-        ));
+        inner.settings = serving.settings(trigger.clone());
         serving.stir(lane, &mut inner);
     }
     Ok(())
@@ -268,11 +259,7 @@ async fn open(
         let Some(trigger) = wanted.get(&stored.trigger) else {
             continue;
         };
-        let settings = Arc::new(Settings::new(
-            trigger.clone(),
-            serving.common.own_ingress,
-            &serving.common.connector,
-        ));
+        let settings = serving.settings(trigger.clone());
         let mut routes = serving.routes.lock();
         let known = routes
             .by_name

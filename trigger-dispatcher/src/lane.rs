@@ -341,7 +341,7 @@ impl Inner {
         let covered: BTreeSet<u64> = stored.covered.iter().map(|position| position.offset).collect();
         let owed = stored.unsettled.iter().map(|position| position.offset);
         let owed = owed.filter(|offset| !covered.contains(offset));
-        let parallelism = settings.trigger.parallelism as usize;
+        let parallelism = settings.bounds.parallelism as usize;
         Self {
             settings,
             place,
@@ -393,9 +393,8 @@ impl Inner {
 
     /// At a bound of rows: nothing new is read (due work goes on).
     pub(crate) fn is_blocked(&self) -> bool {
-        let trigger = &self.settings.trigger;
-        self.deferred.get() >= u64::from(trigger.max_deferred)
-            || self.parked.get() >= u64::from(trigger.max_parked)
+        let bounds = self.settings.bounds;
+        self.deferred.get() >= u64::from(bounds.deferred) || self.parked.get() >= u64::from(bounds.parked)
     }
 
     /// Notes that a worker panicked outside of an attempt.

@@ -11,6 +11,7 @@ use millrace_delivery::Connector;
 use millrace_delivery::own_ingress::OwnIngress;
 use millrace_event::{Clock, Event, Intake, Moment, ObjectName, Timestamp};
 use millrace_filter::{Allowance, Compiled, Decision, Index, Subject, Turns};
+use millrace_model::Trigger;
 use millrace_model::status::TriggerStatus;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -28,6 +29,7 @@ use crate::metrics::ServingMetrics;
 use crate::observer::Observer;
 use crate::provoke;
 use crate::router::LaneAnswer;
+use crate::settings::Settings;
 use crate::watched::{Panic, Panics, Task, caught, with_place};
 use crate::worker;
 
@@ -164,6 +166,21 @@ impl Serving {
         }
     }
 
+    /// What a lane here needs of its trigger.
+    pub(crate) fn settings(&self, trigger: Arc<Trigger>) -> Arc<Settings> {
+        let Common {
+            own_ingress,
+            connector,
+            ..
+        } = &self.common;
+        Arc::new(Settings::new(
+            trigger,
+            self.channel.partitions(),
+            *own_ingress,
+            connector,
+        ))
+    }
+
     /// Another process owns the partition now: no attempt begins here, and nothing is written down any more.
     pub(crate) fn lose(&self) {
         if !self.is_stopped() {
@@ -233,7 +250,7 @@ impl Serving {
         }
         if inner.idle > 0 {
             lane.wake.notify_one();
-        } else if inner.workers < inner.settings.trigger.parallelism {
+        } else if inner.workers < inner.settings.bounds.parallelism {
             inner.workers += 1;
             self.workers.spawn(worker::run(self.clone(), lane.clone()));
         }

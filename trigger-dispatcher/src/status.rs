@@ -131,19 +131,19 @@ fn of_lane(inner: &Inner, router: u64, head: u64) -> TriggerStatus {
 }
 
 fn state(inner: &Inner) -> (TriggerState, Option<String>) {
-    let trigger = &inner.settings.trigger;
+    let bounds = inner.settings.bounds;
     match (inner.halt, &inner.settings.subscriber) {
         (Some(Halt::Paused), _) => (TriggerState::Paused, None),
         (Some(Halt::Orphaned(_)), _) => (TriggerState::Orphaned, Some(ORPHANED.to_owned())),
         (None, Err(why)) => (TriggerState::NotReady, Some(why.to_string())),
-        (None, Ok(_)) if inner.parked.get() >= u64::from(trigger.max_parked) => (
+        (None, Ok(_)) if inner.parked.get() >= u64::from(bounds.parked) => (
             TriggerState::Blocked,
             Some(match inner.parked.get() {
                 1 => "1 event is parked, as many as allowed".to_owned(),
                 parked => format!("{parked} events are parked, as many as allowed"),
             }),
         ),
-        (None, Ok(_)) if inner.deferred.get() >= u64::from(trigger.max_deferred) => (
+        (None, Ok(_)) if inner.deferred.get() >= u64::from(bounds.deferred) => (
             TriggerState::Blocked,
             Some(match inner.deferred.get() {
                 1 => "1 event waits for another attempt, as many as allowed".to_owned(),

@@ -87,7 +87,7 @@ async fn work(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) {
 fn next(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) -> ControlFlow<(), Option<Job>> {
     let mut inner = lane.inner.lock();
     provoke::at(serving, Task::Worker, None);
-    if serving.is_stopped() || inner.workers > inner.settings.trigger.parallelism {
+    if serving.is_stopped() || inner.workers > inner.settings.bounds.parallelism {
         // Another worker has to take what this one was woken for.
         serving.stir(lane, &mut inner);
         return ControlFlow::Break(());

@@ -1,5 +1,8 @@
 //! Which event is meant: the newest of that id, unless the question says more.
 
+use std::cmp::Reverse;
+use std::sync::Arc;
+
 use http::StatusCode;
 use millrace_channel::{Channel, Position, Record};
 
@@ -14,7 +17,7 @@ const OTHERS: usize = 10;
 pub(super) struct Asked<'a> {
     pub(super) id: &'a str,
     pub(super) source: Option<&'a str>,
-    pub(super) position: Option<u64>,
+    pub(super) position: Option<Position>,
 }
 
 /// The event, and others of the same id (and source, where that was asked for), newest first.
@@ -24,40 +27,31 @@ pub(super) struct FoundEvent {
     pub(super) others: Vec<Record>,
 }
 
-/// Finds the event.
-pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<FoundEvent, Refused> {
-    let positions = channel.find(asked.id, asked.source, OTHERS + 1).await?;
-    let mut records = Vec::new();
-    // One that is named by its position may be older than those that are listed.
-    if let Some(offset) = asked.position
-        && !positions.iter().any(|position| position.offset == offset)
-    {
-        let named = channel.get(Position { partition: 0, offset }).await?;
-        let is_meant = |record: &Record| {
-            record.event.id() == asked.id && asked.source.is_none_or(|source| source == record.event.source())
-        };
-        records.extend(named.filter(is_meant));
+/// Finds the event in one of the partitions, and says in which.
+pub(super) async fn find(
+    channels: &[Arc<dyn Channel>],
+    asked: &Asked<'_>,
+) -> Result<(Arc<dyn Channel>, FoundEvent), Refused> {
+    let mut found = Vec::new();
+    for channel in channels {
+        let records = find_in(&**channel, asked).await?;
+        found.extend(records.into_iter().map(|record| (channel, record)));
     }
-    for position in positions.into_iter().rev() {
-        // It may have gone between the two questions.
-        records.extend(channel.get(position).await?);
+    if channels.len() > 1 {
+        found.sort_by_key(|(_, record)| Reverse(record.appended));
     }
-    let wanted = |record: &Record| {
-        asked
-            .position
-            .is_none_or(|offset| record.position.offset == offset)
+    let wanted = |(_, record): &(&Arc<dyn Channel>, Record)| {
+        asked.position.is_none_or(|position| record.position == position)
     };
-    match records.iter().position(wanted) {
+    match found.iter().position(wanted) {
         Some(index) => {
-            let record = records.remove(index);
+            let (channel, record) = found.remove(index);
             // Beside an older one all that were found are others.
-            records.truncate(OTHERS);
-            Ok(FoundEvent {
-                record,
-                others: records,
-            })
+            found.truncate(OTHERS);
+            let others = found.into_iter().map(|(_, record)| record).collect();
+            Ok((channel.clone(), FoundEvent { record, others }))
         }
-        None if records.is_empty() => Err(unknown(channel).await?),
+        None if found.is_empty() => Err(unknown(channels).await?),
         None => Err(Refused::new(
             StatusCode::NOT_FOUND,
             "unknown-event",
@@ -66,10 +60,35 @@ pub(super) async fn find(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Fou
     }
 }
 
+/// The events of one partition that may be meant, the newest first.
+async fn find_in(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Vec<Record>, Refused> {
+    let positions = channel.find(asked.id, asked.source, OTHERS + 1).await?;
+    let mut records = Vec::new();
+    // One that is named by its position may be older than those that are listed.
+    let named = asked
+        .position
+        .filter(|named| named.partition == channel.partition() && !positions.contains(named));
+    if let Some(named) = named {
+        let is_meant = |record: &Record| {
+            record.event.id() == asked.id && asked.source.is_none_or(|source| source == record.event.source())
+        };
+        records.extend(channel.get(named).await?.filter(is_meant));
+    }
+    for position in positions.into_iter().rev() {
+        // It may have gone between the two questions.
+        records.extend(channel.get(position).await?);
+    }
+    Ok(records)
+}
+
 /// There is none: says since when there would be one.
-async fn unknown(channel: &dyn Channel) -> Result<Refused, Refused> {
-    let oldest = channel.usage().oldest;
-    let since = match first_kept(channel, oldest).await? {
+async fn unknown(channels: &[Arc<dyn Channel>]) -> Result<Refused, Refused> {
+    let mut first: Option<Record> = None;
+    for channel in channels {
+        let kept = first_kept(&**channel, channel.usage().oldest).await?;
+        first = first.into_iter().chain(kept).min_by_key(|record| record.appended);
+    }
+    let since = match first {
         Some(record) => format!("the events that are kept begin at {}", Rfc3339(record.appended)),
         None => "it keeps no events".to_owned(),
     };

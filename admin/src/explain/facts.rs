@@ -100,7 +100,9 @@ pub(super) async fn gather(
     let named: BTreeSet<&ObjectName> = candidates.iter().map(|one| &one.name).collect();
     let mut statuses = admin
         .board
-        .triggers_of(broker, &|trigger| named.contains(trigger));
+        .triggers_in(broker, record.position.partition, &|trigger| {
+            named.contains(trigger)
+        });
     let mut under_way = admin
         .board
         .under_way(broker, record.position.partition, record.position.offset);

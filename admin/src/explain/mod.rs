@@ -16,7 +16,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use http::StatusCode;
-use millrace_channel::{ChannelError, Log};
+use millrace_channel::{ChannelError, Log, Position};
 use millrace_event::ObjectName;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct ExplainQuery {
     id: String,
     source: Option<String>,
     trigger: Option<String>,
-    position: Option<u64>,
+    position: Option<String>,
 }
 
 /// Names of brokers that a refusal lists.
@@ -49,17 +49,20 @@ pub(crate) async fn show(
         )
     })?;
     let (broker, _) = broker(&admin, &query.broker)?;
-    // The embedded log has one partition.
-    let channel = admin.owned.of(&broker).into_iter().next();
-    let channel = channel.ok_or(ChannelError::NotOwner)?;
+    let channels = admin.owned.of(&broker);
+    if channels.is_empty() {
+        return Err(ChannelError::NotOwner.into());
+    }
+    let position = query.position.as_deref().map(str::parse::<Position>).transpose();
+    let position = position.map_err(|error| Refused::bad_query(error.to_string()))?;
     let trigger = query.trigger.as_deref().map(str::parse::<ObjectName>).transpose();
     let trigger = trigger.map_err(|_| Refused::bad_query("`trigger` is of the form namespace/name"))?;
     let asked = event::Asked {
         id: &query.id,
         source: query.source.as_deref(),
-        position: query.position,
+        position,
     };
-    let found = event::find(&*channel, &asked).await?;
+    let (channel, found) = event::find(&channels, &asked).await?;
     let facts = facts::gather(&admin, &broker, &channel, &found.record, trigger.as_ref()).await?;
     Ok(Json(Explained::new(&broker, found, facts)))
 }

@@ -37,6 +37,11 @@ pub trait Channel: Send + Sync + fmt::Debug {
     /// The partition's number.
     fn partition(&self) -> u32;
 
+    /// How many partitions the broker's log has: what is bounded for a trigger is shared among them.
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     /// The broker's log.
     fn log(&self) -> &dyn Log;
 

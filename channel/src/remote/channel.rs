@@ -24,6 +24,10 @@ impl Channel for Owner {
         self.servers.partition()
     }
 
+    fn partitions(&self) -> u32 {
+        self.servers.partitions()
+    }
+
     fn log(&self) -> &dyn Log {
         &self.log
     }

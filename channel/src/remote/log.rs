@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_event::{Event, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::epochs::Epochs;
 use super::servers::{Entries, Entry, Servers};
@@ -26,7 +26,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     servers: Arc<dyn Servers>,
-    epochs: Epochs,
+    epochs: RwLock<Arc<Epochs>>,
     /// Fingerprints of what was read last, by number.
     noted: Mutex<BTreeMap<u64, u64>>,
     is_closed: AtomicBool,
@@ -47,7 +47,7 @@ impl Client {
     pub fn new(servers: Arc<dyn Servers>, epochs: Epochs) -> Self {
         let inner = Inner {
             servers,
-            epochs,
+            epochs: RwLock::new(Arc::new(epochs)),
             noted: Mutex::default(),
             is_closed: AtomicBool::new(false),
         };
@@ -64,8 +64,18 @@ impl Client {
         self.inner.is_closed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn epochs(&self) -> &Epochs {
-        &self.inner.epochs
+    /// From now on positions are by other epochs: an owner has found a loss, or there was none before.
+    pub fn follow(&self, epochs: Epochs) {
+        *self.inner.epochs.write() = Arc::new(epochs);
+    }
+
+    /// Whether these events would be refused now, and why.
+    pub(super) fn takes(&self, events: &[Event], class: Class) -> Result<(), AppendError> {
+        self.inner.servers.takes(events, class)
+    }
+
+    pub(super) fn epochs(&self) -> Arc<Epochs> {
+        self.inner.epochs()
     }
 
     pub(super) fn at(&self, number: u64) -> Position {
@@ -113,7 +123,7 @@ impl Log for Client {
     }
 
     fn reader(&self, from: Position) -> Box<dyn Reader> {
-        let number = self.inner.epochs.number(from.offset);
+        let number = self.inner.epochs().number(from.offset);
         Box::new(Following {
             log: self.inner.clone(),
             entries: self.inner.servers.reader(number, self.noted_below(number)),
@@ -123,9 +133,10 @@ impl Log for Client {
 
     async fn get_many(&self, at: &[Position]) -> Result<Vec<Option<Record>>, ChannelError> {
         let log = &self.inner;
-        let stands = |at: &Position| log.epochs.has(at.offset);
+        let epochs = log.epochs();
+        let stands = |at: &Position| epochs.has(at.offset);
         let there = at.iter().filter(|at| stands(at));
-        let numbers: Vec<_> = there.map(|at| log.epochs.number(at.offset)).collect();
+        let numbers: Vec<_> = there.map(|at| epochs.number(at.offset)).collect();
         let mut found = log.servers.get(&numbers).await?.into_iter();
         let of = |at: &Position| if stands(at) { found.next().flatten() } else { None };
         let found: Vec<_> = at.iter().map(of).collect();
@@ -152,6 +163,10 @@ impl Log for Client {
 // === impl Inner ===
 
 impl Inner {
+    fn epochs(&self) -> Arc<Epochs> {
+        self.epochs.read().clone()
+    }
+
     fn at_offset(&self, offset: u64) -> Position {
         Position {
             partition: self.servers.partition(),
@@ -160,7 +175,7 @@ impl Inner {
     }
 
     fn at(&self, number: u64) -> Position {
-        self.at_offset(self.epochs.position(number))
+        self.at_offset(self.epochs().position(number))
     }
 
     fn record(&self, entry: Entry) -> Option<Record> {
@@ -191,18 +206,19 @@ impl Following {
     ) -> Result<Batch, ChannelError> {
         let read = self.entries.next(max_events, max_bytes, waits).await?;
         let log = &self.log;
+        let epochs = log.epochs();
         log.note(&read.entries);
         // At the end of the log a position may be one of the lost: those after it are not known yet.
-        let next = log.epochs.position(read.next).max(self.at);
-        let lost = log.epochs.lost_from(self.at);
+        let next = epochs.position(read.next).max(self.at);
+        let lost = epochs.lost_from(self.at);
         let lost = lost.filter(|(from, _)| *from < next);
         let mut gaps: Vec<_> = lost.map(|(from, to)| (from, to, GapReason::Lost)).collect();
         if let Some(deleted) = read.deleted {
-            let [from, to] = [deleted.start, deleted.end].map(|number| log.epochs.position(number));
+            let [from, to] = [deleted.start, deleted.end].map(|number| epochs.position(number));
             gaps.push((from, to, GapReason::Dropped));
         }
         for entry in read.entries.iter().filter(|entry| entry.event.is_none()) {
-            let at = log.epochs.position(entry.number);
+            let at = epochs.position(entry.number);
             gaps.push((at, at + 1, GapReason::Unreadable));
         }
         gaps.sort_by_key(|(from, ..)| *from);
@@ -229,7 +245,7 @@ impl Following {
 impl Reader for Following {
     async fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, ChannelError> {
         // The end of a log that has lost some may be told without waiting.
-        let (before, now) = (self.at, self.log.epochs.position(self.entries.number()));
+        let (before, now) = (self.at, self.log.epochs().position(self.entries.number()));
         let waits = now <= before;
         self.read(max_events, max_bytes, waits).await
     }

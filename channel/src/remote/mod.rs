@@ -7,7 +7,8 @@
 //! does first (`claim`: it looks for a loss by its fingerprints, `prints`, and gives new positions to what
 //! came after one, `epochs`); its own view of the state (`view`, with its lanes in `lanes`); what a commit
 //! writes and in which order (`commit`), from what is asked before (`facts`); and the owner itself (`owner`),
-//! as the dispatcher sees it (`channel`). `log` appends and reads, `ids` finds events.
+//! as the dispatcher sees it (`channel`). `log` appends and reads, `ids` finds events; `spread` joins the
+//! partitions of a broker.
 //!
 //! # Guarantees
 //! - A commit is stored in chunks, in the order that the contract names, each whole or not at all.
@@ -30,6 +31,7 @@ mod log;
 mod owner;
 mod prints;
 pub mod servers;
+mod spread;
 pub mod state;
 mod view;
 
@@ -38,4 +40,5 @@ pub use epochs::Epochs;
 pub use log::Client;
 pub use owner::{Owner, OwnerOptions};
 pub use servers::{Entries, Entry, Read, Servers};
+pub use spread::{Spread, partition_of};
 pub use state::{State, Write};

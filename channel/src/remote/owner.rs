@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::claim::{self, Claimed};
+use super::epochs::Epochs;
 use super::facts::{Facts, Wanted};
 use super::ids::Ids;
 use super::lanes;
@@ -104,6 +105,11 @@ impl Owner {
     /// The log, for whoever only appends and reads.
     pub fn client(&self) -> Client {
         self.log.clone()
+    }
+
+    /// How positions stand to the numbers of the log.
+    pub fn epochs(&self) -> Epochs {
+        (*self.log.epochs()).clone()
     }
 
     /// Whether the log had lost events that it had acknowledged when the partition was taken over.

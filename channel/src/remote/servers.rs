@@ -16,6 +16,11 @@ pub trait Servers: Send + Sync + fmt::Debug {
     /// The partition's number.
     fn partition(&self) -> u32;
 
+    /// How many partitions the broker's log has.
+    fn partitions(&self) -> u32 {
+        1
+    }
+
     /// Whether the events of one append are stored all or none.
     fn atomic_batch(&self) -> bool;
 
@@ -39,6 +44,12 @@ pub trait Servers: Send + Sync + fmt::Debug {
     /// Why events cannot be taken, for people.
     fn fault(&self) -> Option<String> {
         None
+    }
+
+    /// Whether these events would be refused now, and why: it is asked before a part of them is stored in
+    /// another partition.
+    fn takes(&self, _events: &[Event], _class: Class) -> Result<(), AppendError> {
+        Ok(())
     }
 
     /// Stores events; returns when they are as durable as these servers make them.

@@ -14,8 +14,9 @@ use crate::tree::Node;
 
 /// The longest list of servers.
 pub(crate) const MAX_SERVERS: usize = 100;
-/// The bounds of `max-bytes`.
+/// The least of `max-bytes`, and its part for each partition: some events of the largest size.
 const LEAST_BYTES: u64 = 16 << 20;
+const LEAST_OF_PARTITION: u64 = 4 << 20;
 
 /// What the document says, before its Secret is looked up.
 #[derive(Clone, Debug)]
@@ -47,11 +48,12 @@ pub(crate) fn read(
     }
     let servers = data.require("servers", report);
     let servers = servers.map(|field| servers_of(&field, report));
-    if let Some(partitions) = number(&mut data, "partitions", report)
-        && partitions.1 != 1
+    let partitions = number(&mut data, "partitions", report);
+    if let Some((field, number)) = &partitions
+        && !(1..=JetStream::MAX_PARTITIONS).contains(number)
     {
-        let message = "a channel on JetStream has one partition for now: leave it out, or write \"1\"";
-        partitions.0.refuse(report, Code::NotSupported, message);
+        let message = format!("from 1 to {} partitions are expected", JetStream::MAX_PARTITIONS);
+        field.refuse(report, Code::OutOfRange, message);
     }
     let replicas = number(&mut data, "replicas", report);
     if let Some((field, number)) = &replicas
@@ -59,7 +61,11 @@ pub(crate) fn read(
     {
         field.refuse(report, Code::OutOfRange, "1, 3 or 5 replicas are expected");
     }
-    let max_bytes = data.take("max-bytes").and_then(|field| bytes(&field, report));
+    let of_partitions = partitions.as_ref().map_or(1, |(_, number)| *number);
+    let least = LEAST_BYTES.max(u64::from(of_partitions) * LEAST_OF_PARTITION);
+    let max_bytes = data
+        .take("max-bytes")
+        .and_then(|field| bytes(&field, least, report));
     let durability = data.take("durability").and_then(|field| {
         let words = [
             ("synced", DurabilityWanted::Synced),
@@ -74,6 +80,7 @@ pub(crate) fn read(
     Some(ConfigDocument {
         jetstream: JetStream {
             servers: servers?,
+            partitions: of_partitions,
             replicas: replicas.map_or(1, |(_, number)| number),
             max_bytes: max_bytes.unwrap_or(JetStream::MAX_BYTES),
             durability,
@@ -134,10 +141,11 @@ fn number<'a>(data: &mut Object<'a>, name: &'static str, report: &mut Report) ->
     }
 }
 
-fn bytes(field: &Field<'_>, report: &mut Report) -> Option<u64> {
+fn bytes(field: &Field<'_>, least: u64, report: &mut Report) -> Option<u64> {
     match quantity::parse(field.text(report)?) {
-        Ok(bytes) if bytes < LEAST_BYTES => {
-            field.refuse(report, Code::OutOfRange, "at least 16Mi is expected");
+        Ok(bytes) if bytes < least => {
+            let message = format!("at least {}Mi is expected", least >> 20);
+            field.refuse(report, Code::OutOfRange, message);
             None
         }
         Ok(bytes) => Some(bytes),

@@ -28,16 +28,21 @@ fn a_broker_is_kept_where_its_config_says() {
     ));
     assert_eq!(least.servers, ["nats://a:4222", "tls://[::1]:4222"]);
     assert_eq!(
-        (least.replicas, least.max_bytes, least.durability),
-        (1, JetStream::MAX_BYTES, None)
+        (
+            least.partitions,
+            least.replicas,
+            least.max_bytes,
+            least.durability
+        ),
+        (1, 1, JetStream::MAX_BYTES, None)
     );
     assert!(least.secrets.is_empty() && least.missing.is_none());
-    let all = "backend: jetstream\nservers: nats://a\nreplicas: \"3\"\npartitions: \"1\"\nmax-bytes: 64Mi\n\
+    let all = "backend: jetstream\nservers: nats://a\nreplicas: \"3\"\npartitions: \"8\"\nmax-bytes: 64Mi\n\
                durability: replicated\nauth-secret: for-nats";
     let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: for-nats, namespace: shop}\n\
                   stringData: {user: till, password: hunter2, other: x}\n";
     let all = jetstream(&format!("{}{secret}", documents(all)));
-    assert_eq!((all.replicas, all.max_bytes), (3, 64 << 20));
+    assert_eq!((all.partitions, all.replicas, all.max_bytes), (8, 3, 64 << 20));
     assert_eq!(all.durability, Some(DurabilityWanted::Replicated));
     assert_eq!(
         all.secrets.keys().copied().collect::<Vec<_>>(),
@@ -77,9 +82,19 @@ fn what_is_wrong_is_told_with_its_field() {
             "Secret",
         ),
         (
-            "backend: jetstream\nservers: nats://a\npartitions: \"8\"",
+            "backend: jetstream\nservers: nats://a\npartitions: \"65\"",
             "data.partitions",
-            "one partition",
+            "1 to 64",
+        ),
+        (
+            "backend: jetstream\nservers: nats://a\npartitions: \"0\"",
+            "data.partitions",
+            "1 to 64",
+        ),
+        (
+            "backend: jetstream\nservers: nats://a\npartitions: \"8\"\nmax-bytes: 31Mi",
+            "data.max-bytes",
+            "32Mi",
         ),
         (
             "backend: jetstream\nservers: nats://a\nreplicas: \"2\"",

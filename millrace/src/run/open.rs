@@ -75,6 +75,20 @@ impl Effect {
             if cfg!(not(feature = "jetstream")) && !broker.backend.is_embedded() {
                 anyhow::bail!("the broker {name} is on NATS, which this build has not (feature `jetstream`)");
             }
+            let has = before.brokers.get(name).map(|before| &before.backend);
+            if let Some(has) = has
+                && !has.is_embedded()
+                && !broker.backend.is_embedded()
+                && has.partitions() != broker.backend.partitions()
+            {
+                anyhow::bail!(
+                    "the broker {name} has {} partition(s), and its config says {}: the number cannot be changed, \
+                     since it decides in which partition each key has its events. Give the new broker another \
+                     name",
+                    has.partitions(),
+                    broker.backend.partitions()
+                );
+            }
             let there = match broker.backend.is_embedded() {
                 true if was_remote(name) => "on NATS servers",
                 false if on_disk.contains(name) => "on the local disk",

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Channel, Logs, Ownership};
-use millrace_channel_jetstream::{Ended, Options, Partition};
+use millrace_channel_jetstream::{Ended, Options, Partition, Streams};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::servers::{Unfit, judge};
 use millrace_event::ObjectName;
 use millrace_model::{Backend, Broker, Mesh};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -206,10 +206,10 @@ impl Looking {
                         said = error;
                     }
                 }
-                Ok(partition) => {
+                Ok((streams, partitions)) => {
                     said.clear();
                     pause = PAUSES.0;
-                    if !self.serve(&partition).await {
+                    if !self.serve(streams, partitions).await {
                         break;
                     }
                 }
@@ -224,57 +224,74 @@ impl Looking {
         self.logs.remove(&self.name);
     }
 
-    async fn open(&self) -> Result<Partition, String> {
+    /// Opens the streams, and takes all partitions over.
+    async fn open(&self) -> Result<(Streams, Vec<Partition>), String> {
         if let Some(missing) = &self.missing {
             return Err(missing.clone());
         }
         let (guard, servers) = (self.guard.clone(), self.options.servers.clone());
         let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers));
         judged.await.map_err(|error| error.to_string())??;
-        let opened = Partition::open(self.options.clone()).await;
-        opened.map_err(|error| error.to_string())
+        let opened = Streams::open(self.options.clone()).await;
+        let streams = opened.map_err(|error| error.to_string())?;
+        let mut partitions = Vec::new();
+        for number in streams.partitions() {
+            let claimed = streams.claim(number).await;
+            partitions.push(claimed.map_err(|error| error.to_string())?);
+        }
+        Ok((streams, partitions))
     }
 
     fn put_off(&self, reason: &str) {
         self.logs.insert(self.name.clone(), Arc::new(Away::new(reason)));
     }
 
-    /// Serves an open partition for as long as it is ours; whether it is to be opened again.
-    async fn serve(&self, partition: &Partition) -> bool {
-        let channel = partition.channel();
+    /// Serves the partitions for as long as all of them are ours; whether they are to be opened again.
+    async fn serve(&self, streams: Streams, partitions: Vec<Partition>) -> bool {
         tracing::info!(
-            durability = partition.durability().as_str(),
+            durability = streams.durability().as_str(),
+            partitions = partitions.len(),
             "the broker's channel on JetStream is open"
         );
-        self.owned.gain([(self.name.clone(), channel.clone())]);
-        let ended = {
-            let tended = partition.tend(&self.stop);
-            tokio::pin!(tended);
-            let shown = tokio::select! {
-                ended = &mut tended => Err(ended),
-                () = self.lanes_of(&channel) => Ok(()),
-            };
-            match shown {
-                Ok(()) => {
-                    self.logs.insert(self.name.clone(), partition.log());
-                    self.tried.send_replace(true);
-                    tended.await
-                }
-                Err(ended) => ended,
-            }
+        let channels: Vec<_> = partitions.iter().map(Partition::channel).collect();
+        let gained = channels.iter().cloned();
+        self.owned
+            .gain(gained.map(|channel| (self.name.clone(), channel)));
+        let (log, until) = (streams.log(), self.stop.child_token());
+        let mut tended = JoinSet::new();
+        for partition in partitions {
+            let until = until.clone();
+            tended.spawn(async move { partition.tend(&until).await }.in_current_span());
+        }
+        let all = until.clone();
+        tended.spawn(async move { streams.tend(&all).await }.in_current_span());
+        let is_shown = tokio::select! {
+            ended = first_of(&mut tended) => Err(ended),
+            () = self.lanes_of(&channels) => Ok(()),
         };
+        let ended = match is_shown {
+            Ok(()) => {
+                self.logs.insert(self.name.clone(), log);
+                self.tried.send_replace(true);
+                first_of(&mut tended).await
+            }
+            Err(ended) => ended,
+        };
+        until.cancel();
         match ended {
             Ended::Asked => {
                 self.logs.remove(&self.name);
-                if let Err(error) = channel.close().await {
-                    tracing::warn!(%error, "the broker's channel was not closed cleanly");
+                for channel in &channels {
+                    if let Err(error) = channel.close().await {
+                        tracing::warn!(%error, "the broker's channel was not closed cleanly");
+                    }
                 }
-                self.owned.lose(&self.name, channel.partition());
+                self.lose(&channels);
                 false
             }
             Ended::Lost => {
                 self.put_off("the NATS server has lost events; the channel is opened anew");
-                self.owned.lose(&self.name, channel.partition());
+                self.lose(&channels);
                 true
             }
             Ended::TakenOver => {
@@ -282,27 +299,44 @@ impl Looking {
                     "another process has taken the broker over; this one serves it again after a restart";
                 tracing::error!("{reason}");
                 self.put_off(reason);
-                self.owned.lose(&self.name, channel.partition());
+                self.lose(&channels);
                 self.stop.cancelled().await;
                 false
             }
         }
     }
 
-    /// Waits until each Trigger that is to be served has a lane: an event that is let in finds all of them.
-    async fn lanes_of(&self, channel: &Arc<dyn Channel>) {
-        loop {
-            let mesh = self.desired.borrow().clone();
-            let mut triggers = mesh
-                .triggers
-                .values()
-                .filter(|trigger| trigger.broker == self.name);
-            let lanes = channel.lanes().await.unwrap_or_default();
-            if triggers.all(|trigger| lanes.iter().any(|lane| lane.trigger == trigger.name)) {
-                return;
-            }
-            tokio::time::sleep(LANES).await;
+    fn lose(&self, channels: &[Arc<dyn Channel>]) {
+        for channel in channels {
+            self.owned.lose(&self.name, channel.partition());
         }
+    }
+
+    /// Waits until each Trigger that is to be served has a lane in each partition: an event that is let in
+    /// finds all of them.
+    async fn lanes_of(&self, channels: &[Arc<dyn Channel>]) {
+        for channel in channels {
+            while !self.has_lanes(channel).await {
+                tokio::time::sleep(LANES).await;
+            }
+        }
+    }
+
+    async fn has_lanes(&self, channel: &Arc<dyn Channel>) -> bool {
+        let lanes = channel.lanes().await.unwrap_or_default();
+        let mesh = self.desired.borrow().clone();
+        let mut triggers = mesh.triggers.values();
+        triggers.all(|trigger| {
+            trigger.broker != self.name || lanes.iter().any(|lane| lane.trigger == trigger.name)
+        })
+    }
+}
+
+/// How the first of them ended. One that panicked has told so, and everything is opened anew.
+async fn first_of(tended: &mut JoinSet<Ended>) -> Ended {
+    match tended.join_next().await {
+        Some(Ok(ended)) => ended,
+        Some(Err(_)) | None => Ended::Lost,
     }
 }
 

@@ -53,7 +53,7 @@ impl Firsts {
 impl Inner {
     /// Whether first attempts are made in the order of the log.
     pub(crate) fn keeps_order(&self) -> bool {
-        self.settings.trigger.parallelism == 1
+        self.settings.bounds.parallelism == 1
     }
 
     /// Whether the next event of the queue may be taken. A suspect always may: it is only written down.

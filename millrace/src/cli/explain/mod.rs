@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use millrace_channel::Position;
 use millrace_event::ObjectName;
 
 use crate::cli::admin::AdminApi;
@@ -45,7 +46,7 @@ pub(crate) struct ExplainArgs {
     source: Option<String>,
     /// Its position, where several events have that id and source
     #[arg(long, value_name = "POSITION", requires = "id", conflicts_with_all = ["event", "over"])]
-    position: Option<u64>,
+    position: Option<Position>,
     /// Only this Trigger: namespace/name. With --over the file of the Trigger
     #[arg(long, value_name = "NAME|FILE")]
     trigger: Option<String>,

@@ -1,5 +1,6 @@
 //! What a running Millrace made of an event: asked of its admin API, and put in words.
 
+use millrace_channel::Position;
 use millrace_event::ObjectName;
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ pub(super) struct Asked {
     pub(super) broker: Option<ObjectName>,
     pub(super) id: String,
     pub(super) source: Option<String>,
-    pub(super) position: Option<u64>,
+    pub(super) position: Option<Position>,
     pub(super) trigger: Option<ObjectName>,
 }
 

@@ -27,6 +27,7 @@ pub(super) fn options(
         servers: jetstream.servers.clone(),
         login: login(jetstream)?,
         tls: tls(jetstream)?,
+        partitions: jetstream.partitions,
         replicas: usize::try_from(jetstream.replicas).unwrap_or(1),
         max_bytes: jetstream.max_bytes,
         durability: jetstream.durability.map(|wanted| match wanted {
@@ -47,6 +48,7 @@ pub(super) fn none(broker: &Broker, ending: CancellationToken) -> Options {
         servers: Vec::new(),
         login: None,
         tls: None,
+        partitions: 1,
         replicas: 1,
         max_bytes: JetStream::MAX_BYTES,
         retention_age: broker.retention.age,
@@ -135,6 +137,7 @@ mod tests {
         let value = |value: &str| Secret::Value(value.as_bytes().into());
         JetStream {
             servers: vec!["nats://127.0.0.1:4222".to_owned()],
+            partitions: 1,
             replicas: 1,
             max_bytes: 1,
             durability: None,
