@@ -29,6 +29,8 @@ use crate::identity::{Identity, Kind};
 use crate::issuers::{self, WireIssuer};
 use crate::jwt::compact::{self, Compact};
 use crate::jwt::{Claims, Issuer, IssuerKeys, TokenFault};
+use crate::limits::Limit;
+use crate::limits::wire::{FileLimits, WireLimit, WireLimits};
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
 
@@ -66,6 +68,7 @@ pub struct AccessFile {
     certificates: Vec<KnownCertificate>,
     issuers: Vec<Issuer>,
     default_mode: DefaultMode,
+    limits: FileLimits,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,8 @@ struct KnownCertificate {
 struct Wire {
     authentication: WireAuthentication,
     authorization: Option<WireAuthorization>,
+    #[serde(default)]
+    limits: WireLimits,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +122,7 @@ struct WireToken {
     #[serde(default)]
     brokers: Vec<String>,
     admin: Option<String>,
+    limit: Option<WireLimit>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +133,7 @@ struct WireCertificate {
     #[serde(default)]
     brokers: Vec<String>,
     admin: Option<String>,
+    limit: Option<WireLimit>,
 }
 
 // === impl AccessFile ===
@@ -166,6 +173,7 @@ impl AccessFile {
             )?;
             file.default_mode = *mode;
         }
+        file.limits = wire.limits.read().map_err(|why| format!("limits.{why}"))?;
         let mut names = HashSet::new();
         for (nth, token) in wire.authentication.tokens.into_iter().enumerate() {
             let at = format!("authentication.tokens[{nth}]");
@@ -179,8 +187,8 @@ impl AccessFile {
             file.add_certificate(certificate)
                 .map_err(|why| format!("{at}.{why}"))?;
         }
-        file.issuers =
-            issuers::read(wire.authentication.issuers).map_err(|why| format!("authentication.{why}"))?;
+        file.issuers = issuers::read(wire.authentication.issuers, file.limits.default.as_ref())
+            .map_err(|why| format!("authentication.{why}"))?;
         if file.tokens.is_empty() && file.certificates.is_empty() && file.issuers.is_empty() {
             return Err(
                 "authentication: there is no token, no certificate and no issuer, so nobody could get in"
@@ -206,6 +214,11 @@ impl AccessFile {
         self.default_mode
     }
 
+    /// How much a Broker takes, `namespace/name`; `None`: any amount.
+    pub(crate) fn broker_limits(&self) -> Vec<(BrokerPattern, Arc<Limit>)> {
+        self.limits.brokers.clone()
+    }
+
     /// The keys of its issuers.
     pub(crate) fn keys(&self) -> Vec<Arc<IssuerKeys>> {
         self.issuers.iter().map(|issuer| issuer.keys.clone()).collect()
@@ -221,7 +234,8 @@ impl AccessFile {
         if known.iter().any(|other| other.hash.is(&hash)) {
             return Err("sha256: another entry has it already".to_owned());
         }
-        let grants = Arc::new(grants(&token.brokers, token.admin.as_deref())?);
+        let limit = limit(token.limit, self.limits.default.as_ref())?;
+        let grants = Arc::new(grants(&token.brokers, token.admin.as_deref(), limit)?);
         known.push(KnownToken {
             hash,
             identity: Identity::new(Kind::Token, token.name, grants),
@@ -243,10 +257,12 @@ impl AccessFile {
             true => name,
             false => name.to_ascii_lowercase(),
         };
+        let limit = limit(certificate.limit, self.limits.default.as_ref())?;
+        let grants = grants(&certificate.brokers, certificate.admin.as_deref(), limit)?;
         self.certificates.push(KnownCertificate {
             name,
             is_prefix,
-            grants: Arc::new(grants(&certificate.brokers, certificate.admin.as_deref())?),
+            grants: Arc::new(grants),
             expires: expires(certificate.expires.as_deref())?,
         });
         Ok(())
@@ -323,7 +339,22 @@ fn unless_expired(
     }
 }
 
-pub(crate) fn grants(brokers: &[String], admin: Option<&str>) -> Result<Grants, String> {
+/// The limit of an entry: its own, else the default.
+pub(crate) fn limit(
+    own: Option<WireLimit>,
+    default: Option<&Arc<Limit>>,
+) -> Result<Option<Arc<Limit>>, String> {
+    match own {
+        None => Ok(default.cloned()),
+        Some(own) => own.read().map(Some).map_err(|why| format!("limit.{why}")),
+    }
+}
+
+pub(crate) fn grants(
+    brokers: &[String],
+    admin: Option<&str>,
+    limit: Option<Arc<Limit>>,
+) -> Result<Grants, String> {
     let patterns = brokers.iter().enumerate().map(|(nth, text)| {
         text.parse::<BrokerPattern>()
             .map_err(|error| format!("brokers[{nth}]: {error}"))
@@ -338,7 +369,11 @@ pub(crate) fn grants(brokers: &[String], admin: Option<&str>) -> Result<Grants, 
     if brokers.is_empty() && admin.is_none() {
         return Err("brokers: without `brokers` and `admin` it would be good for nothing".to_owned());
     }
-    Ok(Grants { brokers, admin })
+    Ok(Grants {
+        brokers,
+        admin,
+        limit,
+    })
 }
 
 fn expires(text: Option<&str>) -> Result<Option<Timestamp>, String> {

@@ -11,8 +11,11 @@ use millrace_model::event_policy::DefaultMode;
 
 use crate::credentials::Shown;
 use crate::file::{AccessFile, FileError};
+use crate::grants::BrokerPattern;
 use crate::identity::Identity;
 use crate::jwt::IssuerKeys;
+use crate::limits::spending::{Asking, Limits, Spending};
+use crate::limits::{Limit, Load, TooMuch};
 use crate::refusal::Refusal;
 
 /// One way to find out who calls.
@@ -31,12 +34,14 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
 ///
 /// # Guarantees
 /// The decision needs the head of a request alone. A file that cannot be used changes nothing. A change
-/// takes effect with the next request, also on connections that are open.
+/// takes effect with the next request, also on connections that are open. What was spent of a limit stays
+/// spent.
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
     clock: Clock,
     known: ArcSwap<Known>,
+    spending: Spending,
 }
 
 /// What a file made known.
@@ -45,6 +50,7 @@ struct Known {
     ways: Vec<Box<dyn Authenticate>>,
     keys: Vec<Arc<IssuerKeys>>,
     default_mode: DefaultMode,
+    broker_limits: Vec<(BrokerPattern, Arc<Limit>)>,
 }
 
 // === impl Gate ===
@@ -59,6 +65,7 @@ impl Gate {
             known: ArcSwap::from_pointee(read(path, &[])?),
             path: path.to_owned(),
             clock,
+            spending: Spending::default(),
         })
     }
 
@@ -96,6 +103,52 @@ impl Gate {
         }
         Err(Refusal::UnknownCredentials)
     }
+
+    /// Whether so much, which a request has at least, would fit into the limits of who sends it and of the
+    /// Broker `namespace/name`. Nothing is spent.
+    ///
+    /// # Errors
+    /// It does not fit, now or ever.
+    pub fn has_room(&self, who: &Identity, broker: &str, least: Load) -> Result<(), TooMuch> {
+        self.ask(Some(who), broker, least, Asking::Looks)
+    }
+
+    /// Spends what a request has: all of it, or nothing.
+    ///
+    /// # Errors
+    /// It does not fit, now or ever.
+    pub fn spend(&self, who: &Identity, broker: &str, load: Load) -> Result<(), TooMuch> {
+        self.ask(Some(who), broker, load, Asking::Takes)
+    }
+
+    /// Spends what a sender within the process has, of the Broker's limit alone. It is taken also where it is
+    /// more than may come at once, as nobody could make it smaller; what comes next then waits.
+    ///
+    /// # Errors
+    /// It does not fit now.
+    pub fn spend_within(&self, broker: &str, load: Load) -> Result<(), TooMuch> {
+        self.ask(None, broker, load, Asking::TakesWhole)
+    }
+
+    fn ask(&self, who: Option<&Identity>, broker: &str, load: Load, asking: Asking) -> Result<(), TooMuch> {
+        let known = self.known.load();
+        let limits = Limits {
+            sender: who.and_then(|who| Some((who, who.limit()?))),
+            broker: known.broker_limit(broker).map(|limit| (broker, limit)),
+        };
+        self.spending.ask(limits, load, asking, self.clock.steady())
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// How much a Broker takes.
+    fn broker_limit(&self, broker: &str) -> Option<&Arc<Limit>> {
+        let mut limits = self.broker_limits.iter();
+        let (_, limit) = limits.find(|(pattern, _)| pattern.fits(broker))?;
+        (!limit.is_none()).then_some(limit)
+    }
 }
 
 fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
@@ -103,6 +156,7 @@ fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
     Ok(Known {
         keys: file.keys(),
         default_mode: file.default_mode(),
+        broker_limits: file.broker_limits(),
         ways: vec![Box::new(file)],
     })
 }

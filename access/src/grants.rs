@@ -1,6 +1,9 @@
-//! What an identity may do: publish to some Brokers, and read or operate on the admin side.
+//! What an identity may do: publish to some Brokers, how much, and read or operate on the admin side.
 
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::limits::Limit;
 
 /// What may be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +12,8 @@ pub struct Grants {
     pub brokers: Vec<BrokerPattern>,
     /// What may be done on the admin side; `None`: nothing.
     pub admin: Option<Role>,
+    /// How much may be published, to all of the Brokers together.
+    pub limit: Option<Arc<Limit>>,
 }
 
 /// A role on the admin side. A higher one includes those before it.
@@ -65,7 +70,7 @@ impl Role {
 // === impl BrokerPattern ===
 
 impl BrokerPattern {
-    fn fits(&self, broker: &str) -> bool {
+    pub(crate) fn fits(&self, broker: &str) -> bool {
         match self {
             Self::All => true,
             Self::Namespace(namespace) => broker.starts_with(&**namespace),
@@ -106,7 +111,7 @@ mod tests {
             let patterns = patterns.iter().map(|text| text.parse().expect("a pattern"));
             let grants = Grants {
                 brokers: patterns.collect(),
-                admin: None,
+                ..Grants::default()
             };
             grants.may_publish(broker)
         };
@@ -141,8 +146,8 @@ mod tests {
     #[test]
     fn who_may_operate_may_read() {
         let of = |admin| Grants {
-            brokers: Vec::new(),
             admin,
+            ..Grants::default()
         };
         assert!(of(Some(Role::Operate)).has(Role::Read) && of(Some(Role::Operate)).has(Role::Operate));
         assert!(of(Some(Role::Read)).has(Role::Read) && !of(Some(Role::Read)).has(Role::Operate));

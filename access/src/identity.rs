@@ -7,6 +7,7 @@ use std::sync::Arc;
 use millrace_event::BROKER_AUDIENCE;
 
 use crate::grants::{Grants, Role};
+use crate::limits::Limit;
 use crate::refusal::Refusal;
 
 /// Somebody who has proved who they are, with what they may do. Cheap to clone.
@@ -19,7 +20,7 @@ pub struct Identity {
 }
 
 /// How it was proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// By a JSON Web Token.
     Jwt,
@@ -87,6 +88,16 @@ impl Identity {
             true => Ok(()),
             false => Err(Refusal::RoleNotAllowed(self.clone(), role)),
         }
+    }
+
+    /// How much it may publish; `None`: any amount.
+    pub(crate) fn limit(&self) -> Option<&Arc<Limit>> {
+        self.grants.limit.as_ref().filter(|limit| !limit.is_none())
+    }
+
+    /// What no other identity has.
+    pub(crate) fn key(&self) -> (Kind, &str) {
+        (self.kind, &self.name)
     }
 
     /// Its name, as policies have it: the subject of a token of an issuer as it is, the id of SPIFFE of a

@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::file::{check_name, grants};
+use crate::file::{check_name, grants, limit};
 use crate::jwt::Algorithm;
 use crate::jwt::discovery;
 use crate::jwt::issuer::{Issuer, IssuerKeys, KeySource, Subject};
+use crate::limits::Limit;
+use crate::limits::wire::WireLimit;
 
 /// The most issuers of a file.
 const MAX: usize = 16;
@@ -53,13 +55,14 @@ struct WireSubject {
     #[serde(default)]
     brokers: Vec<String>,
     admin: Option<String>,
+    limit: Option<WireLimit>,
 }
 
 /// Reads the entries.
 ///
 /// # Errors
 /// A sentence, with the place.
-pub(crate) fn read(entries: Vec<WireIssuer>) -> Result<Vec<Issuer>, String> {
+pub(crate) fn read(entries: Vec<WireIssuer>, usual: Option<&Arc<Limit>>) -> Result<Vec<Issuer>, String> {
     if entries.len() > MAX {
         return Err(format!("issuers: there are more than {MAX}"));
     }
@@ -70,7 +73,7 @@ pub(crate) fn read(entries: Vec<WireIssuer>) -> Result<Vec<Issuer>, String> {
         if issuers.iter().any(|one| one.keys.source().issuer == name) {
             return Err(at("issuer: another entry has it already".to_owned()));
         }
-        let issuer = entry.read().map_err(at)?;
+        let issuer = entry.read(usual).map_err(at)?;
         if issuers.iter().any(|one| one.prefix == issuer.prefix) {
             return Err(at(
                 "subjectPrefix: another issuer has it already, so that two could vouch for one name"
@@ -85,7 +88,7 @@ pub(crate) fn read(entries: Vec<WireIssuer>) -> Result<Vec<Issuer>, String> {
 // === impl WireIssuer ===
 
 impl WireIssuer {
-    fn read(self) -> Result<Issuer, String> {
+    fn read(self, usual_limit: Option<&Arc<Limit>>) -> Result<Issuer, String> {
         discovery::checked(&self.issuer).map_err(|why| format!("issuer: {why}"))?;
         let keys = self.jwks_uri.as_deref().map(discovery::checked).transpose();
         let keys = keys.map_err(|why| format!("jwksUri: {why}"))?;
@@ -124,7 +127,7 @@ impl WireIssuer {
         let skew = within("clockSkew", &self.clock_skew, usual(30), Duration::ZERO, MAX_SKEW)?;
         let subjects = self.subjects.into_iter().enumerate().map(|(nth, subject)| {
             subject
-                .read(!self.audiences.is_empty())
+                .read(!self.audiences.is_empty(), usual_limit)
                 .map_err(|why| format!("subjects[{nth}].{why}"))
         });
         let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
@@ -144,7 +147,7 @@ impl WireIssuer {
 // === impl WireSubject ===
 
 impl WireSubject {
-    fn read(self, has_audiences: bool) -> Result<Subject, String> {
+    fn read(self, has_audiences: bool, usual: Option<&Arc<Limit>>) -> Result<Subject, String> {
         check_name(&self.sub).map_err(|why| format!("sub.{why}"))?;
         let prefix = self.sub.strip_suffix('*').map(str::to_owned);
         let is_prefix = prefix.is_some();
@@ -158,10 +161,11 @@ impl WireSubject {
                     .to_owned(),
             );
         }
+        let limit = limit(self.limit, usual)?;
         Ok(Subject {
             name,
             is_prefix,
-            grants: Arc::new(grants(&self.brokers, self.admin.as_deref())?),
+            grants: Arc::new(grants(&self.brokers, self.admin.as_deref(), limit)?),
         })
     }
 }

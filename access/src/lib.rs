@@ -3,7 +3,7 @@
 //! The files follow a request. What it shows is read from its head ([`credentials`]), before a byte of its
 //! body. Each way to prove who one is implements [`Authenticate`]; today these are the [`token`]s and
 //! certificates of an access file ([`mod@file`]), and tokens of the `issuers` that it names ([`jwt`]). The
-//! outcome is an [`identity`] with its [`grants`], or a [`refusal`]. [`gate`] puts them together and is what
+//! outcome is an [`identity`] with its [`grants`] and [`limits`], or a [`refusal`]. [`gate`] puts them together and is what
 //! the listeners ask; its file can be read again at any time.
 
 pub mod credentials;
@@ -13,6 +13,7 @@ pub mod grants;
 pub mod identity;
 mod issuers;
 pub mod jwt;
+pub mod limits;
 pub mod refusal;
 pub mod token;
 
@@ -21,5 +22,6 @@ pub use file::FileError;
 pub use gate::{Authenticate, Gate};
 pub use grants::{Grants, Role};
 pub use identity::Identity;
+pub use limits::{Load, TooMuch};
 pub use refusal::{PolicyFault, Refusal};
 pub use token::{Token, TokenHash};

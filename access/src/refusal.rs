@@ -9,6 +9,7 @@ use millrace_serve::Problem;
 use crate::grants::Role;
 use crate::identity::Identity;
 use crate::jwt::TokenFault;
+use crate::limits::{Fits, TooMuch};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Refusal {
     Policy(Identity, PolicyFault),
     /// Who calls has not this role on the admin side.
     RoleNotAllowed(Identity, Role),
+    /// Who calls sends too much, or all who send to the Broker do.
+    TooMuch(Identity, TooMuch),
 }
 
 /// Why no policy lets somebody.
@@ -75,6 +78,7 @@ impl Refusal {
             Self::Policy(_, PolicyFault::NoneAllows) => "no-policy-allows",
             Self::Policy(_, PolicyFault::Default) => "denied-by-default",
             Self::RoleNotAllowed(..) => "role-not-allowed",
+            Self::TooMuch(_, too_much) => too_much.code(),
         }
     }
 
@@ -87,7 +91,8 @@ impl Refusal {
             | Self::WrongAudience(who)
             | Self::BrokerNotAllowed(who)
             | Self::Policy(who, _)
-            | Self::RoleNotAllowed(who, _) => Some(who),
+            | Self::RoleNotAllowed(who, _)
+            | Self::TooMuch(who, _) => Some(who),
         }
     }
 
@@ -105,12 +110,26 @@ impl Refusal {
             Self::BrokerNotAllowed(_) | Self::Policy(..) | Self::RoleNotAllowed(..) => {
                 (StatusCode::FORBIDDEN, None)
             }
+            Self::TooMuch(_, too_much) => match too_much.fits {
+                Fits::After(_) => (StatusCode::TOO_MANY_REQUESTS, None),
+                Fits::Never(_) => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            },
         };
         let problem = Problem::new(status, self.code(), self.detail());
-        match challenge {
+        let problem = match challenge {
             Some(challenge) => problem.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge)),
-            None if status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(COME_BACK),
             None => problem,
+        };
+        match self {
+            Self::Token(TokenFault::KeysMissing) => problem.retry_after(COME_BACK),
+            Self::TooMuch(
+                _,
+                TooMuch {
+                    fits: Fits::After(wait),
+                    ..
+                },
+            ) => problem.retry_after(*wait),
+            _ => problem,
         }
     }
 
@@ -152,6 +171,7 @@ impl Refusal {
                 )
             }
             Self::RoleNotAllowed(who, role) => format!("{who} has not the role `{}`", role.name()),
+            Self::TooMuch(who, too_much) => format!("{too_much} ({who})"),
         }
     }
 }

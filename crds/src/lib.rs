@@ -5,7 +5,7 @@
 //!    an object of a cluster goes to [`Document::of_object`] at once. `tree` makes a tree in which every part
 //!    knows its line; `field` takes its fields one by one, and `report` collects each [`problem`], each
 //!    remark, and what the document names outside of all documents ([`external`]). `document` says what the
-//!    fields mean ([`certificates`], [`duration`], [`quantity`] and `suggest` help).
+//!    fields mean ([`certificates`], [`duration`] and `suggest` help).
 //! 2. **The mesh of them all.** [`assemble`](fn@assemble) looks up what they refer to, also with
 //!    [`Resolve`], and makes the mesh and the draft of each status ([`Draft`]).
 //!
@@ -34,7 +34,6 @@ mod document;
 
 pub mod certificates;
 pub mod duration;
-pub mod quantity;
 mod suggest;
 
 mod assemble;

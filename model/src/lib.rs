@@ -1,6 +1,6 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`backend`], [`trigger`], [`policy`],
 //! [`event_policy`], [`target`], [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference),
-//! [`source`], [`secret`]) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
+//! [`source`], [`secret`], a [`quantity`] of bytes) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
 //! run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
@@ -13,6 +13,7 @@ pub mod event_policy;
 pub mod kafka;
 pub mod mesh;
 pub mod policy;
+pub mod quantity;
 pub mod reference;
 pub mod secret;
 pub mod shortage;

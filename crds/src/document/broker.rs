@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use millrace_event::ObjectName;
-use millrace_model::{Backend, Broker, OnFull, Retention};
+use millrace_model::{Backend, Broker, OnFull, Retention, quantity};
 
 use super::auth::{self, AuthRef};
 use super::delivery::{DeliverySpec, choose, parse_short_period};
 use super::metadata::Metadata;
 use crate::field::{Field, Object};
 use crate::problem::{Code, Mark};
-use crate::quantity;
 use crate::report::{Origin, Report};
 
 /// The annotation that says which implementation serves a Broker, and our name in it.

@@ -2,13 +2,12 @@
 //! Millrace's; any other is skipped without a word.
 
 use millrace_event::ObjectName;
-use millrace_model::{DurabilityWanted, JetStream};
+use millrace_model::{DurabilityWanted, JetStream, quantity};
 
 use super::delivery::choose;
 use super::metadata::Metadata;
 use crate::field::{Field, Object};
 use crate::problem::{Code, shown};
-use crate::quantity;
 use crate::report::{Origin, Report};
 use crate::tree::Node;
 

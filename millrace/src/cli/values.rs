@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use millrace_crds::{duration, quantity};
+use millrace_crds::duration;
+use millrace_model::quantity;
 use millrace_event::ObjectName;
 
 /// The broker where `--broker` is not given: that of `millrace dev`.

@@ -1,5 +1,5 @@
 //! Quantities of bytes as Kubernetes writes them (`1048576`, `64Mi`, `5G`) or as people do (`64MiB`, `5GB`).
-//! Flags and annotations are read alike.
+//! Flags, annotations and the access file are read alike.
 
 /// The units, largest power of two first.
 const UNITS: &[(&str, u64)] = &[
