@@ -3,8 +3,8 @@
 //! The files follow a request. What it shows is read from its head ([`credentials`]), before a byte of its
 //! body. Each way to prove who one is implements [`Authenticate`]; today these are the [`token`]s and
 //! certificates of an access file ([`mod@file`]), and tokens of the `issuers` that it names ([`jwt`]). The
-//! outcome is an [`identity`] with its [`grants`] and [`limits`], or a [`refusal`]. [`gate`] puts them together and is what
-//! the listeners ask; its file can be read again at any time.
+//! outcome is an [`identity`] with its [`grants`], or a [`refusal`]. [`limits`] say how much it may send.
+//! [`gate`] puts them together and is what the listeners ask; its file can be read again at any time.
 
 pub mod credentials;
 pub mod file;

@@ -96,6 +96,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a limit is reached.
+    pub fn is_too_much(&self) -> bool {
+        matches!(self, Self::TooMuch(..))
+    }
+
     /// The answer.
     pub fn problem(&self) -> Problem {
         let (status, challenge) = match self {

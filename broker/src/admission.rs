@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millrace_access::Gate;
+use millrace_access::{Gate, Identity, Load, TooMuch};
 use millrace_channel::{AppendError, Class, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_filter::Turns;
@@ -15,6 +15,7 @@ use crate::doors::{Door, Doors};
 use crate::limits::Limits;
 use crate::metrics::IngressMetrics;
 use crate::policies::{self, Left};
+use crate::turned_away::{Away, TurnedAway};
 
 /// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
 /// the producer's way.
@@ -28,12 +29,15 @@ pub struct AdmissionParts {
     pub logs: Logs,
     /// How large events and batches may be.
     pub limits: Limits,
-    /// The default for Brokers without a policy. `None`: clients do not log in, and policies are not asked.
+    /// The default for Brokers without a policy, and the limits. `None`: clients do not log in, policies are
+    /// not asked, and nothing is limited.
     pub gate: Option<Arc<Gate>>,
     /// Where filters of policies run that take long.
     pub turns: Turns,
     /// Who is told what was accepted; `None` costs nothing.
     pub observer: Option<AcceptedObserver>,
+    /// Is told who was not let in.
+    pub turned_away: Option<TurnedAway>,
     /// Where it is counted.
     pub metrics: IngressMetrics,
 }
@@ -41,8 +45,8 @@ pub struct AdmissionParts {
 /// The door of all brokers of the mesh.
 ///
 /// # Flow
-/// Known broker, whether they may, size, loop guard, channel: in this order, and the first that refuses
-/// decides.
+/// Known broker, whether they may, how much, size, loop guard, channel: in this order, and the first that
+/// refuses decides.
 ///
 /// # Guarantees
 /// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains
@@ -59,6 +63,7 @@ pub struct Admission {
     gate: Option<Arc<Gate>>,
     turns: Turns,
     observer: Option<AcceptedObserver>,
+    turned_away: Option<TurnedAway>,
 }
 
 // === impl Admission ===
@@ -73,6 +78,7 @@ impl Admission {
             gate: parts.gate,
             turns: parts.turns,
             observer: parts.observer,
+            turned_away: parts.turned_away,
         }
     }
 
@@ -107,6 +113,49 @@ impl Admission {
     /// The place of the first event that the policies refuse.
     pub(crate) async fn first_refused(&self, left: Left, events: Vec<Event>) -> FirstRefused {
         policies::first_refused(left, events, &self.turns).await
+    }
+
+    /// Whether so much, which a request has at least, would fit into the limits.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn has_room(&self, door: &Door, who: &Identity, least: Load) -> Result<(), TooMuch> {
+        match &self.gate {
+            None => Ok(()),
+            Some(gate) => gate.has_room(who, &door.path, least),
+        }
+    }
+
+    /// Spends what events of somebody who calls have.
+    ///
+    /// # Errors
+    /// They do not fit into the limits.
+    pub(crate) fn spend(&self, door: &Door, who: &Identity, events: &[Event]) -> Result<(), TooMuch> {
+        match &self.gate {
+            None => Ok(()),
+            Some(gate) => gate.spend(who, &door.path, load(events)),
+        }
+    }
+
+    /// Spends what events of a sender within the process have. What the mesh sends itself was let in once,
+    /// and to hold it up would hold up what is done already.
+    fn spend_within(&self, door: &Door, events: &[Event], origin: &Origin) -> Result<(), Refusal> {
+        let (Some(gate), Origin::Producer(_)) = (&self.gate, origin) else {
+            return Ok(());
+        };
+        let spent = gate.spend_within(&door.path, load(events));
+        spent.map_err(|too_much| Refusal::Full {
+            code: too_much.code(),
+            reason: too_much.to_string(),
+            retry_after: too_much.wait(),
+        })
+    }
+
+    /// Tells who was not let in.
+    pub(crate) fn turn_away(&self, door: &Door, away: Away<'_>) {
+        if let Some(told) = &self.turned_away {
+            told(&door.name, away);
+        }
     }
 
     /// The limits.
@@ -155,7 +204,14 @@ impl Intake for Admission {
             self.doors.metrics().refused_elsewhere(refusal.code());
             return Err(refusal);
         };
-        let admitted = match self.may_send(&door, &events, &origin).await {
+        let let_in = match self.may_send(&door, &events, &origin).await {
+            Ok(()) => self.spend_within(&door, &events, &origin),
+            Err(refusal) => {
+                self.turn_away(&door, Away::Within(origin.sender(), refusal.code()));
+                Err(refusal)
+            }
+        };
+        let admitted = match let_in {
             Ok(()) => self.admit_at(&door, events, class(&origin)).await,
             Err(refusal) => Err(refusal),
         };
@@ -171,6 +227,13 @@ impl fmt::Debug for Admission {
         f.debug_struct("Admission")
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+fn load(events: &[Event]) -> Load {
+    Load {
+        events: events.len(),
+        bytes: events.iter().map(Event::data_len).sum(),
     }
 }
 

@@ -22,6 +22,8 @@ use crate::metrics::{DoorMetrics, IngressMetrics};
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) name: ObjectName,
+    /// The name as paths and limits have it.
+    pub(crate) path: Box<str>,
     pub(crate) metrics: DoorMetrics,
     loop_said: Mutex<Option<Instant>>,
     policies: ArcSwap<Policies>,
@@ -150,7 +152,7 @@ impl Doors {
                 .unwrap_or_else(|| Arc::new(self.door(name)));
             let policies = made.of.policies.values();
             door.policies.store(Arc::new(Policies::of(name, policies)));
-            made.by_path.insert(name.to_string().into(), door.clone());
+            made.by_path.insert(door.path.clone(), door.clone());
             made.by_name.insert(name.clone(), door);
         }
         let made = Arc::new(made);
@@ -160,6 +162,7 @@ impl Doors {
 
     fn door(&self, name: &ObjectName) -> Door {
         Door {
+            path: name.to_string().into(),
             name: name.clone(),
             metrics: self.metrics.door(name),
             loop_said: Mutex::default(),

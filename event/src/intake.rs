@@ -47,7 +47,8 @@ pub enum Refusal {
     /// No room now: try again after the given time.
     #[error("{reason}")]
     Full {
-        /// A stable word: `backlog-full`, `disk-full`, `append-queue-full`, `backend-unavailable`.
+        /// A stable word: `backlog-full`, `disk-full`, `append-queue-full`, `backend-unavailable`,
+        /// `broker-rate-limited`.
         code: &'static str,
         /// A sentence for people.
         reason: String,

@@ -1,7 +1,7 @@
 //! The mesh as plain data: what should be ([`mesh`], [`broker`], [`backend`], [`trigger`], [`policy`],
 //! [`event_policy`], [`target`], [`kafka`], [`authorities`], [`auth`], [`reference`](mod@reference),
-//! [`source`], [`secret`], a [`quantity`] of bytes) and what is ([`status`], [`state`], and [`shortage`] for what Millrace itself has
-//! run out of).
+//! [`source`], [`secret`], a [`quantity`] of bytes) and what is ([`status`], [`state`], and [`shortage`] for
+//! what Millrace itself has run out of).
 //!
 //! Nothing here knows YAML, Kubernetes or HTTP; `crds/` converts documents into these types.
 

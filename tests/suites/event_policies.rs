@@ -8,6 +8,7 @@ use millrace_tests::access::{Access, ask, code};
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::kube::served;
 use millrace_tests::mesh::Setup;
+use millrace_tests::process::Process;
 use millrace_tests::raw::Socket;
 use millrace_tests::webhook::{self, Call};
 use millrace_tests::{Answered, Client, Event, Kube, Mesh, Sink, process, wait_until};
@@ -28,6 +29,20 @@ fn broker(name: &str) -> String {
 async fn mesh(access: &Access, documents: &str) -> anyhow::Result<Mesh> {
     let file = access.file().to_string_lossy().into_owned();
     Setup::new(documents)?.args(&["--access", &file]).start().await
+}
+
+/// `millrace tail` at work with that token; it has begun when this returns.
+async fn follow(access: &Access, mesh: &Mesh, token: &str) -> anyhow::Result<Process> {
+    let file = access.folder().join("follower.token");
+    std::fs::write(&file, token)?;
+    let (admin, file) = (
+        format!("http://{}", mesh.admin().address()),
+        file.to_string_lossy().into_owned(),
+    );
+    let args = ["tail", "-o", "json", "--admin", &admin, "--token-file", &file];
+    let mut tail = Process::start(&args, access.folder(), &access.folder().join("tail"))?;
+    tail.first_line().await?;
+    Ok(tail)
 }
 
 async fn post(mesh: &Mesh, broker: &str, token: &str, event: &Event) -> anyhow::Result<Answered> {
@@ -176,6 +191,7 @@ async fn what_sends_within_the_mesh_is_asked_about_too() -> anyhow::Result<()> {
     );
     let text = [documents.text(), &hop("allowed"), &hop("refused"), &audit, &mine].concat();
     let mesh = mesh(&access, &text).await?;
+    let tail = follow(&access, &mesh, &till).await?;
     assert_eq!(
         post(&mesh, "default", &till, &Event::new("1", "t")).await?.status,
         202
@@ -201,6 +217,21 @@ async fn what_sends_within_the_mesh_is_asked_about_too() -> anyhow::Result<()> {
         assert_eq!(code(&answer) == "no-policy-allows", status == 502);
     }
     sink.wait_for("/audited", 3).await?;
+    // Who follows is told of both, by their names.
+    for who in [
+        "system:millrace:trigger:shop:refused",
+        "system:millrace:gitwebhooksource:shop:stranger",
+    ] {
+        let line = json!({"kind": "refused", "broker": "shop/audit", "who": who, "code": "no-policy-allows"});
+        wait_until(who, || async {
+            let lines = tail.stdout();
+            let mut lines = lines
+                .iter()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+            Ok(lines.any(|one| one == line).then_some(()))
+        })
+        .await?;
+    }
     Ok(())
 }
 

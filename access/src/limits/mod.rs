@@ -78,16 +78,19 @@ impl Limit {
     pub(crate) fn is_none(&self) -> bool {
         self.events.is_none() && self.bytes.is_none()
     }
-
-    /// The events a minute that it lets through; `None`: any number.
-    pub(crate) fn per_minute(&self) -> Option<u64> {
-        self.events.map(Rate::per_minute)
-    }
 }
 
 // === impl TooMuch ===
 
 impl TooMuch {
+    /// When to come back. For what never fits, it does not matter.
+    pub fn wait(&self) -> Duration {
+        match self.fits {
+            Fits::After(wait) => wait,
+            Fits::Never(_) => Duration::ZERO,
+        }
+    }
+
     /// The stable code, as docs/reference/errors.md has it.
     pub fn code(&self) -> &'static str {
         match (self.fits, self.whose) {

@@ -21,12 +21,11 @@ pub(super) const LONGEST_BURST: u64 = 3_600;
 /// So many a second, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
-    per_second: u64,
     burst: u64,
     quota: Quota,
-    /// How many events or bytes are one cell of the quota. Governor counts in whole nanoseconds a cell and in 32
-    /// bits: cells of one byte would make 1 GB/s out of 600 MB/s. A request has whole cells, so that it costs a
-    /// millionth of a second of such a rate at least.
+    /// How many events or bytes are one cell of the quota. Governor counts in whole nanoseconds a cell and in
+    /// 32 bits: cells of one byte would make 1 GB/s out of 600 MB/s. A request has whole cells, so that it
+    /// costs a millionth of a second of such a rate at least.
     unit: u64,
 }
 
@@ -58,16 +57,7 @@ impl Rate {
         let cells = NonZeroU32::new(u32::try_from(burst.div_ceil(unit)).ok()?)?;
         let each = u64::try_from(u128::from(unit) * 1_000_000_000 / u128::from(per_second)).ok()?;
         let quota = Quota::with_period(Duration::from_nanos(each))?.allow_burst(cells);
-        Some(Self {
-            per_second,
-            burst,
-            quota,
-            unit,
-        })
-    }
-
-    pub(super) fn per_minute(self) -> u64 {
-        self.per_second * 60
+        Some(Self { burst, quota, unit })
     }
 
     /// Judges `amount` at a steady time. Returns what will have been spent.

@@ -4,7 +4,7 @@
 //! limits:
 //!   default: {eventsPerSecond: 50}
 //!   brokers:
-//!     - {broker: shop/default, eventsPerSecond: 1000, eventsAtOnce: 5000, bytesPerSecond: 10Mi, bytesAtOnce: 64Mi}
+//!     - {broker: shop/default, eventsPerSecond: 1000, eventsAtOnce: 5000, bytesPerSecond: 10Mi}
 //! ```
 
 use std::sync::Arc;
@@ -51,7 +51,10 @@ struct WireBroker {
 
 /// A number, or a text such as `64Mi`.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a number of bytes is expected, such as 1048576, 64Mi or 1Gi"
+)]
 enum Bytes {
     Number(u64),
     Text(String),

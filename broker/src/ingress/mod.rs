@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::EXPECT;
-use http::{Method, Request, Response, StatusCode, request};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use millrace_access::{Gate, Identity};
+use millrace_access::{Gate, Identity, Load, Refusal};
 use millrace_channel::Class;
-use millrace_event::{ObjectName, http as binding};
+use millrace_event::{Event, http as binding};
 use millrace_model::event_policy::Ruling;
 use millrace_serve::{
     Address, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Admission;
 use crate::doors::Door;
 use crate::policies::Left;
+use crate::turned_away::Away;
 
 /// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,19 +84,13 @@ pub struct IngressParts {
     pub bodies: BodyBudget,
     /// Who may publish; `None`: anybody.
     pub gate: Option<Arc<Gate>>,
-    /// Is told whom the gate refused at a Broker.
-    pub turned_away: Option<TurnedAway>,
     /// Where connections are counted.
     pub metrics: ListenerMetrics,
 }
 
-/// Is told that somebody was not let in at a Broker, and why. It must not block.
-pub type TurnedAway = Arc<dyn Fn(&ObjectName, &millrace_access::Refusal) + Send + Sync>;
-
 struct Handler {
     admission: Arc<Admission>,
     gate: Option<Arc<Gate>>,
-    turned_away: Option<TurnedAway>,
     hosts: Hosts,
     budget: BodyBudget,
     body_timeout: Duration,
@@ -108,7 +103,7 @@ enum NotOpened {
     /// There is nothing there.
     Nowhere(Problem),
     /// Who calls may not go there.
-    NotAllowed(millrace_access::Refusal),
+    NotAllowed(Refusal),
 }
 
 /// The sender, and what policies still ask of the events.
@@ -119,8 +114,8 @@ struct Asked {
 
 /// Why events that were read are not stored.
 enum NotTaken {
-    /// No policy lets them in: the place in the batch, if it is one.
-    ByPolicy(Box<millrace_access::Refusal>, Option<usize>),
+    /// They are not let in: the place in the batch, if one event is the reason.
+    NotLetIn(Box<Refusal>, Option<usize>),
     /// Something else.
     Otherwise(Problem),
 }
@@ -173,7 +168,6 @@ impl Ingress {
             body_timeout: config.body_timeout,
             admission: parts.admission,
             gate: parts.gate,
-            turned_away: parts.turned_away,
             webhooks: parts.webhooks,
         };
         Self {
@@ -226,9 +220,12 @@ impl Handler {
             Ok(mode) => mode,
             Err(problem) => return self.refuse(problem, Some(&door), &head, body).await,
         };
+        if let Err(refusal) = self.has_room(&door, asked.as_ref(), mode, &head) {
+            return self.turn_away(&refusal, &head, body).await;
+        }
         match self.take(&door, (mode, asked), &head, body).await {
             Ok(()) => empty(StatusCode::ACCEPTED),
-            Err(NotTaken::ByPolicy(refusal, nth)) => self.not_allowed(&door, &refusal, nth),
+            Err(NotTaken::NotLetIn(refusal, nth)) => self.not_let_in(&door, &refusal, nth),
             Err(NotTaken::Otherwise(problem)) => {
                 door.refused(problem.code());
                 problem.into_response()
@@ -237,7 +234,7 @@ impl Handler {
     }
 
     /// Who calls; `None` where anybody may.
-    fn identify(&self, head: &request::Parts) -> Result<Option<Identity>, millrace_access::Refusal> {
+    fn identify(&self, head: &request::Parts) -> Result<Option<Identity>, Refusal> {
         match &self.gate {
             None => Ok(None),
             Some(gate) => gate.identify(&head.headers, &head.extensions).map(Some),
@@ -269,16 +266,30 @@ impl Handler {
         Ok((door, Some(Asked { who, left })))
     }
 
-    /// Refuses events that no policy lets in, by the one that is refused.
-    fn not_allowed(
+    /// Whether there is room in the limits for what is known before the body is read. Who is at its limit
+    /// costs no more than that.
+    fn has_room(
         &self,
         door: &Door,
-        refusal: &millrace_access::Refusal,
-        nth: Option<usize>,
-    ) -> Response<Full<Bytes>> {
-        if let Some(told) = &self.turned_away {
-            told(&door.name, refusal);
-        }
+        asked: Option<&Asked>,
+        mode: binding::Mode,
+        head: &request::Parts,
+    ) -> Result<(), Refusal> {
+        let Some(Asked { who, .. }) = asked else {
+            return Ok(());
+        };
+        let bytes = match mode {
+            binding::Mode::Binary => announced(&head.headers).unwrap_or(0),
+            // How much of it is data is not known yet.
+            binding::Mode::Structured | binding::Mode::Batch => 1,
+        };
+        let room = self.admission.has_room(door, who, Load { events: 1, bytes });
+        room.map_err(|too_much| Refusal::TooMuch(who.clone(), too_much))
+    }
+
+    /// Refuses events that were read and are not let in.
+    fn not_let_in(&self, door: &Door, refusal: &Refusal, nth: Option<usize>) -> Response<Full<Bytes>> {
+        self.admission.turn_away(door, Away::Caller(refusal));
         let problem = refusal.problem();
         door.refused(problem.code());
         match nth {
@@ -290,13 +301,13 @@ impl Handler {
     /// Refuses somebody whom the gate does not let in, and says so where it was.
     async fn turn_away(
         &self,
-        refusal: &millrace_access::Refusal,
+        refusal: &Refusal,
         head: &request::Parts,
         body: Incoming,
     ) -> Response<Full<Bytes>> {
         let door = route::broker_of(head.uri.path()).and_then(|broker| self.admission.doors().at(broker));
-        if let (Some(door), Some(told)) = (&door, &self.turned_away) {
-            told(&door.name, refusal);
+        if let Some(door) = &door {
+            self.admission.turn_away(door, Away::Caller(refusal));
         }
         self.refuse(refusal.problem(), door.as_deref(), head, body).await
     }
@@ -324,18 +335,25 @@ impl Handler {
         // The events have their own copy by now; the connection's buffer is free while they are stored.
         drop(bytes);
         let events = decoded.map_err(refuse::invalid)?;
-        if let Some(Asked {
-            who,
-            left: left @ Left::Filters(_),
-        }) = asked
-            && let Some(nth) = self.admission.first_refused(left, events.clone()).await
-        {
-            let is_batch = events.len() > 1;
-            let refusal = Box::new(refuse::policy(who, &Ruling::NoneAllows));
-            return Err(NotTaken::ByPolicy(refusal, is_batch.then_some(nth)));
+        if let Some(asked) = asked {
+            self.let_in(door, asked, &events).await?;
         }
         let admitted = self.admission.admit_at(door, events, Class::Producer).await;
         Ok(admitted.map_err(|refusal| refuse::refusal(&refusal))?)
+    }
+
+    /// Asks what could not be asked before: the filters of policies, and how much it is.
+    async fn let_in(&self, door: &Door, asked: Asked, events: &[Event]) -> Result<(), NotTaken> {
+        let Asked { who, left } = asked;
+        if let left @ Left::Filters(_) = left
+            && let Some(nth) = self.admission.first_refused(left, events.to_vec()).await
+        {
+            let is_batch = events.len() > 1;
+            let refusal = Box::new(refuse::policy(who, &Ruling::NoneAllows));
+            return Err(NotTaken::NotLetIn(refusal, is_batch.then_some(nth)));
+        }
+        let spent = self.admission.spend(door, &who, events);
+        spent.map_err(|too_much| NotTaken::NotLetIn(Box::new(Refusal::TooMuch(who, too_much)), None))
     }
 
     /// Refuses before the body was read, and sees to the body.
@@ -357,6 +375,11 @@ impl Handler {
         }
         problem.into_response()
     }
+}
+
+/// The announced length of the body. [`framing`] has checked it.
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The content mode, or why the request is no event that can be read.

@@ -164,6 +164,7 @@ pub(crate) fn admission(
         logs,
         limits: Limits::default(),
         observer,
+        turned_away: None,
         metrics: IngressMetrics::new(&mut registry),
     });
     (Arc::new(admission), sender, registry)
@@ -190,7 +191,6 @@ pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressCo
             webhooks: None,
             bodies,
             gate: None,
-            turned_away: None,
             metrics,
         },
     );

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use millrace_crds::duration;
-use millrace_model::quantity;
 use millrace_event::ObjectName;
+use millrace_model::quantity;
 
 /// The broker where `--broker` is not given: that of `millrace dev`.
 pub(crate) fn default_broker() -> ObjectName {

@@ -141,6 +141,7 @@ impl Front {
             gate: gate.clone(),
             turns: turns.clone(),
             observer: None,
+            turned_away: gate.as_ref().map(|_| turned_away::tell(feed.clone())),
             metrics: IngressMetrics::new(&mut registry),
         }));
         let webhooks = Arc::new(Webhooks::new(bodies.clone()).taking_unsigned(config.doors.anonymous));
@@ -158,7 +159,6 @@ impl Front {
                 webhooks: Some(webhooks.clone()),
                 bodies,
                 gate: gate.clone(),
-                turned_away: gate.as_ref().map(|_| turned_away::tell(feed.clone())),
                 metrics: serve_metrics.listener("ingress"),
             },
         );

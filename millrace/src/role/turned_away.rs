@@ -1,5 +1,6 @@
-//! Whom the gate refused is told to those who follow. Strangers can call as often as they like, so that a few
-//! of them a second must do: otherwise they would push out what happens to events.
+//! Who was not let in is told to those who follow. Strangers, and those who do not keep to a limit, can call
+//! as often as they like, so that a few of them a second must do: otherwise they would push out what happens
+//! to events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,33 +10,35 @@ use millrace_broker::TurnedAway;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Strangers that are told of in each second.
-const STRANGERS: u32 = 10;
+/// Those of a kind that are told of in each second.
+const TOLD: u32 = 10;
 
-/// How many strangers were told of since when.
+/// How many were told of since when.
 #[derive(Debug)]
-struct Strangers {
+struct Bounded {
     since: Instant,
     told: u32,
 }
 
 /// Tells those who follow `feed`.
 pub(super) fn tell(feed: TailFeed) -> TurnedAway {
-    let strangers = Mutex::new(Strangers::new());
-    Arc::new(move |broker, refusal| {
+    // Apart, so that neither hides the other.
+    let (strangers, senders) = (Mutex::new(Bounded::new()), Mutex::new(Bounded::new()));
+    Arc::new(move |broker, away| {
         if !feed.is_followed() {
             return;
         }
-        let who = refusal.identity().map(ToString::to_string);
-        if who.is_some() || strangers.lock().may_be_told() {
-            feed.turned_away(broker, refusal.code(), who);
+        let who = away.who();
+        let bounded = if who.is_some() { &senders } else { &strangers };
+        if !away.is_unbounded() || bounded.lock().may_be_told() {
+            feed.turned_away(broker, away.code(), who);
         }
     })
 }
 
-// === impl Strangers ===
+// === impl Bounded ===
 
-impl Strangers {
+impl Bounded {
     fn new() -> Self {
         Self {
             since: Instant::now(),
@@ -49,7 +52,7 @@ impl Strangers {
             *self = Self::new();
         }
         self.told = self.told.saturating_add(1);
-        self.told <= STRANGERS
+        self.told <= TOLD
     }
 }
 
@@ -58,9 +61,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn ten_strangers_a_second_are_told_of() {
-        let mut strangers = Strangers::new();
-        let mut told = || (0..100).filter(|_| strangers.may_be_told()).count();
+    async fn ten_a_second_are_told_of() {
+        let mut bounded = Bounded::new();
+        let mut told = || (0..100).filter(|_| bounded.may_be_told()).count();
         assert_eq!((told(), told()), (10, 0));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(told(), 10);

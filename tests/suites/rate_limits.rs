@@ -1,0 +1,426 @@
+//! Promise: the access file says how much each may send and how much a Broker takes. Whoever sends more is
+//! told when to come back, and costs nobody else anything.
+//!
+//! The limits here let through one event a second, or one byte: what a slow machine lets pass meanwhile is
+//! less than what the tests send.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::{Context as _, ensure};
+use http::Method;
+use millrace_tests::access::{Access, ask, code};
+use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::event::Message;
+use millrace_tests::issuer::{Issuer, Order, until};
+use millrace_tests::mesh::Setup;
+use millrace_tests::process::Process;
+use millrace_tests::raw::Socket;
+use millrace_tests::webhook::{self, Call};
+use millrace_tests::{Answered, Client, Event, Mesh, Sink, peers, process, wait_until};
+use serde_json::{Value, json};
+
+/// Gives the token of that name a limit of its own.
+fn limit(access: &mut Access, name: &str, limit: &str) -> anyhow::Result<()> {
+    let mut lines: Vec<String> = access.entries.lines().map(str::to_owned).collect();
+    let own = format!("\"name\":\"{name}\"");
+    let line = lines.iter_mut().find(|line| line.contains(&own));
+    let line = line.context("no such token")?;
+    let entry: Value = serde_json::from_str(line.trim_start_matches([' ', '-']))?;
+    let mut entry = entry.as_object().context("no entry")?.clone();
+    entry.insert("limit".to_owned(), serde_saphyr::from_str(limit)?);
+    *line = format!("    - {}", Value::Object(entry));
+    access.entries = lines.join("\n") + "\n";
+    access.write("")
+}
+
+fn batch(size: usize) -> Message {
+    let events: Vec<_> = (0..size)
+        .map(|nth| Event::new(&nth.to_string(), "t").no_data())
+        .collect();
+    Event::batch(&events)
+}
+
+/// An event with so many bytes of data.
+fn sized(bytes: usize) -> Message {
+    Event::new("x", "t")
+        .data("text/plain", vec![b'x'; bytes])
+        .binary()
+}
+
+async fn post(at: &mut Client, broker: &str, token: &str, mut message: Message) -> anyhow::Result<Answered> {
+    let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+    message.headers.push(bearer);
+    at.post(&format!("/shop/{broker}"), &message).await
+}
+
+fn verdict(answer: &Answered) -> (u16, String) {
+    (answer.status, code(answer))
+}
+
+/// When to come back, in seconds.
+fn retry_after(answer: &Answered) -> anyhow::Result<u64> {
+    let told = answer.headers.get("retry-after").context("no Retry-After")?;
+    Ok(told.to_str()?.parse()?)
+}
+
+async fn metric(mesh: &Mesh, operator: &str, line: &str) -> anyhow::Result<u64> {
+    let answer = ask(mesh, operator, &Method::GET, "/metrics").await?;
+    let text = String::from_utf8(answer.body.to_vec())?;
+    let found = text.lines().find_map(|one| one.strip_prefix(line)).unwrap_or("0");
+    Ok(found.trim().parse()?)
+}
+
+fn refused(broker: &str, code: &str) -> String {
+    format!(
+        "millrace_broker_requests_refused_total{{namespace=\"shop\",broker=\"{broker}\",code=\"{code}\"}}"
+    )
+}
+
+async fn taken(access: &Access, mesh: &Mesh, operator: &str, more: &str) -> anyhow::Result<()> {
+    let line = "millrace_files_reread_total{files=\"access\",outcome=\"taken\"}";
+    let before = metric(mesh, operator, line).await?;
+    access.write(more)?;
+    wait_until("the file to be read again", || async {
+        Ok((metric(mesh, operator, line).await? > before).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_sends_too_much_is_told_when_to_come_back_and_others_notice_nothing() -> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let loud = access.token("loud", &["--broker", "*"]).await?;
+    let quiet = access
+        .token("quiet", &["--broker", "*", "--admin-role", "read"])
+        .await?;
+    limit(&mut access, "loud", "{eventsPerSecond: 1, eventsAtOnce: 1000}")?;
+    let mesh = access.mesh(&[], &sink).await?;
+    let mut client = Client::new(mesh.listen());
+    assert_eq!(
+        post(&mut client, "default", &loud, batch(1_000)).await?.status,
+        202
+    );
+    let answer = post(&mut client, "default", &loud, batch(1_000)).await?;
+    assert_eq!(verdict(&answer), (429, "rate-limited".to_owned()));
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    let wait = retry_after(&answer)?;
+    ensure!((1..=1_000).contains(&wait), "{wait}");
+    let problem: Value = serde_json::from_slice(&answer.body)?;
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    ensure!(
+        detail.contains("token:loud") && detail.contains("events"),
+        "{problem}"
+    );
+
+    // It goes on as fast as it can, and none of the others' events is refused.
+    let (goes_on, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(1)));
+    let hammering = (0..4).map(|_| {
+        let (goes_on, count, loud) = (goes_on.clone(), count.clone(), loud.clone());
+        let (mut client, message) = (Client::new(mesh.listen()), batch(900));
+        tokio::spawn(async move {
+            while goes_on.load(Ordering::Relaxed) {
+                let answer = post(&mut client, "default", &loud, message.clone()).await?;
+                ensure!(verdict(&answer).1 == "rate-limited", "{answer:?}");
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    });
+    let hammering: Vec<_> = hammering.collect();
+    for nth in 0..200 {
+        let answer = post(&mut client, "default", &quiet, batch(1)).await?;
+        assert_eq!(answer.status, 202, "{nth}: {answer:?}");
+    }
+    goes_on.store(false, Ordering::Relaxed);
+    for one in hammering {
+        one.await??;
+    }
+    sink.wait_for("/all", 1_200).await?;
+    let counted = metric(&mesh, &quiet, &refused("default", "rate-limited")).await?;
+    assert_eq!(counted, count.load(Ordering::Relaxed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_larger_than_a_burst_is_told_that_it_never_fits_and_costs_nothing() -> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let till = access.token("till", &["--broker", "*"]).await?;
+    limit(
+        &mut access,
+        "till",
+        "{eventsPerSecond: 1, eventsAtOnce: 900, bytesPerSecond: 1Ki, bytesAtOnce: 300Ki}",
+    )?;
+    let mesh = access.mesh(&[], &sink).await?;
+    let mut client = Client::new(mesh.listen());
+    for (message, said) in [
+        (batch(901), "900 events"),
+        (sized(300 * 1_024 + 1), "307200 bytes"),
+    ] {
+        let answer = post(&mut client, "default", &till, message).await?;
+        assert_eq!(verdict(&answer), (413, "over-burst".to_owned()));
+        ensure!(!answer.headers.contains_key("retry-after"), "{answer:?}");
+        let problem: Value = serde_json::from_slice(&answer.body)?;
+        ensure!(problem.to_string().contains(said), "{problem}");
+    }
+    // A body that is announced to be too much is not even asked for.
+    let mut socket = Socket::connect(mesh.listen()).await?;
+    let head = format!(
+        "POST /shop/default HTTP/1.1\r\nhost: x\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\nce-specversion: 1.0\r\n\
+         authorization: Bearer {till}\r\nexpect: 100-continue\r\ncontent-length: 307201\r\n\r\n"
+    );
+    socket.write(head.as_bytes()).await?;
+    assert_eq!(socket.answer().await?.context("no answer")?.status, 413);
+    // All of it is still there, and its bytes go with its events.
+    assert_eq!(post(&mut client, "default", &till, batch(899)).await?.status, 202);
+    assert_eq!(
+        post(&mut client, "default", &till, sized(300 * 1_024))
+            .await?
+            .status,
+        202
+    );
+    let answer = post(&mut client, "default", &till, sized(200 * 1_024)).await?;
+    assert_eq!(verdict(&answer), (429, "rate-limited".to_owned()));
+    sink.wait_for("/all", 900).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_who_send_to_a_broker_share_its_limit_and_the_mesh_itself_is_not_held_up() -> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let a = access
+        .token("a", &["--broker", "*", "--admin-role", "read"])
+        .await?;
+    let b = access.token("b", &["--broker", "*"]).await?;
+    access.write(
+        "limits:\n  brokers:\n    - {broker: shop/default, eventsPerSecond: 1, eventsAtOnce: 1500}\n    \
+         - {broker: shop/audit, eventsPerSecond: 1, eventsAtOnce: 1, bytesPerSecond: 1, bytesAtOnce: 3000}\n",
+    )?;
+    let hop = "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: hop, namespace: shop}\nspec: {broker: \
+               default, subscriber: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: audit}}}\n";
+    let documents = Documents::broker()
+        .and_broker("audit", "{}")
+        .and_broker("free", "{}")
+        .trigger(&Trigger::new("audited", &sink.url("/audited")).on("audit"))
+        .github("hook", "secret", "audit");
+    let file = access.file().to_string_lossy().into_owned();
+    let text = format!("{}{hop}", documents.text());
+    let mesh = Setup::new(&text)?.args(&["--access", &file]).start().await?;
+    let mut client = Client::new(mesh.listen());
+    assert_eq!(post(&mut client, "default", &a, batch(1_000)).await?.status, 202);
+    let answer = post(&mut client, "default", &b, batch(1_000)).await?;
+    assert_eq!(verdict(&answer), (429, "broker-rate-limited".to_owned()));
+    ensure!(retry_after(&answer)? <= 500, "{answer:?}");
+    assert_eq!(post(&mut client, "default", &b, batch(400)).await?.status, 202);
+    assert_eq!(post(&mut client, "free", &b, batch(1_000)).await?.status, 202);
+    // What a Trigger sends on was let in before.
+    sink.wait_for("/audited", 1_400).await?;
+
+    // A source is one of those who share.
+    let body = json!({"ref": "x".repeat(2_000)}).to_string();
+    let call = |name: &str| Call::github("push", name, body.clone()).signed_by_github("secret");
+    assert_eq!(webhook::post(&mesh, "hook", &call("1")).await?.status, 202);
+    let answer = webhook::post(&mesh, "hook", &call("2")).await?;
+    assert_eq!(verdict(&answer), (503, "broker-rate-limited".to_owned()));
+    retry_after(&answer)?;
+    sink.wait_for("/audited", 1_401).await?;
+    assert_eq!(
+        metric(&mesh, &a, &refused("default", "broker-rate-limited")).await?,
+        1
+    );
+    ensure!(metric(&mesh, &a, &refused("audit", "broker-rate-limited")).await? >= 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_is_read_again_under_load_gives_nobody_a_new_burst_and_its_limits_count_at_once()
+-> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let loud = access.token("loud", &["--broker", "*"]).await?;
+    let operator = access.token("operator", &["--admin-role", "read"]).await?;
+    let small = "limits:\n  default: {eventsPerSecond: 1, eventsAtOnce: 3000}\n";
+    access.write(small)?;
+    let mesh = access.mesh(&[], &sink).await?;
+    let (goes_on, through) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let load = (0..4).map(|_| {
+        let (goes_on, through, loud) = (goes_on.clone(), through.clone(), loud.clone());
+        let (mut client, message) = (Client::new(mesh.listen()), batch(600));
+        tokio::spawn(async move {
+            while goes_on.load(Ordering::Relaxed) {
+                let answer = post(&mut client, "default", &loud, message.clone()).await?;
+                match answer.status {
+                    202 => drop(through.fetch_add(600, Ordering::Relaxed)),
+                    _ => ensure!(verdict(&answer).1 == "rate-limited", "{answer:?}"),
+                }
+            }
+            Ok(())
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for nth in 0..5 {
+        access.token(&format!("new-{nth}"), &["--broker", "*"]).await?;
+        taken(&access, &mesh, &operator, small).await?;
+    }
+    // Broken ones, and one with a limit of nothing, change nothing.
+    for broken in [
+        "limits: {default: {eventsPerSecond: 0}}\n",
+        "limits: {default: {eventsPerSecond: 99999999999}}\n",
+    ] {
+        let line = "millrace_files_reread_total{files=\"access\",outcome=\"refused\"}";
+        let before = metric(&mesh, &operator, line).await?;
+        access.write(broken)?;
+        wait_until("the file to be refused", || async {
+            Ok((metric(&mesh, &operator, line).await? > before).then_some(()))
+        })
+        .await?;
+    }
+    // With another limit, what was spent stays spent.
+    let other = "limits:\n  default: {eventsPerSecond: 2, eventsAtOnce: 2000}\n";
+    taken(&access, &mesh, &operator, other).await?;
+    assert_eq!(through.load(Ordering::Relaxed), 3_000);
+
+    // None at all counts with the next request.
+    taken(&access, &mesh, &operator, "").await?;
+    wait_until("the load to be let through", || async {
+        Ok((through.load(Ordering::Relaxed) > 6_000).then_some(()))
+    })
+    .await?;
+    goes_on.store(false, Ordering::Relaxed);
+    for one in load {
+        one.await??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_subject_of_an_issuer_has_a_limit_of_its_own() -> anyhow::Result<()> {
+    let Some(library) = peers::jose_node()? else {
+        return Ok(());
+    };
+    let (issuer, sink) = (Issuer::start().await?, Sink::start().await?);
+    let mut order = Order::default().key("a", "ES256", &json!({}), &json!({}));
+    for nth in 0..50 {
+        order.good(
+            ("a", "ES256"),
+            &issuer.claims(&json!({"sub": format!("pod-{nth}")})),
+        );
+    }
+    let made = order.make(&library).await?;
+    issuer.publishes(&made.keys(&["a"]));
+    let mut access = Access::new()?;
+    access.token("operator", &["--admin-role", "read"]).await?;
+    let limit = "{bytesPerSecond: 1, bytesAtOnce: 2000}";
+    let subjects = "subjects: [{sub: pod-0, brokers: ['*'], limit: {}}, {sub: '*', brokers: ['*']}]";
+    let issuers = issuer.entry(&[subjects]);
+    access.write(&format!("{issuers}limits:\n  default: {limit}\n"))?;
+    let mesh = access.mesh(&[], &sink).await?;
+    // Once the keys are there. The event has some bytes of data.
+    until(&mesh, "first", &made.tokens[1], (202, "")).await?;
+    let mut client = Client::new(mesh.listen());
+    for (nth, token) in made.tokens.iter().enumerate().skip(2) {
+        let first = post(&mut client, "default", token, sized(2_000)).await?;
+        assert_eq!(first.status, 202, "{nth}");
+        let second = post(&mut client, "default", token, sized(2_000)).await?;
+        assert_eq!(verdict(&second), (429, "rate-limited".to_owned()), "{nth}");
+    }
+    // An empty limit of one's own is none, whatever the default.
+    for _ in 0..3 {
+        let answer = post(&mut client, "default", &made.tokens[0], sized(100_000)).await?;
+        assert_eq!(answer.status, 202);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tail_shows_some_of_what_is_refused_and_all_else() -> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let loud = access.token("loud", &["--broker", "*"]).await?;
+    let reader = access
+        .token("reader", &["--broker", "*", "--admin-role", "read"])
+        .await?;
+    limit(&mut access, "loud", "{eventsPerSecond: 1, eventsAtOnce: 1000}")?;
+    let mesh = access.mesh(&[], &sink).await?;
+    let token = access.folder().join("reader.token");
+    std::fs::write(&token, &reader)?;
+    let (admin, token) = (
+        format!("http://{}", mesh.admin().address()),
+        token.to_string_lossy().into_owned(),
+    );
+    let args = ["tail", "-o", "json", "--admin", &admin, "--token-file", &token];
+    let mut tail = Process::start(&args, access.folder(), &access.folder().join("tail"))?;
+    tail.first_line().await?;
+    let mut client = Client::new(mesh.listen());
+    let message = batch(1_000);
+    post(&mut client, "default", &loud, message.clone()).await?;
+    for _ in 0..300 {
+        let answer = post(&mut client, "default", &loud, message.clone()).await?;
+        assert_eq!(answer.status, 429);
+    }
+    let last = Event::new("last", "t").binary();
+    assert_eq!(post(&mut client, "default", &reader, last).await?.status, 202);
+    wait_until("the last event", || async {
+        Ok(tail
+            .stdout()
+            .iter()
+            .any(|line| line.contains("\"last\""))
+            .then_some(()))
+    })
+    .await?;
+    let refused: Vec<String> = tail
+        .stdout()
+        .into_iter()
+        .filter(|line| line.contains("\"rate-limited\""))
+        .collect();
+    ensure!(!refused.is_empty() && refused.len() < 300, "{}", refused.len());
+    let line: Value = serde_json::from_str(&refused[0])?;
+    assert_eq!(
+        line,
+        json!({"kind": "refused", "broker": "shop/default", "who": "token:loud", "code": "rate-limited"})
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_limit_cannot_be_is_said_with_its_place() -> anyhow::Result<()> {
+    let mut access = Access::new()?;
+    access.token("till", &["--broker", "*"]).await?;
+    let file = access.file().to_string_lossy().into_owned();
+    for (limits, wrong) in [
+        ("{}", ""),
+        ("{default: {eventsPerSecond: 1000000, bytesPerSecond: 1Ti}}", ""),
+        (
+            "{default: {eventsPerSecond: 0}}",
+            "limits.default.eventsPerSecond: 0 would let nothing",
+        ),
+        (
+            "{default: {eventsPerSecond: 1000001}}",
+            "limits.default.eventsPerSecond",
+        ),
+        (
+            "{default: {eventsPerSecond: 1, eventsAtOnce: 3601}}",
+            "limits.default.eventsAtOnce",
+        ),
+        (
+            "{default: {bytesPerSecond: 18446744073709551615}}",
+            "limits.default.bytesPerSecond",
+        ),
+        ("{default: {bytesPerSecond: -1}}", "a number of bytes is expected"),
+        ("{default: {perSecond: 1}}", "perSecond"),
+        (
+            "{brokers: [{broker: shop, eventsPerSecond: 1}]}",
+            "limits.brokers[0].broker",
+        ),
+    ] {
+        access.write(&format!("limits: {limits}\n"))?;
+        let output = process::run(access.folder(), &["access", "check", &file], "").await?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let (status, said) = if wrong.is_empty() {
+            (0, "is valid")
+        } else {
+            (3, wrong)
+        };
+        assert_eq!(output.status.code(), Some(status), "{limits}: {told}");
+        ensure!(told.contains(said), "{limits}: {told}");
+    }
+    Ok(())
+}
