@@ -2,6 +2,8 @@
 //! library makes.
 
 pub mod attacks;
+#[cfg(feature = "servers")]
+pub mod provider;
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -109,6 +109,21 @@ pub fn jose_node() -> anyhow::Result<Option<Peer>> {
     }))
 }
 
+/// npm's `oidc-provider`, a provider of OpenID Connect.
+///
+/// # Errors
+/// When it is missing although peers are required.
+pub fn oidc_provider() -> anyhow::Result<Option<Peer>> {
+    const LOCK: &str = include_str!("../peers/oidc-node/package-lock.json");
+    let version = version(LOCK, "\"oidc-provider\": \"").context("invariant: the lock names a version")?;
+    let environment = found("node-oidc-provider", version)?;
+    Ok(environment.map(|environment| Peer {
+        name: "node-oidc-provider",
+        program: PathBuf::from("node"),
+        environment,
+    }))
+}
+
 /// A set of recorded payloads: those of one GitHub.
 #[derive(Clone, Debug)]
 pub struct Payloads {

@@ -39,7 +39,7 @@ struct Order<'a> {
 }
 
 /// The cheap ones first: what somebody waits for is there early.
-const PEERS: [Peer; 14] = [
+const PEERS: [Peer; 15] = [
     Peer {
         name: "python-cloudevents",
         lock: "python/requirements.txt",
@@ -79,6 +79,13 @@ const PEERS: [Peer; 14] = [
         name: "node-jose",
         lock: "jose-node/package-lock.json",
         version_after: "\"jose\": \"",
+        tools: &["node", "npm"],
+        make: recipes::node,
+    },
+    Peer {
+        name: "node-oidc-provider",
+        lock: "oidc-node/package-lock.json",
+        version_after: "\"oidc-provider\": \"",
         tools: &["node", "npm"],
         make: recipes::node,
     },
