@@ -33,6 +33,8 @@ pub(crate) struct Contender {
     // Kept open: a program that writes to a closed pipe gets an error.
     _stdout: BufReader<ChildStdout>,
     listen: SocketAddr,
+    /// None where nobody asks for https.
+    listen_tls: Option<SocketAddr>,
     /// None of a forwarder.
     admin: Option<SocketAddr>,
     ready_after: Duration,
@@ -63,6 +65,11 @@ impl MeshFolder {
         fs::write(folder.path().join("mesh.yaml"), documents)?;
         Ok(Self { folder })
     }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl Contender {
@@ -81,6 +88,13 @@ impl Contender {
     pub(crate) fn start_other(binary: &Path, place: &MeshFolder) -> anyhow::Result<Self> {
         let command = millrace(binary, Kind::Millrace, place.folder.path());
         Self::spawn(command, "the other binary", place)
+    }
+
+    /// Starts Millrace as it is shipped, with further flags.
+    pub(crate) fn start_with(flags: &[String], place: &MeshFolder) -> anyhow::Result<Self> {
+        let mut command = millrace(&built()?, Kind::Millrace, place.folder.path());
+        command.args(flags);
+        Self::spawn(command, Kind::Millrace.name(), place)
     }
 
     fn spawn(mut command: Command, name: &str, place: &MeshFolder) -> anyhow::Result<Self> {
@@ -107,6 +121,7 @@ impl Contender {
             child,
             _stdout: stdout,
             listen,
+            listen_tls: ready["listenTls"].as_str().map(str::parse).transpose()?,
             admin: ready["admin"].as_str().map(str::parse).transpose()?,
             ready_after,
         })
@@ -115,6 +130,11 @@ impl Contender {
     /// Where events go in.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// The same by https.
+    pub(crate) fn listen_tls(&self) -> anyhow::Result<SocketAddr> {
+        self.listen_tls.context("it does not listen for https")
     }
 
     /// Where the admin API is, which a forwarder has not.
@@ -164,7 +184,7 @@ fn forwarder(kind: Kind, sink: SocketAddr) -> anyhow::Result<Command> {
 }
 
 /// The binary that cargo built beside this one.
-fn built() -> anyhow::Result<PathBuf> {
+pub(crate) fn built() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let given = std::env::var_os("MILLRACE_BIN").map(PathBuf::from);
     let binary = given.unwrap_or_else(|| here.with_file_name("millrace"));

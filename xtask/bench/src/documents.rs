@@ -36,6 +36,25 @@ pub(crate) fn triggers(count: usize, matching: usize, sink: SocketAddr) -> Strin
     documents
 }
 
+/// One trigger, and an EventPolicy whose last entry of `count` is `sender`. Half of the others are names, and
+/// half are the beginnings of names.
+pub(crate) fn policy(count: usize, sender: &str, sink: SocketAddr) -> String {
+    let mut documents = triggers(1, 1, sink);
+    documents.push_str(
+        "---\napiVersion: eventing.knative.dev/v1alpha1\nkind: EventPolicy\nmetadata: {name: senders, namespace: bench}\n\
+         spec:\n  to: [{ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}]\n  from:\n",
+    );
+    for n in 1..count {
+        let rest = if n % 2 == 0 { "" } else { ":*" };
+        let _ = writeln!(
+            documents,
+            "    - {{sub: \"system:serviceaccount:team-{n}:service{rest}\"}}"
+        );
+    }
+    let _ = writeln!(documents, "    - {{sub: \"{sender}\"}}");
+    documents
+}
+
 /// `count` Brokers `bench/b0` and so on; each of the first `busy` has a trigger for everything.
 pub(crate) fn brokers(count: usize, busy: usize, sink: SocketAddr) -> String {
     let mut documents = String::new();

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::hmac;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::brokers::BUSY;
+use crate::caller::Caller;
 
 /// Connections of the load, and so requests under way.
 const CONNECTIONS: usize = 64;
@@ -66,6 +67,7 @@ pub(crate) struct Loaded {
 /// What the connections share. They run on one thread.
 struct Shared {
     address: SocketAddr,
+    caller: Caller,
     shape: Shape,
     until: Until,
     began: Instant,
@@ -75,16 +77,34 @@ struct Shared {
 
 /// Posts what `shape` says, numbered from `first`, to `address`.
 pub(crate) fn run(address: SocketAddr, shape: Shape, until: Until, first: u64) -> anyhow::Result<Loaded> {
+    run_as(Caller::default(), address, shape, until, first)
+}
+
+/// The same by that caller.
+pub(crate) fn run_as(
+    caller: Caller,
+    address: SocketAddr,
+    shape: Shape,
+    until: Until,
+    first: u64,
+) -> anyhow::Result<Loaded> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, all(address, shape, until, first))
+    LocalSet::new().block_on(&runtime, all(caller, address, shape, until, first))
 }
 
-async fn all(address: SocketAddr, shape: Shape, until: Until, first: u64) -> anyhow::Result<Loaded> {
+async fn all(
+    caller: Caller,
+    address: SocketAddr,
+    shape: Shape,
+    until: Until,
+    first: u64,
+) -> anyhow::Result<Loaded> {
     let began = Instant::now();
     let shared = Rc::new(Shared {
         address,
+        caller,
         shape,
         until,
         began,
@@ -112,9 +132,20 @@ async fn one(shared: Rc<Shared>, number: usize) -> anyhow::Result<Loaded> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((shared.shape.peer(number), 0).into())?;
     let connected = socket.connect(shared.address).await;
-    let mut stream = connected.context("the load cannot connect")?;
+    let stream = connected.context("the load cannot connect")?;
     stream.set_nodelay(true)?;
-    let (mut request, id) = request(shared.address, shared.shape, number)?;
+    match &shared.caller.tls {
+        None => talk(&shared, number, stream).await,
+        Some(tls) => talk(&shared, number, tls.connect(stream).await?).await,
+    }
+}
+
+async fn talk(
+    shared: &Shared,
+    number: usize,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> anyhow::Result<Loaded> {
+    let (mut request, id) = request(shared.address, &shared.caller, shared.shape, number)?;
     let mut buffer = vec![0; 4096];
     let mut loaded = Loaded::default();
     while shared.goes_on() {
@@ -122,6 +153,7 @@ async fn one(shared: Rc<Shared>, number: usize) -> anyhow::Result<Loaded> {
         write_number(&mut request[id..id + ID.len()], number);
         let began = Instant::now();
         stream.write_all(&request).await?;
+        stream.flush().await?;
         match answer(&mut stream, &mut buffer).await? {
             202 => {
                 loaded.accepted += 1;
@@ -161,7 +193,12 @@ impl Shared {
 }
 
 /// A request of the connection with this number, and where the number of an event stands in it.
-fn request(address: SocketAddr, shape: Shape, connection: usize) -> anyhow::Result<(Vec<u8>, usize)> {
+fn request(
+    address: SocketAddr,
+    caller: &Caller,
+    shape: Shape,
+    connection: usize,
+) -> anyhow::Result<(Vec<u8>, usize)> {
     let mut data = b"{\"ref\":\"refs/heads/main\",\"text\":\"".to_vec();
     data.resize(DATA - 2, b'x');
     data.extend_from_slice(b"\"}");
@@ -177,8 +214,9 @@ fn request(address: SocketAddr, shape: Shape, connection: usize) -> anyhow::Resu
         }
     };
     let room = if shape == Shape::Push { "/sources" } else { "" };
+    let who = caller.line();
     let head = format!(
-        "POST {room}/bench/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {DATA}\r\n{headers}{ID}\r\n\r\n"
+        "POST {room}/bench/{path} HTTP/1.1\r\nhost: {address}\r\n{who}content-type: application/json\r\ncontent-length: {DATA}\r\n{headers}{ID}\r\n\r\n"
     );
     let id = head.rfind(ID).context("invariant: the head holds the id")?;
     Ok(([head.into_bytes(), data].concat(), id))
@@ -192,7 +230,7 @@ fn write_number(digits: &mut [u8], mut number: u64) {
 }
 
 /// Reads one whole answer; gives its status.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<u16> {
+async fn answer(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> anyhow::Result<u16> {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;
@@ -229,8 +267,13 @@ mod tests {
     #[test]
     fn requests_are_numbered_in_place() {
         for (shape, name) in [(Shape::Event, "ce-id"), (Shape::Push, "x-github-delivery")] {
-            let (mut bytes, id) =
-                request("127.0.0.1:1".parse().expect("address"), shape, 0).expect("request");
+            let (mut bytes, id) = request(
+                "127.0.0.1:1".parse().expect("address"),
+                &Caller::default(),
+                shape,
+                0,
+            )
+            .expect("request");
             write_number(&mut bytes[id..id + ID.len()], 1_234_567);
             let text = String::from_utf8(bytes).expect("text");
             assert!(

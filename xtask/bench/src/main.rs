@@ -10,15 +10,18 @@
     reason = "a command line tool speaks on its streams"
 )]
 
+mod access;
 mod against;
 mod backlog;
 mod brokers;
+mod caller;
 mod compare;
 mod contender;
 mod documents;
 mod explain;
 mod filters;
 mod forwarder;
+mod issuer;
 mod kafka;
 mod kafka_broker;
 mod load;
@@ -70,6 +73,7 @@ fn bench(options: &Options) -> anyhow::Result<()> {
             Scenario::Dead => triggers::dead_among_ten(options, &mut report)?,
             Scenario::Backlog => backlog::run(options, &mut report)?,
             Scenario::Brokers => brokers::run(options, &mut report)?,
+            Scenario::Access => access::run(options, &mut report)?,
             Scenario::Explain => explain::run(options, &mut report)?,
             Scenario::Webhooks => webhooks::run(options, &mut report)?,
             Scenario::Filters => filters::run(options, &mut report)?,

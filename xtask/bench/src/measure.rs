@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::caller::Caller;
 use crate::contender::Contender;
 use crate::load::{self, Shape, Until};
 use crate::process;
@@ -42,9 +43,24 @@ pub(crate) fn run_of(
     copies: u64,
     time: Duration,
 ) -> anyhow::Result<Run> {
-    let address = contender.listen();
+    run_as(&Caller::default(), shape, (contender, sink), copies, time)
+}
+
+/// The same by that caller.
+pub(crate) fn run_as(
+    caller: &Caller,
+    shape: Shape,
+    (contender, sink): (&Contender, &Sink),
+    copies: u64,
+    time: Duration,
+) -> anyhow::Result<Run> {
+    let address = match caller.tls {
+        Some(_) => contender.listen_tls()?,
+        None => contender.listen(),
+    };
+    let load = |until| load::run_as(caller.clone(), address, shape, until, 0);
     let had = sink.requests();
-    let warm = load::run(address, shape, Until::Time(WARM_UP), 0)?;
+    let warm = load(Until::Time(WARM_UP))?;
     sink.wait(had + warm.accepted * copies, Sink::requests)?;
     let before = (
         sink.requests(),
@@ -52,7 +68,7 @@ pub(crate) fn run_of(
         process::cpu(std::process::id())?,
     );
     let began = Instant::now();
-    let loaded = load::run(address, shape, Until::Time(time), 0)?;
+    let loaded = load(Until::Time(time))?;
     let rss = process::rss(contender.pid())?;
     sink.wait(before.0 + loaded.accepted * copies, Sink::requests)?;
     let took = began.elapsed();

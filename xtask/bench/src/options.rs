@@ -11,7 +11,7 @@ pub(crate) const USAGE: &str = "\
 cargo xtask bench [SCENARIO...] [options]
 
   --only SCENARIO   the same as SCENARIO: one of compare, triggers, match, dead, backlog, webhooks, filters,
-                    explain, kafka, neighbours, brokers (all)
+                    explain, access, kafka, neighbours, brokers (all)
   --quick           one short round instead of three long ones, and a tenth of the backlog and of the Brokers
   --seconds N       how long the load of one run lasts (8)
   --against PATH    `compare`, `triggers` and `kafka` measure this binary of Millrace and the one that was built, twelve
@@ -24,6 +24,7 @@ cargo xtask bench [SCENARIO...] [options]
   match      1 and 10 triggers that all match
   dead       ten triggers that match; one subscriber refuses connections, or never answers
   explain    millrace as it is shipped, without the attempts' history, and while somebody follows `tail`
+  access     with https, with tokens, and with an EventPolicy of 1 000 entries, beside without
   backlog    1 000 000 events while the subscriber is away; a restart; and their delivery once it is back
   webhooks   signed pushes of GitHub into a source, beside events into the Broker
   filters    1 to 10 000 filters in the index, on one core, and asked one by one; and expressions alone
@@ -72,6 +73,7 @@ pub(crate) enum Scenario {
     Webhooks,
     Filters,
     Explain,
+    Access,
     Kafka,
     Neighbours,
     Brokers,
@@ -85,13 +87,14 @@ pub(crate) struct Forward {
     pub(crate) pooled: bool,
 }
 
-const ALL: [(&str, Scenario); 11] = [
+const ALL: [(&str, Scenario); 12] = [
     ("compare", Scenario::Compare),
     ("triggers", Scenario::Triggers),
     ("match", Scenario::Match),
     ("dead", Scenario::Dead),
     ("backlog", Scenario::Backlog),
     ("explain", Scenario::Explain),
+    ("access", Scenario::Access),
     ("webhooks", Scenario::Webhooks),
     ("filters", Scenario::Filters),
     ("kafka", Scenario::Kafka),
