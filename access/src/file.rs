@@ -23,21 +23,21 @@ use millrace_model::event_policy::DefaultMode;
 use serde::Deserialize;
 
 use crate::credentials::Shown;
+use crate::entry::{check_name, expires, grants, limit};
 use crate::gate::Authenticate;
-use crate::grants::{BrokerPattern, Grants, Role};
+use crate::grants::{BrokerPattern, Grants};
 use crate::identity::{Identity, Kind};
 use crate::issuers::{self, WireIssuer};
 use crate::jwt::compact::{self, Compact};
 use crate::jwt::{Claims, Issuer, IssuerKeys, TokenFault};
 use crate::limits::Limit;
 use crate::limits::wire::{FileLimits, WireLimit, WireLimits};
+use crate::origins::{Origins, WireWebhooks};
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
 
 /// The largest file.
 const MAX_BYTES: u64 = 4 << 20;
-/// The longest name of a token or certificate.
-const MAX_NAME: usize = 2_048;
 
 /// Why an access file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,7 @@ pub struct AccessFile {
     issuers: Vec<Issuer>,
     default_mode: DefaultMode,
     limits: FileLimits,
+    origins: Origins,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,8 @@ struct Wire {
     authorization: Option<WireAuthorization>,
     #[serde(default)]
     limits: WireLimits,
+    #[serde(default)]
+    webhooks: WireWebhooks,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +177,7 @@ impl AccessFile {
             file.default_mode = *mode;
         }
         file.limits = wire.limits.read().map_err(|why| format!("limits.{why}"))?;
+        file.origins = wire.webhooks.read().map_err(|why| format!("webhooks.{why}"))?;
         let mut names = HashSet::new();
         for (nth, token) in wire.authentication.tokens.into_iter().enumerate() {
             let at = format!("authentication.tokens[{nth}]");
@@ -214,9 +218,14 @@ impl AccessFile {
         self.default_mode
     }
 
-    /// How much a Broker takes, `namespace/name`; `None`: any amount.
+    /// How much Brokers take.
     pub(crate) fn broker_limits(&self) -> Vec<(BrokerPattern, Arc<Limit>)> {
         self.limits.brokers.clone()
+    }
+
+    /// Which senders of webhooks may send. They are handed over.
+    pub(crate) fn take_origins(&mut self) -> Origins {
+        std::mem::take(&mut self.origins)
     }
 
     /// The keys of its issuers.
@@ -339,67 +348,12 @@ fn unless_expired(
     }
 }
 
-/// The limit of an entry: its own, else the default.
-pub(crate) fn limit(
-    own: Option<WireLimit>,
-    default: Option<&Arc<Limit>>,
-) -> Result<Option<Arc<Limit>>, String> {
-    match own {
-        None => Ok(default.cloned()),
-        Some(own) => own.read().map(Some).map_err(|why| format!("limit.{why}")),
-    }
-}
-
-pub(crate) fn grants(
-    brokers: &[String],
-    admin: Option<&str>,
-    limit: Option<Arc<Limit>>,
-) -> Result<Grants, String> {
-    let patterns = brokers.iter().enumerate().map(|(nth, text)| {
-        text.parse::<BrokerPattern>()
-            .map_err(|error| format!("brokers[{nth}]: {error}"))
-    });
-    let brokers = patterns.collect::<Result<Vec<_>, _>>()?;
-    let admin = match admin {
-        None => None,
-        Some("read") => Some(Role::Read),
-        Some("operate") => Some(Role::Operate),
-        Some(_) => return Err("admin: `read` or `operate` is expected".to_owned()),
-    };
-    if brokers.is_empty() && admin.is_none() {
-        return Err("brokers: without `brokers` and `admin` it would be good for nothing".to_owned());
-    }
-    Ok(Grants {
-        brokers,
-        admin,
-        limit,
-    })
-}
-
-fn expires(text: Option<&str>) -> Result<Option<Timestamp>, String> {
-    let Some(text) = text else { return Ok(None) };
-    match text.parse::<jiff::Timestamp>() {
-        Ok(at) => Ok(Some(Timestamp(at.as_millisecond()))),
-        Err(_) => Err("expires: a time as in RFC 3339 is expected: 2030-01-01T00:00:00Z".to_owned()),
-    }
-}
-
 /// A time as an access file has it, in whole seconds.
 pub fn written(at: Timestamp) -> String {
     let second = at.0.div_euclid(1000);
     jiff::Timestamp::from_second(second)
         .unwrap_or(jiff::Timestamp::MAX)
         .to_string()
-}
-
-/// Names stand in logs, metrics and answers.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
-        return Err(format!(
-            "name: from 1 to {MAX_NAME} bytes without control characters are expected"
-        ));
-    }
-    Ok(())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -413,6 +367,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grants::Role;
 
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 

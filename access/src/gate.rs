@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::jwt::IssuerKeys;
 use crate::limits::spending::{Asking, Limits, Spending};
 use crate::limits::{Limit, Load, TooMuch};
+use crate::origins::Origins;
 use crate::refusal::Refusal;
 
 /// One way to find out who calls.
@@ -51,6 +52,7 @@ struct Known {
     keys: Vec<Arc<IssuerKeys>>,
     default_mode: DefaultMode,
     broker_limits: Vec<(BrokerPattern, Arc<Limit>)>,
+    origins: Origins,
 }
 
 // === impl Gate ===
@@ -121,13 +123,27 @@ impl Gate {
         self.ask(Some(who), broker, load, Asking::Takes)
     }
 
-    /// Spends what a sender within the process has, of the Broker's limit alone. It is taken also where it is
-    /// more than may come at once, as nobody could make it smaller; what comes next then waits.
+    /// Spends what a sender within the process has, of the Broker's limit alone. Where there is room for the
+    /// least all of it is taken, as nobody could make it smaller; what comes next then waits.
     ///
     /// # Errors
     /// It does not fit now.
     pub fn spend_within(&self, broker: &str, load: Load) -> Result<(), TooMuch> {
         self.ask(None, broker, load, Asking::TakesWhole)
+    }
+
+    /// Whether a sender of webhooks that gives itself this name (`WebHook-Request-Origin`) may send.
+    pub fn allows_origin(&self, origin: &[u8]) -> bool {
+        self.known.load().origins.allow(origin)
+    }
+
+    /// How many events a minute its limits let through from it to the Broker `namespace/name`; `None`: any
+    /// number.
+    pub fn per_minute(&self, who: &Identity, broker: &str) -> Option<u64> {
+        let known = self.known.load();
+        let limits = [who.limit(), known.broker_limit(broker)];
+        let rates = limits.into_iter().flatten().filter_map(|limit| limit.events);
+        rates.map(|rate| rate.per_minute()).min()
     }
 
     fn ask(&self, who: Option<&Identity>, broker: &str, load: Load, asking: Asking) -> Result<(), TooMuch> {
@@ -152,11 +168,12 @@ impl Known {
 }
 
 fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
-    let file = AccessFile::load(path)?.with_keys(before);
+    let mut file = AccessFile::load(path)?.with_keys(before);
     Ok(Known {
         keys: file.keys(),
         default_mode: file.default_mode(),
         broker_limits: file.broker_limits(),
+        origins: file.take_origins(),
         ways: vec![Box::new(file)],
     })
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::file::{check_name, grants, limit};
+use crate::entry::{check_name, grants, limit};
 use crate::jwt::Algorithm;
 use crate::jwt::discovery;
 use crate::jwt::issuer::{Issuer, IssuerKeys, KeySource, Subject};

@@ -7,6 +7,7 @@
 //! [`gate`] puts them together and is what the listeners ask; its file can be read again at any time.
 
 pub mod credentials;
+mod entry;
 pub mod file;
 pub mod gate;
 pub mod grants;
@@ -14,6 +15,7 @@ pub mod identity;
 mod issuers;
 pub mod jwt;
 pub mod limits;
+mod origins;
 pub mod refusal;
 pub mod token;
 

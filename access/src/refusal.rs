@@ -34,6 +34,8 @@ pub enum Refusal {
     Policy(Identity, PolicyFault),
     /// Who calls has not this role on the admin side.
     RoleNotAllowed(Identity, Role),
+    /// A sender of webhooks gives itself a name that may not send.
+    Origin(Identity),
     /// Who calls sends too much, or all who send to the Broker do.
     TooMuch(Identity, TooMuch),
 }
@@ -78,6 +80,7 @@ impl Refusal {
             Self::Policy(_, PolicyFault::NoneAllows) => "no-policy-allows",
             Self::Policy(_, PolicyFault::Default) => "denied-by-default",
             Self::RoleNotAllowed(..) => "role-not-allowed",
+            Self::Origin(_) => "origin-not-allowed",
             Self::TooMuch(_, too_much) => too_much.code(),
         }
     }
@@ -92,6 +95,7 @@ impl Refusal {
             | Self::BrokerNotAllowed(who)
             | Self::Policy(who, _)
             | Self::RoleNotAllowed(who, _)
+            | Self::Origin(who)
             | Self::TooMuch(who, _) => Some(who),
         }
     }
@@ -112,7 +116,7 @@ impl Refusal {
             | Self::NotYet(_)
             | Self::WrongAudience(_)
             | Self::Token(_) => (StatusCode::UNAUTHORIZED, Some(INVALID)),
-            Self::BrokerNotAllowed(_) | Self::Policy(..) | Self::RoleNotAllowed(..) => {
+            Self::BrokerNotAllowed(_) | Self::Policy(..) | Self::RoleNotAllowed(..) | Self::Origin(_) => {
                 (StatusCode::FORBIDDEN, None)
             }
             Self::TooMuch(_, too_much) => match too_much.fits {
@@ -176,6 +180,11 @@ impl Refusal {
                 )
             }
             Self::RoleNotAllowed(who, role) => format!("{who} has not the role `{}`", role.name()),
+            Self::Origin(who) => {
+                format!(
+                    "the access file allows no origin of webhooks of that name, WebHook-Request-Origin ({who})"
+                )
+            }
             Self::TooMuch(who, too_much) => format!("{too_much} ({who})"),
         }
     }

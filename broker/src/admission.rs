@@ -151,6 +151,16 @@ impl Admission {
         })
     }
 
+    /// Whether a sender of webhooks that gives itself this name may send.
+    pub(crate) fn allows_origin(&self, origin: &[u8]) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.allows_origin(origin))
+    }
+
+    /// How many events a minute limits let through; `None`: any number.
+    pub(crate) fn per_minute(&self, door: &Door, who: &Identity) -> Option<u64> {
+        self.gate.as_ref()?.per_minute(who, &door.path)
+    }
+
     /// Tells who was not let in.
     pub(crate) fn turn_away(&self, door: &Door, away: Away<'_>) {
         if let Some(told) = &self.turned_away {

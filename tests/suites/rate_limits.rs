@@ -194,7 +194,7 @@ async fn all_who_send_to_a_broker_share_its_limit_and_the_mesh_itself_is_not_hel
     let b = access.token("b", &["--broker", "*"]).await?;
     access.write(
         "limits:\n  brokers:\n    - {broker: shop/default, eventsPerSecond: 1, eventsAtOnce: 1500}\n    \
-         - {broker: shop/audit, eventsPerSecond: 1, eventsAtOnce: 1, bytesPerSecond: 1, bytesAtOnce: 3000}\n",
+         - {broker: shop/audit, eventsPerSecond: 1, eventsAtOnce: 1000, bytesPerSecond: 1, bytesAtOnce: 1000}\n",
     )?;
     let hop = "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: hop, namespace: shop}\nspec: {broker: \
                default, subscriber: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: audit}}}\n";
@@ -216,7 +216,7 @@ async fn all_who_send_to_a_broker_share_its_limit_and_the_mesh_itself_is_not_hel
     // What a Trigger sends on was let in before.
     sink.wait_for("/audited", 1_400).await?;
 
-    // A source is one of those who share.
+    // A source is one of those who share. Its call is larger than a burst, and the next one waits for it.
     let body = json!({"ref": "x".repeat(2_000)}).to_string();
     let call = |name: &str| Call::github("push", name, body.clone()).signed_by_github("secret");
     assert_eq!(webhook::post(&mesh, "hook", &call("1")).await?.status, 202);

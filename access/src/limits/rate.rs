@@ -21,6 +21,7 @@ pub(super) const LONGEST_BURST: u64 = 3_600;
 /// So many a second, and so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
+    per_second: u64,
     burst: u64,
     quota: Quota,
     /// How many events or bytes are one cell of the quota. Governor counts in whole nanoseconds a cell and in
@@ -57,7 +58,17 @@ impl Rate {
         let cells = NonZeroU32::new(u32::try_from(burst.div_ceil(unit)).ok()?)?;
         let each = u64::try_from(u128::from(unit) * 1_000_000_000 / u128::from(per_second)).ok()?;
         let quota = Quota::with_period(Duration::from_nanos(each))?.allow_burst(cells);
-        Some(Self { burst, quota, unit })
+        Some(Self {
+            per_second,
+            burst,
+            quota,
+            unit,
+        })
+    }
+
+    /// So many a minute.
+    pub(crate) fn per_minute(self) -> u64 {
+        self.per_second.saturating_mul(60)
     }
 
     /// Judges `amount` at a steady time. Returns what will have been spent.
@@ -82,18 +93,17 @@ impl Rate {
         }
     }
 
-    /// Judges what comes from within the process, where nobody can make it smaller: what is more than may
-    /// come at once needs a full bucket, and what comes next waits for all of it.
+    /// Judges what comes from within the process, where nobody can make it smaller: it needs room for the
+    /// least, and what comes next waits for all of it. If it had to find room for all, it would wait for ever
+    /// beside senders of single events.
     ///
     /// # Errors
     /// It does not fit now.
     pub(super) fn judge_whole(self, spent: Spent, amount: u64, now: Timestamp) -> Result<Spent, Fits> {
-        let most = u64::from(self.quota.burst_size().get());
-        let cells = amount.div_ceil(self.unit);
-        let spent = self.judge(spent, cells.min(most) * self.unit, now)?;
+        let least = self.judge(spent, amount.min(self.unit), now)?;
         let each = nanos_of(self.quota.replenish_interval());
-        let more = cells.saturating_sub(most).saturating_mul(each).min(LONGEST_DEBT);
-        Ok(Spent(spent.0.saturating_add(more)))
+        let more = amount.div_ceil(self.unit).saturating_sub(1).saturating_mul(each);
+        Ok(Spent(least.0.saturating_add(more.min(LONGEST_DEBT))))
     }
 
     /// What counts as spent when this rate takes the place of another: no more than this one's whole bucket.
@@ -221,19 +231,18 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_from_within_that_is_larger_than_a_burst_makes_the_next_wait_for_all_of_it() {
+    fn a_batch_from_within_needs_room_for_one_and_the_next_waits_for_all_of_it() {
         let rate = rate(10, 10);
         let spent = rate
             .judge_whole(Spent::default(), 50, at(0))
             .expect("a full bucket");
         let wait = Fits::After(Duration::from_millis(4_100));
         assert_eq!(rate.judge_whole(spent, 1, at(0)), Err(wait));
-        assert!(rate.judge_whole(spent, 1, at(4_100)).is_ok());
-        let one = rate.judge(Spent::default(), 1, at(0)).expect("one");
-        assert!(
-            rate.judge_whole(one, 50, at(0)).is_err(),
-            "the bucket is not full"
-        );
+        assert_eq!(rate.judge(spent, 1, at(0)), Err(wait));
+        let again = rate.judge_whole(spent, 50, at(4_100)).expect("room for one");
+        let wait = Fits::After(Duration::from_millis(5_000));
+        assert_eq!(rate.judge_whole(again, 50, at(4_100)), Err(wait));
+        assert_eq!(rate.judge_whole(spent, 0, at(0)), Ok(spent));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) enum Asking {
     Looks,
     /// It is spent, if it fits.
     Takes,
-    /// It is spent also where it is larger than a burst ([`super::Rate::judge_whole`]).
+    /// It is spent if the least would fit ([`super::Rate::judge_whole`]).
     TakesWhole,
 }
 

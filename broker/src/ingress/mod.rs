@@ -214,7 +214,8 @@ impl Handler {
             Err(NotOpened::Nowhere(problem)) => return self.refuse(problem, None, &head, body).await,
         };
         if head.method == Method::OPTIONS {
-            return handshake::answer(&head.headers);
+            let rate = asked.and_then(|asked| self.admission.per_minute(&door, &asked.who));
+            return handshake::answer(&head.headers, rate);
         }
         let mode = match mode_of(&head) {
             Ok(mode) => mode,
@@ -262,6 +263,9 @@ impl Handler {
         };
         let left = self.admission.ask(&door, &who.subject());
         let left = left.map_err(|ruling| NotOpened::NotAllowed(refuse::policy(who.clone(), &ruling)))?;
+        if !handshake::origins(&head.headers).all(|origin| self.admission.allows_origin(origin)) {
+            return Err(NotOpened::NotAllowed(Refusal::Origin(who.clone())));
+        }
         let who = who.clone();
         Ok((door, Some(Asked { who, left })))
     }
