@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use k8s_openapi::api::authentication::v1::TokenReview;
 use kube::Api;
 use kube::api::PostParams;
-use millrace_tests::kube::served::{EVENTING, broker, of_class, trigger};
+use millrace_tests::kube::served::{EVENTING, SOURCES, broker, object, of_class, trigger};
 use millrace_tests::{Answer, Event, Kube, Mesh, Sink, wait_until};
 use serde_json::{Value, json};
 
@@ -126,7 +126,13 @@ async fn a_subscriber_gets_a_token_that_the_api_server_takes_for_its_audience_an
     });
     mesh.send("shop/default", &[Event::new("3", "t")]).await?;
     parked(&mesh, "shop/t").await?;
+    let explained = mesh
+        .millrace(&["explain", "--broker", "shop/default", "--id", "3"])
+        .await?;
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("401"), "{explained}");
     let told = [
+        explained,
         mesh.admin().get("parked").await?.to_string(),
         mesh.admin().get("triggers").await?.to_string(),
         mesh.admin().get("mesh").await?.to_string(),
@@ -137,6 +143,40 @@ async fn a_subscriber_gets_a_token_that_the_api_server_takes_for_its_audience_an
     for token in all.iter().chain(&of_theirs) {
         assert!(told.iter().all(|told| !told.contains(token.as_str())));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_and_a_dead_letter_sink_are_shown_tokens_too() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    kube.apply(&account(ACCOUNT)).await?;
+    let sink = Sink::start().await?;
+    sink.answer("/t", [Answer::status(400)]);
+    let mesh = serve(&kube, &kube.kubeconfig(), "shop/deliverer").await?;
+    let of_broker = json!({"uri": sink.url("/dead"), "audience": "dead"});
+    let spec = json!({"delivery": {"deadLetterSink": of_broker}});
+    let ready = kube.ready(&broker("default", spec)).await?;
+    assert_eq!(ready["status"]["deadLetterSinkAudience"], "dead");
+    // The Trigger falls back to the sink of its Broker.
+    let ready = kube.ready(&trigger("t", &sink.url("/t"))).await?;
+    assert_eq!(ready["status"]["deadLetterSinkAudience"], "dead");
+    assert_eq!(ready["status"]["auth"]["serviceAccountName"], ACCOUNT);
+    let to = json!({"uri": sink.url("/ticks"), "audience": "ticks"});
+    let spec = json!({"schedule": "* * * * * *", "data": "tick", "contentType": "text/plain", "sink": to});
+    let ready = kube.ready(&object(SOURCES, "CronSource", "ticks", spec)).await?;
+    assert_eq!(ready["status"]["sinkAudience"], "ticks");
+    assert_eq!(ready["status"]["auth"]["serviceAccountName"], ACCOUNT);
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/dead", 1).await?;
+    sink.wait_for("/ticks", 1).await?;
+    let user = "system:serviceaccount:shop:deliverer";
+    for audience in ["dead", "ticks"] {
+        let shown = tokens(&sink, &format!("/{audience}"));
+        assert_eq!(reviewed(&kube, &shown[0], audience).await?.as_deref(), Some(user));
+    }
+    assert_eq!(tokens(&sink, "/t"), [""], "the subscriber names no audience");
     Ok(())
 }
 

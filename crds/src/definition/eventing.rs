@@ -2,7 +2,8 @@
 //! its own tests look for them. Beside these are the optional fields of Millrace.
 
 use super::parts::{
-    NAME, addresses, bound, delivery, destination, filter, filters, reference, resolved, selector, status,
+    NAME, addresses, auth, bound, delivery, destination, filter, filters, reference, resolved, selector,
+    status,
 };
 use super::rule::{Part, Rule};
 use super::schema::{Field, Schema, optional};
@@ -206,24 +207,6 @@ pub(super) fn trigger() -> Definition {
         needs_spec: true,
         status: status("Trigger", of_status),
     }
-}
-
-/// `status.auth`.
-fn auth() -> Schema {
-    let name = |says| Schema::string(says, NAME);
-    let fields = vec![
-        optional("serviceAccountName", name("The service account of deliveries.")),
-        optional(
-            "serviceAccountNames",
-            Schema::list(
-                "All service accounts of deliveries.",
-                name("A service account."),
-                0,
-                16,
-            ),
-        ),
-    ];
-    Schema::object("As whom deliveries are made.", fields)
 }
 
 fn trigger_spec() -> Schema {

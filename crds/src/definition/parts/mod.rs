@@ -13,7 +13,7 @@ pub(super) use self::delivery::{any_duration, delivery, short_period};
 pub(super) use self::destination::{destination, reference};
 pub(super) use self::filters::{LEVELS, filter, filters};
 pub(super) use self::selector::selector;
-pub(super) use self::status::{addresses, resolved, status};
+pub(super) use self::status::{addresses, auth, resolved, status};
 
 /// The longest name of an object, and of a kind or version.
 pub(super) const NAME: u32 = 253;

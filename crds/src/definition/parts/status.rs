@@ -79,3 +79,21 @@ pub(crate) fn addresses() -> Vec<Field> {
         ),
     ]
 }
+
+/// `status.auth`.
+pub(crate) fn auth() -> Schema {
+    let name = |says| Schema::string(says, NAME);
+    let fields = vec![
+        optional("serviceAccountName", name("The service account of deliveries.")),
+        optional(
+            "serviceAccountNames",
+            Schema::list(
+                "All service accounts of deliveries.",
+                name("A service account."),
+                0,
+                16,
+            ),
+        ),
+    ];
+    Schema::object("As whom deliveries are made.", fields)
+}

@@ -8,7 +8,7 @@ mod kafka;
 
 pub(super) use self::kafka::{bootstrap_servers, net, topic};
 
-use super::parts::{NAME, TEXT, URL, bound, destination, resolved, status};
+use super::parts::{NAME, TEXT, URL, auth, bound, destination, resolved, status};
 use super::rule::Rule;
 use super::schema::{Field, Schema, needed, optional};
 use super::{Column, Definition, SOURCE};
@@ -57,6 +57,7 @@ fn source(
         "ceAttributes",
         Schema::list(says_events, attributes, 0, 1_000),
     ));
+    resolved.push(optional("auth", auth()));
     resolved.extend(of_status);
     Definition {
         group: "sources.millrace.dev",
