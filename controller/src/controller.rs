@@ -23,7 +23,7 @@ use crate::index::Index;
 use crate::kept::{self, Kept};
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{DoorsSaid, Options};
 use crate::running::Running;
 use crate::sinks::Sinks;
 use crate::status::{Scene, Status};
@@ -65,6 +65,8 @@ pub struct Controller {
     /// When the mesh is tried again, and after which pause.
     again: Option<(Instant, Duration)>,
     delay: String,
+    /// What statuses said of the ingress last.
+    doors: DoorsSaid,
     deletions: Deletions,
     injections: Injections,
     account: Option<String>,
@@ -121,6 +123,7 @@ impl Controller {
             in_effect: Arc::default(),
             again: None,
             delay: String::new(),
+            doors: DoorsSaid::default(),
             deletions: Deletions::default(),
             injections: Injections::default(),
             account: None,
@@ -210,6 +213,16 @@ impl Controller {
             self.sinks.keep(&mesh);
             self.in_effect = mesh;
             self.deletions.note(self.index.triggers(), &self.in_effect);
+            self.write();
+        }
+    }
+
+    /// Looks whether producers log in otherwise than before, or others vouch for the address; statuses then
+    /// say so.
+    pub fn see_doors(&mut self) {
+        let doors = self.index.options.doors();
+        if self.doors != doors {
+            self.doors = doors;
             self.write();
         }
     }

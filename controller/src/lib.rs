@@ -14,9 +14,10 @@
 //! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
 //!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
 //!    Triggers are gone.
-//! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`running`] how sources run,
-//!    [`sinks`] how KafkaSinks stand, [`lanes`] how Triggers do, and [`tokens`] as whom they deliver).
-//!    [`mod@write`] writes those that changed, and [`events`] tells of transitions. [`metrics`] counts.
+//! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`mod@public`] where Brokers are
+//!    reached, [`running`] how sources run, [`sinks`] how KafkaSinks stand, [`lanes`] how Triggers do, and
+//!    [`tokens`] as whom they deliver). [`mod@write`] writes those that changed, and [`events`] tells of
+//!    transitions. [`metrics`] counts.
 //!
 //! Nothing here opens channels or feeds lanes: whoever runs the mesh takes it from [`Controller::next`] and
 //! says with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -45,6 +46,7 @@ mod kept;
 mod condition;
 mod events;
 mod lanes;
+mod public;
 mod running;
 mod sinks;
 mod status;
@@ -62,4 +64,5 @@ pub use controller::Controller;
 pub use deletions::Gone;
 pub use metrics::Metrics;
 pub use options::{Authentication, Options};
+pub use public::{Public, Vouching};
 pub use tokens::TokenRequests;

@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::Uri;
 use millrace_event::BROKER_AUDIENCE;
 use millrace_model::event_policy::DefaultMode;
 use millrace_model::{ObjectName, Reference};
 
 use crate::kinds::CLASS;
+use crate::public::Public;
 
 /// What the controller is told. Inert data.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct Options {
     pub default_class: bool,
     /// The namespaces that are watched; empty: all.
     pub namespaces: Vec<String>,
-    /// Where producers reach the ingress: a Broker's address is this with `/namespace/name`.
-    pub public_url: Uri,
+    /// Where producers reach the ingress.
+    pub public: Public,
     /// The namespace in which Millrace itself is: its trust bundles count. `None`: that of the login.
     pub own_namespace: Option<String>,
     /// The domain of the cluster, as in `name.namespace.svc.<domain>`.
@@ -35,6 +35,13 @@ pub struct Options {
     pub authentication: Authentication,
     /// The folder where accepted documents are kept.
     pub kept: PathBuf,
+}
+
+/// What statuses say of the ingress that may change at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DoorsSaid {
+    default_mode: Option<DefaultMode>,
+    authorities: Option<String>,
 }
 
 /// Gives the default for Brokers without a policy, where producers have to log in.
@@ -72,15 +79,17 @@ impl Options {
         !self.same_namespace || reference.name.namespace() == namespace
     }
 
-    /// The address of a Broker.
-    pub(crate) fn address(&self, broker: &ObjectName) -> String {
-        let base = self.public_url.to_string();
-        format!("{}/{broker}", base.trim_end_matches('/'))
-    }
-
     /// What holds for Brokers without a policy; `None`: nobody is asked who they are.
     pub(crate) fn default_mode(&self) -> Option<DefaultMode> {
         (self.authentication.0)()
+    }
+
+    /// What statuses say of the ingress now.
+    pub(crate) fn doors(&self) -> DoorsSaid {
+        DoorsSaid {
+            default_mode: self.default_mode(),
+            authorities: self.public.authorities.now(),
+        }
     }
 
     /// The audience of tokens for a Broker, where there are any.

@@ -52,10 +52,11 @@ pub(crate) struct Status {
 }
 
 /// The fields that are ours; others in a status are left alone.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "observedGeneration",
     "conditions",
     "address",
+    "addresses",
     SUBSCRIBER[0],
     SUBSCRIBER[1],
     SUBSCRIBER[2],
@@ -99,13 +100,8 @@ impl Status {
                 dead_letter_token,
                 policies,
             } => {
-                let url = scene.options.address(&draft.key.name);
-                let scheme = scene.options.public_url.scheme_str().unwrap_or("http");
-                let mut address = json!({"name": scheme, "url": url});
-                if let Some(audience) = scene.options.audience(&draft.key.name) {
-                    address["audience"] = audience.into();
-                }
-                fields.push(("address", address));
+                let audience = scene.options.audience(&draft.key.name);
+                fields.extend(scene.options.public.fields(&draft.key.name, audience.as_deref()));
                 let of_sink = |sink| scene.place(DEAD_LETTER, sink, dead_letter_token);
                 fields.extend(dead_letter.iter().flat_map(of_sink));
                 if !policies.is_empty() {
@@ -247,7 +243,7 @@ impl Scene<'_> {
                     .chain(vouching)
                     .collect()
             }
-            Ok(Target::Broker(broker)) => vec![(uri, json!(self.options.address(broker)))],
+            Ok(Target::Broker(broker)) => vec![(uri, json!(self.options.public.url_of(broker)))],
             // A topic has no URL.
             Ok(Target::Kafka(_)) | Err(_) => return Vec::new(),
         };

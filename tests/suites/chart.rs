@@ -91,7 +91,7 @@ async fn values_that_make_no_sense_are_refused_in_a_sentence() -> anyhow::Result
     let Some(helm) = Helm::alone()? else {
         return Ok(());
     };
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["replicaCount=3"], "replicaCount"),
         (&["image.tags=1"], "tags"),
         (&["crds.evening=skip"], "evening"),
@@ -131,6 +131,7 @@ async fn values_that_make_no_sense_are_refused_in_a_sentence() -> anyhow::Result
             "access takes existingSecret or existingConfigMap, not both",
         ),
         (&["tls.http=false"], "need tls.existingSecret"),
+        (&["tls.showCa=true"], "need tls.existingSecret"),
         (&["tls.clientCa.existingSecret=a"], "need tls.existingSecret"),
         (
             &["tls.existingSecret=a", "tls.clients=required"],

@@ -1,7 +1,8 @@
 //! Promise: in a cluster an https subscriber is trusted as its document says, and by the trust bundles of
 //! Millrace's own namespace, as Knative's conformance suite asks (row R23). Certificates that cannot be used
-//! are said in the status.
+//! are said in the status. A Broker shows its own address by https with who vouches for it.
 
+use millrace_tests::certificates::Authority;
 use millrace_tests::kube::served::{EVENTING, broker, condition, object, of_class, service, trigger};
 use millrace_tests::{Answer, Event, Kube, Mesh, Sink, tls, wait_until};
 use serde_json::{Value, json};
@@ -217,6 +218,79 @@ async fn the_address_of_the_name_is_called_and_trusted_as_its_object_says() -> a
     mesh.send("shop/default", &[Event::new("1", "t")]).await?;
     sink.wait_for("/theirs", 1).await?;
     Ok(())
+}
+
+/// A port of this machine that was free a moment ago.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
+}
+
+#[tokio::test]
+async fn a_broker_shows_its_address_by_https_with_who_vouches_for_it_and_others_send_there()
+-> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let authority = Authority::make(folder.path(), &format!("mill-{:x}", fastrand::u64(..)))?;
+    let shown = folder.path().join("ca.crt");
+    std::fs::copy(&authority.file, &shown)?;
+    let port = free_port()?;
+    let mut flags = authority.server("server")?.listening();
+    flags[1] = format!("127.0.0.1:{port}");
+    let by_https = format!("https://127.0.0.1:{port}");
+    flags.extend(
+        [
+            "--public-url",
+            "http://mill.example",
+            "--public-url-tls",
+            &by_https,
+        ]
+        .map(str::to_owned),
+    );
+    flags.extend(["--public-ca".to_owned(), shown.to_string_lossy().into_owned()]);
+    let none = folder.path().join("none.pem");
+    std::fs::write(&none, tls::self_signed(&["nobody.example"], true)?.certificate)?;
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let setup = kube.served()?.args(&flags).environment("SSL_CERT_DIR", "");
+    let mesh = setup
+        .environment("SSL_CERT_FILE", &none.to_string_lossy())
+        .start()
+        .await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    let second = broker("second", json!({}));
+    let status = kube.ready(&second).await?["status"].clone();
+    let http = json!({"name": "http", "url": "http://mill.example/shop/second"});
+    let pem = std::fs::read_to_string(&shown)?;
+    let https = json!({"name": "https", "url": format!("{by_https}/shop/second"), "CACerts": pem});
+    assert_eq!(status["address"], http);
+    assert_eq!(status["addresses"], json!([https, http]));
+
+    // Who takes the address from there reaches the Broker, and trusts what answers.
+    let theirs = of_class(object(EVENTING, "Broker", "theirs", json!({})), "Other");
+    kube.apply(&theirs).await?;
+    let addresses = json!({"address": status["address"], "addresses": status["addresses"]});
+    kube.set_status(&theirs, &addresses).await?;
+    let sink = Sink::start().await?;
+    let mut there = trigger("there", "");
+    there["spec"]["subscriber"] =
+        json!({"ref": {"apiVersion": EVENTING, "kind": "Broker", "name": "theirs"}});
+    kube.ready(&there).await?;
+    let mut here = trigger("here", &sink.url("/here"));
+    here["spec"]["broker"] = json!("second");
+    kube.ready(&here).await?;
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/here", 1).await?;
+
+    let another = Authority::make(folder.path(), &format!("next-{:x}", fastrand::u64(..)))?;
+    std::fs::copy(&another.file, &shown)?;
+    let pem = std::fs::read_to_string(&shown)?;
+    wait_until("the new authority to be shown", || async {
+        let found = kube.seen(&second).await?;
+        Ok((found["status"]["addresses"][0]["CACerts"] == pem.as_str()).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]

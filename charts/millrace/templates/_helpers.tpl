@@ -86,6 +86,14 @@ imagePullSecrets:
 {{- if ne $port (ternary 80 443 .Values.tls.http) }}:{{ $port }}{{ end -}}
 {{- end -}}
 
+{{/* Where they reach it by https, if they may use http too: a URL or "". */}}
+{{- define "millrace.tlsUrl" -}}
+{{- if and .Values.tls.existingSecret .Values.tls.http -}}
+https://{{ splitList " " (include "millrace.names" .) | first }}
+{{- if ne (int .Values.service.tlsPort) 443 }}:{{ .Values.service.tlsPort }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Whether an access file says who may call: "true" or "". */}}
 {{- define "millrace.access" -}}
 {{- if or .Values.access.existingSecret .Values.access.existingConfigMap }}true{{ end -}}
@@ -124,8 +132,8 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 {{- $asked := or .Values.tls.clientCa.existingSecret .Values.tls.clientCa.existingConfigMap -}}
-{{- if and (not .Values.tls.existingSecret) (or (not .Values.tls.http) $asked .Values.admin.enabled) -}}
-{{- fail "tls.http=false, tls.clientCa and admin.enabled need tls.existingSecret: the certificate that clients are shown" -}}
+{{- if and (not .Values.tls.existingSecret) (or (not .Values.tls.http) $asked .Values.admin.enabled .Values.tls.showCa) -}}
+{{- fail "tls.http=false, tls.showCa, tls.clientCa and admin.enabled need tls.existingSecret: the certificate that clients are shown" -}}
 {{- end -}}
 {{- if and (ne .Values.tls.clients "optional") (not $asked) -}}
 {{- fail "tls.clients=required needs tls.clientCa: the authorities whose certificates are taken" -}}

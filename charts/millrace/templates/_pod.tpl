@@ -50,6 +50,12 @@
 - --default-class
 {{- end }}
 - --public-url={{ include "millrace.url" . }}
+{{- with include "millrace.tlsUrl" . }}
+- --public-url-tls={{ . }}
+{{- end }}
+{{- if .Values.tls.showCa }}
+- --public-ca=/etc/millrace/tls/ca.crt
+{{- end }}
 - --cluster-domain={{ .Values.clusterDomain }}
 {{- range .Values.watchNamespaces }}
 - --watch-namespace={{ . }}

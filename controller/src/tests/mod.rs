@@ -25,6 +25,7 @@ use crate::kept::Kept;
 use crate::lanes::Lanes;
 use crate::objects::{Objects, Standing};
 use crate::options::{Authentication, Options};
+use crate::public::Public;
 use crate::resolve::{Addresses, Resolver, Reviews, Secrets};
 use crate::review::Question;
 use crate::running::Running;
@@ -66,7 +67,7 @@ impl World {
                 default_class: true,
                 namespaces: Vec::new(),
                 own_namespace: Some("mill".to_owned()),
-                public_url: Uri::from_static("http://millrace.mill.svc.cluster.local"),
+                public: Public::at(Uri::from_static("http://millrace.mill.svc.cluster.local")),
                 cluster_domain: "cluster.local".to_owned(),
                 ensure_broker: None,
                 same_namespace: false,

@@ -40,6 +40,25 @@ pub(crate) struct ClusterArgs {
         requires = "kubernetes"
     )]
     pub(crate) public_url: Option<Uri>,
+    /// Where producers reach --listen-tls, if --public-url is where they reach --listen: Brokers have both
+    /// addresses
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MILLRACE_PUBLIC_URL_TLS",
+        value_parser = parse_url,
+        requires = "public_url"
+    )]
+    pub(crate) public_url_tls: Option<Uri>,
+    /// The authorities, in PEM, that vouch for the certificate of --listen-tls: Brokers have them beside
+    /// their address by https. A changed file counts without a restart
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "MILLRACE_PUBLIC_CA",
+        requires = "public_url"
+    )]
+    pub(crate) public_ca: Option<PathBuf>,
     /// The domain of the cluster's Services [default: the `search` line of /etc/resolv.conf that begins with
     /// svc., else cluster.local]
     #[arg(
@@ -110,6 +129,7 @@ impl ClusterArgs {
                  which becomes the address of each Broker"
             ));
         }
+        self.check_schemes()?;
         let mut accounts = std::collections::BTreeMap::new();
         for account in &self.oidc_service_account {
             let before = accounts.insert(account.namespace().to_owned(), account.clone());
@@ -124,10 +144,29 @@ impl ClusterArgs {
             default_class: self.default_class,
             namespaces: self.watch_namespace.clone(),
             public_url: self.public_url.clone(),
+            public_url_tls: self.public_url_tls.clone(),
+            public_ca: self.public_ca.clone(),
             domain: self.cluster_domain.clone(),
             ensure_broker: self.ensure_broker.clone(),
             same_namespace: self.refs == Refs::SameNamespace,
             accounts,
         })
+    }
+
+    /// Whether each address is by the scheme that its flag is for.
+    fn check_schemes(&self) -> Result<(), String> {
+        let is_https = |url: &Uri| url.scheme_str() == Some("https");
+        let by_https = self.public_url.as_ref().is_some_and(is_https);
+        match &self.public_url_tls {
+            Some(url) if !is_https(url) => Err(format!("--public-url-tls {url}: an https URL is expected")),
+            Some(_) if by_https => Err(
+                "--public-url-tls is the address by https beside one by http, and --public-url is by https already"
+                    .to_owned(),
+            ),
+            None if self.public_ca.is_some() && !by_https => Err(
+                "--public-ca is for an address by https: --public-url-tls, or an https --public-url".to_owned(),
+            ),
+            Some(_) | None => Ok(()),
+        }
     }
 }

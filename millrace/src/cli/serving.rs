@@ -30,7 +30,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) cluster: Box<ClusterArgs>,
     /// The data folder; created where it is not there
     #[arg(
         long,

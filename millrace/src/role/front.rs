@@ -29,7 +29,11 @@ use super::issuer_keys::{IssuerMetrics, KeyKeeper};
 use super::limits::Descriptors;
 use super::memory::Memory;
 use super::part::Part;
+#[cfg(feature = "kubernetes")]
+use super::rereads::NotReread;
 use super::rereads::{Reader, RereadMetrics};
+#[cfg(feature = "kubernetes")]
+use super::vouching::PublicCa;
 use super::{core_dumps, environment, turned_away};
 
 /// What a role gives its front.
@@ -75,7 +79,11 @@ pub(crate) struct Front {
     addresses: Addresses,
     admin_listener: Listener,
     probe_listener: Option<Listener>,
+    #[cfg(feature = "kubernetes")]
+    rereads: RereadMetrics,
     tls: Option<Reader<Tls>>,
+    #[cfg(feature = "kubernetes")]
+    public_ca: Option<Reader<PublicCa>>,
     gate: Option<Reader<Gate>>,
     keys: Option<KeyKeeper>,
     login: Option<Login>,
@@ -216,7 +224,11 @@ impl Front {
             addresses,
             admin_listener: doors.admin,
             probe_listener: doors.probes,
+            #[cfg(feature = "kubernetes")]
+            rereads,
             tls: doors.tls,
+            #[cfg(feature = "kubernetes")]
+            public_ca: None,
             gate: doors.gate,
             keys,
             login,
@@ -230,6 +242,19 @@ impl Front {
     #[cfg(feature = "kubernetes")]
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         self.gate.as_ref().map(Reader::what)
+    }
+
+    /// Reads who vouches for the listeners' certificate, and again whenever that file changes.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn show_authorities(&mut self, file: std::path::PathBuf) -> anyhow::Result<Arc<PublicCa>> {
+        let metrics = self.rereads.clone();
+        let reader = Reader::begin(vec![file.clone()], metrics, || PublicCa::read(file)).map_err(|why| {
+            let (NotReread::Unreadable(why) | NotReread::Refused(why)) = why;
+            anyhow::anyhow!("--public-ca: {why}")
+        })?;
+        let shown = reader.what();
+        self.public_ca = Some(reader);
+        Ok(shown)
     }
 
     /// Where it can be called.
@@ -265,7 +290,13 @@ impl Front {
                     keys.run(shutdown.clone()).await;
                 }
             };
-            tokio::join!(tls, gate, keys);
+            let public_ca = async {
+                #[cfg(feature = "kubernetes")]
+                if let Some(public_ca) = self.public_ca {
+                    public_ca.run(shutdown.clone()).await;
+                }
+            };
+            tokio::join!(tls, gate, keys, public_ca);
         });
         let sinks = {
             let watched = sinks::watch(self.mesh.clone(), self.connector.clone(), self.board.clone());

@@ -21,6 +21,8 @@ mod rereads;
 mod seen;
 pub(crate) mod signal;
 mod turned_away;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod vouching;
 
 use std::sync::Arc;
 

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use http::Uri;
 use millrace_admin::{LogFilter, ReloadState};
 use millrace_channel::{Channel, Forgotten, Ownership};
-use millrace_controller::{Authentication, Controller, Gone, Metrics, Options, TokenRequests, connect};
+use millrace_controller::{
+    Authentication, Controller, Gone, Metrics, Options, Public, TokenRequests, Vouching, connect,
+};
 use millrace_delivery::{AccountTokens, Issued};
 use millrace_event::{Clock, ObjectName};
 use millrace_model::auth::AccountToken;
@@ -31,6 +33,10 @@ pub(crate) struct ClusterConfig {
     pub(crate) namespaces: Vec<String>,
     /// Where producers reach the ingress; `None`: at its address.
     pub(crate) public_url: Option<Uri>,
+    /// The same by https, where that is by http.
+    pub(crate) public_url_tls: Option<Uri>,
+    /// Who vouches for the ingress, if producers are to be told.
+    pub(crate) public_ca: Option<PathBuf>,
     /// The domain of Services; `None`: what this machine looks names up in.
     pub(crate) domain: Option<String>,
     /// A Broker that is created where there is none.
@@ -81,7 +87,8 @@ pub(crate) async fn run(
     if !cluster.accounts.is_empty() {
         node.ask_cluster(Arc::new(Asked(TokenRequests::new(&connection))));
     }
-    let options = options(&config, cluster, &node)?;
+    let public = public(&cluster, &mut node)?;
+    let options = options(&config, cluster, public, &node);
     let metrics = Metrics::register(node.registry());
     let origin = Cluster {
         owned: node.owned(),
@@ -92,23 +99,34 @@ pub(crate) async fn run(
     role::serve_from(origin, node, &config).await
 }
 
-fn options(config: &RoleConfig, cluster: ClusterConfig, node: &Node) -> anyhow::Result<Options> {
-    let public_url = match cluster.public_url {
-        Some(url) => url,
-        None => format!("{}/", node.addresses().ingress_url()).parse()?,
-    };
-    Ok(Options {
+fn options(config: &RoleConfig, cluster: ClusterConfig, public: Public, node: &Node) -> Options {
+    Options {
         default_class: cluster.default_class,
         namespaces: cluster.namespaces,
         own_namespace: None,
-        public_url,
+        public,
         cluster_domain: cluster.domain.unwrap_or_else(domain),
         ensure_broker: cluster.ensure_broker,
         same_namespace: cluster.same_namespace,
         accounts: cluster.accounts,
         authentication: authentication(node),
         kept: config.data.join(KEPT),
-    })
+    }
+}
+
+/// Where producers reach the Brokers.
+fn public(cluster: &ClusterConfig, node: &mut Node) -> anyhow::Result<Public> {
+    let url = match &cluster.public_url {
+        Some(url) => url.clone(),
+        None => format!("{}/", node.addresses().ingress_url()).parse()?,
+    };
+    let mut public = Public::at(url);
+    public.tls.clone_from(&cluster.public_url_tls);
+    if let Some(file) = &cluster.public_ca {
+        let shown = node.show_authorities(file.clone())?;
+        public.authorities = Vouching(Arc::new(move || Some(shown.certificates())));
+    }
+    Ok(public)
 }
 
 /// What holds for Brokers without a policy, as the access file says at that time.
@@ -156,6 +174,7 @@ impl Origin for Cluster {
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
                 self.controller.see_effect(running.current());
+                self.controller.see_doors();
                 self.forget().await;
                 self.look(&running.current());
                 continue;

@@ -2,6 +2,8 @@
 //! Brokers' channels.
 
 use std::collections::HashSet;
+#[cfg(feature = "kubernetes")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ use crate::dev::show::Show;
 use crate::role::config::{RoleConfig, SINK_TIMEOUT};
 use crate::role::front::{ADMIN_END, Front, Given, OpenFront};
 use crate::role::part::Part;
+#[cfg(feature = "kubernetes")]
+use crate::role::vouching::PublicCa;
 use crate::role::{Addresses, Live, Role};
 
 /// A node whose parts are wired and whose addresses are bound; nothing is served yet.
@@ -149,6 +153,12 @@ impl Node {
     /// Who may come in; `None`: anybody.
     pub(super) fn gate(&self) -> Option<Arc<Gate>> {
         self.front.gate()
+    }
+
+    /// Who vouches for the listeners' certificate, as that file says at the time.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn show_authorities(&mut self, file: PathBuf) -> anyhow::Result<Arc<PublicCa>> {
+        self.front.show_authorities(file)
     }
 
     /// Asks that cluster for the tokens of its ServiceAccounts that deliveries show.
