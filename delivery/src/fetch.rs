@@ -29,6 +29,9 @@ pub struct FetchLimits {
     pub time: Duration,
 }
 
+/// JSON by each of its names: the API server of Kubernetes has its keys by that of RFC 7517 alone.
+const JSON: &str = "application/json, application/jwk-set+json";
+
 /// Why a document was not fetched. A sentence that repeats nothing of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -67,7 +70,7 @@ impl Share {
         *request.uri_mut() = origin_form(url);
         let headers = request.headers_mut();
         headers.insert(HOST, open.host());
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(token) = bearer {
             headers.insert(AUTHORIZATION, authorization::bearer(token).map_err(NotFetched)?);

@@ -5,14 +5,18 @@
 use anyhow::Context as _;
 use http::header::AUTHORIZATION;
 use k8s_openapi::api::authentication::v1::TokenReview;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
+use millrace_tests::access::Access;
 use millrace_tests::kube::served::{EVENTING, SOURCES, broker, object, of_class, trigger};
 use millrace_tests::{Answer, Event, Kube, Mesh, Sink, wait_until};
 use serde_json::{Value, json};
 
 const ACCOUNT: &str = "deliverer";
 const AUDIENCE: &str = "https://ship.shop.example";
+/// The audience of the Broker `shop/default` of any Millrace.
+const AUDIENCE_OF_BROKER: &str = "eventing.knative.dev/broker/shop/default";
 
 /// A ServiceAccount of the namespace `shop`.
 fn account(name: &str) -> Value {
@@ -177,6 +181,47 @@ async fn a_source_and_a_dead_letter_sink_are_shown_tokens_too() -> anyhow::Resul
         assert_eq!(reviewed(&kube, &shown[0], audience).await?.as_deref(), Some(user));
     }
     assert_eq!(tokens(&sink, "/t"), [""], "the subscriber names no audience");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_millrace_takes_the_tokens_by_the_keys_of_the_api_server() -> anyhow::Result<()> {
+    let Some(kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    kube.apply(&account(ACCOUNT)).await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(kube.client(), "shop");
+    let request = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
+    let own = accounts
+        .create_token_request(ACCOUNT, &PostParams::default(), &request)
+        .await?;
+    let (access, sink) = (Access::new()?, Sink::start().await?);
+    let own_file = access.folder().join("token");
+    std::fs::write(&own_file, own.status.context("no token")?.token)?;
+    let issuer = json!({
+        "issuer": "https://kubernetes.default.svc",
+        "jwksUri": format!("https://127.0.0.1:{}/openid/v1/jwks", kube.port()),
+        "caFile": kube.authority(), "tokenFile": own_file,
+        "subjects": [{"sub": "system:serviceaccount:shop:*", "brokers": ["shop/*"]}],
+    });
+    std::fs::write(
+        access.file(),
+        json!({"authentication": {"issuers": [issuer]}}).to_string(),
+    )?;
+    let receiving = access.mesh(&[], &sink).await?;
+
+    let mesh = serve(&kube, &kube.kubeconfig(), "shop/deliverer").await?;
+    kube.ready(&broker("default", json!({}))).await?;
+    for (name, audience) in [("let-in", AUDIENCE_OF_BROKER), ("elsewhere", "elsewhere")] {
+        let mut onward = trigger(name, &receiving.url("shop/default"));
+        onward["spec"]["subscriber"]["audience"] = json!(audience);
+        kube.ready(&onward).await?;
+    }
+    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
+    sink.wait_for("/all", 1).await?;
+    let reason = parked(&mesh, "shop/elsewhere").await?;
+    assert!(reason.contains("401"), "{reason}");
+    assert_eq!(sink.ids("/all"), ["1"]);
     Ok(())
 }
 

@@ -197,6 +197,11 @@ impl Kube {
         setup.start().await
     }
 
+    /// The certificate of who vouches for it.
+    pub fn authority(&self) -> &Path {
+        &self.certificates.authority
+    }
+
     /// The port of the API on `127.0.0.1`.
     pub fn port(&self) -> u16 {
         self.port
