@@ -314,6 +314,37 @@ fn what_no_target_is_shown_is_remarked_on() {
     }
 }
 
+/// Only a cluster gives out tokens for an audience.
+#[test]
+fn a_target_that_may_wait_for_a_token_is_remarked_on_in_files() {
+    let to = |audience: &str| format!("{{uri: \"http://d/\", audience: \"{audience}\"}}");
+    for (audience, is_said) in [("ship", true), ("", false)] {
+        let sink = to(audience);
+        let loaded = load_text(&format!(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b, namespace: shop}}\n\
+             spec: {{delivery: {{deadLetterSink: {sink}}}}}\n---\n\
+             apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t, namespace: shop}}\n\
+             spec: {{broker: b, subscriber: {sink}, delivery: {{deadLetterSink: {sink}}}}}\n---\n\
+             apiVersion: sources.millrace.dev/v1alpha1\nkind: CronSource\nmetadata: {{name: c, namespace: shop}}\n\
+             spec: {{schedule: \"@daily\", sink: {sink}}}\n"
+        ));
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let said = loaded.remarks.iter();
+        let mut said: Vec<_> = said
+            .filter(|remark| remark.message.contains("asks for a token"))
+            .map(|remark| remark.path.as_str())
+            .collect();
+        said.sort_unstable();
+        let sinks = [
+            "spec.delivery.deadLetterSink",
+            "spec.delivery.deadLetterSink",
+            "spec.sink",
+            "spec.subscriber",
+        ];
+        assert_eq!(said, if is_said { sinks.to_vec() } else { Vec::new() });
+    }
+}
+
 #[test]
 fn whoever_names_a_dead_letter_sink_says_what_it_is_shown() {
     let bearer = format!("bearer: {SECRET}");

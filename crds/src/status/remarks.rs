@@ -16,12 +16,22 @@ use crate::external::Named;
 use crate::problem::Mark;
 use crate::report::Report;
 
+/// Where a document names its own dead-letter sink.
+const DEAD_LETTER_SINK: &str = "spec.delivery.deadLetterSink";
+
 /// What is to be said about a document, and what it names outside of all documents, now that references are
 /// looked up.
 pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report {
     let mut report = Report::new(document.origin.clone(), Some(draft.key.to_string()));
     match (&document.content, &draft.standing) {
-        (Some(Content::Broker(read)), Standing::Broker { dead_letter, .. }) => {
+        (
+            Some(Content::Broker(read)),
+            Standing::Broker {
+                dead_letter,
+                dead_letter_token,
+                ..
+            },
+        ) => {
             let own = &read.broker.name;
             let is_embedded = mesh
                 .brokers
@@ -34,7 +44,8 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 );
                 report.remark(config.at, "spec.config", message);
             }
-            remark_on_sink(&read.delivery, dead_letter.as_ref(), own, &mut report);
+            let found = (dead_letter.as_ref(), dead_letter_token);
+            remark_on_sink(&read.delivery, found, own, &mut report);
         }
         (
             Some(Content::Trigger(read)),
@@ -63,12 +74,8 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 "spec.subscriber",
                 &mut report,
             );
-            remark_on_sink(
-                &read.delivery,
-                dead_letter.as_ref(),
-                &read.broker.name,
-                &mut report,
-            );
+            let found = (dead_letter.as_ref(), &tokens.dead_letter);
+            remark_on_sink(&read.delivery, found, &read.broker.name, &mut report);
             if let Some(trigger) = mesh.triggers.get(&draft.key.name) {
                 let own_dead_letter_auth = read.dead_letter_auth.as_ref();
                 let dead_letter_auth = trigger.dead_letter_auth.as_deref();
@@ -141,13 +148,14 @@ fn told(why: &NoTarget) -> Option<&NoTarget> {
 /// Remarks on a document's own dead-letter sink that is not there, or that is the Broker `own` itself.
 fn remark_on_sink(
     delivery: &DeliverySpec,
-    found: Option<&Result<Target, NoTarget>>,
+    (found, token): (Option<&Result<Target, NoTarget>>, &ShownToken),
     own: &ObjectName,
     report: &mut Report,
 ) {
     let (Some(sink), Some(found)) = (&delivery.dead_letter, found) else {
         return;
     };
+    no_token(token, sink.at, DEAD_LETTER_SINK, report);
     let message = match found {
         Err(why) => match told(why) {
             Some(why) => format!("dead letters are parked: {why}"),
@@ -158,7 +166,7 @@ fn remark_on_sink(
         ),
         Ok(_) => return,
     };
-    report.remark(sink.at, "spec.delivery.deadLetterSink", message);
+    report.remark(sink.at, DEAD_LETTER_SINK, message);
 }
 
 /// Remarks on a target that may wait for a token which deliveries do not show.
