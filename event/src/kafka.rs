@@ -1,10 +1,11 @@
 //! The Kafka protocol binding (CloudEvents Kafka 1.0.2): a record in binary or structured mode becomes an
-//! event, and an event becomes a record (`write`).
+//! event, and an event becomes a record (`write`; `kept`, where it comes back byte for byte).
 //!
 //! It knows records as borrowed headers and octets and nothing of any client. Unlike over HTTP, values of
 //! headers are plain UTF-8: percent signs mean themselves.
 
 mod alike;
+mod kept;
 mod stencil;
 mod write;
 
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 
 use self::alike::Alike;
+pub use self::kept::{Kept, kept};
 pub use self::write::{key, write_binary, write_structured};
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};

@@ -3,14 +3,15 @@
 //! The files follow an event: what it is ([`event`], [`attribute`]), its layout in memory and in the log
 //! (`stored`), what the specification demands (`rules`), how it is built (`builder`), what can be wrong with
 //! it ([`invalid`]), its forms on HTTP ([`http`]), as JSON ([`json`]), in Kafka ([`kafka`]) and in NATS
-//! ([`nats`]), the door that takes it ([`intake`]) and the rule that ends circles ([`hops`]), what a source
-//! remembers ([`checkpoint`]), and the time ([`clock`]).
+//! ([`nats`]), what messages cannot say of it (`exact`), the door that takes it ([`intake`]) and the rule
+//! that ends circles ([`hops`]), what a source remembers ([`checkpoint`]), and the time ([`clock`]).
 
 pub mod attribute;
 mod builder;
 pub mod checkpoint;
 pub mod clock;
 pub mod event;
+mod exact;
 pub mod hops;
 pub mod http;
 pub mod intake;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};
 use crate::event::{DataForm, Event};
+use crate::exact::{Order, form, form_of};
 use crate::http::{Limits, Outgoing, percent};
 use crate::invalid::{Fault, Invalid, excerpt};
 use crate::json;
@@ -22,7 +23,7 @@ use crate::rules::media;
 const PREFIX: &str = "ce-";
 /// The header of the media type of a message in structured mode.
 const CONTENT_TYPE: &str = "content-type";
-/// The names of the attributes in their order, each with its type behind a colon unless that is a string.
+/// The attributes in their order.
 const ATTRIBUTES: &str = "Millrace-Attributes";
 /// What the data is.
 const DATA: &str = "Millrace-Data";
@@ -46,20 +47,16 @@ pub fn encode(event: &Event) -> Message {
         format!("{PREFIX}specversion"),
         event.specversion().as_str().to_owned(),
     )];
-    let mut order = String::new();
+    let mut order = Order::default();
     for (name, value) in event.attributes().filter(|(name, _)| *name != "specversion") {
         let spelled = match value.kind {
             Kind::RawHeader => percent::encode_beyond_ascii(value.text),
             Kind::String | Kind::Boolean | Kind::Integer => percent::encode(value.text),
         };
         headers.push((format!("{PREFIX}{name}"), spelled));
-        if !order.is_empty() {
-            order.push(',');
-        }
-        order.push_str(name);
-        order.push_str(suffix(value.kind));
+        order.add(name, value.kind);
     }
-    headers.push((ATTRIBUTES.to_owned(), order));
+    headers.push((ATTRIBUTES.to_owned(), order.0));
     let form = event.data_ref().map_or("none", |_| form(event.data_form()));
     headers.push((DATA.to_owned(), form.to_owned()));
     for (name, value) in event.headers() {
@@ -140,11 +137,10 @@ fn our_own(headers: &[(&str, &[u8])], payload: &Bytes) -> Option<Event> {
     let text = |wanted: &str| str::from_utf8(find(wanted)?).ok();
     let mut builder = EventBuilder::new(SpecVersion::from_wire(text("ce-specversion")?).ok()?);
     let mut known = 1;
-    for named in text(ATTRIBUTES)?.split(',') {
-        let (name, kind) = named.split_once(':').unwrap_or((named, ""));
+    for named in Order::read(text(ATTRIBUTES)?) {
+        let (name, kind) = named?;
         let octets = find(&format!("{PREFIX}{name}"))?;
         let (_, text) = percent::decode(octets).ok()?;
-        let kind = kind_of(kind)?;
         if builder.get(name).is_some() {
             return None;
         }
@@ -169,10 +165,8 @@ fn our_own(headers: &[(&str, &[u8])], payload: &Bytes) -> Option<Event> {
     }
     let builder = match text(DATA)? {
         "none" if payload.is_empty() => builder,
-        "bytes" => builder.data(DataForm::Bytes, payload),
-        "json" => builder.data(DataForm::Json, payload),
-        "text" => builder.data(DataForm::Text, payload),
-        _ => return None,
+        "none" => return None,
+        text => builder.data(form_of(text)?, payload),
     };
     builder.build().ok()
 }
@@ -213,33 +207,6 @@ fn attribute(header: &str) -> Option<String> {
     prefix
         .eq_ignore_ascii_case(PREFIX)
         .then(|| name.to_ascii_lowercase())
-}
-
-fn suffix(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "",
-        Kind::RawHeader => ":h",
-        Kind::Boolean => ":b",
-        Kind::Integer => ":i",
-    }
-}
-
-fn kind_of(suffix: &str) -> Option<Kind> {
-    match suffix {
-        "" => Some(Kind::String),
-        "h" => Some(Kind::RawHeader),
-        "b" => Some(Kind::Boolean),
-        "i" => Some(Kind::Integer),
-        _ => None,
-    }
-}
-
-fn form(form: DataForm) -> &'static str {
-    match form {
-        DataForm::Bytes => "bytes",
-        DataForm::Json => "json",
-        DataForm::Text => "text",
-    }
 }
 
 #[cfg(test)]
