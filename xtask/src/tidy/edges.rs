@@ -7,13 +7,14 @@ use super::House;
 
 /// What a folder may import, of the folders of this workspace. A folder that is missing here may not be a
 /// crate.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("budget", &[]),
     ("event", &[]),
     ("filter", &["event"]),
     ("model", &["event", "filter"]),
     ("channel", &["event"]),
     ("channel-jetstream", &["event", "channel"]),
+    ("channel-kafka", &["event", "channel", "kafka"]),
     ("serve", &["budget"]),
     ("access", &["event", "model", "serve"]),
     ("secrets", &["model"]),
