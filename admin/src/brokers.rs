@@ -67,7 +67,7 @@ pub(crate) struct BrokerView {
     forgotten: u64,
     /// Parked events, also those of triggers that are gone.
     parked: u64,
-    /// `embedded` (on the local disk) or `jetstream`; null when there is no document any more.
+    /// `embedded` (on the local disk), `jetstream` or `kafka`; null when there is no document any more.
     backend: Option<&'static str>,
     /// What a 202 rests on; null while its channel is not open.
     durability: Option<DurabilityView>,

@@ -12,6 +12,8 @@ pub enum Backend {
     Embedded,
     /// On NATS JetStream.
     JetStream(Box<JetStream>),
+    /// On Kafka.
+    Kafka(Box<KafkaTopics>),
 }
 
 /// A channel on NATS JetStream.
@@ -29,6 +31,24 @@ pub struct JetStream {
     pub durability: Option<DurabilityWanted>,
     /// The entries of the Secret that the configuration names: a login, and what encryption needs. Each is by
     /// its name one of [`JetStream::SECRETS`].
+    pub secrets: BTreeMap<&'static str, Secret>,
+    /// The Secret cannot be found: the channel is not opened.
+    pub missing: Option<MissingSecret>,
+}
+
+/// A channel on Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaTopics {
+    /// `host:port` of servers to ask first; at least one.
+    pub servers: Vec<String>,
+    /// Copies of each topic that is made, and the least of one that is there.
+    pub replicas: u32,
+    /// What a 202 has to rest on; `None`: whatever the topics give.
+    pub durability: Option<DurabilityWanted>,
+    /// Connections are encrypted also where the Secret names no certificates.
+    pub tls: bool,
+    /// The entries of the Secret that the configuration names: a login, and what encryption needs. Each is by
+    /// its name one of [`KafkaTopics::SECRETS`].
     pub secrets: BTreeMap<&'static str, Secret>,
     /// The Secret cannot be found: the channel is not opened.
     pub missing: Option<MissingSecret>,
@@ -56,7 +76,7 @@ impl Backend {
     /// Partitions of its log.
     pub fn partitions(&self) -> u32 {
         match self {
-            Self::Embedded => 1,
+            Self::Embedded | Self::Kafka(_) => 1,
             Self::JetStream(jetstream) => jetstream.partitions,
         }
     }
@@ -66,6 +86,7 @@ impl Backend {
         match self {
             Self::Embedded => "embedded",
             Self::JetStream(_) => "jetstream",
+            Self::Kafka(_) => "kafka",
         }
     }
 }
@@ -89,4 +110,18 @@ impl JetStream {
 
     /// Bytes of the event streams where the document does not say.
     pub const MAX_BYTES: u64 = 4 << 30;
+}
+
+// === impl KafkaTopics ===
+
+impl KafkaTopics {
+    /// The entries that a Secret may have.
+    pub const SECRETS: [&'static str; 6] = [
+        "user",
+        "password",
+        "sasl.mechanism",
+        "ca.crt",
+        "tls.crt",
+        "tls.key",
+    ];
 }

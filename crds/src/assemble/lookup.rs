@@ -1,13 +1,13 @@
 //! What a document refers to: another document, or what [`Resolve`] knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::Uri;
 use millrace_event::ObjectName;
 use millrace_model::auth::AccountToken;
 use millrace_model::{
-    Auth, Backend, Credentials, JetStream, KafkaSink, MissingSecret, NoSecret, NoTarget, OtherAddresses,
-    Reference, Secret, Target, Unresolved,
+    Auth, Backend, Credentials, JetStream, KafkaSink, KafkaTopics, MissingSecret, NoSecret, NoTarget,
+    OtherAddresses, Reference, Secret, Target, Unresolved,
 };
 
 use std::sync::Arc;
@@ -35,6 +35,9 @@ pub(super) struct Lookup<'a> {
 
 /// A sink of Kafka, one value for all that send there, and the secrets that it lacks.
 type FoundSink = (Arc<KafkaSink>, Vec<MissingSecret>);
+
+/// Entries of a Secret.
+type Entries = BTreeMap<&'static str, Secret>;
 
 /// A target, and what deliveries there show.
 pub(super) struct Proven {
@@ -119,24 +122,38 @@ impl<'a> Lookup<'a> {
         let Some(Some(Content::Config(read))) = found.map(|found| &found.content) else {
             return Backend::Embedded;
         };
-        let mut jetstream = read.jetstream.clone();
-        if let Some(secret) = &read.secret {
-            for key in JetStream::SECRETS {
-                match self.entry(secret, key) {
-                    Ok(value) => drop(jetstream.secrets.insert(key, Secret::Value(value))),
-                    Err(NoSecret::NoEntry) => {}
-                    Err(why) => {
-                        jetstream.missing = Some(MissingSecret {
-                            secret: secret.clone(),
-                            key: key.to_owned(),
-                            why,
-                        });
-                        break;
-                    }
+        let mut backend = read.backend.clone();
+        let Some(secret) = &read.secret else {
+            return backend;
+        };
+        match &mut backend {
+            Backend::Embedded => {}
+            Backend::JetStream(on) => {
+                (on.secrets, on.missing) = self.entries(secret, &JetStream::SECRETS);
+            }
+            Backend::Kafka(on) => (on.secrets, on.missing) = self.entries(secret, &KafkaTopics::SECRETS),
+        }
+        backend
+    }
+
+    /// Those of the entries that a Secret has, and what is wrong with it.
+    fn entries(&self, secret: &ObjectName, keys: &[&'static str]) -> (Entries, Option<MissingSecret>) {
+        let mut found = Entries::new();
+        for &key in keys {
+            match self.entry(secret, key) {
+                Ok(value) => drop(found.insert(key, Secret::Value(value))),
+                Err(NoSecret::NoEntry) => {}
+                Err(why) => {
+                    let missing = MissingSecret {
+                        secret: secret.clone(),
+                        key: key.to_owned(),
+                        why,
+                    };
+                    return (found, Some(missing));
                 }
             }
         }
-        Backend::JetStream(Box::new(jetstream))
+        (found, None)
     }
 
     /// Where a destination of a document in the namespace `home` leads, and whom tokens for it are for.

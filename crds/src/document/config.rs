@@ -2,7 +2,7 @@
 //! Millrace's; any other is skipped without a word.
 
 use millrace_event::ObjectName;
-use millrace_model::{DurabilityWanted, JetStream, quantity};
+use millrace_model::{Backend, DurabilityWanted, JetStream, KafkaTopics, quantity};
 
 use super::delivery::choose;
 use super::metadata::Metadata;
@@ -20,9 +20,16 @@ const LEAST_OF_PARTITION: u64 = 4 << 20;
 /// What the document says, before its Secret is looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigDocument {
-    pub(crate) jetstream: JetStream,
+    pub(crate) backend: Backend,
     /// The Secret of the same namespace.
     pub(crate) secret: Option<ObjectName>,
+}
+
+/// The kinds of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    JetStream,
+    Kafka,
 }
 
 /// Whether a ConfigMap with that root is Millrace's.
@@ -41,86 +48,140 @@ pub(crate) fn read(
     metadata.refuse_unknown(&[], report);
     let _immutable = document.take("immutable");
     let mut data = document.require("data", report)?.object(report)?;
-    let backend = data.require("backend", report);
-    if let Some(field) = &backend {
-        choose(field, field.text(report)?, &[("jetstream", ())], report);
-    }
+    let field = data.require("backend", report)?;
+    let words = [("jetstream", On::JetStream), ("kafka", On::Kafka)];
+    let backend = match choose(&field, field.text(report)?, &words, report)? {
+        On::JetStream => jetstream(&mut data, report).map(|on| Backend::JetStream(Box::new(on))),
+        On::Kafka => kafka(&mut data, report).map(|on| Backend::Kafka(Box::new(on))),
+    };
+    let secret = data.take("auth-secret").and_then(|field| field.text(report));
+    data.close(report);
+    let name = name?;
+    Some(ConfigDocument {
+        backend: backend?,
+        secret: secret.map(|secret| ObjectName::new(name.namespace(), secret)),
+    })
+}
+
+fn jetstream(data: &mut Object<'_>, report: &mut Report) -> Option<JetStream> {
     let servers = data.require("servers", report);
-    let servers = servers.map(|field| servers_of(&field, report));
-    let partitions = number(&mut data, "partitions", report);
+    let servers = servers.map(|field| servers_of(&field, On::JetStream, report));
+    let partitions = number(data, "partitions", report);
     if let Some((field, number)) = &partitions
         && !(1..=JetStream::MAX_PARTITIONS).contains(number)
     {
         let message = format!("from 1 to {} partitions are expected", JetStream::MAX_PARTITIONS);
         field.refuse(report, Code::OutOfRange, message);
     }
-    let replicas = number(&mut data, "replicas", report);
-    if let Some((field, number)) = &replicas
-        && !matches!(number, 1 | 3 | 5)
-    {
-        field.refuse(report, Code::OutOfRange, "1, 3 or 5 replicas are expected");
-    }
+    let replicas = replicas(data, report);
     let of_partitions = partitions.as_ref().map_or(1, |(_, number)| *number);
     let least = LEAST_BYTES.max(u64::from(of_partitions) * LEAST_OF_PARTITION);
     let max_bytes = data
         .take("max-bytes")
         .and_then(|field| bytes(&field, least, report));
-    let durability = data.take("durability").and_then(|field| {
-        let words = [
-            ("synced", DurabilityWanted::Synced),
-            ("replicated", DurabilityWanted::Replicated),
-            ("single-copy", DurabilityWanted::SingleCopy),
-        ];
-        choose(&field, field.text(report)?, &words, report)
-    });
-    let secret = data.take("auth-secret").and_then(|field| field.text(report));
-    data.close(report);
-    let name = name?;
-    Some(ConfigDocument {
-        jetstream: JetStream {
-            servers: servers?,
-            partitions: of_partitions,
-            replicas: replicas.map_or(1, |(_, number)| number),
-            max_bytes: max_bytes.unwrap_or(JetStream::MAX_BYTES),
-            durability,
-            secrets: Default::default(),
-            missing: None,
-        },
-        secret: secret.map(|secret| ObjectName::new(name.namespace(), secret)),
+    let durability = durability(data, report);
+    Some(JetStream {
+        servers: servers?,
+        partitions: of_partitions,
+        replicas,
+        max_bytes: max_bytes.unwrap_or(JetStream::MAX_BYTES),
+        durability,
+        secrets: Default::default(),
+        missing: None,
     })
 }
 
-/// URLs between commas.
-fn servers_of(field: &Field<'_>, report: &mut Report) -> Vec<String> {
+fn kafka(data: &mut Object<'_>, report: &mut Report) -> Option<KafkaTopics> {
+    let servers = data.require("servers", report);
+    let servers = servers.map(|field| servers_of(&field, On::Kafka, report));
+    if let Some((field, partitions)) = number(data, "partitions", report)
+        && partitions != 1
+    {
+        let message = "a channel on Kafka has one partition for now: leave it out, or write \"1\"";
+        field.refuse(report, Code::NotSupported, message);
+    }
+    let replicas = replicas(data, report);
+    let durability = durability(data, report);
+    let tls = data.take("tls").and_then(|field| {
+        let words = [("true", true), ("false", false)];
+        choose(&field, field.text(report)?, &words, report)
+    });
+    Some(KafkaTopics {
+        servers: servers?,
+        replicas,
+        durability,
+        tls: tls.unwrap_or(false),
+        secrets: Default::default(),
+        missing: None,
+    })
+}
+
+fn replicas(data: &mut Object<'_>, report: &mut Report) -> u32 {
+    let replicas = number(data, "replicas", report);
+    if let Some((field, number)) = &replicas
+        && !matches!(number, 1 | 3 | 5)
+    {
+        field.refuse(report, Code::OutOfRange, "1, 3 or 5 replicas are expected");
+    }
+    replicas.map_or(1, |(_, number)| number)
+}
+
+fn durability(data: &mut Object<'_>, report: &mut Report) -> Option<DurabilityWanted> {
+    let field = data.take("durability")?;
+    let words = [
+        ("synced", DurabilityWanted::Synced),
+        ("replicated", DurabilityWanted::Replicated),
+        ("single-copy", DurabilityWanted::SingleCopy),
+    ];
+    choose(&field, field.text(report)?, &words, report)
+}
+
+/// Servers between commas.
+fn servers_of(field: &Field<'_>, on: On, report: &mut Report) -> Vec<String> {
     let text = field.text(report).unwrap_or_default();
-    let urls: Vec<String> = text.split(',').map(|url| url.trim().to_owned()).collect();
-    if urls.len() > MAX_SERVERS {
+    let servers: Vec<String> = text.split(',').map(|server| server.trim().to_owned()).collect();
+    if servers.len() > MAX_SERVERS {
         field.refuse(
             report,
             Code::OutOfRange,
             format!("there may be {MAX_SERVERS} of them"),
         );
     }
-    for url in &urls {
-        let rest = url.strip_prefix("nats://").or_else(|| url.strip_prefix("tls://"));
-        let is_good = rest.is_some_and(|rest| {
-            !rest.is_empty()
-                && rest.len() <= 512
-                && rest
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte))
-        });
-        if !is_good {
-            // A login in a URL would be shown.
-            let message = format!(
-                "`{}` is not `nats://host:port` or `tls://host:port`; a login goes into a Secret \
-                 (`auth-secret`)",
-                shown(url.split('@').next_back().unwrap_or_default())
-            );
-            field.refuse(report, Code::BadAddress, message);
-        }
+    for server in servers.iter().filter(|server| !is_server(server, on)) {
+        let expected = match on {
+            On::JetStream => "`nats://host:port` or `tls://host:port`",
+            On::Kafka => "`host:port`",
+        };
+        // A login in a URL would be shown.
+        let message = format!(
+            "`{}` is not {expected}; a login goes into a Secret (`auth-secret`)",
+            shown(server.split('@').next_back().unwrap_or_default())
+        );
+        field.refuse(report, Code::BadAddress, message);
     }
-    urls
+    servers
+}
+
+fn is_server(text: &str, on: On) -> bool {
+    let rest = match on {
+        On::JetStream => text
+            .strip_prefix("nats://")
+            .or_else(|| text.strip_prefix("tls://")),
+        On::Kafka => {
+            let port = text
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse::<u16>().ok());
+            port.map(|_| text)
+        }
+    };
+    rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with(':')
+            && rest.len() <= 512
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte))
+    })
 }
 
 /// A whole number, which a ConfigMap has as a text.

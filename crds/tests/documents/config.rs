@@ -1,7 +1,7 @@
 //! The ConfigMap that says where a Broker's channel is kept.
 
 use millrace_crds::load_text;
-use millrace_model::{Backend, DurabilityWanted, JetStream};
+use millrace_model::{Backend, DurabilityWanted, JetStream, KafkaTopics};
 
 use super::{mesh, name};
 
@@ -17,7 +17,14 @@ fn documents(data: &str) -> String {
 fn jetstream(text: &str) -> JetStream {
     match &mesh(text).brokers[&name("shop/default")].backend {
         Backend::JetStream(jetstream) => (**jetstream).clone(),
-        Backend::Embedded => panic!("it is on the local disk"),
+        other => panic!("it is on {}", other.as_str()),
+    }
+}
+
+fn kafka(text: &str) -> KafkaTopics {
+    match &mesh(text).brokers[&name("shop/default")].backend {
+        Backend::Kafka(topics) => (**topics).clone(),
+        other => panic!("it is on {}", other.as_str()),
     }
 }
 
@@ -52,6 +59,28 @@ fn a_broker_is_kept_where_its_config_says() {
 }
 
 #[test]
+fn a_broker_on_kafka_says_where_and_how() {
+    let least = kafka(&documents("backend: kafka\nservers: a:9092, [::1]:9092"));
+    assert_eq!(least.servers, ["a:9092", "[::1]:9092"]);
+    assert_eq!((least.replicas, least.durability, least.tls), (1, None, false));
+    let all = "backend: kafka\nservers: a:9092\nreplicas: \"3\"\npartitions: \"1\"\ntls: \"true\"\n\
+               durability: replicated\nauth-secret: for-kafka";
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: for-kafka, namespace: shop}\n\
+                  stringData: {user: till, password: hunter2, sasl.mechanism: PLAIN, other: x}\n";
+    let all = kafka(&format!("{}{secret}", documents(all)));
+    assert_eq!((all.replicas, all.tls), (3, true));
+    assert_eq!(all.durability, Some(DurabilityWanted::Replicated));
+    let keys: Vec<_> = all.secrets.keys().copied().collect();
+    assert_eq!(keys, ["password", "sasl.mechanism", "user"]);
+    assert!(!format!("{all:?}").contains("hunter2"));
+    let nowhere = documents("backend: kafka\nservers: a:9092\nauth-secret: nowhere");
+    assert_eq!(
+        kafka(&nowhere).missing.map(|missing| missing.secret),
+        Some(name("shop/nowhere"))
+    );
+}
+
+#[test]
 fn a_secret_that_is_nowhere_is_known_and_no_problem() {
     let text = documents("backend: jetstream\nservers: nats://a\nauth-secret: nowhere");
     let missing = jetstream(&text).missing.expect("it is missing");
@@ -69,7 +98,29 @@ fn a_config_map_of_others_is_passed_over_and_the_remark_says_where_the_broker_is
 #[test]
 fn what_is_wrong_is_told_with_its_field() {
     for (data, field, words) in [
-        ("backend: kafka\nservers: nats://a", "data.backend", "`jetstream`"),
+        ("backend: rabbit\nservers: nats://a", "data.backend", "`kafka`"),
+        ("backend: kafka\nservers: nats://a", "data.servers", "host:port"),
+        ("backend: kafka\nservers: a", "data.servers", "host:port"),
+        (
+            "backend: kafka\nservers: till:hunter2@a:9092",
+            "data.servers",
+            "Secret",
+        ),
+        (
+            "backend: kafka\nservers: a:9092\npartitions: \"8\"",
+            "data.partitions",
+            "one partition",
+        ),
+        (
+            "backend: kafka\nservers: a:9092\nmax-bytes: 64Mi",
+            "data.max-bytes",
+            "max-bytes",
+        ),
+        (
+            "backend: kafka\nservers: a:9092\ntls: maybe",
+            "data.tls",
+            "`true`",
+        ),
         ("backend: jetstream", "data.servers", "required"),
         (
             "backend: jetstream\nservers: http://a",

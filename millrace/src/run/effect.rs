@@ -26,7 +26,7 @@ pub(crate) struct Effect {
     pub(super) logs: Logs,
     pub(super) owned: Ownership,
     /// The Brokers on servers.
-    #[cfg(feature = "jetstream")]
+    #[cfg(any(feature = "jetstream", feature = "kafka"))]
     remote: super::remote::Remote,
     /// What the dispatcher is to serve.
     pub(super) desired: watch::Sender<Arc<Mesh>>,
@@ -58,7 +58,7 @@ pub(crate) struct Parts {
     pub(crate) connector: Connector,
     pub(crate) admitted: watch::Sender<Arc<Mesh>>,
     /// A Broker whose state is gone begins anew at its oldest event.
-    #[cfg(feature = "jetstream")]
+    #[cfg(any(feature = "jetstream", feature = "kafka"))]
     pub(crate) rebuild_state: bool,
 }
 
@@ -74,7 +74,7 @@ impl Effect {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             changing: tokio::sync::Mutex::default(),
-            #[cfg(feature = "jetstream")]
+            #[cfg(any(feature = "jetstream", feature = "kafka"))]
             remote: super::remote::Remote::new(
                 parts.logs.clone(),
                 parts.owned.clone(),
@@ -130,7 +130,7 @@ impl Effect {
         if mesh.authorities != before.authorities {
             self.connector.trust(mesh.authorities.as_ref());
         }
-        #[cfg(feature = "jetstream")]
+        #[cfg(any(feature = "jetstream", feature = "kafka"))]
         self.remote.follow(&mesh).await;
         self.desired.send_replace(mesh.clone());
         let waits_for_all = !self.has_begun.load(Ordering::Relaxed) && !self.each_alone;
@@ -217,13 +217,13 @@ impl Effect {
 
     /// The process is about to end: servers that do not answer are not waited for any more.
     pub(crate) fn end_soon(&self) {
-        #[cfg(feature = "jetstream")]
+        #[cfg(any(feature = "jetstream", feature = "kafka"))]
         self.remote.end_soon();
     }
 
     /// Closes every channel: what was accepted is durable and the stop counts as clean.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
-        #[cfg(feature = "jetstream")]
+        #[cfg(any(feature = "jetstream", feature = "kafka"))]
         self.remote.close().await;
         let mut outcome = Ok(());
         for (broker, closed) in close_all(self.owned.all()).await {

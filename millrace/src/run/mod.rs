@@ -11,7 +11,7 @@ mod effect;
 mod keeper;
 mod node;
 mod open;
-#[cfg(feature = "jetstream")]
+#[cfg(any(feature = "jetstream", feature = "kafka"))]
 mod remote;
 mod watch;
 

@@ -119,7 +119,7 @@ impl Node {
             release: dispatcher.release(),
             connector: front.connector.clone(),
             admitted,
-            #[cfg(feature = "jetstream")]
+            #[cfg(any(feature = "jetstream", feature = "kafka"))]
             rebuild_state: config.rebuild_state,
         });
         Ok(Self {

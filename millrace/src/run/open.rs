@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use millrace_channel::Channel;
 use millrace_channel::embedded::{ChannelOptions, Embedded, OpenError};
 use millrace_event::ObjectName;
-use millrace_model::{Broker, Mesh, OnFull, Retention};
+use millrace_model::{Backend, Broker, Mesh, OnFull, Retention};
 
 use super::effect::Effect;
 
@@ -66,19 +66,21 @@ impl Effect {
     /// be left behind.
     fn check_backends(&self, mesh: &Mesh) -> anyhow::Result<()> {
         let (before, on_disk) = (self.desired.borrow().clone(), self.store.brokers()?);
-        let was_remote = |name: &ObjectName| {
-            let before = before.brokers.get(name);
-            before.is_some_and(|before| !before.backend.is_embedded())
-        };
         for broker in mesh.brokers.values() {
             let (name, backend) = (&broker.name, broker.backend.as_str());
-            if cfg!(not(feature = "jetstream")) && !broker.backend.is_embedded() {
-                anyhow::bail!("the broker {name} is on NATS, which this build has not (feature `jetstream`)");
+            let is_there = match broker.backend {
+                Backend::Embedded => true,
+                Backend::JetStream(_) => cfg!(feature = "jetstream"),
+                Backend::Kafka(_) => cfg!(feature = "kafka"),
+            };
+            if !is_there {
+                anyhow::bail!(
+                    "the broker {name} is on {backend}, which this build has not (feature `{backend}`)"
+                );
             }
             let has = before.brokers.get(name).map(|before| &before.backend);
             if let Some(has) = has
-                && !has.is_embedded()
-                && !broker.backend.is_embedded()
+                && has.as_str() == backend
                 && has.partitions() != broker.backend.partitions()
             {
                 anyhow::bail!(
@@ -89,9 +91,10 @@ impl Effect {
                     broker.backend.partitions()
                 );
             }
-            let there = match broker.backend.is_embedded() {
-                true if was_remote(name) => "on NATS servers",
-                false if on_disk.contains(name) => "on the local disk",
+            let there = match has {
+                Some(Backend::JetStream(_)) if backend != "jetstream" => "on NATS servers",
+                Some(Backend::Kafka(_)) if backend != "kafka" => "on Kafka",
+                _ if !broker.backend.is_embedded() && on_disk.contains(name) => "on the local disk",
                 _ => continue,
             };
             anyhow::bail!(

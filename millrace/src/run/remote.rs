@@ -1,10 +1,14 @@
-//! The Brokers whose channels are on NATS servers: each is opened, looked after and closed by itself, so that
-//! servers which are away hold up no other Broker.
+//! The Brokers whose channels are on servers of NATS or Kafka: each is opened, looked after and closed by
+//! itself, so that servers which are away hold up no other Broker.
 //!
 //! Until a channel is open a stand-in ([`Away`]) refuses its events with the reason. The door opens behind
 //! the lanes, as for every Broker: the log is known only when the dispatcher has a lane for each Trigger.
 
 mod away;
+mod on;
+#[cfg(feature = "kafka")]
+mod on_kafka;
+#[cfg(feature = "jetstream")]
 mod settings;
 
 use std::collections::HashMap;
@@ -12,24 +16,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_channel::{Channel, Logs, Ownership};
-use millrace_channel_jetstream::{Ended, Options, Partition, Streams};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::servers::{Unfit, judge};
 use millrace_event::ObjectName;
-use millrace_model::{Backend, Broker, Mesh};
+use millrace_model::{Broker, Mesh};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use away::Away;
+use on::{Ended, On, Opened};
+
+/// What the names of streams and topics begin with.
+const MESH: &str = "millrace";
 
 /// How long a change waits for the first try to open a new Broker's channel.
 const FIRST_TRY: Duration = Duration::from_secs(15);
 /// The pauses between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// Where NATS listens if an URL does not say.
-const DEFAULT_PORT: u16 = 4222;
 /// How often it is looked whether the lanes are there.
 const LANES: Duration = Duration::from_millis(50);
 
@@ -67,9 +72,7 @@ struct Looking {
     owned: Ownership,
     desired: watch::Receiver<Arc<Mesh>>,
     name: ObjectName,
-    options: Options,
-    /// Its Secret is not there.
-    missing: Option<String>,
+    on: On,
     guard: Guard,
     stop: CancellationToken,
     tried: watch::Sender<bool>,
@@ -128,23 +131,15 @@ impl Remote {
     }
 
     fn begin(&self, broker: &Arc<Broker>) -> Option<Kept> {
-        let Backend::JetStream(jetstream) = &broker.backend else {
-            return None;
-        };
         let (tried, has_tried) = watch::channel(false);
         let (stop, ending) = (CancellationToken::new(), self.ending.child_token());
-        let options = settings::options(broker, jetstream, self.rebuild_state, ending.clone());
-        let missing = match &options {
-            Ok(_) => jetstream.missing.as_ref().map(ToString::to_string),
-            Err(wrong) => Some(wrong.clone()),
-        };
+        let on = On::of(broker, self.rebuild_state, &self.guard, ending.clone())?;
         let looking = Looking {
             logs: self.logs.clone(),
             owned: self.owned.clone(),
             desired: self.desired.clone(),
             name: broker.name.clone(),
-            options: options.unwrap_or_else(|_| settings::none(broker, ending.clone())),
-            missing,
+            on,
             guard: self.guard.clone(),
             stop: stop.clone(),
             tried,
@@ -191,12 +186,13 @@ impl Looking {
         let mut pause = PAUSES.0;
         loop {
             if self.logs.get(&self.name).is_none() {
-                self.put_off("its channel on the NATS servers is not open yet");
+                self.put_off("its channel on the servers is not open yet");
             }
+            let until = self.stop.child_token();
             let opened = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                opened = self.open() => opened,
+                opened = self.open(&until) => opened,
             };
             match opened {
                 Err(error) => {
@@ -206,10 +202,10 @@ impl Looking {
                         said = error;
                     }
                 }
-                Ok((streams, partitions)) => {
+                Ok(opened) => {
                     said.clear();
                     pause = PAUSES.0;
-                    if !self.serve(streams, partitions).await {
+                    if !self.serve(opened, &until).await {
                         break;
                     }
                 }
@@ -224,22 +220,12 @@ impl Looking {
         self.logs.remove(&self.name);
     }
 
-    /// Opens the streams, and takes all partitions over.
-    async fn open(&self) -> Result<(Streams, Vec<Partition>), String> {
-        if let Some(missing) = &self.missing {
-            return Err(missing.clone());
-        }
-        let (guard, servers) = (self.guard.clone(), self.options.servers.clone());
-        let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers));
+    /// Opens the channel, unless the servers are at addresses to which no document may lead.
+    async fn open(&self, until: &CancellationToken) -> Result<Opened, String> {
+        let (guard, (servers, port)) = (self.guard.clone(), self.on.servers());
+        let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers, port));
         judged.await.map_err(|error| error.to_string())??;
-        let opened = Streams::open(self.options.clone()).await;
-        let streams = opened.map_err(|error| error.to_string())?;
-        let mut partitions = Vec::new();
-        for number in streams.partitions() {
-            let claimed = streams.claim(number).await;
-            partitions.push(claimed.map_err(|error| error.to_string())?);
-        }
-        Ok((streams, partitions))
+        self.on.open(until).await
     }
 
     fn put_off(&self, reason: &str) {
@@ -247,24 +233,22 @@ impl Looking {
     }
 
     /// Serves the partitions for as long as all of them are ours; whether they are to be opened again.
-    async fn serve(&self, streams: Streams, partitions: Vec<Partition>) -> bool {
+    async fn serve(&self, opened: Opened, until: &CancellationToken) -> bool {
+        let Opened {
+            log,
+            channels,
+            durability,
+            tended: parts,
+        } = opened;
         tracing::info!(
-            durability = streams.durability().as_str(),
-            partitions = partitions.len(),
-            "the broker's channel on JetStream is open"
+            durability,
+            partitions = channels.len(),
+            "the broker's channel on the servers is open"
         );
-        let channels: Vec<_> = partitions.iter().map(Partition::channel).collect();
         let gained = channels.iter().cloned();
         self.owned
             .gain(gained.map(|channel| (self.name.clone(), channel)));
-        let (log, until) = (streams.log(), self.stop.child_token());
-        let mut tended = JoinSet::new();
-        for partition in partitions {
-            let until = until.clone();
-            tended.spawn(async move { partition.tend(&until).await }.in_current_span());
-        }
-        let all = until.clone();
-        tended.spawn(async move { streams.tend(&all).await }.in_current_span());
+        let mut tended: JoinSet<Ended> = parts.into_iter().collect();
         let is_shown = tokio::select! {
             ended = first_of(&mut tended) => Err(ended),
             () = self.lanes_of(&channels) => Ok(()),
@@ -290,7 +274,7 @@ impl Looking {
                 false
             }
             Ended::Lost => {
-                self.put_off("the NATS server has lost events; the channel is opened anew");
+                self.put_off("the servers have lost events; the channel is opened anew");
                 self.lose(&channels);
                 true
             }
@@ -342,13 +326,13 @@ async fn first_of(tended: &mut JoinSet<Ended>) -> Ended {
 
 /// Refuses servers at addresses to which no document may lead. Of several, one that has no address now does
 /// not matter. Looks names up; blocking.
-fn judge_all(guard: &Guard, servers: &[String]) -> Result<(), String> {
+fn judge_all(guard: &Guard, servers: &[String], default_port: u16) -> Result<(), String> {
     let (mut is_fit, mut lacking) = (false, None);
     for url in servers {
         let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
         let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(DEFAULT_PORT)),
-            _ => (address, DEFAULT_PORT),
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(default_port)),
+            _ => (address, default_port),
         };
         match judge(guard, host, port) {
             Ok(()) => is_fit = true,

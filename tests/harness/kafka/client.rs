@@ -66,6 +66,20 @@ impl Record {
         self
     }
 
+    /// Its headers, as they are written.
+    fn written(&self) -> Option<OwnedHeaders> {
+        let headers = self
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: value.as_ref(),
+                })
+            });
+        Some(headers).filter(|_| !self.headers.is_empty())
+    }
+
     fn read(message: &rdkafka::message::BorrowedMessage<'_>) -> Self {
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {
@@ -209,7 +223,9 @@ impl Kafka {
             for record in &records {
                 let mut out = BaseRecord::<[u8], [u8]>::to(&topic);
                 out.partition = record.partition;
+                out.key = record.key.as_deref();
                 out.payload = record.value.as_deref();
+                out.headers = record.written();
                 producer.send(out).map_err(|(error, _)| error)?;
             }
             producer.flush(DEADLINE)?;
@@ -236,16 +252,7 @@ impl Kafka {
             out.key = record.key.as_deref();
             out.payload = record.value.as_deref();
             out.timestamp = record.timestamp;
-            let headers = record
-                .headers
-                .iter()
-                .fold(OwnedHeaders::new(), |headers, (key, value)| {
-                    headers.insert(Header {
-                        key,
-                        value: value.as_ref(),
-                    })
-                });
-            out.headers = Some(headers).filter(|_| !record.headers.is_empty());
+            out.headers = record.written();
             sent.push(producer.send_result(out).map_err(|(error, _)| error)?);
         }
         for delivery in sent {

@@ -2,8 +2,10 @@
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker
 //! that people run does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a
-//! source that reads one, [`mod@sink`] a sink that writes to one, and [`Net`] how either logs in.
+//! source that reads one, [`mod@sink`] a sink that writes to one, `channel` a Broker that is kept there, and
+//! [`Net`] how a document says that its client logs in.
 
+mod channel;
 pub mod client;
 mod net;
 pub mod scene;

@@ -1,4 +1,4 @@
-//! What a Broker's document says, as the backend takes it.
+//! What a Broker's document says, as the backend on NATS takes it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 
-/// What the names of streams begin with.
-const MESH: &str = "millrace";
+use super::MESH;
 
 /// The options of a Broker's channel.
 ///
@@ -35,28 +34,13 @@ pub(super) fn options(
             DurabilityWanted::Replicated => Durability::Replicated,
             DurabilityWanted::SingleCopy => Durability::SingleCopy,
         }),
-        rebuild_state,
-        ..none(broker, ending)
-    })
-}
-
-/// Options of a channel that is not opened.
-pub(super) fn none(broker: &Broker, ending: CancellationToken) -> Options {
-    Options {
         broker: broker.name.clone(),
         mesh: MESH.to_owned(),
-        servers: Vec::new(),
-        login: None,
-        tls: None,
-        partitions: 1,
-        replicas: 1,
-        max_bytes: JetStream::MAX_BYTES,
         retention_age: broker.retention.age,
-        durability: None,
-        rebuild_state: false,
+        rebuild_state,
         clock: Clock::System,
         ending,
-    }
+    })
 }
 
 /// The octets of an entry of the Secret.
