@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, Wanted, assemble};
 use millrace_model::{Mesh, ObjectName, Reference, SourceKey};
-use serde::Deserialize;
 use serde_json::Value;
 
+use crate::dependency;
 use crate::objects::{Entry, Objects};
 use crate::options::Options;
 use crate::resolve::{Reviews, is_broker, is_kafka_sink};
@@ -50,9 +50,6 @@ impl Needs {
             && self.reviews.is_subset(&other.reviews)
     }
 }
-
-/// The annotation by which a Trigger waits for a source.
-const DEPENDENCY: &str = "/metadata/annotations/knative.dev~1dependency";
 
 /// The annotation by which a Trigger asks for its Broker, and the only name that such a Broker has.
 const INJECTION: &str = "/metadata/annotations/eventing.knative.dev~1injection";
@@ -143,7 +140,7 @@ pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
     for entry in served(objects, options) {
         let (document, home) = (entry.document(), entry.key.name.namespace());
         let wanted = document.wanted().into_iter().cloned();
-        let dependency = dependency(entry).and_then(Result::ok).map(Wanted::of);
+        let dependency = dependency::named(entry).and_then(Result::ok).map(Wanted::of);
         let is_needed = |wanted: &Wanted| {
             let resource = &wanted.resource;
             !is_broker(resource) && !is_kafka_sink(resource) && options.may_refer(home, resource)
@@ -188,36 +185,4 @@ fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
         Kind::Source(_) | Kind::KafkaSink | Kind::EventPolicy => true,
         Kind::Secret | Kind::Config => false,
     }
-}
-
-/// A reference as Kubernetes' own objects have it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Named {
-    api_version: String,
-    kind: String,
-    name: String,
-    #[serde(default)]
-    namespace: String,
-}
-
-/// The source that a Trigger waits for (`knative.dev/dependency`); `None`: for none.
-///
-/// # Errors
-/// What is wrong with the annotation.
-pub(crate) fn dependency(entry: &Entry) -> Option<Result<Reference, String>> {
-    let text = entry.current.object.pointer(DEPENDENCY).and_then(Value::as_str)?;
-    let namespace = entry.key.name.namespace();
-    Some(match serde_json::from_str::<Named>(text) {
-        Ok(named) if named.namespace.is_empty() || named.namespace == namespace => Ok(Reference {
-            api_version: named.api_version,
-            kind: named.kind,
-            name: ObjectName::new(namespace, named.name),
-        }),
-        Ok(_) => Err("the annotation knative.dev/dependency names another namespace".to_owned()),
-        Err(_) => Err(
-            "the annotation knative.dev/dependency is to be a JSON object with kind, name and apiVersion"
-                .to_owned(),
-        ),
-    })
 }

@@ -40,6 +40,7 @@ mod targets;
 
 mod build;
 mod deletions;
+mod dependency;
 mod index;
 mod kept;
 

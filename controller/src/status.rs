@@ -9,16 +9,16 @@ use std::collections::HashSet;
 
 use millrace_crds::{ConditionStatus, Draft, Kind, ShownToken, Standing};
 use millrace_model::{
-    MissingSecret, NoSecret, NoTarget, ObjectName, SinkState, SourceKey, SourceState, Target, Unresolved,
+    MissingSecret, NoSecret, NoTarget, ObjectName, SinkState, SourceKey, SourceState, Target,
 };
 use serde_json::{Value, json};
 
-use crate::build::dependency;
 use crate::condition::Shown;
+use crate::dependency;
 use crate::lanes::{self, Lanes};
 use crate::objects::{Entry, Objects};
 use crate::options::Options;
-use crate::resolve::{Reviews, is_broker};
+use crate::resolve::Reviews;
 use crate::review::Question;
 use crate::running::{self, Running};
 use crate::sinks::Sinks;
@@ -128,7 +128,7 @@ impl Status {
                 let sinks = dead_letter.iter().chain([subscriber]);
                 let missing: Vec<_> = sinks.filter_map(lacking).cloned().collect();
                 scene.say_command(&mut conditions, &missing);
-                conditions.push(scene.dependency(entry));
+                conditions.push(dependency::condition(entry, scene));
                 let plane = scene.plane("SubscriptionReady", "Subscribed", draft, entry);
                 let is_new = plane.status == ConditionStatus::True;
                 conditions.push(plane);
@@ -313,39 +313,6 @@ impl Scene<'_> {
         is_known
             && (is_source && self.source(draft).is_none()
                 || is_sink && self.sinks.of(&draft.key.name).is_none())
-    }
-
-    /// Whether the source that a Trigger names in `knative.dev/dependency` is ready.
-    fn dependency(&self, entry: &Entry) -> Shown {
-        const TYPE: &str = "DependencyReady";
-        let reference = match dependency(entry) {
-            None => return Shown::met(TYPE, "DependencyNotConfigured"),
-            Some(Err(message)) => return Shown::unmet(TYPE, "ReferenceError", message),
-            Some(Ok(reference)) => reference,
-        };
-        let name = format!("{} {}", reference.kind, reference.name);
-        let ready = if is_broker(&reference) {
-            let found = self.objects.get(Kind::Broker, &reference.name);
-            found.map(|_| Some(true)).ok_or(Unresolved::NotFound)
-        } else {
-            self.targets.get(&reference).map(|target| target.ready)
-        };
-        match ready {
-            Ok(Some(true)) => Shown::met(TYPE, "DependencyReady"),
-            Ok(Some(false)) => Shown::unmet(TYPE, "DependencyNotReady", format!("the {name} is not ready")),
-            Ok(None) => {
-                let message = format!("the {name} does not say yet whether it is ready");
-                Shown::unknown(TYPE, "DependencyNotConfigured", message)
-            }
-            Err(Unresolved::Pending) => {
-                let message = format!("the {name} has not been looked up yet");
-                Shown::unknown(TYPE, "NotResolvedYet", message)
-            }
-            Err(why) => {
-                let message = NoTarget::Unresolved(reference, why).to_string();
-                Shown::unmet(TYPE, "DependencyDoesNotExist", message)
-            }
-        }
     }
 
     /// Whether the account of an ApiServerSource may read what it reads.

@@ -191,11 +191,9 @@ impl Target {
         } else {
             Addresses::of(status)
         };
-        let observed = status["observedGeneration"].as_i64();
-        let is_current = observed.is_none_or(|observed| Some(observed) == generation);
         Self {
             addresses,
-            ready: ready(status).filter(|_| is_current),
+            ready: ready(status, generation),
         }
     }
 }
@@ -252,8 +250,11 @@ fn address(said: &Value) -> Option<(Option<String>, Address)> {
     Some((text("name").map(str::to_owned), found))
 }
 
-fn ready(status: &Value) -> Option<bool> {
-    let conditions = status["conditions"].as_array()?;
+/// What a status says of `Ready`, if it is about that generation.
+pub(crate) fn ready(status: &Value, generation: Option<i64>) -> Option<bool> {
+    let observed = status["observedGeneration"].as_i64();
+    let is_current = observed.is_none_or(|observed| Some(observed) == generation);
+    let conditions = status["conditions"].as_array().filter(|_| is_current)?;
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
     match ready["status"].as_str()? {
         "True" => Some(true),

@@ -109,6 +109,44 @@ fn a_trigger_waits_for_the_source_that_it_depends_on() {
 }
 
 #[test]
+fn a_trigger_waits_for_a_broker_or_a_kafka_sink_as_for_a_source() {
+    for (version, kind) in [
+        (BROKER, Kind::Broker),
+        ("sinks.millrace.dev/v1alpha1", Kind::KafkaSink),
+    ] {
+        let name = json!({"apiVersion": version, "kind": kind.to_string(), "name": "other"});
+        let mut dependent = trigger("shop/t", "b");
+        dependent.metadata.annotations =
+            Some([("knative.dev/dependency".to_owned(), name.to_string())].into());
+        let b = broker("shop/b", None);
+        let mut world = World::with(vec![b.clone()], vec![dependent]);
+        world.apply();
+        let listed: Vec<_> = (kind == Kind::Broker).then_some(b).into_iter().collect();
+        if kind != Kind::Broker {
+            let ready = world.ready(Kind::Trigger, "shop/t");
+            assert!(ready.starts_with("Ready=Unknown NotResolvedYet"), "{ready}");
+        }
+        let other = |observed: i64, status: &str| {
+            let mut other = object(version, &kind.to_string(), "shop/other", json!({}));
+            other.data["status"] = json!({
+                "observedGeneration": observed, "conditions": [{"type": "Ready", "status": status}],
+            });
+            News::Applied(Box::new(other))
+        };
+        for (news, expected) in [
+            (News::Listed(listed), "Ready=False DependencyDoesNotExist"),
+            (other(-1, "Unknown"), "Ready=Unknown DependencyNotConfigured"),
+            (other(1, "False"), "Ready=False DependencyNotReady"),
+            (other(1, "True"), "Ready=True Ready"),
+        ] {
+            world.objects.see(kind, None, news);
+            let ready = world.ready(Kind::Trigger, "shop/t");
+            assert!(ready.starts_with(expected), "{kind:?}: {ready}");
+        }
+    }
+}
+
+#[test]
 fn a_trigger_waits_for_the_secret_that_its_deliveries_show_and_says_how_to_permit_it() {
     let mut trigger = trigger("shop/t", "b");
     let auth = "bearer: {secretKeyRef: {name: ship, key: token}}";
