@@ -3,6 +3,9 @@
 //!
 //! As in Knative, entries of any name count, and in them each valid certificate. The rest is passed over, and
 //! the log says so.
+//!
+//! Those of Knative's own namespace do not count beside it: who may write there would vouch for our targets,
+//! and what we trust would go with Knative.
 
 use std::collections::BTreeMap;
 
