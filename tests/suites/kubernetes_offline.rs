@@ -3,9 +3,10 @@
 //! costs no writes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use millrace_tests::kube::served::{broker, trigger, until_triggers};
-use millrace_tests::{Answer, Event, Kube, Sink, wait_until};
+use millrace_tests::{Answer, Event, Kube, Producers, Sink, wait_until};
 use serde_json::{Value, json};
 
 fn ids(ids: &[&str]) -> BTreeSet<String> {
@@ -66,6 +67,67 @@ async fn without_the_api_server_deliveries_go_on_and_a_restart_serves_what_was_a
     // The kill may have repeated one.
     let gone: BTreeSet<String> = sink.ids("/gone").into_iter().collect();
     assert_eq!(gone, ids(&["1", "2"]));
+    Ok(())
+}
+
+/// Events sent between two steps.
+const BETWEEN: usize = 200;
+
+#[tokio::test]
+async fn whatever_of_both_comes_and_goes_under_load_what_was_accepted_arrives() -> anyhow::Result<()> {
+    let Some(mut kube) = Kube::with_kinds().await? else {
+        return Ok(());
+    };
+    let sink = Sink::start().await?;
+    let mut mesh = kube.served()?.start().await?;
+    for object in [
+        &broker("default", json!({})),
+        &trigger("t", &sink.url("/t")),
+        &trigger("late", &sink.url("/early")),
+    ] {
+        kube.ready(object).await?;
+    }
+    let file = mesh.setup().data_folder().join("mesh/accepted.json");
+    wait_until("both Triggers to be kept", || async {
+        let text = std::fs::read_to_string(&file)?;
+        Ok((text.contains("/early") && text.contains("/t")).then_some(()))
+    })
+    .await?;
+    let pause = Duration::from_millis(5);
+    let event = |id: &str| Event::new(id, "t");
+    let producers = Producers::start(mesh.listen(), "/shop/default", [1, 2, 3], pause, event);
+    let more = async |producers: &Producers| {
+        let wanted = producers.count() + BETWEEN;
+        wait_until("more events to be accepted", || async {
+            Ok((producers.count() >= wanted).then_some(()))
+        })
+        .await
+    };
+    more(&producers).await?;
+    kube.kill().await?;
+    more(&producers).await?;
+    mesh.kill().await?;
+    mesh.restart().await?;
+    producers.moved(mesh.listen());
+    more(&producers).await?;
+    kube.restart().await?;
+    // A change shows that it is heard again.
+    kube.ready(&trigger("late", &sink.url("/late"))).await?;
+    more(&producers).await?;
+    // All watches are too old at once.
+    kube.forget_history().await?;
+    kube.ready(&trigger("late", &sink.url("/latest"))).await?;
+    more(&producers).await?;
+    let accepted: BTreeSet<String> = producers.stop().await?.into_iter().collect();
+    mesh.until_settled().await?;
+    sink.until_all("/t", &accepted).await?;
+    let paths = ["/early", "/late", "/latest"];
+    let moved: BTreeSet<String> = paths.iter().flat_map(|path| sink.ids(path)).collect();
+    assert_eq!(
+        accepted.difference(&moved).count(),
+        0,
+        "a change of the subscriber loses nothing"
+    );
     Ok(())
 }
 
