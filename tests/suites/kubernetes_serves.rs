@@ -5,7 +5,7 @@
 use millrace_tests::kube::served::{
     EVENTING, SOURCES, broker, condition, object, of_class, path_at, service, trigger, until_triggers,
 };
-use millrace_tests::{Answer, Event, Kube, Sink, wait_until};
+use millrace_tests::{Answer, Event, Kube, Mesh, Sink, wait_until};
 use serde_json::json;
 
 #[tokio::test]
@@ -251,13 +251,24 @@ async fn what_may_not_be_read_is_named_with_the_command_and_read_once_it_may() -
     Ok(())
 }
 
+/// What is asked or looked at only from time to time: side by side, so that the times are waited for once.
 #[tokio::test]
-async fn an_api_server_source_reads_only_what_its_own_account_may() -> anyhow::Result<()> {
+async fn a_permission_a_transition_and_parked_events_are_told_when_they_come() -> anyhow::Result<()> {
     let Some(kube) = Kube::with_kinds().await? else {
         return Ok(());
     };
-    let _mesh = kube.served()?.start().await?;
+    let mesh = kube.served()?.start().await?;
     kube.ready(&broker("default", json!({}))).await?;
+    tokio::try_join!(
+        reads_only_what_its_own_account_may(&kube),
+        tells_a_transition_once_as_an_event_of_kubernetes(&kube),
+        says_that_events_are_parked_and_stays_ready(&kube, &mesh),
+    )?;
+    Ok(())
+}
+
+/// An ApiServerSource.
+async fn reads_only_what_its_own_account_may(kube: &Kube) -> anyhow::Result<()> {
     let source = object(
         SOURCES,
         "ApiServerSource",
@@ -265,7 +276,8 @@ async fn an_api_server_source_reads_only_what_its_own_account_may() -> anyhow::R
         json!({
             "serviceAccountName": "reader",
             "resources": [{"apiVersion": "v1", "kind": "ConfigMap"}],
-            "sink": {"ref": {"apiVersion": EVENTING, "kind": "Broker", "name": "default"}},
+            // No event of it is one that the others count.
+            "sink": {"uri": "http://127.0.0.1:1/"},
         }),
     );
     kube.apply(&source).await?;
@@ -280,13 +292,7 @@ async fn an_api_server_source_reads_only_what_its_own_account_may() -> anyhow::R
     Ok(())
 }
 
-#[tokio::test]
-async fn a_transition_is_told_once_as_an_event_of_kubernetes() -> anyhow::Result<()> {
-    let Some(kube) = Kube::with_kinds().await? else {
-        return Ok(());
-    };
-    let _mesh = kube.served()?.start().await?;
-    kube.ready(&broker("default", json!({}))).await?;
+async fn tells_a_transition_once_as_an_event_of_kubernetes(kube: &Kube) -> anyhow::Result<()> {
     let mut lost = trigger("lost", "http://127.0.0.1:1/");
     lost["spec"]["broker"] = json!("default");
     lost["spec"]["subscriber"] = json!({"ref": {"apiVersion": "v1", "kind": "Service", "name": "s"}});
@@ -316,15 +322,10 @@ async fn a_transition_is_told_once_as_an_event_of_kubernetes() -> anyhow::Result
     Ok(())
 }
 
-#[tokio::test]
-async fn a_status_says_that_events_are_parked_and_the_trigger_stays_ready() -> anyhow::Result<()> {
-    let Some(kube) = Kube::with_kinds().await? else {
-        return Ok(());
-    };
+/// The status of a Trigger.
+async fn says_that_events_are_parked_and_stays_ready(kube: &Kube, mesh: &Mesh) -> anyhow::Result<()> {
     let sink = Sink::start().await?;
     sink.answer("/t", [Answer::status(500)]);
-    let mesh = kube.served()?.start().await?;
-    kube.ready(&broker("default", json!({}))).await?;
     let mut t = trigger("t", &sink.url("/t"));
     t["spec"]["delivery"] = json!({"retry": 0});
     let new = kube.ready(&t).await?;
