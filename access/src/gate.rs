@@ -14,8 +14,9 @@ use crate::file::{AccessFile, FileError};
 use crate::grants::BrokerPattern;
 use crate::identity::Identity;
 use crate::jwt::IssuerKeys;
+use crate::limits::in_hand::InHand;
 use crate::limits::spending::{Asking, Limits, Spending};
-use crate::limits::{Limit, Load, TooMuch};
+use crate::limits::{Counted, Limit, Load, TooMuch};
 use crate::origins::Origins;
 use crate::refusal::Refusal;
 
@@ -43,6 +44,7 @@ pub struct Gate {
     clock: Clock,
     known: ArcSwap<Known>,
     spending: Spending,
+    in_hand: Arc<InHand>,
 }
 
 /// What a file made known.
@@ -68,6 +70,7 @@ impl Gate {
             path: path.to_owned(),
             clock,
             spending: Spending::default(),
+            in_hand: Arc::default(),
         })
     }
 
@@ -115,6 +118,18 @@ impl Gate {
         self.ask(Some(who), broker, least, Asking::Looks)
     }
 
+    /// Counts a request as in hand until what is returned is dropped; `None` where no limit asks for it.
+    ///
+    /// # Errors
+    /// Who sends it, or the Broker `namespace/name`, has as many in hand as it may.
+    pub fn begin(&self, who: &Identity, broker: &str) -> Result<Option<Counted>, TooMuch> {
+        let known = self.known.load();
+        self.in_hand.begin(Limits {
+            sender: who.limit().map(|limit| (who, limit)),
+            broker: known.broker_limit(broker).map(|limit| (broker, limit)),
+        })
+    }
+
     /// Spends what a request has: all of it, or nothing.
     ///
     /// # Errors
@@ -148,9 +163,10 @@ impl Gate {
 
     fn ask(&self, who: Option<&Identity>, broker: &str, load: Load, asking: Asking) -> Result<(), TooMuch> {
         let known = self.known.load();
+        let broker_limit = known.broker_limit(broker).filter(|limit| limit.has_rates());
         let limits = Limits {
-            sender: who.and_then(|who| Some((who, who.limit()?))),
-            broker: known.broker_limit(broker).map(|limit| (broker, limit)),
+            sender: who.and_then(|who| Some((who, who.limit().filter(|limit| limit.has_rates())?))),
+            broker: broker_limit.map(|limit| (broker, limit)),
         };
         self.spending.ask(limits, load, asking, self.clock.steady())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millrace_access::{Gate, Identity, Load, TooMuch};
+use millrace_access::{Counted, Gate, Identity, Load, TooMuch};
 use millrace_channel::{AppendError, Class, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_filter::Turns;
@@ -123,6 +123,17 @@ impl Admission {
         match &self.gate {
             None => Ok(()),
             Some(gate) => gate.has_room(who, &door.path, least),
+        }
+    }
+
+    /// Counts a request of somebody who calls as in hand, as long as what is returned lives.
+    ///
+    /// # Errors
+    /// There are as many as a limit lets there be.
+    pub(crate) fn begin(&self, door: &Door, who: &Identity) -> Result<Option<Counted>, TooMuch> {
+        match &self.gate {
+            None => Ok(None),
+            Some(gate) => gate.begin(who, &door.path),
         }
     }
 

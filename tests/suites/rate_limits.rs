@@ -406,6 +406,8 @@ async fn what_a_limit_cannot_be_is_said_with_its_place() -> anyhow::Result<()> {
         ),
         ("{default: {bytesPerSecond: -1}}", "a number of bytes is expected"),
         ("{default: {perSecond: 1}}", "perSecond"),
+        ("{default: {requestsInHand: 20}}", ""),
+        ("{default: {requestsInHand: 0}}", "limits.default.requestsInHand"),
         (
             "{brokers: [{broker: shop, eventsPerSecond: 1}]}",
             "limits.brokers[0].broker",

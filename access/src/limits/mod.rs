@@ -1,10 +1,12 @@
-//! How much somebody may send, and how much a Broker takes: events and bytes a second.
+//! How much somebody may send, and how much a Broker takes: events and bytes a second, and requests at one
+//! time.
 //!
 //! The files follow a limit. The access file says it (`wire`); a [`Rate`] is a token bucket that governor
 //! judges (`rate`); what has been spent of each bucket stands in a table of a bounded size (`table`); and
 //! [`spending`] asks the sender's buckets and the Broker's together, so that what one refuses the others do
-//! not pay for.
+//! not pay for. What is at work is counted apart ([`in_hand`]): it comes back when it ends.
 
+pub(crate) mod in_hand;
 mod rate;
 pub(crate) mod spending;
 mod table;
@@ -13,6 +15,7 @@ pub(crate) mod wire;
 use std::fmt;
 use std::time::Duration;
 
+pub use in_hand::Counted;
 pub(crate) use rate::Rate;
 
 /// How much is let through. What is not named has no limit.
@@ -22,6 +25,8 @@ pub struct Limit {
     pub(crate) events: Option<Rate>,
     /// Bytes of their data.
     pub(crate) bytes: Option<Rate>,
+    /// Requests in hand at one time.
+    pub(crate) requests: Option<u32>,
 }
 
 /// What a request has.
@@ -45,7 +50,7 @@ pub struct TooMuch {
 }
 
 /// Whose limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Whose {
     /// That of who sends.
     Sender,
@@ -60,6 +65,8 @@ pub enum What {
     Events,
     /// Bytes of their data.
     Bytes,
+    /// Requests in hand.
+    Requests,
 }
 
 /// When a request that is too much now would fit.
@@ -76,7 +83,12 @@ pub enum Fits {
 impl Limit {
     /// Whether there is none.
     pub(crate) fn is_none(&self) -> bool {
-        self.events.is_none() && self.bytes.is_none()
+        !self.has_rates() && self.requests.is_none()
+    }
+
+    /// Whether anything of it is counted by the second.
+    pub(crate) fn has_rates(&self) -> bool {
+        self.events.is_some() || self.bytes.is_some()
     }
 }
 
@@ -93,10 +105,12 @@ impl TooMuch {
 
     /// The stable code, as docs/reference/errors.md has it.
     pub fn code(&self) -> &'static str {
-        match (self.fits, self.whose) {
-            (Fits::After(_), Whose::Sender) => "rate-limited",
-            (Fits::After(_), Whose::Broker) => "broker-rate-limited",
-            (Fits::Never(_), _) => "over-burst",
+        match (self.fits, self.whose, self.what) {
+            (Fits::After(_), Whose::Sender, What::Requests) => "concurrency-limited",
+            (Fits::After(_), Whose::Broker, What::Requests) => "broker-concurrency-limited",
+            (Fits::After(_), Whose::Sender, What::Events | What::Bytes) => "rate-limited",
+            (Fits::After(_), Whose::Broker, What::Events | What::Bytes) => "broker-rate-limited",
+            (Fits::Never(_), ..) => "over-burst",
         }
     }
 }
@@ -107,12 +121,17 @@ impl fmt::Display for TooMuch {
         let what = match self.what {
             What::Events => "events",
             What::Bytes => "bytes",
+            What::Requests => "requests",
         };
         let whose = match self.whose {
             Whose::Sender => "who sends",
             Whose::Broker => "this broker",
         };
         match self.fits {
+            Fits::After(_) if self.what == What::Requests => write!(
+                f,
+                "as many requests are in hand as the limit of {whose} lets there be at one time"
+            ),
             Fits::After(_) => write!(f, "the limit of {what} a second of {whose} is reached"),
             Fits::Never(most) => write!(
                 f,

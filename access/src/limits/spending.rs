@@ -138,6 +138,7 @@ mod tests {
         Arc::new(Limit {
             events: Rate::new(events, events),
             bytes: Rate::new(bytes, bytes),
+            requests: None,
         })
     }
 
@@ -233,6 +234,7 @@ mod tests {
         let full = Arc::new(Limit {
             events: Rate::new(1, 1),
             bytes: None,
+            requests: None,
         });
         assert_eq!(
             ask(&spending, None, Some(("shop/small", &full)), load(1, 0)),
@@ -269,10 +271,12 @@ mod tests {
         let busy = Arc::new(Limit {
             events: hour,
             bytes: None,
+            requests: None,
         });
         let others = Arc::new(Limit {
             events: second,
             bytes: None,
+            requests: None,
         });
         let mut taken = 0;
         for nth in 0..(GENERATION * 4) {

@@ -20,6 +20,8 @@ use crate::grants::BrokerPattern;
 const MAX_BROKERS: usize = 1_000;
 /// The most events a second. More is no limit.
 const MOST_EVENTS: u64 = 1_000_000;
+/// The most requests at one time. No listener has more connections.
+const MOST_REQUESTS: u32 = 1_000_000;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,7 @@ pub(crate) struct WireLimit {
     events_at_once: Option<u64>,
     bytes_per_second: Option<Bytes>,
     bytes_at_once: Option<Bytes>,
+    requests_in_hand: Option<u32>,
 }
 
 /// As [`WireLimit`], with a name: flattening would lose the refusal of unknown fields.
@@ -47,6 +50,7 @@ struct WireBroker {
     events_at_once: Option<u64>,
     bytes_per_second: Option<Bytes>,
     bytes_at_once: Option<Bytes>,
+    requests_in_hand: Option<u32>,
 }
 
 /// A number, or a text such as `64Mi`.
@@ -91,6 +95,7 @@ impl WireLimits {
                 events_at_once: entry.events_at_once,
                 bytes_per_second: entry.bytes_per_second,
                 bytes_at_once: entry.bytes_at_once,
+                requests_in_hand: entry.requests_in_hand,
             };
             Ok((pattern, limit.read().map_err(at)?))
         });
@@ -114,7 +119,14 @@ impl WireLimit {
             bytes("bytesPerSecond", self.bytes_per_second)?,
             bytes("bytesAtOnce", self.bytes_at_once)?,
         );
+        let requests = self.requests_in_hand;
+        if requests.is_some_and(|most| most == 0 || most > MOST_REQUESTS) {
+            return Err(format!(
+                "requestsInHand: a number from 1 to {MOST_REQUESTS} is expected"
+            ));
+        }
         Ok(Arc::new(Limit {
+            requests,
             events: rate("events", self.events_per_second, self.events_at_once, MOST_EVENTS)?,
             bytes: rate("bytes", per_second, at_once, MOST)?,
         }))
@@ -180,6 +192,7 @@ mod tests {
             Limit {
                 events: Rate::new(5, 5),
                 bytes: Rate::new(1024, 1024),
+                requests: None,
             }
         );
         assert_eq!(
@@ -187,6 +200,14 @@ mod tests {
             Limit {
                 events: Rate::new(5, 100),
                 bytes: Rate::new(1000, 1_000_000),
+                requests: None,
+            }
+        );
+        assert_eq!(
+            *read("{requestsInHand: 7}"),
+            Limit {
+                requests: Some(7),
+                ..Limit::default()
             }
         );
     }
@@ -213,6 +234,9 @@ mod tests {
             ("{bytesPerSecond: 1Ki, bytesAtOnce: 4Mi}", "bytesAtOnce"),
             ("{bytesAtOnce: 4Mi}", "bytesAtOnce"),
             ("{eventsPerMinute: 5}", ""),
+            ("{requestsInHand: 0}", "requestsInHand"),
+            ("{requestsInHand: 1000001}", "requestsInHand"),
+            ("{requestsInHand: 5000000000}", ""),
         ];
         for (text, expected) in table {
             let said = parsed(text).expect_err(text);

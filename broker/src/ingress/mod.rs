@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use millrace_access::{Gate, Identity, Load, Refusal};
+use millrace_access::{Counted, Gate, Identity, Load, Refusal};
 use millrace_channel::Class;
 use millrace_event::{Event, http as binding};
 use millrace_model::event_policy::Ruling;
@@ -221,9 +221,10 @@ impl Handler {
             Ok(mode) => mode,
             Err(problem) => return self.refuse(problem, Some(&door), &head, body).await,
         };
-        if let Err(refusal) = self.has_room(&door, asked.as_ref(), mode, &head) {
-            return self.turn_away(&refusal, &head, body).await;
-        }
+        let _in_hand = match self.has_room(&door, asked.as_ref(), mode, &head) {
+            Ok(counted) => counted,
+            Err(refusal) => return self.turn_away(&refusal, &head, body).await,
+        };
         match self.take(&door, (mode, asked), &head, body).await {
             Ok(()) => empty(StatusCode::ACCEPTED),
             Err(NotTaken::NotLetIn(refusal, nth)) => self.not_let_in(&door, &refusal, nth),
@@ -271,16 +272,16 @@ impl Handler {
     }
 
     /// Whether there is room in the limits for what is known before the body is read. Who is at its limit
-    /// costs no more than that.
+    /// costs no more than that. The request counts as in hand until what is returned is dropped.
     fn has_room(
         &self,
         door: &Door,
         asked: Option<&Asked>,
         mode: binding::Mode,
         head: &request::Parts,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Counted>, Refusal> {
         let Some(Asked { who, .. }) = asked else {
-            return Ok(());
+            return Ok(None);
         };
         let bytes = match mode {
             binding::Mode::Binary => announced(&head.headers).unwrap_or(0),
@@ -288,7 +289,8 @@ impl Handler {
             binding::Mode::Structured | binding::Mode::Batch => 1,
         };
         let room = self.admission.has_room(door, who, Load { events: 1, bytes });
-        room.map_err(|too_much| Refusal::TooMuch(who.clone(), too_much))
+        let counted = room.and_then(|()| self.admission.begin(door, who));
+        counted.map_err(|too_much| Refusal::TooMuch(who.clone(), too_much))
     }
 
     /// Refuses events that were read and are not let in.
