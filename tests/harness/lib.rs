@@ -4,11 +4,11 @@
 //! subscriber that records and does as it is told. [`Event`] is what goes in; [`Client`] and [`raw`] bring it
 //! there. [`Admin`] asks how the mesh stands. [`wait_until`] waits for a condition and never for a time.
 //! [`webhook`] calls as forges do. [`peers`] finds the real clients. [`Clocks`] moves the time of one
-//! process, and [`Connects`] keeps it from making connections. [`Terminal`] types what the documentation
-//! says. [`namespace`] gives a test a machine of its own. [`neighbours`] is what tenants do to each other;
-//! the benchmark runs it too. [`Kafka`], [`Nats`] and [`Kube`] are real servers, [`kube::node`] runs pods,
-//! and [`Helm`] installs the chart (with the feature `servers`). Nothing here uses the product's own crates:
-//! a mistake made on both sides would go unnoticed.
+//! process, and [`Connects`] keeps it from making connections. [`canaries`] are secrets that must be
+//! nowhere. [`Terminal`] types what the documentation says. [`namespace`] gives a test a machine of its
+//! own. [`neighbours`] is what tenants do to each other; the benchmark runs it too. [`Kafka`], [`Nats`] and
+//! [`Kube`] are real servers, [`kube::node`] runs pods, and [`Helm`] installs the chart (with the feature
+//! `servers`). Nothing here uses the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,
@@ -18,6 +18,7 @@
 pub mod access;
 pub mod admin;
 #[cfg(feature = "servers")]
+pub mod canaries;
 pub mod certificates;
 pub mod client;
 pub mod clocks;

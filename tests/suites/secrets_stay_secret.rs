@@ -1,17 +1,20 @@
 //! Promise: what a delivery shows reaches its target and nobody else: no other server, no output of Millrace,
-//! no file of its data folder, and no core dump.
+//! no file of its data folder, and no core dump. What callers show, in whatever way, is nowhere either.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::Method;
+use millrace_tests::access::{self, Access, with};
+use millrace_tests::canaries::Canaries;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
-use millrace_tests::process::Process;
-use millrace_tests::{Answer, Event, Mesh, Received, Sink, tls, wait_until};
+use millrace_tests::process::{self, Process};
+use millrace_tests::{Answer, Client, Event, Mesh, Received, Sink, tls, wait_until};
 
 /// Paths that are asked in another way: they need parameters, or never end.
 const ASKED: [&str; 3] = ["/events", "/explain", "/tail"];
@@ -19,90 +22,20 @@ const ASKED: [&str; 3] = ["/events", "/explain", "/tail"];
 const SUBSCRIBER: &str = "millrace.dev/subscriber-auth";
 const DEAD_LETTER: &str = "millrace.dev/dead-letter-auth";
 
-/// Secrets that occur nowhere else, and everything that was put out, by where it was found.
-struct Canaries {
-    secrets: BTreeMap<&'static str, String>,
-    outputs: Vec<(String, Vec<u8>)>,
-}
-
-impl Canaries {
-    /// Each with what it is; a part of it is different in every run.
-    fn new() -> anyhow::Result<Self> {
-        let word = |name: &str| format!("canary-{name}-{:016x}", fastrand::u64(..));
-        let octets: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect();
-        let signing = format!("whsec_{}", BASE64_STANDARD.encode(octets));
-        let identity = tls::self_signed(&["client"], false)?;
-        let mut secrets = BTreeMap::new();
-        for name in ["token", "password", "dead", "broken", "hook", "client", "access"] {
-            secrets.insert(name, word(name));
-        }
-        secrets.insert("signing", signing);
-        secrets.insert("key", identity.key().to_owned());
-        secrets.insert("certificate", identity.certificate);
-        Ok(Self {
-            secrets,
-            outputs: Vec::new(),
-        })
+/// What a delivery shows, and what else a document names.
+fn shown_to_targets() -> anyhow::Result<Canaries> {
+    let word = |name: &str| format!("canary-{name}-{:016x}", fastrand::u64(..));
+    let octets: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect();
+    let signing = format!("whsec_{}", BASE64_STANDARD.encode(octets));
+    let identity = tls::self_signed(&["client"], false)?;
+    let mut secrets = BTreeMap::new();
+    for name in ["token", "password", "dead", "broken", "hook", "client", "access"] {
+        secrets.insert(name, word(name));
     }
-
-    fn get(&self, name: &str) -> &str {
-        &self.secrets[name]
-    }
-
-    fn note(&mut self, place: impl Into<String>, output: impl Into<Vec<u8>>) {
-        self.outputs.push((place.into(), output.into()));
-    }
-
-    /// Notes every file below a folder.
-    fn note_files(&mut self, folder: &Path) -> anyhow::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                self.note_files(&path)?;
-            } else if path.is_file() {
-                self.note(path.display().to_string(), fs::read(&path)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// What could give a secret away: itself, as Base64, in hexadecimal digits, and the lines of a key.
-    fn spellings(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let mut all = Vec::new();
-        for (&name, secret) in &self.secrets {
-            if name == "certificate" {
-                continue;
-            }
-            let hex: String = secret.bytes().map(|octet| format!("{octet:02x}")).collect();
-            all.push((name, hex.into_bytes()));
-            all.push((name, BASE64_STANDARD.encode(secret).into_bytes()));
-            let lines = secret.lines().filter(|line| !line.starts_with("-----"));
-            all.extend(lines.map(|line| (name, line.as_bytes().to_vec())));
-        }
-        let basic = format!("shop:{}", self.get("password"));
-        all.push(("password", BASE64_STANDARD.encode(basic).into_bytes()));
-        let login = format!("shop:{}", self.get("client"));
-        all.push(("client", BASE64_STANDARD.encode(login).into_bytes()));
-        all
-    }
-
-    /// Fails with each place where a secret was found.
-    fn assert_nowhere(&self) {
-        let mut found = Vec::new();
-        for (place, output) in &self.outputs {
-            for (name, spelling) in self.spellings() {
-                if output.windows(spelling.len()).any(|window| window == spelling) {
-                    found.push(format!("{name} in {place}"));
-                }
-            }
-        }
-        assert!(found.is_empty(), "{found:#?}");
-        assert!(
-            self.outputs.len() > 20,
-            "this is too little: {}",
-            self.outputs.len()
-        );
-    }
+    secrets.insert("signing", signing);
+    secrets.insert("key", identity.key().to_owned());
+    secrets.insert("certificate", identity.certificate);
+    Ok(Canaries::of(secrets))
 }
 
 /// Repeats the request's headers in the answer's body, as the error pages of some servers do.
@@ -288,7 +221,7 @@ async fn ask_everything(mesh: &Mesh, canaries: &mut Canaries) -> anyhow::Result<
 
 #[tokio::test]
 async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
-    let mut canaries = Canaries::new()?;
+    let mut canaries = shown_to_targets()?;
     let (sink, other, folder) = (Sink::start().await?, Sink::start().await?, tempfile::tempdir()?);
     let text = documents(&canaries, &sink, &other, folder.path())?;
     let setup = Setup::new(&text)?
@@ -368,6 +301,113 @@ async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
     let data: PathBuf = mesh.setup().data_folder().to_path_buf();
     canaries.note_files(&data)?;
     for name in ["stdout", "stderr", "tail"] {
+        let said = fs::read(mesh.setup().folder().join(name)).unwrap_or_default();
+        canaries.note(name, said);
+    }
+    canaries.assert_nowhere();
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_output_has_what_a_caller_shows() -> anyhow::Result<()> {
+    let (mut access, sink) = (Access::new()?, Sink::start().await?);
+    let gone = access.token("gone", &["--broker", "*"]).await?;
+    access.entries.clear();
+    let producer = access.token("producer", &["--broker", "*"]).await?;
+    let operator = access.token("operator", &["--admin-role", "operate"]).await?;
+    let claims = format!("{{\"iss\":\"https://nobody.example\",\"sub\":\"{gone}\"}}");
+    let [head, claims] = [r#"{"alg":"RS256","kid":"k"}"#, &claims].map(|part| BASE64_STANDARD.encode(part));
+    let signature = format!("c2lnbmF0dXJl{:016x}", fastrand::u64(..));
+    let jwt = [
+        head.trim_end_matches('='),
+        claims.trim_end_matches('='),
+        &signature,
+    ]
+    .join(".");
+    let mut canaries = Canaries::of(BTreeMap::from([
+        ("gone", gone),
+        ("producer", producer),
+        ("operator", operator),
+        ("signature", signature),
+    ]));
+    let folder = access.folder().to_path_buf();
+    for name in ["gone", "producer", "operator"] {
+        fs::write(folder.join(name), canaries.get(name))?;
+    }
+    let documents = Documents::broker().trigger(&Trigger::new("all", &sink.url("/all")));
+    let file = access.file().to_string_lossy().into_owned();
+    let setup = Setup::new(documents.text())?.args(&["--access", &file]);
+    let mut mesh = setup.environment("MILLRACE_LOG", "trace").start().await?;
+
+    // Each way to show something, good and bad.
+    let basic = |secret: &str| format!("Basic {}", BASE64_STANDARD.encode(format!("shop:{secret}")));
+    let shown = [
+        (202, format!("Bearer {}", canaries.get("producer"))),
+        (202, basic(canaries.get("producer"))),
+        (403, format!("Bearer {}", canaries.get("operator"))),
+        (401, format!("Bearer {}", canaries.get("gone"))),
+        (401, basic(canaries.get("gone"))),
+        (401, format!("Bearer {jwt}")),
+        (401, basic(&jwt)),
+        (401, format!("Token {}", canaries.get("producer"))),
+        (401, canaries.get("producer").to_owned()),
+    ];
+    for (nth, (status, authorization)) in shown.iter().enumerate() {
+        let message = with(&nth.to_string(), authorization);
+        let answer = Client::new(mesh.listen()).post("/shop/default", &message).await?;
+        assert_eq!(answer.status, *status, "{nth}");
+        canaries.note(format!("answer {nth}"), answer.body.to_vec());
+        canaries.note(format!("headers {nth}"), format!("{:?}", answer.headers));
+    }
+    sink.wait_for("/all", 2).await?;
+    for received in sink.received("/all") {
+        canaries.note("a delivery", format!("{received:?}"));
+    }
+    let operator = canaries.get("operator").to_owned();
+    for path in [
+        "/",
+        "/metrics",
+        "/api/v1/brokers",
+        "/api/v1/triggers",
+        "/api/v1/events?broker=shop/default",
+        "/api/v1/explain?broker=shop/default&id=0",
+        "/api/v1/parked",
+    ] {
+        let answer = access::ask(&mesh, &operator, &Method::GET, path).await?;
+        assert_eq!(answer.status, 200, "{path}");
+        canaries.note(format!("GET {path}"), answer.body.to_vec());
+    }
+    let [admin, url] = [mesh.admin().address(), mesh.listen()].map(|at| format!("http://{at}"));
+    for name in ["operator", "producer", "gone"] {
+        let token = folder.join(name).to_string_lossy().into_owned();
+        for args in [
+            vec!["triggers", "--admin", &admin],
+            vec!["parked", "list", "--admin", &admin],
+            vec!["send", "--url", &url, "--broker", "shop/default", "--type", "t"],
+            vec!["context", "add", "here", "--admin", &admin, "--url", &url],
+            vec!["context", "list"],
+        ] {
+            let in_file = [args.clone(), vec!["--token-file", &token]].concat();
+            for (args, variable) in [(in_file, String::new()), (args, canaries.get(name).to_owned())] {
+                let mut command = Command::new(process::binary()?);
+                command.args(&args).env("XDG_CONFIG_HOME", folder.join("config"));
+                command.env("MILLRACE_LOG", "trace");
+                if !variable.is_empty() {
+                    command.env("MILLRACE_TOKEN", &variable);
+                }
+                let output = command.output()?;
+                let what = format!("{name}: millrace {}", args.join(" "));
+                canaries.note(&*what, output.stdout);
+                canaries.note(what, output.stderr);
+            }
+        }
+    }
+    mesh.stop().await?;
+    let data: PathBuf = mesh.setup().data_folder().to_path_buf();
+    canaries.note_files(&data)?;
+    canaries.note_files(&folder.join("config"))?;
+    canaries.note("the access file", fs::read(access.file())?);
+    for name in ["stdout", "stderr"] {
         let said = fs::read(mesh.setup().folder().join(name)).unwrap_or_default();
         canaries.note(name, said);
     }
