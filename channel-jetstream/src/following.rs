@@ -220,11 +220,12 @@ impl Session {
                 self.asked = 0;
                 return Came::Sign;
             }
+            // The request has brought as many bytes as it may.
             Some(StatusCode::REQUEST_TERMINATED)
                 if message
                     .description
                     .as_deref()
-                    .is_some_and(|text| text.contains("MaxBytes")) =>
+                    .is_some_and(|text| text.contains("MaxBytes") || text.contains("Batch Completed")) =>
             {
                 self.asked = 0;
                 return Came::Sign;

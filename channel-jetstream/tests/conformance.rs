@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use millrace_channel::conformance::{self, Backend};
-use millrace_channel::{Channel, Position};
+use millrace_channel::{Channel, LaneSpec, Position};
 use millrace_channel_jetstream::{Options, Streams};
 use millrace_event::{Clock, ObjectName};
 use tokio_util::sync::CancellationToken;
@@ -174,6 +174,29 @@ async fn a_broker_of_another_number_of_partitions_is_refused() {
             }
         }
     }
+}
+
+/// More than a request for messages may bring.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_state_is_read_to_its_end() {
+    let Some(server) = Server::start("a_large_state_is_read_to_its_end").await else {
+        return;
+    };
+    let mut place = OnServer::new(server.url(), (0, 1));
+    let spec = |number: usize| LaneSpec {
+        trigger: ObjectName::new("shop", format!("t{number}")),
+        uid: None,
+        resume: false,
+        filter: "x".repeat(2_000 + number),
+        longest_wait: Duration::from_secs(1),
+    };
+    let channel = place.open().await;
+    channel
+        .open_lanes((0..2_000).map(spec).collect())
+        .await
+        .expect("lanes are made");
+    let again = place.open_elsewhere().await.expect("another owner");
+    assert_eq!(again.lanes().await.expect("they are there").len(), 2_000);
 }
 
 /// All of them were made, so none is new.
