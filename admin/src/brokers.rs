@@ -13,6 +13,7 @@ use millrace_model::{Broker, BrokerState, ObjectName, OnFull};
 use serde::Serialize;
 
 use crate::Admin;
+use crate::elsewhere::{self, ElsewhereView};
 use crate::refused::Refused;
 
 /// Who keeps the folders of brokers.
@@ -71,6 +72,9 @@ pub(crate) struct BrokerView {
     backend: Option<&'static str>,
     /// What a 202 rests on; null while its channel is not open.
     durability: Option<DurabilityView>,
+    /// The partitions that other processes serve; left out when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    elsewhere: Vec<ElsewhereView>,
     /// What its document says; null when there is none any more.
     settings: Option<Settings>,
 }
@@ -168,6 +172,15 @@ fn not_served(fault: Option<String>) -> BrokerStatus {
     }
 }
 
+/// A broker all of whose partitions other processes serve.
+fn served_elsewhere() -> BrokerStatus {
+    BrokerStatus {
+        state: BrokerState::Ready,
+        reason: Some("other processes serve all of its partitions".to_owned()),
+        ..Default::default()
+    }
+}
+
 fn view(
     admin: &Admin,
     name: &ObjectName,
@@ -175,7 +188,12 @@ fn view(
     broker: Option<&Broker>,
 ) -> BrokerView {
     let log = admin.logs.get(name);
-    let status = status.unwrap_or_else(|| not_served(log.as_ref().and_then(|log| log.fault())));
+    let elsewhere = admin.owned.elsewhere(name);
+    let fault = || log.as_ref().and_then(|log| log.fault());
+    let status = status.unwrap_or_else(|| match elsewhere.values().all(Option::is_some) {
+        true if !elsewhere.is_empty() && fault().is_none() => served_elsewhere(),
+        _ => not_served(fault()),
+    });
     let durability = log.and_then(|log| log.durability());
     BrokerView {
         name: name.to_string(),
@@ -188,6 +206,7 @@ fn view(
         dropped: status.dropped,
         forgotten: status.forgotten,
         parked: status.parked,
+        elsewhere: elsewhere::views(elsewhere),
         backend: broker.map(|broker| broker.backend.as_str()),
         durability: durability.map(|durability| DurabilityView {
             word: durability.word,

@@ -24,6 +24,7 @@
 pub mod admin;
 mod audit;
 pub mod brokers;
+mod elsewhere;
 mod events;
 mod explain;
 pub mod feed;

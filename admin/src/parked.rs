@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Admin;
+use crate::elsewhere;
 use crate::refused::Refused;
 use crate::wire::{EventName, Rfc3339, ordinal, stage, structured};
 
@@ -164,7 +165,10 @@ async fn find<T, F: Future<Output = Result<Option<T>, ChannelError>>>(
             Err(error) => failed = Some(error),
         }
     }
-    Err(failed.map_or_else(unknown, Refused::from))
+    let brokers = admin.logs.all();
+    let elsewhere =
+        || elsewhere::refusal(admin, brokers.iter().map(|(broker, _)| broker)).unwrap_or_else(unknown);
+    Err(failed.map_or_else(elsewhere, Refused::from))
 }
 
 /// The channels in which a listing goes on, the first of them after the given id.

@@ -4,7 +4,7 @@
 //! its own. So what became of a chunk can be asked for: the newest progress tells whose it is and which
 //! number it has. A number belongs to its bytes; until it is known what became of it nothing else is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use millrace_channel::ChannelError;
 use millrace_channel::remote::{Epochs, Key, State, Write};
+use millrace_event::ObjectName;
 use tokio_util::sync::CancellationToken;
 
 use crate::append::{Draft, Unstored, store};
@@ -148,6 +149,28 @@ impl Store {
             loaded.map_err(storage)?;
         }
         Ok(state.epochs().clone())
+    }
+
+    /// The Triggers that have a lane.
+    pub(crate) async fn triggers(&self) -> Result<BTreeSet<ObjectName>, ChannelError> {
+        let lanes = self.names.lanes();
+        let Some(newest) = self.last(&lanes).await? else {
+            return Ok(BTreeSet::new());
+        };
+        let mut reader = Following::of_state(self.client.clone(), &self.names.state).only(lanes);
+        let mut state = State::new(1);
+        while let Some(raw) = reader.up_to(newest.sequence).await? {
+            let key = raw
+                .subject
+                .strip_prefix(&self.names.state_prefix())
+                .and_then(Key::parse);
+            if let Some(key) = key.filter(|_| !raw.payload.is_empty() && raw.header(PARTS).is_none()) {
+                state
+                    .load(self.names.partition, key, &raw.payload)
+                    .map_err(storage)?;
+            }
+        }
+        Ok(state.triggers().map(|(_, trigger)| trigger.clone()).collect())
     }
 
     /// Writes the first progress of a partition that nobody has owned.

@@ -35,6 +35,8 @@ pub(crate) struct Following {
     pub(crate) bytes: usize,
     pub(crate) session: Option<Session>,
     max_payload: usize,
+    /// The only subjects that are read; empty: all.
+    filter: String,
     /// The client, where there is only one.
     client: Option<Client>,
 }
@@ -75,6 +77,7 @@ impl Following {
             bytes: 0,
             session: None,
             max_payload,
+            filter: String::new(),
             client: None,
         }
     }
@@ -86,6 +89,11 @@ impl Following {
             client: Some(client),
             ..Self::new(stream, 1, max_payload)
         }
+    }
+
+    /// Only of these subjects.
+    pub(crate) fn only(self, filter: String) -> Self {
+        Self { filter, ..self }
     }
 
     /// The next message of such a stream, up to this number, which is there. An error when something may have
@@ -126,6 +134,7 @@ impl Following {
                 start_sequence: at.max(1),
             },
             ack_policy: AckPolicy::None,
+            filter_subject: self.filter.clone(),
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: Duration::from_secs(60),

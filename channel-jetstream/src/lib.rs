@@ -7,7 +7,8 @@
 //! made or found (`prepare`); then all of them (`streams`), and a partition (`partition`, with what it knows
 //! of itself in `known` and what is asked of it in `reach`): appends (`append`), readers (`reader`, of
 //! messages as `raw` knows them), the claim and the fenced writes (`fence`), and what looks after it
-//! meanwhile (`tend`).
+//! meanwhile (`tend`). `members` are the processes beside each other, and `share` says whose each partition
+//! is to be.
 //!
 //! # Guarantees
 //! - The event stream holds plain CloudEvents in NATS' binary mode. Whatever else stands there is skipped as
@@ -28,6 +29,7 @@ mod error;
 mod fence;
 mod following;
 mod known;
+mod members;
 mod names;
 pub mod options;
 mod partition;
@@ -36,11 +38,14 @@ mod raw;
 mod reach;
 mod reader;
 mod shape;
+mod share;
 mod streams;
 mod tend;
 
 pub use error::OpenError;
+pub use members::{About, Members, RENEWED_EVERY, Standing};
 pub use options::{Durability, Login, Options};
 pub use partition::Partition;
+pub use share::shares;
 pub use streams::Streams;
 pub use tend::Ended;

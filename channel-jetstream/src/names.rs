@@ -15,6 +15,8 @@ pub(crate) struct Names {
     pub(crate) events: String,
     /// The stream of the state.
     pub(crate) state: String,
+    /// The stream that tells who owns which partition: one for all of them.
+    pub(crate) owners: String,
     /// A stream of events that is there if the Broker was made with another number of partitions: with one,
     /// or with several.
     pub(crate) of_other_number: String,
@@ -39,6 +41,7 @@ impl Names {
             partition,
             partitions,
             state: format!("{events}-state"),
+            owners: format!("{alone}-owners"),
             events,
             of_other_number,
             prefix: format!("{mesh}.{namespace}.{name}"),
@@ -67,6 +70,32 @@ impl Names {
             1 => format!("{}.state.>", self.prefix),
             _ => format!("{}>", self.state_prefix()),
         }
+    }
+
+    /// Where the lanes of the state are.
+    pub(crate) fn lanes(&self) -> String {
+        format!("{}l.*", self.state_prefix())
+    }
+
+    /// Where a process says that it is there.
+    pub(crate) fn member(&self, id: &str) -> String {
+        format!("{}.owners.member.{id}", self.prefix)
+    }
+
+    /// Where the partition's owner says that it has it.
+    pub(crate) fn lease(&self) -> String {
+        format!("{}.owners.lease.{}", self.prefix, self.partition)
+    }
+
+    /// All subjects of members and leases.
+    pub(crate) fn all_owners(&self) -> String {
+        format!("{}.owners.>", self.prefix)
+    }
+
+    /// What a subject of [`all_owners`](Self::all_owners) is about: `member` or `lease`, and which.
+    pub(crate) fn of_owners<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        let rest = subject.strip_prefix(self.prefix.as_str())?;
+        rest.strip_prefix(".owners.")?.split_once('.')
     }
 
     /// What the subjects of the state begin with.
@@ -110,6 +139,13 @@ mod tests {
         assert_eq!(names.stored(), "millrace.shop.default.p.3");
         assert_eq!(names.all_state(), "millrace.shop.default.state.3.>");
         assert_eq!(names.intake(), None);
+        assert_eq!(
+            (names.owners.as_str(), of(0, 1).owners.as_str()),
+            ("millrace-shop-default-owners", "millrace-shop-default-owners")
+        );
+        assert_eq!(names.of_owners(&names.lease()), Some(("lease", "3")));
+        assert_eq!(names.of_owners(&names.member("a")), Some(("member", "a")));
+        assert_eq!(names.of_owners(&names.stored()), None);
         assert_eq!(names.of_other_number, of(0, 1).events);
         assert_eq!(of(0, 1).of_other_number, of(0, 8).events);
     }

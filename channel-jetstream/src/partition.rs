@@ -1,6 +1,7 @@
 //! One partition on JetStream: what its owner and its readers ask of the servers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::ErrorCode;
@@ -8,6 +9,7 @@ use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::Info;
 use millrace_channel::remote::{Entry, Owner, OwnerOptions, Servers};
 use millrace_channel::{Channel, ChannelError};
+use millrace_event::Timestamp;
 use millrace_event::http::Limits;
 
 use crate::connect::{Readers, jetstream};
@@ -43,6 +45,9 @@ pub(crate) struct Inner {
     pub(crate) fence: tokio::sync::Mutex<Fence>,
     pub(crate) batches: tokio::sync::Semaphore,
     pub(crate) replicas: usize,
+    /// Until when this process may count as the owner, in steady milliseconds: for ever where there are no
+    /// leases.
+    pub(crate) held_until: AtomicI64,
 }
 
 // === impl Partition ===
@@ -93,6 +98,15 @@ fn salt(names: &Names) -> u64 {
 // === impl Inner ===
 
 impl Inner {
+    /// Notes until when this process may count as the owner.
+    pub(crate) fn holds_until(&self, until: Timestamp) {
+        self.held_until.store(until.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.options.clock.steady().0 < self.held_until.load(Ordering::Relaxed)
+    }
+
     /// What stands at a number of the event stream.
     pub(crate) async fn stored(&self, sequence: u64) -> Result<Option<Raw>, ChannelError> {
         let query = serde_json::json!({ "seq": sequence });

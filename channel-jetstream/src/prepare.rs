@@ -75,6 +75,15 @@ pub(crate) async fn prepare(
     }
 }
 
+/// The stream of members and leases.
+pub(crate) async fn owners(context: &Context, names: &Names, options: &Options) -> Result<(), OpenError> {
+    let wanted = shape::owners(names, options);
+    match existing(context, &names.owners).await? {
+        Some(info) => refuse_other(&info.config, &wanted),
+        None => make(context, wanted).await.map(drop),
+    }
+}
+
 fn state_lost(names: &Names) -> OpenError {
     OpenError::StateLost {
         events: names.events.clone(),

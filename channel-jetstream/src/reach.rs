@@ -29,6 +29,10 @@ impl Servers for Reach {
         self.0.names.partitions
     }
 
+    fn is_held(&self) -> bool {
+        self.0.is_held()
+    }
+
     fn atomic_batch(&self) -> bool {
         true
     }

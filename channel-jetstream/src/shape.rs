@@ -18,6 +18,8 @@ const PARTITIONS: &str = "millrace-partitions";
 const PART_OF_STATE: u64 = 4;
 /// The least that the state may have.
 const LEAST_OF_STATE: u64 = 64 << 20;
+/// What members and leases may have.
+const BYTES_OF_OWNERS: u64 = 4 << 20;
 
 /// The stream of the events: nothing expires by itself, and a full one refuses.
 pub(crate) fn events(names: &Names, options: &Options) -> Config {
@@ -45,6 +47,19 @@ pub(crate) fn state(names: &Names, options: &Options) -> Config {
         subjects: vec![names.all_state()],
         max_messages_per_subject: 1,
         max_bytes: bytes(part.max(LEAST_OF_STATE)),
+        ..common(names, options)
+    }
+}
+
+/// The stream of members and leases: each goes by itself when it is not renewed.
+pub(crate) fn owners(names: &Names, options: &Options) -> Config {
+    Config {
+        name: names.owners.clone(),
+        description: Some(format!("Who serves the Millrace Broker {}", names.broker)),
+        subjects: vec![names.all_owners()],
+        max_messages_per_subject: 1,
+        max_bytes: bytes(BYTES_OF_OWNERS),
+        allow_message_ttl: true,
         ..common(names, options)
     }
 }
@@ -141,12 +156,19 @@ pub(crate) fn difference(is: &Config, wanted: &Config) -> Option<String> {
         "it acknowledges before it has written (persist_mode async)",
     );
     refuse(
-        is.allow_rollup || is.allow_message_ttl || is.allow_message_schedules || is.allow_message_counter,
+        is.allow_rollup
+            || (is.allow_message_ttl && !wanted.allow_message_ttl)
+            || is.allow_message_schedules
+            || is.allow_message_counter,
         "a producer could delete or replace messages in it (rollup, TTL, schedules or counters)",
     );
     refuse(
         !is.allow_atomic_publish,
         "it takes no atomic batches (allow_atomic)",
+    );
+    refuse(
+        wanted.allow_message_ttl && !is.allow_message_ttl,
+        "its messages have no time to live (allow_msg_ttl)",
     );
     (!found.is_empty()).then(|| found.join("; "))
 }

@@ -1,11 +1,14 @@
 //! All partitions of a Broker on JetStream, as one process reaches them: what anybody appends to and reads,
 //! and what can be claimed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use millrace_channel::Log;
 use millrace_channel::remote::{Client, Spread};
+use millrace_channel::{ChannelError, Log};
+use millrace_event::ObjectName;
 use millrace_event::http::Limits;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +93,7 @@ async fn part(
         fence: tokio::sync::Mutex::default(),
         batches: tokio::sync::Semaphore::new(BATCHES),
         replicas: events.config.num_replicas,
+        held_until: AtomicI64::new(i64::MAX),
     });
     let servers = Arc::new(Reach(inner.clone()));
     Ok(Part {
@@ -131,6 +135,19 @@ impl Streams {
     /// The numbers of the partitions.
     pub fn partitions(&self) -> std::ops::Range<u32> {
         0..self.parts.len() as u32
+    }
+
+    /// What all parts of each partition share.
+    pub(crate) fn inners(&self) -> Vec<Arc<Inner>> {
+        self.parts.iter().map(|part| part.inner.clone()).collect()
+    }
+
+    /// The Triggers that have a lane in a partition, whoever owns it.
+    pub async fn triggers(&self, partition: u32) -> Result<BTreeSet<ObjectName>, ChannelError> {
+        match self.parts.get(partition as usize) {
+            Some(part) => part.inner.store.triggers().await,
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// Takes a partition over.

@@ -19,8 +19,8 @@ pub mod work;
 
 pub use attempt::{Attempt, AttemptOutcome};
 pub use contract::{
-    AppendError, Change, Channel, ChannelError, Class, Durability, Ends, Forgotten, Guarantees, LaneProgress,
-    Log, Logs, Ownership, Progress, Reader, Usage,
+    AppendError, Change, Channel, ChannelError, Class, Durability, Elsewhere, Ends, Forgotten, Guarantees,
+    LaneProgress, Log, Logs, Ownership, Progress, Reader, Usage,
 };
 pub use lane::{EarlierFilter, Lane, LaneId, LaneSpec, LaneState};
 pub use parked::{Parked, ParkedQuery};

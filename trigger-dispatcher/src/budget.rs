@@ -173,7 +173,7 @@ impl Budget {
             let mut inner = lane.inner.lock();
             inner.flight.waits = false;
             serving.stir(&lane, &mut inner);
-            if inner.has_work() && !serving.is_stopped() {
+            if inner.has_work() && serving.may_begin() {
                 return;
             }
         }

@@ -144,7 +144,7 @@ async fn wait_for_room(
         () = room.instrument(serving.trigger_span(&lane.name)) => {}
         () = serving.stop.cancelled() => {}
     }
-    if !serving.is_stopped() && lane.inner.lock().go_on(job, serving.steady()) {
+    if serving.may_begin() && lane.inner.lock().go_on(job, serving.steady()) {
         return true;
     }
     give_back(serving, lane, job);

@@ -26,7 +26,7 @@ use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
 use crate::orphans;
-use crate::release::{Asked, Release};
+use crate::release::{Asked, Release, What};
 use crate::served::Served;
 use crate::serving::Common;
 use crate::watched::note_places;
@@ -152,7 +152,10 @@ impl Dispatcher {
                 },
                 Ok(()) = ownership.changed() => self.follow_ownership(&shutdown).await,
                 // Before the timers, which may always be due.
-                Some(asked) = self.releases.recv() => self.release_broker(asked),
+                Some(asked) = self.releases.recv() => match asked.what {
+                    What::Forget => self.release_broker(asked),
+                    What::LetGo { partition, drain } => self.let_go(asked, partition, drain),
+                },
                 mesh = again(self.unapplied.clone()) => {
                     self.unapplied = None;
                     self.apply(mesh, &shutdown).await;
@@ -176,7 +179,7 @@ impl Dispatcher {
 
     /// Ends serving a Broker that is forgotten, beside everything else. Its partitions are this process's no
     /// longer, so nothing serves them again.
-    fn release_broker(&mut self, Asked { broker, done }: Asked) {
+    fn release_broker(&mut self, Asked { broker, done, .. }: Asked) {
         let released: Vec<Served> = self
             .served
             .extract_if(|(of, _), _| *of == broker)
@@ -193,6 +196,20 @@ impl Dispatcher {
                 served.end(RELEASE_DRAIN).await;
             }
             metrics.forget(&broker);
+            // Whoever asked may have given up.
+            let _ = done.send(());
+        }));
+    }
+
+    /// Ends serving a partition that another process is to serve, beside everything else.
+    fn let_go(&mut self, Asked { broker, done, .. }: Asked, partition: u32, drain: Duration) {
+        self.parts.board.detach(&broker, partition);
+        self.parts.owned.lose(&broker, partition);
+        let served = self.served.remove(&(broker, partition));
+        drop(tokio::spawn(async move {
+            if let Some(served) = served {
+                served.end(drain).await;
+            }
             // Whoever asked may have given up.
             let _ = done.send(());
         }));

@@ -68,6 +68,7 @@ impl Served {
             workers: TaskTracker::new(),
             stop: CancellationToken::new(),
             stopped: AtomicBool::new(false),
+            was_unheld: AtomicBool::new(false),
             suspects_below,
             panics: Mutex::new(Panics::default()),
             began: common.clock.steady(),

@@ -82,6 +82,8 @@ pub(crate) struct Serving {
     pub(crate) stop: CancellationToken,
     /// The same, to be looked at for each event: the token takes a lock.
     pub(crate) stopped: AtomicBool,
+    /// Lanes have found that no attempt may begin.
+    pub(crate) was_unheld: AtomicBool,
     /// The highest position that may have been attempted before an unclean stop; 0 after a clean one.
     pub(crate) suspects_below: u64,
     /// Triggers without a lane here, because they were already gone when serving began.
@@ -211,6 +213,21 @@ impl Serving {
         self.stopped.load(Ordering::Acquire)
     }
 
+    /// Whether an attempt may begin now. Not while it is not certain that the partition still is this
+    /// process's: then lanes are looked at again once it is.
+    pub(crate) fn may_begin(&self) -> bool {
+        let is_held = self.channel.is_held();
+        if !is_held {
+            self.was_unheld.store(true, Ordering::Relaxed);
+        }
+        is_held && !self.is_stopped()
+    }
+
+    /// Whether attempts may begin again that could not before.
+    pub(crate) fn is_held_again(&self) -> bool {
+        self.channel.is_held() && self.was_unheld.swap(false, Ordering::Relaxed)
+    }
+
     /// The observer of events, if there is one.
     pub(crate) fn observer(&self) -> Option<&Observer> {
         self.common
@@ -243,9 +260,9 @@ impl Serving {
         self.wake_worker(lane, inner);
     }
 
-    /// Wakes a worker, or starts one, when there is something to take.
+    /// Wakes a worker, or starts one, when there is something to take and it may be taken.
     pub(crate) fn wake_worker(self: &Arc<Self>, lane: &Arc<Lane>, inner: &mut Inner) {
-        if !inner.has_work() || self.is_stopped() {
+        if !inner.has_work() || !self.may_begin() {
             return;
         }
         if inner.idle > 0 {

@@ -102,8 +102,12 @@ fn next(serving: &Arc<Serving>, lane: &Arc<Lane>, seat: &mut Seat) -> ControlFlo
     ControlFlow::Continue(job)
 }
 
-/// Takes something to attempt. If memory for it is short, the lane waits in line for memory.
+/// Takes something to attempt. If memory for it is short, the lane waits in line for memory. If the partition
+/// may be another process's by now, everything waits until that is known ([`look_over`](crate::dispatcher)).
 fn take(serving: &Arc<Serving>, lane: &Arc<Lane>, inner: &mut Inner) -> Option<Job> {
+    if !serving.may_begin() {
+        return None;
+    }
     let (budget, now) = (&serving.common.budget, serving.steady());
     let job = lane.take(inner, budget, now);
     if !inner.flight.waits {

@@ -27,11 +27,11 @@ pub(super) struct FoundEvent {
     pub(super) others: Vec<Record>,
 }
 
-/// Finds the event in one of the partitions, and says in which.
+/// Finds the event in one of the partitions, and says in which; `None`: it is in none of them.
 pub(super) async fn find(
     channels: &[Arc<dyn Channel>],
     asked: &Asked<'_>,
-) -> Result<(Arc<dyn Channel>, FoundEvent), Refused> {
+) -> Result<Option<(Arc<dyn Channel>, FoundEvent)>, Refused> {
     let mut found = Vec::new();
     for channel in channels {
         let records = find_in(&**channel, asked).await?;
@@ -43,21 +43,14 @@ pub(super) async fn find(
     let wanted = |(_, record): &(&Arc<dyn Channel>, Record)| {
         asked.position.is_none_or(|position| record.position == position)
     };
-    match found.iter().position(wanted) {
-        Some(index) => {
-            let (channel, record) = found.remove(index);
-            // Beside an older one all that were found are others.
-            found.truncate(OTHERS);
-            let others = found.into_iter().map(|(_, record)| record).collect();
-            Ok((channel.clone(), FoundEvent { record, others }))
-        }
-        None if found.is_empty() => Err(unknown(channels).await?),
-        None => Err(Refused::new(
-            StatusCode::NOT_FOUND,
-            "unknown-event",
-            "there are events of that id, but none at that position",
-        )),
-    }
+    let Some(index) = found.iter().position(wanted) else {
+        return Ok(None);
+    };
+    let (channel, record) = found.remove(index);
+    // Beside an older one all that were found are others.
+    found.truncate(OTHERS);
+    let others = found.into_iter().map(|(_, record)| record).collect();
+    Ok(Some((channel.clone(), FoundEvent { record, others })))
 }
 
 /// The events of one partition that may be meant, the newest first.
@@ -82,7 +75,18 @@ async fn find_in(channel: &dyn Channel, asked: &Asked<'_>) -> Result<Vec<Record>
 }
 
 /// There is none: says since when there would be one.
-async fn unknown(channels: &[Arc<dyn Channel>]) -> Result<Refused, Refused> {
+pub(super) async fn unknown(channels: &[Arc<dyn Channel>], asked: &Asked<'_>) -> Result<Refused, Refused> {
+    let anywhere = Asked {
+        position: None,
+        ..*asked
+    };
+    if asked.position.is_some() && find(channels, &anywhere).await?.is_some() {
+        return Ok(Refused::new(
+            StatusCode::NOT_FOUND,
+            "unknown-event",
+            "there are events of that id, but none at that position",
+        ));
+    }
     let mut first: Option<Record> = None;
     for channel in channels {
         let kept = first_kept(&**channel, channel.usage().oldest).await?;

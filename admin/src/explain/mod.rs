@@ -22,6 +22,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 use crate::Admin;
+use crate::elsewhere;
 use crate::refused::Refused;
 use view::Explained;
 
@@ -50,8 +51,9 @@ pub(crate) async fn show(
     })?;
     let (broker, _) = broker(&admin, &query.broker)?;
     let channels = admin.owned.of(&broker);
+    let elsewhere = elsewhere::refusal(&admin, [&broker]);
     if channels.is_empty() {
-        return Err(ChannelError::NotOwner.into());
+        return Err(elsewhere.unwrap_or_else(|| ChannelError::NotOwner.into()));
     }
     let position = query.position.as_deref().map(str::parse::<Position>).transpose();
     let position = position.map_err(|error| Refused::bad_query(error.to_string()))?;
@@ -62,7 +64,11 @@ pub(crate) async fn show(
         source: query.source.as_deref(),
         position,
     };
-    let (channel, found) = event::find(&channels, &asked).await?;
+    let (channel, found) = match (event::find(&channels, &asked).await?, elsewhere) {
+        (Some(found), _) => found,
+        (None, Some(elsewhere)) => return Err(elsewhere),
+        (None, None) => return Err(event::unknown(&channels, &asked).await?),
+    };
     let facts = facts::gather(&admin, &broker, &channel, &found.record, trigger.as_ref()).await?;
     Ok(Json(Explained::new(&broker, found, facts)))
 }

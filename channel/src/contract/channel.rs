@@ -42,6 +42,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
         1
     }
 
+    /// Whether attempts may begin: this process has proved lately that it owns the partition, so nobody else
+    /// has begun to. It may not know yet that it has lost it.
+    fn is_held(&self) -> bool {
+        true
+    }
+
     /// The broker's log.
     fn log(&self) -> &dyn Log;
 

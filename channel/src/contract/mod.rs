@@ -16,7 +16,7 @@ use millrace_event::ObjectName;
 pub use change::{Change, LaneProgress, Progress};
 pub use channel::{Channel, Forgotten, Usage};
 pub use log::{AppendError, Class, Durability, Ends, Guarantees, Log, Reader};
-pub use ownership::{Logs, Ownership};
+pub use ownership::{Elsewhere, Logs, Ownership};
 
 /// Why the channel could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,11 +22,16 @@ pub struct Logs {
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
     owned: Arc<RwLock<BTreeMap<ObjectName, ByNumber>>>,
+    elsewhere: Arc<RwLock<BTreeMap<ObjectName, Elsewhere>>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
 /// The owned partitions of one broker.
 type ByNumber = BTreeMap<u32, Arc<dyn Channel>>;
+
+/// The partitions of one broker that other processes own, with the owner in words; `None`: nobody has one
+/// now.
+pub type Elsewhere = BTreeMap<u32, Option<String>>;
 
 // === impl Logs ===
 
@@ -104,6 +109,21 @@ impl Ownership {
         let owned = self.owned.read();
         let now = owned.get(broker).and_then(|of| of.get(&channel.partition()));
         now.is_some_and(|now| Arc::ptr_eq(now, channel))
+    }
+
+    /// The partitions of a broker that this process does not own, as it knows it; none where it owns all.
+    pub fn elsewhere(&self, broker: &ObjectName) -> Elsewhere {
+        self.elsewhere.read().get(broker).cloned().unwrap_or_default()
+    }
+
+    /// Notes who owns what this process does not.
+    pub fn set_elsewhere(&self, broker: &ObjectName, partitions: Elsewhere) {
+        let mut elsewhere = self.elsewhere.write();
+        if partitions.is_empty() {
+            elsewhere.remove(broker);
+        } else {
+            elsewhere.insert(broker.clone(), partitions);
+        }
     }
 
     /// All owned partitions, in order of the brokers' names and of their numbers.

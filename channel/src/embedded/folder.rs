@@ -1,7 +1,7 @@
 //! The data folder on disk: its format, its lock, and where each broker's files are.
 //!
 //! ```text
-//! FORMAT  LOCK  ballast  sources.db
+//! FORMAT  LOCK  ballast  member  sources.db
 //! brokers/<namespace>/<name>/state.db
 //! brokers/<namespace>/<name>/log/
 //! brokers/<namespace>/<name>/history/

@@ -28,6 +28,10 @@ impl Channel for Owner {
         self.servers.partitions()
     }
 
+    fn is_held(&self) -> bool {
+        self.servers.is_held()
+    }
+
     fn log(&self) -> &dyn Log {
         &self.log
     }

@@ -21,6 +21,11 @@ pub trait Servers: Send + Sync + fmt::Debug {
         1
     }
 
+    /// Whether this process may still count as the owner, by its own clock.
+    fn is_held(&self) -> bool {
+        true
+    }
+
     /// Whether the events of one append are stored all or none.
     fn atomic_batch(&self) -> bool;
 

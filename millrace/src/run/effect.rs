@@ -60,6 +60,9 @@ pub(crate) struct Parts {
     /// A Broker whose state is gone begins anew at its oldest event.
     #[cfg(any(feature = "jetstream", feature = "kafka"))]
     pub(crate) rebuild_state: bool,
+    /// What other processes of the same Broker are told of this one.
+    #[cfg(feature = "jetstream")]
+    pub(crate) myself: super::remote::Myself,
 }
 
 /// The right to change which Brokers there are.
@@ -81,6 +84,10 @@ impl Effect {
                 parts.desired.subscribe(),
                 parts.rebuild_state,
                 parts.connector.guard().clone(),
+                #[cfg(feature = "jetstream")]
+                parts.release.clone(),
+                #[cfg(feature = "jetstream")]
+                parts.myself,
             ),
             store: Arc::new(parts.store),
             logs: parts.logs,

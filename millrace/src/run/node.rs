@@ -121,6 +121,8 @@ impl Node {
             admitted,
             #[cfg(any(feature = "jetstream", feature = "kafka"))]
             rebuild_state: config.rebuild_state,
+            #[cfg(feature = "jetstream")]
+            myself: super::remote::Myself::new(&config.data, front.addresses().admin_url()),
         });
         Ok(Self {
             front,

@@ -5,11 +5,15 @@
 //! the lanes, as for every Broker: the log is known only when the dispatcher has a lane for each Trigger.
 
 mod away;
+#[cfg(feature = "jetstream")]
+mod member;
 mod on;
 #[cfg(feature = "kafka")]
 mod on_kafka;
 #[cfg(feature = "jetstream")]
 mod settings;
+#[cfg(feature = "jetstream")]
+mod sharing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,13 +24,21 @@ use millrace_delivery::guard::Guard;
 use millrace_delivery::servers::{Unfit, judge};
 use millrace_event::ObjectName;
 use millrace_model::{Broker, Mesh};
+#[cfg(feature = "jetstream")]
+use millrace_trigger_dispatcher::Release;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+#[cfg(feature = "kafka")]
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use away::Away;
-use on::{Ended, On, Opened};
+#[cfg(feature = "jetstream")]
+pub(crate) use member::Myself;
+#[cfg(feature = "kafka")]
+use on::{Ended, Whole};
+use on::{On, Opened};
 
 /// What the names of streams and topics begin with.
 const MESH: &str = "millrace";
@@ -36,6 +48,7 @@ const FIRST_TRY: Duration = Duration::from_secs(15);
 /// The pauses between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How often it is looked whether the lanes are there.
+#[cfg(feature = "kafka")]
 const LANES: Duration = Duration::from_millis(50);
 
 /// All of them.
@@ -48,6 +61,12 @@ pub(super) struct Remote {
     rebuild_state: bool,
     /// Where connections may lead.
     guard: Guard,
+    /// Ends the serving of partitions that another process is to serve.
+    #[cfg(feature = "jetstream")]
+    release: Release,
+    /// This process, as others are to know it.
+    #[cfg(feature = "jetstream")]
+    myself: Arc<Myself>,
     /// The process is about to end.
     ending: CancellationToken,
     kept: tokio::sync::Mutex<HashMap<ObjectName, Kept>>,
@@ -74,6 +93,13 @@ struct Looking {
     name: ObjectName,
     on: On,
     guard: Guard,
+    #[cfg(feature = "jetstream")]
+    release: Release,
+    #[cfg(feature = "jetstream")]
+    myself: Arc<Myself>,
+    /// The process is about to end, or the Broker is.
+    #[cfg(feature = "jetstream")]
+    ending: CancellationToken,
     stop: CancellationToken,
     tried: watch::Sender<bool>,
 }
@@ -87,6 +113,8 @@ impl Remote {
         desired: watch::Receiver<Arc<Mesh>>,
         rebuild_state: bool,
         guard: Guard,
+        #[cfg(feature = "jetstream")] release: Release,
+        #[cfg(feature = "jetstream")] myself: Myself,
     ) -> Self {
         Self {
             logs,
@@ -94,6 +122,10 @@ impl Remote {
             desired,
             rebuild_state,
             guard,
+            #[cfg(feature = "jetstream")]
+            release,
+            #[cfg(feature = "jetstream")]
+            myself: Arc::new(myself),
             ending: CancellationToken::new(),
             kept: tokio::sync::Mutex::default(),
         }
@@ -141,6 +173,12 @@ impl Remote {
             name: broker.name.clone(),
             on,
             guard: self.guard.clone(),
+            #[cfg(feature = "jetstream")]
+            release: self.release.clone(),
+            #[cfg(feature = "jetstream")]
+            myself: self.myself.clone(),
+            #[cfg(feature = "jetstream")]
+            ending: ending.clone(),
             stop: stop.clone(),
             tried,
         };
@@ -205,7 +243,7 @@ impl Looking {
                 Ok(opened) => {
                     said.clear();
                     pause = PAUSES.0;
-                    if !self.serve(opened, &until).await {
+                    if !self.serve_any(opened, &until).await {
                         break;
                     }
                 }
@@ -225,16 +263,49 @@ impl Looking {
         let (guard, (servers, port)) = (self.guard.clone(), self.on.servers());
         let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers, port));
         judged.await.map_err(|error| error.to_string())??;
-        self.on.open(until).await
+        self.on
+            .open(
+                until,
+                #[cfg(feature = "jetstream")]
+                &self.myself,
+            )
+            .await
     }
 
     fn put_off(&self, reason: &str) {
         self.logs.insert(self.name.clone(), Arc::new(Away::new(reason)));
     }
 
+    /// Serves an open channel until it cannot go on; whether it is to be opened again.
+    async fn serve_any(&self, opened: Opened, until: &CancellationToken) -> bool {
+        // What this build has not it does not open.
+        #[cfg(not(feature = "kafka"))]
+        let _ = until;
+        match opened {
+            #[cfg(feature = "jetstream")]
+            Opened::Shared(streams, members) => {
+                use sharing::{End, Sharing};
+
+                tracing::info!(
+                    durability = streams.durability().as_str(),
+                    partitions = streams.partitions().end,
+                    "the broker's channel on the servers is open"
+                );
+                let end = Sharing::new(self, *streams, members).run().await;
+                if end == End::Lost {
+                    self.put_off("the servers have lost events; the channel is opened anew");
+                }
+                end == End::Lost
+            }
+            #[cfg(feature = "kafka")]
+            Opened::Whole(whole) => self.serve(whole, until).await,
+        }
+    }
+
     /// Serves the partitions for as long as all of them are ours; whether they are to be opened again.
-    async fn serve(&self, opened: Opened, until: &CancellationToken) -> bool {
-        let Opened {
+    #[cfg(feature = "kafka")]
+    async fn serve(&self, opened: Whole, until: &CancellationToken) -> bool {
+        let Whole {
             log,
             channels,
             durability,
@@ -290,6 +361,7 @@ impl Looking {
         }
     }
 
+    #[cfg(feature = "kafka")]
     fn lose(&self, channels: &[Arc<dyn Channel>]) {
         for channel in channels {
             self.owned.lose(&self.name, channel.partition());
@@ -298,6 +370,7 @@ impl Looking {
 
     /// Waits until each Trigger that is to be served has a lane in each partition: an event that is let in
     /// finds all of them.
+    #[cfg(feature = "kafka")]
     async fn lanes_of(&self, channels: &[Arc<dyn Channel>]) {
         for channel in channels {
             while !self.has_lanes(channel).await {
@@ -306,17 +379,25 @@ impl Looking {
         }
     }
 
+    /// Whether each Trigger that is to be served has a lane in an owned partition.
     async fn has_lanes(&self, channel: &Arc<dyn Channel>) -> bool {
         let lanes = channel.lanes().await.unwrap_or_default();
+        self.wants()
+            .all(|wanted| lanes.iter().any(|lane| lane.trigger == wanted))
+    }
+
+    /// The Triggers that are to be served.
+    fn wants(&self) -> impl Iterator<Item = ObjectName> {
         let mesh = self.desired.borrow().clone();
-        let mut triggers = mesh.triggers.values();
-        triggers.all(|trigger| {
-            trigger.broker != self.name || lanes.iter().any(|lane| lane.trigger == trigger.name)
-        })
+        let all = mesh.triggers.values();
+        let wanted = all.filter(|trigger| trigger.broker == self.name);
+        let names: Vec<_> = wanted.map(|trigger| trigger.name.clone()).collect();
+        names.into_iter()
     }
 }
 
 /// How the first of them ended. One that panicked has told so, and everything is opened anew.
+#[cfg(feature = "kafka")]
 async fn first_of(tended: &mut JoinSet<Ended>) -> Ended {
     match tended.join_next().await {
         Some(Ok(ended)) => ended,

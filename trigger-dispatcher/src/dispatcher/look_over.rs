@@ -11,16 +11,17 @@ use crate::serving::Serving;
 /// An attempt that takes longer than this is written down.
 const WRITTEN_DOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// Writes long attempts down, lets lanes fetch what they had no memory for, and drops queues that stand still
-/// while memory is short.
+/// Writes long attempts down, lets lanes fetch what they had no memory for, wakes lanes that could not
+/// begin anything, and drops queues that stand still while memory is short.
 pub(super) fn lanes(serving: &Arc<Serving>, now: Timestamp, is_tight: bool) {
     let then = now.before(WRITTEN_DOWN_AFTER);
+    let is_held_again = serving.is_held_again();
     let lanes: Vec<_> = serving.routes.lock().lanes.values().cloned().collect();
     for lane in lanes {
         let mut inner = lane.inner.lock();
         lane.write_down_open(&mut inner, then, now);
         // Memory that other lanes gave back wakes nobody.
-        if inner.dirty || inner.wants_due(&serving.common.budget) {
+        if inner.dirty || is_held_again || inner.wants_due(&serving.common.budget) {
             serving.stir(&lane, &mut inner);
         }
         let still = is_tight && inner.stands_still_since(then);

@@ -1,14 +1,19 @@
 //! On which servers a Broker's channel is, and what it is once it is open there: the same for all.
 
+#[cfg(feature = "kafka")]
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "kafka")]
 use millrace_channel::{Channel, Log};
 use millrace_delivery::guard::Guard;
 use millrace_model::{Backend, Broker, MissingSecret};
 use tokio_util::sync::CancellationToken;
+#[cfg(feature = "kafka")]
 use tracing::Instrument as _;
 
+#[cfg(feature = "jetstream")]
+use super::member::Myself;
 #[cfg(feature = "kafka")]
 use super::on_kafka;
 #[cfg(feature = "jetstream")]
@@ -28,7 +33,21 @@ pub(super) enum On {
 }
 
 /// A channel that is open.
-pub(super) struct Opened {
+pub(super) enum Opened {
+    /// Whose partitions several processes share: nothing is taken over yet.
+    #[cfg(feature = "jetstream")]
+    Shared(
+        Box<millrace_channel_jetstream::Streams>,
+        millrace_channel_jetstream::Members,
+    ),
+    /// Of which this process owns all.
+    #[cfg(feature = "kafka")]
+    Whole(Whole),
+}
+
+/// A channel of which this process owns all partitions.
+#[cfg(feature = "kafka")]
+pub(super) struct Whole {
     /// What anybody appends to and reads.
     pub(super) log: Arc<dyn Log>,
     /// What the dispatcher serves, by partition.
@@ -40,9 +59,11 @@ pub(super) struct Opened {
 }
 
 /// Looks after something until it is asked to end, or cannot go on.
+#[cfg(feature = "kafka")]
 pub(super) type Tended = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// Why a channel is not looked after any more.
+#[cfg(feature = "kafka")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The process asked for it.
@@ -105,53 +126,41 @@ impl On {
         }
     }
 
-    /// Opens the channel, and takes all partitions over. What looks after them ends with `until`.
-    pub(super) async fn open(&self, until: &CancellationToken) -> Result<Opened, String> {
+    /// Opens the channel; takes it over where one process owns it all. What looks after it ends with `until`.
+    pub(super) async fn open(
+        &self,
+        until: &CancellationToken,
+        #[cfg(feature = "jetstream")] myself: &Arc<Myself>,
+    ) -> Result<Opened, String> {
+        #[cfg(not(feature = "kafka"))]
+        let _ = until;
         match self {
             #[cfg(feature = "jetstream")]
             Self::JetStream(options) => {
-                use millrace_channel_jetstream::{Partition, Streams};
+                use millrace_channel_jetstream::{Members, Streams};
 
                 let opened = Streams::open((**options).clone()).await;
                 let streams = opened.map_err(|error| error.to_string())?;
-                let mut partitions = Vec::new();
-                for number in streams.partitions() {
-                    let claimed = streams.claim(number).await;
-                    partitions.push(claimed.map_err(|error| error.to_string())?);
-                }
-                let (log, durability) = (streams.log(), streams.durability().as_str());
-                let channels = partitions.iter().map(Partition::channel).collect();
-                let mut tended: Vec<Tended> = Vec::new();
-                for partition in partitions {
-                    let until = until.clone();
-                    tended.push(Box::pin(
-                        async move { partition.tend(&until).await.into() }.in_current_span(),
-                    ));
-                }
-                let until = until.clone();
-                tended.push(Box::pin(
-                    async move { streams.tend(&until).await.into() }.in_current_span(),
-                ));
-                Ok(Opened {
-                    log,
-                    channels,
-                    durability,
-                    tended,
-                })
+                let myself = myself.clone();
+                let about = tokio::task::spawn_blocking(move || myself.about());
+                let about = about.await.map_err(|error| error.to_string())?;
+                let joined = Members::join(&streams, about).await;
+                let members = joined.map_err(|error| error.to_string())?;
+                Ok(Opened::Shared(Box::new(streams), members))
             }
             #[cfg(feature = "kafka")]
             Self::Kafka(options) => {
                 let opened = millrace_channel_kafka::Partition::open((**options).clone()).await;
                 let partition = opened.map_err(|error| error.to_string())?;
                 let until = until.clone();
-                Ok(Opened {
+                Ok(Opened::Whole(Whole {
                     log: partition.log(),
                     channels: vec![partition.channel()],
                     durability: partition.durability().as_str(),
                     tended: vec![Box::pin(
                         async move { partition.tend(&until).await.into() }.in_current_span(),
                     )],
-                })
+                }))
             }
             Self::Nowhere(why) => Err(why.clone()),
         }
@@ -159,18 +168,6 @@ impl On {
 }
 
 // === impl Ended ===
-
-#[cfg(feature = "jetstream")]
-impl From<millrace_channel_jetstream::Ended> for Ended {
-    fn from(ended: millrace_channel_jetstream::Ended) -> Self {
-        use millrace_channel_jetstream::Ended as Of;
-        match ended {
-            Of::Asked => Self::Asked,
-            Of::Lost => Self::Lost,
-            Of::TakenOver => Self::TakenOver,
-        }
-    }
-}
 
 #[cfg(feature = "kafka")]
 impl From<millrace_channel_kafka::Ended> for Ended {
