@@ -145,6 +145,84 @@ async fn a_producer_needs_a_policy_that_names_it_and_whose_filters_hold() -> any
 }
 
 #[tokio::test]
+async fn filters_of_every_dialect_decide_about_events_of_every_mode() -> anyhow::Result<()> {
+    let mut access = Access::new()?;
+    let operator = access.token("operator", &["--admin-role", "read"]).await?;
+    // Of each, what passes and what does not.
+    let rows = [
+        ("exact: {type: paid}", ("paid", "/eu/a"), ("unpaid", "/eu/a")),
+        ("prefix: {source: /eu/}", ("t", "/eu/a"), ("t", "/us/eu/a")),
+        (
+            "suffix: {type: .paid}",
+            ("order.paid", "/s"),
+            ("order.paid.v2", "/s"),
+        ),
+        (
+            "cesql: \"source LIKE '/eu/%' AND type != 'test'\"",
+            ("t", "/eu/a"),
+            ("test", "/eu/a"),
+        ),
+        ("jsonpath: {$.paid: true}", ("yes", "/s"), ("no", "/s")),
+        (
+            "all: [{prefix: {source: /eu/}}, {exact: {type: t}}]",
+            ("t", "/eu/a"),
+            ("t", "/us/a"),
+        ),
+        (
+            "any: [{prefix: {source: /eu/}}, {exact: {type: t}}]",
+            ("t", "/us/a"),
+            ("x", "/us/a"),
+        ),
+        ("not: {exact: {type: test}}", ("t", "/s"), ("test", "/s")),
+    ];
+    let (mut documents, mut tokens) = (Documents::broker().text().to_owned(), Vec::new());
+    for (filter, ..) in &rows {
+        let name = filter.split(':').next().unwrap_or_default();
+        tokens.push(access.token(name, &["--broker", "*"]).await?);
+        let (to, from) = (
+            broker("default"),
+            format!("{{sub: 'system:millrace:token:{name}'}}"),
+        );
+        let spec = format!("{{to: [{to}], from: [{from}], filters: [{{{filter}}}]}}");
+        documents.push_str(&policy(name, &spec));
+    }
+    let mesh = mesh(&access, &documents).await?;
+    let event = |(kind, source): (&str, &str)| {
+        Event::new("1", kind)
+            .with("source", source)
+            .data("application/json", json!({"paid": kind == "yes"}).to_string())
+    };
+    for ((filter, good, bad), token) in rows.iter().zip(&tokens) {
+        let (good, bad) = (event(*good), event(*bad));
+        for (mut message, refused) in [
+            (good.binary(), None),
+            (bad.binary(), Some(Value::Null)),
+            (good.structured(), None),
+            (bad.structured(), Some(Value::Null)),
+            (Event::batch(&[good.clone(), good.clone()]), None),
+            (Event::batch(&[good.clone(), good, bad]), Some(json!("[2]"))),
+        ] {
+            let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+            message.headers.push(bearer);
+            let answer = Client::new(mesh.listen()).post("/shop/default", &message).await?;
+            let status = if refused.is_some() { 403 } else { 202 };
+            assert_eq!(answer.status, status, "{filter}: {message:?}");
+            if let Some(field) = refused {
+                let problem = answer.json()?;
+                let told = (&problem["code"], &problem["field"]);
+                assert_eq!(told, (&json!("no-policy-allows"), &field), "{filter}");
+            }
+        }
+    }
+    // What was refused is not stored, nor what came with it.
+    let brokers = ask(&mesh, &operator, &Method::GET, "/api/v1/brokers")
+        .await?
+        .json()?;
+    assert_eq!(brokers[0]["head"], rows.len() * 4, "{brokers}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_sends_within_the_mesh_is_asked_about_too() -> anyhow::Result<()> {
     let (mut access, sink) = (Access::new()?, Sink::start().await?);
     let till = access

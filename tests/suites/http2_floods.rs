@@ -55,6 +55,7 @@ impl Secured {
         let pair = authority.server("server")?;
         let mesh = Setup::new(Documents::broker().text())?
             .args(&pair.listening())
+            .args(&["--admin-listen-tls", "127.0.0.1:0"])
             .start()
             .await?;
         Ok(Self {
@@ -66,16 +67,20 @@ impl Secured {
     }
 
     async fn frames(&self) -> anyhow::Result<Frames> {
-        let mut frames = Frames(tls::connect(self.listen, &self.authority, &["h2"]).await?);
+        self.frames_to(self.listen).await
+    }
+
+    async fn frames_to(&self, address: SocketAddr) -> anyhow::Result<Frames> {
+        let mut frames = Frames(tls::connect(address, &self.authority, &["h2"]).await?);
         frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         frames.send(&frame(SETTINGS, 0, 0, &[])).await?;
         Ok(frames)
     }
 
-    /// Waits until so many connections have been ended for this reason.
-    async fn until_counted(&self, reason: &str, count: u64) -> anyhow::Result<()> {
+    /// Waits until so many connections to this listener have been ended for this reason.
+    async fn until_counted(&self, listener: &str, reason: &str, count: u64) -> anyhow::Result<()> {
         let name =
-            format!("millrace_http_connections_abused_total{{listener=\"ingress\",reason=\"{reason}\"}} ");
+            format!("millrace_http_connections_abused_total{{listener=\"{listener}\",reason=\"{reason}\"}} ");
         wait_until(&format!("{count} ended by {reason}"), || async {
             let answer = self.mesh.admin().ask(&Method::GET, "/metrics").await?;
             let text = String::from_utf8(answer.body.to_vec())?;
@@ -144,6 +149,17 @@ fn literal(block: &mut Vec<u8>, name: &str, value: &str) {
         block.push(u8::try_from(text.len()).unwrap_or_default());
         block.extend(text.as_bytes());
     }
+}
+
+/// A header that does not end.
+fn endless() -> Vec<u8> {
+    let mut bytes = frame(HEADERS, 0, 1, &block("endless"));
+    let mut piece = Vec::new();
+    literal(&mut piece, "x", "y");
+    for _ in 0..10_000 {
+        bytes.extend(frame(CONTINUATION, 0, 1, &piece));
+    }
+    bytes
 }
 
 /// The header block of a POST of an event, in HPACK without a table.
@@ -220,17 +236,10 @@ async fn floods_end_their_connection_and_are_counted() -> anyhow::Result<()> {
     let _ = rapid.send(&bytes).await;
     rapid.end().await?;
 
-    // A header that does not end.
-    let mut endless = secured.frames().await?;
-    let mut bytes = frame(HEADERS, 0, 1, &block("endless"));
-    let mut piece = Vec::new();
-    literal(&mut piece, "x", "y");
-    for _ in 0..10_000 {
-        bytes.extend(frame(CONTINUATION, 0, 1, &piece));
-    }
-    let _ = endless.send(&bytes).await;
-    endless.end().await?;
-    secured.until_counted("flood", 2).await?;
+    let mut unfinished = secured.frames().await?;
+    let _ = unfinished.send(&endless()).await;
+    unfinished.end().await?;
+    secured.until_counted("ingress", "flood", 2).await?;
 
     // The connection beside them is served on.
     beside
@@ -257,6 +266,37 @@ async fn floods_end_their_connection_and_are_counted() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_flood_of_the_admin_listener_ends_its_connection_alone() -> anyhow::Result<()> {
+    let secured = Secured::start().await?;
+    let admin = secured.mesh.address("adminTls")?;
+    let mut beside = secured.frames_to(admin).await?;
+    let mut unfinished = secured.frames_to(admin).await?;
+    // The server may close while we still write.
+    let _ = unfinished.send(&endless()).await;
+    unfinished.end().await?;
+    secured.until_counted("admin", "flood", 1).await?;
+    secured.until_counted("ingress", "flood", 0).await?;
+
+    // The connection beside it is served on. :method GET and :scheme https are in the static table.
+    let mut health = vec![0x82, 0x87];
+    literal(&mut health, ":path", "/healthz");
+    literal(&mut health, ":authority", &admin.to_string());
+    beside
+        .send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &health))
+        .await?;
+    loop {
+        let Some(frame) = beside.next().await? else {
+            anyhow::bail!("it was closed too");
+        };
+        if frame.kind == HEADERS && frame.stream == 1 {
+            // `:status 200` of the static table.
+            assert_eq!(frame.payload.first(), Some(&0x88), "{:?}", frame.payload);
+            return Ok(());
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_cancels_nearly_everything_loses_the_connection() -> anyhow::Result<()> {
     let secured = Secured::start().await?;
     let mut patient = secured.frames().await?;
@@ -280,6 +320,6 @@ async fn who_cancels_nearly_everything_loses_the_connection() -> anyhow::Result<
             .await;
     }
     patient.end().await?;
-    secured.until_counted("resets", 1).await?;
+    secured.until_counted("ingress", "resets", 1).await?;
     Ok(())
 }

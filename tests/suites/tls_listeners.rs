@@ -3,9 +3,10 @@
 //! nothing.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -100,7 +101,7 @@ impl Secured {
         command
             .args(["-verify_return_error"])
             .args(flags)
-            .stdin(std::process::Stdio::null());
+            .stdin(Stdio::null());
         Ok(command.output()?)
     }
 
@@ -177,6 +178,21 @@ async fn old_versions_and_strangers_are_refused_and_counted() -> anyhow::Result<
             "{version}: {said}"
         );
     }
+    // Ciphers that prove or hide nothing, are broken, have no forward secrecy, or a MAC of old.
+    for cipher in [
+        "aNULL:eNULL",
+        "RC4:3DES:CAMELLIA",
+        "AES128-SHA",
+        "ECDHE-ECDSA-AES128-SHA",
+    ] {
+        let weak = format!("{cipher}:@SECLEVEL=0");
+        let output = secured.openssl(&["-tls1_2", "-cipher", &weak])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !output.status.success() && said.contains("alert handshake failure"),
+            "{cipher}: {said}"
+        );
+    }
     // A certificate of an authority that nobody named, and http where https is spoken.
     let other = tempfile::tempdir()?;
     let stranger = Authority::make(other.path(), "other")?.client("stranger", &[])?;
@@ -196,6 +212,27 @@ async fn old_versions_and_strangers_are_refused_and_counted() -> anyhow::Result<
     })
     .await?;
     assert_eq!(secured.curl("after", &[])?, "202 2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_negotiates_anew() -> anyhow::Result<()> {
+    let secured = Secured::start(&[]).await?;
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-connect", &secured.listen()?.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // It ends at the end of its input, so that stays open until the refusal has ended it.
+    let mut input = client.stdin.take().context("no input")?;
+    input.write_all(b"R\n")?;
+    let output = client.wait_with_output()?;
+    drop(input);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    for words in ["RENEGOTIATING", "no renegotiation"] {
+        ensure!(said.contains(words), "{words}: {said}");
+    }
     Ok(())
 }
 
