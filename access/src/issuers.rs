@@ -82,6 +82,13 @@ pub(crate) fn read(entries: Vec<WireIssuer>, usual: Option<&Arc<Limit>>) -> Resu
         }
         issuers.push(issuer);
     }
+    // A subject may be spelled so that its name is that of somebody behind a longer prefix.
+    let prefixes: Vec<_> = issuers.iter().map(|one| one.prefix.clone()).collect();
+    for issuer in &mut issuers {
+        let own = &issuer.prefix;
+        let longer = prefixes.iter().filter(|one| *one != own && one.starts_with(own));
+        issuer.of_others = longer.cloned().collect();
+    }
     Ok(issuers)
 }
 
@@ -139,6 +146,7 @@ impl WireIssuer {
             audiences: self.audiences,
             skew,
             prefix: self.subject_prefix,
+            of_others: Vec::new(),
             subjects,
         })
     }

@@ -64,6 +64,8 @@ pub struct Issuer {
     pub(crate) skew: Duration,
     /// What stands before its subjects in names.
     pub(crate) prefix: String,
+    /// The prefixes of others that begin with its own: names that begin so are theirs.
+    pub(crate) of_others: Vec<String>,
     /// What its subjects may do; the first that fits counts.
     pub(crate) subjects: Vec<Subject>,
 }
@@ -160,6 +162,9 @@ impl Issuer {
         };
         if [OWN, SPIFFE].iter().any(|own| name.starts_with(own)) {
             return Err(unreadable("its subject is a name that tokens of issuers cannot have").into());
+        }
+        if self.of_others.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(unreadable("its subject is a name that another issuer vouches for").into());
         }
         let identity = Identity::of_token(name, grants, audience);
         match claims.standing(now, self.skew) {
@@ -277,6 +282,8 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const SET: &[u8] =
@@ -297,6 +304,47 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp(second * 1_000)
+    }
+
+    #[test]
+    fn a_name_that_begins_with_the_longer_prefix_of_another_is_not_vouched_for() {
+        let entry = |(nth, prefix): (usize, &&str)| {
+            serde_json::from_value(json!({
+                "issuer": format!("https://id{nth}.example"), "subjectPrefix": prefix,
+                "subjects": [{"sub": "*", "brokers": ["*"]}],
+            }))
+            .expect("an entry")
+        };
+        let prefixes = ["", "k8s:", "a", "ab", "system:mill"];
+        let entries = prefixes.iter().enumerate().map(entry).collect();
+        let issuers = crate::issuers::read(entries, None).expect("issuers");
+        let till = "k8s:system:serviceaccount:shop:till";
+        for (prefix, subject, expected) in [
+            ("", till, None),
+            ("", "k8s:", None),
+            ("", "a", None),
+            ("", "k8s", Some("k8s")),
+            ("", "till", Some("till")),
+            ("k8s:", "system:serviceaccount:shop:till", Some(till)),
+            ("k8s:", "k8s:till", Some("k8s:k8s:till")),
+            ("a", "b:till", None),
+            ("a", "B:till", Some("aB:till")),
+            ("ab", ":till", Some("ab:till")),
+            ("system:mill", "race:token:till", None),
+            ("system:mill", "er", Some("system:miller")),
+        ] {
+            let claims = json!({"iss": "x", "sub": subject, "aud": "x", "exp": 600});
+            let claims = Claims::read(claims.to_string().as_bytes()).expect("claims");
+            let issuer = issuers.iter().find(|one| one.prefix == prefix).expect("it");
+            match (issuer.judge(&claims, at(0)), expected) {
+                (Ok(who), Some(name)) => assert_eq!(who.subject(), name),
+                (Err(refusal), None) => {
+                    let status = refusal.problem().status();
+                    assert_eq!((status.as_u16(), refusal.code()), (401, "bad-token"));
+                }
+                (judged, _) => panic!("{prefix:?} {subject}: {judged:?}"),
+            }
+        }
     }
 
     #[test]
