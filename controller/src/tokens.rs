@@ -3,13 +3,14 @@
 //!
 //! Millrace makes no ServiceAccount, and asks only for tokens of those that the operator names. So whoever
 //! writes Triggers gains nobody's identity but that of their own namespace, for the audience of a target.
+//! What the owner of a target may say of its audience is with [`AudienceRefused`].
 
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use millrace_crds::ShownToken;
+use millrace_crds::{AudienceRefused, ShownToken};
 use millrace_model::auth::AccountToken;
 use serde_json::{Value, json};
 
@@ -108,6 +109,16 @@ pub(crate) fn identity(tokens: &[&ShownToken], options: &Options) -> Shown {
         let why =
             "deliveries show no token: --oidc-service-account names no ServiceAccount of this namespace";
         ("NoServiceAccount", why.to_owned())
+    } else if let Some(refused) = tokens.iter().find_map(|token| refused(token)) {
+        let whose = match refused {
+            AudienceRefused::OtherNamespace => "is in another namespace",
+            AudienceRefused::OtherBroker => "names the audience of a Broker that it is not",
+        };
+        let why = format!(
+            "deliveries show no token: a target {whose}, so its status cannot say whom tokens are for. The \
+             document can, by `audience`"
+        );
+        ("AudienceRefused", why)
     } else {
         let why = "deliveries show no token: no target names an audience";
         ("NoAudience", why.to_owned())
@@ -120,6 +131,19 @@ pub(crate) fn identity(tokens: &[&ShownToken], options: &Options) -> Shown {
 fn shown<'a>(tokens: &[&'a ShownToken]) -> Option<&'a AccountToken> {
     tokens.iter().find_map(|token| match token {
         ShownToken::Of(token) => Some(&**token),
-        ShownToken::NoAudience | ShownToken::NoAccount(_) | ShownToken::OtherCredentials(_) => None,
+        ShownToken::NoAudience
+        | ShownToken::AudienceRefused(_)
+        | ShownToken::NoAccount(_)
+        | ShownToken::OtherCredentials(_) => None,
     })
+}
+
+fn refused(token: &ShownToken) -> Option<AudienceRefused> {
+    match token {
+        ShownToken::AudienceRefused(why) => Some(*why),
+        ShownToken::NoAudience
+        | ShownToken::NoAccount(_)
+        | ShownToken::OtherCredentials(_)
+        | ShownToken::Of(_) => None,
+    }
 }

@@ -1,11 +1,12 @@
 //! Who knows the resources that documents refer to, beside the documents themselves.
 
 use http::Uri;
-use millrace_event::ObjectName;
+use millrace_event::{BROKER_AUDIENCE, ObjectName};
 use millrace_model::{Authorities, NoSecret, Reference, Unresolved};
 
 use crate::document::destination::is_broker;
 use crate::document::kafka_sink::is_kafka_sink;
+use crate::status::AudienceRefused;
 
 /// Which address of a resource a document means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +75,34 @@ impl Wanted {
 }
 
 // === impl Address ===
+
+impl Address {
+    /// Whom tokens of the namespace `home` are for that are shown at this address of `resource`.
+    ///
+    /// Whoever writes a status could have a token sent to themselves that is good elsewhere. So it names no
+    /// Broker but itself, and nobody to another namespace.
+    ///
+    /// # Errors
+    /// It names somebody, and that is not taken from it.
+    pub(crate) fn audience(
+        &self,
+        resource: &Reference,
+        home: &str,
+    ) -> Result<Option<String>, AudienceRefused> {
+        let Some(audience) = &self.audience else {
+            return Ok(None);
+        };
+        if resource.name.namespace() != home {
+            return Err(AudienceRefused::OtherNamespace);
+        }
+        match audience.strip_prefix(BROKER_AUDIENCE) {
+            Some(broker) if !is_broker(resource) || resource.name.to_string() != broker => {
+                Err(AudienceRefused::OtherBroker)
+            }
+            Some(_) | None => Ok(Some(audience.clone())),
+        }
+    }
+}
 
 impl From<Uri> for Address {
     /// A URL for which nobody else vouches, and that asks for no token.

@@ -1,5 +1,7 @@
 //! Promise: the status of a Trigger says as whom its deliveries are made, for whom, or why no token is shown.
 
+use millrace_crds::Address;
+
 use super::*;
 
 const SECRET: &str = "{bearer: {secretKeyRef: {name: ship, key: token}}}";
@@ -83,6 +85,25 @@ fn the_condition_tells_of_every_reason_and_the_status_of_the_account() {
         assert_eq!(status["subscriberAudience"], audience);
         assert_eq!(status["deadLetterSinkAudience"], dead);
     }
+}
+
+#[test]
+fn the_condition_says_why_the_audience_of_a_status_does_not_count() {
+    let to = json!({"ref": {"apiVersion": "v1", "kind": "Widget", "name": "theirs", "namespace": "bank"}});
+    let spec = json!({"broker": "b", "subscriber": to});
+    let trigger = object(BROKER, "Trigger", "shop/t", spec);
+    let mut world = World::with(vec![broker("shop/b", None)], vec![trigger]);
+    world.options.accounts = BTreeMap::from([("shop".to_owned(), named("shop/deliverer"))]);
+    let wanted = Wanted::of(reference("v1", "Widget", "bank/theirs"));
+    let address = Address {
+        audience: Some("theirs".to_owned()),
+        ..Uri::from_static("http://theirs.example/").into()
+    };
+    world.kept = [(wanted, address)].into();
+    let (said, status) = shown(&world);
+    assert!(said.starts_with("True AudienceRefused "), "{said}");
+    assert!(said.contains("is in another namespace"), "{said}");
+    assert!(status.get("auth").is_none() && status.get("subscriberAudience").is_none());
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::document::secret::SecretRef;
 use crate::document::{Content, Document};
 use crate::problem::shown;
 use crate::resolve::{Resolve, Wanted};
-use crate::status::ShownToken;
+use crate::status::{AudienceRefused, ShownToken};
 
 /// The documents by name, and who knows the rest.
 pub(super) struct Lookup<'a> {
@@ -35,6 +35,9 @@ pub(super) struct Lookup<'a> {
 
 /// A sink of Kafka, one value for all that send there, and the secrets that it lacks.
 type FoundSink = (Arc<KafkaSink>, Vec<MissingSecret>);
+
+/// Whom tokens are for that are shown to a target; `None`: it asks for none.
+type Audience = Result<Option<String>, AudienceRefused>;
 
 /// Entries of a Secret.
 type Entries = BTreeMap<&'static str, Secret>;
@@ -157,7 +160,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Where a destination of a document in the namespace `home` leads, and whom tokens for it are for.
-    fn target(&self, destination: &Destination, home: &str) -> Result<(Target, Option<String>), NoTarget> {
+    fn target(&self, destination: &Destination, home: &str) -> Result<(Target, Audience), NoTarget> {
         let own_audience = destination.audience.clone();
         let (wanted, relative) = match &destination.place {
             Place::Url(uri) => {
@@ -165,7 +168,7 @@ impl<'a> Lookup<'a> {
                     uri: uri.clone(),
                     authorities: destination.authorities.clone(),
                 };
-                return Ok((target, own_audience));
+                return Ok((target, Ok(own_audience)));
             }
             Place::Resource(wanted, relative) => (wanted, relative),
         };
@@ -177,14 +180,18 @@ impl<'a> Lookup<'a> {
         if is_broker(resource) && self.brokers.contains_key(&resource.name) {
             let broker = self.broker(resource)?;
             has_address(wanted).map_err(unresolved)?;
-            return Ok((Target::Broker(broker.broker.name.clone()), None));
+            return Ok((Target::Broker(broker.broker.name.clone()), Ok(None)));
         }
         if is_kafka_sink(resource) && self.kafka_sinks.contains_key(&resource.name) {
             no_address(wanted).map_err(unresolved)?;
-            return Ok((self.topic(resource)?, None));
+            return Ok((self.topic(resource)?, Ok(None)));
         }
         let address = self.resolve.address(wanted).map_err(unresolved)?;
         // What the document says counts more than what the resource says.
+        let audience = match own_audience {
+            Some(own) => Ok(Some(own)),
+            None => address.audience(resource, home),
+        };
         let authorities = match &destination.authorities {
             Some(own) => Some(own.clone()),
             None => address
@@ -192,10 +199,7 @@ impl<'a> Lookup<'a> {
                 .map_err(|why| unresolved(Unresolved::BadCertificates(why)))?,
         };
         let uri = join(&address.url, relative).map_err(unresolved)?;
-        Ok((
-            Target::Http { uri, authorities },
-            own_audience.or(address.audience),
-        ))
+        Ok((Target::Http { uri, authorities }, audience))
     }
 
     /// The topic of a sink of Kafka among the documents.
@@ -253,7 +257,7 @@ impl<'a> Lookup<'a> {
         let found = destination.map_or(Err(NoTarget::NotNamed), |to| self.target(to, home));
         let (target, audience) = match found {
             Ok((target, audience)) => (Ok(target), audience),
-            Err(why) => (Err(why), None),
+            Err(why) => (Err(why), Ok(None)),
         };
         let (auth, missing) = read.map(|read| self.auth(read)).unzip();
         let token = self.token(home, audience, auth.as_ref());
@@ -266,9 +270,11 @@ impl<'a> Lookup<'a> {
     }
 
     /// The token that deliveries from the namespace `home` show to whoever has this audience.
-    fn token(&self, home: &str, audience: Option<String>, auth: Option<&Auth>) -> ShownToken {
-        let Some(audience) = audience else {
-            return ShownToken::NoAudience;
+    fn token(&self, home: &str, audience: Audience, auth: Option<&Auth>) -> ShownToken {
+        let audience = match audience {
+            Ok(Some(audience)) => audience,
+            Ok(None) => return ShownToken::NoAudience,
+            Err(why) => return ShownToken::AudienceRefused(why),
         };
         match self.resolve.account(home) {
             None => ShownToken::NoAccount(audience),

@@ -35,12 +35,23 @@ pub enum ShownToken {
     /// None: the target names no audience, is no URL, or is not known.
     #[default]
     NoAudience,
+    /// None: what the target's status names as its audience is not taken from it.
+    AudienceRefused(AudienceRefused),
     /// None for this audience: no ServiceAccount of the namespace may be used for that.
     NoAccount(String),
     /// None for this audience: the document names other credentials.
     OtherCredentials(String),
     /// This one.
     Of(Box<AccountToken>),
+}
+
+/// Why the audience of a target's status does not count. A document can name it, as its author's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudienceRefused {
+    /// The target is in another namespace.
+    OtherNamespace,
+    /// It is that of a Broker, and the target is not that Broker.
+    OtherBroker,
 }
 
 /// The tokens that the targets of a Trigger are shown.
@@ -106,7 +117,7 @@ impl ShownToken {
     /// The audience of the target.
     pub fn audience(&self) -> Option<&str> {
         match self {
-            Self::NoAudience => None,
+            Self::NoAudience | Self::AudienceRefused(_) => None,
             Self::NoAccount(audience) | Self::OtherCredentials(audience) => Some(audience),
             Self::Of(token) => Some(&token.audience),
         }

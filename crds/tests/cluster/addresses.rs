@@ -1,6 +1,8 @@
 //! Which address of an object is meant (`ref.address`), and who vouches for it (`CACerts`).
 
-use millrace_crds::{Address, Assembled, ConditionType, Resolve, ShownToken, Standing, Wanted, assemble};
+use millrace_crds::{
+    Address, Assembled, AudienceRefused, ConditionType, Resolve, ShownToken, Standing, Wanted, assemble,
+};
 use millrace_model::auth::AccountToken;
 use millrace_model::{
     Authorities, Credentials, NoSecret, NoTarget, ObjectName, OtherAddresses, Target, Unresolved,
@@ -40,6 +42,8 @@ impl Resolve for Widgets {
             ("Service", _, true) => "https://s.shop.svc/",
             ("Widget", None | Some("outer"), _) => "https://w.example/",
             ("Widget", Some("inner"), _) => "https://w.shop.svc/",
+            // One of another class, which is not among the documents.
+            ("Broker", None, _) => "https://b.example/",
             (_, Some(name), _) => {
                 return Err(Unresolved::from(OtherAddresses {
                     wanted: name.to_owned(),
@@ -213,5 +217,92 @@ fn deliveries_show_a_token_for_the_audience_of_their_target_where_an_account_is_
             _ => None,
         };
         assert_eq!(credentials, expected);
+    }
+}
+
+fn reference([api_version, kind, namespace, name]: [&str; 4]) -> Value {
+    json!({"apiVersion": api_version, "kind": kind, "namespace": namespace, "name": name})
+}
+
+/// Whoever writes the status of an object cannot have a token sent to themselves that is good elsewhere.
+#[test]
+fn an_object_names_no_audience_to_other_namespaces_and_no_broker_but_itself() {
+    let account = name("shop/deliverer");
+    let widget = |namespace: &str| reference(["example.com/v1", "Widget", namespace, "w"]);
+    let broker = |namespace: &str, name: &str| reference([EVENTING, "Broker", namespace, name]);
+    let like_a_broker = reference(["example.com/v1", "Broker", "shop", "theirs"]);
+    let theirs = "eventing.knative.dev/broker/shop/theirs";
+    let (other_namespace, other_broker) = (
+        Err(AudienceRefused::OtherNamespace),
+        Err(AudienceRefused::OtherBroker),
+    );
+    for (to, said, own, expected) in [
+        (
+            widget("shop"),
+            "https://kube.example",
+            None,
+            Ok("https://kube.example"),
+        ),
+        (widget("bank"), "w", None, other_namespace),
+        (widget("bank"), "w", Some("w"), Ok("w")),
+        (
+            broker("bank", "theirs"),
+            "eventing.knative.dev/broker/bank/theirs",
+            None,
+            other_namespace,
+        ),
+        (
+            widget("shop"),
+            "eventing.knative.dev/broker/bank/default",
+            None,
+            other_broker,
+        ),
+        (
+            widget("shop"),
+            "eventing.knative.dev/broker/shop/w",
+            None,
+            other_broker,
+        ),
+        (widget("shop"), "eventing.knative.dev/broker/", None, other_broker),
+        (
+            widget("shop"),
+            "eventing.knative.dev/broker/x",
+            Some("own"),
+            Ok("own"),
+        ),
+        (like_a_broker, theirs, None, other_broker),
+        (broker("shop", "theirs"), theirs, None, Ok(theirs)),
+        (broker("shop", "theirs"), "theirs", None, Ok("theirs")),
+        (
+            broker("shop", "theirs"),
+            "eventing.knative.dev/broker/shop/default",
+            None,
+            other_broker,
+        ),
+        (
+            broker("shop", "theirs"),
+            "eventing.knative.dev/broker/bank/theirs",
+            None,
+            other_broker,
+        ),
+    ] {
+        let cluster = Widgets {
+            audience: Some(said.to_owned()),
+            account: Some(account.clone()),
+            ..Widgets::new()
+        };
+        let assembled = of(&json!({"ref": to, "audience": own}), &cluster);
+        let Standing::Trigger { tokens, .. } = &assembled.drafts[1].standing else {
+            panic!("{:?}", assembled.drafts);
+        };
+        let shown = match &tokens.subscriber {
+            ShownToken::Of(token) => Ok(&*token.audience),
+            ShownToken::AudienceRefused(why) => Err(*why),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown, expected, "{to} {said}");
+        let trigger = &assembled.mesh.triggers[&name("shop/t")];
+        assert!(trigger.subscriber.is_ok(), "events go there in any case");
+        assert_eq!(trigger.subscriber_auth.is_some(), expected.is_ok(), "{to} {said}");
     }
 }
