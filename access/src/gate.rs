@@ -16,7 +16,7 @@ use crate::identity::Identity;
 use crate::jwt::IssuerKeys;
 use crate::limits::in_hand::InHand;
 use crate::limits::spending::{Asking, Limits, Spending};
-use crate::limits::{Counted, Limit, Load, TooMuch};
+use crate::limits::{Counted, Limit, Load, Paid, TooMuch};
 use crate::origins::Origins;
 use crate::refusal::Refusal;
 
@@ -115,7 +115,7 @@ impl Gate {
     /// # Errors
     /// It does not fit, now or ever.
     pub fn has_room(&self, who: &Identity, broker: &str, least: Load) -> Result<(), TooMuch> {
-        self.ask(Some(who), broker, least, Asking::Looks)
+        self.ask(Some(who), broker, least, Asking::Looks).map(drop)
     }
 
     /// Counts a request as in hand until what is returned is dropped; `None` where no limit asks for it.
@@ -130,11 +130,11 @@ impl Gate {
         })
     }
 
-    /// Spends what a request has: all of it, or nothing.
+    /// Spends what a request has: all of it, or nothing. It stays spent unless it is given back.
     ///
     /// # Errors
     /// It does not fit, now or ever.
-    pub fn spend(&self, who: &Identity, broker: &str, load: Load) -> Result<(), TooMuch> {
+    pub fn spend(&self, who: &Identity, broker: &str, load: Load) -> Result<Paid, TooMuch> {
         self.ask(Some(who), broker, load, Asking::Takes)
     }
 
@@ -143,8 +143,13 @@ impl Gate {
     ///
     /// # Errors
     /// It does not fit now.
-    pub fn spend_within(&self, broker: &str, load: Load) -> Result<(), TooMuch> {
+    pub fn spend_within(&self, broker: &str, load: Load) -> Result<Paid, TooMuch> {
         self.ask(None, broker, load, Asking::TakesWhole)
+    }
+
+    /// Gives back what was spent for events of which none was stored.
+    pub fn give_back(&self, paid: Paid) {
+        self.spending.give_back(paid);
     }
 
     /// Whether a sender of webhooks that gives itself this name (`WebHook-Request-Origin`) may send.
@@ -161,7 +166,7 @@ impl Gate {
         rates.map(|rate| rate.per_minute()).min()
     }
 
-    fn ask(&self, who: Option<&Identity>, broker: &str, load: Load, asking: Asking) -> Result<(), TooMuch> {
+    fn ask(&self, who: Option<&Identity>, broker: &str, load: Load, asking: Asking) -> Result<Paid, TooMuch> {
         let known = self.known.load();
         let broker_limit = known.broker_limit(broker).filter(|limit| limit.has_rates());
         let limits = Limits {

@@ -24,6 +24,6 @@ pub use file::FileError;
 pub use gate::{Authenticate, Gate};
 pub use grants::{Grants, Role};
 pub use identity::Identity;
-pub use limits::{Counted, Load, TooMuch};
+pub use limits::{Counted, Load, Paid, TooMuch};
 pub use refusal::{PolicyFault, Refusal};
 pub use token::{Token, TokenHash};

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millrace_access::{Counted, Gate, Identity, Load, TooMuch};
-use millrace_channel::{AppendError, Class, Logs};
+use millrace_access::{Counted, Gate, Identity, Load, Paid, TooMuch};
+use millrace_channel::{AppendError, Class, Log, Logs};
 use millrace_event::{Event, Intake, ObjectName, Origin, Refusal, hops};
 use millrace_filter::Turns;
 use millrace_model::Mesh;
@@ -45,8 +45,9 @@ pub struct AdmissionParts {
 /// The door of all brokers of the mesh.
 ///
 /// # Flow
-/// Known broker, whether they may, how much, size, loop guard, channel: in this order, and the first that
-/// refuses decides.
+/// Known broker, whether they may, size, loop guard, channel, how much, filters of policies, append: in this
+/// order, and the first that refuses decides. Filters may take long, so that what they refuse is paid; what
+/// is refused before costs nothing, and what the channel does not store is given back.
 ///
 /// # Guarantees
 /// Those of [`Intake`]. Events of [`Origin::Mesh`] may use the channel's reserve, so that a full disk drains
@@ -64,6 +65,13 @@ pub struct Admission {
     turns: Turns,
     observer: Option<AcceptedObserver>,
     turned_away: Option<TurnedAway>,
+}
+
+/// Events that can be stored, and where.
+pub(crate) struct Ready {
+    pub(crate) events: Vec<Event>,
+    bytes: usize,
+    log: Arc<dyn Log>,
 }
 
 // === impl Admission ===
@@ -93,21 +101,14 @@ impl Admission {
         }
     }
 
-    /// Asks the policies about events of a sender within the process. A Trigger may always answer to its own
-    /// Broker.
-    async fn may_send(&self, door: &Door, events: &[Event], origin: &Origin) -> Result<(), Refusal> {
+    /// What is left to ask of a sender within the process. A Trigger may always answer to its own Broker.
+    fn ask_within(&self, door: &Door, origin: &Origin) -> Result<Left, Refusal> {
         if self.gate.is_none() || self.doors.is_answer(&door.name, origin) {
-            return Ok(());
+            return Ok(Left::Nothing);
         }
         let left = self.ask(door, &origin.sender().to_string());
-        let left = left.map_err(|ruling| policies::refusal(&ruling, origin))?;
-        if let Left::Nothing = left {
-            return Ok(());
-        }
-        match self.first_refused(left, events.to_vec()).await {
-            None => Ok(()),
-            Some(_) => Err(policies::refusal(&Ruling::NoneAllows, origin)),
-        }
+        let left = left.map_err(|ruling| policies::refusal(&ruling, origin));
+        left.inspect_err(|refusal| self.turn_away_within(door, origin, refusal))
     }
 
     /// The place of the first event that the policies refuse.
@@ -141,18 +142,18 @@ impl Admission {
     ///
     /// # Errors
     /// They do not fit into the limits.
-    pub(crate) fn spend(&self, door: &Door, who: &Identity, events: &[Event]) -> Result<(), TooMuch> {
+    pub(crate) fn spend(&self, door: &Door, who: &Identity, events: &[Event]) -> Result<Paid, TooMuch> {
         match &self.gate {
-            None => Ok(()),
+            None => Ok(Paid::default()),
             Some(gate) => gate.spend(who, &door.path, load(events)),
         }
     }
 
     /// Spends what events of a sender within the process have. What the mesh sends itself was let in once,
     /// and to hold it up would hold up what is done already.
-    fn spend_within(&self, door: &Door, events: &[Event], origin: &Origin) -> Result<(), Refusal> {
+    fn spend_within(&self, door: &Door, events: &[Event], origin: &Origin) -> Result<Paid, Refusal> {
         let (Some(gate), Origin::Producer(_)) = (&self.gate, origin) else {
-            return Ok(());
+            return Ok(Paid::default());
         };
         let spent = gate.spend_within(&door.path, load(events));
         spent.map_err(|too_much| Refusal::Full {
@@ -179,6 +180,10 @@ impl Admission {
         }
     }
 
+    fn turn_away_within(&self, door: &Door, origin: &Origin, refusal: &Refusal) {
+        self.turn_away(door, Away::Within(origin.sender(), refusal.code()));
+    }
+
     /// The limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -188,18 +193,8 @@ impl Admission {
         &self.doors
     }
 
-    /// Takes events in through a door that was found already. Refusals are counted by the caller; a loop is
-    /// logged here.
-    pub(crate) async fn admit_at(
-        &self,
-        door: &Door,
-        mut events: Vec<Event>,
-        class: Class,
-    ) -> Result<(), Refusal> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let count = events.len();
+    /// Asks what costs the sender nothing: size, loop guard, channel. A loop is logged here.
+    pub(crate) fn ready(&self, door: &Door, mut events: Vec<Event>) -> Result<Ready, Refusal> {
         let bytes = self.limits.check(&events)?;
         hops::pass(&mut events).inspect_err(|refusal| {
             if *refusal == Refusal::Looping {
@@ -207,13 +202,53 @@ impl Admission {
             }
         })?;
         let log = self.logs.get(&door.name).ok_or_else(|| not_ready(&door.name))?;
+        Ok(Ready { events, bytes, log })
+    }
+
+    /// Stores events that were let in and paid. Refusals are counted by the caller.
+    pub(crate) async fn store(
+        &self,
+        door: &Door,
+        ready: Ready,
+        paid: Paid,
+        class: Class,
+    ) -> Result<(), Refusal> {
+        let Ready { events, bytes, log } = ready;
+        let count = events.len();
         let shown = self.observer.as_ref().map(|observer| (observer, events.clone()));
-        log.append(events, class).await.map_err(refusal)?;
+        // Told before: then the append does not even begin.
+        let takes_none = !paid.is_nothing() && log.fault().is_some();
+        if let Err(error) = log.append(events, class).await {
+            let is_whole = count == 1 || log.guarantees().atomic_batch;
+            if let Some(gate) = &self.gate
+                && (takes_none || (is_whole && stored_none(&error)))
+            {
+                gate.give_back(paid);
+            }
+            return Err(refusal(error));
+        }
         door.metrics.accepted(count, bytes);
         if let Some((observer, events)) = shown {
             observer(&door.name, &events);
         }
         Ok(())
+    }
+
+    async fn admit_at(&self, door: &Door, events: Vec<Event>, origin: &Origin) -> Result<(), Refusal> {
+        let left = self.ask_within(door, origin)?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let ready = self.ready(door, events)?;
+        let paid = self.spend_within(door, &ready.events, origin)?;
+        if let left @ Left::Filters(_) = left
+            && self.first_refused(left, ready.events.clone()).await.is_some()
+        {
+            let refusal = policies::refusal(&Ruling::NoneAllows, origin);
+            self.turn_away_within(door, origin, &refusal);
+            return Err(refusal);
+        }
+        self.store(door, ready, paid, class(origin)).await
     }
 }
 
@@ -225,17 +260,7 @@ impl Intake for Admission {
             self.doors.metrics().refused_elsewhere(refusal.code());
             return Err(refusal);
         };
-        let let_in = match self.may_send(&door, &events, &origin).await {
-            Ok(()) => self.spend_within(&door, &events, &origin),
-            Err(refusal) => {
-                self.turn_away(&door, Away::Within(origin.sender(), refusal.code()));
-                Err(refusal)
-            }
-        };
-        let admitted = match let_in {
-            Ok(()) => self.admit_at(&door, events, class(&origin)).await,
-            Err(refusal) => Err(refusal),
-        };
+        let admitted = self.admit_at(&door, events, &origin).await;
         if let Err(refusal) = &admitted {
             door.refused(refusal.code());
         }
@@ -271,6 +296,15 @@ fn not_ready(broker: &ObjectName) -> Refusal {
     Refusal::Unavailable {
         code: "broker-not-ready",
         reason,
+    }
+}
+
+/// Whether an append that failed so has certainly stored nothing, where its events are stored all or none.
+fn stored_none(error: &AppendError) -> bool {
+    match error {
+        AppendError::Full { .. } | AppendError::TooLarge(_) | AppendError::Closed => true,
+        // They may be there all the same.
+        AppendError::Away { .. } | AppendError::Storage(_) => false,
     }
 }
 

@@ -10,11 +10,15 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_access::Gate;
+use millrace_broker::{Admission, AdmissionParts};
 use millrace_channel::{AppendError, Class};
-use millrace_event::{DataForm, Event, InnerSender, Intake, ObjectName, Origin, Refusal, SpecVersion};
+use millrace_event::{
+    Clock, DataForm, Event, InnerSender, Intake, ObjectName, Origin, Refusal, SpecVersion, Timestamp,
+};
 use millrace_model::Mesh;
 use parking_lot::Mutex;
-use support::{Memory, admission};
+use support::{Memory, admission, parts};
 
 fn event(ttl: Option<&str>) -> Event {
     let builder = Event::builder(SpecVersion::V10)
@@ -179,4 +183,102 @@ async fn the_observer_sees_what_was_stored_and_nothing_else() {
         .admit(&broker("shop/default"), vec![event(None)], producer())
         .await;
     assert_eq!(*seen.lock(), [("shop/default".to_owned(), 1)]);
+}
+
+/// Each Broker takes 1 000 events, and then no more: the clock stands.
+fn gate(name: &str) -> Arc<Gate> {
+    let file = std::env::temp_dir().join(format!("millrace-{name}-{}.yaml", std::process::id()));
+    let text = "authentication: {certificates: [{name: till.example, brokers: ['*']}]}\n\
+                limits: {brokers: [{broker: '*', eventsPerSecond: 1, eventsAtOnce: 1000}]}\n";
+    std::fs::write(&file, text).unwrap();
+    let gate = Gate::load(&file, Clock::manual(Timestamp(1_900_000_000_000))).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    Arc::new(gate)
+}
+
+#[tokio::test]
+async fn a_limit_is_paid_for_what_is_stored_or_may_be() {
+    let memory = Memory::new();
+    let (parts, _mesh, _) = parts(&memory);
+    let (logs, gate) = (parts.logs.clone(), Some(gate("stored")));
+    let admission = Admission::new(AdmissionParts { gate, ..parts });
+    let admit = async |name: &str, events: Vec<Event>| {
+        let admitted = admission.admit(&broker(name), events, producer()).await;
+        admitted.map_err(|refusal| refusal.code())
+    };
+    let whole = || vec![event(None); 1000];
+    assert_eq!(admit("shop/unready", whole()).await, Err("broker-not-ready"));
+    logs.insert(broker("shop/unready"), memory.clone());
+    assert_eq!(admit("shop/unready", whole()).await, Ok(()));
+    assert_eq!(admit("shop/unready", whole()).await, Err("broker-rate-limited"));
+
+    assert_eq!(
+        admit("shop/default", vec![event(None); 1001]).await,
+        Err("too-large")
+    );
+    assert_eq!(
+        admit("shop/default", vec![event(Some("1")); 1000]).await,
+        Err("looping")
+    );
+    let full = AppendError::Full {
+        code: "disk-full",
+        reason: "full".into(),
+        retry_after: Duration::ZERO,
+    };
+    let away = AppendError::Away {
+        reason: "away".into(),
+        retry_after: Duration::ZERO,
+    };
+    for error in [
+        full.clone(),
+        AppendError::TooLarge("no".into()),
+        AppendError::Closed,
+    ] {
+        *memory.failing.lock() = Some(error.clone());
+        let refused = admit("shop/default", whole()).await;
+        assert_ne!(refused, Err("broker-rate-limited"), "before {error}");
+    }
+    // A log that told a fault before does not even begin.
+    *memory.fault.lock() = Some("the servers do not answer".into());
+    for error in [away.clone(), AppendError::Storage("no".into())] {
+        *memory.failing.lock() = Some(error.clone());
+        let refused = admit("shop/default", whole()).await;
+        assert_ne!(refused, Err("broker-rate-limited"), "before {error}");
+    }
+    *memory.fault.lock() = None;
+    *memory.failing.lock() = None;
+    assert_eq!(admit("shop/default", whole()).await, Ok(()), "all was given back");
+    assert_eq!(
+        admit("shop/default", vec![event(None)]).await,
+        Err("broker-rate-limited")
+    );
+}
+
+#[tokio::test]
+async fn what_may_have_been_stored_is_not_given_back() {
+    let away = AppendError::Away {
+        reason: "away".into(),
+        retry_after: Duration::ZERO,
+    };
+    for (error, atomic) in [
+        (away, true),
+        (AppendError::Storage("no".into()), true),
+        // Some of a batch may be there.
+        (AppendError::TooLarge("no".into()), false),
+    ] {
+        let memory = Memory::new();
+        let (parts, _mesh, _) = parts(&memory);
+        let gate = Some(gate("unknown"));
+        let admission = Admission::new(AdmissionParts { gate, ..parts });
+        let admit = async |count| {
+            let events = vec![event(None); count];
+            let admitted = admission.admit(&broker("shop/default"), events, producer()).await;
+            admitted.map_err(|refusal| refusal.code())
+        };
+        *memory.atomic.lock() = atomic;
+        *memory.failing.lock() = Some(error.clone());
+        assert_ne!(admit(1000).await, Ok(()));
+        *memory.failing.lock() = None;
+        assert_eq!(admit(1).await, Err("broker-rate-limited"), "{error}");
+    }
 }

@@ -233,6 +233,28 @@ async fn all_who_send_to_a_broker_share_its_limit_and_the_mesh_itself_is_not_hel
 }
 
 #[tokio::test]
+async fn what_filters_of_policies_refuse_is_paid_and_a_loop_costs_nothing() -> anyhow::Result<()> {
+    let mut access = Access::new()?;
+    let till = access.token("till", &["--broker", "*"]).await?;
+    limit(&mut access, "till", "{eventsPerSecond: 1, eventsAtOnce: 1000}")?;
+    let policy = "---\napiVersion: eventing.knative.dev/v1alpha1\nkind: EventPolicy\nmetadata: {name: paid, namespace: shop}\n\
+                  spec: {from: [{sub: '*'}], filters: [{exact: {type: paid}}]}\n";
+    let file = access.file().to_string_lossy().into_owned();
+    let text = format!("{}{policy}", Documents::broker().text());
+    let mesh = Setup::new(&text)?.args(&["--access", &file]).start().await?;
+    let mut client = Client::new(mesh.listen());
+    let looping = Event::new("x", "paid").with("knativebrokerttl", "1").no_data();
+    let looping = Event::batch(&vec![looping; 1_000]);
+    let answer = post(&mut client, "default", &till, looping).await?;
+    assert_eq!(verdict(&answer), (400, "looping".to_owned()));
+    let answer = post(&mut client, "default", &till, batch(1_000)).await?;
+    assert_eq!(verdict(&answer), (403, "no-policy-allows".to_owned()));
+    let answer = post(&mut client, "default", &till, batch(1_000)).await?;
+    assert_eq!(verdict(&answer), (429, "rate-limited".to_owned()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_file_that_is_read_again_under_load_gives_nobody_a_new_burst_and_its_limits_count_at_once()
 -> anyhow::Result<()> {
     let (mut access, sink) = (Access::new()?, Sink::start().await?);

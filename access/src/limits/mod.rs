@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use in_hand::Counted;
 pub(crate) use rate::Rate;
+pub use spending::Paid;
 
 /// How much is let through. What is not named has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Limit {
 }
 
 /// What a request has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Its events.
     pub events: usize,

@@ -106,6 +106,14 @@ impl Rate {
         Ok(Spent(least.0.saturating_add(more.min(LONGEST_DEBT))))
     }
 
+    /// What counts as spent once `amount`, which was let through and came to nothing, is given back.
+    pub(super) fn give_back(self, spent: Spent, amount: u64) -> Spent {
+        let each = nanos_of(self.quota.replenish_interval());
+        let cells = amount.div_ceil(self.unit);
+        let more = cells.saturating_sub(1).saturating_mul(each).min(LONGEST_DEBT);
+        Spent(spent.0.saturating_sub(cells.min(1) * each).saturating_sub(more))
+    }
+
     /// What counts as spent when this rate takes the place of another: no more than this one's whole bucket.
     pub(super) fn carry(self, spent: Spent, now: Timestamp) -> Spent {
         let whole = nanos_of(self.quota.burst_size_replenished_in());
@@ -222,6 +230,7 @@ mod tests {
                         assert!(!matches!(judged, Err(Fits::Never(_))), "{judged:?}");
                     }
                     rate.carry(Spent(spent), Timestamp(now));
+                    assert!(rate.give_back(Spent(spent), u64::MAX).0 <= spent);
                 }
             }
         }
@@ -243,6 +252,27 @@ mod tests {
         let wait = Fits::After(Duration::from_millis(5_000));
         assert_eq!(rate.judge_whole(again, 50, at(4_100)), Err(wait));
         assert_eq!(rate.judge_whole(spent, 0, at(0)), Ok(spent));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again_and_no_more_than_that() {
+        for (per_second, burst) in [(10, 50), (7, 7), (MOST, MOST)] {
+            let rate = rate(per_second, burst);
+            let before = rate.judge(Spent::default(), 1, at(0)).expect("a full bucket");
+            for amount in [0, 1, 5] {
+                let spent = rate.judge(before, amount, at(0)).expect("the burst");
+                assert_eq!(rate.give_back(spent, amount), before, "{per_second} {amount}");
+            }
+            for amount in [1, burst * 2, u64::MAX] {
+                let spent = rate.judge_whole(before, amount, at(0)).expect("room for one");
+                assert_eq!(rate.give_back(spent, amount), before, "{per_second} {amount}");
+            }
+            // More than was spent makes it full, and no fuller.
+            let full = rate.give_back(before, u64::MAX);
+            let spent = rate.judge(full, burst, at(0)).expect("a full bucket");
+            assert!(rate.judge(spent, 1, at(0)).is_err());
+            assert_eq!(rate.give_back(Spent::default(), u64::MAX), Spent::default());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_event::Timestamp;
 use parking_lot::Mutex;
 
-use super::table::{Account, Table};
+use super::table::{Account, Key, Table};
 use super::{Fits, Limit, Load, TooMuch, What, Whose};
 use crate::identity::Identity;
 
@@ -30,6 +30,14 @@ pub(crate) struct Limits<'a> {
     pub(crate) broker: Option<(&'a str, &'a Arc<Limit>)>,
 }
 
+/// What was spent for a request. Dropping it changes nothing: it stays spent.
+#[derive(Debug, Default)]
+pub struct Paid {
+    sender: Option<(Key, Arc<Limit>)>,
+    broker: Option<(Key, Arc<Limit>)>,
+    load: Load,
+}
+
 /// What asking does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
@@ -39,6 +47,15 @@ pub(crate) enum Asking {
     Takes,
     /// It is spent if the least would fit ([`super::Rate::judge_whole`]).
     TakesWhole,
+}
+
+// === impl Paid ===
+
+impl Paid {
+    /// Whether no limit counts for the request.
+    pub fn is_nothing(&self) -> bool {
+        self.sender.is_none() && self.broker.is_none()
+    }
 }
 
 // === impl Spending ===
@@ -54,9 +71,9 @@ impl Spending {
         load: Load,
         asking: Asking,
         now: Timestamp,
-    ) -> Result<(), TooMuch> {
+    ) -> Result<Paid, TooMuch> {
         if limits.sender.is_none() && limits.broker.is_none() {
-            return Ok(());
+            return Ok(Paid::default());
         }
         let mut tables = self.tables.lock();
         let sender = limits.sender.map(|(who, limit)| {
@@ -74,15 +91,39 @@ impl Spending {
             .map(|(key, paid)| paid.map(|paid| (key, paid)))
             .transpose()?;
         if asking == Asking::Looks {
-            return Ok(());
+            return Ok(Paid::default());
         }
+        let mut paid = Paid {
+            load,
+            ..Paid::default()
+        };
         if let Some((key, account)) = sender {
+            paid.sender = Some((key, account.limit.clone()));
             tables.senders.keep(key, account);
         }
         if let Some((key, account)) = broker {
+            paid.broker = Some((key, account.limit.clone()));
             tables.brokers.keep(key, account);
         }
-        Ok(())
+        Ok(paid)
+    }
+
+    /// Gives back what was spent for a request that came to nothing. Where the limit is another by now, it
+    /// stays spent.
+    pub(crate) fn give_back(&self, paid: Paid) {
+        if paid.is_nothing() {
+            return;
+        }
+        let Paid { sender, broker, load } = paid;
+        let mut tables = self.tables.lock();
+        if let Some((key, limit)) = sender {
+            let known = tables.senders.known(key, &limit);
+            known.into_iter().for_each(|account| account.give_back(load));
+        }
+        if let Some((key, limit)) = broker {
+            let known = tables.brokers.known(key, &limit);
+            known.into_iter().for_each(|account| account.give_back(load));
+        }
     }
 }
 
@@ -105,6 +146,15 @@ impl Account {
         let bytes = judge(limit.bytes, self.bytes, load.bytes, What::Bytes);
         let (events, bytes) = both(events, bytes)?;
         Ok(Self { limit, events, bytes })
+    }
+
+    fn give_back(&mut self, load: Load) {
+        let given = |rate: Option<super::Rate>, spent, amount: usize| {
+            let amount = u64::try_from(amount).unwrap_or(u64::MAX);
+            rate.map_or(spent, |rate| rate.give_back(spent, amount))
+        };
+        self.events = given(self.limit.events, self.events, load.events);
+        self.bytes = given(self.limit.bytes, self.bytes, load.bytes);
     }
 }
 
@@ -162,7 +212,7 @@ mod tests {
             broker,
         };
         let asked = spending.ask(limits, load, Asking::Takes, NOW);
-        asked.map_err(|too_much| too_much.code())
+        asked.map(drop).map_err(|too_much| too_much.code())
     }
 
     #[test]
@@ -210,6 +260,47 @@ mod tests {
             .expect_err("used up");
         assert_eq!(refused.what, What::Bytes);
         assert_eq!(refused.fits, Fits::After(Duration::from_millis(900)));
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_given_back_to_both_but_not_to_another_limit() {
+        let spending = Spending::default();
+        let (sender, broker, who) = (limit(10, 100), limit(10, 100), who("a"));
+        let limits = Limits {
+            sender: Some((&who, &sender)),
+            broker: Some(("shop/default", &broker)),
+        };
+        let whole = load(10, 100);
+        let take = || spending.ask(limits, whole, Asking::Takes, NOW);
+        for _ in 0..3 {
+            let paid = take().expect("a full bucket");
+            take().expect_err("used up");
+            spending.give_back(paid);
+        }
+        // What comes from within may owe more than a bucket has.
+        let within = Limits {
+            sender: None,
+            ..limits
+        };
+        let paid = spending.ask(within, load(500, 5_000), Asking::TakesWhole, NOW);
+        spending.give_back(paid.expect("room for one"));
+        let paid = take().expect("a full bucket");
+        let other = Arc::new(Limit {
+            events: Rate::new(10, 20),
+            bytes: None,
+            requests: None,
+        });
+        let changed = Limits {
+            sender: Some((&who, &other)),
+            broker: None,
+        };
+        let more = spending.ask(changed, load(5, 0), Asking::Takes, NOW);
+        more.expect("room in the larger limit");
+        spending.give_back(paid);
+        let sender = spending.ask(changed, load(10, 0), Asking::Takes, NOW);
+        sender.expect_err("with another limit it stays spent");
+        let broker = spending.ask(within, whole, Asking::Takes, NOW);
+        broker.expect("the Broker's limit is the same");
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl Table {
         self.young.insert(key, account);
     }
 
+    /// The account of this limit behind a key; `None`: it was forgotten, or has another limit by now.
+    pub(super) fn known(&mut self, key: Key, limit: &Limit) -> Option<&mut Account> {
+        let known = self.young.get_mut(&key).or_else(|| self.old.get_mut(&key));
+        known.filter(|account| *account.limit == *limit)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()

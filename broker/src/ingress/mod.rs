@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
-use millrace_access::{Counted, Gate, Identity, Load, Refusal};
+use millrace_access::{Counted, Gate, Identity, Load, Paid, Refusal};
 use millrace_channel::Class;
 use millrace_event::{Event, http as binding};
 use millrace_model::event_policy::Ruling;
@@ -217,7 +217,7 @@ impl Handler {
             let rate = asked.and_then(|asked| self.admission.per_minute(&door, &asked.who));
             return handshake::answer(&head.headers, rate);
         }
-        let mode = match mode_of(&head) {
+        let mode = match refuse::mode(&head.headers) {
             Ok(mode) => mode,
             Err(problem) => return self.refuse(problem, Some(&door), &head, body).await,
         };
@@ -341,16 +341,27 @@ impl Handler {
         // The events have their own copy by now; the connection's buffer is free while they are stored.
         drop(bytes);
         let events = decoded.map_err(refuse::invalid)?;
-        if let Some(asked) = asked {
-            self.let_in(door, asked, &events).await?;
+        if events.is_empty() {
+            return Ok(());
         }
-        let admitted = self.admission.admit_at(door, events, Class::Producer).await;
-        Ok(admitted.map_err(|refusal| refuse::refusal(&refusal))?)
+        let ready = self.admission.ready(door, events);
+        let ready = ready.map_err(|refusal| refuse::refusal(&refusal))?;
+        let paid = match asked {
+            Some(asked) => self.let_in(door, asked, &ready.events).await?,
+            None => Paid::default(),
+        };
+        let stored = self.admission.store(door, ready, paid, Class::Producer).await;
+        Ok(stored.map_err(|refusal| refuse::refusal(&refusal))?)
     }
 
-    /// Asks what could not be asked before: the filters of policies, and how much it is.
-    async fn let_in(&self, door: &Door, asked: Asked, events: &[Event]) -> Result<(), NotTaken> {
+    /// Asks what could not be asked before: how much it is, and the filters of policies. Those take time, so
+    /// that what they refuse is paid.
+    async fn let_in(&self, door: &Door, asked: Asked, events: &[Event]) -> Result<Paid, NotTaken> {
         let Asked { who, left } = asked;
+        let paid = self.admission.spend(door, &who, events);
+        let paid = paid.map_err(|too_much| {
+            NotTaken::NotLetIn(Box::new(Refusal::TooMuch(who.clone(), too_much)), None)
+        })?;
         if let left @ Left::Filters(_) = left
             && let Some(nth) = self.admission.first_refused(left, events.to_vec()).await
         {
@@ -358,8 +369,7 @@ impl Handler {
             let refusal = Box::new(refuse::policy(who, &Ruling::NoneAllows));
             return Err(NotTaken::NotLetIn(refusal, is_batch.then_some(nth)));
         }
-        let spent = self.admission.spend(door, &who, events);
-        spent.map_err(|too_much| NotTaken::NotLetIn(Box::new(Refusal::TooMuch(who, too_much)), None))
+        Ok(paid)
     }
 
     /// Refuses before the body was read, and sees to the body.
@@ -386,13 +396,4 @@ impl Handler {
 /// The announced length of the body. [`framing`] has checked it.
 fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// The content mode, or why the request is no event that can be read.
-fn mode_of(head: &request::Parts) -> Result<binding::Mode, Problem> {
-    match binding::mode(&head.headers) {
-        Ok(Some(mode)) => Ok(mode),
-        Ok(None) => Err(refuse::not_an_event()),
-        Err(fault) => Err(refuse::invalid(fault)),
-    }
 }

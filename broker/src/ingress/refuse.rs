@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use millrace_access::{Identity, PolicyFault};
-use millrace_event::http::Mode;
+use millrace_event::http::{self as binding, Mode};
 use millrace_event::invalid::Fault;
 use millrace_event::{Invalid, Refusal, hops};
 use millrace_model::event_policy::Ruling;
@@ -30,7 +30,16 @@ pub(super) fn unknown_broker() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown-broker", detail)
 }
 
-pub(super) fn not_an_event() -> Problem {
+/// The content mode, or why the request is no event that can be read.
+pub(super) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
+    match binding::mode(headers) {
+        Ok(Some(mode)) => Ok(mode),
+        Ok(None) => Err(not_an_event()),
+        Err(fault) => Err(invalid(fault)),
+    }
+}
+
+fn not_an_event() -> Problem {
     let message = "this is not a CloudEvent: it has neither ce- headers nor a Content-Type of \
                    application/cloudevents+json or application/cloudevents-batch+json";
     invalid(Invalid {

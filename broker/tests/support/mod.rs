@@ -28,6 +28,10 @@ pub(crate) struct Memory {
     pub(crate) appended: Mutex<Vec<(Event, Class)>>,
     pub(crate) appends: Mutex<usize>,
     pub(crate) failing: Mutex<Option<AppendError>>,
+    /// What is wrong, as far as it tells.
+    pub(crate) fault: Mutex<Option<String>>,
+    /// Whether it says that it stores batches all or none.
+    pub(crate) atomic: Mutex<bool>,
     /// Appends wait for a permit each; closed: they do not wait.
     pub(crate) gate: Semaphore,
     /// Gets a permit when an append has begun.
@@ -63,6 +67,8 @@ impl Memory {
             appended: Mutex::default(),
             appends: Mutex::default(),
             failing: Mutex::default(),
+            fault: Mutex::default(),
+            atomic: Mutex::new(true),
             gate,
             begun: Semaphore::new(0),
         })
@@ -74,6 +80,8 @@ impl Memory {
             appended: Mutex::default(),
             appends: Mutex::default(),
             failing: Mutex::default(),
+            fault: Mutex::default(),
+            atomic: Mutex::new(true),
             gate: Semaphore::new(0),
             begun: Semaphore::new(0),
         })
@@ -92,7 +100,7 @@ impl Memory {
 impl Log for Memory {
     fn guarantees(&self) -> Guarantees {
         Guarantees {
-            atomic_batch: true,
+            atomic_batch: *self.atomic.lock(),
             atomic_commit: true,
             ordered: true,
         }
@@ -124,7 +132,7 @@ impl Log for Memory {
         Ok(Position::default())
     }
     fn fault(&self) -> Option<String> {
-        None
+        self.fault.lock().clone()
     }
 }
 
@@ -153,21 +161,28 @@ pub(crate) fn admission(
     memory: &Arc<Memory>,
     observer: Option<AcceptedObserver>,
 ) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
+    let (parts, sender, registry) = parts(memory);
+    let admission = Admission::new(AdmissionParts { observer, ..parts });
+    (Arc::new(admission), sender, registry)
+}
+
+/// What an admission that asks nobody who they are is made of.
+pub(crate) fn parts(memory: &Arc<Memory>) -> (AdmissionParts, watch::Sender<Arc<Mesh>>, Registry) {
     let (sender, receiver) = watch::channel(mesh());
     let logs = Logs::default();
     logs.insert("shop/default".parse().unwrap(), memory.clone());
     let mut registry = Registry::default();
-    let admission = Admission::new(AdmissionParts {
+    let parts = AdmissionParts {
         gate: None,
         turns: Turns::new(1),
         mesh: receiver,
         logs,
         limits: Limits::default(),
-        observer,
+        observer: None,
         turned_away: None,
         metrics: IngressMetrics::new(&mut registry),
-    });
-    (Arc::new(admission), sender, registry)
+    };
+    (parts, sender, registry)
 }
 
 pub(crate) fn start(memory: Arc<Memory>) -> Served {
