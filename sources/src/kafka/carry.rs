@@ -1,17 +1,36 @@
 //! One chunk on its way to the sink.
 //!
 //! # Guarantees
-//! When [`carry`] returns, each event of the chunk is durable in the sink, in order, or was refused for good:
+//! When a chunk has [begun](begin) and ends, each event of the chunk is durable in the sink, in order, or was refused for good:
 //! then it is counted, told with its coordinates, and passed by, so that one bad record never holds up its
 //! partition.
 
+use std::pin::Pin;
 use std::sync::Arc;
+
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::partitions::{Chunk, Ticket};
 use crate::{Outlet, Report};
 
+/// A chunk on its way. Dropping it ends that.
+pub(super) type OnTheWay = Pin<Box<dyn Future<Output = Result<Ticket, JoinError>> + Send>>;
+
+/// Sends a chunk on its way. A Broker takes it within the task that waits for it: a task of its own costs two
+/// wake-ups a chunk. Requests to a URL are more work, so they have one, and all threads share it.
+pub(super) fn begin(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> OnTheWay {
+    let takes_batches = outlet.takes_batches();
+    let carried = carry(outlet, report, chunk);
+    if takes_batches {
+        return Box::pin(async { Ok(carried.await) });
+    }
+    Box::pin(AbortOnDropHandle::new(tokio::spawn(carried.in_current_span())))
+}
+
 /// Brings a chunk to the sink.
-pub(super) async fn carry(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> Ticket {
+async fn carry(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> Ticket {
     let Chunk {
         ticket,
         offsets,

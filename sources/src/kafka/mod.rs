@@ -42,14 +42,16 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use millrace_model::source::Kafka;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 
+use self::carry::OnTheWay;
 use self::flow::Flow;
 use self::open::Opening;
 use self::partitions::{Partitions, Ticket};
@@ -88,7 +90,7 @@ struct Carrying<'a> {
     context: &'a Context,
     flow: Arc<Flow>,
     partitions: Partitions,
-    on_the_way: JoinSet<Ticket>,
+    on_the_way: FuturesUnordered<OnTheWay>,
 }
 
 /// The reading thread. Dropping this tells it to end.
@@ -126,7 +128,7 @@ impl KafkaFeed {
             context,
             flow: flow.clone(),
             partitions: Partitions::new(self.spec.ordering, context.outlet.takes_batches()),
-            on_the_way: JoinSet::new(),
+            on_the_way: FuturesUnordered::new(),
         };
         let outcome = carrying.run(&mut receiver, shutdown).await;
         // The thread may be about to hand something on, or wait for an answer; nobody takes or gives it any
@@ -164,7 +166,7 @@ impl Carrying<'_> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(End::Stopped),
-                Some(ended) = self.on_the_way.join_next() => {
+                Some(ended) = self.on_the_way.next() => {
                     let ticket = ended.map_err(|error| SourceError::Unusable(format!("carrying broke down: {error}")))?;
                     self.done(&ticket);
                     self.send(&ticket.place);
@@ -191,8 +193,7 @@ impl Carrying<'_> {
     fn send(&mut self, place: &PartitionLife) {
         while let Some(chunk) = self.partitions.next(place) {
             let (outlet, report) = (self.context.outlet.clone(), self.context.report.clone());
-            let carried = carry::carry(outlet, report, chunk);
-            self.on_the_way.spawn(carried.in_current_span());
+            self.on_the_way.push(carry::begin(outlet, report, chunk));
         }
     }
 
@@ -207,7 +208,7 @@ impl Carrying<'_> {
     async fn finish(&mut self) {
         self.partitions.forget_waiting();
         let all = async {
-            while let Some(ended) = self.on_the_way.join_next().await {
+            while let Some(ended) = self.on_the_way.next().await {
                 match ended {
                     Ok(ticket) => {
                         if let Some(next) = self.partitions.done(&ticket) {
@@ -220,7 +221,7 @@ impl Carrying<'_> {
         };
         let is_all = timeout(GRACE, all).await.is_ok();
         if !is_all {
-            self.on_the_way.shutdown().await;
+            self.on_the_way.clear();
         }
         self.partitions.forget();
         self.flow.clear();
