@@ -14,6 +14,7 @@ use crate::attribute::{Kind, SpecVersion, Value};
 use crate::builder::{EventBuilder, missing};
 use crate::event::{DataForm, Event};
 use crate::exact::{Order, form, form_of};
+use crate::hops::TTL;
 use crate::http::{Limits, Outgoing, percent};
 use crate::invalid::{Fault, Invalid, excerpt};
 use crate::json;
@@ -69,9 +70,14 @@ pub fn encode(event: &Event) -> Message {
         .sum();
     if length > LONGEST_HEADERS {
         let media = "application/cloudevents+json".to_owned();
+        // Without its hops an event that goes round would never be ended.
+        let outgoing = Outgoing {
+            ttl: event.get(TTL).map(|ttl| ttl.text),
+            ..Outgoing::default()
+        };
         return Message {
             headers: vec![(CONTENT_TYPE.to_owned(), media)],
-            payload: json::encode(event, &Outgoing::default()),
+            payload: json::encode(event, &outgoing),
         };
     }
     Message {
@@ -296,12 +302,15 @@ mod tests {
             .attribute("source", "/s");
         let event = event
             .attribute("type", "t")
-            .attribute("long", &"x".repeat(50_000));
+            .attribute("long", &"x".repeat(50_000))
+            .attribute(TTL, "7");
         let event = event.data(DataForm::Bytes, b"\x00d").build().unwrap();
         let message = encode(&event);
         assert_eq!(message.headers.len(), 1);
         let back = read(&message).unwrap().unwrap();
         assert_eq!((back.get("long"), back.data()), (event.get("long"), event.data()));
+        let hops = back.get(TTL).map(|value| value.text);
+        assert_eq!(hops, Some("7"), "the guard against loops goes on counting");
     }
 
     #[test]
