@@ -131,6 +131,16 @@ impl Compiled {
         decision
     }
 
+    /// The same decision for filters that are asked one after the other. Clauses on attributes cost the
+    /// allowance a step each: many of many filters take long, too.
+    pub fn decide_in_turn(&self, subject: &Subject<'_>, allowance: &Allowance) -> Decision {
+        let clauses = u64::try_from(self.nodes.len()).unwrap_or(u64::MAX);
+        if !allowance.take(clauses) {
+            return Decision::Later;
+        }
+        self.decide(subject, allowance)
+    }
+
     /// The same decision with its reasons, made by the same code.
     pub fn explain(&self, event: &Event) -> Explanation {
         self.explain_subject(&Subject::new(event), &Allowance::unlimited())

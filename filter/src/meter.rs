@@ -83,7 +83,7 @@ impl Allowance {
         self.left.set(self.left.get().saturating_sub(steps));
     }
 
-    fn take(&self, steps: u64) -> bool {
+    pub(crate) fn take(&self, steps: u64) -> bool {
         let left = self.left.get().checked_sub(steps);
         left.inspect(|left| self.left.set(*left)).is_some()
     }

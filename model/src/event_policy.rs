@@ -292,7 +292,9 @@ fn judge(asked: &[Arc<EventPolicy>], event: &Event, allowance: &Allowance) -> Op
 
 fn allows(policy: &EventPolicy, subject: &Subject<'_>, allowance: &Allowance) -> Decision {
     let filters = policy.compiled.as_ref();
-    filters.map_or(Decision::NoMatch, |filters| filters.decide(subject, allowance))
+    filters.map_or(Decision::NoMatch, |filters| {
+        filters.decide_in_turn(subject, allowance)
+    })
 }
 
 // === impl Asking ===
@@ -499,6 +501,22 @@ mod tests {
             assert_eq!(ruling, expected, "row {nth}: {subject} sends {ty}");
             assert!(Policies::of(&ObjectName::new("shop", "c"), &bound).is_empty());
         }
+    }
+
+    #[test]
+    fn many_clauses_on_attributes_are_asked_in_slices_too() {
+        let clause = Filter::Suffix([("subject".to_owned(), "z".to_owned())].into());
+        let many = vec![Filter::Any(vec![clause; 450])];
+        let asked: Vec<_> = (0..160)
+            .map(|nth| policy(&format!("p{nth}"), &["*"], many.clone()))
+            .collect();
+        let event = Event::builder(SpecVersion::V10)
+            .attribute("id", "1")
+            .attribute("source", "/s")
+            .attribute("type", "t")
+            .build()
+            .expect("valid");
+        assert_eq!(first_refused_briefly(&asked, &[event]), Err(Later));
     }
 
     #[test]

@@ -52,6 +52,17 @@ fn repeating(status: u16) -> impl FnMut(&Received, usize) -> Answer + Send + 'st
     }
 }
 
+/// The same in an answer that claims to be an event and is none, which is kept as it came.
+fn replying() -> impl FnMut(&Received, usize) -> Answer + Send + 'static {
+    let mut repeat = repeating(200);
+    move |received, nth| {
+        let shown = received.header("authorization").unwrap_or_default().to_owned();
+        repeat(received, nth)
+            .header("content-type", "application/cloudevents+json")
+            .header("ce-type", &shown)
+    }
+}
+
 /// Triggers that show each kind of secret, to subscribers that fail in many ways.
 fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> anyhow::Result<String> {
     let file = |name: &str| -> anyhow::Result<String> {
@@ -79,6 +90,7 @@ fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> a
     sink.decide("/refuses", repeating(400));
     sink.decide("/fails", repeating(500));
     sink.decide("/takes", repeating(202));
+    sink.decide("/replies", replying());
     sink.decide("/dead", repeating(404));
     let access = format!(
         r#"{{"access_token": "{}", "expires_in": 600}}"#,
@@ -108,6 +120,7 @@ fn documents(canaries: &Canaries, sink: &Sink, other: &Sink, folder: &Path) -> a
         .trigger(&trigger("refuses", &sink.url("/refuses"), &token))
         .trigger(&trigger("fails", &sink.url("/fails"), &basic))
         .trigger(&trigger("takes", &sink.url("/takes"), &signed))
+        .trigger(&trigger("replies", &sink.url("/replies"), &basic))
         .trigger(&trigger("oauth2", &sink.url("/refuses"), &oauth2))
         .trigger(&trigger("moved", &sink.url("/moved"), &basic))
         .trigger(&trigger("plain", &plain, &certified))

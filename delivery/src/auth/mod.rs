@@ -241,7 +241,8 @@ impl Shown {
     /// with another token, may succeed.
     pub(crate) fn conclude(&self, outcome: Outcome, class: Class) -> (Outcome, Class) {
         let token = self.token.as_ref();
-        let lay = |body| self.ready.veil.lay(body, token.map(|(token, _)| &*token.octets));
+        let another = token.map(|(token, _)| &*token.octets);
+        let lay = |body| self.ready.veil.lay(body, another);
         match outcome {
             Outcome::Done {
                 status,
@@ -269,7 +270,17 @@ impl Shown {
                 }
                 (Outcome::Failed(failure), class)
             }
-            outcome @ (Outcome::Reply(_) | Outcome::BadReply(_) | Outcome::Refused(_)) => (outcome, class),
+            Outcome::BadReply(mut bad) => {
+                self.ready.veil.lay_over(&mut bad.came, another);
+                (Outcome::BadReply(bad), class)
+            }
+            Outcome::Reply(mut reply) => {
+                if let Some(came) = &mut reply.came {
+                    self.ready.veil.lay_over(came, another);
+                }
+                (Outcome::Reply(reply), class)
+            }
+            outcome @ Outcome::Refused(_) => (outcome, class),
         }
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use millrace_model::{Auth, Credentials};
 
 use super::authorization;
+use crate::reply::Came;
 
 /// What stands in the place of a secret.
 const MASK: &[u8] = b"***";
@@ -34,6 +35,17 @@ impl Veil {
         // What is shorter stands in texts by chance.
         secrets.retain(|secret| secret.len() >= CUT);
         Self(secrets)
+    }
+
+    /// Masks them in an answer that is kept as it came.
+    pub(super) fn lay_over(&self, came: &mut Came, another: Option<&[u8]>) {
+        let lay = |octets: Bytes| self.lay(octets, another);
+        came.body = lay(std::mem::take(&mut came.body));
+        let values = came.attributes.iter_mut().map(|(_, value)| value);
+        for text in came.media_type.iter_mut().chain(values) {
+            let laid = lay(std::mem::take(text).into());
+            *text = String::from_utf8_lossy(&laid).into_owned();
+        }
     }
 
     /// The body with a mask in the place of each secret, and of this one.
@@ -93,6 +105,23 @@ mod tests {
                 .to_vec(),
         )
         .expect("text")
+    }
+
+    #[test]
+    fn an_answer_that_is_kept_as_it_came_is_masked_everywhere() {
+        let veil = Veil(vec![b"canary"[..].into()]);
+        let mut came = Came {
+            media_type: Some("application/cloudevents+json; of=canary".to_owned()),
+            attributes: vec![("type".to_owned(), "Bearer canary".to_owned())],
+            body: Bytes::from_static(b"{canary, token"),
+        };
+        veil.lay_over(&mut came, Some(b"token"));
+        let expected = Came {
+            media_type: Some("application/cloudevents+json; of=***".to_owned()),
+            attributes: vec![("type".to_owned(), "Bearer ***".to_owned())],
+            body: Bytes::from_static(b"{***, ***"),
+        };
+        assert_eq!(came, expected);
     }
 
     #[test]

@@ -225,7 +225,10 @@ impl Effect {
     /// The process is about to end: servers that do not answer are not waited for any more.
     #[cfg_attr(
         not(any(feature = "jetstream", feature = "kafka")),
-        expect(clippy::unused_self, reason = "without such servers there is nothing to wait for")
+        expect(
+            clippy::unused_self,
+            reason = "without such servers there is nothing to wait for"
+        )
     )]
     pub(crate) fn end_soon(&self) {
         #[cfg(any(feature = "jetstream", feature = "kafka"))]

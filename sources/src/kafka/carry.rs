@@ -1,14 +1,15 @@
 //! One chunk on its way to the sink.
 //!
 //! # Guarantees
-//! When a chunk has [begun](begin) and ends, each event of the chunk is durable in the sink, in order, or was refused for good:
-//! then it is counted, told with its coordinates, and passed by, so that one bad record never holds up its
-//! partition.
+//! When a chunk that was [begun](begin) ends, each of its events is durable in the sink, in order, or was
+//! refused for good: then it is counted, told with its coordinates, and passed by, so that one bad record
+//! never holds up its partition.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::task::JoinError;
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
@@ -16,7 +17,12 @@ use super::partitions::{Chunk, Ticket};
 use crate::{Outlet, Report};
 
 /// A chunk on its way. Dropping it ends that.
-pub(super) type OnTheWay = Pin<Box<dyn Future<Output = Result<Ticket, JoinError>> + Send>>;
+pub(super) type OnTheWay = Pin<Box<dyn Future<Output = Result<Ticket, BrokeDown>> + Send>>;
+
+/// Carrying a chunk has panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("carrying broke down")]
+pub(super) struct BrokeDown;
 
 /// Sends a chunk on its way. A Broker takes it within the task that waits for it: a task of its own costs two
 /// wake-ups a chunk. Requests to a URL are more work, so they have one, and all threads share it.
@@ -24,9 +30,10 @@ pub(super) fn begin(outlet: Arc<Outlet>, report: Report, chunk: Chunk) -> OnTheW
     let takes_batches = outlet.takes_batches();
     let carried = carry(outlet, report, chunk);
     if takes_batches {
-        return Box::pin(async { Ok(carried.await) });
+        return Box::pin(AssertUnwindSafe(carried).catch_unwind().map_err(|_| BrokeDown));
     }
-    Box::pin(AbortOnDropHandle::new(tokio::spawn(carried.in_current_span())))
+    let carried = AbortOnDropHandle::new(tokio::spawn(carried.in_current_span()));
+    Box::pin(carried.map_err(|_| BrokeDown))
 }
 
 /// Brings a chunk to the sink.

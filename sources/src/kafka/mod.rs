@@ -167,7 +167,7 @@ impl Carrying<'_> {
                 biased;
                 () = shutdown.cancelled() => return Ok(End::Stopped),
                 Some(ended) = self.on_the_way.next() => {
-                    let ticket = ended.map_err(|error| SourceError::Unusable(format!("carrying broke down: {error}")))?;
+                    let ticket = ended.map_err(|error| SourceError::Unusable(error.to_string()))?;
                     self.done(&ticket);
                     self.send(&ticket.place);
                 }
@@ -215,7 +215,7 @@ impl Carrying<'_> {
                             self.flow.done(&ticket.place, next);
                         }
                     }
-                    Err(error) => tracing::warn!(%error, "carrying broke down; the records are read again"),
+                    Err(error) => tracing::warn!(%error, "the records are read again"),
                 }
             }
         };
