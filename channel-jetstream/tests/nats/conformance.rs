@@ -10,13 +10,9 @@ use std::time::Duration;
 use millrace_channel::conformance::{self, Backend};
 use millrace_channel::{Channel, LaneSpec, Position};
 use millrace_channel_jetstream::{Options, Streams};
-use millrace_event::{Clock, ObjectName};
-use tokio_util::sync::CancellationToken;
+use millrace_event::ObjectName;
 
-#[path = "server/mod.rs"]
-mod server;
-
-use server::Server;
+use crate::server::{Server, options};
 
 /// One partition of a Broker on the server.
 struct OnServer {
@@ -67,24 +63,6 @@ impl OnServer {
         });
         let streams = streams.await.expect("it can be opened");
         streams.claim(number).await.expect("it can be claimed").channel()
-    }
-}
-
-fn options(url: &str, broker: &ObjectName) -> Options {
-    Options {
-        broker: broker.clone(),
-        mesh: "millrace".to_owned(),
-        servers: vec![url.to_owned()],
-        login: None,
-        tls: None,
-        partitions: 1,
-        replicas: 1,
-        max_bytes: 64 << 20,
-        retention_age: Duration::from_secs(3_600),
-        durability: None,
-        rebuild_state: false,
-        clock: Clock::System,
-        ending: CancellationToken::new(),
     }
 }
 

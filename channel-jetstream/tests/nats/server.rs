@@ -1,41 +1,68 @@
 //! A real NATS server for one test, in a folder of its own.
 
+use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use millrace_channel_jetstream::Options;
+use millrace_event::{Clock, ObjectName};
+use tokio_util::sync::CancellationToken;
 
 /// The server. It ends with this.
 pub(crate) struct Server {
     child: Child,
     url: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
     /// Starts one; `None`, with a remark, where the peer is missing and not required.
     pub(crate) async fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, "").await
+    }
+
+    /// The same, with a config of its own.
+    pub(crate) async fn start_with(test: &str, config: &str) -> Option<Self> {
         let program = program(test)?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = {
             let free = TcpListener::bind("127.0.0.1:0").expect("a port");
             free.local_addr().expect("its address").port()
         };
-        let child = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nats-server starts");
         let server = Self {
-            child,
+            child: run(&program, port, folder.path(), config),
             url: format!("nats://127.0.0.1:{port}"),
-            _folder: folder,
+            folder,
         };
+        server.answers().await;
+        Some(server)
+    }
+
+    /// Stops it, and starts it again with another config.
+    pub(crate) async fn restart(&mut self, test: &str, config: &str) {
+        self.stop();
+        let (_, port) = self.url.rsplit_once(':').expect("a port");
+        let port = port.parse().expect("a number");
+        self.child = run(
+            &program(test).expect("the program"),
+            port,
+            self.folder.path(),
+            config,
+        );
+        self.answers().await;
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    async fn answers(&self) {
         for _ in 0..200 {
-            if async_nats::connect(&server.url).await.is_ok() {
-                return Some(server);
+            if async_nats::connect(&self.url).await.is_ok() {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -48,15 +75,48 @@ impl Server {
     }
 }
 
+/// Runs it on the streams of a folder.
+fn run(program: &Path, port: u16, folder: &Path, config: &str) -> Child {
+    let file = folder.join("server.conf");
+    fs::write(&file, config).expect("the config is written");
+    Command::new(program)
+        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+        .arg(folder)
+        .arg("-c")
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server starts")
+}
+
+/// A Broker on it.
+pub(crate) fn options(url: &str, broker: &ObjectName) -> Options {
+    Options {
+        broker: broker.clone(),
+        mesh: "millrace".to_owned(),
+        servers: vec![url.to_owned()],
+        login: None,
+        tls: None,
+        partitions: 1,
+        replicas: 1,
+        max_bytes: 64 << 20,
+        retention_age: Duration::from_secs(3_600),
+        durability: None,
+        rebuild_state: false,
+        clock: Clock::System,
+        ending: CancellationToken::new(),
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 
 #[expect(clippy::print_stdout, reason = "what is not tested must be seen")]
-fn skip(test: &str, program: &std::path::Path) {
+fn skip(test: &str, program: &Path) {
     println!("skipped: {test}: there is no {}", program.display());
 }
 

@@ -1,0 +1,4 @@
+//! The channel on a real NATS server.
+
+mod conformance;
+mod server;
