@@ -194,8 +194,11 @@ impl Store {
             let draft = self.progress(&nonce, 0, newest.revision, newest.body.clone());
             match store(&self.client, vec![draft]).await {
                 Ok(_) => {}
+                Err(refused @ Unstored::Refused { .. }) if !refused.is_fenced() => {
+                    return Err(storage(refused.in_words()));
+                }
                 // Somebody else wrote meanwhile, or the answer was lost.
-                Err(Unstored::Refused { .. } | Unstored::Unknown(_)) => tokio::time::sleep(AGAIN / 20).await,
+                Err(_) => tokio::time::sleep(AGAIN / 20).await,
             }
             let Some(newest) = self.newest().await? else {
                 continue;

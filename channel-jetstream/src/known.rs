@@ -1,4 +1,4 @@
-//! What this process knows of the streams between two looks at them.
+//! What this process knows of the streams between two looks at them, and for which producers are refused.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,13 +11,23 @@ use tokio::sync::Notify;
 /// Unreadable messages are told in the log that often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Of the event stream, as far as it has been seen.
+/// From how many percent of the event stream on producers are refused; the rest is for replies and dead
+/// letters.
+const RESERVE_FROM: u64 = 90;
+/// From how many percent of its share of bytes on the state has producers refused.
+const STATE_FULL_FROM: u64 = 70;
+/// From how many percent on it takes no more copies of events: they stay in the log.
+const COPIES_UP_TO: u64 = 85;
+
+/// Of the streams, as far as they have been seen.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     first: AtomicU64,
     next: AtomicU64,
     bytes: AtomicU64,
     max_bytes: AtomicU64,
+    state_bytes: AtomicU64,
+    state_share: AtomicU64,
     is_away: AtomicBool,
     has_lost: AtomicBool,
     /// Wakes whoever has to end because of a loss.
@@ -38,6 +48,47 @@ impl Known {
         let max_bytes = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
         self.max_bytes.store(max_bytes, Ordering::Relaxed);
         self.next.fetch_max(next, Ordering::Relaxed);
+    }
+
+    /// Takes over what the leader of the state stream tells. An operator may have given it a bound that is
+    /// below its share.
+    pub(crate) fn look_at_state(&self, info: &Info, share: u64) {
+        let bound = u64::try_from(info.config.max_bytes)
+            .ok()
+            .filter(|bound| *bound > 0);
+        self.state_bytes.store(info.state.bytes, Ordering::Relaxed);
+        self.state_share
+            .store(share.min(bound.unwrap_or(u64::MAX)), Ordering::Relaxed);
+    }
+
+    /// Why producers are refused now; `None`: they are not.
+    pub(crate) fn is_full(&self) -> Option<String> {
+        let (bytes, most) = (self.bytes(), self.max_bytes());
+        if is_from(bytes, most, RESERVE_FROM) {
+            return Some(format!(
+                "the event stream has {bytes} of its {most} bytes: {RESERVE_FROM} % are for producers, the rest \
+                 is for replies and dead letters"
+            ));
+        }
+        let (bytes, share) = self.state();
+        is_from(bytes, share, STATE_FULL_FROM).then(|| {
+            format!(
+                "the state, with its rows of work and parked events, has {bytes} of its {share} bytes: from \
+                 {STATE_FULL_FROM} % on producers wait until some of them have gone"
+            )
+        })
+    }
+
+    /// Whether the state has room for copies of events.
+    pub(crate) fn has_room_for_copies(&self) -> bool {
+        let (bytes, share) = self.state();
+        !is_from(bytes, share, COPIES_UP_TO)
+    }
+
+    /// The bytes of the state, and its share.
+    fn state(&self) -> (u64, u64) {
+        let share = self.state_share.load(Ordering::Relaxed);
+        (self.state_bytes.load(Ordering::Relaxed), share)
     }
 
     /// The number that was acknowledged or read.
@@ -107,4 +158,9 @@ impl Known {
             );
         }
     }
+}
+
+/// Whether so many percent are reached.
+fn is_from(bytes: u64, most: u64, percent: u64) -> bool {
+    bytes / 100 >= most / 100 * percent / 100
 }

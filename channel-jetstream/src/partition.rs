@@ -20,9 +20,7 @@ use crate::names::Names;
 use crate::options::Options;
 use crate::raw::{Raw, stored};
 use crate::reach::Reach;
-
-/// From how many percent of the stream on producers are refused; the rest is for replies and dead letters.
-const RESERVE_FROM: u64 = 90;
+use crate::shape;
 
 /// A partition that this process owns.
 #[derive(Clone, Debug)]
@@ -169,28 +167,30 @@ impl Inner {
         if self.known.is_away() {
             return Some("the NATS servers do not answer".to_owned());
         }
-        let (bytes, most) = (self.known.bytes(), self.known.max_bytes());
-        let is_full = bytes / 100 >= most / 100 * RESERVE_FROM / 100;
-        is_full.then(|| {
-            format!(
-                "the event stream has {bytes} of its {most} bytes: {RESERVE_FROM} % are for producers, the rest \
-                 is for replies and dead letters"
-            )
-        })
+        self.known.is_full()
     }
 }
 
 impl Inner {
-    /// The number of the newest record of state, and how many messages stand below it.
-    pub(crate) async fn state_length(&self) -> Result<(u64, u64), ChannelError> {
-        let revision = self.fence.lock().await.revision();
+    /// Looks at the stream of the state.
+    pub(crate) async fn look_at_state(&self) -> Result<Info, ChannelError> {
         let subject = format!("STREAM.INFO.{}", self.names.state);
         let context = jetstream(&self.client);
         let answer: Response<Info> = context.request(subject, &()).await.map_err(storage)?;
         match answer {
-            Response::Ok(info) => Ok((revision, info.state.messages)),
+            Response::Ok(info) => {
+                let share = shape::share_of_state(&self.names, &self.options);
+                self.known.look_at_state(&info, share);
+                Ok(info)
+            }
             Response::Err { error } => Err(storage(error)),
         }
+    }
+
+    /// The number of the newest record of state, and how many messages stand below it.
+    pub(crate) async fn state_length(&self) -> Result<(u64, u64), ChannelError> {
+        let revision = self.fence.lock().await.revision();
+        Ok((revision, self.look_at_state().await?.state.messages))
     }
 
     /// Deletes what of the state is older than a number.

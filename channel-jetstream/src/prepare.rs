@@ -3,7 +3,7 @@
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Info};
 
 use crate::error::OpenError;
@@ -35,14 +35,14 @@ pub(crate) async fn is_made(context: &Context, first: &Names) -> Result<bool, Op
 }
 
 /// Makes what is missing, the state with its progress first, and looks at the shape of what is there. Without
-/// a progress beside a stream of events the state is lost, and never new.
+/// a progress beside a stream of events the state is lost, and never new. Gives the events and the state.
 pub(crate) async fn prepare(
     context: &Context,
     names: &Names,
     options: &Options,
     store: &Store,
     is_made: bool,
-) -> Result<Info, OpenError> {
+) -> Result<(Info, Info), OpenError> {
     let has_events = existing(context, &names.events).await?;
     if let Some(info) = &has_events {
         refuse_other(&info.config, &shape::events(names, options))?;
@@ -52,7 +52,7 @@ pub(crate) async fn prepare(
     let state = match existing(context, &names.state).await? {
         Some(info) => info,
         None if may_have_lost && !options.rebuild_state => return Err(state_lost(names)),
-        None => make(context, shape::state(names, options)).await?,
+        None => make_state(context, names, options).await?,
     };
     refuse_other(&state.config, &shape::state(names, options))?;
     if !store.has_progress().await? {
@@ -71,7 +71,7 @@ pub(crate) async fn prepare(
     let replicas = events.config.num_replicas.min(state.config.num_replicas);
     match shape::falls_short(options.durability, replicas) {
         Some(reason) => Err(OpenError::NotDurableEnough(reason)),
-        None => Ok(events),
+        None => Ok((events, state)),
     }
 }
 
@@ -108,11 +108,34 @@ async fn existing(context: &Context, stream: &str) -> Result<Option<Info>, OpenE
 
 async fn make(context: &Context, config: Config) -> Result<Info, OpenError> {
     let name = config.name.clone();
-    let made = context.create_stream(config).await;
-    let made =
-        made.map_err(|error| OpenError::Unsuitable(format!("the stream {name} cannot be made: {error}")))?;
+    try_make(context, config)
+        .await
+        .map_err(|error| not_made(&name, &error))
+}
+
+/// Without a bound, or with a wide one where the account demands one.
+async fn make_state(context: &Context, names: &Names, options: &Options) -> Result<Info, OpenError> {
+    match try_make(context, shape::state(names, options)).await {
+        Ok(info) => Ok(info),
+        Err(error) if demands_bound(&error) => make(context, shape::bounded_state(names, options)).await,
+        Err(error) => Err(not_made(&names.state, &error)),
+    }
+}
+
+async fn try_make(context: &Context, config: Config) -> Result<Info, CreateStreamError> {
+    let name = config.name.clone();
+    let made = context.create_stream(config).await?;
     tracing::info!(stream = name, "a stream was made");
     Ok(made.cached_info().clone())
+}
+
+fn demands_bound(error: &CreateStreamError) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STREAM_MAX_BYTES_REQUIRED)
+}
+
+fn not_made(stream: &str, error: &CreateStreamError) -> OpenError {
+    OpenError::Unsuitable(format!("the stream {stream} cannot be made: {error}"))
 }
 
 fn refuse_other(is: &Config, wanted: &Config) -> Result<(), OpenError> {

@@ -146,6 +146,13 @@ impl Servers for Reach {
         fitting.count().max(1)
     }
 
+    fn longest_copy(&self) -> usize {
+        match self.0.known.has_room_for_copies() {
+            true => usize::MAX,
+            false => 0,
+        }
+    }
+
     async fn write(&self, claim: u64, chunk: &[Write]) -> Result<(), ChannelError> {
         let mut fence = self.0.fence.lock().await;
         self.0.store.write(&mut fence, claim, chunk).await

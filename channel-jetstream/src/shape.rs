@@ -16,8 +16,10 @@ const BROKER: &str = "millrace-broker";
 const PARTITIONS: &str = "millrace-partitions";
 /// The state's part of what the events may have, in bytes: one of so many.
 const PART_OF_STATE: u64 = 4;
-/// The least that the state may have.
+/// The least share of the state.
 const LEAST_OF_STATE: u64 = 64 << 20;
+/// What the state stream may have where the account demands a bound: so many of its shares.
+const SHARES_OF_BOUND: u64 = 4;
 /// What members and leases may have.
 const BYTES_OF_OWNERS: u64 = 4 << 20;
 
@@ -38,17 +40,31 @@ pub(crate) fn events(names: &Names, options: &Options) -> Config {
     }
 }
 
-/// The stream of the state: the last message of each subject counts.
+/// The stream of the state: the last message of each subject counts. It has no bound of its own: a full
+/// stream refuses every change, also one that makes room. Producers are refused before (`known`).
 pub(crate) fn state(names: &Names, options: &Options) -> Config {
-    let part = of_partition(names, options) / PART_OF_STATE;
     Config {
         name: names.state.clone(),
         description: Some(format!("State of the Millrace Broker {}", names.broker)),
         subjects: vec![names.all_state()],
         max_messages_per_subject: 1,
-        max_bytes: bytes(part.max(LEAST_OF_STATE)),
+        max_bytes: -1,
         ..common(names, options)
     }
+}
+
+/// The same, where the account takes no stream without a bound.
+pub(crate) fn bounded_state(names: &Names, options: &Options) -> Config {
+    let shares = share_of_state(names, options).saturating_mul(SHARES_OF_BOUND);
+    Config {
+        max_bytes: bytes(shares),
+        ..state(names, options)
+    }
+}
+
+/// The bytes that one partition's state is to have.
+pub(crate) fn share_of_state(names: &Names, options: &Options) -> u64 {
+    (of_partition(names, options) / PART_OF_STATE).max(LEAST_OF_STATE)
 }
 
 /// The stream of members and leases: each goes by itself when it is not renewed.

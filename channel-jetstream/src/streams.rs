@@ -28,7 +28,7 @@ use crate::tend::Ended;
 const BATCHES: usize = 16;
 /// The least payload that a server must take.
 const LEAST_PAYLOAD: usize = 64 * 1024;
-/// How often the event streams are looked at.
+/// How often the streams are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The streams of one Broker.
@@ -74,10 +74,11 @@ async fn part(
         max_payload,
         ending: options.ending.clone(),
     };
-    let events = prepare(&jetstream(client), &names, options, &store, is_made).await?;
+    let (events, state) = prepare(&jetstream(client), &names, options, &store, is_made).await?;
     let epochs = store.epochs().await?;
     let known = Known::default();
     known.look(&events);
+    known.look_at_state(&state, shape::share_of_state(&names, options));
     let inner = Arc::new(Inner {
         options: options.clone(),
         names,
@@ -165,7 +166,7 @@ impl Streams {
         shape::durability(replicas.unwrap_or(1))
     }
 
-    /// Looks at the event streams until it is asked to end, or one of them has lost events: then everything
+    /// Looks at the streams until it is asked to end, or one of them has lost events: then everything
     /// must be opened anew.
     pub async fn tend(&self, until: &CancellationToken) -> Ended {
         loop {
@@ -177,7 +178,11 @@ impl Streams {
                 () = until.cancelled() => return Ended::Asked,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            let looks = self.parts.iter().map(|part| part.inner.look());
+            let looks = self.parts.iter().map(|part| async {
+                // How long the state is has no say in whether the servers answer.
+                let (looked, _) = tokio::join!(part.inner.look(), part.inner.look_at_state());
+                looked
+            });
             let looked = futures_util::future::join_all(looks).await;
             for (part, looked) in self.parts.iter().zip(looked) {
                 part.inner

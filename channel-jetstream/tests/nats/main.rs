@@ -1,4 +1,5 @@
 //! The channel on a real NATS server.
 
+mod bounds;
 mod conformance;
 mod server;
