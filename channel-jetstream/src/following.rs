@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(3);
 const STANDS: Duration = Duration::from_secs(30);
 /// Messages of one request.
 const AT_A_TIME: usize = 256;
+/// Messages of one request for state, which has no bound of bytes: its messages may be of a time when the
+/// servers took larger ones.
+const STATE_AT_A_TIME: usize = 64;
 /// Bytes of one request, where the largest message is not larger.
 const BYTES_AT_A_TIME: usize = 2 << 20;
 
@@ -34,7 +37,8 @@ pub(crate) struct Following {
     /// Of what was received.
     pub(crate) bytes: usize,
     pub(crate) session: Option<Session>,
-    max_payload: usize,
+    /// Messages that one request may bring, and bytes.
+    at_a_time: (usize, Option<usize>),
     /// The only subjects that are read; empty: all.
     filter: String,
     /// The client, where there is only one.
@@ -54,6 +58,8 @@ pub(crate) struct Session {
     consumer_sequence: u64,
     /// Messages that the request of now may still bring.
     asked: usize,
+    /// It has brought one.
+    brought: bool,
 }
 
 /// What came.
@@ -76,7 +82,7 @@ impl Following {
             received: VecDeque::new(),
             bytes: 0,
             session: None,
-            max_payload,
+            at_a_time: (AT_A_TIME, Some(BYTES_AT_A_TIME.max(2 * max_payload))),
             filter: String::new(),
             client: None,
         }
@@ -84,10 +90,10 @@ impl Following {
 
     /// From the beginning of a stream of our own.
     pub(crate) fn of_state(client: Client, stream: &str) -> Self {
-        let max_payload = client.max_payload();
         Self {
             client: Some(client),
-            ..Self::new(stream, 1, max_payload)
+            at_a_time: (STATE_AT_A_TIME, None),
+            ..Self::new(stream, 1, 0)
         }
     }
 
@@ -155,16 +161,17 @@ impl Following {
             next_subject: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.stream),
             consumer_sequence: 0,
             asked: 0,
+            brought: false,
         })
     }
 
     /// Waits for what comes next. Dropping the future loses nothing.
     pub(crate) async fn receive(&mut self) -> Came {
-        let max_bytes = BYTES_AT_A_TIME.max(2 * self.max_payload);
+        let at_a_time = self.at_a_time;
         let Some(session) = &mut self.session else {
             return Came::Broken;
         };
-        if session.asked == 0 && !session.ask(max_bytes).await {
+        if session.asked == 0 && !session.ask(at_a_time).await {
             return Came::Broken;
         }
         let came = tokio::select! {
@@ -206,17 +213,19 @@ async fn cut(cuts: &mut Option<watch::Receiver<u64>>) {
 
 impl Session {
     /// Asks for more messages; `false`: that cannot be sent.
-    async fn ask(&mut self, max_bytes: usize) -> bool {
-        let query = serde_json::json!({
-            "batch": AT_A_TIME,
-            "max_bytes": max_bytes,
+    async fn ask(&mut self, (messages, bytes): (usize, Option<usize>)) -> bool {
+        let mut query = serde_json::json!({
+            "batch": messages,
             "expires": STANDS.as_nanos() as u64,
             "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
         });
+        if let Some(bytes) = bytes {
+            query["max_bytes"] = bytes.into();
+        }
         let query = serde_json::to_vec(&query).unwrap_or_default();
         let (subject, inbox) = (self.next_subject.clone(), self.inbox.clone());
         // Noted first: if this is given up on its way, it may have been sent.
-        self.asked = AT_A_TIME;
+        (self.asked, self.brought) = (messages, false);
         let sent = self.client.publish_with_reply(subject, inbox, query.into()).await;
         sent.is_ok()
     }
@@ -229,13 +238,14 @@ impl Session {
                 self.asked = 0;
                 return Came::Sign;
             }
-            // The request has brought as many bytes as it may.
-            Some(StatusCode::REQUEST_TERMINATED)
-                if message
-                    .description
-                    .as_deref()
-                    .is_some_and(|text| text.contains("MaxBytes") || text.contains("Batch Completed")) =>
-            {
+            Some(StatusCode::REQUEST_TERMINATED) => {
+                let text = message.description.as_deref().unwrap_or_default();
+                // The request has brought as many bytes as it may. One that has brought nothing never will:
+                // the next message is larger than all of it.
+                let is_done = text.contains("Batch Completed") || (text.contains("MaxBytes") && self.brought);
+                if !is_done {
+                    return Came::Broken;
+                }
                 self.asked = 0;
                 return Came::Sign;
             }
@@ -254,6 +264,7 @@ impl Session {
         let (sequence, nanos) = (info.stream_sequence, info.published.unix_timestamp_nanos());
         self.consumer_sequence += 1;
         self.asked = self.asked.saturating_sub(1);
+        self.brought = true;
         let Message {
             subject,
             headers,

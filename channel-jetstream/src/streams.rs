@@ -28,6 +28,8 @@ use crate::tend::Ended;
 const BATCHES: usize = 16;
 /// The least payload that a server must take.
 const LEAST_PAYLOAD: usize = 64 * 1024;
+/// The most that any server can be told to take. What is stored may be of a time when it took more than now.
+const MOST_PAYLOAD: usize = 64 << 20;
 /// How often the streams are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -87,7 +89,7 @@ async fn part(
         known,
         max_payload,
         limits: Limits {
-            event_bytes: max_payload,
+            event_bytes: max_payload.max(MOST_PAYLOAD),
             ..Limits::default()
         },
         store,
