@@ -1,12 +1,12 @@
 //! Readers: from a position on, without acknowledgements, and without trust.
 //!
 //! A server never sends a message twice to such a reader, so a reader begins anew at its position whenever a
-//! message may have been missed: a number of the consumer is missing, a heartbeat fails to come, or the
-//! connection was cut. If that does not help, it asks for the one message at its position: it may be one that
-//! no client can take.
+//! message may have been missed: a number of the consumer is missing, a heartbeat fails to come, what is
+//! there does not come, or the connection was cut. If that does not help, it asks for the one message at its
+//! position: it may be one that no client can take.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_channel::ChannelError;
 use millrace_channel::remote::{Entries, Entry, Read};
@@ -20,6 +20,8 @@ use crate::partition::Inner;
 const ANSWERS: Duration = Duration::from_secs(10);
 /// How long a read waits for messages that are stored and have not come yet, once it has one.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// How long heartbeats alone are taken while there is something to send.
+const SILENT: Duration = Duration::from_secs(10);
 /// The pauses before a reader begins anew.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -29,6 +31,8 @@ pub(crate) struct Reader {
     inner: Arc<Inner>,
     following: Following,
     failures: u32,
+    /// Since when nothing has come of what is there.
+    silent: Option<Instant>,
     /// Number and fingerprint of what was read last: the log must still have it when the reader begins anew.
     last: Option<(u64, u64)>,
 }
@@ -42,6 +46,7 @@ impl Reader {
             inner,
             following,
             failures: 0,
+            silent: None,
             last: below,
         }
     }
@@ -60,18 +65,31 @@ impl Reader {
             }
             match self.following.receive().await {
                 Came::Message(raw) => {
-                    self.failures = 0;
+                    (self.failures, self.silent) = (0, None);
                     self.following.keep(*raw);
                     return Ok(());
                 }
+                Came::Sign if self.is_missing_some() => self.give_up(),
                 Came::Sign => {}
                 Came::Broken => self.give_up(),
             }
         }
     }
 
+    /// Whether the consumer is alive and does not send what is there, as on a replica that stalls.
+    fn is_missing_some(&mut self) -> bool {
+        let known = &self.inner.known;
+        let ends = known.ends();
+        if self.following.at.max(ends.start) >= ends.end || known.is_away() {
+            self.silent = None;
+            return false;
+        }
+        self.silent.get_or_insert_with(Instant::now).elapsed() > SILENT
+    }
+
     fn give_up(&mut self) {
         self.failures += 1;
+        self.silent = None;
         if let Some(session) = self.following.session.take() {
             self.inner.readers.give_up(session.number);
         }

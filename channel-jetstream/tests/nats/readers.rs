@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use millrace_channel::{Channel, Class, LaneSpec, Position};
 use millrace_channel_jetstream::Streams;
 use millrace_event::{DataForm, Event, ObjectName, SpecVersion};
@@ -75,4 +76,33 @@ async fn larger_messages_than_the_server_takes_now_are_read() {
         .channel();
     assert_eq!(channel.lanes().await.expect("the lanes").len(), 1);
     assert_eq!(read(&*channel, from, 3).await, ["small", "large", "last"]);
+}
+
+/// A consumer that is paused sends heartbeats and no messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_sends_only_heartbeats_is_left() {
+    let Some(server) = Server::start("a_consumer_that_sends_only_heartbeats_is_left").await else {
+        return;
+    };
+    let broker = ObjectName::new("readers", "stalled");
+    let streams = Streams::open(options(server.url(), &broker)).await.expect("open");
+    let channel = streams.claim(0).await.expect("it can be claimed").channel();
+    let from = channel.head();
+    append(&*channel, "first", 10).await;
+    let mut reader = channel.log().reader(from);
+    assert_eq!(reader.next(10, 1 << 20).await.expect("a read").records.len(), 1);
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let context = async_nats::jetstream::new(client);
+    let stream = "millrace-readers-stalled";
+    let consumers = context.get_stream(stream).await.expect("the stream");
+    let names: Vec<String> = consumers.consumer_names().try_collect().await.expect("names");
+    assert_eq!(names.len(), 1, "{names:?}");
+    let pause = serde_json::json!({ "pause_until": "2999-01-01T00:00:00Z" });
+    let subject = format!("CONSUMER.PAUSE.{stream}.{}", names[0]);
+    let paused: serde_json::Value = context.request(subject, &pause).await.expect("an answer");
+    assert_eq!(paused["paused"], true, "{paused}");
+    append(&*channel, "second", 10).await;
+    let second = tokio::time::timeout(PATIENCE, reader.next(10, 1 << 20)).await;
+    let second = second.expect("the reader stands").expect("a read");
+    assert_eq!(second.records[0].event.id(), "second");
 }
