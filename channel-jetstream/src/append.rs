@@ -93,7 +93,7 @@ impl Inner {
             });
         }
         if class == Class::Producer
-            && let Some(reason) = self.refuses().filter(|_| !self.known.is_away())
+            && let Some(reason) = self.known.is_full()
         {
             return Err(AppendError::Full {
                 code: "backlog-full",

@@ -21,7 +21,7 @@ use crate::connect::jetstream;
 use crate::error::storage;
 use crate::following::Following;
 use crate::names::Names;
-use crate::raw::Raw;
+use crate::raw::{Raw, Unread, stored};
 
 /// Whose progress it is.
 const CLAIM: &str = "Millrace-Claim";
@@ -76,6 +76,10 @@ struct Newest {
     body: Bytes,
 }
 
+fn gone() -> ChannelError {
+    storage("the state of the partition is gone")
+}
+
 // === impl Store ===
 
 impl Store {
@@ -84,7 +88,7 @@ impl Store {
     }
 
     /// The newest progress; `None` when there is none.
-    async fn newest(&self) -> Result<Option<Newest>, ChannelError> {
+    async fn newest(&self) -> Result<Option<Newest>, Unread> {
         let found = self.last(&self.subject(Key::Progress)).await?;
         Ok(found.map(|raw| Newest {
             revision: raw.sequence,
@@ -97,19 +101,19 @@ impl Store {
         }))
     }
 
-    async fn last(&self, subject: &str) -> Result<Option<Raw>, ChannelError> {
+    async fn last(&self, subject: &str) -> Result<Option<Raw>, Unread> {
         let query = serde_json::json!({ "last_by_subj": subject });
-        crate::raw::stored(&jetstream(&self.client), &self.names.state, &query).await
+        stored(&jetstream(&self.client), &self.names.state, &query).await
     }
 
     /// As `newest`, until somebody answers; nobody is waited for once the channel is to be closed.
     async fn newest_at_last(&self) -> Result<Newest, ChannelError> {
-        let gone = || storage("the state of the partition is gone");
         let asked = async {
             loop {
                 match self.newest().await {
                     Ok(newest) => return newest.ok_or_else(gone),
-                    Err(_) => tokio::time::sleep(AGAIN).await,
+                    Err(unread @ Unread::Gone(_)) => return Err(unread.into()),
+                    Err(Unread::Failed(_)) => tokio::time::sleep(AGAIN).await,
                 }
             }
         };
@@ -189,7 +193,7 @@ impl Store {
         let nonce = format!("{:032x}", fastrand::u128(..));
         for _ in 0..CLAIMS {
             let Some(newest) = self.newest().await? else {
-                return Err(storage("the state of the partition is gone"));
+                return Err(gone());
             };
             let draft = self.progress(&nonce, 0, newest.revision, newest.body.clone());
             match store(&self.client, vec![draft]).await {

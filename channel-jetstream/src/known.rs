@@ -19,6 +19,15 @@ const STATE_FULL_FROM: u64 = 70;
 /// From how many percent on it takes no more copies of events: they stay in the log.
 const COPIES_UP_TO: u64 = 85;
 
+/// What does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// The servers, or the stream of the events.
+    Servers,
+    /// Only the stream of the state.
+    State,
+}
+
 /// Of the streams, as far as they have been seen.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -28,7 +37,7 @@ pub(crate) struct Known {
     max_bytes: AtomicU64,
     state_bytes: AtomicU64,
     state_share: AtomicU64,
-    is_away: AtomicBool,
+    away: Mutex<Option<Away>>,
     has_lost: AtomicBool,
     /// Wakes whoever has to end because of a loss.
     pub(crate) lost: Notify,
@@ -126,23 +135,46 @@ impl Known {
         self.lost.notify_waiters();
     }
 
+    /// Notes that the state is gone: the Broker cannot be opened again until somebody has seen to it.
+    pub(crate) fn lose_state(&self, stream: &str) {
+        if !self.has_lost.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                stream,
+                "the stream of a partition's state is gone; the channel is closed"
+            );
+        }
+        self.lost.notify_waiters();
+    }
+
     pub(crate) fn has_lost(&self) -> bool {
         self.has_lost.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the servers answer. One partition of a Broker says so, once for each change.
-    pub(crate) fn answers(&self, answers: bool, says_so: bool) {
-        let was_away = self.is_away.swap(!answers, Ordering::Relaxed);
-        match (was_away, answers) {
-            _ if !says_so => {}
-            (false, false) => tracing::warn!("the NATS servers do not answer; events wait until they do"),
-            (true, true) => tracing::info!("the NATS servers answer again"),
-            _ => {}
+    /// Notes what does not answer, and says so once for each change. Of the servers one partition does.
+    pub(crate) fn answers(&self, away: Option<Away>, partition: u32) {
+        let before = std::mem::replace(&mut *self.away.lock(), away);
+        match (before, away) {
+            (before, now) if before == now => {}
+            (_, Some(Away::State)) => {
+                tracing::warn!(partition, "{}; events wait until it does", Away::State.in_words());
+            }
+            (Some(Away::State), None) => {
+                tracing::info!(partition, "the state of the partition answers again")
+            }
+            _ if partition != 0 => {}
+            (_, Some(Away::Servers)) => {
+                tracing::warn!("{}; events wait until they do", Away::Servers.in_words());
+            }
+            (_, None) => tracing::info!("the NATS servers answer again"),
         }
     }
 
+    pub(crate) fn away(&self) -> Option<Away> {
+        *self.away.lock()
+    }
+
     pub(crate) fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Relaxed)
+        self.away().is_some()
     }
 
     /// Tells now and then that a message is skipped.
@@ -156,6 +188,17 @@ impl Known {
                 reason,
                 "a message in the event stream is no CloudEvent and is skipped (said once a minute)"
             );
+        }
+    }
+}
+
+// === impl Away ===
+
+impl Away {
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Servers => "the NATS servers do not answer",
+            Self::State => "the stream of a partition's state does not answer: it may have no leader",
         }
     }
 }

@@ -108,7 +108,7 @@ impl Inner {
     /// What stands at a number of the event stream.
     pub(crate) async fn stored(&self, sequence: u64) -> Result<Option<Raw>, ChannelError> {
         let query = serde_json::json!({ "seq": sequence });
-        stored(&jetstream(&self.client), &self.names.events, &query).await
+        Ok(stored(&jetstream(&self.client), &self.names.events, &query).await?)
     }
 
     /// What a message is in the log. One that is no event is told.
@@ -164,15 +164,13 @@ impl Inner {
     }
 
     pub(crate) fn refuses(&self) -> Option<String> {
-        if self.known.is_away() {
-            return Some("the NATS servers do not answer".to_owned());
-        }
-        self.known.is_full()
+        let away = self.known.away().map(|away| away.in_words().to_owned());
+        away.or_else(|| self.known.is_full())
     }
 }
 
 impl Inner {
-    /// Looks at the stream of the state.
+    /// Looks at the stream of the state. Without it there is nothing that this process could go on with.
     pub(crate) async fn look_at_state(&self) -> Result<Info, ChannelError> {
         let subject = format!("STREAM.INFO.{}", self.names.state);
         let context = jetstream(&self.client);
@@ -183,7 +181,12 @@ impl Inner {
                 self.known.look_at_state(&info, share);
                 Ok(info)
             }
-            Response::Err { error } => Err(storage(error)),
+            Response::Err { error } => {
+                if error.error_code() == ErrorCode::STREAM_NOT_FOUND {
+                    self.known.lose_state(&self.names.state);
+                }
+                Err(storage(error))
+            }
         }
     }
 

@@ -26,6 +26,17 @@ pub(crate) struct Raw {
     pub(crate) payload: Bytes,
 }
 
+/// Why a message could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unread {
+    /// There is no such stream.
+    #[error("the stream {0} is gone")]
+    Gone(String),
+    /// The servers do not answer, or have refused it.
+    #[error("{0}")]
+    Failed(String),
+}
+
 #[derive(Debug, Deserialize)]
 struct Got {
     message: RawMessage,
@@ -36,13 +47,30 @@ pub(crate) async fn stored(
     context: &Context,
     stream: &str,
     query: &serde_json::Value,
-) -> Result<Option<Raw>, ChannelError> {
+) -> Result<Option<Raw>, Unread> {
     let subject = format!("STREAM.MSG.GET.{stream}");
-    let answer: Response<Got> = context.request(subject, query).await.map_err(storage)?;
+    let answer: Response<Got> = context.request(subject, query).await.map_err(Unread::of)?;
     match answer {
-        Response::Ok(got) => Raw::told(got.message).map(Some).map_err(storage),
-        Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
-        Response::Err { error } => Err(storage(error)),
+        Response::Ok(got) => Raw::told(got.message).map(Some).map_err(Unread::of),
+        Response::Err { error } => match error.error_code() {
+            ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+            ErrorCode::STREAM_NOT_FOUND => Err(Unread::Gone(stream.to_owned())),
+            _ => Err(Unread::of(error)),
+        },
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<Unread> for ChannelError {
+    fn from(unread: Unread) -> Self {
+        storage(unread)
     }
 }
 

@@ -50,10 +50,7 @@ impl Servers for Reach {
     }
 
     fn fault(&self) -> Option<String> {
-        self.0
-            .known
-            .is_away()
-            .then(|| "the NATS servers do not answer".to_owned())
+        self.0.known.away().map(|away| away.in_words().to_owned())
     }
 
     fn durability(&self) -> Option<Durability> {

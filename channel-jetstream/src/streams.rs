@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connect::{Connection, Readers, connect, jetstream};
 use crate::error::OpenError;
 use crate::fence::Store;
-use crate::known::Known;
+use crate::known::{Away, Known};
 use crate::names::Names;
 use crate::options::{Durability, Options};
 use crate::partition::{Inner, Partition};
@@ -181,16 +181,15 @@ impl Streams {
                 () = tokio::time::sleep(LOOK) => {}
             }
             let looks = self.parts.iter().map(|part| async {
-                // How long the state is has no say in whether the servers answer.
-                let (looked, _) = tokio::join!(part.inner.look(), part.inner.look_at_state());
-                looked
+                let inner = &part.inner;
+                let away = match tokio::join!(inner.look(), inner.look_at_state()) {
+                    (Ok(_), Ok(_)) => None,
+                    (Ok(_), Err(_)) => Some(Away::State),
+                    (Err(_), _) => Some(Away::Servers),
+                };
+                inner.known.answers(away, inner.names.partition);
             });
-            let looked = futures_util::future::join_all(looks).await;
-            for (part, looked) in self.parts.iter().zip(looked) {
-                part.inner
-                    .known
-                    .answers(looked.is_ok(), part.inner.names.partition == 0);
-            }
+            futures_util::future::join_all(looks).await;
         }
     }
 }

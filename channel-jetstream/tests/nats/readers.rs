@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use millrace_channel::{Channel, Class, LaneSpec, Position};
-use millrace_channel_jetstream::Streams;
-use millrace_event::{DataForm, Event, ObjectName, SpecVersion};
+use millrace_channel_jetstream::{Ended, Streams};
+use millrace_event::{DataForm, Event, ObjectName, SpecVersion, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, options};
 
@@ -105,4 +106,27 @@ async fn a_consumer_that_sends_only_heartbeats_is_left() {
     let second = tokio::time::timeout(PATIENCE, reader.next(10, 1 << 20)).await;
     let second = second.expect("the reader stands").expect("a read");
     assert_eq!(second.records[0].event.id(), "second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_deleted_ends_what_waits_for_it() {
+    let Some(server) = Server::start("a_state_that_is_deleted_ends_what_waits_for_it").await else {
+        return;
+    };
+    let broker = ObjectName::new("readers", "gone");
+    let open = || Streams::open(options(server.url(), &broker));
+    let streams = open().await.expect("open");
+    let channel = streams.claim(0).await.expect("it can be claimed").channel();
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let context = async_nats::jetstream::new(client);
+    let state = "millrace-readers-gone-state";
+    context.delete_stream(state).await.expect("it is deleted");
+    let written = tokio::time::timeout(PATIENCE, channel.set_orphaned(Some(Timestamp(1)))).await;
+    let refused = written.expect("the write stands").expect_err("there is no state");
+    assert!(refused.to_string().contains(state), "{refused}");
+    let until = CancellationToken::new();
+    let ended = tokio::time::timeout(PATIENCE, streams.tend(&until)).await;
+    assert_eq!(ended.expect("nobody notices"), Ended::Lost);
+    let refused = open().await.map(drop).expect_err("there are events");
+    assert!(refused.to_string().contains("--rebuild-state"), "{refused}");
 }

@@ -8,11 +8,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_channel::Channel;
+use millrace_channel::{Channel, ChannelError};
 use millrace_channel_jetstream::{Ended, Members, RENEWED_EVERY, Standing, Streams, shares};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
@@ -28,6 +28,8 @@ const CALM: Duration = Duration::from_secs(4);
 const ASKED_AGAIN_AFTER: u32 = 20;
 /// How long attempts of a partition that is let go may take to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a partition may take to be claimed, and to be closed: the others wait for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Losses that wait to be looked at.
 const LOSSES: usize = 64;
 
@@ -179,10 +181,13 @@ impl<'a> Sharing<'a> {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
         }
-        let claimed = match self.streams.claim(partition).await {
+        let claimed = match timeout(PATIENCE, self.streams.claim(partition)).await {
+            Ok(claimed) => claimed.map_err(|error| error.to_string()),
+            Err(_) => Err("the servers take too long".to_owned()),
+        };
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                let error = error.to_string();
                 if self.said != error {
                     tracing::error!(
                         partition,
@@ -220,7 +225,7 @@ impl<'a> Sharing<'a> {
         let (release, name) = (self.looking.release.clone(), self.looking.name.clone());
         let leaves = async move {
             release.partition(&name, partition, DRAIN).await;
-            if let Err(error) = channel.close().await {
+            if let Err(error) = close(&*channel).await {
                 tracing::warn!(partition, %error, "the partition was not closed cleanly");
             }
             members.give_up(partition).await;
@@ -304,7 +309,7 @@ impl<'a> Sharing<'a> {
                 continue;
             }
             if end == End::Asked
-                && let Err(error) = held.channel.close().await
+                && let Err(error) = close(&*held.channel).await
             {
                 tracing::warn!(partition, %error, "the broker's channel was not closed cleanly");
             }
@@ -314,6 +319,12 @@ impl<'a> Sharing<'a> {
         self.members.leave().await;
         owned.set_elsewhere(name, BTreeMap::new());
     }
+}
+
+/// Closes a partition, unless that takes too long: then the next owner fences this one off.
+async fn close(channel: &dyn Channel) -> Result<(), ChannelError> {
+    let closed = timeout(PATIENCE, channel.close()).await;
+    closed.unwrap_or_else(|_| Err(ChannelError::Storage("the servers take too long".to_owned())))
 }
 
 /// Renews our records until the end, and tells which leases are lost.
