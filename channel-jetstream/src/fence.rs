@@ -140,6 +140,12 @@ impl Store {
         }
     }
 
+    /// Whether nobody has claimed the partition after us. Nobody may know: then it is asked again.
+    pub(crate) async fn is_still_ours(&self, fence: &Fence) -> Option<bool> {
+        let newest = self.newest().await.ok()??;
+        (!fence.nonce.is_empty()).then(|| newest.nonce == fence.nonce)
+    }
+
     /// Whether there is a progress.
     pub(crate) async fn has_progress(&self) -> Result<bool, ChannelError> {
         Ok(self.newest().await?.is_some())

@@ -88,6 +88,13 @@ pub struct Standing {
     pub leased: BTreeSet<u32>,
 }
 
+/// Notes that the lease is another's, or was; gives the partition.
+fn lost(lease: &Lease, revision: &mut Option<u64>) -> u32 {
+    *revision = None;
+    lease.inner.holds_until(Timestamp(0));
+    lease.inner.names.partition
+}
+
 // === impl Members ===
 
 impl Members {
@@ -166,7 +173,7 @@ impl Members {
     async fn renew_one(&self, lease: &Lease) -> Option<u32> {
         let mut revision = lease.revision.lock().await;
         let mut expected = (*revision)?;
-        // A record that has run out may be made again while nobody else has made one.
+        // A record that has run out may be made again while nobody else has had the partition.
         for _ in 0..2 {
             match self.write(lease, &mut revision, expected).await {
                 Ok(()) => return None,
@@ -174,13 +181,13 @@ impl Members {
                 Err(_) => return None,
             }
             match self.whose(lease).await {
-                Ok(None) => expected = 0,
+                Ok(None) => match lease.inner.is_still_ours().await {
+                    Some(true) => expected = 0,
+                    Some(false) => return Some(lost(lease, &mut revision)),
+                    None => return None,
+                },
                 Ok(Some((number, told))) if told.run == self.told.run => expected = number,
-                Ok(Some(_)) => {
-                    *revision = None;
-                    lease.inner.holds_until(Timestamp(0));
-                    return Some(lease.inner.names.partition);
-                }
+                Ok(Some(_)) => return Some(lost(lease, &mut revision)),
                 Err(_) => return None,
             }
         }

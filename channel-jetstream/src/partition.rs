@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_nats::connection::State as ConnectionState;
 use async_nats::jetstream::ErrorCode;
@@ -11,6 +12,7 @@ use millrace_channel::remote::{Entry, Owner, OwnerOptions, Servers};
 use millrace_channel::{Channel, ChannelError};
 use millrace_event::Timestamp;
 use millrace_event::http::Limits;
+use tokio::time::timeout;
 
 use crate::connect::{Readers, jetstream};
 use crate::error::storage;
@@ -170,6 +172,13 @@ impl Inner {
 }
 
 impl Inner {
+    /// Whether nobody has claimed the partition after us; `None`: that cannot be told now.
+    pub(crate) async fn is_still_ours(&self) -> Option<bool> {
+        // A write that has no answer holds it, and other leases wait to be renewed.
+        let fence = timeout(Duration::from_secs(1), self.fence.lock()).await.ok()?;
+        self.store.is_still_ours(&fence).await
+    }
+
     /// Looks at the stream of the state. Without it there is nothing that this process could go on with.
     pub(crate) async fn look_at_state(&self) -> Result<Info, ChannelError> {
         let subject = format!("STREAM.INFO.{}", self.names.state);
