@@ -7,8 +7,9 @@
 //! process, and [`Connects`] keeps it from making connections. [`canaries`] are secrets that must be
 //! nowhere. [`Terminal`] types what the documentation says. [`namespace`] gives a test a machine of its
 //! own. [`neighbours`] is what tenants do to each other; the benchmark runs it too. [`Kafka`], [`Nats`] and
-//! [`Kube`] are real servers, [`kube::node`] runs pods, and [`Helm`] installs the chart (with the feature
-//! `servers`). Nothing here uses the product's own crates: a mistake made on both sides would go unnoticed.
+//! [`Kube`] are real servers, [`channel_server`] is what a Broker promises on whichever keeps its channel,
+//! [`kube::node`] runs pods, and [`Helm`] installs the chart (with the feature `servers`). Nothing here uses
+//! the product's own crates: a mistake made on both sides would go unnoticed.
 
 #![allow(
     clippy::print_stdout,
@@ -20,6 +21,8 @@ pub mod admin;
 #[cfg(feature = "servers")]
 pub mod canaries;
 pub mod certificates;
+#[cfg(feature = "servers")]
+pub mod channel_server;
 pub mod client;
 pub mod clocks;
 pub mod connects;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-use crate::documents::Documents;
+use crate::channel_server::ChannelServer;
 use crate::process::Process;
 use crate::{peers, ports, within};
 
@@ -77,23 +77,6 @@ impl Nats {
     /// Its URL for clients.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// The ConfigMap `shop/on-nats` for it, and the Broker `shop/default` that names it, with this
-    /// `spec.delivery` in flow style. `more` are further lines of the ConfigMap's data.
-    pub fn broker(&self, delivery: &str, more: &[&str]) -> Documents {
-        let mut data = vec![
-            "backend: jetstream".to_owned(),
-            format!("servers: {}", self.url()),
-        ];
-        data.extend(more.iter().map(ToString::to_string));
-        let config = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: on-nats, namespace: shop}}\ndata:\n  {}\n",
-            data.join("\n  ")
-        );
-        let config = Documents::of(&config);
-        let named = "{apiVersion: v1, kind: ConfigMap, name: on-nats}";
-        config.and_broker("default", &format!("{{config: {named}, delivery: {delivery}}}"))
     }
 
     /// `kill -9`.
@@ -189,6 +172,26 @@ impl Nats {
             .ask(&format!("$JS.API.{what}"), &serde_json::to_vec(body)?)
             .await?;
         Ok(serde_json::from_slice(&answer)?)
+    }
+}
+
+impl ChannelServer for Nats {
+    const BACKEND: &'static str = "jetstream";
+
+    async fn start() -> anyhow::Result<Option<Self>> {
+        Self::start().await
+    }
+
+    async fn kill(&mut self) -> anyhow::Result<()> {
+        self.kill().await
+    }
+
+    async fn restart(&mut self) -> anyhow::Result<()> {
+        self.restart().await
+    }
+
+    fn servers(&self) -> String {
+        self.url()
     }
 }
 

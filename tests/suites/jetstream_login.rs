@@ -5,15 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use millrace_tests::certificates::{Authority, Pair};
-use millrace_tests::documents::Trigger;
-use millrace_tests::{Event, Mesh, Nats, Sink, wait_until};
-
-/// A policy that keeps trying, often.
-const PATIENT: &str = "{retry: 100000, backoffPolicy: exponential, backoffDelay: PT0.1S, backoffMax: PT0.5S}";
-
-fn all(sink: &Sink) -> Trigger {
-    Trigger::new("all", &sink.url("/all"))
-}
+use millrace_tests::channel_server::{ChannelServer as _, PATIENT, all, until_accepted};
+use millrace_tests::{Event, Mesh, Nats, Sink};
 
 #[tokio::test]
 async fn a_server_at_an_address_that_no_document_may_name_is_refused() -> anyhow::Result<()> {
@@ -53,11 +46,7 @@ async fn a_login_comes_from_a_secret_and_is_shown_nowhere() -> anyhow::Result<()
     assert_eq!(refused.status, 503);
     assert!(!String::from_utf8_lossy(&refused.body).contains("wrong-one"));
     mesh.reload(&secret("hunter2")).await?;
-    wait_until("it to be accepted", || async {
-        let answered = mesh.post("shop/default", &Event::new("2", "x").binary()).await?;
-        Ok((answered.status == 202).then_some(()))
-    })
-    .await?;
+    until_accepted(&mesh, "2").await?;
     sink.wait_for("/all", 1).await?;
     assert!(!mesh.running().stderr().contains("hunter2"));
     Ok(())
@@ -116,11 +105,7 @@ async fn by_tls_only_the_right_server_and_the_right_client_meet() -> anyhow::Res
         assert_eq!(refused.status, 503);
     }
     mesh.reload(&by(&authority.file, Some(&client))?).await?;
-    wait_until("it to be accepted", || async {
-        let answered = mesh.post("shop/default", &Event::new("2", "x").binary()).await?;
-        Ok((answered.status == 202).then_some(()))
-    })
-    .await?;
+    until_accepted(&mesh, "2").await?;
     sink.wait_for("/all", 1).await?;
     Ok(())
 }

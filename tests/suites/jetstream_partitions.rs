@@ -6,18 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::Method;
-use millrace_tests::documents::Trigger;
+use millrace_tests::channel_server::{ChannelServer as _, PATIENT, all};
 use millrace_tests::reload::refused;
 use millrace_tests::{Answer, Event, Mesh, Nats, Producers, Sink, chance, long, wait_until};
 use serde_json::Value;
 
-/// A policy that keeps trying, often.
-const PATIENT: &str = "{retry: 100000, backoffPolicy: exponential, backoffDelay: PT0.1S, backoffMax: PT0.5S}";
 const FOUR: [&str; 1] = ["partitions: \"4\""];
-
-fn all(sink: &Sink) -> Trigger {
-    Trigger::new("all", &sink.url("/all"))
-}
 
 fn keyed(id: &str, key: &str) -> Event {
     Event::new(id, "x").with("partitionkey", key)

@@ -5,18 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use millrace_tests::documents::Trigger;
+use millrace_tests::channel_server::{ChannelServer as _, PATIENT, all};
 use millrace_tests::{Answer, Event, Mesh, Nats, Producers, Sink, chance, long, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// A policy that keeps trying, often.
-const PATIENT: &str = "{retry: 100000, backoffPolicy: exponential, backoffDelay: PT0.1S, backoffMax: PT0.5S}";
 const SIX: [&str; 1] = ["partitions: \"6\""];
-
-fn all(sink: &Sink) -> Trigger {
-    Trigger::new("all", &sink.url("/all"))
-}
 
 /// The partitions that a process serves of six, and those that nobody does.
 async fn serves(mesh: &Mesh) -> anyhow::Result<(BTreeSet<u64>, usize)> {

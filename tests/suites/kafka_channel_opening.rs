@@ -1,27 +1,13 @@
 //! Promise: a Broker on Kafka is opened only on topics and servers that keep what is promised: others are
 //! refused in words and left as they are. Its login is in a Secret, and is shown nowhere.
 
-use millrace_tests::documents::{Documents, Trigger};
+use millrace_tests::channel_server::{ChannelServer as _, PATIENT, all, broker_at, until_accepted};
+use millrace_tests::documents::Documents;
 use millrace_tests::kafka::{Kafka, Listener, PASSWORD, USER};
 use millrace_tests::{Event, Mesh, Sink, wait_until};
 
-/// A policy that keeps trying, often.
-const PATIENT: &str = "{retry: 100000, backoffPolicy: exponential, backoffDelay: PT0.1S, backoffMax: PT0.5S}";
-
 /// The topic of the events of `shop/default`.
 const TOPIC: &str = "millrace.shop.default";
-
-async fn until_accepted(mesh: &Mesh, id: &str) -> anyhow::Result<()> {
-    wait_until("it to be accepted", || async {
-        let answered = mesh.post("shop/default", &Event::new(id, "x").binary()).await?;
-        Ok((answered.status == 202).then_some(()))
-    })
-    .await
-}
-
-fn all(sink: &Sink) -> Trigger {
-    Trigger::new("all", &sink.url("/all"))
-}
 
 #[tokio::test]
 async fn a_topic_of_another_shape_is_refused_in_words_and_left_as_it_is() -> anyhow::Result<()> {
@@ -103,7 +89,7 @@ async fn a_login_and_certificates_come_from_a_secret_and_are_shown_nowhere() -> 
     let authority = std::fs::read_to_string(kafka.authority().expect("secured"))?;
     let documents = |password: &str| {
         let at = kafka.listener(Listener::SaslTls);
-        let documents = Kafka::broker_at(&at, PATIENT, &["auth-secret: for-kafka"]).trigger(&all(&sink));
+        let documents = broker_at::<Kafka>(&at, PATIENT, &["auth-secret: for-kafka"]).trigger(&all(&sink));
         let ca = authority.replace('\n', "\n    ");
         let secret = format!(
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: for-kafka, namespace: shop}}\nstringData:\n  user: \
@@ -137,7 +123,7 @@ async fn a_server_at_an_address_that_no_document_may_name_is_refused() -> anyhow
         assert_eq!(refused.status, 503);
         anyhow::Ok(String::from_utf8_lossy(&refused.body).into_owned())
     };
-    let said = refused(&Kafka::broker_at("169.254.169.254:9092", PATIENT, &[])).await?;
+    let said = refused(&broker_at::<Kafka>("169.254.169.254:9092", PATIENT, &[])).await?;
     assert!(said.contains("169.254.169.254:9092: connections to"), "{said}");
     // And one that the others name.
     kafka.advertise("169.254.169.254:9092").await?;
