@@ -118,3 +118,16 @@ pub async fn ask(mesh: &Mesh, token: &str, method: &Method, path: &str) -> anyho
         .send(method, path, &message)
         .await
 }
+
+/// Posts an event to a Broker of `shop` with this token.
+///
+/// # Errors
+/// When there is no answer.
+pub async fn post(mesh: &Mesh, broker: &str, token: &str, event: &Event) -> anyhow::Result<Answered> {
+    let mut message = event.binary();
+    let bearer = format!("Bearer {token}");
+    message.headers.push(("authorization".to_owned(), bearer));
+    Client::new(mesh.listen())
+        .post(&format!("/shop/{broker}"), &message)
+        .await
+}

@@ -53,6 +53,8 @@ pub mod producer;
 pub mod raw;
 pub mod redact;
 pub mod reload;
+#[cfg(feature = "servers")]
+pub mod secured;
 pub mod sink;
 pub mod story;
 #[cfg(feature = "servers")]

@@ -4,14 +4,13 @@
 
 use anyhow::{Context as _, ensure};
 use http::Method;
-use millrace_tests::access::{Access, ask, code};
+use millrace_tests::access::{Access, ask, code, post};
 use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::kube::served;
 use millrace_tests::mesh::Setup;
 use millrace_tests::process::Process;
 use millrace_tests::raw::Socket;
 use millrace_tests::webhook::{self, Call};
-use millrace_tests::{Answered, Client, Event, Kube, Mesh, Sink, process, wait_until};
+use millrace_tests::{Client, Event, Mesh, Sink, process, wait_until};
 use serde_json::{Value, json};
 
 /// A policy of the namespace `shop`.
@@ -43,15 +42,6 @@ async fn follow(access: &Access, mesh: &Mesh, token: &str) -> anyhow::Result<Pro
     let mut tail = Process::start(&args, access.folder(), &access.folder().join("tail"))?;
     tail.first_line().await?;
     Ok(tail)
-}
-
-async fn post(mesh: &Mesh, broker: &str, token: &str, event: &Event) -> anyhow::Result<Answered> {
-    let mut message = event.binary();
-    let bearer = format!("Bearer {token}");
-    message.headers.push(("authorization".to_owned(), bearer));
-    Client::new(mesh.listen())
-        .post(&format!("/shop/{broker}"), &message)
-        .await
 }
 
 async fn verdict(mesh: &Mesh, token: &str, (id, kind): (&str, &str)) -> anyhow::Result<(u16, String)> {
@@ -398,53 +388,5 @@ async fn check_says_which_policy_decides() -> anyhow::Result<()> {
         said.contains("refused by the default allow-same-namespace"),
         "{said}"
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn in_a_cluster_a_policy_is_served_and_statuses_say_what_holds() -> anyhow::Result<()> {
-    let Some(kube) = Kube::with_kinds().await? else {
-        return Ok(());
-    };
-    let mut access = Access::new()?;
-    let till = access.token("till", &["--broker", "*"]).await?;
-    access.write("authorization: {default: allow-same-namespace}\n")?;
-    let default = served::broker("default", json!({}));
-    kube.apply(&default).await?;
-    let file = access.file().to_string_lossy().into_owned();
-    let mesh = kube.served()?.args(&["--access", &file]).start().await?;
-    let seen = kube.until(&default, "Ready", "True").await?;
-    let audience = &seen["status"]["address"]["audience"];
-    assert_eq!(audience, "eventing.knative.dev/broker/shop/default");
-    let said = seen["status"]["conditions"].to_string();
-    ensure!(said.contains("the default is allow-same-namespace"), "{said}");
-    let event = ("1", "t");
-    assert_eq!(
-        verdict(&mesh, &till, event).await?,
-        (403, "denied-by-default".to_owned())
-    );
-
-    let policy = |name: &str, from: Value| {
-        let to = json!([{"ref": {"apiVersion": served::EVENTING, "kind": "Broker", "name": "default"}}]);
-        let spec = json!({"to": to, "from": from});
-        served::object("eventing.knative.dev/v1alpha1", "EventPolicy", name, spec)
-    };
-    let tills = policy("tills", json!([{"sub": "system:millrace:token:*"}]));
-    let seen = kube.ready(&tills).await?;
-    assert_eq!(seen["status"]["from"], json!(["system:millrace:token:*"]));
-    assert_eq!(verdict(&mesh, &till, event).await?, (202, String::new()));
-    let bound = json!([{"apiVersion": "eventing.knative.dev/v1alpha1", "name": "tills"}]);
-    wait_until("the Broker to name its policy", || async {
-        let seen = kube.seen(&default).await?;
-        Ok((seen["status"]["policies"] == bound).then_some(()))
-    })
-    .await?;
-    let ping = json!([{"ref": {"apiVersion": "sources.knative.dev/v1", "kind": "PingSource", "name": "p"}}]);
-    let strange = policy("strange", ping);
-    kube.apply(&strange).await?;
-    kube.until(&strange, "SubjectsResolved", "False SubjectNotKnown")
-        .await?;
-    kube.until(&default, "EventPoliciesReady", "False EventPoliciesNotReady")
-        .await?;
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! A real Kafka broker in a folder of its own: one node, which is also its controller.
 //!
 //! It keeps its data and its ports over [`Kafka::stop`], [`Kafka::kill`] and [`Kafka::restart`], as a broker
-//! that people run does. [`client`] is the other side: topics, records in, records out; [`mod@source`] is a
-//! source that reads one, [`mod@sink`] a sink that writes to one, `channel` a Broker that is kept there, and
-//! [`Net`] how a document says that its client logs in.
+//! that people run does. `admin` makes and deletes topics; [`client`] is the other side: records in, records
+//! out. [`mod@source`] is a source that reads a topic, [`mod@sink`] a sink that writes to one, `channel` a
+//! Broker that is kept there, and [`Net`] how a document says that its client logs in.
 
+mod admin;
 mod channel;
 pub mod client;
 mod net;
