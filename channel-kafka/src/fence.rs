@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::{Asking, Connect, Quiet};
+use crate::end;
 use crate::error::storage;
 use crate::names::Names;
 use crate::raw;
@@ -182,18 +183,24 @@ impl Store {
 
     /// Reads all records that are stored now.
     async fn load(&self) -> Result<Loaded, ChannelError> {
-        let (topic, partition) = (self.names.state.as_str(), self.partition);
         let ends = timeout(HELD_UP.0, self.all_decided()).await;
-        let (first, end) = ends.map_err(|_| {
+        let ends = ends.map_err(|_| {
             let why = format!(
-                "somebody else holds a transaction open in the topic {topic}: the state cannot be read"
+                "somebody else holds a transaction open in the topic {}: the state cannot be read",
+                self.names.state
             );
             storage(why)
         })??;
+        self.load_between(ends).await
+    }
+
+    /// Reads all records from the first offset to the end.
+    pub(crate) async fn load_between(&self, (first, end): (u64, u64)) -> Result<Loaded, ChannelError> {
+        let (topic, partition) = (self.names.state.as_str(), self.partition);
         let reader = self.connect.to_the_end::<StreamConsumer<Quiet>>()?;
         let mut list = TopicPartitionList::new();
-        let first = Offset::Offset(i64::try_from(first).unwrap_or(0));
-        list.add_partition_offset(topic, partition, first)
+        let from = Offset::Offset(i64::try_from(first).unwrap_or(0));
+        list.add_partition_offset(topic, partition, from)
             .map_err(storage)?;
         reader.assign(&list).map_err(storage)?;
         let mut found = Found::default();
@@ -213,8 +220,9 @@ impl Store {
                     }
                     found.take(offset, &key, message.payload(), parts.unwrap_or(0));
                 }
-                // The first one comes behind everything that was there before.
-                Err(KafkaError::PartitionEOF(_)) => break,
+                Err(KafkaError::PartitionEOF(_)) if end::passed(&reader).max(first) >= end => break,
+                // A new leader does not know yet how far the state goes: the rest follows.
+                Err(KafkaError::PartitionEOF(_)) => {}
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(storage(error)),
             }

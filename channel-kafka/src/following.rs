@@ -12,6 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::connect::{Connect, Dropped, Quiet};
+use crate::end;
 use crate::error::storage;
 use crate::fence::is_passing;
 use crate::known::Known;
@@ -38,7 +39,7 @@ pub(crate) struct Following {
 #[derive(Debug)]
 pub(crate) struct Session {
     reader: Dropped<StreamConsumer<Quiet>>,
-    /// Below it everything was decided when the client began. The first end that it tells lies above.
+    /// Below it everything was decided when the client began: an end below shows nothing.
     decided: u64,
     /// It has come to the end, and to nothing else since.
     pub(crate) is_at_end: bool,
@@ -51,7 +52,7 @@ pub(crate) enum Came {
     Record,
     /// The end of the log.
     End,
-    /// An error that passes.
+    /// An error that passes, or an end that is none.
     Sign,
     /// The client cannot go on at its place.
     Broken,
@@ -130,16 +131,28 @@ impl Following {
 
     fn failed(&mut self, error: &KafkaError) -> Came {
         match error {
-            KafkaError::PartitionEOF(_) => {
-                if let Some(session) = &mut self.session {
-                    session.is_at_end = true;
-                    // Where the client began that was told to be decided, so it was read.
-                    self.through = self.through.max(session.decided);
-                }
-                Came::End
-            }
+            KafkaError::PartitionEOF(_) => self.ended(),
             error if is_passing(error) => Came::Sign,
             _ => Came::Broken,
+        }
+    }
+
+    /// The client tells an end. Only what is no record may stand between what was received and what was
+    /// decided when it began, and the client must have gone past that: the end of a leader that does not know
+    /// yet how far records are committed lies below, and what is missing follows.
+    fn ended(&mut self) -> Came {
+        let next = self.next();
+        let Some(session) = &mut self.session else {
+            return Came::Broken;
+        };
+        session.is_at_end = true;
+        if next >= session.decided {
+            return Came::End;
+        }
+        self.through = self.through.max(end::passed(&session.reader));
+        match self.through >= session.decided {
+            true => Came::End,
+            false => Came::Sign,
         }
     }
 }

@@ -5,8 +5,8 @@
 //! the topics (`names`), how they are made (`topics`) and their shape, which is checked and never altered
 //! (`shape`); then the partition (`partition`, with what it knows of itself in `known` and what is asked of
 //! it in `reach`): appends (`append`), readers (`reader` over `following`, single records by `lookup`, all of
-//! records as `raw` knows them), the claim and the fenced writes (`fence` by the client of `transactions`,
-//! over records as `state` knows them), and what looks after it meanwhile (`tend`).
+//! records as `raw` knows them, to ends as `end` knows them), the claim and the fenced writes (`fence` by the
+//! client of `transactions`, over records as `state` knows them), and what looks after it meanwhile (`tend`).
 //!
 //! # Guarantees
 //! - The topic of the events holds plain CloudEvents in Kafka's binary mode. Whatever else stands there is
@@ -23,6 +23,7 @@
 
 mod append;
 mod connect;
+mod end;
 mod error;
 mod fence;
 mod following;

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::connect::{Connect, Dropped, Quiet};
+use crate::end;
 use crate::error::storage;
 use crate::fence::is_passing;
 use crate::raw;
@@ -119,7 +120,7 @@ impl Lookup {
             look.reader.assign(&list).map_err(storage)?;
             look.at = Some(number);
         }
-        while let Some(entry) = look.receive().await? {
+        while let Some(entry) = look.receive(number).await? {
             look.at = Some(entry.number + 1);
             if entry.number == number {
                 return Ok(Some(entry));
@@ -137,13 +138,15 @@ impl Lookup {
 // === impl Look ===
 
 impl Look<'_> {
-    /// The next record; `None`: nothing stands there.
-    async fn receive(&mut self) -> Result<Option<Entry>, ChannelError> {
+    /// The next record; `None`: nothing stands at the number, nor between. An end at or below the number is
+    /// no answer: the leader may not know yet that what was asked for is there.
+    async fn receive(&mut self, number: u64) -> Result<Option<Entry>, ChannelError> {
         loop {
             let next = timeout(ANSWERS, self.reader.recv()).await;
             match next.map_err(|_| storage("no answer in time"))? {
                 Ok(message) => return Ok(Some(raw::entry(&message, self.decoder).0)),
-                Err(KafkaError::PartitionEOF(_)) => return Ok(None),
+                Err(KafkaError::PartitionEOF(_)) if end::passed(self.reader) > number => return Ok(None),
+                Err(KafkaError::PartitionEOF(_)) => {}
                 Err(error) if is_beyond(&error) => return Ok(None),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(storage(error)),
