@@ -172,7 +172,8 @@ fn served<'a>(objects: &'a Objects, options: &'a Options) -> impl Iterator<Item 
     objects.all().filter(|entry| is_served(entry, objects, options))
 }
 
-fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
+/// Whether an object is ours to serve.
+pub(crate) fn is_served(entry: &Entry, objects: &Objects, options: &Options) -> bool {
     match entry.key.kind {
         Kind::Broker => options.is_ours(entry.class()),
         Kind::Trigger => {

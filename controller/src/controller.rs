@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::build::{Built, injected};
 use crate::connect::{self, Connection};
 use crate::deletions::{self, Deletions, Gone};
+use crate::due;
 use crate::ensure::Injections;
 use crate::events::Events;
 use crate::index::Index;
@@ -26,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::options::{DoorsSaid, Options};
 use crate::running::Running;
 use crate::sinks::Sinks;
-use crate::status::{Scene, Status};
+use crate::status::Scene;
 use crate::troubles::Troubles;
 use crate::watch::Sighting;
 use crate::watches::Watches;
@@ -371,21 +372,7 @@ impl Controller {
             delay: &self.delay,
             account: self.account.as_deref(),
         };
-        let writes = self.built.drafts.iter().filter_map(|draft| {
-            let entry = scene.objects.get(draft.key.kind, &draft.key.name)?;
-            // An object that has changed since waits for its own draft.
-            let is_about_it =
-                draft.uid.as_ref() == Some(&entry.uid) && draft.generation == Some(entry.generation);
-            let is_known = is_about_it && !entry.version.is_empty() && !scene.is_early(draft, entry);
-            is_known.then(|| Write {
-                key: draft.key.clone(),
-                uid: entry.uid.clone(),
-                version: entry.version.clone(),
-                before: entry.status.clone(),
-                status: Status::of(draft, entry, &scene),
-            })
-        });
-        let writes = writes.collect();
+        let writes = due::writes(&self.built.drafts, &self.in_effect, &scene);
         self.writes.send_replace(Arc::new(writes));
     }
 }

@@ -16,8 +16,8 @@
 //!    Triggers are gone.
 //! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`mod@public`] where Brokers are
 //!    reached, [`running`] how sources run, [`sinks`] how KafkaSinks stand, [`lanes`] how Triggers do, and
-//!    [`tokens`] as whom they deliver). [`mod@write`] writes those that changed, and [`events`] tells of
-//!    transitions. [`metrics`] counts.
+//!    [`tokens`] as whom they deliver). [`due`] says which are to be written, also of what is served no more;
+//!    [`mod@write`] writes those that changed, and [`events`] tells of transitions. [`metrics`] counts.
 //!
 //! Nothing here opens channels or feeds lanes: whoever runs the mesh takes it from [`Controller::next`] and
 //! says with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -45,6 +45,7 @@ mod index;
 mod kept;
 
 mod condition;
+mod due;
 mod events;
 mod lanes;
 mod public;

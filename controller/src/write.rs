@@ -4,7 +4,8 @@
 //! A write carries the `resourceVersion` that the status was made from. If the object has changed since, the
 //! API server refuses the write, and the next sighting decides anew. Nothing is written again until the
 //! object was seen as the last write left it, so that what the API server leaves out of a status is not sent
-//! for ever.
+//! for ever. What is not ours any more is given up: an apply without a status takes away the fields that nobody
+//! else has written, and no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub(crate) struct Write {
     pub(crate) uid: String,
     pub(crate) version: String,
     pub(crate) before: Value,
-    pub(crate) status: Status,
+    /// `None`: the object is not ours any more, and what was said of it goes.
+    pub(crate) status: Option<Status>,
 }
 
 /// Writes at one time.
@@ -51,7 +53,7 @@ pub(crate) struct Writer {
     metrics: Metrics,
     events: Events,
     /// What was written last to each object, and to which version of it, until a newer one is seen.
-    written: Mutex<HashMap<String, (String, Status)>>,
+    written: Mutex<HashMap<String, (String, Option<Status>)>>,
     has_failed: AtomicBool,
     is_forbidden: AtomicBool,
 }
@@ -118,7 +120,8 @@ impl Writer {
         let is_written = written
             .get(&write.uid)
             .is_some_and(|(_, status)| *status == write.status);
-        !is_written && !write.status.is_said_by(&write.before)
+        let is_said = |status: &Status| status.is_said_by(&write.before);
+        !is_written && !write.status.as_ref().is_some_and(is_said)
     }
 
     async fn write(&self, write: &Write) {
@@ -126,14 +129,16 @@ impl Writer {
         let name = &write.key.name;
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), name.namespace(), &resource);
         let now = self.now();
-        let body = json!({
+        let mut body = json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             "metadata": {
                 "name": name.name(), "namespace": name.namespace(), "resourceVersion": write.version,
             },
-            "status": write.status.json(&write.before, &now),
         });
+        if let Some(status) = &write.status {
+            body["status"] = status.json(&write.before, &now);
+        }
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);
         let patched = tokio::time::timeout(TIMEOUT, api.patch_status(name.name(), &params, &patch));
@@ -181,22 +186,24 @@ impl Writer {
         WriteOutcome::Failed
     }
 
-    /// Tells of a transition of `Ready` with an Event of Kubernetes.
+    /// Tells of a transition of `Ready`, or of its end, with an Event of Kubernetes.
     async fn tell(&self, write: &Write) {
-        let Some(ready) = transition(write) else { return };
-        let is_ready = ready.status == ConditionStatus::True;
-        let told = Told {
-            is_warning: !is_ready,
-            reason: ready.reason.clone(),
-            note: if is_ready {
-                format!("{} is ready", write.key)
-            } else {
-                ready.message.clone()
-            },
-            action: "Serve",
-        };
         let Key { kind, name } = &write.key;
-        self.events.tell(*kind, name, &write.uid, told).await;
+        let told = match &write.status {
+            Some(status) => transition(status, &write.before).map(|ready| told(&write.key, ready)),
+            None => Some(Told {
+                is_warning: true,
+                reason: "ClassChanged".to_owned(),
+                note: format!(
+                    "Millrace serves {} no more: the Broker is of another class",
+                    write.key
+                ),
+                action: "Serve",
+            }),
+        };
+        if let Some(told) = told {
+            self.events.tell(*kind, name, &write.uid, told).await;
+        }
     }
 
     /// The time, as conditions have it.
@@ -206,10 +213,25 @@ impl Writer {
     }
 }
 
+/// What is told of a transition.
+fn told(key: &Key, ready: &Shown) -> Told {
+    let is_ready = ready.status == ConditionStatus::True;
+    Told {
+        is_warning: !is_ready,
+        reason: ready.reason.clone(),
+        note: if is_ready {
+            format!("{key} is ready")
+        } else {
+            ready.message.clone()
+        },
+        action: "Serve",
+    }
+}
+
 /// `Ready`, if its word changes to one that is known.
-fn transition(write: &Write) -> Option<&Shown> {
-    let ready = write.status.conditions.iter().find(|one| one.ty == READY)?;
-    let before = write.before["conditions"].as_array().into_iter().flatten();
+fn transition<'a>(status: &'a Status, before: &Value) -> Option<&'a Shown> {
+    let ready = status.conditions.iter().find(|one| one.ty == READY)?;
+    let before = before["conditions"].as_array().into_iter().flatten();
     let before = before
         .filter(|one| one["type"] == READY)
         .find_map(|one| one["status"].as_str());

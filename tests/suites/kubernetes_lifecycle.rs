@@ -2,9 +2,7 @@
 //! for a while; one made anew is another one and begins at the end, unless it resumes. Debts of Triggers that
 //! were not deleted are kept, whatever the API server does.
 
-use millrace_tests::kube::served::{
-    EVENTING, SOURCES, broker, condition, manifests, object, of_class, trigger, until_triggers,
-};
+use millrace_tests::kube::served::{EVENTING, SOURCES, broker, condition, object, trigger, until_triggers};
 use millrace_tests::reload::until_state;
 use millrace_tests::{Answer, Event, Gate, Kube, Sink, wait_until};
 use serde_json::{Value, json};
@@ -269,43 +267,6 @@ async fn namespaces_that_are_not_watched_are_left_alone() -> anyhow::Result<()> 
     assert_eq!(answer.status, 404);
     let found = kube.seen(&elsewhere).await?;
     assert_eq!(condition(&found, "Ready"), "Unknown NoControllerYet", "{found}");
-    Ok(())
-}
-
-/// Without the policies, as in a release with `watchNamespaces`, a class can change.
-#[tokio::test]
-async fn a_broker_that_changes_its_class_is_served_no_more_and_one_that_comes_back_has_its_log()
--> anyhow::Result<()> {
-    let Some(kube) = Kube::with_kinds().await? else {
-        return Ok(());
-    };
-    for policy in manifests(&["policies/validating"]).await? {
-        kube.delete(&policy).await?;
-    }
-    let sink = Sink::start().await?;
-    let mesh = kube.served()?.start().await?;
-    let ours = broker("default", json!({}));
-    kube.ready(&ours).await?;
-    kube.ready(&trigger("t", &sink.url("/t"))).await?;
-    mesh.send("shop/default", &[Event::new("1", "t")]).await?;
-    sink.wait_for("/t", 1).await?;
-
-    let theirs = of_class(ours.clone(), "Other");
-    // The policies hold for a moment after they are gone.
-    wait_until("the class to change", || async {
-        Ok(kube.apply(&theirs).await.is_ok().then_some(()))
-    })
-    .await?;
-    until_triggers(&mesh, 0).await?;
-    let refused = mesh.post("shop/default", &Event::new("2", "t").binary()).await?;
-    assert_eq!(refused.status, 404);
-
-    kube.apply(&ours).await?;
-    until_triggers(&mesh, 1).await?;
-    mesh.send("shop/default", &[Event::new("3", "t")]).await?;
-    sink.wait_for("/t", 2).await?;
-    mesh.until_settled().await?;
-    assert_eq!(sink.ids("/t"), ["1", "3"]);
     Ok(())
 }
 

@@ -142,11 +142,16 @@ async fn installed_it_carries_events_from_a_pod_to_a_pod_that_comes_and_goes() -
         "`helm install --wait` took {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    let mut producer = Client::new(node.cluster_address(NAMESPACE, "millrace").await?);
-    // At once: that is what `--wait` is for.
-    let answer = producer
-        .post(BROKER, &Event::new("first", "sent").binary())
-        .await?;
+    // That is what `--wait` is for: the first answer is a 202. Until kube-proxy has heard of the pod, it refuses
+    // connections.
+    let address = node.cluster_address(NAMESPACE, "millrace").await?;
+    let first = Event::new("first", "sent").binary();
+    let (answer, mut producer) = patiently("a connection to the pod", || async {
+        let mut producer = Client::new(address);
+        let answer = producer.post(BROKER, &first).await?;
+        Ok(Some((answer, producer)))
+    })
+    .await?;
     assert_eq!(answer.status, 202, "{:?}", answer.body);
 
     let sink = node.sink().await?;

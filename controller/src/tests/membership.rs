@@ -2,6 +2,16 @@
 //! deletion is known.
 
 use super::*;
+use crate::due;
+
+/// The same object, whose status is ours.
+fn written(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = serde_json::from_value(json!([
+        {"manager": "millrace", "operation": "Apply", "subresource": "status"},
+    ]))
+    .expect("fields");
+    object
+}
 
 #[test]
 fn only_brokers_of_our_class_are_served_and_the_triggers_of_these() {
@@ -37,16 +47,33 @@ fn only_brokers_of_our_class_are_served_and_the_triggers_of_these() {
 
 #[test]
 fn a_trigger_whose_broker_went_away_is_ours_if_we_have_written_its_status() {
-    let mut ours = trigger("shop/ours", "gone");
-    ours.metadata.managed_fields = serde_json::from_value(json!([
-        {"manager": "millrace", "operation": "Apply", "subresource": "status"},
-    ]))
-    .expect("fields");
+    let ours = written(trigger("shop/ours", "gone"));
     let mut world = World::with(vec![], vec![ours, trigger("shop/theirs", "gone")]);
     world.options.default_class = false;
     assert_eq!(world.names().1, ["shop/ours"]);
     let lost = world.ready(Kind::Trigger, "shop/ours");
     assert!(lost.starts_with("Ready=False BrokerDoesNotExist"), "{lost}");
+}
+
+#[test]
+fn a_status_is_given_up_once_another_class_is_in_effect_if_it_is_ours() {
+    let objects = |class| {
+        World::with(
+            vec![
+                written(broker("shop/b", Some(class))),
+                broker("shop/theirs", Some("Other")),
+            ],
+            vec![written(trigger("shop/t", "b")), trigger("shop/u", "b")],
+        )
+    };
+    let (before, after) = (objects("Millrace"), objects("Other"));
+    let left = |in_effect: &World| {
+        let writes = due::writes(&after.build().drafts, &in_effect.build().mesh, &after.scene());
+        let left = writes.into_iter().filter(|write| write.status.is_none());
+        left.map(|write| write.key.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&before), [""; 0], "events still go their way");
+    assert_eq!(left(&after), ["Broker shop/b", "Trigger shop/t"]);
 }
 
 #[test]

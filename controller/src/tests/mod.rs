@@ -125,7 +125,11 @@ impl World {
             .objects
             .get(draft.key.kind, &draft.key.name)
             .expect("it is there");
-        let scene = Scene {
+        Status::of(draft, entry, &self.scene())
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
             options: &self.options,
             objects: &self.objects,
             targets: &self.targets,
@@ -136,8 +140,7 @@ impl World {
             applied: &self.applied,
             delay: "",
             account: Some("mill:millrace"),
-        };
-        Status::of(draft, entry, &scene)
+        }
     }
 
     /// The conditions of an object, a line each.
