@@ -1,9 +1,9 @@
 //! Which statuses are to be written: of what is served, what is true of it; of what is served no more, none.
 //!
 //! # Contract
-//! An object whose Broker is of another class is not ours. Where we have written its status, that is given up,
-//! once nothing of the object is in effect: who serves it now says how it stands, and until then its definition
-//! says that nobody does.
+//! An object whose Broker is of another class is not ours. Where we have written its status, that is given
+//! up, once nothing of the object is in effect: who serves it now says how it stands, and until then its
+//! definition says that nobody does.
 
 use millrace_crds::{Draft, Kind};
 use millrace_model::Mesh;

@@ -4,8 +4,8 @@
 //! A write carries the `resourceVersion` that the status was made from. If the object has changed since, the
 //! API server refuses the write, and the next sighting decides anew. Nothing is written again until the
 //! object was seen as the last write left it, so that what the API server leaves out of a status is not sent
-//! for ever. What is not ours any more is given up: an apply without a status takes away the fields that nobody
-//! else has written, and no other.
+//! for ever. What is not ours any more is given up: an apply without a status takes away the fields that
+//! nobody else has written, and no other.
 
 use std::collections::HashMap;
 use std::sync::Arc;

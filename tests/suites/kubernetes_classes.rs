@@ -1,5 +1,5 @@
-//! Promise: a Broker whose class is no more ours is served no more, and neither it nor its Triggers say that they
-//! are ready: what we have said of them goes, and what another controller says stays.
+//! Promise: a Broker whose class is no more ours is served no more, and neither it nor its Triggers say that
+//! they are ready: what we have said of them goes, and what another controller says stays.
 //!
 //! Without the policies, as in a release with `watchNamespaces`, a class can change.
 

@@ -1,15 +1,18 @@
 //! Promise: many Triggers cost little. Each is ready once the data plane has it, a change of one writes one
 //! status, and a restart writes none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use anyhow::{bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use kube::Api;
 use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{Config, Event as WatchEvent, watcher};
+use kube::{Api, ResourceExt as _};
 use millrace_tests::kube::served::{broker, condition, trigger, until_triggers};
-use millrace_tests::{Event, Kube, Sink, long, wait_until};
+use millrace_tests::{Event, Kube, Sink, long, within};
 use serde_json::json;
 
 /// Requests under way at one time.
@@ -21,30 +24,45 @@ fn api(kube: &Kube) -> Api<DynamicObject> {
     Api::namespaced_with(kube.client(), "shop", &resource)
 }
 
-/// The version of each Trigger that is ready.
-async fn ready(kube: &Kube) -> anyhow::Result<BTreeMap<String, String>> {
-    let all = api(kube).list(&ListParams::default()).await?;
-    let ready = all.items.into_iter().filter(|one| {
-        let is_current = one.data["status"]["observedGeneration"].as_i64() == one.metadata.generation;
-        is_current && condition(&one.data, "Ready") == "True"
-    });
-    let named = ready.map(|one| {
-        let metadata = one.metadata;
-        (
-            metadata.name.unwrap_or_default(),
-            metadata.resource_version.unwrap_or_default(),
-        )
-    });
-    Ok(named.collect())
+/// Whether a Trigger is ready in its newest generation.
+fn is_ready(trigger: &DynamicObject) -> bool {
+    let is_current = trigger.data["status"]["observedGeneration"].as_i64() == trigger.metadata.generation;
+    is_current && condition(&trigger.data, "Ready") == "True"
 }
 
+/// Waits until so many are ready, for as long as something happens to one of them; gives the version of each.
+/// They are watched: who lists them again and again takes the processor from what is waited for.
 async fn until_ready(kube: &Kube, count: usize) -> anyhow::Result<BTreeMap<String, String>> {
-    wait_until(&format!("{count} Triggers to be ready"), || async {
-        let ready = ready(kube).await?;
-        anyhow::ensure!(ready.len() == count, "{} are", ready.len());
-        Ok(Some(ready))
-    })
-    .await
+    let mut seen = std::pin::pin!(watcher(api(kube), Config::default()).default_backoff());
+    let mut ready = BTreeSet::new();
+    while ready.len() < count {
+        let what = format!("{count} Triggers to be ready, where {} are", ready.len());
+        let next = within(&what, async {
+            loop {
+                match seen.next().await {
+                    Some(Ok(event)) => return Ok(event),
+                    // It is opened again.
+                    Some(Err(_)) => {}
+                    None => bail!("the watch ended"),
+                }
+            }
+        });
+        match next.await? {
+            WatchEvent::Apply(one) | WatchEvent::InitApply(one) if is_ready(&one) => {
+                ready.insert(one.name_any());
+            }
+            WatchEvent::Apply(one) | WatchEvent::Delete(one) => drop(ready.remove(&one.name_any())),
+            WatchEvent::Init | WatchEvent::InitApply(_) | WatchEvent::InitDone => {}
+        }
+    }
+    let all = api(kube).list(&ListParams::default()).await?.items;
+    let named = all.into_iter().filter(is_ready).map(|one| {
+        let version = one.resource_version().unwrap_or_default();
+        (one.name_any(), version)
+    });
+    let named: BTreeMap<String, String> = named.collect();
+    ensure!(named.len() == count, "{} of {count} are ready now", named.len());
+    Ok(named)
 }
 
 #[tokio::test]

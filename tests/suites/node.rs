@@ -142,8 +142,8 @@ async fn installed_it_carries_events_from_a_pod_to_a_pod_that_comes_and_goes() -
         "`helm install --wait` took {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    // That is what `--wait` is for: the first answer is a 202. Until kube-proxy has heard of the pod, it refuses
-    // connections.
+    // That is what `--wait` is for: the first answer is a 202. Until kube-proxy has heard of the pod, it
+    // refuses connections.
     let address = node.cluster_address(NAMESPACE, "millrace").await?;
     let first = Event::new("first", "sent").binary();
     let (answer, mut producer) = patiently("a connection to the pod", || async {
