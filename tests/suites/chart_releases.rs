@@ -202,6 +202,19 @@ async fn roles_are_added_up_and_the_volume_outlives_the_release() -> anyhow::Res
     let account = access::client(&kube.kubeconfig_of(NAMESPACE, SET).await?).await?;
     until_allowed(&account, ["watch", "example.com", "things", ""]).await?;
 
+    // And Knative's controllers, whose role adds up what sources there are, may read ours.
+    let mut observer = object("rbac.authorization.k8s.io/v1", "ClusterRole", "source-observer");
+    let of_sources = json!([{"matchLabels": {"duck.knative.dev/source": "true"}}]);
+    observer["metadata"] = json!({"name": "source-observer"});
+    observer["aggregationRule"] = json!({"clusterRoleSelectors": of_sources});
+    kube.apply(&observer).await?;
+    let theirs = user(&kube, "source-observer").await?;
+    until_allowed(
+        &theirs,
+        ["watch", "sources.millrace.dev", "cronsources", NAMESPACE],
+    )
+    .await?;
+
     // Who may edit a namespace may edit our kinds there, and who may view it may only view them.
     for (role, verb, refused) in [("view", "list", "create"), ("edit", "create", "escalate")] {
         let user = user(&kube, role).await?;
