@@ -53,6 +53,7 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     steps.tests("suites", &mut suites(cargo(&root), long))?;
     if long {
         steps.tests("a real node", &mut node(cargo(&root)))?;
+        steps.tests("2 000 Triggers", &mut many_triggers(cargo(&root)))?;
         steps.tests(
             "schedules",
             cargo(&root)
@@ -133,8 +134,17 @@ fn suites(mut cargo: Command, long: bool) -> Command {
 /// cluster; what they measure is shown.
 fn node(mut cargo: Command) -> Command {
     cargo.args(["test", "--quiet", "--package", "millrace-tests"]);
-    cargo.args(["--test", "node", "--test", "node_conformance"]);
+    cargo.args(["--test", "node", "--test", "node_conformance", "--no-fail-fast"]);
     cargo.args(["--", "--ignored", "--nocapture", "--test-threads", "1"]);
+    cargo
+}
+
+/// The suite that measures what many Triggers of a cluster cost, once more and alone: what it measures is
+/// shown.
+fn many_triggers(mut cargo: Command) -> Command {
+    cargo.args(["test", "--quiet", "--package", "millrace-tests"]);
+    cargo.args(["--test", "kubernetes_scale", "--", "--nocapture"]);
+    cargo.env("MILLRACE_LONG", "1");
     cargo
 }
 
