@@ -161,6 +161,9 @@ impl Controller {
             self.until_changed().await;
             self.open_watches();
             self.is_known = self.is_known || self.index.is_listed();
+            if let Some((broker, class)) = self.index.foreign_ensured().filter(|_| !self.is_known) {
+                self.troubles.note_foreign(broker, class);
+            }
             self.is_stale = false;
             if self.is_known && !self.index.is_waiting() {
                 break;

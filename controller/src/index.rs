@@ -137,6 +137,13 @@ impl Index {
         })
     }
 
+    /// The Broker that is to be there, where it is that of another controller, and its class.
+    pub(crate) fn foreign_ensured(&self) -> Option<(&ObjectName, Option<&str>)> {
+        let wanted = self.options.ensure_broker.as_ref()?;
+        let entry = self.objects.get(Kind::Broker, wanted)?;
+        (!self.options.is_ours(entry.class())).then(|| (wanted, entry.class()))
+    }
+
     /// Whether something was never looked up that may still be: a mesh would say of it that it is not known.
     pub(crate) fn is_waiting(&mut self) -> bool {
         let mut pending = needs(&self.objects, &self.options);

@@ -1,7 +1,9 @@
-//! What the log says of watches that fail: each trouble once, when it begins, and that the API server answers
-//! again.
+//! What the log says of what keeps Millrace from its work, such as watches that fail: each trouble once, when
+//! it begins, and that the API server answers again.
 
 use std::collections::BTreeSet;
+
+use millrace_model::ObjectName;
 
 use crate::metrics::Metrics;
 use crate::watch::{News, Trouble, Watched, What};
@@ -52,6 +54,19 @@ impl Troubles {
                 );
             }
             Trouble::Missing | Trouble::Forbidden => {}
+        }
+    }
+
+    /// Logs that the Broker that is to be there is of another class: nothing is served until it is ours.
+    pub(crate) fn note_foreign(&mut self, broker: &ObjectName, class: Option<&str>) {
+        if self.said.insert(format!("class {broker}")) {
+            let class = class.unwrap_or("none");
+            tracing::error!(
+                %broker,
+                class,
+                "the Broker that is to be there (--ensure-broker) is of another class; this is waited for: delete \
+                 it, or name another one"
+            );
         }
     }
 }

@@ -183,6 +183,27 @@ fn of_what_is_kept_only_namespaces_that_are_watched_are_served() {
 }
 
 #[test]
+fn a_broker_that_is_to_be_there_and_is_of_another_class_is_told() {
+    for (class, told) in [
+        (Some("Millrace"), None),
+        (None, Some(None)),
+        (Some("Other"), Some(Some("Other"))),
+    ] {
+        let options = Options {
+            default_class: false,
+            ensure_broker: Some(named("shop/b")),
+            ..World::new().options
+        };
+        let mut index = Index::new(options, Kept::default());
+        assert_eq!(index.foreign_ensured(), None, "it is not there yet");
+        let there = News::Listed(vec![broker("shop/b", class)]);
+        index.objects.see(Kind::Broker, None, there);
+        let found = index.foreign_ensured().map(|(_, class)| class);
+        assert_eq!((found, index.has_ensured()), (told, told.is_none()));
+    }
+}
+
+#[test]
 fn a_broker_that_a_trigger_asks_for_is_made_where_we_are_the_default_class() {
     let asking = |name: &str, broker: &str, value: &str| {
         let mut trigger = trigger(name, broker);
