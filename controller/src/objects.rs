@@ -57,6 +57,8 @@ pub(crate) struct Entry {
     pub(crate) status: Value,
     /// Whether its status was written by us, or by an earlier run.
     pub(crate) is_written: bool,
+    /// Whether somebody else writes its status.
+    pub(crate) is_shared: bool,
 }
 
 /// What an object says.
@@ -185,10 +187,10 @@ impl Entry {
         let metadata = &object.metadata;
         let (uid, version) = (metadata.uid.clone()?, metadata.resource_version.clone()?);
         let generation = metadata.generation.unwrap_or_default();
-        let is_ours = |field: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
-            field.manager.as_deref() == Some(MANAGER) && field.subresource.as_deref() == Some("status")
-        };
-        let is_written = metadata.managed_fields.iter().flatten().any(is_ours);
+        let fields = metadata.managed_fields.iter().flatten();
+        let of_status = fields.filter(|one| one.subresource.as_deref() == Some("status"));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            of_status.partition(|one| one.manager.as_deref() == Some(MANAGER));
         let status = object.data.get("status").cloned().unwrap_or(Value::Null);
         let object = essence(object);
         let before = before.filter(|before| before.uid == uid);
@@ -209,7 +211,8 @@ impl Entry {
             current,
             valid,
             status,
-            is_written,
+            is_written: !ours.is_empty(),
+            is_shared: !others.is_empty(),
         })
     }
 
@@ -229,6 +232,7 @@ impl Entry {
             current: said,
             status: Value::Null,
             is_written: false,
+            is_shared: false,
         })
     }
 

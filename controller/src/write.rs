@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
-use millrace_crds::{ConditionStatus, Key};
+use millrace_crds::{ConditionStatus, Key, Kind};
 use millrace_event::Clock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -191,6 +191,8 @@ impl Writer {
         let Key { kind, name } = &write.key;
         let told = match &write.status {
             Some(status) => transition(status, &write.before).map(|ready| told(&write.key, ready)),
+            // It is served, and another says how it stands.
+            None if *kind == Kind::EventPolicy => None,
             None => Some(Told {
                 is_warning: true,
                 reason: "ClassChanged".to_owned(),

@@ -52,5 +52,22 @@ async fn in_a_cluster_a_policy_is_served_and_statuses_say_what_holds() -> anyhow
         .await?;
     kube.until(&default, "EventPoliciesReady", "False EventPoliciesNotReady")
         .await?;
+
+    // Where Knative's controller says how a policy stands, that stays, and the policy counts all the same.
+    let theirs = json!({"conditions": [{
+        "type": "Ready", "status": "False", "reason": "Theirs", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]});
+    kube.set_status(&tills, &theirs).await?;
+    let left = wait_until("what is ours to be given up", || async {
+        let seen = kube.seen(&tills).await?;
+        ensure!(seen["status"]["from"].is_null(), "{seen}");
+        Ok(Some(seen))
+    })
+    .await?;
+    assert_eq!(served::condition(&left, "Ready"), "False Theirs", "{left}");
+    kube.delete(&strange).await?;
+    kube.until(&default, "EventPoliciesReady", "True").await?;
+    assert_eq!(kube.seen(&tills).await?, left);
+    assert_eq!(verdict().await?, (202, String::new()));
     Ok(())
 }
