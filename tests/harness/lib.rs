@@ -37,6 +37,7 @@ pub mod issuer;
 pub mod kafka;
 #[cfg(feature = "servers")]
 pub mod kube;
+pub mod limited;
 pub mod mesh;
 pub mod name_server;
 pub mod named;
@@ -50,6 +51,7 @@ pub mod ports;
 mod preload;
 pub mod process;
 pub mod producer;
+pub mod proofs;
 pub mod raw;
 pub mod redact;
 pub mod reload;

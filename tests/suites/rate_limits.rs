@@ -1,5 +1,5 @@
-//! Promise: the access file says how much each may send and how much a Broker takes. Whoever sends more is
-//! told when to come back, and costs nobody else anything.
+//! Promise: the access file says how much each may send. Whoever sends more is told when to come back, and
+//! costs nobody else anything.
 //!
 //! The limits here let through one event a second, or one byte: what a slow machine lets pass meanwhile is
 //! less than what the tests send.
@@ -8,84 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context as _, ensure};
-use http::Method;
-use millrace_tests::access::{Access, ask, code};
-use millrace_tests::documents::{Documents, Trigger};
-use millrace_tests::event::Message;
+use millrace_tests::access::Access;
+use millrace_tests::documents::Documents;
 use millrace_tests::issuer::{Issuer, Order, until};
+use millrace_tests::limited::{batch, limit, metric, post, refused, retry_after, sized, verdict};
 use millrace_tests::mesh::Setup;
 use millrace_tests::process::Process;
 use millrace_tests::raw::Socket;
-use millrace_tests::webhook::{self, Call};
-use millrace_tests::{Answered, Client, Event, Mesh, Sink, peers, wait_until};
+use millrace_tests::{Client, Event, Sink, peers, wait_until};
 use serde_json::{Value, json};
-
-/// Gives the token of that name a limit of its own.
-fn limit(access: &mut Access, name: &str, limit: &str) -> anyhow::Result<()> {
-    let mut lines: Vec<String> = access.entries.lines().map(str::to_owned).collect();
-    let own = format!("\"name\":\"{name}\"");
-    let line = lines.iter_mut().find(|line| line.contains(&own));
-    let line = line.context("no such token")?;
-    let entry: Value = serde_json::from_str(line.trim_start_matches([' ', '-']))?;
-    let mut entry = entry.as_object().context("no entry")?.clone();
-    entry.insert("limit".to_owned(), serde_saphyr::from_str(limit)?);
-    *line = format!("    - {}", Value::Object(entry));
-    access.entries = lines.join("\n") + "\n";
-    access.write("")
-}
-
-fn batch(size: usize) -> Message {
-    let events: Vec<_> = (0..size)
-        .map(|nth| Event::new(&nth.to_string(), "t").no_data())
-        .collect();
-    Event::batch(&events)
-}
-
-/// An event with so many bytes of data.
-fn sized(bytes: usize) -> Message {
-    Event::new("x", "t")
-        .data("text/plain", vec![b'x'; bytes])
-        .binary()
-}
-
-async fn post(at: &mut Client, broker: &str, token: &str, mut message: Message) -> anyhow::Result<Answered> {
-    let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
-    message.headers.push(bearer);
-    at.post(&format!("/shop/{broker}"), &message).await
-}
-
-fn verdict(answer: &Answered) -> (u16, String) {
-    (answer.status, code(answer))
-}
-
-/// When to come back, in seconds.
-fn retry_after(answer: &Answered) -> anyhow::Result<u64> {
-    let told = answer.headers.get("retry-after").context("no Retry-After")?;
-    Ok(told.to_str()?.parse()?)
-}
-
-async fn metric(mesh: &Mesh, operator: &str, line: &str) -> anyhow::Result<u64> {
-    let answer = ask(mesh, operator, &Method::GET, "/metrics").await?;
-    let text = String::from_utf8(answer.body.to_vec())?;
-    let found = text.lines().find_map(|one| one.strip_prefix(line)).unwrap_or("0");
-    Ok(found.trim().parse()?)
-}
-
-fn refused(broker: &str, code: &str) -> String {
-    format!(
-        "millrace_broker_requests_refused_total{{namespace=\"shop\",broker=\"{broker}\",code=\"{code}\"}}"
-    )
-}
-
-async fn taken(access: &Access, mesh: &Mesh, operator: &str, more: &str) -> anyhow::Result<()> {
-    let line = "millrace_files_reread_total{files=\"access\",outcome=\"taken\"}";
-    let before = metric(mesh, operator, line).await?;
-    access.write(more)?;
-    wait_until("the file to be read again", || async {
-        Ok((metric(mesh, operator, line).await? > before).then_some(()))
-    })
-    .await
-}
 
 #[tokio::test]
 async fn who_sends_too_much_is_told_when_to_come_back_and_others_notice_nothing() -> anyhow::Result<()> {
@@ -186,53 +117,6 @@ async fn what_is_larger_than_a_burst_is_told_that_it_never_fits_and_costs_nothin
 }
 
 #[tokio::test]
-async fn all_who_send_to_a_broker_share_its_limit_and_the_mesh_itself_is_not_held_up() -> anyhow::Result<()> {
-    let (mut access, sink) = (Access::new()?, Sink::start().await?);
-    let a = access
-        .token("a", &["--broker", "*", "--admin-role", "read"])
-        .await?;
-    let b = access.token("b", &["--broker", "*"]).await?;
-    access.write(
-        "limits:\n  brokers:\n    - {broker: shop/default, eventsPerSecond: 1, eventsAtOnce: 1500}\n    \
-         - {broker: shop/audit, eventsPerSecond: 1, eventsAtOnce: 1000, bytesPerSecond: 1, bytesAtOnce: 1000}\n",
-    )?;
-    let hop = "---\napiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: hop, namespace: shop}\nspec: {broker: \
-               default, subscriber: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: audit}}}\n";
-    let documents = Documents::broker()
-        .and_broker("audit", "{}")
-        .and_broker("free", "{}")
-        .trigger(&Trigger::new("audited", &sink.url("/audited")).on("audit"))
-        .github("hook", "secret", "audit");
-    let file = access.file().to_string_lossy().into_owned();
-    let text = format!("{}{hop}", documents.text());
-    let mesh = Setup::new(&text)?.args(&["--access", &file]).start().await?;
-    let mut client = Client::new(mesh.listen());
-    assert_eq!(post(&mut client, "default", &a, batch(1_000)).await?.status, 202);
-    let answer = post(&mut client, "default", &b, batch(1_000)).await?;
-    assert_eq!(verdict(&answer), (429, "broker-rate-limited".to_owned()));
-    ensure!(retry_after(&answer)? <= 500, "{answer:?}");
-    assert_eq!(post(&mut client, "default", &b, batch(400)).await?.status, 202);
-    assert_eq!(post(&mut client, "free", &b, batch(1_000)).await?.status, 202);
-    // What a Trigger sends on was let in before.
-    sink.wait_for("/audited", 1_400).await?;
-
-    // A source is one of those who share. Its call is larger than a burst, and the next one waits for it.
-    let body = json!({"ref": "x".repeat(2_000)}).to_string();
-    let call = |name: &str| Call::github("push", name, body.clone()).signed_by_github("secret");
-    assert_eq!(webhook::post(&mesh, "hook", &call("1")).await?.status, 202);
-    let answer = webhook::post(&mesh, "hook", &call("2")).await?;
-    assert_eq!(verdict(&answer), (503, "broker-rate-limited".to_owned()));
-    retry_after(&answer)?;
-    sink.wait_for("/audited", 1_401).await?;
-    assert_eq!(
-        metric(&mesh, &a, &refused("default", "broker-rate-limited")).await?,
-        1
-    );
-    ensure!(metric(&mesh, &a, &refused("audit", "broker-rate-limited")).await? >= 1);
-    Ok(())
-}
-
-#[tokio::test]
 async fn what_filters_of_policies_refuse_is_paid_and_a_loop_costs_nothing() -> anyhow::Result<()> {
     let mut access = Access::new()?;
     let till = access.token("till", &["--broker", "*"]).await?;
@@ -251,66 +135,6 @@ async fn what_filters_of_policies_refuse_is_paid_and_a_loop_costs_nothing() -> a
     assert_eq!(verdict(&answer), (403, "no-policy-allows".to_owned()));
     let answer = post(&mut client, "default", &till, batch(1_000)).await?;
     assert_eq!(verdict(&answer), (429, "rate-limited".to_owned()));
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_file_that_is_read_again_under_load_gives_nobody_a_new_burst_and_its_limits_count_at_once()
--> anyhow::Result<()> {
-    let (mut access, sink) = (Access::new()?, Sink::start().await?);
-    let loud = access.token("loud", &["--broker", "*"]).await?;
-    let operator = access.token("operator", &["--admin-role", "read"]).await?;
-    let small = "limits:\n  default: {eventsPerSecond: 1, eventsAtOnce: 3000}\n";
-    access.write(small)?;
-    let mesh = access.mesh(&[], &sink).await?;
-    let (goes_on, through) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let load = (0..4).map(|_| {
-        let (goes_on, through, loud) = (goes_on.clone(), through.clone(), loud.clone());
-        let (mut client, message) = (Client::new(mesh.listen()), batch(600));
-        tokio::spawn(async move {
-            while goes_on.load(Ordering::Relaxed) {
-                let answer = post(&mut client, "default", &loud, message.clone()).await?;
-                match answer.status {
-                    202 => drop(through.fetch_add(600, Ordering::Relaxed)),
-                    _ => ensure!(verdict(&answer).1 == "rate-limited", "{answer:?}"),
-                }
-            }
-            Ok(())
-        })
-    });
-    let load: Vec<_> = load.collect();
-    for nth in 0..5 {
-        access.token(&format!("new-{nth}"), &["--broker", "*"]).await?;
-        taken(&access, &mesh, &operator, small).await?;
-    }
-    // Broken ones, and one with a limit of nothing, change nothing.
-    for broken in [
-        "limits: {default: {eventsPerSecond: 0}}\n",
-        "limits: {default: {eventsPerSecond: 99999999999}}\n",
-    ] {
-        let line = "millrace_files_reread_total{files=\"access\",outcome=\"refused\"}";
-        let before = metric(&mesh, &operator, line).await?;
-        access.write(broken)?;
-        wait_until("the file to be refused", || async {
-            Ok((metric(&mesh, &operator, line).await? > before).then_some(()))
-        })
-        .await?;
-    }
-    // With another limit, what was spent stays spent.
-    let other = "limits:\n  default: {eventsPerSecond: 2, eventsAtOnce: 2000}\n";
-    taken(&access, &mesh, &operator, other).await?;
-    assert_eq!(through.load(Ordering::Relaxed), 3_000);
-
-    // None at all counts with the next request.
-    taken(&access, &mesh, &operator, "").await?;
-    wait_until("the load to be let through", || async {
-        Ok((through.load(Ordering::Relaxed) > 6_000).then_some(()))
-    })
-    .await?;
-    goes_on.store(false, Ordering::Relaxed);
-    for one in load {
-        one.await??;
-    }
     Ok(())
 }
 
