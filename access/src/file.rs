@@ -13,6 +13,9 @@
 //!       brokers: ["shop/*"]
 //!       admin: read
 //! ```
+//!
+//! Without `authentication` nobody is asked who they are, and the file only limits how much each address sends
+//! and each Broker takes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -70,6 +73,8 @@ pub struct AccessFile {
     default_mode: DefaultMode,
     limits: FileLimits,
     origins: Origins,
+    /// What anybody may do; `None`: everybody is asked who they are.
+    pub(crate) anybody: Option<Arc<Grants>>,
 }
 
 #[derive(Debug)]
@@ -91,12 +96,10 @@ struct KnownCertificate {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
-    authentication: WireAuthentication,
+    authentication: Option<WireAuthentication>,
     authorization: Option<WireAuthorization>,
-    #[serde(default)]
-    limits: WireLimits,
-    #[serde(default)]
-    webhooks: WireWebhooks,
+    limits: Option<WireLimits>,
+    webhooks: Option<WireWebhooks>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +170,25 @@ impl AccessFile {
         let wire: Wire =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
         let mut file = Self::default();
+        let says_something = wire.limits.is_some() || wire.webhooks.is_some();
+        let limits = wire.limits.unwrap_or_default().read();
+        file.limits = limits.map_err(|why| format!("limits.{why}"))?;
+        let origins = wire.webhooks.unwrap_or_default().read();
+        file.origins = origins.map_err(|why| format!("webhooks.{why}"))?;
+        let Some(authentication) = wire.authentication else {
+            if wire.authorization.is_some() {
+                return Err("authorization: it decides nothing without `authentication`".to_owned());
+            }
+            if !says_something {
+                return Err("authentication: it is missing, and there are no `limits` either".to_owned());
+            }
+            file.anybody = Some(Arc::new(Grants {
+                brokers: vec![BrokerPattern::All],
+                admin: None,
+                limit: file.limits.default.clone(),
+            }));
+            return Ok(file);
+        };
         if let Some(authorization) = wire.authorization {
             let known = DefaultMode::WORDS
                 .iter()
@@ -176,30 +198,33 @@ impl AccessFile {
             )?;
             file.default_mode = *mode;
         }
-        file.limits = wire.limits.read().map_err(|why| format!("limits.{why}"))?;
-        file.origins = wire.webhooks.read().map_err(|why| format!("webhooks.{why}"))?;
+        file.read_authentication(authentication)?;
+        Ok(file)
+    }
+
+    fn read_authentication(&mut self, authentication: WireAuthentication) -> Result<(), String> {
         let mut names = HashSet::new();
-        for (nth, token) in wire.authentication.tokens.into_iter().enumerate() {
+        for (nth, token) in authentication.tokens.into_iter().enumerate() {
             let at = format!("authentication.tokens[{nth}]");
             if !names.insert(token.name.clone()) {
                 return Err(format!("{at}.name: another token has it already"));
             }
-            file.add_token(token).map_err(|why| format!("{at}.{why}"))?;
+            self.add_token(token).map_err(|why| format!("{at}.{why}"))?;
         }
-        for (nth, certificate) in wire.authentication.certificates.into_iter().enumerate() {
+        for (nth, certificate) in authentication.certificates.into_iter().enumerate() {
             let at = format!("authentication.certificates[{nth}]");
-            file.add_certificate(certificate)
+            self.add_certificate(certificate)
                 .map_err(|why| format!("{at}.{why}"))?;
         }
-        file.issuers = issuers::read(wire.authentication.issuers, file.limits.default.as_ref())
+        self.issuers = issuers::read(authentication.issuers, self.limits.default.as_ref())
             .map_err(|why| format!("authentication.{why}"))?;
-        if file.tokens.is_empty() && file.certificates.is_empty() && file.issuers.is_empty() {
+        if self.tokens.is_empty() && self.certificates.is_empty() && self.issuers.is_empty() {
             return Err(
                 "authentication: there is no token, no certificate and no issuer, so nobody could get in"
                     .to_owned(),
             );
         }
-        Ok(file)
+        Ok(())
     }
 
     /// Uses keys that are there already, where they come from the same place.
@@ -211,6 +236,11 @@ impl AccessFile {
             }
         }
         self
+    }
+
+    /// Whether callers are asked who they are.
+    pub fn asks_who_calls(&self) -> bool {
+        self.anybody.is_none()
     }
 
     /// What holds for Brokers without a policy.
@@ -452,7 +482,20 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_its_place_and_without_its_content() {
         let entry = |rest: &str| tokens(&format!("  - {{name: one, sha256: {ABC}{rest}}}\n"));
         let table = [
-            (String::new(), ""),
+            (String::new(), "authentication: it is missing"),
+            ("{}".to_owned(), "authentication: it is missing"),
+            (
+                "authorization: {default: deny-all}".to_owned(),
+                "authorization: it decides nothing",
+            ),
+            (
+                "{limits: {}, authorization: {default: deny-all}}".to_owned(),
+                "authorization: it decides nothing",
+            ),
+            (
+                "limits: {default: {eventsPerSecond: 0}}".to_owned(),
+                "limits.default.events",
+            ),
             ("authentication: {}".to_owned(), "nobody could get in"),
             ("authentication: {tokens: [], other: 1}".to_owned(), "other"),
             (entry(""), "tokens[0].brokers"),

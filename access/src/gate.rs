@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use http::{Extensions, HeaderMap};
 use millrace_event::{Clock, Moment};
 use millrace_model::event_policy::DefaultMode;
+use millrace_serve::Peer;
 
 use crate::credentials::Shown;
 use crate::file::{AccessFile, FileError};
-use crate::grants::BrokerPattern;
+use crate::grants::{BrokerPattern, Grants};
 use crate::identity::Identity;
 use crate::jwt::IssuerKeys;
 use crate::limits::in_hand::InHand;
@@ -36,8 +37,8 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
 ///
 /// # Guarantees
 /// The decision needs the head of a request alone. A file that cannot be used changes nothing. A change
-/// takes effect with the next request, also on connections that are open. What was spent of a limit stays
-/// spent.
+/// takes effect with the next request, also on connections that are open. Whether anybody is asked who they
+/// are never changes. What was spent of a limit stays spent.
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
@@ -50,6 +51,8 @@ pub struct Gate {
 /// What a file made known.
 #[derive(Debug)]
 struct Known {
+    /// What anybody may do; `None`: everybody is asked who they are.
+    anybody: Option<Arc<Grants>>,
     ways: Vec<Box<dyn Authenticate>>,
     keys: Vec<Arc<IssuerKeys>>,
     default_mode: DefaultMode,
@@ -79,9 +82,23 @@ impl Gate {
     /// # Errors
     /// It cannot be used; what was read before stays in use.
     pub fn reload(&self) -> Result<(), FileError> {
-        let before = self.known.load().keys.clone();
-        self.known.store(Arc::new(read(&self.path, &before)?));
+        let before = self.known.load_full();
+        let now = read(&self.path, &before.keys)?;
+        if before.anybody.is_some() != now.anybody.is_some() {
+            return Err(FileError::Invalid {
+                path: self.path.clone(),
+                reason: "authentication: whether callers are asked who they are changes only with a restart"
+                    .to_owned(),
+            });
+        }
+        self.known.store(Arc::new(now));
         Ok(())
+    }
+
+    /// Whether callers are asked who they are. Otherwise each address is somebody, policies decide nothing,
+    /// and only limits count.
+    pub fn asks_who_calls(&self) -> bool {
+        self.known.load().anybody.is_none()
     }
 
     /// What holds for Brokers to which no policy is bound.
@@ -99,9 +116,14 @@ impl Gate {
     /// # Errors
     /// It is not known, or what is shown is not good.
     pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Identity, Refusal> {
+        let known = self.known.load();
+        if let Some(anybody) = &known.anybody {
+            let peer = extensions.get::<Peer>().copied();
+            return Ok(Identity::of_address(peer, anybody.clone()));
+        }
         let shown = Shown::read(headers, extensions)?;
         let now = self.clock.moment();
-        for one in &self.known.load().ways {
+        for one in &known.ways {
             if let Some(identity) = one.identify(&shown, now)? {
                 return Ok(identity);
             }
@@ -191,10 +213,82 @@ impl Known {
 fn read(path: &Path, before: &[Arc<IssuerKeys>]) -> Result<Known, FileError> {
     let mut file = AccessFile::load(path)?.with_keys(before);
     Ok(Known {
+        anybody: file.anybody.clone(),
         keys: file.keys(),
         default_mode: file.default_mode(),
         broker_limits: file.broker_limits(),
         origins: file.take_origins(),
         ways: vec![Box::new(file)],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use http::header::AUTHORIZATION;
+    use millrace_event::Timestamp;
+
+    use super::*;
+
+    const OPEN: &str =
+        "limits: {default: {eventsPerSecond: 1}, brokers: [{broker: a/b, eventsPerSecond: 3}]}";
+    const ASKS: &str = "authentication: {certificates: [{name: till.example, brokers: ['*']}]}";
+
+    fn one() -> Load {
+        Load { events: 1, bytes: 0 }
+    }
+
+    #[test]
+    fn where_nobody_is_asked_each_address_is_somebody_and_what_is_shown_counts_for_nothing() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), OPEN).expect("written");
+        let gate = Gate::load(file.path(), Clock::manual(Timestamp(1_900_000_000_000))).expect("a gate");
+        assert!(!gate.asks_who_calls());
+        let from = |address: [u8; 4], shown: &[&'static str]| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Peer::of(address.into()));
+            let shown = shown
+                .iter()
+                .map(|text| (AUTHORIZATION, text.parse().expect("a value")));
+            gate.identify(&shown.collect(), &extensions).expect("anybody")
+        };
+        let (one_who, other) = (from([10, 0, 0, 1], &[]), from([10, 0, 0, 2], &[]));
+        assert_eq!(one_who.to_string(), "address:10.0.0.1");
+        assert_eq!(from([10, 0, 0, 1], &["Bearer x"]), one_who);
+        assert_eq!(from([10, 0, 0, 1], &["Bearer x", "nonsense"]), one_who);
+        assert!(one_who.may_publish("a/b").is_ok() && one_who.has_role(crate::Role::Read).is_err());
+        let spend = |who: &Identity, broker| {
+            let spent = gate.spend(who, broker, one());
+            spent.map(drop).map_err(|no| no.code())
+        };
+        assert_eq!(spend(&one_who, "a/b"), Ok(()));
+        assert_eq!(
+            spend(&one_who, "a/other"),
+            Err("rate-limited"),
+            "all Brokers together"
+        );
+        assert_eq!(spend(&other, "a/b"), Ok(()));
+        assert_eq!(spend(&from([10, 0, 0, 3], &[]), "a/b"), Ok(()));
+        assert_eq!(
+            spend(&from([10, 0, 0, 4], &[]), "a/b"),
+            Err("broker-rate-limited")
+        );
+    }
+
+    #[test]
+    fn a_change_of_the_file_neither_opens_the_door_nor_closes_it() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (first, then) in [(OPEN, ASKS), (ASKS, OPEN)] {
+            fs::write(file.path(), first).expect("written");
+            let gate = Gate::load(file.path(), Clock::System).expect("a gate");
+            let asks = gate.asks_who_calls();
+            fs::write(file.path(), then).expect("written");
+            let said = gate.reload().expect_err("refused").to_string();
+            assert!(said.contains("only with a restart"), "{said}");
+            assert_eq!(gate.asks_who_calls(), asks);
+            fs::write(file.path(), first).expect("written");
+            gate.reload().expect("as before");
+        }
+    }
 }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use millrace_event::BROKER_AUDIENCE;
+use millrace_serve::Peer;
 
 use crate::grants::{Grants, Role};
 use crate::limits::Limit;
 use crate::refusal::Refusal;
 
-/// Somebody who has proved who they are, with what they may do. Cheap to clone.
+/// Somebody who calls, with what they may do. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     kind: Kind,
@@ -19,7 +20,7 @@ pub struct Identity {
     audience: Audience,
 }
 
-/// How it was proved.
+/// How it was proved, where it had to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// By a JSON Web Token.
@@ -28,6 +29,8 @@ pub enum Kind {
     Token,
     /// By a client certificate.
     Certificate,
+    /// Not at all: nobody is asked, and each address is somebody.
+    Address,
 }
 
 /// What the names of Millrace's own senders begin with. No issuer may vouch for one.
@@ -63,6 +66,12 @@ impl Identity {
             grants,
             audience,
         }
+    }
+
+    /// That of whoever calls from there, where nobody is asked who they are.
+    pub(crate) fn of_address(peer: Option<Peer>, grants: Arc<Grants>) -> Self {
+        let name = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        Self::new(Kind::Address, name, grants)
     }
 
     /// Whether it may publish to the Broker `namespace/name`.
@@ -109,6 +118,7 @@ impl Identity {
             Kind::Certificate if self.name.starts_with("spiffe://") => Cow::Borrowed(&*self.name),
             Kind::Certificate => Cow::Owned(format!("{OWN}certificate:{}", self.name)),
             Kind::Token => Cow::Owned(format!("{OWN}token:{}", self.name)),
+            Kind::Address => Cow::Owned(format!("{OWN}address:{}", self.name)),
         }
     }
 
@@ -122,13 +132,14 @@ impl Identity {
 }
 
 impl fmt::Display for Identity {
-    /// `token:checkout`, `certificate:spiffe://example.org/checkout`, `jwt:system:serviceaccount:shop:till`:
-    /// never a secret.
+    /// `token:checkout`, `certificate:spiffe://example.org/checkout`, `jwt:system:serviceaccount:shop:till`,
+    /// `address:10.0.0.1`: never a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             Kind::Jwt => "jwt",
             Kind::Token => "token",
             Kind::Certificate => "certificate",
+            Kind::Address => "address",
         };
         write!(f, "{kind}:{}", self.name)
     }

@@ -29,8 +29,8 @@ pub struct AdmissionParts {
     pub logs: Logs,
     /// How large events and batches may be.
     pub limits: Limits,
-    /// The default for Brokers without a policy, and the limits. `None`: clients do not log in, policies are
-    /// not asked, and nothing is limited.
+    /// The default for Brokers without a policy, and the limits. `None`: nothing is limited, and policies are
+    /// not asked, as with a gate that asks nobody who they are.
     pub gate: Option<Arc<Gate>>,
     /// Where filters of policies run that take long.
     pub turns: Turns,
@@ -90,12 +90,17 @@ impl Admission {
         }
     }
 
+    /// The gate, if it asks. Else policies decide nothing.
+    fn asks_who_calls(&self) -> Option<&Gate> {
+        self.gate.as_deref().filter(|gate| gate.asks_who_calls())
+    }
+
     /// What is left to ask once it is known who sends to a Broker.
     ///
     /// # Errors
     /// They may not, whatever they send.
     pub(crate) fn ask(&self, door: &Door, subject: &str) -> Result<Left, Ruling> {
-        match &self.gate {
+        match self.asks_who_calls() {
             None => Ok(Left::Nothing),
             Some(gate) => policies::ask(&door.name, &door.policies(), subject, gate.default_mode()),
         }
@@ -103,7 +108,7 @@ impl Admission {
 
     /// What is left to ask of a sender within the process. A Trigger may always answer to its own Broker.
     fn ask_within(&self, door: &Door, origin: &Origin) -> Result<Left, Refusal> {
-        if self.gate.is_none() || self.doors.is_answer(&door.name, origin) {
+        if self.asks_who_calls().is_none() || self.doors.is_answer(&door.name, origin) {
             return Ok(Left::Nothing);
         }
         let left = self.ask(door, &origin.sender().to_string());

@@ -16,7 +16,9 @@ use millrace_channel::{AppendError, Class};
 use millrace_event::{
     Clock, DataForm, Event, InnerSender, Intake, ObjectName, Origin, Refusal, SpecVersion, Timestamp,
 };
-use millrace_model::Mesh;
+use millrace_filter::{Compiled, Filter};
+use millrace_model::event_policy::Pattern;
+use millrace_model::{EventPolicy, Mesh};
 use parking_lot::Mutex;
 use support::{Memory, admission, parts};
 
@@ -185,12 +187,19 @@ async fn the_observer_sees_what_was_stored_and_nothing_else() {
     assert_eq!(*seen.lock(), [("shop/default".to_owned(), 1)]);
 }
 
-/// Each Broker takes 1 000 events, and then no more: the clock stands.
+/// A gate that asks who calls. Each Broker takes 1 000 events, and then no more: the clock stands.
 fn gate(name: &str) -> Arc<Gate> {
+    gate_of(
+        name,
+        "authentication: {certificates: [{name: till.example, brokers: ['*']}]}\n",
+    )
+}
+
+/// The same of a file that says this beside the limit.
+fn gate_of(name: &str, text: &str) -> Arc<Gate> {
     let file = std::env::temp_dir().join(format!("millrace-{name}-{}.yaml", std::process::id()));
-    let text = "authentication: {certificates: [{name: till.example, brokers: ['*']}]}\n\
-                limits: {brokers: [{broker: '*', eventsPerSecond: 1, eventsAtOnce: 1000}]}\n";
-    std::fs::write(&file, text).unwrap();
+    let limits = "limits: {brokers: [{broker: '*', eventsPerSecond: 1, eventsAtOnce: 1000}]}\n";
+    std::fs::write(&file, format!("{text}{limits}")).unwrap();
     let gate = Gate::load(&file, Clock::manual(Timestamp(1_900_000_000_000))).unwrap();
     std::fs::remove_file(&file).unwrap();
     Arc::new(gate)
@@ -281,4 +290,66 @@ async fn what_may_have_been_stored_is_not_given_back() {
         *memory.failing.lock() = None;
         assert_eq!(admit(1).await, Err("broker-rate-limited"), "{error}");
     }
+}
+
+/// A policy for `shop/default`.
+fn policy(from: &[&str], filters: Vec<Filter>) -> (ObjectName, Arc<EventPolicy>) {
+    let compiled = Compiled::new(&filters).unwrap();
+    let policy = EventPolicy {
+        name: broker("shop/policy"),
+        uid: None,
+        brokers: vec![broker("shop/default")],
+        from: from.iter().map(|text| Pattern::of(text)).collect(),
+        compiled: (!filters.is_empty()).then(|| Arc::new(compiled)),
+        filters,
+    };
+    (policy.name.clone(), Arc::new(policy))
+}
+
+#[tokio::test]
+async fn a_source_pays_for_what_filters_of_policies_refuse_and_not_for_what_they_need_not_see() {
+    let memory = Memory::new();
+    let (parts, mesh, _) = parts(&memory);
+    let admission = Admission::new(AdmissionParts {
+        gate: Some(gate("paid")),
+        ..parts
+    });
+    let admit = async |count| {
+        let events = vec![event(None); count];
+        let admitted = admission.admit(&broker("shop/default"), events, producer()).await;
+        admitted.map_err(|refusal| refusal.code())
+    };
+    let bind = |from: &[&str], filters| {
+        mesh.send_modify(|mesh| Arc::make_mut(mesh).policies = [policy(from, filters)].into());
+    };
+    bind(&[], Vec::new());
+    assert_eq!(admit(1000).await, Err("no-policy-allows"), "nobody may");
+    bind(
+        &["*"],
+        vec![Filter::Exact([("type".to_owned(), "paid".to_owned())].into())],
+    );
+    assert_eq!(admit(1000).await, Err("no-policy-allows"), "the type is another");
+    assert_eq!(admit(1).await, Err("broker-rate-limited"));
+    assert!(memory.events().is_empty());
+}
+
+#[tokio::test]
+async fn where_nobody_is_asked_who_they_are_limits_count_and_policies_decide_nothing() {
+    let memory = Memory::new();
+    let (parts, mesh, _) = parts(&memory);
+    mesh.send_modify(|mesh| Arc::make_mut(mesh).policies = [policy(&[], Vec::new())].into());
+    let gate = Some(gate_of("open", ""));
+    let admission = Admission::new(AdmissionParts { gate, ..parts });
+    let admit = async |count, origin| {
+        let events = vec![event(None); count];
+        let admitted = admission.admit(&broker("shop/default"), events, origin).await;
+        admitted.map_err(|refusal| refusal.code())
+    };
+    assert_eq!(admit(1000, producer()).await, Ok(()));
+    assert_eq!(admit(1, producer()).await, Err("broker-rate-limited"));
+    assert_eq!(
+        admit(1, mesh_origin()).await,
+        Ok(()),
+        "what the mesh sends on was let in before"
+    );
 }

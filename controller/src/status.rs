@@ -194,7 +194,7 @@ impl Scene<'_> {
             None => Shown::unmet(
                 "AuthenticationEnabled",
                 "NotAsked",
-                "nobody has to say who they are, so the policy decides nothing: Millrace runs without --access",
+                "nobody has to say who they are, so the policy decides nothing: no access file (--access) asks",
             ),
         }
     }

@@ -29,6 +29,9 @@ pub struct ServeOptions {
     pub linger: Duration,
     /// How long requests in hand may take to finish after shutdown has begun; then they are cut off. 30 s.
     pub drain_timeout: Duration,
+    /// Whether each request tells from where it comes ([`crate::Peer`] in its extensions), and not only one
+    /// with a large body. No.
+    pub names_peers: bool,
 }
 
 /// The most requests that one HTTP/2 connection may have in hand. A client learns it with the first frame,
@@ -57,6 +60,7 @@ impl Default for ServeOptions {
             max_connections: 10_000,
             linger: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),
+            names_peers: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The owner of a share: a peer, which is an IPv4 address or an IPv6 network of 64 bits.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A client, as far as addresses distinguish clients. A holder of one IPv6 address usually has the whole /64,
 /// which therefore counts as one peer.
@@ -30,6 +31,17 @@ impl Peer {
     }
 }
 
+impl fmt::Display for Peer {
+    /// `10.0.0.1`, `2001:db8:1:2::/64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 & V4 == V4 {
+            let [.., a, b, c, d] = self.0.to_be_bytes();
+            return Ipv4Addr::new(a, b, c, d).fmt(f);
+        }
+        write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(self.0) << 64))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +57,18 @@ mod tests {
         assert_ne!(peer("2001:db8:1:2::1"), peer("2001:db8:1:3::1"));
         assert_ne!(peer("10.0.0.1"), peer("10.0.0.2"));
         assert_ne!(peer("::1"), peer("127.0.0.1"));
+    }
+
+    #[test]
+    fn a_peer_is_named_by_what_its_address_has_in_common() {
+        for (address, name) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("255.255.255.255", "255.255.255.255"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ] {
+            assert_eq!(peer(address).to_string(), name);
+        }
     }
 }

@@ -82,7 +82,7 @@ pub struct IngressParts {
     pub webhooks: Option<Arc<dyn Mount>>,
     /// The memory for bodies that are being read or stored.
     pub bodies: BodyBudget,
-    /// Who may publish; `None`: anybody.
+    /// Who may publish, and how much; `None`: anybody, anything.
     pub gate: Option<Arc<Gate>>,
     /// Where connections are counted.
     pub metrics: ListenerMetrics,
@@ -162,6 +162,8 @@ impl HostRule {
 impl Ingress {
     /// The ingress of these parts.
     pub fn build(config: &IngressConfig, parts: IngressParts) -> Self {
+        // Where nobody is asked who they are, each address is somebody.
+        let names_peers = parts.gate.as_ref().is_some_and(|gate| !gate.asks_who_calls());
         let handler = Handler {
             hosts: config.hosts.at(&parts.listener.addresses()),
             budget: parts.bodies,
@@ -172,7 +174,10 @@ impl Ingress {
         };
         Self {
             listener: parts.listener,
-            options: config.serve,
+            options: ServeOptions {
+                names_peers,
+                ..config.serve
+            },
             metrics: parts.metrics,
             handler: Arc::new(handler),
         }
@@ -235,7 +240,7 @@ impl Handler {
         }
     }
 
-    /// Who calls; `None` where anybody may.
+    /// Who calls; `None` where it makes no difference.
     fn identify(&self, head: &request::Parts) -> Result<Option<Identity>, Refusal> {
         match &self.gate {
             None => Ok(None),

@@ -94,9 +94,14 @@ https://{{ splitList " " (include "millrace.names" .) | first }}
 {{- end -}}
 {{- end -}}
 
-{{/* Whether an access file says who may call: "true" or "". */}}
-{{- define "millrace.access" -}}
+{{/* Whether there is an access file: "true" or "". */}}
+{{- define "millrace.accessFile" -}}
 {{- if or .Values.access.existingSecret .Values.access.existingConfigMap }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether it says who may call: "true" or "". */}}
+{{- define "millrace.access" -}}
+{{- if and (include "millrace.accessFile" .) (not .Values.access.onlyLimits) }}true{{ end -}}
 {{- end -}}
 
 {{/* Whether `helm test` has a pod: "true" or "". */}}
@@ -141,8 +146,11 @@ https://{{ splitList " " (include "millrace.names" .) | first }}
 {{- if and .Values.admin.enabled (not (include "millrace.access" .)) -}}
 {{- fail "admin.enabled needs access.existingSecret or access.existingConfigMap: who may operate" -}}
 {{- end -}}
+{{- if and .Values.access.onlyLimits (not (include "millrace.accessFile" .)) -}}
+{{- fail "access.onlyLimits needs access.existingSecret or access.existingConfigMap: the file that limits" -}}
+{{- end -}}
 {{- if not (or .Values.allowAnonymous (include "millrace.access" .)) -}}
-{{- fail "allowAnonymous=false needs access.existingSecret or access.existingConfigMap: else nobody could call" -}}
+{{- fail "allowAnonymous=false needs access.existingSecret or access.existingConfigMap, with a file that asks who calls: else nobody could call" -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" -}}

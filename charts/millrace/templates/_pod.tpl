@@ -26,9 +26,10 @@
 {{- end }}
 {{- end }}
 - --probe-listen={{ .Values.bindAddress }}:9091
-{{- if include "millrace.access" . }}
+{{- if include "millrace.accessFile" . }}
 - --access=/etc/millrace/access/{{ .Values.access.key }}
-{{- else if .Values.allowAnonymous }}
+{{- end }}
+{{- if and .Values.allowAnonymous (not (include "millrace.access" .)) }}
 - --allow-anonymous
 {{- end }}
 {{- if ne .Values.refs "any" }}

@@ -69,8 +69,11 @@ pub(crate) fn access(command: &AccessCommand, output: Output) -> anyhow::Result<
 
 fn check(file: &Path) -> Exit {
     match AccessFile::load(file) {
-        Ok(_) => {
+        Ok(read) => {
             out::remark(&format!("{} is valid.", file.display()));
+            if !read.asks_who_calls() {
+                out::remark("It has no `authentication`: anybody may call, which needs --allow-anonymous.");
+            }
             Exit::Ok
         }
         Err(error) => {

@@ -47,11 +47,12 @@ pub(crate) struct DoorArgs {
     /// Whether a client must show a certificate
     #[arg(long, value_enum, env = "MILLRACE_TLS_CLIENTS", requires = "tls_client_ca")]
     tls_clients: Option<ClientsArg>,
-    /// Who may call, and what they may do. It is read again when it changes; `millrace access` makes its
-    /// entries
+    /// Who may call, what they may do, and how much. It is read again when it changes; `millrace access`
+    /// makes its entries
     #[arg(long, value_name = "FILE", env = "MILLRACE_ACCESS")]
     access: Option<PathBuf>,
-    /// Allow listening where other machines can connect, although clients do not have to log in
+    /// Let anybody call: listen where other machines can connect although clients do not have to log in, or
+    /// take an access file that only limits
     #[arg(long)]
     allow_anonymous: bool,
 }
@@ -104,6 +105,7 @@ impl DoorArgs {
             admin_listen_tls: self.admin_listen_tls,
             probe_listen: self.probe_listen,
             access: self.access.clone(),
+            allow_anonymous: self.allow_anonymous,
             anonymous: self.allow_anonymous || only_here([listen, self.listen_tls]),
             tls: self.tls(needs_tls)?,
         })

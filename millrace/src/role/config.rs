@@ -65,6 +65,8 @@ pub(crate) struct Doors {
     pub(crate) probe_listen: Option<SocketAddr>,
     /// Who may call, as this file says; `None`: anybody who can connect.
     pub(crate) access: Option<PathBuf>,
+    /// Whether the operator lets anybody call.
+    pub(crate) allow_anonymous: bool,
     /// Whether events may come in of which nobody knows who sends them: only this machine can connect, or the
     /// operator allows it.
     pub(crate) anonymous: bool,

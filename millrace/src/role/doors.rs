@@ -43,11 +43,12 @@ impl OpenDoors {
             })
         });
         let gate = gate.transpose().context("the access file cannot be used")?;
+        check_logins(doors, gate.as_ref().map(Reader::what).as_deref())?;
         let shared = tls.as_ref().map(Reader::what);
         if let Some(tls) = &shared {
             metrics.certificate(tls);
         }
-        remark_clear_text(doors);
+        remark_clear_text(doors, gate.as_ref().map(Reader::what).as_deref());
         let bind = |plain, secured: Option<SocketAddr>| {
             let secured = secured.zip(shared.clone() as Option<Arc<Tls>>);
             Listener::bind_all(plain, secured)
@@ -69,11 +70,24 @@ impl OpenDoors {
     }
 }
 
+/// An access file that lost its `authentication` must not open the doors.
+fn check_logins(doors: &Doors, gate: Option<&Gate>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        doors.allow_anonymous || gate.is_none_or(Gate::asks_who_calls),
+        "the access file has no `authentication`, so that anybody could call. If anybody may, add \
+         --allow-anonymous"
+    );
+    Ok(())
+}
+
 /// Says where tokens can be read on their way.
-fn remark_clear_text(doors: &Doors) {
+fn remark_clear_text(doors: &Doors, gate: Option<&Gate>) {
+    if !gate.is_some_and(Gate::asks_who_calls) {
+        return;
+    }
     let plain = [("--listen", doors.listen), ("--admin-listen", doors.admin_listen)];
     for (flag, address) in plain {
-        let open = address.filter(|address| doors.access.is_some() && !address.ip().is_loopback());
+        let open = address.filter(|address| !address.ip().is_loopback());
         if let Some(address) = open {
             tracing::warn!(
                 "{flag} {address} takes tokens in clear text: whoever can listen to the network can use them. \

@@ -129,7 +129,8 @@ impl Front {
         let rereads = RereadMetrics::register(&mut registry);
         let doors = OpenDoors::bind(&config.doors, &rereads)?;
         let gate = doors.gate.as_ref().map(Reader::what);
-        let login = gate.clone().map(|gate| Login::new(gate, &mut registry));
+        let login = gate.clone().filter(|gate| gate.asks_who_calls());
+        let login = login.map(|gate| Login::new(gate, &mut registry));
         let feed = TailFeed::default();
         let own = doors.admin_addresses();
         let addresses = Addresses::of(&doors.ingress, &doors.admin);
@@ -238,7 +239,7 @@ impl Front {
         })
     }
 
-    /// Who may come in; `None`: anybody.
+    /// Who may come in, and how much; `None`: anybody, anything.
     #[cfg(feature = "kubernetes")]
     pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         self.gate.as_ref().map(Reader::what)

@@ -131,7 +131,7 @@ fn public(cluster: &ClusterConfig, node: &mut Node) -> anyhow::Result<Public> {
 
 /// What holds for Brokers without a policy, as the access file says at that time.
 fn authentication(node: &Node) -> Authentication {
-    let gate = node.gate();
+    let gate = node.gate().filter(|gate| gate.asks_who_calls());
     Authentication(Arc::new(move || gate.as_ref().map(|gate| gate.default_mode())))
 }
 

@@ -68,6 +68,8 @@ enum End {
 #[derive(Clone, Debug)]
 struct Client {
     peer: Peer,
+    /// Whether each of its requests has to tell that.
+    is_named: bool,
     certificate: Option<ClientCertificate>,
 }
 
@@ -93,7 +95,7 @@ impl Client {
     /// Tells the service who calls, as far as it needs to know. The map of extensions costs an allocation, so
     /// that most requests get none: small bodies need no share, and most are small.
     fn introduce(&self, request: &mut Request<Incoming>) {
-        if body::is_large(request.body()) {
+        if self.is_named || body::is_large(request.body()) {
             request.extensions_mut().insert(self.peer);
         }
         if let Some(certificate) = &self.certificate {
@@ -112,11 +114,12 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let peer = arrived.peer;
+    let (peer, is_named) = (arrived.peer, shared.options.names_peers);
     let socket = Socket::new(arrived.stream, progress.clone());
     let Some(tls) = arrived.tls else {
         let client = Client {
             peer,
+            is_named,
             certificate: None,
         };
         let (socket, end) = http1(socket, client, &progress, service, &shared).await;
@@ -132,7 +135,11 @@ where
             certificate,
             is_http2,
         } = secured;
-        let client = Client { peer, certificate };
+        let client = Client {
+            peer,
+            is_named,
+            certificate,
+        };
         if is_http2 {
             return http2(stream, client, progress, service, shared).await;
         }
