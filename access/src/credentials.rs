@@ -1,6 +1,7 @@
 //! What a request shows to prove who sends it, read from its head alone.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,8 +12,8 @@ use millrace_serve::ClientCertificate;
 use crate::refusal::Refusal;
 use crate::token::TokenHash;
 
-/// What a request shows.
-#[derive(Clone, Debug)]
+/// What a request shows. `Debug` does not.
+#[derive(Clone)]
 pub enum Shown<'a> {
     /// A bearer token: its hash, and as it came. Only so is the token of an issuer taken.
     Bearer(TokenHash, &'a [u8]),
@@ -44,6 +45,16 @@ impl<'a> Shown<'a> {
                 Cow::Owned(token) => Self::Password(TokenHash::of(&token)),
             }),
             (Some(_), Some(_)) => Err(bad("a request may have one Authorization header")),
+        }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bearer(..) => f.write_str("Bearer(***)"),
+            Self::Password(_) => f.write_str("Password(***)"),
+            Self::Certificate(certificate) => f.debug_tuple("Certificate").field(certificate).finish(),
         }
     }
 }
@@ -120,6 +131,18 @@ mod tests {
                 "{}",
                 String::from_utf8_lossy(value)
             );
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_not_printed() {
+        let (secret, extensions) = ("hush-hush", Extensions::new());
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("shop:{secret}")));
+        for shown in [format!("Bearer {secret}"), basic] {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, shown.parse().expect("a value"));
+            let printed = format!("{:?}", Shown::read(&headers, &extensions).expect("shown"));
+            assert!(printed.ends_with("(***)"), "{printed}");
         }
     }
 

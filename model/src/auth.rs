@@ -6,7 +6,7 @@ use millrace_event::ObjectName;
 use crate::Secret;
 
 /// What a delivery shows to its target. `S` is a secret: where it is found ([`Secret`]), or, once it is read,
-/// its octets.
+/// its [`Octets`](crate::Octets).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Auth<S = Secret> {
     /// What stands in the header `Authorization`.

@@ -33,7 +33,7 @@ pub use mesh::Mesh;
 pub use millrace_event::ObjectName;
 pub use policy::{Backoff, BackoffPolicy, DeliveryPolicy, Format};
 pub use reference::{NoTarget, OtherAddresses, Reference, Unresolved};
-pub use secret::{MissingSecret, NamedFile, NoSecret, Secret};
+pub use secret::{MissingSecret, NamedFile, NoSecret, Octets, Secret};
 pub use shortage::Shortage;
 pub use source::{Source, SourceKey, SourceKind, SourceSpec};
 pub use state::{BrokerState, SinkState, SourceState, TriggerState};

@@ -1,6 +1,7 @@
 //! Where a secret is found. The secret itself is shown nowhere: not in logs, not by the admin API.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use millrace_event::ObjectName;
@@ -56,6 +57,35 @@ pub struct NamedFile {
     /// The folder in which the document lies.
     pub folder: PathBuf,
 }
+
+/// A secret that was read. It is seen by whoever asks for its octets, and by nobody who prints what holds it:
+/// no log line, no error and no panic.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Octets(Box<[u8]>);
+
+// === impl Octets ===
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<T: Into<Box<[u8]>>> From<T> for Octets {
+    fn from(octets: T) -> Self {
+        Self(octets.into())
+    }
+}
+
+impl fmt::Debug for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+// === impl Secret ===
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

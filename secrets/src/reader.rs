@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{NamedFile, Secret};
+use millrace_model::{NamedFile, Octets, Secret};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -53,7 +53,7 @@ impl SecretReader {
     ///
     /// # Errors
     /// When the rule does not allow it, or it does not exist.
-    pub async fn secret(&self, secret: &Secret) -> Result<Box<[u8]>, SecretError> {
+    pub async fn secret(&self, secret: &Secret) -> Result<Octets, SecretError> {
         let octets = match secret {
             Secret::Value(value) => value.to_vec(),
             Secret::Env(name) => self.variable(name)?,

@@ -1,5 +1,7 @@
 //! The three parts of a token, as they stand in an Authorization header.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -7,8 +9,8 @@ use super::algorithm::Algorithm;
 use super::json::Object;
 use super::{TokenFault, unreadable};
 
-/// A token taken apart. Nothing of it is proved.
-#[derive(Debug)]
+/// A token taken apart. Nothing of it is proved. `Debug` shows its header alone: the rest could be shown by
+/// whoever reads it.
 pub struct Compact<'a> {
     /// What is signed: the first two parts as they came.
     pub(super) message: &'a [u8],
@@ -42,6 +44,14 @@ pub fn is_likely(token: &[u8]) -> bool {
 }
 
 // === impl Compact ===
+
+impl fmt::Debug for Compact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compact")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
 
 impl<'a> Compact<'a> {
     /// Takes a token apart.

@@ -3,13 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use millrace_model::Credentials;
+use millrace_model::{Credentials, Octets};
 
 /// The header's value, which `Debug` does not show; `None` if it is not known yet.
 ///
 /// # Errors
 /// A sentence that says what cannot stand in a header.
-pub(super) fn header(credentials: &Credentials<Box<[u8]>>) -> Result<Option<HeaderValue>, String> {
+pub(super) fn header(credentials: &Credentials<Octets>) -> Result<Option<HeaderValue>, String> {
     match credentials {
         Credentials::Bearer(token) => bearer(token).map(Some),
         Credentials::Basic { username, password } => {
@@ -48,11 +48,11 @@ pub(super) fn basic(username: &[u8], password: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn octets(text: &str) -> Box<[u8]> {
+    fn octets(text: &str) -> Octets {
         text.as_bytes().into()
     }
 
-    fn of(credentials: &Credentials<Box<[u8]>>) -> Result<String, String> {
+    fn of(credentials: &Credentials<Octets>) -> Result<String, String> {
         let value = header(credentials)?.expect("it is known");
         Ok(String::from_utf8_lossy(value.as_bytes()).into_owned())
     }

@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use millrace_event::Timestamp;
+use millrace_model::Octets;
 use millrace_model::auth::AwsSigV4;
 
 /// What the name of an event's attribute begins with.
@@ -33,7 +34,7 @@ pub(super) struct Signer {
 impl Signer {
     /// # Errors
     /// A sentence that says what is none of its kind, and repeats nothing.
-    pub(super) fn new(spec: &AwsSigV4<Box<[u8]>>) -> Result<Self, String> {
+    pub(super) fn new(spec: &AwsSigV4<Octets>) -> Result<Self, String> {
         let text = |octets: &[u8], what: &str| {
             let text = std::str::from_utf8(octets).ok();
             let text = text.filter(|text| text.bytes().all(|octet| octet.is_ascii_graphic()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_model::ClientCertificate;
+use millrace_model::{ClientCertificate, Octets};
 use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,7 +27,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// # Errors
     /// A sentence that says what is wrong with the certificate or the key.
-    pub(super) fn new(spec: &ClientCertificate<Box<[u8]>>) -> Result<Self, String> {
+    pub(super) fn new(spec: &ClientCertificate<Octets>) -> Result<Self, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&spec.certificate).collect();
         let chain = chain.ok().filter(|chain| !chain.is_empty());
         let chain = chain.ok_or_else(|| "the client certificate is not in PEM form".to_owned())?;

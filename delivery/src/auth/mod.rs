@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 use millrace_event::{Event, ObjectName, Timestamp};
 use millrace_model::auth::AccountToken;
-use millrace_model::{Auth as Spec, Credentials};
+use millrace_model::{Auth as Spec, Credentials, Octets};
 use millrace_secrets::SecretReader;
 use parking_lot::Mutex;
 
@@ -160,7 +160,7 @@ impl Auth {
 impl Ready {
     /// # Errors
     /// A sentence that says which secret is none of its kind.
-    fn new(spec: &Spec<Box<[u8]>>) -> Result<Self, String> {
+    fn new(spec: &Spec<Octets>) -> Result<Self, String> {
         let signing_keys = spec.signing_keys.iter();
         let signing_keys = signing_keys.map(|key| SigningKey::new(key).map_err(str::to_owned));
         let credentials = spec.credentials.as_ref();

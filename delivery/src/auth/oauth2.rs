@@ -12,6 +12,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTE
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body_util::Full;
 use millrace_event::Timestamp;
+use millrace_model::Octets;
 use millrace_model::auth::{ClientLogin, OAuth2};
 use serde_json::Value;
 
@@ -52,7 +53,7 @@ pub(super) struct Client {
 // === impl Client ===
 
 impl Client {
-    pub(super) fn new(spec: &OAuth2<Box<[u8]>>) -> Result<Self, String> {
+    pub(super) fn new(spec: &OAuth2<Octets>) -> Result<Self, String> {
         let encoded = |octets: &[u8]| form_urlencoded::byte_serialize(octets).collect::<String>();
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Auth as Spec, Secret};
+use millrace_model::{Auth as Spec, Octets, Secret};
 use millrace_secrets::SecretReader;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ pub(super) struct Current {
 #[derive(Clone)]
 struct Known {
     read: Instant,
-    secrets: Spec<Box<[u8]>>,
+    secrets: Spec<Octets>,
     ready: Result<Arc<Ready>, String>,
 }
 
@@ -100,8 +100,8 @@ fn may_change(spec: &Spec) -> bool {
 async fn read(
     spec: &Spec,
     reader: &SecretReader,
-    before: Option<&Spec<Box<[u8]>>>,
-) -> Result<Spec<Box<[u8]>>, String> {
+    before: Option<&Spec<Octets>>,
+) -> Result<Spec<Octets>, String> {
     let before = before.map(Spec::secrets).unwrap_or_default();
     let mut found = Vec::new();
     for (index, secret) in spec.secrets().into_iter().enumerate() {

@@ -2,7 +2,7 @@
 //! beginning of an answer's body is kept for the history and for dead letters.
 
 use bytes::Bytes;
-use millrace_model::{Auth, Credentials};
+use millrace_model::{Auth, Credentials, Octets};
 
 use super::authorization;
 use crate::reply::Came;
@@ -13,13 +13,13 @@ const MASK: &[u8] = b"***";
 const CUT: usize = 4;
 
 /// Secrets that must not be kept of an answer.
-pub(super) struct Veil(Vec<Box<[u8]>>);
+pub(super) struct Veil(Vec<Octets>);
 
 // === impl Veil ===
 
 impl Veil {
     /// All secrets that go over the wire, as they are written there. Keys do not leave this process.
-    pub(super) fn over(spec: &Auth<Box<[u8]>>) -> Self {
+    pub(super) fn over(spec: &Auth<Octets>) -> Self {
         let mut secrets = match &spec.credentials {
             None => Vec::new(),
             Some(Credentials::Bearer(token)) => vec![token.clone()],
@@ -50,7 +50,7 @@ impl Veil {
 
     /// The body with a mask in the place of each secret, and of this one.
     pub(super) fn lay(&self, body: Bytes, another: Option<&[u8]>) -> Bytes {
-        let all = self.0.iter().map(AsRef::as_ref).chain(another);
+        let all = self.0.iter().map(|secret| &**secret).chain(another);
         all.fold(body, |body, secret| match found(&body, secret) {
             true => masked(&body, secret).into(),
             false => body,

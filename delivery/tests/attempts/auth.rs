@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
 use http::Uri;
 use millrace_delivery::{
     AccountTokens, Auth, Connection, Connector, ConnectorOptions, Issued, Outcome, Request, Sender, Verdict,
 };
 use millrace_event::{Clock, ObjectName, Timestamp};
-use millrace_model::auth::{AccountToken, ClientLogin, OAuth2};
-use millrace_model::{Auth as Spec, Credentials, Secret};
+use millrace_model::auth::{AccountToken, AwsSigV4, ClientLogin, OAuth2};
+use millrace_model::{Auth as Spec, Credentials, Octets, Secret};
 
 use crate::server::{OK, Server, Step, answer, answers, done, event, failure, request};
 
@@ -192,6 +194,65 @@ async fn a_target_that_repeats_a_token_repeats_it_in_vain() {
     let failure = failure(deliver(&mut connector.slot(), &target, &auth).await);
     assert_eq!(failure.body, "you sent: Bearer ***");
     assert!(!format!("{auth:?} {connector:?}").contains("access-token"));
+}
+
+/// A panic prints what it is given by `Debug`, as do errors and log lines.
+#[tokio::test]
+async fn nothing_that_holds_a_secret_prints_it() {
+    let canary = "canary-hush-hush-canary-hush";
+    let signing = format!("whsec_{}", BASE64_STANDARD.encode(canary));
+    let (hidden, tokens) = (|| secret(canary), giving(&["canary-access"]).await);
+    let Some(Credentials::OAuth2(client)) = &oauth2(tokens.url("/")).credentials else {
+        panic!("it asks for tokens");
+    };
+    let client_secret = hidden();
+    let ways = [
+        Credentials::Bearer(hidden()),
+        Credentials::Basic {
+            username: secret("shop"),
+            password: hidden(),
+        },
+        Credentials::OAuth2(Box::new(OAuth2 {
+            client_secret,
+            ..OAuth2::clone(client)
+        })),
+        Credentials::AwsSigV4(Box::new(AwsSigV4 {
+            region: "eu-central-1".to_owned(),
+            service: "lambda".to_owned(),
+            access_key_id: secret("AKID"),
+            secret_access_key: hidden(),
+            session_token: Some(hidden()),
+        })),
+    ];
+    let octets = format!("{:?}", canary.as_bytes());
+    let spellings = [
+        canary.to_owned(),
+        signing.clone(),
+        BASE64_STANDARD.encode(canary),
+        BASE64_STANDARD.encode(format!("shop:{canary}")),
+        octets.trim_matches(['[', ']']).to_owned(),
+        "canary-access".to_owned(),
+    ];
+    let connector = Connector::new(ConnectorOptions::default());
+    for credentials in ways {
+        let spec = Arc::new(Spec {
+            credentials: Some(credentials),
+            certificate: None,
+            signing_keys: vec![secret(&signing)],
+        });
+        let target = Server::start(vec![answers(&[OK])]).await;
+        let (auth, mut slot) = (connector.auth(&spec), connector.slot());
+        let outcome = deliver(&mut slot, &target, &auth).await;
+        let read = spec.map(&mut |secret| match secret {
+            Secret::Value(value) => Octets::from(value.clone()),
+            other => panic!("{other:?} is no value"),
+        });
+        let printed = format!("{spec:?} {read:?} {auth:?} {connector:?} {outcome:?}");
+        for spelling in &spellings {
+            assert!(!printed.contains(spelling), "{spelling} in {printed}");
+        }
+        assert_eq!(done(outcome).0, 202, "it was shown");
+    }
 }
 
 /// A cluster that gives out `token-1`, `token-2` and so on, each for ten minutes; or none, for this reason.

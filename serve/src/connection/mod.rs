@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::header::{AUTHORIZATION, Entry, HeaderName};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
@@ -73,6 +74,9 @@ struct Client {
     certificate: Option<ClientCertificate>,
 }
 
+/// Headers by which clients prove who they are. `Debug` does not show what is marked so.
+static SHOWN: [HeaderName; 2] = [AUTHORIZATION, HeaderName::from_static("x-gitlab-token")];
+
 /// Far enough for "no deadline": a timer that fires for nothing costs one look.
 const FAR: Duration = Duration::from_secs(600);
 
@@ -95,6 +99,11 @@ impl Client {
     /// Tells the service who calls, as far as it needs to know. The map of extensions costs an allocation, so
     /// that most requests get none: small bodies need no share, and most are small.
     fn introduce(&self, request: &mut Request<Incoming>) {
+        for name in &SHOWN {
+            if let Entry::Occupied(mut shown) = request.headers_mut().entry(name) {
+                shown.iter_mut().for_each(|value| value.set_sensitive(true));
+            }
+        }
         if self.is_named || body::is_large(request.body()) {
             request.extensions_mut().insert(self.peer);
         }

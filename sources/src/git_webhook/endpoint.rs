@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use millrace_event::{Clock, Event, Timestamp};
 use millrace_filter::Turns;
+use millrace_model::Octets;
 use millrace_model::source::GitWebhook;
 use millrace_model::source::git_webhook::{Forge, Verification};
 use millrace_serve::{BodyBudget, Hold, discard, empty};
@@ -31,7 +32,7 @@ use crate::{Context, Endpoint, Outlet, Report, SourceError};
 pub(super) struct Hook {
     forge: Forge,
     verification: Verification,
-    secrets: RwLock<Arc<[Box<[u8]>]>>,
+    secrets: RwLock<Arc<[Octets]>>,
     rate: Rate,
     mapper: Arc<Mapper>,
     turns: Turns,

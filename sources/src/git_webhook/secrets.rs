@@ -1,7 +1,7 @@
 //! The secrets as they are now. Those in files may be replaced while the source runs.
 
-use millrace_model::Secret;
 use millrace_model::source::GitWebhook;
+use millrace_model::{Octets, Secret};
 use millrace_secrets::SecretReader;
 
 use super::flaw::secret_flaw;
@@ -10,7 +10,7 @@ use super::flaw::secret_flaw;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct FoundSecrets {
     /// Each secret of the document, if it can be used; none of them is empty.
-    each: Vec<Option<Box<[u8]>>>,
+    each: Vec<Option<Octets>>,
     /// A sentence for each secret that cannot be used, or whose earlier value is used.
     pub(super) missing: Vec<String>,
 }
@@ -24,7 +24,7 @@ pub(super) fn may_change(secrets: &[Secret]) -> bool {
 
 impl FoundSecrets {
     /// The secrets that can be used.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = &Box<[u8]>> {
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Octets> {
         self.each.iter().flatten()
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn octets(found: &FoundSecrets) -> Vec<&[u8]> {
-        found.secrets().map(AsRef::as_ref).collect()
+        found.secrets().map(|secret| &**secret).collect()
     }
 
     fn spec(secrets: Vec<Secret>) -> GitWebhook {

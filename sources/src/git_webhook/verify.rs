@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use millrace_event::Timestamp;
+use millrace_model::Octets;
 use millrace_model::source::git_webhook::{Algorithm, Encoding, Forge, Hmac, Verification};
 
 use super::refuse::RefusedCall;
@@ -39,7 +40,7 @@ const PREFIXES: [&str; 2] = ["webhook", "svix"];
 pub(super) fn verify(
     verification: &Verification,
     forge: Forge,
-    secrets: &[Box<[u8]>],
+    secrets: &[Octets],
     signed: Signed<'_>,
 ) -> Result<(), RefusedCall> {
     match verification {
@@ -59,7 +60,7 @@ pub(super) fn verify(
     }
 }
 
-fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
+fn as_forge(forge: Forge, secrets: &[Octets], signed: Signed<'_>) -> Result<(), RefusedCall> {
     let of = |name: &str| header(signed.headers, name);
     let sha256 = |text, prefix, body| check(hmac::HMAC_SHA256, Encoding::Hex, prefix, secrets, text, body);
     match forge {
@@ -91,7 +92,7 @@ fn as_forge(forge: Forge, secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(
 }
 
 /// The secret token as it is, or the signing token's signature.
-fn gitlab(secrets: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
+fn gitlab(secrets: &[Octets], signed: Signed<'_>) -> Result<(), RefusedCall> {
     let token = header(signed.headers, "x-gitlab-token").filter(|token| !token.is_empty());
     if let Some(token) = token
         && is_one_of(secrets, token)
@@ -112,7 +113,7 @@ pub(super) fn prefix(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Standard Webhooks: `v1,` and the HMAC of id, time and body; several signatures may be given.
-fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
+fn standard(keys: &[Octets], signed: Signed<'_>) -> Result<(), RefusedCall> {
     let prefix = prefix(signed.headers).ok_or(RefusedCall::SignatureMissing)?;
     let of =
         |name: &str| header(signed.headers, &format!("{prefix}-{name}")).ok_or(RefusedCall::SignatureMissing);
@@ -142,7 +143,7 @@ fn standard(keys: &[Box<[u8]>], signed: Signed<'_>) -> Result<(), RefusedCall> {
 
 /// The keys that secrets of Standard Webhooks spell in Base64; with or without `whsec_` before it where that
 /// `is_sure`.
-fn keys(secrets: &[Box<[u8]>], is_sure: bool) -> Vec<Box<[u8]>> {
+fn keys(secrets: &[Octets], is_sure: bool) -> Vec<Octets> {
     let key = |secret: &[u8]| {
         let bare = match secret.strip_prefix(WHSEC) {
             Some(rest) => rest,
@@ -155,7 +156,7 @@ fn keys(secrets: &[Box<[u8]>], is_sure: bool) -> Vec<Box<[u8]>> {
     secrets.iter().filter_map(|secret| key(secret)).collect()
 }
 
-fn by_hmac(spec: &Hmac, secrets: &[Box<[u8]>], text: &str, body: &[u8]) -> Result<(), RefusedCall> {
+fn by_hmac(spec: &Hmac, secrets: &[Octets], text: &str, body: &[u8]) -> Result<(), RefusedCall> {
     let algorithm = match spec.algorithm {
         Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         Algorithm::Sha256 => hmac::HMAC_SHA256,
@@ -169,7 +170,7 @@ fn check(
     algorithm: hmac::Algorithm,
     encoding: Encoding,
     prefix: &str,
-    secrets: &[Box<[u8]>],
+    secrets: &[Octets],
     text: &str,
     data: &[u8],
 ) -> Result<(), RefusedCall> {
@@ -183,7 +184,7 @@ fn check(
     matching(secrets.iter().any(|secret| is_of(secret)))
 }
 
-fn is_one_of(secrets: &[Box<[u8]>], given: &str) -> bool {
+fn is_one_of(secrets: &[Octets], given: &str) -> bool {
     let is = |secret: &[u8]| constant_time::verify_slices_are_equal(secret, given.as_bytes()).is_ok();
     secrets.iter().any(|secret| is(secret))
 }

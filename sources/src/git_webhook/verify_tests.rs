@@ -55,7 +55,7 @@ fn check(vector: &Vector, secrets: &[&str], body: &str) -> Result<(), RefusedCal
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
         .collect();
-    let secrets: Vec<Box<[u8]>> = secrets.iter().map(|secret| secret.as_bytes().into()).collect();
+    let secrets: Vec<Octets> = secrets.iter().map(|secret| secret.as_bytes().into()).collect();
     let signed = Signed {
         headers: &headers,
         body: body.as_bytes(),

@@ -9,6 +9,7 @@ mod named;
 mod places;
 mod promised;
 mod reference;
+mod secrets;
 mod sources;
 mod supply;
 
@@ -33,7 +34,7 @@ struct House {
 /// A rule: its name and its check.
 type Rule = (&'static str, fn(&House) -> anyhow::Result<Vec<String>>);
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     (
         "every source file says what it is, and is short enough to read",
         sources::check,
@@ -43,6 +44,7 @@ const RULES: [Rule; 13] = [
         edges::check,
     ),
     ("what a document names is read in one place", named::check),
+    ("what holds a secret as it is derives no `Debug`", secrets::check),
     (
         "dependencies are sorted, and their versions stand in one place",
         manifests::check,
