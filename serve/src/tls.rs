@@ -273,8 +273,11 @@ mod tests {
         let files = files(folder.path(), &first);
         let tls = Tls::load(files.clone()).expect("a pair");
         let before = tls.current();
+        // A chain begins with the server's own certificate.
+        let turned = format!("{}{}", second.certificate, first.certificate);
         let broken = [
             ("tls.key", second.key.as_str(), "do not go together"),
+            ("tls.crt", turned.as_str(), "do not go together"),
             ("tls.key", "", "holds no key"),
             ("tls.crt", "", "holds no certificate"),
             (
@@ -304,6 +307,7 @@ mod tests {
         let mut files = files(folder.path(), &pair());
         let resumes = |files: &TlsFiles| {
             let config = Tls::load(files.clone()).expect("a pair").current();
+            assert_eq!(config.max_early_data_size, 0);
             let tickets = config.send_tls13_tickets > 0 || config.ticketer.enabled();
             (config.session_storage.can_cache(), tickets)
         };

@@ -30,6 +30,7 @@ pub mod console;
 pub mod descriptors;
 pub mod documents;
 pub mod event;
+pub mod hello;
 #[cfg(feature = "servers")]
 pub mod helm;
 pub mod issuer;
