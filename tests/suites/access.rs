@@ -114,6 +114,43 @@ async fn who_is_not_known_gets_401_and_who_may_not_gets_403() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn who_may_not_send_to_a_broker_is_not_told_whether_it_is_there() -> anyhow::Result<()> {
+    let mut access = Access::new()?;
+    let other = access.token("other", &["--broker", "bank/default"]).await?;
+    let documents = Documents::broker().github("hook", "secret", "default");
+    let file = text(&access.file());
+    let setup = Setup::new(documents.text())?.args(&["--access", &file]);
+    let mesh = setup.start().await?;
+    // All that is answered, but the time.
+    let all_of = async |method: &Method, path: &str, message: &Message| {
+        let mut answer = Client::new(mesh.listen()).send(method, path, message).await?;
+        answer.headers.remove("date");
+        anyhow::Ok((answer.status, answer.headers, answer.body))
+    };
+    let methods = [Method::POST, Method::OPTIONS, Method::GET, Method::PUT];
+    let bearers = [format!("Bearer {other}"), "Bearer made-up".to_owned()];
+    let mut messages: Vec<Message> = bearers.iter().map(|shown| with("1", shown)).collect();
+    messages.push(Event::new("1", "t").binary());
+    messages.push(Event::batch(&[]));
+    for message in &messages {
+        for method in &methods {
+            let there = all_of(method, "/shop/default", message).await?;
+            let not_there = all_of(method, "/shop/none", message).await?;
+            assert_eq!(there, not_there, "{method} {message:?}");
+            ensure!((400..500).contains(&there.0), "{there:?}");
+        }
+    }
+    // A source is called without a token. Whether there is one is told, but not where its events go.
+    for (path, expected) in [("/sources/shop/hook", 401), ("/sources/shop/none", 404)] {
+        let (status, _, body) = all_of(&Method::POST, path, &messages[2]).await?;
+        let body = String::from_utf8(body.to_vec())?;
+        assert_eq!(status, expected, "{path}: {body}");
+        ensure!(!body.contains("default"), "{path}: {body}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_calls_is_decided_before_the_body_comes() -> anyhow::Result<()> {
     let (mut access, sink) = (Access::new()?, Sink::start().await?);
     access.token("shop", &["--broker", "shop/*"]).await?;

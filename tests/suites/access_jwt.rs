@@ -26,6 +26,9 @@ const ENTRY: [&str; 7] = [
     "  - {sub: \"system:serviceaccount:ops:*\", admin: read}",
 ];
 
+/// Another issuer, whose subjects the first cannot vouch for. Nobody listens there.
+const OTHER: &str = "    - {issuer: 'http://127.0.0.1:1/k8s', subjectPrefix: 'k8s:', subjects: [{sub: '*', brokers: ['*']}]}\n";
+
 #[tokio::test]
 async fn whatever_is_wrong_with_a_token_is_refused_again_and_again() -> anyhow::Result<()> {
     let Some(library) = peers::jose_node()? else {
@@ -46,7 +49,7 @@ async fn whatever_is_wrong_with_a_token_is_refused_again_and_again() -> anyhow::
     issuer.publishes(&made.keys(&PUBLISHED));
     let (mut access, sink) = (Access::new()?, Sink::start().await?);
     let operator = access.token("operator", &["--admin-role", "read"]).await?;
-    access.write(&issuer.entry(&ENTRY))?;
+    access.write(&format!("{}{OTHER}", issuer.entry(&ENTRY)))?;
     let mesh = access.mesh(&[], &sink).await?;
     until(&mesh, "first", &good[0], (202, "")).await?;
 

@@ -133,6 +133,16 @@ pub(super) fn claims(table: &mut Table<'_>) {
     ] {
         table.claims(&json!({"sub": subject}), BAD);
     }
+    // Names that others vouch for: Millrace itself, certificates, and the other issuer of the access file.
+    for subject in [
+        "system:millrace:trigger:shop:ship",
+        "system:millrace:token:operator",
+        "spiffe://example.org/ns/shop/sa/till",
+        "k8s:system:serviceaccount:shop:till",
+        "k8s:",
+    ] {
+        table.claims(&json!({"sub": subject}), BAD);
+    }
     for subject in ["root", "Till", "till2"] {
         table.claims(&json!({"sub": subject}), "broker-not-allowed");
     }
