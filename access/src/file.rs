@@ -14,8 +14,8 @@
 //!       admin: read
 //! ```
 //!
-//! Without `authentication` nobody is asked who they are, and the file only limits how much each address sends
-//! and each Broker takes.
+//! Without `authentication` nobody is asked who they are, and the file only limits how much each address
+//! sends and each Broker takes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

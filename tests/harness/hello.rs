@@ -1,5 +1,5 @@
-//! A ClientHello of TLS 1.2 written byte by byte, for what no proper client would offer, and what a server says
-//! to it.
+//! A ClientHello of TLS 1.2 written byte by byte, for what no proper client would offer, and what a server
+//! says to it.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! Promise: a subscriber can tell who sends a delivery by its signature, which the libraries of others verify.
+//! Promise: a subscriber can tell who sends a delivery by its signature, which the libraries of others
+//! verify.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,8 +1,8 @@
-//! Promise: an access file without `authentication` asks nobody who they are, and limits each address and each
-//! Broker all the same. It is taken only with `--allow-anonymous`, and no change of a file opens a door.
+//! Promise: an access file without `authentication` asks nobody who they are, and limits each address and
+//! each Broker all the same. It is taken only with `--allow-anonymous`, and no change of a file opens a door.
 //!
-//! The limits here let through one event a second: what a slow machine lets pass meanwhile is less than what the
-//! tests send.
+//! The limits here let through one event a second: what a slow machine lets pass meanwhile is less than what
+//! the tests send.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,5 @@
-//! Promise: the access file says how much a Broker takes, which all who send to it share. A change of the file
-//! counts at once, and gives nobody a new burst.
+//! Promise: the access file says how much a Broker takes, which all who send to it share. A change of the
+//! file counts at once, and gives nobody a new burst.
 //!
 //! The limits here let through one event a second, or one byte: what a slow machine lets pass meanwhile is
 //! less than what the tests send.

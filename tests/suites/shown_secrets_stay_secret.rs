@@ -1,5 +1,5 @@
-//! Promise: what callers show, in whatever way, good or bad, is in no output of Millrace and in no file of its
-//! data folder, nor in those of its commands.
+//! Promise: what callers show, in whatever way, good or bad, is in no output of Millrace and in no file of
+//! its data folder, nor in those of its commands.
 
 use std::collections::BTreeMap;
 use std::fs;
