@@ -4,7 +4,7 @@ use millrace_crds::{Code, Document, load_text};
 use millrace_model::{Credentials, NoTarget, ObjectName};
 use serde_json::json;
 
-use super::{SECRET, hush, load, subscriber_auth, text, trigger};
+use super::{SECRET, hush, load, text, trigger};
 
 /// To a Broker events go within Millrace, and a topic has a login of its own.
 #[test]

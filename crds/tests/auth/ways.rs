@@ -3,7 +3,7 @@
 use millrace_model::auth::{AwsSigV4, ClientLogin, OAuth2};
 use millrace_model::{Auth, ClientCertificate, Credentials, Secret};
 
-use super::{SECRET, hush, subscriber_auth, text};
+use super::{SECRET, hush, subscriber_auth};
 
 #[test]
 fn each_way_to_prove_who_sends_is_read() {
