@@ -254,7 +254,7 @@ impl Controller {
             let trigger = self.in_effect.triggers.get(&lane.trigger)?;
             let uid = trigger.uid.as_deref().filter(|_| trigger.broker == lane.broker)?;
             let entry = self.index.objects.get(Kind::Trigger, &lane.trigger)?;
-            (entry.uid == uid).then_some((uid, status, &entry.status))
+            (entry.uid == uid).then_some((uid, status, entry.status()))
         });
         if self.lanes.observe(known) {
             self.write();

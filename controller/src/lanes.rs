@@ -155,17 +155,19 @@ impl Word {
 // === impl Lanes ===
 
 impl Lanes {
-    /// Takes in how lanes stand, each with the uid of its Trigger and with the status that this has. Says
-    /// whether something else is shown now.
+    /// Takes in how lanes stand, each with the uid of its Trigger and with the status that this has, if that
+    /// is known. Says whether something else is shown now.
     pub(crate) fn observe<'a>(
         &mut self,
-        all: impl Iterator<Item = (&'a str, &'a TriggerStatus, &'a Value)>,
+        all: impl Iterator<Item = (&'a str, &'a TriggerStatus, Option<&'a Value>)>,
     ) -> bool {
         let mut before = std::mem::take(&mut self.lanes);
         let mut has_changed = false;
         for (uid, status, said) in all {
-            let one = before.remove(uid);
-            let mut one = one.unwrap_or_else(|| One::new(said));
+            // Without what its status says nobody knows what another state would be.
+            let Some(mut one) = before.remove(uid).or_else(|| said.map(One::new)) else {
+                continue;
+            };
             has_changed |= one.observe(status);
             self.lanes.insert(uid.to_owned(), one);
         }
@@ -249,7 +251,7 @@ mod tests {
 
     /// What is shown as ill after the lane stood so.
     fn observe(lanes: &mut Lanes, status: &TriggerStatus) -> (bool, Vec<&'static str>) {
-        let has_changed = lanes.observe([("uid", status, &Value::Null)].into_iter());
+        let has_changed = lanes.observe([("uid", status, Some(&Value::Null))].into_iter());
         let shown = lanes.lanes["uid"].shown.into_iter();
         let ill = shown.filter(|word| !word.is_well);
         (has_changed, ill.map(|word| word.reason).collect())
@@ -325,6 +327,26 @@ mod tests {
                 ..live(0)
             });
             assert_eq!([words[0].reason, words[1].reason], expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_seen_before_the_status_is_known_changes_nothing_in_it() {
+        let mut lanes = Lanes::default();
+        let status = json!({"conditions": [
+            {"type": "CaughtUp", "reason": "CaughtUp"}, {"type": "Delivering", "reason": "Delivering"},
+            {"type": "NothingParked", "reason": "Parked"},
+        ]});
+        // The API server is away.
+        for _ in 0..3 {
+            assert!(!lanes.observe([("uid", &live(1), None)].into_iter()));
+            tokio::time::advance(SETTLED).await;
+        }
+        for _ in 0..3 {
+            assert!(!lanes.observe([("uid", &live(1), Some(&status))].into_iter()));
+            let shown = conditions(&lanes, "uid", &status, false);
+            assert_eq!(shown[2].reason, "Parked");
+            tokio::time::advance(SETTLED).await;
         }
     }
 

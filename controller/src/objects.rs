@@ -242,6 +242,11 @@ impl Entry {
         &said.document
     }
 
+    /// Its status, as the API server has it; `None` when the object is known from the disk only.
+    pub(crate) fn status(&self) -> Option<&Value> {
+        (!self.version.is_empty()).then_some(&self.status)
+    }
+
     /// The class of a Broker.
     pub(crate) fn class(&self) -> Option<&str> {
         let annotations = self.current.object.pointer("/metadata/annotations")?;

@@ -215,6 +215,9 @@ async fn a_restart_and_a_lost_history_write_nothing() -> anyhow::Result<()> {
     kube.ready(&objects[1]).await?;
     kube.apply(&to_service).await?;
     kube.until(&to_service, "Ready", "False ServiceNotFound").await?;
+    // It is said once it has lasted for a moment. After that nothing is left to say.
+    let unknown = "False SubscriberUnknown";
+    kube.until(&to_service, "Delivering", unknown).await?;
     let before = versions(&kube, &objects).await?;
     mesh.stop().await?;
     mesh.restart().await?;
