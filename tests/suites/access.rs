@@ -2,12 +2,10 @@
 //! decided before a byte of the body is read. What is refused is said and counted, and no secret is.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use http::Method;
 use millrace_tests::access::{Access, ask, code, with};
-use millrace_tests::certificates::Authority;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::event::Message;
 use millrace_tests::mesh::Setup;
@@ -218,72 +216,6 @@ async fn a_changed_file_counts_for_the_next_request_and_a_broken_one_for_none() 
         (401, 202)
     );
     sink.wait_for("/all", 5).await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_client_certificate_is_an_identity_of_its_own() -> anyhow::Result<()> {
-    let (mut access, sink) = (Access::new()?, Sink::start().await?);
-    let operator = access.token("operator", &["--admin-role", "read"]).await?;
-    let certificates = "  certificates:
-    - {name: spiffe://example.org/shop/*, brokers: ['shop/*']}
-    - {name: till.example, brokers: [shop/default]}
-    - {name: CN=plain, brokers: [shop/default]}
-";
-    access.write(certificates)?;
-    let authority = Authority::make(access.folder(), "ca")?;
-    let server = authority.server("server")?;
-    let (listening, ca) = (server.listening(), text(&authority.file));
-    let mut tls: Vec<&str> = listening.iter().map(String::as_str).collect();
-    tls.extend(["--tls-client-ca", &ca]);
-    let mesh = access.mesh(&tls, &sink).await?;
-    let url = format!("https://{}/shop/default", mesh.address("listenTls")?);
-    let table: [(&str, &[&str], &str); 5] = [
-        (
-            "spiffe",
-            &["spiffe://example.org/shop/till", "other.example"],
-            "202",
-        ),
-        ("dns", &["till.example"], "202"),
-        ("plain", &[], "202"),
-        ("elsewhere", &["spiffe://example.org/shopping/till"], "401"),
-        ("stranger", &["stranger.example"], "401"),
-    ];
-    for (name, names, expected) in table {
-        let client = authority.client(name, names)?;
-        let mut command = Command::new("curl");
-        command.args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "60",
-            "-o",
-            "/dev/null",
-            "-w",
-            "%{http_code}",
-        ]);
-        command
-            .args(["--cacert", &ca, "-X", "POST", "--cert"])
-            .arg(&client.certificate);
-        command
-            .arg("--key")
-            .arg(&client.key)
-            .args(["-H", &format!("ce-id: {name}"), "-H", "ce-type: t"]);
-        command.args(["-H", "ce-source: /s", "-H", "ce-specversion: 1.0", &url]);
-        let output = command.output()?;
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            expected,
-            "{name}: {output:?}"
-        );
-    }
-    sink.wait_for("/all", 3).await?;
-    assert_eq!(
-        ask(&mesh, &operator, &Method::GET, "/api/v1/brokers")
-            .await?
-            .status,
-        200
-    );
     Ok(())
 }
 

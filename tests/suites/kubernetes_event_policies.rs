@@ -52,6 +52,9 @@ async fn in_a_cluster_a_policy_is_served_and_statuses_say_what_holds() -> anyhow
         .await?;
     kube.until(&default, "EventPoliciesReady", "False EventPoliciesNotReady")
         .await?;
+    // As Knative has it: a Broker waits for its policies.
+    kube.until(&default, "Ready", "False EventPoliciesNotReady")
+        .await?;
 
     // Where Knative's controller says how a policy stands, that stays, and the policy counts all the same.
     let theirs = json!({"conditions": [{

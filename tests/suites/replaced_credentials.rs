@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use millrace_tests::documents::{Documents, Trigger};
 use millrace_tests::mesh::Setup;
 use millrace_tests::proofs::{DEAD_LETTER, SUBSCRIBER, mesh, secret};
+use millrace_tests::webhook::{self, Call};
 use millrace_tests::{Answer, Event, Received, Sink, tls, wait_until};
 
 #[tokio::test]
@@ -174,6 +175,41 @@ async fn a_subscriber_that_asks_for_a_client_certificate_gets_the_one_that_is_in
     wait_until("the second certificate", || async {
         mesh.send("shop/default", &[Event::new("2", "x")]).await?;
         Ok(asking.saw(&second).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_source_shows_its_sink_the_token_that_is_in_the_file_now() -> anyhow::Result<()> {
+    let (folder, sink) = (tempfile::tempdir()?, Sink::start().await?);
+    let token = secret(folder.path(), "token", "first")?;
+    let signing = secret(folder.path(), "signing", "hook")?;
+    let source = format!(
+        "---\napiVersion: sources.millrace.dev/v1alpha1\nkind: GitWebhookSource\nmetadata:\n  name: hook\n  namespace: \
+         shop\n  annotations: {{millrace.dev/sink-auth: \"{{bearer: {token}}}\"}}\nspec: {{forge: github, secrets: \
+         [{signing}], sink: {{uri: '{}'}}}}\n",
+        sink.url("/sink")
+    );
+    let text = format!("{}{source}", Documents::broker().text());
+    let setup = Setup::new(&text)?.secret_dir(folder.path());
+    let mesh = setup.start().await?;
+    let call = async |name: &str| {
+        let call = Call::github("push", name, "{}").signed_by_github("hook");
+        let answer = webhook::post(&mesh, "hook", &call).await?;
+        anyhow::ensure!(answer.status == 202, "{answer:?}");
+        anyhow::Ok(())
+    };
+    let shows = |one: &Received, token: &str| one.header("authorization") == Some(token);
+    call("1").await?;
+    assert!(shows(&sink.wait_for("/sink", 1).await?[0], "Bearer first"));
+    fs::write(folder.path().join("token"), "second")?;
+    wait_until("the second token", || async {
+        call("2").await?;
+        let received = sink.take("/sink");
+        Ok(received
+            .iter()
+            .any(|one| shows(one, "Bearer second"))
+            .then_some(()))
     })
     .await
 }
