@@ -56,9 +56,18 @@ impl Steps {
 
     /// One step that runs tests: what they print passes through, and what they report is counted.
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        self.counted(name, |count| counted(command, count))
+    }
+
+    /// One step that runs tests in a way of its own, and counts what they report.
+    pub(crate) fn counted(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut Count) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         heading(name);
         let began = Instant::now();
-        let outcome = counted(command, self.tests.get_or_insert_default());
+        let outcome = work(self.tests.get_or_insert_default());
         self.ended(name, began, outcome)
     }
 
@@ -139,7 +148,7 @@ fn shown(command: &Command) -> String {
 
 impl Count {
     /// Adds a line like `test result: ok. 3 passed; 0 failed; 1 ignored; ...`; any other line counts nothing.
-    fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some((_, report)) = line
             .split_once("test result: ")
             .and_then(|(_, rest)| rest.split_once(". "))

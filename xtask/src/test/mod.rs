@@ -3,14 +3,53 @@
 //! The suites drive the `dev` build of the binary: its dependencies are compiled for the unit tests anyway,
 //! and a second build with optimisation would cost more than the suites win by it.
 
+mod pool;
+mod programs;
+
 use std::path::Path;
 use std::process::Command;
 
+use self::pool::Order;
+use self::programs::Kind;
 use crate::steps::Steps;
 use crate::{fuzz, peers, tidy, tree};
 
 /// How long each fuzz target runs with `--long`.
 const FUZZ_SECONDS: u32 = 120;
+
+/// What makes a test take its long form.
+const LONG: &[(&str, &str)] = &[("MILLRACE_LONG", "1")];
+const UNIT: Order<'_> = Order {
+    at_once: 2,
+    args: &["--quiet"],
+    variables: &[],
+};
+const UNIT_LONG: Order<'_> = Order {
+    variables: LONG,
+    ..UNIT
+};
+/// Within a suite a few tests run at a time, because each starts servers.
+const SUITES: Order<'_> = Order {
+    at_once: 2,
+    args: &["--test-threads", "4"],
+    variables: &[],
+};
+const SUITES_LONG: Order<'_> = Order {
+    variables: LONG,
+    ..SUITES
+};
+const MANY_TRIGGERS: Order<'_> = Order {
+    at_once: 1,
+    args: &["--nocapture", "--quiet"],
+    variables: LONG,
+};
+/// Their tests are ignored elsewhere. One at a time, because each is a whole cluster; what they measure is
+/// shown.
+const NODE: Order<'_> = Order {
+    at_once: 1,
+    args: &["--ignored", "--nocapture", "--test-threads", "1", "--quiet"],
+    variables: &[],
+};
 
 /// What shows faults without running a test: for the moment before a commit. Stops at the first fault.
 pub(crate) fn check() -> anyhow::Result<()> {
@@ -25,16 +64,27 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
     let root = tree::root()?;
     let mut steps = Steps::new();
     checks(&root, &mut steps)?;
+    // Some tests of crates need them too.
+    steps.step("peers", || peers::run(long))?;
+    steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
+    let mut built = Vec::new();
+    steps.step("build of the tests", || {
+        built = programs::build(&root, cargo(&root))?;
+        Ok(())
+    })?;
+    let of = |kind| {
+        built
+            .iter()
+            .filter(move |program| program.kind() == kind)
+            .cloned()
+            .collect()
+    };
+    steps.counted("unit and property tests", |count| {
+        pool::run(of(Kind::Unit), &UNIT, count)
+    })?;
     steps.tests(
-        "unit and property tests",
-        cargo(&root).args([
-            "test",
-            "--quiet",
-            "--workspace",
-            "--exclude",
-            "millrace-tests",
-            "--no-fail-fast",
-        ]),
+        "tests in documentation",
+        cargo(&root).args(["test", "--quiet", "--workspace", "--doc"]),
     )?;
     steps.tests(
         "documents without Kafka",
@@ -48,25 +98,24 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "kafka_sink",
         ]),
     )?;
-    steps.step("peers", || peers::run(long))?;
-    steps.command("build", cargo(&root).args(["build", "--package", "millrace"]))?;
-    steps.tests("suites", &mut suites(cargo(&root), long))?;
+    let suites = if long { &SUITES_LONG } else { &SUITES };
+    steps.counted("suites", |count| pool::run(of(Kind::Suite), suites, count))?;
     if long {
-        steps.tests("a real node", &mut node(cargo(&root)))?;
-        steps.tests("2 000 Triggers", &mut many_triggers(cargo(&root)))?;
-        steps.tests(
-            "schedules",
-            cargo(&root)
-                .args([
-                    "test",
-                    "--quiet",
-                    "--package",
-                    "millrace-trigger-dispatcher",
-                    "--test",
-                    "schedules",
-                ])
-                .env("MILLRACE_LONG", "1"),
-        )?;
+        steps.counted("a real node", |count| pool::run(of(Kind::Node), &NODE, count))?;
+        let named = |name| {
+            built
+                .iter()
+                .filter(move |program| program.name == name)
+                .cloned()
+                .collect()
+        };
+        // Once more and alone: what it measures is shown.
+        steps.counted("2 000 Triggers", |count| {
+            pool::run(named("tests/kubernetes_scale"), &MANY_TRIGGERS, count)
+        })?;
+        steps.counted("schedules", |count| {
+            pool::run(named("trigger-dispatcher/schedules"), &UNIT_LONG, count)
+        })?;
         steps.step("fuzz", || fuzz::run(FUZZ_SECONDS))?;
     }
     steps.summary();
@@ -110,42 +159,6 @@ fn checks(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {
             ])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
-}
-
-/// The end-to-end suites, one after the other; within a suite a few tests at a time, because each starts
-/// servers.
-fn suites(mut cargo: Command, long: bool) -> Command {
-    cargo.args([
-        "test",
-        "--package",
-        "millrace-tests",
-        "--no-fail-fast",
-        "--",
-        "--test-threads",
-        "4",
-    ]);
-    if long {
-        cargo.env("MILLRACE_LONG", "1");
-    }
-    cargo
-}
-
-/// The suites that run pods, whose tests are ignored elsewhere. One at a time, because each is a whole
-/// cluster; what they measure is shown.
-fn node(mut cargo: Command) -> Command {
-    cargo.args(["test", "--quiet", "--package", "millrace-tests"]);
-    cargo.args(["--test", "node", "--test", "node_conformance", "--no-fail-fast"]);
-    cargo.args(["--", "--ignored", "--nocapture", "--test-threads", "1"]);
-    cargo
-}
-
-/// The suite that measures what many Triggers of a cluster cost, once more and alone: what it measures is
-/// shown.
-fn many_triggers(mut cargo: Command) -> Command {
-    cargo.args(["test", "--quiet", "--package", "millrace-tests"]);
-    cargo.args(["--test", "kubernetes_scale", "--", "--nocapture"]);
-    cargo.env("MILLRACE_LONG", "1");
-    cargo
 }
 
 fn cargo(root: &Path) -> Command {
