@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::Method;
@@ -228,6 +229,14 @@ async fn ask_everything(mesh: &Mesh, canaries: &mut Canaries) -> anyhow::Result<
     Ok(())
 }
 
+/// How large core files of a process may be, as the kernel says it.
+fn core_limit(process: &str) -> anyhow::Result<String> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let mut lines = limits.lines();
+    let core = lines.find(|line| line.starts_with("Max core file size"));
+    Ok(core.context("no limit of core files")?.to_owned())
+}
+
 #[tokio::test]
 async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
     let mut canaries = shown_to_targets()?;
@@ -296,11 +305,7 @@ async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
     }
     ask_everything(&mesh, &mut canaries).await?;
     canaries.note("tail", tail.stdout().join("\n"));
-    let limits = fs::read_to_string(format!("/proc/{}/limits", mesh.running().id()))?;
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"))
-        .unwrap_or_default();
+    let core = core_limit(&mesh.running().id().to_string())?;
     assert_eq!(
         core.split_whitespace().filter(|word| *word == "0").count(),
         2,
@@ -314,5 +319,14 @@ async fn no_output_has_what_a_delivery_shows() -> anyhow::Result<()> {
         canaries.note(name, said);
     }
     canaries.assert_nowhere();
+    Ok(())
+}
+
+#[tokio::test]
+async fn cores_are_dumped_where_the_operator_says_so() -> anyhow::Result<()> {
+    let setup = Setup::new(Documents::broker().text())?.args(&["--allow-core-dumps"]);
+    let mesh = setup.start().await?;
+    let process = mesh.running().id().to_string();
+    assert_eq!(core_limit(&process)?, core_limit("self")?, "it is left as it was");
     Ok(())
 }
