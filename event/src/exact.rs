@@ -58,3 +58,58 @@ pub(crate) fn form_of(text: &str) -> Option<DataForm> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::attribute::{SpecVersion, Value};
+    use crate::event::Event;
+    use crate::http::Limits;
+    use crate::json;
+
+    /// Events with attributes of all kinds, in an order of their own, and with headers to pass on.
+    pub(crate) fn events() -> impl Strategy<Value = Event> {
+        let texts = prop::collection::vec("[ -~é\u{2028}😀]{0,12}", 4);
+        let kinds = prop::collection::vec(0..4usize, 4);
+        let data = prop::option::of(prop::collection::vec(any::<u8>(), 0..40));
+        let passed = prop::collection::vec(any::<u8>(), 0..20);
+        let made = (texts, kinds, data, passed).prop_map(|(texts, kinds, data, passed)| {
+            let mut builder = Event::builder(SpecVersion::V10).attribute("zeta", "first");
+            builder = builder
+                .attribute("type", "t")
+                .attribute("id", "50% \"é\"")
+                .attribute("source", "/s");
+            for (n, (text, kind)) in texts.iter().zip(kinds).enumerate() {
+                let raw = !text.contains(['"', '%']) && text.trim() == text;
+                let (kind, text) = match kind {
+                    0 if raw => (Kind::RawHeader, text.as_str()),
+                    1 => (Kind::Boolean, "true"),
+                    2 => (Kind::Integer, "-7"),
+                    _ => (Kind::String, text.as_str()),
+                };
+                builder = builder.value(&format!("a{n}"), Value { kind, text });
+            }
+            if let Some(data) = &data {
+                builder = builder.data(DataForm::Bytes, data);
+            }
+            builder.header("prefer", &passed).build().ok()
+        });
+        made.prop_filter_map("it breaks a rule", |event| event)
+    }
+
+    /// Events that were read from JSON, with data of each form.
+    pub(crate) fn of_json() -> impl Iterator<Item = Event> {
+        let bodies = [
+            r#"{"specversion":"1.0","id":"9","source":"/j","type":"u","n":5,"b":true,"data":{"a":1.10}}"#,
+            r#"{"specversion":"1.0","id":"9","source":"/j","type":"u","datacontenttype":"text/plain","data":"é"}"#,
+            r#"{"specversion":"1.0","id":"9","source":"/j","type":"u","data_base64":"AP8="}"#,
+            r#"{"specversion":"1.0","id":"9","source":"/j","type":"u"}"#,
+        ];
+        let read =
+            |body: &'static str| json::decode(&Bytes::from_static(body.as_bytes()), &Limits::default());
+        bodies.into_iter().map(move |body| read(body).expect("an event"))
+    }
+}

@@ -62,6 +62,9 @@ pub struct Owner {
 struct Writing {
     /// The last write was given up on its way.
     is_unknown: bool,
+    /// The servers have lost records: what is known here is to be stored again, whole. Until it is, what they
+    /// have must not take its place.
+    owes_all: bool,
     /// Events parked under this claim.
     parked: u64,
     choices: fastrand::Rng,
@@ -93,6 +96,7 @@ impl Owner {
             servers,
             writing: tokio::sync::Mutex::new(Writing {
                 is_unknown: false,
+                owes_all: false,
                 parked: 0,
                 choices,
             }),
@@ -171,12 +175,14 @@ impl Owner {
             return Err(ChannelError::Closed);
         }
         if writing.is_unknown {
-            match self.servers.read(self.claim).await? {
-                Some(state) => *self.view.lock() = View::load(self.partition(), self.salt, state),
-                None => {
-                    let all = all_of(&self.view.lock());
-                    self.store(&all).await?;
-                }
+            let found = self.servers.read(self.claim).await?;
+            writing.owes_all |= found.is_none();
+            if let Some(state) = found.filter(|_| !writing.owes_all) {
+                *self.view.lock() = View::load(self.partition(), self.salt, state);
+            } else {
+                let all = all_of(&self.view.lock());
+                self.store(&all).await?;
+                writing.owes_all = false;
             }
             writing.is_unknown = false;
         }
@@ -186,6 +192,7 @@ impl Owner {
         // Until it has come to its end.
         *writing = Writing {
             is_unknown: true,
+            owes_all: false,
             parked: facts.parked,
             choices: facts.choices,
         };

@@ -20,6 +20,8 @@ pub(super) struct Server {
     /// The owner that may write.
     claim: u64,
     pub(super) state: State,
+    /// Records of state were lost, and the owner has not been told yet.
+    has_lost_state: bool,
     /// When the owner's writes fail.
     pub(super) cut: Option<Cut>,
     /// The next append fails after so many steps.
@@ -62,6 +64,7 @@ impl Server {
             next,
             claim: 0,
             state: State::new(next),
+            has_lost_state: false,
             cut: None,
             cut_append: None,
             hidden: 0..0,
@@ -133,13 +136,21 @@ impl Server {
         (self.claim, self.state.clone())
     }
 
-    /// The state, for an owner that does not know what became of a write.
-    pub(super) fn read(&self, claim: u64) -> Result<State, ChannelError> {
-        if claim == self.claim {
-            Ok(self.state.clone())
-        } else {
-            Err(ChannelError::NotOwner)
+    /// The state, for an owner that does not know what became of a write; `None`: some of it is lost, which
+    /// is told once.
+    pub(super) fn read(&mut self, claim: u64) -> Result<Option<State>, ChannelError> {
+        if claim != self.claim {
+            return Err(ChannelError::NotOwner);
         }
+        let has_lost = std::mem::take(&mut self.has_lost_state);
+        Ok((!has_lost).then(|| self.state.clone()))
+    }
+
+    /// Has that state again, as from a backup.
+    #[cfg(test)]
+    pub(super) fn restore_state(&mut self, state: State) {
+        self.state = state;
+        self.has_lost_state = true;
     }
 
     /// Stores a chunk, whole or not at all.

@@ -77,3 +77,34 @@ async fn a_write_whose_answer_is_lost_is_sent_again_before_anything_else() {
     drop(channel);
     assert_eq!(conformance::rows(&*servers.open(), lane).await, []);
 }
+
+/// A repair that is given up half done must not make the servers' word count: they have lost what is known
+/// here.
+#[tokio::test(start_paused = true)]
+async fn lost_state_is_stored_again_even_if_that_is_interrupted() {
+    let servers = Simulated::new(Options {
+        chunk: 1,
+        ..Options::default()
+    });
+    let channel = servers.open();
+    let lane = conformance::lane(&*channel, "a").await;
+    let p = conformance::append(&*channel, &["0", "1", "2"]).await;
+    let rows: Vec<_> = p.iter().map(|at| conformance::work(lane, *at, 1, 5)).collect();
+    let before = servers.shared.server.lock().state.clone();
+    for row in &rows {
+        channel.commit(vec![Change::Put(row.clone())]).await.unwrap();
+    }
+    let given_up = |chunks| {
+        servers.cut_off(chunks);
+        let put = channel.commit(vec![Change::Put(rows[0].clone())]);
+        tokio::time::timeout(Duration::from_secs(5), put)
+    };
+    given_up(0).await.unwrap_err();
+    servers.shared.server.lock().restore_state(before);
+    // The lane and a row are stored again; then nothing more.
+    given_up(2).await.unwrap_err();
+    servers.shared.server.lock().cut = None;
+    channel.commit(vec![Change::Put(rows[0].clone())]).await.unwrap();
+    assert_eq!(servers.rows(), rows);
+    assert_eq!(conformance::rows(&*channel, lane).await, rows);
+}

@@ -138,7 +138,7 @@ impl Servers for Way {
 
     async fn read(&self, claim: u64) -> Result<Option<State>, ChannelError> {
         self.travel().await;
-        self.shared.server.lock().read(claim).map(Some)
+        self.shared.server.lock().read(claim)
     }
 
     fn fits(&self, writes: &[Write]) -> usize {

@@ -8,12 +8,14 @@ mod away;
 #[cfg(feature = "jetstream")]
 mod member;
 mod on;
+#[cfg(feature = "jetstream")]
+mod on_jetstream;
 #[cfg(feature = "kafka")]
 mod on_kafka;
 #[cfg(feature = "jetstream")]
-mod settings;
-#[cfg(feature = "jetstream")]
 mod sharing;
+#[cfg(feature = "kafka")]
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,16 +30,12 @@ use millrace_model::{Broker, Mesh};
 use millrace_trigger_dispatcher::Release;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-#[cfg(feature = "kafka")]
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use away::Away;
 #[cfg(feature = "jetstream")]
 pub(crate) use member::Myself;
-#[cfg(feature = "kafka")]
-use on::{Ended, Whole};
 use on::{On, Opened};
 
 /// What the names of streams and topics begin with.
@@ -47,9 +45,6 @@ const MESH: &str = "millrace";
 const FIRST_TRY: Duration = Duration::from_secs(15);
 /// The pauses between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How often it is looked whether the lanes are there.
-#[cfg(feature = "kafka")]
-const LANES: Duration = Duration::from_millis(50);
 
 /// All of them.
 #[derive(Debug)]
@@ -226,11 +221,10 @@ impl Looking {
             if self.logs.get(&self.name).is_none() {
                 self.put_off("its channel on the servers is not open yet");
             }
-            let until = self.stop.child_token();
             let opened = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
-                opened = self.open(&until) => opened,
+                opened = self.open() => opened,
             };
             match opened {
                 Err(error) => {
@@ -243,7 +237,7 @@ impl Looking {
                 Ok(opened) => {
                     said.clear();
                     pause = PAUSES.0;
-                    if !self.serve_any(opened, &until).await {
+                    if !self.serve(opened).await {
                         break;
                     }
                 }
@@ -259,13 +253,12 @@ impl Looking {
     }
 
     /// Opens the channel, unless the servers are at addresses to which no document may lead.
-    async fn open(&self, until: &CancellationToken) -> Result<Opened, String> {
+    async fn open(&self) -> Result<Opened, String> {
         let (guard, (servers, port)) = (self.guard.clone(), self.on.servers());
         let judged = tokio::task::spawn_blocking(move || judge_all(&guard, &servers, port));
         judged.await.map_err(|error| error.to_string())??;
         self.on
             .open(
-                until,
                 #[cfg(feature = "jetstream")]
                 &self.myself,
             )
@@ -277,10 +270,7 @@ impl Looking {
     }
 
     /// Serves an open channel until it cannot go on; whether it is to be opened again.
-    async fn serve_any(&self, opened: Opened, until: &CancellationToken) -> bool {
-        // What this build has not it does not open.
-        #[cfg(not(feature = "kafka"))]
-        let _ = until;
+    async fn serve(&self, opened: Opened) -> bool {
         match opened {
             #[cfg(feature = "jetstream")]
             Opened::Shared(streams, members) => {
@@ -291,91 +281,14 @@ impl Looking {
                     partitions = streams.partitions().end,
                     "the broker's channel on the servers is open"
                 );
-                let end = Sharing::new(self, *streams, members).run().await;
+                let end = Sharing::new(self, *streams, *members).run().await;
                 if end == End::Lost {
                     self.put_off("the servers have lost events; the channel is opened anew");
                 }
                 end == End::Lost
             }
             #[cfg(feature = "kafka")]
-            Opened::Whole(whole) => self.serve(whole, until).await,
-        }
-    }
-
-    /// Serves the partitions for as long as all of them are ours; whether they are to be opened again.
-    #[cfg(feature = "kafka")]
-    async fn serve(&self, opened: Whole, until: &CancellationToken) -> bool {
-        let Whole {
-            log,
-            channels,
-            durability,
-            tended: parts,
-        } = opened;
-        tracing::info!(
-            durability,
-            partitions = channels.len(),
-            "the broker's channel on the servers is open"
-        );
-        let gained = channels.iter().cloned();
-        self.owned
-            .gain(gained.map(|channel| (self.name.clone(), channel)));
-        let mut tended: JoinSet<Ended> = parts.into_iter().collect();
-        let is_shown = tokio::select! {
-            ended = first_of(&mut tended) => Err(ended),
-            () = self.lanes_of(&channels) => Ok(()),
-        };
-        let ended = match is_shown {
-            Ok(()) => {
-                self.logs.insert(self.name.clone(), log);
-                self.tried.send_replace(true);
-                first_of(&mut tended).await
-            }
-            Err(ended) => ended,
-        };
-        until.cancel();
-        match ended {
-            Ended::Asked => {
-                self.logs.remove(&self.name);
-                for channel in &channels {
-                    if let Err(error) = channel.close().await {
-                        tracing::warn!(%error, "the broker's channel was not closed cleanly");
-                    }
-                }
-                self.lose(&channels);
-                false
-            }
-            Ended::Lost => {
-                self.put_off("the servers have lost events; the channel is opened anew");
-                self.lose(&channels);
-                true
-            }
-            Ended::TakenOver => {
-                let reason =
-                    "another process has taken the broker over; this one serves it again after a restart";
-                tracing::error!("{reason}");
-                self.put_off(reason);
-                self.lose(&channels);
-                self.stop.cancelled().await;
-                false
-            }
-        }
-    }
-
-    #[cfg(feature = "kafka")]
-    fn lose(&self, channels: &[Arc<dyn Channel>]) {
-        for channel in channels {
-            self.owned.lose(&self.name, channel.partition());
-        }
-    }
-
-    /// Waits until each Trigger that is to be served has a lane in each partition: an event that is let in
-    /// finds all of them.
-    #[cfg(feature = "kafka")]
-    async fn lanes_of(&self, channels: &[Arc<dyn Channel>]) {
-        for channel in channels {
-            while !self.has_lanes(channel).await {
-                tokio::time::sleep(LANES).await;
-            }
+            Opened::Whole(partition) => whole::serve(self, *partition).await,
         }
     }
 
@@ -393,15 +306,6 @@ impl Looking {
         let wanted = all.filter(|trigger| trigger.broker == self.name);
         let names: Vec<_> = wanted.map(|trigger| trigger.name.clone()).collect();
         names.into_iter()
-    }
-}
-
-/// How the first of them ended. One that panicked has told so, and everything is opened anew.
-#[cfg(feature = "kafka")]
-async fn first_of(tended: &mut JoinSet<Ended>) -> Ended {
-    match tended.join_next().await {
-        Some(Ok(ended)) => ended,
-        Some(Err(_)) | None => Ended::Lost,
     }
 }
 

@@ -1,23 +1,18 @@
 //! On which servers a Broker's channel is, and what it is once it is open there: the same for all.
 
-#[cfg(feature = "kafka")]
-use std::pin::Pin;
+#[cfg(feature = "jetstream")]
 use std::sync::Arc;
 
-#[cfg(feature = "kafka")]
-use millrace_channel::{Channel, Log};
 use millrace_delivery::guard::Guard;
 use millrace_model::{Backend, Broker, MissingSecret};
 use tokio_util::sync::CancellationToken;
-#[cfg(feature = "kafka")]
-use tracing::Instrument as _;
 
 #[cfg(feature = "jetstream")]
 use super::member::Myself;
+#[cfg(feature = "jetstream")]
+use super::on_jetstream;
 #[cfg(feature = "kafka")]
 use super::on_kafka;
-#[cfg(feature = "jetstream")]
-use super::settings;
 
 /// How a channel is opened.
 #[derive(Debug)]
@@ -38,40 +33,11 @@ pub(super) enum Opened {
     #[cfg(feature = "jetstream")]
     Shared(
         Box<millrace_channel_jetstream::Streams>,
-        millrace_channel_jetstream::Members,
+        Box<millrace_channel_jetstream::Members>,
     ),
-    /// Of which this process owns all.
+    /// Whose one partition this process has taken over.
     #[cfg(feature = "kafka")]
-    Whole(Whole),
-}
-
-/// A channel of which this process owns all partitions.
-#[cfg(feature = "kafka")]
-pub(super) struct Whole {
-    /// What anybody appends to and reads.
-    pub(super) log: Arc<dyn Log>,
-    /// What the dispatcher serves, by partition.
-    pub(super) channels: Vec<Arc<dyn Channel>>,
-    /// What a 202 rests on.
-    pub(super) durability: &'static str,
-    /// Each looks after a part of it.
-    pub(super) tended: Vec<Tended>,
-}
-
-/// Looks after something until it is asked to end, or cannot go on.
-#[cfg(feature = "kafka")]
-pub(super) type Tended = Pin<Box<dyn Future<Output = Ended> + Send>>;
-
-/// Why a channel is not looked after any more.
-#[cfg(feature = "kafka")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The process asked for it.
-    Asked,
-    /// The servers have lost events that they had acknowledged: it must be opened anew.
-    Lost,
-    /// Another process has taken it over.
-    TakenOver,
+    Whole(Box<millrace_channel_kafka::Partition>),
 }
 
 // === impl On ===
@@ -90,7 +56,7 @@ impl On {
         let (missing, on) = match &broker.backend {
             #[cfg(feature = "jetstream")]
             Backend::JetStream(jetstream) => {
-                let options = settings::options(broker, jetstream, rebuild_state, ending);
+                let options = on_jetstream::options(broker, jetstream, rebuild_state, ending);
                 (
                     &jetstream.missing,
                     options.map(|options| Self::JetStream(Box::new(options))),
@@ -126,14 +92,11 @@ impl On {
         }
     }
 
-    /// Opens the channel; takes it over where one process owns it all. What looks after it ends with `until`.
+    /// Opens the channel; takes it over where one process owns it all.
     pub(super) async fn open(
         &self,
-        until: &CancellationToken,
         #[cfg(feature = "jetstream")] myself: &Arc<Myself>,
     ) -> Result<Opened, String> {
-        #[cfg(not(feature = "kafka"))]
-        let _ = until;
         match self {
             #[cfg(feature = "jetstream")]
             Self::JetStream(options) => {
@@ -146,37 +109,15 @@ impl On {
                 let about = about.await.map_err(|error| error.to_string())?;
                 let joined = Members::join(&streams, about).await;
                 let members = joined.map_err(|error| error.to_string())?;
-                Ok(Opened::Shared(Box::new(streams), members))
+                Ok(Opened::Shared(Box::new(streams), Box::new(members)))
             }
             #[cfg(feature = "kafka")]
             Self::Kafka(options) => {
                 let opened = millrace_channel_kafka::Partition::open((**options).clone()).await;
                 let partition = opened.map_err(|error| error.to_string())?;
-                let until = until.clone();
-                Ok(Opened::Whole(Whole {
-                    log: partition.log(),
-                    channels: vec![partition.channel()],
-                    durability: partition.durability().as_str(),
-                    tended: vec![Box::pin(
-                        async move { partition.tend(&until).await.into() }.in_current_span(),
-                    )],
-                }))
+                Ok(Opened::Whole(Box::new(partition)))
             }
             Self::Nowhere(why) => Err(why.clone()),
-        }
-    }
-}
-
-// === impl Ended ===
-
-#[cfg(feature = "kafka")]
-impl From<millrace_channel_kafka::Ended> for Ended {
-    fn from(ended: millrace_channel_kafka::Ended) -> Self {
-        use millrace_channel_kafka::Ended as Of;
-        match ended {
-            Of::Asked => Self::Asked,
-            Of::Lost => Self::Lost,
-            Of::TakenOver => Self::TakenOver,
         }
     }
 }
