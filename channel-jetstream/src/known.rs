@@ -36,6 +36,8 @@ pub(crate) struct Known {
     bytes: AtomicU64,
     max_bytes: AtomicU64,
     state_bytes: AtomicU64,
+    /// Written to the state since the last look at it. What has replaced something counts twice until then.
+    state_written: AtomicU64,
     state_share: AtomicU64,
     away: Mutex<Option<Away>>,
     has_lost: AtomicBool,
@@ -66,6 +68,7 @@ impl Known {
             .ok()
             .filter(|bound| *bound > 0);
         self.state_bytes.store(info.state.bytes, Ordering::Relaxed);
+        self.state_written.store(0, Ordering::Relaxed);
         self.state_share
             .store(share.min(bound.unwrap_or(u64::MAX)), Ordering::Relaxed);
     }
@@ -88,10 +91,16 @@ impl Known {
         })
     }
 
-    /// Whether the state has room for copies of events.
+    /// Whether the state has room for copies of events. Between two looks many of them can be written.
     pub(crate) fn has_room_for_copies(&self) -> bool {
         let (bytes, share) = self.state();
-        !is_from(bytes, share, COPIES_UP_TO)
+        let written = self.state_written.load(Ordering::Relaxed);
+        !is_from(bytes + written, share, COPIES_UP_TO)
+    }
+
+    /// Counts bytes that were written to the state since the last look.
+    pub(crate) fn wrote_state(&self, bytes: usize) {
+        self.state_written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The bytes of the state, and its share.

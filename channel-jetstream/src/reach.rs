@@ -152,7 +152,9 @@ impl Servers for Reach {
 
     async fn write(&self, claim: u64, chunk: &[Write]) -> Result<(), ChannelError> {
         let mut fence = self.0.fence.lock().await;
-        self.0.store.write(&mut fence, claim, chunk).await
+        self.0.store.write(&mut fence, claim, chunk).await?;
+        self.0.known.wrote_state(chunk.iter().map(debt_bytes).sum());
+        Ok(())
     }
 
     async fn delete_below(&self, number: u64) -> Result<(), ChannelError> {

@@ -154,7 +154,8 @@ async fn a_state_beyond_its_share_refuses_producers_and_can_be_drained() {
     let all = parked(channel).await;
     assert_eq!(all.len(), LANES * EVENTS);
     let (_, _, bytes) = config(server.url(), "millrace-bounds-share-state").await;
-    assert!((SHARE * 85 / 100..SHARE * 3 / 2).contains(&bytes), "{bytes}");
+    // Each copy is counted when it is written, a little larger than it is.
+    assert!((SHARE * 80 / 100..SHARE).contains(&bytes), "{bytes}");
     let copied = (OCTETS * LANES * EVENTS) as u64;
     assert!(bytes < copied, "the last have no copy: {bytes}");
     for one in &all {
