@@ -31,9 +31,6 @@ struct Current {
     last: usize,
 }
 
-/// The headers of a record; most have few.
-type Headers<'a> = SmallVec<[Header<'a>; 12]>;
-
 // === impl Taking ===
 
 impl Taking {
@@ -48,6 +45,7 @@ impl Taking {
         // `None`: the messages of the partition are left out.
         let mut current: Option<Current> = None;
         let mut left_out: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut headers = Vec::new();
         for (index, message) in messages.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &messages[before]);
             if !before.is_some_and(|before| are_of_one_partition(before, message)) {
@@ -75,27 +73,32 @@ impl Taking {
             }
             let Some(current) = &mut current else { continue };
             current.last = index;
-            load.add(self.take(message, &mut current.run));
+            load.add(self.take(message, &mut headers, &mut current.run));
         }
         put_back(runs, current, messages);
         load
     }
 
-    /// Adds one message to its run. Returns the load that it adds.
-    fn take(&mut self, message: &BorrowedMessage<'_>, run: &mut Run) -> Load {
+    /// Adds one message to its run. Returns the load that it adds. `headers` has been used for the message
+    /// before.
+    fn take<'a>(
+        &mut self,
+        message: &'a BorrowedMessage<'_>,
+        headers: &mut Vec<Header<'a>>,
+        run: &mut Run,
+    ) -> Load {
         let (place, offset) = (&run.place, message.offset());
-        let headers = headers(message).unwrap_or_else(|why| {
+        if let Err(why) = read_headers(message, headers) {
             self.report
                 .taken_otherwise("attribute-left-out", format!("{place}@{offset}: {why}"));
-            Headers::new()
-        });
+        }
         let record = Record {
             place,
             offset,
             timestamp: message.timestamp().to_millis(),
             key: message.key(),
             value: message.payload(),
-            headers: &headers,
+            headers,
         };
         let event = match self.mapping.event(&record) {
             Ok(mapped) => {
@@ -131,15 +134,21 @@ impl Taking {
     }
 }
 
-/// The headers of a message. The binding breaks down over a name that is not UTF-8, which Kafka stores all
-/// the same; that must not take the reading thread with it.
-fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Result<Headers<'a>, &'static str> {
-    let Some(headers) = message.headers() else {
-        return Ok(Headers::new());
+/// Reads the headers of a message, in the place of those that were there. The binding breaks down over a name
+/// that is not UTF-8, which Kafka stores all the same; that must not take the reading thread with it.
+fn read_headers<'a>(
+    message: &'a BorrowedMessage<'_>,
+    headers: &mut Vec<Header<'a>>,
+) -> Result<(), &'static str> {
+    headers.clear();
+    let Some(stored) = message.headers() else {
+        return Ok(());
     };
-    let read = || headers.iter().map(|header| (header.key, header.value)).collect();
-    catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| "the name of a header is not UTF-8: its headers are left out")
+    let read = || headers.extend(stored.iter().map(|header| (header.key, header.value)));
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| {
+        headers.clear();
+        "the name of a header is not UTF-8: its headers are left out"
+    })
 }
 
 /// Puts a run back to the others, with the fingerprint of its last record.
