@@ -17,10 +17,6 @@ use crate::metrics::IngressMetrics;
 use crate::policies::{self, Left};
 use crate::turned_away::{Away, TurnedAway};
 
-/// Is told of events once they are durable, before the producer is answered. It must not block: it runs on
-/// the producer's way.
-pub type AcceptedObserver = Arc<dyn Fn(&ObjectName, &[Event]) + Send + Sync>;
-
 /// What admission is made of.
 pub struct AdmissionParts {
     /// The mesh: its brokers are those that have a door.
@@ -34,8 +30,6 @@ pub struct AdmissionParts {
     pub gate: Option<Arc<Gate>>,
     /// Where filters of policies run that take long.
     pub turns: Turns,
-    /// Who is told what was accepted; `None` costs nothing.
-    pub observer: Option<AcceptedObserver>,
     /// Is told who was not let in.
     pub turned_away: Option<TurnedAway>,
     /// Where it is counted.
@@ -63,7 +57,6 @@ pub struct Admission {
     limits: Limits,
     gate: Option<Arc<Gate>>,
     turns: Turns,
-    observer: Option<AcceptedObserver>,
     turned_away: Option<TurnedAway>,
 }
 
@@ -85,7 +78,6 @@ impl Admission {
             limits: parts.limits,
             gate: parts.gate,
             turns: parts.turns,
-            observer: parts.observer,
             turned_away: parts.turned_away,
         }
     }
@@ -220,7 +212,6 @@ impl Admission {
     ) -> Result<(), Refusal> {
         let Ready { events, bytes, log } = ready;
         let count = events.len();
-        let shown = self.observer.as_ref().map(|observer| (observer, events.clone()));
         // Told before: then the append does not even begin.
         let takes_none = !paid.is_nothing() && log.fault().is_some();
         if let Err(error) = log.append(events, class).await {
@@ -233,9 +224,6 @@ impl Admission {
             return Err(refusal(error));
         }
         door.metrics.accepted(count, bytes);
-        if let Some((observer, events)) = shown {
-            observer(&door.name, &events);
-        }
         Ok(())
     }
 

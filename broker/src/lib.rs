@@ -14,7 +14,7 @@ pub mod metrics;
 mod policies;
 pub mod turned_away;
 
-pub use admission::{AcceptedObserver, Admission, AdmissionParts};
+pub use admission::{Admission, AdmissionParts};
 pub use ingress::{HostRule, Ingress, IngressConfig, IngressParts};
 pub use limits::Limits;
 pub use metrics::IngressMetrics;

@@ -19,7 +19,6 @@ use millrace_event::{
 use millrace_filter::{Compiled, Filter};
 use millrace_model::event_policy::Pattern;
 use millrace_model::{EventPolicy, Mesh};
-use parking_lot::Mutex;
 use support::{Memory, admission, parts};
 
 fn event(ttl: Option<&str>) -> Event {
@@ -55,7 +54,7 @@ fn broker(name: &str) -> ObjectName {
 #[tokio::test]
 async fn an_event_is_stored_as_it_came_and_in_the_class_of_its_origin() {
     let memory = Memory::new();
-    let (admission, _mesh, _) = admission(&memory, None);
+    let (admission, _mesh, _) = admission(&memory);
     let sent = event(None);
     admission
         .admit(&broker("shop/default"), vec![sent.clone()], producer())
@@ -78,7 +77,7 @@ async fn an_event_is_stored_as_it_came_and_in_the_class_of_its_origin() {
 #[tokio::test]
 async fn a_batch_is_one_append_or_none() {
     let memory = Memory::new();
-    let (admission, _mesh, _) = admission(&memory, None);
+    let (admission, _mesh, _) = admission(&memory);
     let batch = vec![event(None), event(Some("9")), event(None)];
     admission
         .admit(&broker("shop/default"), batch, producer())
@@ -94,7 +93,7 @@ async fn a_batch_is_one_append_or_none() {
 #[tokio::test]
 async fn an_empty_batch_is_taken_without_an_append() {
     let memory = Memory::new();
-    let (admission, _mesh, _) = admission(&memory, None);
+    let (admission, _mesh, _) = admission(&memory);
     admission
         .admit(&broker("shop/default"), Vec::new(), producer())
         .await
@@ -105,7 +104,7 @@ async fn an_empty_batch_is_taken_without_an_append() {
 #[tokio::test]
 async fn a_circle_of_brokers_ends() {
     let memory = Memory::new();
-    let (admission, _mesh, _) = admission(&memory, None);
+    let (admission, _mesh, _) = admission(&memory);
     let mut round = event(Some("255"));
     let mut rounds = 0;
     while admission
@@ -122,7 +121,7 @@ async fn a_circle_of_brokers_ends() {
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_by_its_reason() {
     let memory = Memory::new();
-    let (admission, mesh, _) = admission(&memory, None);
+    let (admission, mesh, _) = admission(&memory);
     let admit = async |name: &str, events: Vec<Event>| {
         admission
             .admit(&broker(name), events, producer())
@@ -162,29 +161,6 @@ async fn what_cannot_be_taken_is_refused_by_its_reason() {
         admit("shop/default", vec![event(None)]).await.code(),
         "unknown-broker"
     );
-}
-
-#[tokio::test]
-async fn the_observer_sees_what_was_stored_and_nothing_else() {
-    let memory = Memory::new();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let observer = {
-        let (seen, memory) = (seen.clone(), memory.clone());
-        move |broker: &ObjectName, events: &[Event]| {
-            assert_eq!(memory.events().len(), 1, "stored before it is seen");
-            seen.lock().push((broker.to_string(), events.len()));
-        }
-    };
-    let (admission, _mesh, _) = admission(&memory, Some(Arc::new(observer)));
-    admission
-        .admit(&broker("shop/default"), vec![event(None)], producer())
-        .await
-        .unwrap();
-    *memory.failing.lock() = Some(AppendError::Closed);
-    let _ = admission
-        .admit(&broker("shop/default"), vec![event(None)], producer())
-        .await;
-    assert_eq!(*seen.lock(), [("shop/default".to_owned(), 1)]);
 }
 
 /// A gate that asks who calls. Each Broker takes 1 000 events, and then no more: the clock stands.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_broker::{
-    AcceptedObserver, Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits,
+    Admission, AdmissionParts, Ingress, IngressConfig, IngressMetrics, IngressParts, Limits,
 };
 use millrace_channel::{
     AppendError, ChannelError, Class, Ends, Guarantees, Log, Logs, Position, Reader, Record,
@@ -157,12 +157,9 @@ pub(crate) fn mesh() -> Arc<Mesh> {
     })
 }
 
-pub(crate) fn admission(
-    memory: &Arc<Memory>,
-    observer: Option<AcceptedObserver>,
-) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
+pub(crate) fn admission(memory: &Arc<Memory>) -> (Arc<Admission>, watch::Sender<Arc<Mesh>>, Registry) {
     let (parts, sender, registry) = parts(memory);
-    let admission = Admission::new(AdmissionParts { observer, ..parts });
+    let admission = Admission::new(parts);
     (Arc::new(admission), sender, registry)
 }
 
@@ -178,7 +175,6 @@ pub(crate) fn parts(memory: &Arc<Memory>) -> (AdmissionParts, watch::Sender<Arc<
         mesh: receiver,
         logs,
         limits: Limits::default(),
-        observer: None,
         turned_away: None,
         metrics: IngressMetrics::new(&mut registry),
     };
@@ -190,7 +186,7 @@ pub(crate) fn start(memory: Arc<Memory>) -> Served {
 }
 
 pub(crate) fn start_with(memory: Arc<Memory>, change: impl FnOnce(&mut IngressConfig)) -> Served {
-    let (admission, mesh, registry) = admission(&memory, None);
+    let (admission, mesh, registry) = admission(&memory);
     let mut config = IngressConfig::default();
     change(&mut config);
     // The least that a part may have: two of the largest batch.

@@ -149,7 +149,6 @@ impl Front {
             limits,
             gate: gate.clone(),
             turns: turns.clone(),
-            observer: None,
             turned_away: gate.as_ref().map(|_| turned_away::tell(feed.clone())),
             metrics: IngressMetrics::new(&mut registry),
         }));
