@@ -17,6 +17,12 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
 }
 
+/// How often a start is tried: another process may have taken the port.
+const TRIES: usize = 3;
+/// How long a start may take. Far longer than it takes: a slow machine is no failure.
+const PATIENT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
 impl Server {
     /// Starts one; `None`, with a remark, where the peer is missing and not required.
     pub(crate) async fn start(test: &str) -> Option<Self> {
@@ -26,18 +32,19 @@ impl Server {
     /// The same, with a config of its own.
     pub(crate) async fn start_with(test: &str, config: &str) -> Option<Self> {
         let program = program(test)?;
-        let folder = tempfile::tempdir().expect("a folder");
-        let port = {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-            free.local_addr().expect("its address").port()
-        };
-        let server = Self {
-            child: run(&program, port, folder.path(), config),
-            url: format!("nats://127.0.0.1:{port}"),
-            folder,
-        };
-        server.answers().await;
-        Some(server)
+        for _ in 0..TRIES {
+            let folder = tempfile::tempdir().expect("a folder");
+            let port = free();
+            let mut server = Self {
+                child: run(&program, port, folder.path(), config),
+                url: format!("nats://127.0.0.1:{port}"),
+                folder,
+            };
+            if server.answers().await {
+                return Some(server);
+            }
+        }
+        panic!("nats-server does not answer");
     }
 
     /// Stops it, and starts it again with another config.
@@ -51,7 +58,7 @@ impl Server {
             self.folder.path(),
             config,
         );
-        self.answers().await;
+        assert!(self.answers().await, "nats-server does not answer");
     }
 
     fn stop(&mut self) {
@@ -59,19 +66,36 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    async fn answers(&self) {
-        for _ in 0..200 {
-            if async_nats::connect(&self.url).await.is_ok() {
-                return;
+    /// Waits until it does; whether it has not ended instead.
+    async fn answers(&mut self) -> bool {
+        let mut left = PATIENT;
+        while !left.is_zero() {
+            if self.child.try_wait().expect("its state").is_some() {
+                return false;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            if async_nats::connect(&self.url).await.is_ok() {
+                return true;
+            }
+            tokio::time::sleep(PAUSE).await;
+            left = left.saturating_sub(PAUSE);
         }
-        panic!("nats-server does not answer");
+        false
     }
 
     /// Its address for clients.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+}
+
+/// A free port below the range from which systems take ports for outgoing connections: those would take it
+/// again before the server has it.
+fn free() -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A real Kafka server for one test, in a folder of its own: one node, which is also its controller.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use millrace_channel_kafka::{Judge, Options};
 use millrace_event::{Clock, ObjectName};
 use rdkafka::ClientConfig;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 /// The server. It ends with this.
@@ -43,10 +45,32 @@ pub(crate) fn new_broker() -> ObjectName {
     ObjectName::new("conformance", format!("b{number}"))
 }
 
+/// The files of a folder.
+type Files = Vec<(OsString, Vec<u8>)>;
+
+/// An empty data folder, as Kafka formats it. It is the same for all servers of this process, and making it
+/// takes Java a second.
+static FORMATTED: OnceCell<Files> = OnceCell::const_new();
+/// How often a start is tried: another process may have taken a port.
+const TRIES: usize = 3;
+/// How long a start may take. Far longer than it takes: a slow machine is no failure.
+const PATIENT: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
 impl Server {
     /// Starts one; `None`, with a remark, where the peer is missing and not required.
     pub(crate) async fn start(test: &str) -> Option<Self> {
         let lib = program(test)?;
+        for _ in 0..TRIES {
+            let mut server = Self::begin(&lib).await;
+            if server.answers().await {
+                return Some(server);
+            }
+        }
+        panic!("Kafka does not answer");
+    }
+
+    async fn begin(lib: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let [port, controller] = [free(), free()];
         let mut settings = SETTINGS.to_owned();
@@ -55,32 +79,40 @@ impl Server {
             settings,
             "log.dirs={at}/data\nlisteners=PLAIN://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners=PLAIN://127.0.0.1:{port}\n\
-             controller.quorum.bootstrap.servers=127.0.0.1:{controller}"
+             controller.quorum.voters=1@127.0.0.1:{controller}"
         )
         .expect("a text takes it");
         std::fs::write(folder.path().join("server.properties"), settings).expect("the settings");
-        let formatted = java(&lib, folder.path())
-            .args(["kafka.tools.StorageTool", "format", "--standalone", "-t"])
-            .args(["bWlsbHJhY2UtdGVzdHMtMQ", "-c", "server.properties"])
-            .status()
-            .expect("java starts");
-        assert!(formatted.success(), "the data folder is formatted");
-        let child = java(&lib, folder.path())
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder");
+        for (name, content) in FORMATTED.get_or_init(|| format(lib, folder.path())).await {
+            std::fs::write(data.join(name), content).expect("a file");
+        }
+        let child = java(lib, folder.path())
             .args(["kafka.Kafka", "server.properties"])
             .spawn()
             .expect("java starts");
-        let server = Self {
+        Self {
             child,
             address: format!("127.0.0.1:{port}"),
             _folder: folder,
-        };
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(&server.address).is_ok() {
-                return Some(server);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("Kafka does not answer");
+    }
+
+    /// Waits until it does; whether it has not ended instead.
+    async fn answers(&mut self) -> bool {
+        let mut left = PATIENT;
+        while !left.is_zero() {
+            if self.child.try_wait().expect("its state").is_some() {
+                return false;
+            }
+            if std::net::TcpStream::connect(&self.address).is_ok() {
+                return true;
+            }
+            tokio::time::sleep(PAUSE).await;
+            left = left.saturating_sub(PAUSE);
+        }
+        false
     }
 
     /// What a client of others needs to connect.
@@ -115,9 +147,31 @@ impl Drop for Server {
     }
 }
 
+/// A free port below the range from which systems take ports for outgoing connections: those would take it
+/// again before the server has it.
 fn free() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("its address").port()
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Lets Kafka format the data folder, and gives the files that it has made.
+async fn format(lib: &Path, folder: &Path) -> Files {
+    let mut format = java(lib, folder);
+    format.args(["kafka.tools.StorageTool", "format", "-t"]);
+    format.args(["bWlsbHJhY2UtdGVzdHMtMQ", "-c", "server.properties"]);
+    let formatted = tokio::task::spawn_blocking(move || format.status()).await;
+    let formatted = formatted.expect("it ends").expect("java starts");
+    assert!(formatted.success(), "the data folder is formatted");
+    let files = std::fs::read_dir(folder.join("data")).expect("the folder");
+    let files = files.map(|entry| {
+        let entry = entry.expect("an entry");
+        (entry.file_name(), std::fs::read(entry.path()).expect("a file"))
+    });
+    files.collect()
 }
 
 fn java(lib: &Path, folder: &Path) -> Command {

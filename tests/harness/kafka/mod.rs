@@ -14,6 +14,7 @@ mod settings;
 mod sink;
 mod source;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +22,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::certificates::Certificates;
 use crate::process::Process;
@@ -32,6 +34,12 @@ pub use settings::{Listener, PASSWORD, USER};
 pub use sink::{sink, sink_ref, trigger_to};
 pub use source::{group, source};
 
+/// The files of a folder.
+type Files = Vec<(OsString, Vec<u8>)>;
+
+/// An empty data folder, as Kafka formats it: without and with the user that may log in. It is the same for
+/// all brokers of this process, and making it takes Java a second.
+static FORMATTED: [OnceCell<Files>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
 /// How often a start is tried: another process may have taken one of its ports.
 const TRIES: usize = 3;
 
@@ -96,25 +104,27 @@ impl Kafka {
         }
     }
 
-    /// Chooses ports and formats an empty data folder for them: the controller's is part of the data.
+    /// Chooses ports, and makes an empty data folder.
     async fn place(&mut self) -> anyhow::Result<()> {
         let data = self.folder.path().join("data");
         if data.exists() {
             fs::remove_dir_all(&data)?;
         }
         self.ports = ports::free(settings::PORTS)?;
-        let properties =
-            settings::properties(&data, &self.ports, self.certificates.as_ref(), self.advertised)?;
-        fs::write(self.folder.path().join("server.properties"), properties)?;
+        self.configure()?;
+        let formatted = &FORMATTED[usize::from(self.certificates.is_some())];
+        fs::create_dir(&data)?;
+        for (name, content) in formatted.get_or_try_init(|| self.format()).await? {
+            fs::write(data.join(name), content)?;
+        }
+        Ok(())
+    }
+
+    /// Lets Kafka format a data folder, and gives the files that it has made.
+    async fn format(&self) -> anyhow::Result<Files> {
         let mut format = self.java();
         format
-            .args([
-                "kafka.tools.StorageTool",
-                "format",
-                "--standalone",
-                "-t",
-                settings::CLUSTER,
-            ])
+            .args(["kafka.tools.StorageTool", "format", "-t", settings::CLUSTER])
             .args(["-c", "server.properties"]);
         if self.certificates.is_some() {
             format.args(settings::scram_users());
@@ -127,7 +137,12 @@ impl Kafka {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(())
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.folder.path().join("data"))? {
+            let entry = entry?;
+            files.push((entry.file_name(), fs::read(entry.path())?));
+        }
+        Ok(files)
     }
 
     fn configure(&self) -> anyhow::Result<()> {

@@ -91,7 +91,8 @@ pub(super) fn properties(
     writeln!(text, "listeners={at},CONTROLLER://127.0.0.1:{controller}")?;
     let advertised = advertised.map_or_else(|| at.clone(), |address| format!("PLAIN://{address}"));
     writeln!(text, "advertised.listeners={advertised}")?;
-    writeln!(text, "controller.quorum.bootstrap.servers=127.0.0.1:{controller}")?;
+    // The port of a quorum that is named here is no part of the data.
+    writeln!(text, "controller.quorum.voters=1@127.0.0.1:{controller}")?;
     writeln!(
         text,
         "listener.security.protocol.map={kinds},CONTROLLER:PLAINTEXT"
