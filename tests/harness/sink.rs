@@ -174,8 +174,9 @@ impl Sink {
     pub async fn until_all(&self, path: &str, wanted: &BTreeSet<String>) -> anyhow::Result<()> {
         wait_until("every event to arrive", || async {
             let found: BTreeSet<String> = self.ids(path).into_iter().collect();
-            let missing = wanted.difference(&found).count();
-            ensure!(missing == 0, "{missing} of {} are missing", wanted.len());
+            let missing: Vec<_> = wanted.difference(&found).collect();
+            let (count, some) = (missing.len(), &missing[..missing.len().min(5)]);
+            ensure!(count == 0, "{count} of {} are missing: {some:?}", wanted.len());
             Ok(Some(()))
         })
         .await

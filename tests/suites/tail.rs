@@ -145,9 +145,10 @@ async fn who_does_not_read_misses_lines_and_holds_up_nobody() -> anyhow::Result<
     let sink = Sink::start().await?;
     let mesh = shipping(&sink).await?;
     let mut silent = raw_tail(&mesh).await?;
-    // More than the sockets' buffers and the ring hold together.
-    let large = vec![b'x'; 64 << 10];
-    let events: Vec<Event> = (0..600)
+    // More than the sockets' buffers and the ring hold together. They are few, since each is synced: whoever
+    // has not read for 30 seconds is cut off.
+    let large = vec![b'x'; 900 << 10];
+    let events: Vec<Event> = (0..40)
         .map(|n| Event::new(&n.to_string(), "order.paid").data("text/plain", large.clone()))
         .collect();
     mesh.send("shop/default", &events).await?;
