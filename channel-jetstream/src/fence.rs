@@ -161,8 +161,8 @@ impl Store {
         Ok(state.epochs().clone())
     }
 
-    /// The Triggers that have a lane.
-    pub(crate) async fn triggers(&self) -> Result<BTreeSet<ObjectName>, ChannelError> {
+    /// The Triggers that have a lane, each with the uid of its lane.
+    pub(crate) async fn lanes(&self) -> Result<BTreeSet<(ObjectName, String)>, ChannelError> {
         let lanes = self.names.lanes();
         let Some(newest) = self.last(&lanes).await? else {
             return Ok(BTreeSet::new());
@@ -180,7 +180,10 @@ impl Store {
                     .map_err(storage)?;
             }
         }
-        Ok(state.triggers().map(|(_, trigger)| trigger.clone()).collect())
+        let uids = state.uids();
+        Ok(uids
+            .map(|(trigger, uid)| (trigger.clone(), uid.to_owned()))
+            .collect())
     }
 
     /// Writes the first progress of a partition that nobody has owned.

@@ -145,10 +145,10 @@ impl Streams {
         self.parts.iter().map(|part| part.inner.clone()).collect()
     }
 
-    /// The Triggers that have a lane in a partition, whoever owns it.
-    pub async fn triggers(&self, partition: u32) -> Result<BTreeSet<ObjectName>, ChannelError> {
+    /// The Triggers that have a lane in a partition, whoever owns it, each with the uid of its lane.
+    pub async fn lanes(&self, partition: u32) -> Result<BTreeSet<(ObjectName, String)>, ChannelError> {
         match self.parts.get(partition as usize) {
-            Some(part) => part.inner.store.triggers().await,
+            Some(part) => part.inner.store.lanes().await,
             None => Ok(BTreeSet::new()),
         }
     }

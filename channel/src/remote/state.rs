@@ -121,6 +121,11 @@ impl State {
         Write::Progress(Box::new(self.progress.clone()))
     }
 
+    /// The trigger of each lane, with the uid of the lane.
+    pub fn uids(&self) -> impl Iterator<Item = (&ObjectName, &str)> {
+        self.lanes.values().map(|lane| (&lane.trigger, &*lane.uid))
+    }
+
     /// The trigger of each lane.
     pub fn triggers(&self) -> impl Iterator<Item = (LaneId, &ObjectName)> {
         self.lanes.iter().map(|(id, lane)| (*id, &lane.trigger))

@@ -25,7 +25,7 @@ use millrace_channel::{Channel, Logs, Ownership};
 use millrace_delivery::guard::Guard;
 use millrace_delivery::servers::{Unfit, judge};
 use millrace_event::ObjectName;
-use millrace_model::{Broker, Mesh};
+use millrace_model::{Broker, Mesh, Trigger};
 #[cfg(feature = "jetstream")]
 use millrace_trigger_dispatcher::Release;
 use tokio::sync::watch;
@@ -129,15 +129,8 @@ impl Remote {
     /// Opens what the mesh has on servers, and closes what it has no longer. What cannot be opened now is
     /// tried again without an end.
     pub(super) async fn follow(&self, mesh: &Mesh) {
+        self.let_go(mesh).await;
         let mut kept = self.kept.lock().await;
-        let stays = |kept: &Kept| {
-            let now = mesh.brokers.get(&kept.broker.name);
-            now.is_some_and(|now| {
-                now.backend == kept.broker.backend && now.retention == kept.broker.retention
-            })
-        };
-        let gone = kept.extract_if(|_, one| !stays(one)).map(|(_, gone)| gone);
-        end_all(gone.collect()).await;
         let mut tried = Vec::new();
         for broker in mesh.brokers.values() {
             if !kept.contains_key(&broker.name)
@@ -155,6 +148,19 @@ impl Remote {
         };
         // Those that take longer come later.
         let _ = tokio::time::timeout(FIRST_TRY, all).await;
+    }
+
+    /// Closes what the mesh has no longer, or otherwise.
+    pub(super) async fn let_go(&self, mesh: &Mesh) {
+        let stays = |kept: &Kept| {
+            let now = mesh.brokers.get(&kept.broker.name);
+            now.is_some_and(|now| {
+                now.backend == kept.broker.backend && now.retention == kept.broker.retention
+            })
+        };
+        let mut kept = self.kept.lock().await;
+        let gone = kept.extract_if(|_, one| !stays(one)).map(|(_, gone)| gone);
+        end_all(gone.collect()).await;
     }
 
     fn begin(&self, broker: &Arc<Broker>) -> Option<Kept> {
@@ -295,18 +301,23 @@ impl Looking {
     /// Whether each Trigger that is to be served has a lane in an owned partition.
     async fn has_lanes(&self, channel: &Arc<dyn Channel>) -> bool {
         let lanes = channel.lanes().await.unwrap_or_default();
-        self.wants()
-            .all(|wanted| lanes.iter().any(|lane| lane.trigger == wanted))
+        let known: Vec<_> = lanes.iter().map(|lane| (&lane.trigger, &*lane.uid)).collect();
+        self.has_lanes_among(&known)
     }
 
-    /// The Triggers that are to be served.
-    fn wants(&self) -> impl Iterator<Item = ObjectName> {
+    /// Whether each Trigger that is to be served has a lane among these, each a name with a uid. One that a
+    /// cluster has made anew has another uid than the lane of the old one, whose place it does not take.
+    fn has_lanes_among(&self, lanes: &[(&ObjectName, &str)]) -> bool {
         let mesh = self.desired.borrow().clone();
         let all = mesh.triggers.values();
-        let wanted = all.filter(|trigger| trigger.broker == self.name);
-        let names: Vec<_> = wanted.map(|trigger| trigger.name.clone()).collect();
-        names.into_iter()
+        let mut wanted = all.filter(|trigger| trigger.broker == self.name);
+        wanted.all(|trigger| lanes.iter().any(|(name, uid)| is_lane_of(trigger, name, uid)))
     }
+}
+
+/// Whether the lane with that name and uid is the Trigger's.
+fn is_lane_of(trigger: &Trigger, name: &ObjectName, uid: &str) -> bool {
+    *name == trigger.name && trigger.uid.as_deref().is_none_or(|wanted| wanted == uid)
 }
 
 /// Refuses servers at addresses to which no document may lead. Of several, one that has no address now does

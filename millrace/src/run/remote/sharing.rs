@@ -254,8 +254,11 @@ impl<'a> Sharing<'a> {
             let has_lanes = match self.held.get(&partition) {
                 Some(held) => self.looking.has_lanes(&held.channel).await,
                 None => {
-                    let there = self.streams.triggers(partition).await;
-                    there.is_ok_and(|there| self.looking.wants().all(|wanted| there.contains(&wanted)))
+                    let there = self.streams.lanes(partition).await;
+                    there.is_ok_and(|there| {
+                        let known: Vec<_> = there.iter().map(|(name, uid)| (name, &**uid)).collect();
+                        self.looking.has_lanes_among(&known)
+                    })
                 }
             };
             if !has_lanes {
