@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use millrace_crds::{Document, Draft, Key, Kind, Resolve, Standing, Wanted, assemble};
-use millrace_model::{Mesh, ObjectName, Reference, SourceKey};
+use millrace_model::{Broker, Mesh, ObjectName, Reference, SourceKey};
 use serde_json::Value;
 
+use crate::configs::Configs;
 use crate::dependency;
 use crate::objects::{Entry, Objects};
 use crate::options::Options;
@@ -31,6 +32,7 @@ pub(crate) struct Built {
 pub(crate) struct Needs {
     pub(crate) addresses: BTreeSet<Wanted>,
     pub(crate) secrets: BTreeSet<ObjectName>,
+    pub(crate) configs: BTreeSet<ObjectName>,
     pub(crate) reviews: BTreeSet<Question>,
 }
 
@@ -47,6 +49,7 @@ impl Needs {
     pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.addresses.is_subset(&other.addresses)
             && self.secrets.is_subset(&other.secrets)
+            && self.configs.is_subset(&other.configs)
             && self.reviews.is_subset(&other.reviews)
     }
 }
@@ -55,18 +58,18 @@ impl Needs {
 const INJECTION: &str = "/metadata/annotations/eventing.knative.dev~1injection";
 const INJECTED: &str = "default";
 
-/// Makes the mesh. `secrets` are the Secrets that can be read. An ApiServerSource is in the mesh only if its
-/// own account may read what it reads.
+/// Makes the mesh. `beside` are the Secrets and ConfigMaps that can be read. An ApiServerSource is in the
+/// mesh only if its own account may read what it reads.
 pub(crate) fn build<'a>(
     objects: &'a Objects,
-    secrets: impl Iterator<Item = &'a Document>,
+    beside: impl Iterator<Item = &'a Document>,
     resolve: &dyn Resolve,
     options: &'a Options,
     reviews: &Reviews,
 ) -> Built {
     let entries: Vec<&Entry> = served(objects, options).collect();
     let documents = entries.iter().map(|entry| entry.document());
-    let assembled = assemble(documents.chain(secrets), resolve);
+    let assembled = assemble(documents.chain(beside), resolve);
     let mut built = Built {
         mesh: assembled.mesh,
         drafts: assembled.drafts,
@@ -111,7 +114,10 @@ impl Built {
     /// The members that are in effect as they were built, with this mesh in effect.
     pub(crate) fn in_effect(&self, mesh: &Mesh) -> HashSet<(String, i64)> {
         let built = &self.mesh;
-        let has_broker = |name: &ObjectName| built.brokers.get(name) == mesh.brokers.get(name);
+        let has_broker = |name: &ObjectName| match (built.brokers.get(name), mesh.brokers.get(name)) {
+            (Some(built), Some(there)) => is_same(built, there),
+            (built, there) => built == there,
+        };
         let members = self.members.iter().filter(|(Key { kind, name }, _)| match kind {
             Kind::Broker => has_broker(name),
             Kind::Trigger => {
@@ -134,8 +140,21 @@ impl Built {
     }
 }
 
+/// Whether a Broker is served as it was built. Whether its channel is where it is to be, its own condition
+/// says: a Broker whose `config` does not count any more is served on where it was.
+fn is_same(built: &Broker, there: &Broker) -> bool {
+    built == there || {
+        let backend = built.backend.clone();
+        *built
+            == Broker {
+                backend,
+                ..there.clone()
+            }
+    }
+}
+
 /// What the objects that are served refer to.
-pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
+pub(crate) fn needs(objects: &Objects, configs: &Configs, options: &Options) -> Needs {
     let mut needs = Needs::default();
     for entry in served(objects, options) {
         let (document, home) = (entry.document(), entry.key.name.namespace());
@@ -146,7 +165,9 @@ pub(crate) fn needs(objects: &Objects, options: &Options) -> Needs {
             !is_broker(resource) && !is_kafka_sink(resource) && options.may_refer(home, resource)
         };
         needs.addresses.extend(wanted.chain(dependency).filter(is_needed));
-        let secrets = document.secrets().into_iter();
+        needs.configs.extend(document.config().cloned());
+        let config = document.config().and_then(|config| configs.get(config));
+        let secrets = [document].into_iter().chain(config).flat_map(Document::secrets);
         needs.secrets.extend(secrets.map(|(secret, _)| secret.clone()));
         needs.reviews.extend(Question::of(entry, options));
     }

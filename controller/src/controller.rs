@@ -1,20 +1,22 @@
 //! The loop: what the watches see is taken in; when it has stood still for a moment, all objects become a
-//! mesh; when that is in effect, the statuses say so.
+//! mesh; when that is in effect, the statuses say so. [`observe`] takes in how what runs stands.
+
+mod observe;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use millrace_crds::Kind;
 use millrace_event::Clock;
-use millrace_model::status::{LaneName, SinkStatus, SourceStatus, TriggerStatus};
-use millrace_model::{KafkaSink, Mesh, ObjectName, Source, SourceKey, TriggerState};
+use millrace_model::status::ChannelStatus;
+use millrace_model::{Mesh, ObjectName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::build::{Built, injected};
+use crate::channels::Channels;
 use crate::connect::{self, Connection};
 use crate::deletions::{self, Deletions, Gone};
 use crate::due;
@@ -43,6 +45,9 @@ const DROPPED: usize = 256;
 /// The first pause before a mesh is tried again that could not be brought into effect, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How the channels of all Brokers in effect stand.
+pub type AllChannels = BTreeMap<ObjectName, ChannelStatus>;
+
 /// The origin of the mesh in a cluster. Dropping it ends its watches.
 pub struct Controller {
     client: Client,
@@ -58,6 +63,7 @@ pub struct Controller {
     is_stale: bool,
     running: Running,
     sinks: Sinks,
+    channels: Channels,
     lanes: Lanes,
     built: Built,
     applied: HashSet<(String, i64)>,
@@ -118,6 +124,7 @@ impl Controller {
             is_stale: false,
             running: Running::default(),
             sinks: Sinks::default(),
+            channels: Channels::default(),
             lanes: Lanes::default(),
             built: Built::default(),
             applied: HashSet::new(),
@@ -181,9 +188,10 @@ impl Controller {
         }
     }
 
-    /// Gives what is in effect after the mesh of the last [`Controller::next`], or says why that is not. Then
-    /// it is tried again after a pause.
-    pub fn took(&mut self, outcome: Result<Arc<Mesh>, String>) {
+    /// Gives what is in effect after the mesh of the last [`Controller::next`] and how the channels of its
+    /// Brokers stand, or says why that is not. Then it is tried again after a pause.
+    pub fn took(&mut self, outcome: Result<Arc<Mesh>, String>, channels: AllChannels) {
+        self.channels.observe(channels);
         match outcome {
             Ok(mesh) => {
                 self.applied = self.built.in_effect(&mesh);
@@ -210,53 +218,19 @@ impl Controller {
         self.write();
     }
 
-    /// Gives what is in effect now: what could not be served at once may be by now.
-    pub fn see_effect(&mut self, mesh: Arc<Mesh>) {
-        if !Arc::ptr_eq(&self.in_effect, &mesh) {
+    /// Gives what is in effect now, and how the channels of its Brokers stand: what could not be served at
+    /// once may be by now.
+    pub fn see_effect(&mut self, mesh: Arc<Mesh>, channels: AllChannels) {
+        let is_news = self.channels.observe(channels);
+        if Arc::ptr_eq(&self.in_effect, &mesh) {
+            if is_news {
+                self.write();
+            }
+        } else {
             self.applied = self.built.in_effect(&mesh);
             self.sinks.keep(&mesh);
             self.in_effect = mesh;
             self.deletions.note(self.index.triggers(), &self.in_effect);
-            self.write();
-        }
-    }
-
-    /// Looks whether producers log in otherwise than before, or others vouch for the address; statuses then
-    /// say so.
-    pub fn see_doors(&mut self) {
-        let doors = self.index.options.doors();
-        if self.doors != doors {
-            self.doors = doors;
-            self.write();
-        }
-    }
-
-    /// Says how the sources run; their statuses then say so.
-    pub fn observe(&mut self, sources: &BTreeMap<SourceKey, (Arc<Source>, SourceStatus)>) {
-        if self.running.observe(sources) {
-            self.write();
-        }
-    }
-
-    /// Says how the sinks of Kafka stand; their statuses then say so.
-    pub fn observe_sinks(&mut self, sinks: &BTreeMap<ObjectName, (Arc<KafkaSink>, SinkStatus)>) {
-        if self.sinks.observe(sinks) {
-            self.write();
-        }
-    }
-
-    /// Says how the lanes stand; the statuses of their Triggers then say so.
-    pub fn observe_lanes(&mut self, lanes: &BTreeMap<LaneName, TriggerStatus>) {
-        let of_triggers = lanes
-            .iter()
-            .filter(|(_, status)| status.state != TriggerState::Orphaned);
-        let known = of_triggers.filter_map(|(lane, status)| {
-            let trigger = self.in_effect.triggers.get(&lane.trigger)?;
-            let uid = trigger.uid.as_deref().filter(|_| trigger.broker == lane.broker)?;
-            let entry = self.index.objects.get(Kind::Trigger, &lane.trigger)?;
-            (entry.uid == uid).then_some((uid, status, entry.status()))
-        });
-        if self.lanes.observe(known) {
             self.write();
         }
     }
@@ -370,6 +344,7 @@ impl Controller {
             reviews: &self.index.reviews,
             running: &self.running,
             sinks: &self.sinks,
+            channels: &self.channels,
             lanes: &self.lanes,
             applied: &self.applied,
             delay: &self.delay,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::build::{Built, Needs, build, needs};
 use crate::bundles::Bundles;
+use crate::configs::Configs;
 use crate::deletions::Gone;
 use crate::kept::Kept;
 use crate::kinds::KINDS;
@@ -33,6 +34,7 @@ pub(crate) struct Index {
     pub(crate) reviews: Reviews,
     bundles: Bundles,
     secrets: Secrets,
+    configs: Configs,
     /// The Secrets that are there.
     readable: BTreeMap<ObjectName, Document>,
     /// Addresses of an earlier run.
@@ -62,6 +64,7 @@ impl Index {
             reviews: Reviews::new(),
             bundles,
             secrets: Secrets::new(),
+            configs: Configs::remembered(&kept.configs),
             readable: BTreeMap::new(),
             remembered: kept.addresses,
             waiting: None,
@@ -80,6 +83,7 @@ impl Index {
             }
             What::Bundles => self.bundles.see(news),
             What::Secret(name) => self.see_secret(name, news),
+            What::Config(name) => self.configs.see(name, news),
             What::Review(question) => {
                 if let News::Reviewed(verdict) = news {
                     self.reviews.insert(question, verdict);
@@ -146,13 +150,14 @@ impl Index {
 
     /// Whether something was never looked up that may still be: a mesh would say of it that it is not known.
     pub(crate) fn is_waiting(&mut self) -> bool {
-        let mut pending = needs(&self.objects, &self.options);
+        let mut pending = needs(&self.objects, &self.configs, &self.options);
         let resolver = self.resolver();
         let is_pending = |wanted: &Wanted| resolver.address(wanted) == Err(Unresolved::Pending);
         pending.addresses.retain(is_pending);
         let is_unread =
             |secret: &ObjectName| matches!(self.secrets.get(secret), None | Some(Standing::Pending));
         pending.secrets.retain(is_unread);
+        pending.configs.retain(|config| self.configs.is_unread(config));
         pending
             .reviews
             .retain(|question| !self.reviews.contains_key(question));
@@ -172,9 +177,14 @@ impl Index {
 
     /// What is to be watched. What is no longer needed is forgotten.
     pub(crate) fn watched(&mut self) -> BTreeSet<Watched> {
-        let needed = needs(&self.objects, &self.options);
+        let needed = needs(&self.objects, &self.configs, &self.options);
         let references = needed.references();
-        let Needs { secrets, reviews, .. } = needed;
+        let Needs {
+            secrets,
+            configs,
+            reviews,
+            ..
+        } = needed;
         let is_scoped = !self.options.namespaces.is_empty();
         let mut watched = self.targets.want(&references, is_scoped);
         for (kind, _) in KINDS {
@@ -190,8 +200,12 @@ impl Index {
         self.secrets.retain(|secret, _| secrets.contains(secret));
         self.readable.retain(|secret, _| secrets.contains(secret));
         self.reviews.retain(|question, _| reviews.contains(question));
+        self.configs.keep(&configs);
         let secrets = secrets.into_iter().map(What::Secret);
-        let single = secrets.chain(reviews.into_iter().map(What::Review));
+        let configs = configs.into_iter().map(What::Config);
+        let single = secrets
+            .chain(configs)
+            .chain(reviews.into_iter().map(What::Review));
         watched.extend(single.map(|what| Watched {
             what,
             namespace: None,
@@ -202,8 +216,8 @@ impl Index {
     /// Makes the mesh of all objects.
     pub(crate) fn build(&self) -> Built {
         let resolver = self.resolver();
-        let readable = self.readable.values();
-        let mut built = build(&self.objects, readable, &resolver, &self.options, &self.reviews);
+        let beside = self.readable.values().chain(self.configs.documents());
+        let mut built = build(&self.objects, beside, &resolver, &self.options, &self.reviews);
         built.mesh.authorities = self.bundles.authorities();
         built
     }
@@ -213,7 +227,7 @@ impl Index {
         let valid = self.objects.all().filter_map(|entry| entry.valid.as_ref());
         let objects: Vec<Arc<Value>> = valid.map(|said| said.object.clone()).collect();
         let resolver = self.resolver();
-        let wanted = needs(&self.objects, &self.options).addresses;
+        let wanted = needs(&self.objects, &self.configs, &self.options).addresses;
         let found = wanted.into_iter().filter_map(|wanted| {
             let address = resolver.address(&wanted).ok()?;
             Some((wanted, address))
@@ -222,6 +236,7 @@ impl Index {
         self.remembered.clone_from(&addresses);
         Kept {
             objects,
+            configs: self.configs.accepted(),
             addresses,
             bundles: self.bundles.authorities(),
         }
@@ -232,6 +247,7 @@ impl Index {
             objects: &self.objects,
             targets: &self.targets,
             secrets: &self.secrets,
+            configs: &self.configs,
             kept: &self.remembered,
             options: &self.options,
         }

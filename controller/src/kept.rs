@@ -1,6 +1,7 @@
 //! What was accepted, on the disk: a start while the API server is away serves it at once.
 //!
-//! The file holds the newest valid generation of each object, and the addresses that references led to.
+//! The file holds the newest valid generation of each object, the addresses that references led to, and the
+//! ConfigMaps that say where channels are kept.
 //! Secrets are not in it: a source that needs one waits. It is replaced in one step, at most ten times a
 //! second.
 
@@ -23,6 +24,8 @@ use crate::resolve::Addresses;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) objects: Vec<Arc<Value>>,
+    /// The ConfigMaps that Brokers name.
+    pub(crate) configs: Vec<Arc<Value>>,
     pub(crate) addresses: Addresses,
     /// The trust bundles.
     pub(crate) bundles: Option<Authorities>,
@@ -33,6 +36,8 @@ pub(crate) struct Kept {
 struct File {
     version: u32,
     objects: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    configs: Vec<Value>,
     addresses: Vec<Address>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bundles: Option<String>,
@@ -146,6 +151,7 @@ impl From<File> for Kept {
         };
         Self {
             objects: file.objects.into_iter().map(Arc::new).collect(),
+            configs: file.configs.into_iter().map(Arc::new).collect(),
             addresses: file.addresses.into_iter().filter_map(address).collect(),
             bundles: file.bundles.map(Authorities::new),
         }
@@ -174,6 +180,7 @@ impl From<&Kept> for File {
         Self {
             version: VERSION,
             objects: kept.objects.iter().map(|object| Value::clone(object)).collect(),
+            configs: kept.configs.iter().map(|config| Value::clone(config)).collect(),
             addresses: kept.addresses.iter().filter_map(address).collect(),
             bundles: kept.bundles.as_ref().map(text),
         }
@@ -198,6 +205,7 @@ mod tests {
         };
         let kept = Kept {
             objects: vec![Arc::new(json!({"kind": "Broker"}))],
+            configs: vec![Arc::new(json!({"kind": "ConfigMap"}))],
             addresses: [
                 (
                     Wanted::of(reference.clone()),

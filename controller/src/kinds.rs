@@ -32,6 +32,9 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     if kind == Kind::Secret {
         return ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Secret"), "secrets");
     }
+    if kind == Kind::Config {
+        return crate::bundles::resource();
+    }
     let (group, version) = match kind {
         Kind::Source(_) => (SOURCES, "v1alpha1"),
         Kind::KafkaSink => (SINKS, "v1alpha1"),

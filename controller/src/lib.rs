@@ -10,14 +10,15 @@
 //!    where each kind lies, and [`troubles`] tells of watches that fail.
 //! 3. [`objects`] holds the documents of our kinds; [`targets`] the addresses of what they refer to
 //!    ([`service`] reads ports), [`bundles`] whom to trust, and [`resolve`] answers from them. [`review`]
-//!    asks what an ApiServerSource may read.
+//!    asks what an ApiServerSource may read; [`configs`] has where Brokers are to keep their channels.
 //! 4. [`index`] is all of it; [`mod@build`] makes the mesh of it and a draft of each status. [`kept`] has
 //!    what was accepted on the disk, for a start while the API server is away. [`deletions`] says which
 //!    Triggers are gone.
 //! 5. [`status`] makes a status of a draft ([`condition`] has its parts, [`mod@public`] where Brokers are
-//!    reached, [`running`] how sources run, [`sinks`] how KafkaSinks stand, [`lanes`] how Triggers do, and
-//!    [`tokens`] as whom they deliver). [`due`] says which are to be written, also of what is served no more;
-//!    [`mod@write`] writes those that changed, and [`events`] tells of transitions. [`metrics`] counts.
+//!    reached, [`running`] how sources run, [`sinks`] how KafkaSinks stand, [`channels`] how channels do,
+//!    [`lanes`] how Triggers do, and [`tokens`] as whom they deliver). [`due`] says which are to be written,
+//!    also of what is served no more; [`mod@write`] writes those that changed, and [`events`] tells of
+//!    transitions. [`metrics`] counts.
 //!
 //! Nothing here opens channels or feeds lanes: whoever runs the mesh takes it from [`Controller::next`] and
 //! says with [`Controller::took`] when it is in effect. Only then is anything `Ready`.
@@ -32,6 +33,7 @@ mod watch;
 mod watches;
 
 mod bundles;
+mod configs;
 mod objects;
 mod resolve;
 mod review;
@@ -44,6 +46,7 @@ mod dependency;
 mod index;
 mod kept;
 
+mod channels;
 mod condition;
 mod due;
 mod events;
@@ -62,7 +65,7 @@ mod metrics;
 mod tests;
 
 pub use connect::{ConnectError, Connection, connect};
-pub use controller::Controller;
+pub use controller::{AllChannels, Controller};
 pub use deletions::Gone;
 pub use metrics::Metrics;
 pub use options::{Authentication, Options};

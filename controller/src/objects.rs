@@ -274,7 +274,7 @@ impl Entry {
 // === impl Declared ===
 
 impl Declared {
-    fn read(object: Value) -> Self {
+    pub(crate) fn read(object: Value) -> Self {
         Self {
             document: Arc::new(Document::of_object(&object)),
             object: Arc::new(object),
@@ -292,7 +292,7 @@ pub(crate) fn name_of(object: &DynamicObject) -> Option<ObjectName> {
 }
 
 /// What an object says, and who it is.
-fn essence(object: &DynamicObject) -> Value {
+pub(crate) fn essence(object: &DynamicObject) -> Value {
     let metadata = &object.metadata;
     let mut head = json!({
         "name": metadata.name,

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use millrace_crds::{Address, Kind, Resolve, Wanted};
-use millrace_model::{NoSecret, ObjectName, Reference, Unresolved};
+use millrace_model::{ConfigLack, NoSecret, ObjectName, Reference, Unresolved};
 
+use crate::configs::Configs;
 use crate::objects::{Objects, Standing};
 use crate::options::Options;
 use crate::review::{Question, Verdict};
@@ -26,6 +27,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) objects: &'a Objects,
     pub(crate) targets: &'a Targets,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) configs: &'a Configs,
     pub(crate) kept: &'a Addresses,
     pub(crate) options: &'a Options,
 }
@@ -88,6 +90,10 @@ impl Resolve for Resolver<'_> {
 
     fn account(&self, namespace: &str) -> Option<ObjectName> {
         self.options.accounts.get(namespace).cloned()
+    }
+
+    fn config(&self, config: &ObjectName) -> Option<ConfigLack> {
+        Some(self.configs.lack(config))
     }
 
     fn secret(&self, secret: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {

@@ -13,6 +13,7 @@ use millrace_model::{
 };
 use serde_json::{Value, json};
 
+use crate::channels::Channels;
 use crate::condition::Shown;
 use crate::dependency;
 use crate::lanes::{self, Lanes};
@@ -33,6 +34,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) reviews: &'a Reviews,
     pub(crate) running: &'a Running,
     pub(crate) sinks: &'a Sinks,
+    pub(crate) channels: &'a Channels,
     pub(crate) lanes: &'a Lanes,
     /// What is in the mesh in effect.
     pub(crate) applied: &'a HashSet<(String, i64)>,
@@ -99,6 +101,7 @@ impl Status {
                 dead_letter,
                 dead_letter_token,
                 policies,
+                configured,
             } => {
                 let audience = scene.options.audience(&draft.key.name);
                 fields.extend(scene.options.public.fields(&draft.key.name, audience.as_deref()));
@@ -110,6 +113,7 @@ impl Status {
                     fields.push(("policies", all.collect()));
                 }
                 scene.say_default(&mut conditions, policies);
+                scene.say_channel(&mut conditions, configured, draft, entry);
                 conditions.push(Shown::met("Addressable", "Addressed"));
                 conditions.push(scene.plane("IngressReady", "EventsAccepted", draft, entry));
             }
@@ -251,7 +255,7 @@ impl Scene<'_> {
     }
 
     /// Whether the data plane runs this generation.
-    fn plane(&self, ty: &'static str, reason: &str, draft: &Draft, entry: &Entry) -> Shown {
+    pub(crate) fn plane(&self, ty: &'static str, reason: &str, draft: &Draft, entry: &Entry) -> Shown {
         let identity = (entry.uid.clone(), entry.generation);
         if self.applied.contains(&identity) {
             return Shown::met(ty, reason);
@@ -329,18 +333,12 @@ impl Scene<'_> {
     }
 
     /// Adds how to permit what is forbidden.
-    fn say_command(&self, conditions: &mut [Shown], missing: &[MissingSecret]) {
+    pub(crate) fn say_command(&self, conditions: &mut [Shown], missing: &[MissingSecret]) {
         let forbidden = missing.iter().find(|one| one.why == NoSecret::Forbidden);
         let Some(MissingSecret { secret, .. }) = forbidden else {
             return;
         };
-        let (namespace, name) = (secret.namespace(), secret.name());
-        let account = self.account.unwrap_or("NAMESPACE:ACCOUNT");
-        let command = format!(
-            ". To permit it: kubectl -n {namespace} create role millrace-secret-{name} --verb=get,list,watch \
-             --resource=secrets --resource-name={name} && kubectl -n {namespace} create rolebinding \
-             millrace-secret-{name} --role=millrace-secret-{name} --serviceaccount={account}"
-        );
+        let command = self.command("secret", "secrets", secret);
         let sentence = missing_message(missing);
         for about in conditions
             .iter_mut()
@@ -348,6 +346,18 @@ impl Scene<'_> {
         {
             about.message.push_str(&command);
         }
+    }
+
+    /// How to permit Millrace to read that object of that resource, in the order of a shell.
+    pub(crate) fn command(&self, word: &str, resource: &str, object: &ObjectName) -> String {
+        let (namespace, name) = (object.namespace(), object.name());
+        let role = format!("millrace-{word}-{name}");
+        let account = self.account.unwrap_or("NAMESPACE:ACCOUNT");
+        format!(
+            ". To permit it: kubectl -n {namespace} create role {role} --verb=get,list,watch --resource={resource} \
+             --resource-name={name} && kubectl -n {namespace} create rolebinding {role} --role={role} \
+             --serviceaccount={account}"
+        )
     }
 }
 

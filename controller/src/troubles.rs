@@ -33,8 +33,8 @@ impl Troubles {
             What::Ours(kind) => kind.to_string(),
             What::Target(kind) => format!("{} of {}", kind.kind, kind.api_version),
             What::Bundles => "trust bundle (ConfigMap) of its own namespace".to_owned(),
-            // Its source says so in its status.
-            What::Secret(_) | What::Review(_) => return,
+            // Its source or Broker says so in its status.
+            What::Secret(_) | What::Config(_) | What::Review(_) => return,
         };
         match trouble {
             Trouble::Unreached(why) => {

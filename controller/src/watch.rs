@@ -1,5 +1,5 @@
-//! One watch: the objects of a kind, of one namespace or of the whole cluster; one Secret by its name; or
-//! trust bundles by their label.
+//! One watch: the objects of a kind, of one namespace or of the whole cluster; one Secret or ConfigMap by its
+//! name; or trust bundles by their label.
 //!
 //! # Contract
 //! A list is told only when it is complete. A watch that ends, or whose history the API server has dropped
@@ -41,6 +41,8 @@ pub(crate) enum What {
     Bundles,
     /// One Secret.
     Secret(ObjectName),
+    /// One ConfigMap that says where Brokers keep their channels.
+    Config(ObjectName),
     /// What an ApiServerSource may read: no objects, but a verdict that is asked for again and again.
     Review(Question),
 }
@@ -141,7 +143,9 @@ impl Teller {
         let what = &self.watched.what;
         let mut config = watcher::Config::default().timeout(OPEN_FOR);
         match what {
-            What::Secret(name) => config = config.fields(&format!("metadata.name={}", name.name())),
+            What::Secret(name) | What::Config(name) => {
+                config = config.fields(&format!("metadata.name={}", name.name()))
+            }
             What::Bundles => config = config.labels(bundles::LABEL),
             What::Ours(_) | What::Target(_) | What::Review(_) => {}
         }
@@ -185,7 +189,7 @@ async fn wait(pause: &mut Duration) {
 
 fn api(client: &Client, watched: &Watched, resource: &ApiResource) -> Api<DynamicObject> {
     let namespace = match &watched.what {
-        What::Secret(name) => Some(name.namespace()),
+        What::Secret(name) | What::Config(name) => Some(name.namespace()),
         What::Ours(_) | What::Target(_) | What::Bundles | What::Review(_) => watched.namespace.as_deref(),
     };
     match namespace {
@@ -200,6 +204,7 @@ async fn resource(client: &Client, what: &What) -> Result<ApiResource, Trouble> 
         What::Ours(kind) => Ok(kinds::resource(*kind)),
         What::Bundles => Ok(bundles::resource()),
         What::Secret(_) => Ok(kinds::resource(Kind::Secret)),
+        What::Config(_) => Ok(kinds::resource(Kind::Config)),
         What::Target(kind) => look_up(client, kind).await,
         What::Review(_) => Err(Trouble::Missing),
     }

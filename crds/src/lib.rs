@@ -61,6 +61,6 @@ pub use problem::{Code, Mark, Problem, Remark};
 pub use report::Origin;
 pub use resolve::{Address, Resolve, Wanted};
 pub use status::{
-    AudienceRefused, Condition, ConditionStatus, ConditionType, Draft, Reason, ShownToken, Standing,
-    TriggerTokens,
+    AudienceRefused, Condition, ConditionStatus, ConditionType, Configured, Draft, Reason, ShownToken,
+    Standing, TriggerTokens,
 };

@@ -2,7 +2,7 @@
 
 use http::Uri;
 use millrace_event::{BROKER_AUDIENCE, ObjectName};
-use millrace_model::{Authorities, NoSecret, Reference, Unresolved};
+use millrace_model::{Authorities, ConfigLack, NoSecret, Reference, Unresolved};
 
 use crate::document::destination::is_broker;
 use crate::document::kafka_sink::is_kafka_sink;
@@ -51,6 +51,12 @@ pub trait Resolve {
 
     /// The ServiceAccount whose tokens deliveries of that namespace may show; `None`: they show none.
     fn account(&self, _namespace: &str) -> Option<ObjectName> {
+        None
+    }
+
+    /// What is the matter with a ConfigMap that a Broker names and that is not among the documents; `None`:
+    /// it does not matter, and the channel is on the local disk.
+    fn config(&self, _config: &ObjectName) -> Option<ConfigLack> {
         None
     }
 
@@ -121,6 +127,10 @@ pub(crate) struct SomeCluster;
 impl Resolve for SomeCluster {
     fn address(&self, _: &Wanted) -> Result<Address, Unresolved> {
         Err(Unresolved::Pending)
+    }
+
+    fn config(&self, _: &ObjectName) -> Option<ConfigLack> {
+        Some(ConfigLack::Pending)
     }
 
     fn secret(&self, _: &ObjectName, _: &str) -> Result<Box<[u8]>, NoSecret> {

@@ -137,3 +137,43 @@ fn filters_deeper_than_a_schema_are_judged_to_their_end() {
         );
     }
 }
+
+#[test]
+fn where_a_broker_keeps_its_channel_is_judged_as_a_cluster_would() {
+    let broker = |namespace: &str| {
+        format!(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b, namespace: shop}}\n\
+             spec: {{config: {{apiVersion: v1, kind: ConfigMap, name: c, namespace: {namespace}}}}}\n---\n"
+        )
+    };
+    let config = |data: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c, namespace: shop}}\ndata: {data}\n")
+    };
+    let elsewhere = judged(&broker("knative-eventing"));
+    assert_eq!(
+        elsewhere
+            .remarks
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "mesh.yaml:4:16: spec.config: the ConfigMap knative-eventing/c is in another namespace: it is not read, and the \
+             channel is on the local disk"
+        ]
+    );
+    // It may be in the cluster.
+    let alone = judged(&broker("shop"));
+    assert!(alone.remarks.is_empty() && alone.problems.is_empty(), "{alone:?}");
+    let right = config("{backend: jetstream, servers: 'nats://a:4222'}");
+    let right = judged(&format!("{}{right}", broker("shop")));
+    assert!(right.problems.is_empty(), "{right:?}");
+    let mesh = right.mesh.expect("valid");
+    assert!(
+        mesh.brokers
+            .values()
+            .all(|broker| broker.backend.as_str() == "jetstream")
+    );
+    let wrong = judged(&format!("{}{}", broker("shop"), config("{backend: nats}")));
+    assert_eq!(wrong.problems.len(), 1, "{wrong:?}");
+    assert_eq!(wrong.problems[0].path, "data.backend");
+}

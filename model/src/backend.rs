@@ -1,6 +1,9 @@
 //! Where a Broker's channel is kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use millrace_event::ObjectName;
 
 use crate::{MissingSecret, Secret};
 
@@ -14,6 +17,30 @@ pub enum Backend {
     JetStream(Box<JetStream>),
     /// On Kafka.
     Kafka(Box<KafkaTopics>),
+    /// Nobody knows where, for that reason: it is not opened.
+    Unknown(String),
+}
+
+/// A ConfigMap that a Broker of a cluster names, and that says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoConfig {
+    /// The ConfigMap.
+    pub config: ObjectName,
+    /// Why it says nothing.
+    pub why: ConfigLack,
+}
+
+/// Why a ConfigMap says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigLack {
+    /// It has not been looked up yet. Unlike the others, this says nothing about the ConfigMap.
+    Pending,
+    /// There is none of that name.
+    NotFound,
+    /// Millrace may not read it.
+    Forbidden,
+    /// What it says is wrong, for this reason.
+    Invalid(String),
 }
 
 /// A channel on NATS JetStream.
@@ -76,7 +103,7 @@ impl Backend {
     /// Partitions of its log.
     pub fn partitions(&self) -> u32 {
         match self {
-            Self::Embedded | Self::Kafka(_) => 1,
+            Self::Embedded | Self::Kafka(_) | Self::Unknown(_) => 1,
             Self::JetStream(jetstream) => jetstream.partitions,
         }
     }
@@ -87,6 +114,33 @@ impl Backend {
             Self::Embedded => "embedded",
             Self::JetStream(_) => "jetstream",
             Self::Kafka(_) => "kafka",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    /// Why the channel cannot be opened, for people: nobody knows where it is, or the Secret with its login
+    /// is missing.
+    pub fn lack(&self) -> Option<String> {
+        match self {
+            Self::Embedded => None,
+            Self::JetStream(on) => on.missing.as_ref().map(ToString::to_string),
+            Self::Kafka(on) => on.missing.as_ref().map(ToString::to_string),
+            Self::Unknown(why) => Some(why.clone()),
+        }
+    }
+}
+
+impl fmt::Display for NoConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, why } = self;
+        match why {
+            ConfigLack::Pending => write!(f, "the ConfigMap {config} has not been looked up yet"),
+            ConfigLack::NotFound => write!(f, "there is no ConfigMap {config}"),
+            ConfigLack::Forbidden => write!(
+                f,
+                "Millrace may not read the ConfigMap {config}: its ServiceAccount needs a Role with get and watch for it"
+            ),
+            ConfigLack::Invalid(why) => write!(f, "the ConfigMap {config} is invalid: {why}"),
         }
     }
 }

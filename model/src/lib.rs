@@ -25,7 +25,7 @@ pub mod trigger;
 
 pub use auth::{Auth, ClientCertificate, Credentials};
 pub use authorities::Authorities;
-pub use backend::{Backend, DurabilityWanted, JetStream, KafkaTopics};
+pub use backend::{Backend, ConfigLack, DurabilityWanted, JetStream, KafkaTopics, NoConfig};
 pub use broker::{Broker, OnFull, Retention};
 pub use event_policy::EventPolicy;
 pub use kafka::{KafkaCluster, KafkaSink};

@@ -1,5 +1,6 @@
 //! What is: the board on which owners write the state of brokers and lanes, and others read it.
 
+mod channels;
 mod kafka_sinks;
 mod sum;
 
@@ -13,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{BrokerState, KafkaSink, Mesh, Shortage, Source, SourceKey, SourceState, TriggerState};
 
+pub use channels::ChannelStatus;
 pub use kafka_sinks::SinkStatus;
 
 /// The board. Owners attach what they own; readers ask for a copy, which is computed when it is asked for.

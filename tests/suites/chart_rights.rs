@@ -2,13 +2,15 @@
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use millrace_tests::helm::combinations::{COMBINATIONS, TEAM};
 use millrace_tests::helm::{Helm, NAMESPACE, name, of_kind};
 use millrace_tests::kube::access;
-use millrace_tests::{Kube, wait_until};
+use millrace_tests::kube::served::broker;
+use millrace_tests::mesh::Setup;
+use millrace_tests::{Kube, Nats, wait_until};
 use serde_json::{Value, json};
 
 /// Writing is status, Kubernetes Events, questions about rights, the default Broker, and tokens of accounts
@@ -181,6 +183,43 @@ async fn the_account_gets_tokens_of_the_accounts_that_are_named_and_of_no_others
         let given: anyhow::Result<Option<()>> = ask(namespace, name).await;
         ensure!(given?.is_none(), "a token of {namespace}/{name} is given");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_account_reads_the_config_of_a_channel_that_is_named_and_no_other() -> anyhow::Result<()> {
+    let (Some(helm), Some(kube), Some(nats)) = (Helm::alone()?, Kube::start().await?, Nats::start().await?)
+    else {
+        return Ok(());
+    };
+    kube.define_kinds().await?;
+    let client = account(&helm, &kube, &[r#"rbac.channelConfigs=["team-a/on-nats"]"#]).await?;
+    let config = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": TEAM},
+            "data": {"backend": "jetstream", "servers": nats.url()},
+        })
+    };
+    let on = |name: &str| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name});
+        let mut broker = broker(name, json!({"config": config}));
+        broker["metadata"]["namespace"] = json!(TEAM);
+        broker
+    };
+    for one in [config("on-nats"), config("other"), on("on-nats"), on("other")] {
+        kube.apply(&one).await?;
+    }
+    let account = kube.kubeconfig_of(NAMESPACE, "millrace").await?;
+    let _mesh = Setup::new("")?.cluster(&account).start().await?;
+    kube.until(&on("on-nats"), "Ready", "True").await?;
+    let said = kube.until(&on("other"), "Ready", "False ConfigForbidden").await?;
+    let command = "kubectl -n team-a create role millrace-config-other";
+    ensure!(said["status"].to_string().contains(command), "{said}");
+    let configs: Api<ConfigMap> = Api::namespaced(client, TEAM);
+    ensure!(
+        configs.list(&ListParams::default()).await.is_err(),
+        "all can be listed"
+    );
     Ok(())
 }
 

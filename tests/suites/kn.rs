@@ -176,6 +176,11 @@ async fn brokers_are_created_described_listed_updated_and_deleted() -> anyhow::R
     kube.create(&bare).await?;
     // kn broker create rich --class Millrace --broker-config cm:settings --dl-sink svc:dead --retry 3 …
     kube.apply(&service("dead", &[80])).await?;
+    let settings = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop"},
+        "data": {"channel-template-spec": "apiVersion: messaging.knative.dev/v1\nkind: InMemoryChannel\n"},
+    });
+    kube.apply(&settings).await?;
     let mut rich = head(EVENTING, "Broker", "rich");
     rich["metadata"]["annotations"] = json!({CLASS: "Millrace"});
     rich["spec"] = json!({

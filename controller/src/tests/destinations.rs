@@ -36,7 +36,7 @@ fn a_service_is_resolved_lost_and_found_again() {
 fn a_kind_that_may_not_be_listed_everywhere_is_watched_where_it_is_referred_to() {
     let mut world = World::with(vec![broker("shop/b", None)], vec![to_service("shop/t")]);
     let kind = service_kind();
-    let references = needs(&world.objects, &world.options).references();
+    let references = needs(&world.objects, &world.configs, &world.options).references();
     assert_eq!(references, [reference("v1", "Service", "shop/ship")].into());
     let scopes = |world: &mut World| -> BTreeSet<Option<String>> {
         let places = world.targets.want(&references, false).into_iter();
@@ -173,7 +173,12 @@ fn references_lead_to_no_other_namespace_if_the_operator_says_so() {
     );
     world.apply();
     assert_eq!(world.ready(Kind::Trigger, "shop/away"), "Ready=True Ready");
-    assert_eq!(needs(&world.objects, &world.options).addresses.len(), 1);
+    assert_eq!(
+        needs(&world.objects, &world.configs, &world.options)
+            .addresses
+            .len(),
+        1
+    );
     world.options.same_namespace = true;
     world.apply();
     for name in ["shop/away", "shop/service"] {
@@ -182,7 +187,9 @@ fn references_lead_to_no_other_namespace_if_the_operator_says_so() {
     }
     assert_eq!(world.ready(Kind::Trigger, "shop/home"), "Ready=True Ready");
     assert!(
-        needs(&world.objects, &world.options).addresses.is_empty(),
+        needs(&world.objects, &world.configs, &world.options)
+            .addresses
+            .is_empty(),
         "nor is it watched"
     );
 }

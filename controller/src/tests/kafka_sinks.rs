@@ -97,7 +97,11 @@ fn a_trigger_with_a_sink_resolves_without_a_watch_of_targets() {
         .objects
         .see(Kind::KafkaSink, None, News::Listed(vec![sink("a:9092")]));
     assert_eq!(resolved(&world), "SubscriberResolved=True Resolved");
-    assert!(needs(&world.objects, &world.options).addresses.is_empty());
+    assert!(
+        needs(&world.objects, &world.configs, &world.options)
+            .addresses
+            .is_empty()
+    );
     let trigger = world.build().mesh.triggers[&named("shop/t")].clone();
     assert!(matches!(trigger.subscriber, Ok(Target::Kafka(_))), "{trigger:?}");
 }

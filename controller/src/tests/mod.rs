@@ -1,6 +1,7 @@
 //! What becomes of objects as the API gives them: the mesh, and the status of each. Here is the small world
 //! that the tests share.
 
+mod channels;
 mod destinations;
 mod kafka_sinks;
 mod membership;
@@ -15,11 +16,13 @@ use std::sync::Arc;
 use http::Uri;
 use kube::core::DynamicObject;
 use millrace_crds::{Document, Draft, Kind, Wanted};
-use millrace_model::status::SourceStatus;
+use millrace_model::status::{ChannelStatus, SourceStatus};
 use millrace_model::{ObjectName, Reference, SourceKey, SourceKind, SourceState, Target, Unresolved};
 use serde_json::{Value, json};
 
 use crate::build::{Built, build, injected, needs};
+use crate::channels::Channels;
+use crate::configs::Configs;
 use crate::index::Index;
 use crate::kept::Kept;
 use crate::lanes::Lanes;
@@ -45,6 +48,8 @@ struct World {
     reviews: Reviews,
     running: Running,
     sinks: Sinks,
+    configs: Configs,
+    channels: Channels,
     lanes: Lanes,
     kept: Addresses,
     options: Options,
@@ -61,6 +66,8 @@ impl World {
             reviews: Reviews::new(),
             running: Running::default(),
             sinks: Sinks::default(),
+            configs: Configs::default(),
+            channels: Channels::default(),
             lanes: Lanes::default(),
             kept: Addresses::new(),
             options: Options {
@@ -92,17 +99,34 @@ impl World {
             objects: &self.objects,
             targets: &self.targets,
             secrets: &self.secrets,
+            configs: &self.configs,
             kept: &self.kept,
             options: &self.options,
         };
-        let readable = self.readable.iter();
-        build(&self.objects, readable, &resolver, &self.options, &self.reviews)
+        let beside = self.readable.iter().chain(self.configs.documents());
+        build(&self.objects, beside, &resolver, &self.options, &self.reviews)
     }
 
     /// The mesh is in effect.
     fn apply(&mut self) {
         let built = self.build();
         self.applied = built.in_effect(&built.mesh);
+        self.open(None, None);
+    }
+
+    /// The channels of all Brokers are open where they are to be, but for that.
+    fn open(&mut self, fault: Option<&str>, refused: Option<&str>) {
+        let brokers = self.build().mesh.brokers.into_iter();
+        let stand = brokers.map(|(name, broker)| {
+            let status = ChannelStatus {
+                broker,
+                durability: Some(("synced", "it is on the disk")),
+                fault: fault.map(str::to_owned),
+                refused: refused.map(str::to_owned),
+            };
+            (name, status)
+        });
+        self.channels.observe(stand.collect());
     }
 
     /// A source is in that state.
@@ -136,6 +160,7 @@ impl World {
             reviews: &self.reviews,
             running: &self.running,
             sinks: &self.sinks,
+            channels: &self.channels,
             lanes: &self.lanes,
             applied: &self.applied,
             delay: "",

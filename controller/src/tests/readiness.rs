@@ -15,6 +15,7 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
         world.conditions(Kind::Broker, "shop/b"),
         [
             "Addressable=True Addressed",
+            "ChannelReady=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
             "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
             "EventPoliciesReady=True NotAsked nobody has to say who they are, so that policies decide nothing (--access)",
             "IngressReady=Unknown DataPlaneNotUpdated the mesh in effect does not have this generation of Broker shop/b yet",
@@ -26,6 +27,7 @@ fn ready_is_unknown_until_the_mesh_with_this_generation_is_in_effect() {
         world.conditions(Kind::Broker, "shop/b"),
         [
             "Addressable=True Addressed",
+            "ChannelReady=True Embedded synced: it is on the disk",
             "DeadLetterSinkResolved=True DeadLetterSinkNotConfigured",
             "EventPoliciesReady=True NotAsked nobody has to say who they are, so that policies decide nothing (--access)",
             "IngressReady=True EventsAccepted",
@@ -211,7 +213,7 @@ fn a_status_says_the_same_whatever_its_times_and_the_fields_of_others_are() {
         .filter_map(|one| one["lastTransitionTime"].as_str())
         .collect();
     let (kept, now) = ("2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z");
-    assert_eq!(times, [kept, kept, kept, now, now]);
+    assert_eq!(times, [kept, now, kept, kept, now, now]);
     let mut more = written.clone();
     more["deadLetterSinkUri"] = json!("http://d/");
     assert!(

@@ -6,8 +6,8 @@ use http::Uri;
 use millrace_event::ObjectName;
 use millrace_model::auth::AccountToken;
 use millrace_model::{
-    Auth, Backend, Credentials, JetStream, KafkaSink, KafkaTopics, MissingSecret, NoSecret, NoTarget,
-    OtherAddresses, Reference, Secret, Target, Unresolved,
+    Auth, Backend, ConfigLack, Credentials, JetStream, KafkaSink, KafkaTopics, MissingSecret, NoConfig,
+    NoSecret, NoTarget, OtherAddresses, Reference, Secret, Target, Unresolved,
 };
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::document::secret::SecretRef;
 use crate::document::{Content, Document};
 use crate::problem::shown;
 use crate::resolve::{Resolve, Wanted};
-use crate::status::{AudienceRefused, ShownToken};
+use crate::status::{AudienceRefused, Configured, ShownToken};
 
 /// The documents by name, and who knows the rest.
 pub(super) struct Lookup<'a> {
@@ -118,25 +118,47 @@ impl<'a> Lookup<'a> {
         Err(NoTarget::Unresolved(reference.clone(), why))
     }
 
-    /// Where a Broker's channel is kept, with the entries of its Secret. What is not there is not asked for:
-    /// a login is in one Secret with all that it needs, or there is none.
-    pub(super) fn backend(&self, config: Option<&ConfigRef>) -> Backend {
-        let found = config.and_then(|config| self.configs.get(&config.name));
-        let Some(Some(Content::Config(read))) = found.map(|found| &found.content) else {
-            return Backend::Embedded;
+    /// Where a Broker's channel is kept, with the entries of its Secret, and what comes of its `config`. What
+    /// is not there of the Secret is not asked for: a login is in one Secret with all that it needs, or there
+    /// is none.
+    pub(super) fn backend(&self, config: Option<&Result<ConfigRef, String>>) -> (Backend, Configured) {
+        let name = match config {
+            None => return Default::default(),
+            Some(Err(why)) => return (Backend::Embedded, Configured::Ignored(why.clone())),
+            Some(Ok(config)) => &config.name,
         };
+        let lacking = |why| {
+            let config = name.clone();
+            let lack = NoConfig { config, why };
+            (Backend::Unknown(lack.to_string()), Configured::NoConfig(lack))
+        };
+        let Some(found) = self.configs.get(name) else {
+            return self.resolve.config(name).map(lacking).unwrap_or_default();
+        };
+        let Some(Content::Config(read)) = &found.content else {
+            let problem = found.problems.first().map(ToString::to_string);
+            return lacking(ConfigLack::Invalid(problem.unwrap_or_default()));
+        };
+        if read.backend.is_embedded() {
+            let why = format!(
+                "the ConfigMap {name} is for Knative's own brokers: it is ignored, and the channel is on the local disk"
+            );
+            return (Backend::Embedded, Configured::Ignored(why));
+        }
         let mut backend = read.backend.clone();
-        let Some(secret) = &read.secret else {
-            return backend;
-        };
-        match &mut backend {
-            Backend::Embedded => {}
+        let missing = read.secret.as_ref().and_then(|secret| match &mut backend {
             Backend::JetStream(on) => {
                 (on.secrets, on.missing) = self.entries(secret, &JetStream::SECRETS);
+                on.missing.clone()
             }
-            Backend::Kafka(on) => (on.secrets, on.missing) = self.entries(secret, &KafkaTopics::SECRETS),
-        }
-        backend
+            Backend::Kafka(on) => {
+                (on.secrets, on.missing) = self.entries(secret, &KafkaTopics::SECRETS);
+                on.missing.clone()
+            }
+            Backend::Embedded | Backend::Unknown(_) => None,
+        });
+        let configured = missing.map_or(Configured::AsWritten, Configured::NoSecret);
+        (backend, configured)
     }
 
     /// Those of the entries that a Secret has, and what is wrong with it.

@@ -73,9 +73,10 @@ pub fn assemble<'a>(documents: impl IntoIterator<Item = &'a Document>, resolve: 
 
 impl Assembled {
     fn broker(&mut self, document: &Document, read: &BrokerDocument, lookup: &Lookup<'_>) -> Standing {
+        let (backend, configured) = lookup.backend(read.config.as_ref());
         let broker = Broker {
             uid: document.uid.clone(),
-            backend: lookup.backend(read.config.as_ref()),
+            backend,
             ..read.broker.clone()
         };
         self.mesh
@@ -89,6 +90,7 @@ impl Assembled {
             dead_letter: sink.as_ref().map(Proven::target),
             dead_letter_token: sink.map(|sink| sink.token).unwrap_or_default(),
             policies: Vec::new(),
+            configured,
         }
     }
 

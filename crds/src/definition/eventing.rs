@@ -20,7 +20,8 @@ const DEAD_LETTERS: [&str; 3] = [
 
 /// `Broker`.
 pub(super) fn broker() -> Definition {
-    let config = "Settings of Brokers of other classes. Millrace ignores it.";
+    let config = "The ConfigMap of the same namespace that says where the channel is kept, on NATS JetStream or Kafka. \
+                  Without one, and if it is another's, the channel is on the local disk. It cannot change.";
     let spec = vec![
         optional("config", reference(config, "spec.config")),
         optional(

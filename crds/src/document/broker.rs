@@ -7,7 +7,7 @@ use millrace_model::{Backend, Broker, OnFull, Retention, quantity};
 
 use super::auth::{self, AuthRef};
 use super::delivery::{DeliverySpec, choose, parse_short_period};
-use super::metadata::Metadata;
+use super::metadata::{Metadata, subdomain};
 use crate::field::{Field, Object};
 use crate::problem::{Code, Mark};
 use crate::report::{Origin, Report};
@@ -32,8 +32,8 @@ pub(crate) struct BrokerDocument {
     pub(crate) dead_letter_auth: Option<AuthRef>,
     /// Its labels, by which policies select it.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The ConfigMap that says where its channel is kept.
-    pub(crate) config: Option<ConfigRef>,
+    /// The ConfigMap that says where its channel is kept; or why what it names is not Millrace's.
+    pub(crate) config: Option<Result<ConfigRef, String>>,
 }
 
 /// `spec.config`.
@@ -106,33 +106,46 @@ fn spec(
     document: &mut Object<'_>,
     namespace: &str,
     report: &mut Report,
-) -> (DeliverySpec, Option<ConfigRef>) {
+) -> (DeliverySpec, Option<Result<ConfigRef, String>>) {
     let Some(mut spec) = document.take("spec").and_then(|field| field.object(report)) else {
         return Default::default();
     };
     let field = spec.take("config");
-    let config = field.as_ref().and_then(|field| config(field, namespace, report));
-    if let Some(field) = field.filter(|_| config.is_none()) {
-        let message = "`config` is for brokers of other classes, and is ignored";
-        report.remark(field.node.at, &field.path, message);
+    let config = field.as_ref().map(|field| config(field, namespace, report));
+    if let (Some(field), Some(Err(why))) = (field, &config) {
+        report.remark(field.node.at, &field.path, why);
     }
     let delivery = DeliverySpec::read(&mut spec, namespace, report);
     spec.close(report);
     (delivery, config)
 }
 
-/// The ConfigMap that `config` names in a file; that of another class is its owner's business.
-fn config(field: &Field<'_>, namespace: &str, report: &Report) -> Option<ConfigRef> {
-    if !matches!(report.origin, Origin::File(_)) {
-        return None;
-    }
+/// The ConfigMap that `config` names. In a cluster one of another namespace is never read: whoever may write
+/// a Broker need not be allowed to read what is there.
+///
+/// # Errors
+/// It names something else, which is its owner's business.
+fn config(field: &Field<'_>, namespace: &str, report: &mut Report) -> Result<ConfigRef, String> {
     let text = |name| field.node.get(name).and_then(|node| node.text());
     let is_map = text("apiVersion") == Some("v1") && text("kind") == Some("ConfigMap");
-    let name = text("name").filter(|_| is_map)?;
-    Some(ConfigRef {
-        name: ObjectName::new(text("namespace").unwrap_or(namespace), name),
-        at: field.node.at,
-    })
+    let Some(name) = text("name").filter(|_| is_map) else {
+        return Err("`config` is for brokers of other classes, and is ignored".to_owned());
+    };
+    let home = text("namespace").filter(|home| !home.is_empty());
+    let name = ObjectName::new(home.unwrap_or(namespace), name);
+    if report.origin.is_cluster() {
+        if name.namespace() != namespace {
+            return Err(format!(
+                "the ConfigMap {name} is in another namespace: it is not read, and the channel is on the local disk"
+            ));
+        }
+        if let Some(node) = field.node.get("name") {
+            let path = format!("{}.name", field.path);
+            let _is_told = subdomain(&Field { node, path }, report);
+        }
+    }
+    let at = field.node.at;
+    Ok(ConfigRef { name, at })
 }
 
 fn retention(metadata: &Metadata<'_>, report: &mut Report) -> Retention {

@@ -1,11 +1,11 @@
-//! A ConfigMap that a Broker names: where its channel is kept. Only one that has an entry `backend` is
-//! Millrace's; any other is skipped without a word.
+//! A ConfigMap that a Broker names: where its channel is kept. In files only one that has an entry `backend`
+//! is Millrace's; any other is skipped without a word. In a cluster only those are read that Brokers name.
 
 use millrace_event::ObjectName;
 use millrace_model::{Backend, DurabilityWanted, JetStream, KafkaTopics, quantity};
 
 use super::delivery::choose;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, subdomain};
 use crate::field::{Field, Object};
 use crate::problem::{Code, shown};
 use crate::report::{Origin, Report};
@@ -16,10 +16,18 @@ pub(crate) const MAX_SERVERS: usize = 100;
 /// The least of `max-bytes`, and its part for each partition: some events of the largest size.
 const LEAST_BYTES: u64 = 16 << 20;
 const LEAST_OF_PARTITION: u64 = 4 << 20;
+/// Entries by which ConfigMaps of Knative's own Brokers are known: of those on its channels, as it calls the
+/// entry now and as it did, and of those on Kafka.
+const KNATIVE: [&str; 3] = [
+    "channel-template-spec",
+    "channelTemplateSpec",
+    "bootstrap.servers",
+];
 
 /// What the document says, before its Secret is looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigDocument {
+    /// The local disk where the ConfigMap is one of Knative's own Brokers.
     pub(crate) backend: Backend,
     /// The Secret of the same namespace.
     pub(crate) secret: Option<ObjectName>,
@@ -35,7 +43,7 @@ enum On {
 /// Whether a ConfigMap with that root is Millrace's.
 pub(crate) fn is_ours(root: &Node, origin: &Origin) -> bool {
     let backend = root.get("data").and_then(|data| data.get("backend"));
-    matches!(origin, Origin::File(_)) && backend.is_some()
+    backend.is_some() || *origin == Origin::Cluster
 }
 
 /// Reads the rest of the document. Whether it is valid, the report tells.
@@ -47,20 +55,34 @@ pub(crate) fn read(
 ) -> Option<ConfigDocument> {
     metadata.refuse_unknown(&[], report);
     let _immutable = document.take("immutable");
-    let mut data = document.require("data", report)?.object(report)?;
+    let data = document.require("data", report)?;
+    if is_knatives(data.node) {
+        return Some(ConfigDocument {
+            backend: Backend::Embedded,
+            secret: None,
+        });
+    }
+    let mut data = data.object(report)?;
     let field = data.require("backend", report)?;
     let words = [("jetstream", On::JetStream), ("kafka", On::Kafka)];
     let backend = match choose(&field, field.text(report)?, &words, report)? {
         On::JetStream => jetstream(&mut data, report).map(|on| Backend::JetStream(Box::new(on))),
         On::Kafka => kafka(&mut data, report).map(|on| Backend::Kafka(Box::new(on))),
     };
-    let secret = data.take("auth-secret").and_then(|field| field.text(report));
+    let secret = data
+        .take("auth-secret")
+        .and_then(|field| subdomain(&field, report));
     data.close(report);
     let name = name?;
     Some(ConfigDocument {
         backend: backend?,
         secret: secret.map(|secret| ObjectName::new(name.namespace(), secret)),
     })
+}
+
+/// Whether that is the data of a ConfigMap of Knative's own Brokers. They moved here with their `config`.
+fn is_knatives(data: &Node) -> bool {
+    data.get("backend").is_none() && KNATIVE.iter().any(|entry| data.get(entry).is_some())
 }
 
 fn jetstream(data: &mut Object<'_>, report: &mut Report) -> Option<JetStream> {

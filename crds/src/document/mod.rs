@@ -22,6 +22,7 @@ pub(crate) mod source;
 pub(crate) mod trigger;
 
 use millrace_event::ObjectName;
+use millrace_model::{Backend, JetStream, KafkaTopics};
 use serde_json::Value;
 
 use self::auth::{AuthRef, Word};
@@ -203,7 +204,29 @@ impl Document {
                 let secrets = sink.secrets().into_iter();
                 secrets.filter_map(SecretRef::entry).collect()
             }
-            Some(Content::EventPolicy(_) | Content::Secret(_) | Content::Config(_)) | None => Vec::new(),
+            Some(Content::Config(config)) => {
+                let keys: &[&str] = match config.backend {
+                    Backend::JetStream(_) => &JetStream::SECRETS,
+                    Backend::Kafka(_) => &KafkaTopics::SECRETS,
+                    Backend::Embedded | Backend::Unknown(_) => &[],
+                };
+                let secret = config.secret.iter();
+                secret
+                    .flat_map(|secret| keys.iter().map(move |key| (secret, *key)))
+                    .collect()
+            }
+            Some(Content::EventPolicy(_) | Content::Secret(_)) | None => Vec::new(),
+        }
+    }
+
+    /// The ConfigMap that says where a Broker's channel is kept.
+    pub fn config(&self) -> Option<&ObjectName> {
+        match &self.content {
+            Some(Content::Broker(broker)) => {
+                let config = broker.config.as_ref()?.as_ref().ok()?;
+                Some(&config.name)
+            }
+            _ => None,
         }
     }
 }

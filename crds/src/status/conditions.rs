@@ -3,9 +3,9 @@
 use std::fmt;
 
 use millrace_event::ObjectName;
-use millrace_model::{MissingSecret, NoSecret, NoTarget, Reference, Target, Unresolved};
+use millrace_model::{ConfigLack, MissingSecret, NoSecret, NoTarget, Reference, Target, Unresolved};
 
-use super::{Draft, Standing};
+use super::{Configured, Draft, Standing};
 use crate::document::destination::is_broker;
 use crate::document::kafka_sink::is_kafka_sink;
 use crate::problem::Problem;
@@ -36,6 +36,8 @@ words! {
     ConditionType {
         /// The Broker that a Trigger reads is there and valid.
         BrokerReady,
+        /// The channel of a Broker is kept as its `config` says.
+        ChannelReady,
         /// The dead-letter sink has an address, or there is none.
         DeadLetterSinkResolved,
         /// The policies that are bound to a Broker are ready.
@@ -76,6 +78,12 @@ words! {
         BrokerDoesNotExist,
         /// The Broker that the Trigger reads is invalid.
         BrokerInvalid,
+        /// The ConfigMap that a Broker names does not exist.
+        ConfigNotFound,
+        /// The ConfigMap that a Broker names is invalid.
+        ConfigInvalid,
+        /// Millrace may not read the ConfigMap that a Broker names.
+        ConfigForbidden,
         /// A policy that is bound to the Broker is not ready.
         EventPoliciesNotReady,
         /// Somebody whom a policy names is of a kind that has no name as a sender.
@@ -150,8 +158,10 @@ impl Draft {
             Standing::Broker {
                 dead_letter,
                 policies,
+                configured,
                 ..
             } => with_ready(vec![
+                Condition::of(ConditionType::ChannelReady, no_channel(configured)),
                 dead_letter_sink(dead_letter.as_ref()),
                 Condition::of(ConditionType::EventPoliciesReady, lost_policy(policies)),
             ]),
@@ -263,6 +273,22 @@ fn dead_letter_sink(sink: Option<&Result<Target, NoTarget>>) -> Condition {
 
 fn resolved(ty: ConditionType, target: &Result<Target, NoTarget>) -> Condition {
     Condition::of(ty, target.as_ref().err().map(no_target))
+}
+
+/// Why nobody knows where a Broker's channel is kept, or cannot log in there.
+fn no_channel(configured: &Configured) -> Option<Lack> {
+    let lack = match configured {
+        Configured::AsWritten | Configured::Ignored(_) => return None,
+        Configured::NoSecret(missing) => return Some(no_secret(missing)),
+        Configured::NoConfig(lack) => lack,
+    };
+    let (status, reason) = match lack.why {
+        ConfigLack::Pending => (ConditionStatus::Unknown, Reason::NotResolvedYet),
+        ConfigLack::NotFound => (ConditionStatus::False, Reason::ConfigNotFound),
+        ConfigLack::Forbidden => (ConditionStatus::False, Reason::ConfigForbidden),
+        ConfigLack::Invalid(_) => (ConditionStatus::False, Reason::ConfigInvalid),
+    };
+    Some(Lack(status, reason, lack.to_string()))
 }
 
 /// The first policy of a Broker that is not ready.

@@ -10,7 +10,7 @@ pub use conditions::{Condition, ConditionStatus, ConditionType, Reason};
 
 use millrace_event::ObjectName;
 use millrace_model::auth::AccountToken;
-use millrace_model::{MissingSecret, NoTarget, Target};
+use millrace_model::{MissingSecret, NoConfig, NoTarget, Target};
 
 use crate::document::kinds::Key;
 use crate::problem::Problem;
@@ -63,6 +63,20 @@ pub struct TriggerTokens {
     pub dead_letter: ShownToken,
 }
 
+/// What comes of the `spec.config` of a Broker, which says where its channel is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Configured {
+    /// The channel is kept as it says; or there is none, and the channel is on the local disk.
+    #[default]
+    AsWritten,
+    /// What it names is not Millrace's, for this reason. The channel is on the local disk.
+    Ignored(String),
+    /// The ConfigMap says nothing.
+    NoConfig(NoConfig),
+    /// The Secret with the login is missing.
+    NoSecret(MissingSecret),
+}
+
 /// How a document stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
@@ -76,6 +90,8 @@ pub enum Standing {
         dead_letter_token: ShownToken,
         /// The policies that are bound to it, and whether all whom each names are known.
         policies: Vec<(ObjectName, bool)>,
+        /// What comes of its `spec.config`.
+        configured: Configured,
     },
     /// An EventPolicy.
     EventPolicy {

@@ -37,7 +37,12 @@ pub(crate) fn report(document: &Document, draft: &Draft, mesh: &Mesh) -> Report 
                 .brokers
                 .get(own)
                 .is_none_or(|broker| broker.backend.is_embedded());
-            if let Some(config) = read.config.as_ref().filter(|_| is_embedded) {
+            if let Some(config) = read
+                .config
+                .as_ref()
+                .and_then(|config| config.as_ref().ok())
+                .filter(|_| is_embedded)
+            {
                 let message = format!(
                     "the Broker is kept on the local disk: no ConfigMap {} of these documents has a `backend`",
                     config.name

@@ -17,6 +17,7 @@ use millrace_event::{Clock, ObjectName};
 use millrace_model::auth::AccountToken;
 use millrace_model::{Mesh, StatusBoard};
 
+use super::channels::ChannelsSeen;
 use super::node::Node;
 use crate::cli::exit::Exit;
 use crate::role::config::RoleConfig;
@@ -52,6 +53,7 @@ struct Cluster {
     controller: Controller,
     owned: Ownership,
     board: Arc<StatusBoard>,
+    channels: ChannelsSeen,
     /// When lanes were looked at.
     looked: Option<Instant>,
 }
@@ -93,6 +95,7 @@ pub(crate) async fn run(
     let origin = Cluster {
         owned: node.owned(),
         board: node.board(),
+        channels: node.channels(),
         looked: None,
         controller: Controller::start(connection, options, metrics).await,
     };
@@ -169,11 +172,15 @@ impl Origin for Cluster {
     }
 
     async fn follow(&mut self, running: &mut impl Live) {
-        self.controller.took(Ok(running.current()));
+        let mesh = running.current();
+        let channels = self.channels.of(&mesh);
+        self.controller.took(Ok(mesh), channels);
         self.forget().await;
         loop {
             let Ok(mesh) = tokio::time::timeout(LOOK, self.controller.next()).await else {
-                self.controller.see_effect(running.current());
+                let mesh = running.current();
+                let channels = self.channels.of(&mesh);
+                self.controller.see_effect(mesh, channels);
                 self.controller.see_doors();
                 self.forget().await;
                 self.look(&running.current());
@@ -189,7 +196,8 @@ impl Origin for Cluster {
                     "the objects cannot be served for now, and are tried again; the mesh that ran goes on running"
                 );
             }
-            self.controller.took(outcome);
+            let channels = self.channels.of(&running.current());
+            self.controller.took(outcome, channels);
             let revision = running.current().revision;
             running.told().send_replace(ReloadState { revision, at, error });
             self.forget().await;

@@ -15,6 +15,9 @@ use millrace_trigger_dispatcher::{Applied, Release};
 use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, watch};
 
+use super::backends::Refused;
+#[cfg(feature = "kubernetes")]
+use super::channels::ChannelsSeen;
 use super::open::options_of_gone;
 
 /// What a change of the mesh goes through.
@@ -25,6 +28,8 @@ pub(crate) struct Effect {
     pub(super) store: Arc<Store>,
     pub(super) logs: Logs,
     pub(super) owned: Ownership,
+    /// Brokers that are not where their documents say.
+    pub(super) refused: Refused,
     /// The Brokers on servers.
     #[cfg(any(feature = "jetstream", feature = "kafka"))]
     remote: super::remote::Remote,
@@ -92,6 +97,7 @@ impl Effect {
             store: Arc::new(parts.store),
             logs: parts.logs,
             owned: parts.owned,
+            refused: Refused::default(),
             desired: parts.desired,
             applied: parts.applied,
             release: parts.release,
@@ -115,6 +121,15 @@ impl Effect {
         self.admitted.lock().borrow().clone()
     }
 
+    /// Where it is looked up how channels stand.
+    #[cfg(feature = "kubernetes")]
+    pub(super) fn channels(&self) -> ChannelsSeen {
+        ChannelsSeen {
+            logs: self.logs.clone(),
+            refused: self.refused.clone(),
+        }
+    }
+
     /// The partitions that this process owns.
     #[cfg(feature = "kubernetes")]
     pub(super) fn owned(&self) -> Ownership {
@@ -127,10 +142,19 @@ impl Effect {
     pub(crate) async fn take(&self, mesh: Mesh) -> anyhow::Result<Arc<Mesh>> {
         let _one = self.changing.lock().await;
         let before = self.desired.borrow().clone();
+        let mesh = match self.each_alone {
+            true => self.settle_backends(mesh)?,
+            false => mesh,
+        };
         let mesh = Arc::new(mesh.succeeding(&before));
         if mesh.revision == before.revision {
             self.has_begun.store(true, Ordering::Relaxed);
             return Ok(self.current());
+        }
+        // One that was deleted and made anew may be on servers no longer, and its name has one channel.
+        #[cfg(any(feature = "jetstream", feature = "kafka"))]
+        if self.each_alone {
+            self.remote.let_go(&mesh).await;
         }
         self.open_channels(&mesh).await?;
         // Before anything is delivered that relies on it.

@@ -3,8 +3,12 @@
 //! [`node`] wires the parts, [`effect`] brings a mesh into effect in the order that loses nothing, once
 //! `open` has opened its channels, [`keeper`] gives back the folders of Brokers that are gone, [`watch`]
 //! informs observers; the rest is what every [`role`] is made of. `remote` keeps the Brokers whose channels
-//! are on servers, and `cluster` takes the documents from Kubernetes.
+//! are on servers, and `backends` has each stay where it is. `cluster` takes the documents from Kubernetes,
+//! and `channels` tells it how channels stand.
 
+mod backends;
+#[cfg(feature = "kubernetes")]
+mod channels;
 #[cfg(feature = "kubernetes")]
 pub(crate) mod cluster;
 mod effect;

@@ -23,6 +23,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "kubernetes")]
+use super::channels::ChannelsSeen;
 use super::effect::{self, Effect};
 use super::keeper::{self, Asks, Keeper};
 use super::watch;
@@ -166,6 +168,11 @@ impl Node {
     /// Asks that cluster for the tokens of its ServiceAccounts that deliveries show.
     pub(super) fn ask_cluster(&self, cluster: Arc<dyn AccountTokens>) {
         self.front.connector.ask_cluster(cluster);
+    }
+
+    /// Where it is looked up how channels stand.
+    pub(super) fn channels(&self) -> ChannelsSeen {
+        self.effect.channels()
     }
 
     /// The partitions that this process owns.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use millrace_channel::Channel;
 use millrace_channel::embedded::{ChannelOptions, Embedded, OpenError};
 use millrace_event::ObjectName;
-use millrace_model::{Backend, Broker, Mesh, OnFull, Retention};
+use millrace_model::{Broker, Mesh, OnFull, Retention};
 
 use super::effect::Effect;
 
@@ -21,7 +21,9 @@ impl Effect {
     /// unless each stands alone. One of no document that cannot be opened holds nothing up.
     pub(super) async fn open_channels(&self, mesh: &Mesh) -> anyhow::Result<()> {
         let is_open = |name: &ObjectName| self.logs.has(name);
-        self.check_backends(mesh)?;
+        if !self.each_alone {
+            self.check_backends(mesh)?;
+        }
         let all = mesh
             .brokers
             .values()
@@ -58,50 +60,6 @@ impl Effect {
             let changed = self.store.channel(&broker, options).await;
             let channel = changed.with_context(|| unopened(&broker))?;
             self.make_known([(broker, channel)]);
-        }
-        Ok(())
-    }
-
-    /// A Broker stays where its channel is, on the local disk or on servers: what its Triggers are owed would
-    /// be left behind.
-    fn check_backends(&self, mesh: &Mesh) -> anyhow::Result<()> {
-        let (before, on_disk) = (self.desired.borrow().clone(), self.store.brokers()?);
-        for broker in mesh.brokers.values() {
-            let (name, backend) = (&broker.name, broker.backend.as_str());
-            let is_there = match broker.backend {
-                Backend::Embedded => true,
-                Backend::JetStream(_) => cfg!(feature = "jetstream"),
-                Backend::Kafka(_) => cfg!(feature = "kafka"),
-            };
-            if !is_there {
-                anyhow::bail!(
-                    "the broker {name} is on {backend}, which this build has not (feature `{backend}`)"
-                );
-            }
-            let has = before.brokers.get(name).map(|before| &before.backend);
-            if let Some(has) = has
-                && has.as_str() == backend
-                && has.partitions() != broker.backend.partitions()
-            {
-                anyhow::bail!(
-                    "the broker {name} has {} partition(s), and its config says {}: the number cannot be changed, \
-                     since it decides in which partition each key has its events. Give the new broker another \
-                     name",
-                    has.partitions(),
-                    broker.backend.partitions()
-                );
-            }
-            let there = match has {
-                Some(Backend::JetStream(_)) if backend != "jetstream" => "on NATS servers",
-                Some(Backend::Kafka(_)) if backend != "kafka" => "on Kafka",
-                _ if !broker.backend.is_embedded() && on_disk.contains(name) => "on the local disk",
-                _ => continue,
-            };
-            anyhow::bail!(
-                "the broker {name} is kept {there}, and its config says `{backend}`: its events would be left \
-                 behind. Give the new one another name, or remove the old one from the documents first (one on \
-                 the disk is then forgotten by `millrace brokers forget {name}`)"
-            );
         }
         Ok(())
     }

@@ -96,6 +96,7 @@ pub const COMBINATIONS: [(&str, &[&str]); 19] = [
         "secrets of further namespaces",
         &[
             r#"rbac.secretNamespaces=["team-a"]"#,
+            r#"rbac.channelConfigs=["team-a/on-nats"]"#,
             r#"rbac.extraRules=[{"apiGroups":[""],"resources":["pods"],"verbs":["get","list","watch"]}]"#,
         ],
     ),

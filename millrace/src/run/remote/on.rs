@@ -70,6 +70,7 @@ impl On {
                     options.map(|options| Self::Kafka(Box::new(options))),
                 )
             }
+            Backend::Unknown(why) => return Some(Self::Nowhere(why.clone())),
             // What this build has not is refused before.
             _ => return None,
         };
