@@ -65,9 +65,11 @@ pub(super) fn run(mut programs: Vec<Program>, order: &Order<'_>, count: &mut Cou
     programs.sort_by_key(|program| rank(&program.name));
     let waiting = Mutex::new(VecDeque::from(programs));
     let ended = Mutex::new((count, Vec::new()));
+    // A function, so that the lock is released before the program runs.
+    let next = || locked(&waiting).pop_front();
     std::thread::scope(|scope| {
         let work = || -> anyhow::Result<()> {
-            while let Some(program) = locked(&waiting).pop_front() {
+            while let Some(program) = next() {
                 let outcome = one(&program, order)?;
                 let mut ended = locked(&ended);
                 show(&program.name, &outcome);
@@ -167,6 +169,22 @@ mod tests {
         let mut all = Count::default();
         (0..5).for_each(|_| all.add(said));
         assert_eq!(count, all);
+    }
+
+    #[test]
+    fn as_many_run_at_a_time_as_are_ordered() {
+        let folders = tempfile::tempdir().expect("a folder");
+        let programs = ["a", "b"].map(|name| program(folders.path(), name, "", 0));
+        // Each ends well only when it has seen the other at work.
+        let order = Order {
+            at_once: 2,
+            args: &[
+                "-c",
+                "touch here; for try in $(seq 600); do [ -e ../a/here ] && [ -e ../b/here ] && exit 0; sleep 0.1; done; exit 1",
+            ],
+            variables: &[],
+        };
+        run(programs.to_vec(), &order, &mut Count::default()).expect("each has seen the other");
     }
 
     #[test]
