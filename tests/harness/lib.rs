@@ -38,6 +38,7 @@ pub mod issuer;
 pub mod kafka;
 #[cfg(feature = "servers")]
 pub mod kube;
+#[cfg(feature = "servers")]
 pub mod limited;
 pub mod mesh;
 pub mod name_server;

@@ -147,6 +147,11 @@ fn checks(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {
             "--no-default-features",
         ]),
     )?;
+    // By itself: with the workspace the harness has features that it has not here.
+    steps.command(
+        "build of the benchmark",
+        cargo(root).args(["check", "--quiet", "--package", "xtask-bench"]),
+    )?;
     steps.command(
         "documentation",
         cargo(root)
