@@ -1,9 +1,10 @@
 //! The HTTP ingress: `POST /{namespace}/{broker}` takes an event or a batch, 202 says that it is durable.
 //!
-//! The files follow a request: which broker its path names (`route`), what OPTIONS answers (`handshake`),
-//! and how a refusal is told (`refuse`); this one leads it through. Who calls is known by
-//! [`millrace_access`].
+//! `config` says how it listens. The other files follow a request: which broker its path names (`route`),
+//! what OPTIONS answers (`handshake`), and how a refusal is told (`refuse`); this one leads it through. Who
+//! calls is known by [`millrace_access`].
 
+mod config;
 mod handshake;
 mod refuse;
 mod route;
@@ -23,40 +24,16 @@ use millrace_channel::Class;
 use millrace_event::{Event, http as binding};
 use millrace_model::event_policy::Ruling;
 use millrace_serve::{
-    Address, BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard,
-    empty, framing, serve,
+    BodyBudget, Drained, Hosts, Listener, ListenerMetrics, Mount, Problem, ServeOptions, discard, empty,
+    framing, serve,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::config::{HostRule, IngressConfig};
 use crate::admission::Admission;
 use crate::doors::Door;
 use crate::policies::Left;
 use crate::turned_away::Away;
-
-/// How the ingress listens. Inert data; the sizes of events and batches are [`crate::Limits`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IngressConfig {
-    /// The hosts under which it may be called.
-    pub hosts: HostRule,
-    /// The bounds of connections and headers.
-    pub serve: ServeOptions,
-    /// How long a whole body may take to arrive; then 408. 30 s.
-    pub body_timeout: Duration,
-}
-
-/// The hosts under which the ingress may be called. Whatever the rule, every request must name one valid
-/// host.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum HostRule {
-    /// Any host. Producers of a mesh call it by whatever name its operator gave it.
-    #[default]
-    Any,
-    /// Its own address, `localhost` and these names.
-    Named(Vec<String>),
-    /// As `Named`, and `*.localhost` and `host.docker.internal`: for a laptop, where web pages run beside
-    /// it.
-    Laptop(Vec<String>),
-}
 
 /// The ingress, bound to its addresses. Clients may connect from now on; [`Ingress::run`] serves them.
 ///
@@ -129,31 +106,6 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 impl From<Problem> for NotTaken {
     fn from(problem: Problem) -> Self {
         Self::Otherwise(problem)
-    }
-}
-
-// === impl IngressConfig ===
-
-impl Default for IngressConfig {
-    /// The configuration that Millrace ships.
-    fn default() -> Self {
-        Self {
-            hosts: HostRule::Any,
-            serve: ServeOptions::default(),
-            body_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-// === impl HostRule ===
-
-impl HostRule {
-    fn at(&self, own: &[Address]) -> Hosts {
-        match self {
-            Self::Any => Hosts::any(),
-            Self::Named(names) => Hosts::own(own, names),
-            Self::Laptop(names) => Hosts::own(own, names).with_local_names(),
-        }
     }
 }
 

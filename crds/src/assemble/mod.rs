@@ -6,9 +6,11 @@
 //! is not in the mesh, and its draft says why. Nothing is read or asked for but what [`Resolve`] answers, so
 //! equal documents and equal answers make an equal mesh.
 //!
-//! [`lookup`] finds what a document refers to, among the documents or with [`Resolve`].
+//! [`lookup`] finds what a document refers to, among the documents or with [`Resolve`]; [`relative`] joins a
+//! URL to the address that was found.
 
 mod lookup;
+mod relative;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

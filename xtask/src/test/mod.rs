@@ -8,6 +8,7 @@ mod programs;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use self::pool::Order;
 use self::programs::Kind;
@@ -17,38 +18,29 @@ use crate::{fuzz, peers, tidy, tree};
 /// How long each fuzz target runs with `--long`.
 const FUZZ_SECONDS: u32 = 120;
 
-/// What makes a test take its long form.
-const LONG: &[(&str, &str)] = &[("MILLRACE_LONG", "1")];
 const UNIT: Order<'_> = Order {
     at_once: 2,
     args: &["--quiet"],
     variables: &[],
-};
-const UNIT_LONG: Order<'_> = Order {
-    variables: LONG,
-    ..UNIT
+    longest: Duration::from_secs(15 * 60),
 };
 /// Within a suite a few tests run at a time, because each starts servers.
 const SUITES: Order<'_> = Order {
-    at_once: 2,
     args: &["--test-threads", "4"],
-    variables: &[],
-};
-const SUITES_LONG: Order<'_> = Order {
-    variables: LONG,
-    ..SUITES
+    ..UNIT
 };
 const MANY_TRIGGERS: Order<'_> = Order {
     at_once: 1,
     args: &["--nocapture", "--quiet"],
-    variables: LONG,
+    ..UNIT
 };
 /// Their tests are ignored elsewhere. One at a time, because each is a whole cluster; what they measure is
 /// shown.
 const NODE: Order<'_> = Order {
     at_once: 1,
     args: &["--ignored", "--nocapture", "--test-threads", "1", "--quiet"],
-    variables: &[],
+    longest: Duration::from_secs(30 * 60),
+    ..UNIT
 };
 
 /// What shows faults without running a test: for the moment before a commit. Stops at the first fault.
@@ -98,8 +90,8 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
             "kafka_sink",
         ]),
     )?;
-    let suites = if long { &SUITES_LONG } else { &SUITES };
-    steps.counted("suites", |count| pool::run(of(Kind::Suite), suites, count))?;
+    let suites = if long { in_long_form(SUITES) } else { SUITES };
+    steps.counted("suites", |count| pool::run(of(Kind::Suite), &suites, count))?;
     if long {
         steps.counted("a real node", |count| pool::run(of(Kind::Node), &NODE, count))?;
         let named = |name| {
@@ -111,15 +103,28 @@ pub(crate) fn run(long: bool) -> anyhow::Result<()> {
         };
         // Once more and alone: what it measures is shown.
         steps.counted("2 000 Triggers", |count| {
-            pool::run(named("tests/kubernetes_scale"), &MANY_TRIGGERS, count)
+            pool::run(
+                named("tests/kubernetes_scale"),
+                &in_long_form(MANY_TRIGGERS),
+                count,
+            )
         })?;
         steps.counted("schedules", |count| {
-            pool::run(named("trigger-dispatcher/schedules"), &UNIT_LONG, count)
+            pool::run(named("trigger-dispatcher/schedules"), &in_long_form(UNIT), count)
         })?;
         steps.step("fuzz", || fuzz::run(FUZZ_SECONDS))?;
     }
     steps.summary();
     Ok(())
+}
+
+/// The same, with tests that take their long form.
+const fn in_long_form(order: Order<'_>) -> Order<'_> {
+    Order {
+        variables: &[("MILLRACE_LONG", "1")],
+        longest: Duration::from_secs(90 * 60),
+        ..order
+    }
 }
 
 fn checks(root: &Path, steps: &mut Steps) -> anyhow::Result<()> {

@@ -5,6 +5,8 @@
 //! alone at the end. What a program prints is shown when it has ended, in one piece.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,6 +53,8 @@ pub(super) struct Order<'a> {
     pub(super) args: &'a [&'a str],
     /// Variables beside those of xtask.
     pub(super) variables: &'a [(&'a str, &'a str)],
+    /// The longest that a program may take; one that hangs is killed then, and has failed.
+    pub(super) longest: Duration,
 }
 
 /// What has become of one program.
@@ -100,22 +104,45 @@ fn rank(name: &str) -> usize {
 
 fn one(program: &Program, order: &Order<'_>) -> anyhow::Result<Ended> {
     let began = Instant::now();
+    // Files and no pipes: a server that a killed program leaves behind would keep those open.
+    let (mut said, mut beside) = (tempfile::tempfile()?, tempfile::tempfile()?);
     // As cargo runs it.
-    let output = Command::new(&program.file)
+    let mut running = Command::new(&program.file)
         .args(order.args)
         .envs(order.variables.iter().copied())
         .env("CARGO_MANIFEST_DIR", &program.folder)
         .current_dir(&program.folder)
         .stdin(Stdio::null())
-        .output()
+        .stdout(said.try_clone()?)
+        .stderr(beside.try_clone()?)
+        .spawn()
         .with_context(|| format!("starting {}", program.file.display()))?;
+    let status = loop {
+        let status = running.try_wait()?;
+        if status.is_some() || began.elapsed() > order.longest {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     // A test program writes what it has to say to its stdout; what else comes is of what it runs.
-    let said = [output.stdout, output.stderr].concat();
+    let mut told = [read(&mut said)?, read(&mut beside)?].concat();
+    if status.is_none() {
+        running.kill()?;
+        running.wait()?;
+        told += &format!("\nkilled: it has not ended within {:?}", order.longest);
+    }
     Ok(Ended {
-        is_success: output.status.success(),
-        said: String::from_utf8_lossy(&said).into_owned(),
+        is_success: status.is_some_and(|status| status.success()),
+        said: told,
         took: began.elapsed(),
     })
+}
+
+fn read(file: &mut File) -> anyhow::Result<String> {
+    let mut octets = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut octets)?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
 fn show(name: &str, ended: &Ended) {
@@ -162,6 +189,7 @@ mod tests {
             at_once: 2,
             args: &["-c", "cat said; exit $(cat status)"],
             variables: &[],
+            longest: Duration::from_secs(60),
         };
         let mut count = Count::default();
         let failed = run(programs, &order, &mut count).expect_err("one has failed");
@@ -183,8 +211,24 @@ mod tests {
                 "touch here; for try in $(seq 600); do [ -e ../a/here ] && [ -e ../b/here ] && exit 0; sleep 0.1; done; exit 1",
             ],
             variables: &[],
+            longest: Duration::from_secs(60),
         };
         run(programs.to_vec(), &order, &mut Count::default()).expect("each has seen the other");
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_and_has_failed() {
+        let folders = tempfile::tempdir().expect("a folder");
+        let hangs = program(folders.path(), "a", "", 0);
+        let order = Order {
+            at_once: 1,
+            args: &["-c", "exec sleep 1000"],
+            variables: &[],
+            longest: Duration::ZERO,
+        };
+        let ended = one(&hangs, &order).expect("it was started");
+        assert!(!ended.is_success);
+        assert_eq!(ended.said, "\nkilled: it has not ended within 0ns");
     }
 
     #[test]
