@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -141,7 +141,7 @@ fn one(program: &Program, order: &Order<'_>) -> anyhow::Result<Ended> {
 fn read(file: &mut File) -> anyhow::Result<String> {
     let mut octets = Vec::new();
     file.rewind()?;
-    file.read_to_end(&mut octets)?;
+    std::io::copy(file, &mut octets)?;
     Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
